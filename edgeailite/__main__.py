@@ -1,0 +1,82 @@
+"""The command line: a table verb -> (module, configuration, one line). Modules are imported when their verb runs."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from typing import Any
+
+from edgeailite import __version__
+
+VERBS: dict[str, tuple[str, str, str]] = {
+    "demo": ("demo", "DemoConfig", "the whole line in minutes, on generated data"),
+    "models": ("models", "ModelsConfig", "list networks with parameters and GigaMACs"),
+    "train": ("train", "TrainConfig", "train a network from labelled images"),
+    "validate": ("validate", "ValidateConfig", "accuracy of a run, a checkpoint or an ONNX file"),
+    "calibrate": ("calibrate", "CalibrateConfig", "quantize after training, from a few pictures"),
+    "quantize": ("quantize", "QuantizeConfig", "quantization-aware training from a float run"),
+    "export": ("export", "ExportConfig", "write float or int8 ONNX"),
+    "verify": ("verify", "VerifyConfig", "prove that the file gives the validated answers"),
+    "infer": ("infer", "InferConfig", "label pictures: label PNG, colour map, overlay"),
+    "report": ("report", "ReportConfig", "one HTML file of a run"),
+    "presets": ("presets", "PresetsConfig", "list the presets of run_edgeailite_segmentation.sh"),
+    "doctor": ("doctor", "DoctorConfig", "what is wrong with this installation, and the fix"),
+}
+EXIT_CODES = "0 ok, 1 listed failures, 2 usage, 3 data, 4 parity, 5 diverged, 130 interrupted"
+
+
+def usage() -> str:
+    """The text of `edgeailite --help`."""
+    rows = "\n".join(f"  {verb:<10} {line}" for verb, (_, _, line) in VERBS.items())
+    return (
+        f"edgeailite {__version__}: from labelled images to a proven int8 ONNX file\n\n"
+        f"usage: edgeailite VERB [options]      edgeailite VERB --help\n       edgeailite preset NAME [options]\n\n"
+        f"{rows}\n\nexit codes: {EXIT_CODES}\n"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; returns its exit code."""
+    args = sys.argv[1:] if arguments is None else list(arguments)
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if args else 2
+    if args[0] == "--version":
+        print(__version__)
+        return 0
+    from edgeailite.errors import EdgeailiteError
+
+    try:
+        return _run(args[0], args[1:])
+    except EdgeailiteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def _run(verb: str, args: list[str]) -> int:
+    from edgeailite.errors import UsageError
+
+    if verb == "preset":
+        from edgeailite.presets import expand
+
+        verb, args = expand(args)
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"unknown verb {verb!r}{hint} (edgeailite --help lists them)")
+    module, config_name, _ = VERBS[verb]
+    from edgeailite.cli import parse
+
+    config: Any = parse(config_name, args, prog=f"edgeailite {verb}")
+    command = importlib.import_module(f"edgeailite.commands.{module}")
+    return int(command.run(config))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Run folders and checkpoints: atomic to write, safe to read.
+
+A run folder holds `config.yaml`, `env.json`, `metrics.csv`, `last.pt` (and `last.previous.pt`) and `best.pt`. A
+checkpoint is one zip file of plain values and tensors, read with `weights_only=True`: code in it never runs.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from edgeailite.errors import DataError
+from edgeailite.modelcard import ModelCard, card_from_dict
+from edgeailite.pretrained import read_weights
+
+FORMAT = 1
+BEST, LAST, PREVIOUS = "best.pt", "last.pt", "last.previous.pt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights and what is needed to use them; `training` holds what is needed to go on, `quantization` the scheme."""
+
+    card: ModelCard
+    state_dict: Mapping[str, Tensor]
+    config: Mapping[str, Any]
+    quantization: Mapping[str, Any] | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint, *, keep: Path | None = None) -> None:
+    """Write so that `path` is at every moment either the old file or the whole new one; the old one moves to `keep`."""
+    values = {
+        "format": FORMAT,
+        "card": checkpoint.card.to_dict(),
+        "state_dict": {key: value.detach().cpu() for key, value in checkpoint.state_dict.items()},
+        "config": dict(checkpoint.config),
+        "quantization": None if checkpoint.quantization is None else dict(checkpoint.quantization),
+        "training": dict(checkpoint.training),
+    }
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save(values, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        raise DataError(f"{path}: checkpoint could not be written ({error}); free disk space or change save_path") from None
+    if keep is not None and path.exists():
+        keep.unlink(missing_ok=True)
+        os.link(path, keep)
+    os.replace(partial, path)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a file of `save_checkpoint`. Raises DataError for a missing, damaged, foreign or unsafe file."""
+    values = read_weights(path)
+    if not isinstance(values, dict) or "card" not in values or values.get("format") != FORMAT:
+        raise DataError(f"{path}: not an edgeailite checkpoint of format {FORMAT}; use --pretrained for foreign weights")
+    return Checkpoint(
+        card_from_dict(values["card"]),
+        values["state_dict"],
+        values["config"],
+        values["quantization"],
+        values["training"],
+    )
+
+
+def find_checkpoint(source: Path, *, prefer: tuple[str, ...] = (LAST, BEST)) -> Path:
+    """The checkpoint file of a run folder, or the file itself. Raises DataError if there is none."""
+    if source.is_file():
+        return source
+    if not source.is_dir():
+        raise DataError(f"{source}: no such run folder or checkpoint")
+    for name in prefer:
+        if (source / name).is_file():
+            return source / name
+    raise DataError(f"{source}: no {' or '.join(prefer)} in this folder; is it a run folder?")
+
+
+def run_folder(source: Path) -> Path:
+    """The folder a run, or a checkpoint file of it, lives in."""
+    return source if source.is_dir() else source.parent
+
+
+def start_run(folder: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+    """Make a run folder. Raises DataError if it already holds a run or cannot be written."""
+    if (folder / LAST).exists():
+        raise DataError(f"{folder}: holds a run already; choose another --save_path, or --resume it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False))
+        (folder / "env.json").write_text(json.dumps(environment, indent=2) + "\n")
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written ({error.strerror}); choose another --save_path") from None
+
+
+def append_metrics(folder: Path, row: Mapping[str, Any]) -> None:
+    """Add a row to `metrics.csv`, with a header if the file is new."""
+    path = folder / "metrics.csv"
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def read_metrics(folder: Path) -> list[dict[str, str]]:
+    """Rows of `metrics.csv`, [] if there is none."""
+    path = folder / "metrics.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,128 @@
+"""Arguments of a verb to its configuration: tyro for types and help, positional names and one-line errors here.
+
+`--config FILE` (YAML with option names) gives defaults that flags override. `verify FILE contract.json` must run where
+only numpy and onnxruntime are installed, so without tyro the standard library parses that verb's few options.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from edgeailite import config as configs
+from edgeailite.errors import DataError, UsageError
+
+POSITIONAL: dict[str, tuple[str, ...]] = {
+    "ValidateConfig": ("model",),
+    "CalibrateConfig": ("run",),
+    "QuantizeConfig": ("run",),
+    "ExportConfig": ("run",),
+    "VerifyConfig": ("model", "contract"),
+    "InferConfig": ("model", "input"),
+    "ReportConfig": ("run",),
+    "ModelsConfig": ("pattern",),
+}
+
+
+def parse(config_name: str, args: list[str], *, prog: str) -> Any:
+    """Build the configuration. Raises UsageError naming an unknown flag, a wrong value or a missing argument."""
+    kind = getattr(configs, config_name)
+    names = {field.name for field in dataclasses.fields(kind)}
+    args = _name_positionals(args, POSITIONAL.get(config_name, ()))
+    if find_spec("tyro") is None:
+        return _parse_without_tyro(kind, args)
+    values, args = _config_file(args, names)
+    for flag in (a[2:].split("=")[0] for a in args if a.startswith("--")):
+        if flag not in names and flag != "help":
+            near = difflib.get_close_matches(flag, names, n=1)
+            hint = f"; did you mean --{near[0]}?" if near else ""
+            raise UsageError(f"{prog}: unknown flag --{flag}{hint} ({prog} --help lists all)")
+    return _parse_with_tyro(kind, args, values, prog=prog)
+
+
+def _parse_with_tyro(kind: Any, args: list[str], values: dict[str, Any], *, prog: str) -> Any:
+    import contextlib
+    import io
+
+    import tyro
+
+    required = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
+    given = {a[2:].split("=")[0] for a in args if a.startswith("--")} | set(values)
+    helping = "--help" in args or "-h" in args
+    if required - given and not helping:
+        missing = ", ".join(sorted(required - given))
+        raise UsageError(f"{prog}: missing {missing}; usage: {prog} {' '.join(sorted(required)).upper()} [options]")
+    defaults = [part for name, value in values.items() for part in _as_flags(name, value)]
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(sys.stderr if helping else output):
+            return tyro.cli(
+                kind, args=[*defaults, *args], prog=prog, use_underscores=True, config=(tyro.conf.FlagConversionOff,)
+            )
+    except SystemExit as stop:
+        if helping or stop.code == 0:
+            raise
+        raise UsageError(f"{prog}: {_one_line(output.getvalue())} ({prog} --help explains)") from None
+
+
+def _one_line(message: str) -> str:
+    """The sentence inside tyro's box."""
+    words = [line.strip("│╭╰─╮╯ ") for line in message.splitlines()]
+    return " ".join(word for word in words if word and not word.startswith(("For full helptext", "Parsing error")))[:400]
+
+
+def _config_file(args: list[str], names: set[str]) -> tuple[dict[str, Any], list[str]]:
+    """Take `--config FILE` out of the arguments; returns its values and the rest."""
+    if "--config" not in args:
+        return {}, args
+    import yaml
+
+    at = args.index("--config")
+    if at + 1 >= len(args):
+        raise UsageError("--config: a YAML file must follow")
+    path = Path(args[at + 1])
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"--config {path}: cannot be read ({str(error).splitlines()[0]})") from None
+    if not isinstance(values, dict) or set(values) - names:
+        unknown = sorted(set(values) - names) if isinstance(values, dict) else type(values).__name__
+        raise UsageError(f"--config {path}: unknown options {unknown}; use the names of the flags")
+    flags = {a[2:].split("=")[0] for a in args if a.startswith("--")}
+    return {k: v for k, v in values.items() if k not in flags and v is not None}, args[:at] + args[at + 2 :]
+
+
+def _as_flags(name: str, value: Any) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    return [f"--{name}", *(str(v) for v in values)]
+
+
+def _name_positionals(args: list[str], positional: tuple[str, ...]) -> list[str]:
+    """`RUN --x 1` -> `--run RUN --x 1`: words before the first flag, in the order of `positional`."""
+    words = next((i for i, a in enumerate(args) if a.startswith("-")), len(args))
+    if words > len(positional):
+        expected = " ".join(positional).upper() or "only flags"
+        raise UsageError(f"unexpected argument {args[len(positional)]!r}; expected {expected}, then --flags")
+    named = [part for name, word in zip(positional, args[:words], strict=False) for part in (f"--{name}", word)]
+    return named + args[words:]
+
+
+def _parse_without_tyro(kind: Any, args: list[str]) -> Any:
+    import argparse
+
+    if kind is not configs.VerifyConfig:
+        raise UsageError("tyro is not installed; only `verify FILE.onnx contract.json` works without: pip install edgeailite")
+    parser = argparse.ArgumentParser(prog="edgeailite verify", description=kind.__doc__, exit_on_error=False)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--contract", type=Path, required=True)
+    parser.add_argument("--threads", type=int)
+    for flag in ("skip_hash", "json"):
+        parser.add_argument(f"--{flag}", type=lambda text: text == "True", default=False, metavar="{True,False}")
+    try:
+        return kind(**vars(parser.parse_args(args)))
+    except argparse.ArgumentError as error:
+        raise UsageError(f"edgeailite verify: {error}") from None

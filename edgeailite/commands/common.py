@@ -1,0 +1,73 @@
+"""What several verbs need: opening a trained network, printing results, progress on stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from edgeailite.config import TrainConfig
+
+
+def set_threads(count: int | None) -> None:
+    """Limit torch's CPU threads."""
+    if count is not None:
+        torch.set_num_threads(max(count, 1))
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A configuration as values that YAML and checkpoints can hold."""
+    return {key: _plain_value(value) for key, value in dataclasses.asdict(config).items()}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return [_plain_value(v) for v in value] if isinstance(value, tuple) else value
+
+
+def train_config(values: Mapping[str, Any]) -> TrainConfig:
+    """Inverse of `plain` for a training configuration; unknown keys of other versions are left out."""
+    known = {}
+    for field in dataclasses.fields(TrainConfig):
+        if field.name not in values:
+            continue
+        value = values[field.name]
+        if field.name.endswith("path") or field.name in ("pretrained", "resume"):
+            value = None if value is None else Path(value)
+        known[field.name] = tuple(value) if isinstance(value, list) else value
+    return TrainConfig(**known)
+
+
+def print_result(title: str, values: Mapping[str, Any], *, as_json: bool = False) -> None:
+    """Results go to stdout: a two-column table, or one JSON object."""
+    if as_json:
+        print(json.dumps(values))
+        return
+    table = Table(title=title, show_header=False, title_justify="left")
+    for key, value in values.items():
+        table.add_row(key, f"{value:.4f}" if isinstance(value, float) else str(value))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+@contextmanager
+def progress(description: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
+    """A bar on stderr; nothing but the caller's own lines where stderr is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        yield bar, bar.add_task(description, total=total)
+
+
+def log(message: str) -> None:
+    """A plain line on stderr."""
+    print(message, file=sys.stderr, flush=True)

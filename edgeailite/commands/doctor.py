@@ -1,0 +1,245 @@
+"""`edgeailite doctor`: what is wrong with this installation or machine, each finding with its fix.
+
+The facts come from environment.py; here stands what follows from them. Needs nothing but the standard library: where
+rich is missing or the output is no terminal, the same findings come as plain lines.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata as metadata
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from edgeailite import environment
+
+if TYPE_CHECKING:
+    from edgeailite.config import DoctorConfig
+
+GIGABYTE = 10**9
+REINSTALL = "pip install --upgrade --force-reinstall torch torchvision  # both from the same index"
+CV2_BUILDS = (
+    "opencv-python",
+    "opencv-contrib-python",
+    "opencv-python-headless",
+    "opencv-contrib-python-headless",
+)
+
+Level = Literal["ok", "warn", "error"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at, what was found, and what to do about it (empty when all is well)."""
+
+    level: Level
+    what: str
+    value: str
+    fix: str = ""
+
+
+def run(config: DoctorConfig) -> int:
+    """Print every finding; 1 if one of them is an error, else 0."""
+    findings = examine(Path.cwd())
+    if config.json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+    elif sys.stdout.isatty() and environment.installed("rich"):
+        _print_table(findings)
+    else:
+        print("\n".join(_line(finding) for finding in findings))
+    errors, warnings = (sum(finding.level == level for finding in findings) for level in ("error", "warn"))
+    if not config.json:
+        print(f"doctor: {errors} errors, {warnings} warnings")
+    return 1 if errors else 0
+
+
+def examine(folder: Path) -> list[Finding]:
+    """All findings; the folder is where results would be written."""
+    torch, torchvision, cv2, onnxruntime = (
+        environment.ask_apart(question)
+        for question in ("torch_facts", "torchvision_facts", "cv2_facts", "onnxruntime_facts")
+    )
+    cores = environment.usable_cores()
+    return [
+        check_python(sys.version_info[:3]),
+        *(check_requirement(requirement) for requirement in environment.requirements()),
+        check_torch(torch),
+        check_torchvision(torchvision, torch),
+        check_cv2(cv2, [name for name in CV2_BUILDS if environment.installed(name)]),
+        check_onnxruntime(onnxruntime),
+        check_cpu(environment.cpu_model(), environment.cpu_features()),
+        check_threads(cores, torch.get("threads"), os.environ.get("OMP_NUM_THREADS")),
+        check_gpu(torch, driver=Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None),
+        check_space(shutil.disk_usage(folder).free),
+        check_writable(folder),
+    ]
+
+
+# --- the installation
+
+
+def check_python(version: tuple[int, ...]) -> Finding:
+    """Python 3.11 or later."""
+    text = ".".join(map(str, version))
+    if version < (3, 11):
+        return Finding("error", "Python", text, "install Python 3.11 or later and make a new environment with it")
+    return Finding("ok", "Python", text)
+
+
+def check_requirement(requirement: environment.Requirement) -> Finding:
+    """One dependency: there, and new enough."""
+    version = environment.installed(requirement.name)
+    if environment.is_met(requirement):
+        return Finding("ok", requirement.name, str(version))
+    value = f"{version}, but {requirement} is needed" if version else "not installed"
+    return Finding("error", requirement.name, value, f'pip install --upgrade "{requirement}"')
+
+
+def check_torch(torch: dict[str, Any]) -> Finding:
+    """Does torch import at all?"""
+    if "error" in torch:
+        return Finding("error", "import torch", torch["error"], REINSTALL)
+    return Finding("ok", "import torch", torch["version"])
+
+
+def check_torchvision(torchvision: dict[str, Any], torch: dict[str, Any]) -> Finding:
+    """Does torchvision fit torch? By what it declares first, then by its compiled operators.
+
+    Older releases of torchvision demand one exact torch, newer ones (0.29) a lower bound; a fixed table of pairs would
+    call healthy installations broken. `operator torchvision::nms does not exist` is the usual symptom.
+    """
+    what = "torchvision with torch"
+    theirs, ours = environment.installed("torchvision"), environment.installed("torch")
+    pair = f"torchvision {theirs} with torch {ours}"
+    wanted = torch_wanted_by_torchvision()
+    if theirs and ours and wanted and not _satisfies(ours, wanted):
+        return Finding("error", what, f"{pair}, but it was built for torch{wanted}", REINSTALL)
+    if "error" in torchvision:
+        cause = REINSTALL if "error" not in torch else "repair torch first"
+        return Finding("error", what, f"{pair}: {torchvision['error']}", cause)
+    builds = [version.partition("+")[2] for version in (torchvision["version"], torch.get("version", ""))]
+    if all(builds) and builds[0] != builds[1]:
+        return Finding("warn", what, f"torchvision is built for {builds[0]}, torch for {builds[1]}", REINSTALL)
+    return Finding("ok", what, pair)
+
+
+def torch_wanted_by_torchvision() -> str:
+    """The version rule for torch in torchvision's metadata, such as "==2.11.0"; "" where it has none."""
+    if environment.installed("torchvision") is None:
+        return ""
+    found = (re.match(r"torch\b\s*\(?([^;)]*)", line) for line in metadata.requires("torchvision") or [])
+    return next((match.group(1).strip() for match in found if match), "")
+
+
+def _satisfies(version: str, rule: str) -> bool:
+    """Only the two operators that torchvision uses; anything else is left to the import."""
+    numbers = environment.release(version)
+    bounds = re.findall(r"(==|>=)\s*([\d.]+)", rule)
+    return all(
+        numbers == environment.release(bound) if operator == "==" else numbers >= environment.release(bound)
+        for operator, bound in bounds
+    )
+
+
+def check_cv2(cv2: dict[str, Any], builds: list[str]) -> Finding:
+    """One OpenCV, and it imports. Two builds write over each other's files."""
+    remove = f"pip uninstall -y {' '.join(builds)} && pip install opencv-python-headless"
+    if "error" in cv2:
+        return Finding("error", "import cv2", cv2["error"], remove if builds else "pip install opencv-python-headless")
+    if len(builds) > 1:
+        return Finding("warn", "import cv2", f"{' and '.join(builds)} are both installed", remove)
+    return Finding("ok", "import cv2", cv2["version"])
+
+
+def check_onnxruntime(onnxruntime: dict[str, Any]) -> Finding:
+    """Does an integer convolution run, and exactly?"""
+    what = "onnxruntime int8"
+    if "error" in onnxruntime:
+        return Finding("error", what, onnxruntime["error"], "pip install --upgrade --force-reinstall onnx onnxruntime")
+    if onnxruntime["values"] != [200]:
+        value = f"u8 x s8 sums saturate on this CPU: {onnxruntime['values']} for 200"
+        return Finding("warn", what, value, "quantize with --reduce_range, or prove on a CPU with VNNI")
+    return Finding("ok", what, f"exact; {', '.join(onnxruntime['providers'])}")
+
+
+# --- the machine
+
+
+def check_cpu(model: str, features: list[str]) -> Finding:
+    """Which integer instructions are there: without VNNI, int8 is slower and u8 x s8 may saturate."""
+    value = f"{model} ({', '.join(features) or 'no features known'})"
+    if "avx2" in features and not {"avx512_vnni", "avx_vnni"} & set(features):
+        advice = "no VNNI: int8 gains little speed here and u8 x s8 sums may saturate; quantize with --reduce_range"
+        return Finding("warn", "CPU", value, advice)
+    return Finding("ok", "CPU", value)
+
+
+def check_threads(cores: int, threads: int | None, omp_num_threads: str | None) -> Finding:
+    """More threads than cores fight; a container's quota is what torch does not see."""
+    value = f"{cores} usable, torch takes {threads or '?'} threads, OMP_NUM_THREADS={omp_num_threads or 'unset'}"
+    if threads and threads > cores:
+        return Finding("warn", "cores", value, f"export OMP_NUM_THREADS={cores}")
+    if omp_num_threads == "1" and cores > 1:
+        return Finding("warn", "cores", value, f"unset OMP_NUM_THREADS, or export OMP_NUM_THREADS={cores}")
+    return Finding("ok", "cores", value)
+
+
+def check_gpu(torch: dict[str, Any], *, driver: bool) -> Finding:
+    """Can torch use the graphics card that the machine has?"""
+    if torch.get("gpus"):
+        return Finding("ok", "GPU", ", ".join(torch["gpus"]))
+    if not driver:
+        return Finding("ok", "GPU", "none; training runs on the CPU")
+    if "error" in torch:
+        return Finding("warn", "GPU", "NVIDIA driver present, torch does not import", "repair torch first")
+    if not torch.get("cuda_build"):
+        value = f"NVIDIA driver present, but torch {torch['version']} is a CPU build"
+        return Finding("warn", "GPU", value, "reinstall torch and torchvision from https://pytorch.org/get-started")
+    value = f"NVIDIA driver present, but torch's CUDA {torch['cuda_build']} cannot use it"
+    return Finding("warn", "GPU", value, "update the driver, or install torch for the CUDA version nvidia-smi shows")
+
+
+def check_space(free_bytes: int) -> Finding:
+    """A run wants some hundred megabytes; a full disk in the night loses the checkpoint."""
+    value = f"{free_bytes / GIGABYTE:.1f} GB free in the working folder"
+    if free_bytes < 0.2 * GIGABYTE:
+        return Finding("error", "disk", value, "free some space, or work in another folder")
+    if free_bytes < 2 * GIGABYTE:
+        return Finding("warn", "disk", value, "free some space before a long run")
+    return Finding("ok", "disk", value)
+
+
+def check_writable(folder: Path) -> Finding:
+    """Tried, not asked: permission bits do not tell of a read-only mount."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return Finding("ok", "working folder", "writable")
+    except OSError as error:
+        return Finding("error", "working folder", f"not writable: {error.strerror}", "work in a folder of your own")
+
+
+# --- output
+
+
+def _line(finding: Finding) -> str:
+    advice = f"  -> {finding.fix}" if finding.fix else ""
+    return f"{finding.level:<5}  {finding.what}: {finding.value}{advice}"
+
+
+def _print_table(findings: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    colours = {"ok": "green", "warn": "yellow", "error": "red"}
+    table = Table("", "what", "value", "fix")
+    for finding in findings:
+        level = f"[{colours[finding.level]}]{finding.level}[/]"
+        table.add_row(level, *(escape(text) for text in (finding.what, finding.value, finding.fix)))
+    Console().print(table)

@@ -1,0 +1,144 @@
+"""`edgeailite train`: from a data set to a run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgeailite.checkpoint import LAST, PREVIOUS, load_checkpoint, start_run
+from edgeailite.commands.common import plain, print_result, set_threads, train_config
+from edgeailite.commands.training import Trainer, run_training
+from edgeailite.config import TrainConfig
+from edgeailite.data import DataSource, open_dataset
+from edgeailite.data.images import read_label
+from edgeailite.data.transforms import TrainTransform
+from edgeailite.engine import select_amp, select_device
+from edgeailite.environment import environment
+from edgeailite.errors import DataError, UsageError
+from edgeailite.losses import enet_weights
+from edgeailite.modelcard import ModelCard
+from edgeailite.models import create_model
+from edgeailite.optim import learning_rate, make_optimizer
+from edgeailite.preprocessing import Preprocessing
+from edgeailite.pretrained import load_pretrained
+
+
+def run(config: TrainConfig) -> int:
+    """Train and print where the run is. Raises the errors of `edgeailite.errors`."""
+    if config.resume is not None:
+        folder, config, start = _resumed(config.resume)
+    else:
+        folder, start = config.save_path or _default_folder(config), {}
+    set_threads(config.threads)
+    torch.manual_seed(config.seed)
+    device = select_device(config.device)
+    amp = select_amp(config.amp, device)
+    train = open_dataset(config.dataset_name, config.data_path, "train")
+    val = open_dataset(config.dataset_name, config.data_path, config.val_split)
+    card = _card(config, train)
+    model = create_model(config.model_name, len(train.classes))
+    if config.pretrained is not None:
+        load_pretrained(model, config.pretrained)
+    model.to(device)
+    optimizer = make_optimizer(
+        config.optimizer, model.parameters(), lr=config.lr, weight_decay=config.weight_decay
+    )
+    if not start:
+        start_run(folder, plain(config), environment())
+    trainer = Trainer(
+        folder=folder,
+        card=card,
+        config=plain(config),
+        model=model,
+        optimizer=optimizer,
+        rate=_rate(config),
+        weight=class_weights(config.class_weights, train, device),
+        amp=amp,
+        channels_last=config.channels_last,
+    )
+    transform = TrainTransform(
+        config.img_resize,
+        config.rand_crop or config.img_resize,
+        scale=config.rand_scale,
+        rotation=config.rotation,
+        color_jitter=config.color_jitter,
+    )
+    began = time.perf_counter()
+    last = run_training(
+        trainer,
+        train,
+        val,
+        transform,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        workers=config.workers,
+        evaluate_every=config.evaluate_every,
+        start=start,
+    )
+    print_result("train", {"run": str(folder), **last, "minutes": round((time.perf_counter() - began) / 60, 2)})
+    return 0
+
+
+def class_weights(kind: str, source: DataSource, device: torch.device) -> Tensor | None:
+    """Loss weights from the label files of the training split, or None."""
+    if kind == "none":
+        return None
+    counts = np.zeros(256, np.int64)
+    for item in source.items:
+        counts += np.bincount(source.to_classes(read_label(item.label), item.label).ravel(), minlength=256)
+    return enet_weights(torch.from_numpy(counts[: len(source.classes)])).to(device)
+
+
+def _card(config: TrainConfig, source: DataSource) -> ModelCard:
+    return ModelCard(
+        model_name=config.model_name,
+        outputs={"segmentation": len(source.classes)},
+        classes=source.classes,
+        palette=source.palette,
+        preprocessing=Preprocessing(*config.img_resize),
+        dataset_name=config.dataset_name,
+        data_path=None if config.data_path is None else str(config.data_path.resolve()),
+    )
+
+
+def _rate(config: TrainConfig) -> Any:
+    def rate(epoch: float) -> float:
+        return learning_rate(
+            config.lr,
+            epoch,
+            epochs=config.epochs,
+            scheduler=config.scheduler,
+            warmup_epochs=config.warmup_epochs,
+            milestones=config.milestones,
+            gamma=config.multistep_gamma,
+        )
+
+    return rate
+
+
+def _default_folder(config: TrainConfig) -> Path:
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    return Path("runs") / f"{stamp}_{config.dataset_name}_{config.model_name}"
+
+
+def _resumed(folder: Path) -> tuple[Path, TrainConfig, dict[str, Any]]:
+    """Folder, its configuration and its last checkpoint (or the previous one, if the last is damaged)."""
+    try:
+        checkpoint = load_checkpoint(folder / LAST)
+    except DataError as error:
+        if not (folder / PREVIOUS).is_file():
+            raise
+        print_result("warning", {"damaged": str(error), "resuming from": PREVIOUS})
+        checkpoint = load_checkpoint(folder / PREVIOUS)
+    if checkpoint.quantization is not None:
+        raise UsageError(f"--resume {folder}: a quantized run; use `edgeailite quantize RUN --save_path … --resume True`")
+    config = dataclasses.replace(train_config(checkpoint.config), resume=None)
+    return folder, config, {**checkpoint.training, "state_dict": checkpoint.state_dict}

@@ -1,0 +1,153 @@
+"""The epochs of `train` and `quantize`: loader, loop, validation, checkpoints, interruption."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgeailite.checkpoint import BEST, LAST, PREVIOUS, Checkpoint, append_metrics, save_checkpoint
+from edgeailite.commands.common import log, progress
+from edgeailite.data import DataSource
+from edgeailite.data.loader import Transform, eval_loader, train_loader
+from edgeailite.data.transforms import EvalTransform
+from edgeailite.engine import Step, evaluate, is_better, torch_predictor, train_epoch
+from edgeailite.errors import Interrupted
+from edgeailite.losses import cross_entropy
+from edgeailite.metrics import scores
+from edgeailite.modelcard import ModelCard
+
+
+@dataclass
+class Trainer:
+    """What is trained and where it is written. `before_epoch` may change the model (freezing); `best` is its best mIoU."""
+
+    folder: Path
+    card: ModelCard
+    config: Mapping[str, Any]
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    rate: Callable[[float], float]
+    weight: Tensor | None = None
+    amp: torch.dtype | None = None
+    channels_last: bool = True
+    quantization: Mapping[str, Any] | None = None
+    before_epoch: Callable[[int], None] = lambda epoch: None
+    best: float = math.nan
+    stop: bool = field(default=False, init=False)
+
+    def loss(self, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
+        """Cross entropy of the segmentation output."""
+        return cross_entropy(outputs["segmentation"], targets["segmentation"], weight=self.weight)
+
+    def save(self, name: str, *, epoch: int, step: int) -> None:
+        """Write a checkpoint that `restore` can go on from, at `step` of `epoch`."""
+        training = {
+            "epoch": epoch,
+            "step": step,
+            "best": self.best,
+            "optimizer": self.optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+        }
+        checkpoint = Checkpoint(self.card, self.model.state_dict(), self.config, self.quantization, training)
+        save_checkpoint(self.folder / name, checkpoint, keep=self.folder / PREVIOUS if name == LAST else None)
+
+    def restore(self, state: Mapping[str, Any]) -> tuple[int, int]:
+        """Load what `save` wrote; returns (epoch, step) to go on from."""
+        self.model.load_state_dict(state["state_dict"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["rng"])
+        self.best = state["best"]
+        return state["epoch"], state["step"]
+
+
+def run_training(
+    trainer: Trainer,
+    train: DataSource,
+    val: DataSource,
+    transform: Transform,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    workers: int | None,
+    evaluate_every: int,
+    start: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Train to the last epoch; returns the last row of metrics. Raises Interrupted after saving on Ctrl-C."""
+    loader, batches = train_loader(train, transform, batch_size=batch_size, seed=seed, workers=workers)
+    first, batches.skip = trainer.restore(start) if start else (0, 0)
+    if trainer.channels_last:
+        trainer.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    row: dict[str, Any] = {}
+    with _interruptible(trainer), progress("train", epochs * (len(train.items) // batch_size)) as (bar, task):
+        for epoch in range(first, epochs):
+            began = time.perf_counter()
+            batches.epoch = epoch
+            trainer.before_epoch(epoch)
+            trainer.model.train()
+
+            def on_step(step: Step) -> None:
+                text = f"epoch {step.epoch + 1}/{epochs} loss {step.loss:.3f} lr {step.lr:.1e}"
+                bar.update(task, completed=step.epoch * step.steps + step.step, description=text)
+                if trainer.stop:
+                    trainer.save(LAST, epoch=step.epoch, step=step.step)
+                    raise Interrupted(f"stopped in epoch {step.epoch + 1}, state saved in {trainer.folder / LAST}")
+
+            loss = train_epoch(
+                trainer.model,
+                loader,
+                batches,
+                loss=trainer.loss,
+                optimizer=trainer.optimizer,
+                rate=trainer.rate,
+                preprocessing=trainer.card.preprocessing,
+                amp=trainer.amp,
+                on_step=on_step,
+            )
+            batches.skip = 0
+            row = {"epoch": epoch + 1, "lr": trainer.rate(epoch + 1), "loss": loss, "miou": "", "pixel_accuracy": ""}
+            if (epoch + 1) % evaluate_every == 0 or epoch + 1 == epochs:
+                row |= _validate(trainer, val, workers=workers)
+            trainer.save(LAST, epoch=epoch + 1, step=0)
+            if row["miou"] != "" and is_better(row["miou"], trainer.best):
+                trainer.best = row["miou"]
+                trainer.save(BEST, epoch=epoch + 1, step=0)
+            row["seconds"] = round(time.perf_counter() - began, 1)
+            append_metrics(trainer.folder, row)
+            miou = f" val mIoU {100 * row['miou']:.2f}" if row["miou"] != "" else ""
+            log(f"epoch {epoch + 1}/{epochs} loss {loss:.4f}{miou} ({row['seconds']} s)")
+    return row
+
+
+def _validate(trainer: Trainer, val: DataSource, *, workers: int | None) -> dict[str, float]:
+    pre = trainer.card.preprocessing
+    loader = eval_loader(val, EvalTransform((pre.height, pre.width)), batch_size=1, workers=workers)
+    confusion, _ = evaluate(torch_predictor(trainer.model, pre), loader, len(val.classes))
+    result = scores(confusion)
+    return {"miou": result.miou, "pixel_accuracy": result.pixel_accuracy}
+
+
+@contextmanager
+def _interruptible(trainer: Trainer) -> Iterator[None]:
+    """SIGINT and SIGTERM stop after the running step; a second one stops at once."""
+
+    def request(number: int, frame: object) -> None:
+        trainer.stop = True
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, previous[name])
+
+    previous = {name: signal.signal(name, request) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for name, handler in previous.items():
+            signal.signal(name, handler)

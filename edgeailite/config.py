@@ -1,0 +1,373 @@
+"""One frozen dataclass per verb: every option, its type, its default and (as docstring below it) its help.
+
+tyro turns these into command lines. No torch here; `--help` must be instant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+MODEL = "deeplabv3plus_mobilenetv2_tv_edgeailite"
+
+Device = Literal["auto", "cpu", "cuda"]
+Amp = Literal["auto", "off", "bf16", "fp16"]
+
+
+def check(condition: bool, field: str, value: object, expected: str) -> None:
+    """Raise UsageError naming the flag, its value and what was expected."""
+    if not condition:
+        from edgeailite.errors import UsageError
+
+        raise UsageError(f"--{field} {value}: expected {expected}")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train a network from labelled images."""
+
+    model_name: str = MODEL
+    """Network; `edgeailite models` lists them."""
+    dataset_name: str = "streets"
+    """Data set: streets (generated here), cityscapes_segmentation, camvid."""
+    data_path: Path | None = None
+    """Folder of the data set; default data/datasets/<dataset_name>."""
+    save_path: Path | None = None
+    """Run folder; default runs/<date>_<dataset>_<model>."""
+    pretrained: Path | None = None
+    """Checkpoint whose weights to start from."""
+    resume: Path | None = None
+    """Run folder to go on with, from its last.pt; other flags are taken from that run."""
+    img_resize: tuple[int, int] = (384, 768)
+    """Input size H W of validation and of the exported network."""
+    rand_scale: tuple[float, float] = (1.0, 2.0)
+    """Random scale of training pictures, relative to img_resize; height and width are drawn alike but for 10 %."""
+    rand_crop: tuple[int, int] | None = None
+    """Size H W of training crops; default img_resize."""
+    rotation: float = 5.0
+    """Random rotation up to this many degrees, in half of the pictures."""
+    color_jitter: float = 0.3
+    """Random brightness, contrast and saturation, up to this share."""
+    epochs: int = 100
+    """Passes over the training split."""
+    batch_size: int = 12
+    """Pictures per step."""
+    optimizer: Literal["sgd", "adam", "adamw"] = "adam"
+    """SGD has momentum 0.9."""
+    lr: float = 4e-4
+    """Learning rate after warm-up."""
+    weight_decay: float = 1e-4
+    """Weight decay of all parameters."""
+    scheduler: Literal["step", "cosine", "poly"] = "poly"
+    """Learning rate over time; poly has power 0.9."""
+    milestones: tuple[int, ...] = (100, 200)
+    """Epochs at which the step schedule multiplies the rate by multistep_gamma."""
+    multistep_gamma: float = 0.25
+    """Factor of the step schedule."""
+    warmup_epochs: float = 1.0
+    """Epochs over which the rate rises linearly from near zero."""
+    class_weights: Literal["none", "enet"] = "none"
+    """Loss weight per class, from the labels: none, or 1/ln(1.02 + share) of the ENet paper."""
+    evaluate_every: int = 1
+    """Validate after every so many epochs, and after the last."""
+    val_split: str = "val"
+    """Split used for validation during training."""
+    workers: int | None = None
+    """Loader processes; default by number of cores."""
+    device: Device = "auto"
+    """Where to train."""
+    amp: Amp = "auto"
+    """Mixed precision; auto = bf16 where the device computes it fast, else off."""
+    channels_last: bool = True
+    """NHWC memory layout (faster on CPUs and recent GPUs)."""
+    threads: int | None = None
+    """CPU threads; default all."""
+    seed: int = 1
+    """Fixes initial values, order and augmentation."""
+
+    def __post_init__(self) -> None:
+        check_common(self.batch_size, self.img_resize, self.workers)
+        check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        check(self.lr > 0, "lr", self.lr, "above 0")
+        check(0 < self.rand_scale[0] <= self.rand_scale[1], "rand_scale", self.rand_scale, "0 < low <= high")
+        check(self.evaluate_every >= 1, "evaluate_every", self.evaluate_every, "at least 1")
+        check(0 <= self.color_jitter < 1, "color_jitter", self.color_jitter, "a share from 0 to below 1")
+        if self.rand_crop is not None:
+            check(min(self.rand_crop) >= 32, "rand_crop", self.rand_crop, "height and width of at least 32")
+
+
+@dataclass(frozen=True)
+class ValidateConfig:
+    """Measure accuracy of a run folder, a checkpoint or an ONNX file."""
+
+    model: Path
+    """Run folder, .pt checkpoint or .onnx file."""
+    dataset_name: str | None = None
+    """Default: the data set the model was trained on."""
+    data_path: Path | None = None
+    """Folder of the data set; default as in training."""
+    split: str = "val"
+    """train, val or test."""
+    integer_exact: bool = False
+    """For a quantized run: compute as the integer kernels do, bit for bit (slow), not with float fake-quantization."""
+    batch_size: int = 4
+    """Pictures per step (1 for ONNX files of fixed batch)."""
+    workers: int | None = None
+    """Loader processes; default by number of cores."""
+    device: Device = "auto"
+    """Where to run torch models."""
+    threads: int | None = None
+    """CPU threads; default all."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+
+    def __post_init__(self) -> None:
+        check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+
+
+@dataclass(frozen=True)
+class CalibrateConfig:
+    """Quantize a float run after training: ranges from a few training pictures, no training."""
+
+    run: Path
+    """Float run folder or checkpoint."""
+    save_path: Path | None = None
+    """New run folder; default <run>_ptq."""
+    data_path: Path | None = None
+    """Folder of the data set; default as in training."""
+    images: int = 64
+    """Training pictures to observe (preprocessed as in validation)."""
+    batch_size: int = 4
+    """Pictures per step."""
+    observer: Literal["minmax", "percentile"] = "percentile"
+    """How ranges are chosen; percentile cuts `percentile` of the values on each side."""
+    percentile: float = 99.99
+    """Share of values inside the range, per cent, for the percentile observer."""
+    workers: int | None = None
+    """Loader processes; default by number of cores."""
+    device: Device = "auto"
+    """Where to run."""
+    threads: int | None = None
+    """CPU threads; default all."""
+    seed: int = 1
+    """Which pictures are observed."""
+
+    def __post_init__(self) -> None:
+        check(self.images >= 1, "images", self.images, "at least 1")
+        check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        check(50 < self.percentile <= 100, "percentile", self.percentile, "above 50, at most 100")
+
+
+@dataclass(frozen=True)
+class QuantizeConfig:
+    """Quantization-aware training, from a float run."""
+
+    run: Path
+    """Float run folder or checkpoint."""
+    save_path: Path | None = None
+    """New run folder; default <run>_qat."""
+    resume: bool = False
+    """Go on with save_path from its last.pt."""
+    data_path: Path | None = None
+    """Folder of the data set; default as in training."""
+    epochs: int = 10
+    """Passes over the training split."""
+    batch_size: int | None = None
+    """Pictures per step; default as in training."""
+    optimizer: Literal["sgd", "adam", "adamw"] = "adam"
+    """SGD has momentum 0.9."""
+    lr: float = 5e-5
+    """Learning rate after warm-up; cosine to zero."""
+    weight_decay: float = 1e-4
+    """Weight decay of all parameters."""
+    freeze_bn_epoch: float = 0.3
+    """BatchNorm statistics are fixed from this share of the epochs on."""
+    freeze_ranges_epoch: float = 0.6
+    """Activation ranges are fixed from this share of the epochs on."""
+    calibration_images: int = 64
+    """Training pictures that give the initial ranges."""
+    percentile: float = 99.99
+    """Share of values inside the initial ranges, per cent."""
+    evaluate_every: int = 1
+    """Validate after every so many epochs, and after the last."""
+    workers: int | None = None
+    """Loader processes; default by number of cores."""
+    device: Device = "auto"
+    """Where to train."""
+    channels_last: bool = True
+    """NHWC memory layout."""
+    threads: int | None = None
+    """CPU threads; default all."""
+    seed: int = 1
+    """Fixes order and augmentation."""
+
+    def __post_init__(self) -> None:
+        check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        check(self.lr > 0, "lr", self.lr, "above 0")
+        check(0 <= self.freeze_bn_epoch <= 1, "freeze_bn_epoch", self.freeze_bn_epoch, "a share from 0 to 1")
+        check(0 <= self.freeze_ranges_epoch <= 1, "freeze_ranges_epoch", self.freeze_ranges_epoch, "a share from 0 to 1")
+        check(self.calibration_images >= 1, "calibration_images", self.calibration_images, "at least 1")
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Write model.onnx (float run) or model_int8.onnx (quantized run)."""
+
+    run: Path
+    """Run folder or checkpoint."""
+    output: Path | None = None
+    """File to write; default model.onnx or model_int8.onnx in the run folder."""
+    img_resize: tuple[int, int] | None = None
+    """Input size H W; default the run's."""
+    dynamic: bool = False
+    """Leave batch, height and width open."""
+    argmax: Literal["none", "full", "before_upsampling"] = "none"
+    """Append ArgMax: after the last up-sampling, or before it (nearest up-sampling of labels; faster, other edges)."""
+    opset: int = 21
+    """ONNX opset, at least 17."""
+    simplify: bool = True
+    """Run onnxsim and check that nothing changed."""
+
+    def __post_init__(self) -> None:
+        check(17 <= self.opset <= 23, "opset", self.opset, "17 to 23")
+        if self.img_resize is not None:
+            check(min(self.img_resize) >= 32, "img_resize", self.img_resize, "height and width of at least 32")
+
+
+@dataclass(frozen=True)
+class VerifyConfig:
+    """Prove that the exported file gives what torch gave; or re-check a file alone against its contract.json."""
+
+    model: Path
+    """Run folder, checkpoint, or an .onnx file followed by its contract.json."""
+    contract: Path | None = None
+    """contract.json of the .onnx file (needs numpy and onnxruntime only)."""
+    data_path: Path | None = None
+    """Folder of the data set; default as in training."""
+    split: str = "val"
+    """Split whose pictures are compared."""
+    images: int = 8
+    """Pictures compared at the exported size (0 = the whole split)."""
+    sizes: tuple[tuple[int, int], ...] = ((96, 160), (97, 161), (225, 401))
+    """Further sizes H W at which one picture is compared."""
+    skip_hash: bool = False
+    """Ignore file hashes: find a fault from the numbers alone."""
+    threads: int | None = None
+    """CPU threads; default all."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+
+    def __post_init__(self) -> None:
+        check(self.images >= 0, "images", self.images, "0 or more")
+        for size in self.sizes:
+            check(min(size) >= 32, "sizes", size, "heights and widths of at least 32")
+
+
+@dataclass(frozen=True)
+class InferConfig:
+    """Label pictures: label PNG, colour map and overlay for each."""
+
+    model: Path
+    """Run folder, checkpoint or .onnx file."""
+    input: Path
+    """Picture, or folder of pictures (searched through)."""
+    save_path: Path = Path("predictions")
+    """Folder to write to."""
+    alpha: float = 0.5
+    """Weight of the colours in the overlay."""
+    device: Device = "auto"
+    """Where to run torch models."""
+    threads: int | None = None
+    """CPU threads; default all."""
+
+    def __post_init__(self) -> None:
+        check(0 <= self.alpha <= 1, "alpha", self.alpha, "0 to 1")
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """One HTML file of a run: curves, accuracy, worst pictures, cost, parity."""
+
+    run: Path
+    """Run folder."""
+    output: Path | None = None
+    """File to write; default report.html in the run folder."""
+    data_path: Path | None = None
+    """Folder of the data set; default as in training."""
+    split: str = "val"
+    """Split whose worst pictures are shown."""
+    images: int = 6
+    """Worst pictures shown."""
+    device: Device = "auto"
+    """Where to run."""
+    threads: int | None = None
+    """CPU threads; default all."""
+
+    def __post_init__(self) -> None:
+        check(self.images >= 0, "images", self.images, "0 or more")
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """The whole line in minutes: generate data, train, quantize, export, verify, validate, infer, report."""
+
+    save_path: Path = Path("runs/demo")
+    """Folder for everything the demo makes; emptied of an earlier demo first."""
+    data_path: Path | None = None
+    """Where the generated data set lives; default data/datasets/streets."""
+    train_images: int = 600
+    """Generated training scenes."""
+    val_images: int = 100
+    """Generated validation scenes."""
+    epochs: int = 10
+    """Epochs of float training."""
+    quantize_epochs: int = 1
+    """Epochs of quantization-aware training."""
+    threads: int | None = None
+    """CPU threads; default all."""
+    seed: int = 1
+    """Fixes data, initial values, order and augmentation."""
+
+    def __post_init__(self) -> None:
+        check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        check(self.quantize_epochs >= 1, "quantize_epochs", self.quantize_epochs, "at least 1")
+        check(min(self.train_images, self.val_images) >= 1, "train_images", self.train_images, "at least 1")
+
+
+@dataclass(frozen=True)
+class ModelsConfig:
+    """List networks with parameters and GigaMACs."""
+
+    pattern: str = "*"
+    """Shell pattern of names."""
+    size: tuple[int, int] = (384, 768)
+    """Input size H W of the GigaMACs."""
+    num_classes: int = 19
+    """Classes of the segmentation output."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+    def __post_init__(self) -> None:
+        check(min(self.size) >= 32, "size", self.size, "height and width of at least 32")
+        check(self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")
+
+
+@dataclass(frozen=True)
+class DoctorConfig:
+    """Say what is wrong with this installation, and the fix."""
+
+    json: bool = False
+    """Print JSON instead of a table."""
+
+
+def check_common(batch_size: int, img_resize: tuple[int, int], workers: int | None) -> None:
+    """Checks that several verbs share."""
+    check(batch_size >= 1, "batch_size", batch_size, "at least 1")
+    check(min(img_resize) >= 32, "img_resize", img_resize, "height and width of at least 32")
+    check(workers is None or workers >= 0, "workers", workers, "0 or more")
+
+
+@dataclass(frozen=True)
+class PresetsConfig:
+    """List the presets of run_edgeailite_segmentation.sh."""

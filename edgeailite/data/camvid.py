@@ -1,0 +1,37 @@
+"""CamVid at 480x360, 11 classes (Brostow et al., Pattern Recognition Letters 30(2), 2009), SegNet's version.
+
+Layout: `images/{train,val,test}/NAME.jpg`, `labels/{train,val,test}/NAME.png` with class indices, 11 = void,
+and `splits/{train,val,test}.txt` (unused: folders are the splits).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeailite.data.source import IGNORE, DataSource, list_pairs
+from edgeailite.errors import UsageError
+
+CLASSES = (
+    "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist",
+)  # fmt: skip
+PALETTE = (
+    (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0),
+    (192, 128, 128), (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192),
+)  # fmt: skip
+SPLITS = ("train", "val", "test")
+
+
+def camvid(root: Path, split: str) -> DataSource:
+    """CamVid's `split`; label value 11 is ignored."""
+    if split not in SPLITS:
+        raise UsageError(f"--split {split}: camvid has {', '.join(SPLITS)}")
+    items = list_pairs(
+        "camvid",
+        root / "images" / split,
+        root / "labels" / split,
+        image_pattern="*.jpg",
+        image_suffix=".jpg",
+        label_suffix=".png",
+    )
+    label_map = {value: value for value in range(len(CLASSES))} | {11: IGNORE}
+    return DataSource("camvid", split, items, CLASSES, PALETTE, label_map)

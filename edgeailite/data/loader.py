@@ -1,0 +1,96 @@
+"""From a data source to batches, in an order and with augmentation that depend on (seed, epoch, index) only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from edgeailite.data.images import read_image, read_label
+from edgeailite.data.source import DataSource
+from edgeailite.data.transforms import Image
+from edgeailite.errors import DataError
+
+Transform = Callable[[Image, Image, np.random.Generator], tuple[Image, Image]]
+Sample = tuple[tuple[Tensor, ...], dict[str, Tensor]]
+
+
+class Samples(Dataset[Sample]):
+    """`samples[epoch, index]` -> ((image (3,H,W) uint8 RGB,), {"segmentation": (H,W) int64, 255 = ignore})."""
+
+    def __init__(self, source: DataSource, transform: Transform, *, seed: int) -> None:
+        self.source, self.transform, self.seed = source, transform, seed
+
+    def __len__(self) -> int:
+        return len(self.source.items)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        epoch, index = key
+        item = self.source.items[index]
+        image, label = read_image(item.image), read_label(item.label)
+        if image.shape[:2] != label.shape:
+            raise DataError(
+                f"{item.label}: mask is {label.shape[1]}x{label.shape[0]} but {item.image.name} is "
+                f"{image.shape[1]}x{image.shape[0]}; they must have one size"
+            )
+        classes = self.source.to_classes(label, item.label)
+        image, classes = self.transform(image, classes, np.random.default_rng([self.seed, epoch, index]))
+        chw = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        return (chw,), {"segmentation": torch.from_numpy(classes.astype(np.int64))}
+
+
+class EpochBatches:
+    """Batch sampler: shuffled by (seed, epoch), incomplete last batch dropped, the first `skip` batches left out."""
+
+    def __init__(self, size: int, batch_size: int, *, seed: int) -> None:
+        if size < batch_size:
+            raise DataError(f"{size} pictures give no batch of {batch_size}; lower --batch_size or add pictures")
+        self.size, self.batch_size, self.seed = size, batch_size, seed
+        self.epoch, self.skip = 0, 0
+
+    def __len__(self) -> int:
+        return self.size // self.batch_size - self.skip
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
+        for batch in range(self.skip, self.size // self.batch_size):
+            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield [(self.epoch, int(index)) for index in chosen]
+
+
+def train_loader(
+    source: DataSource, transform: Transform, *, batch_size: int, seed: int, workers: int | None
+) -> tuple[DataLoader[Sample], EpochBatches]:
+    """Loader of training batches and its sampler, whose `epoch` and `skip` are set before each pass."""
+    batches = EpochBatches(len(source.items), batch_size, seed=seed)
+    count = worker_count(workers)
+    loader = DataLoader(
+        Samples(source, transform, seed=seed),
+        batch_sampler=batches,
+        num_workers=count,
+        persistent_workers=count > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+    return loader, batches
+
+
+def eval_loader(
+    source: DataSource, transform: Transform, *, batch_size: int, workers: int | None, indices: list[int] | None = None
+) -> DataLoader[Sample]:
+    """Loader over the split (or `indices`) in order; batches of one label size each are the caller's choice of 1."""
+    order = [(0, index) for index in (range(len(source.items)) if indices is None else indices)]
+    return DataLoader(
+        Samples(source, transform, seed=0), batch_size=batch_size, sampler=order, num_workers=worker_count(workers)
+    )
+
+
+def worker_count(workers: int | None) -> int:
+    """The given number, or one per core up to 8 (none on a single core)."""
+    if workers is not None:
+        return workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 8) if cores > 1 else 0

@@ -1,0 +1,152 @@
+"""The training loop, evaluation and prediction: one loop for float and quantized training alike.
+
+Plain functions. State is (model, optimizer, position); everything random is a function of (seed, epoch, index) or of
+torch's generator, which `position` carries along.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edgeailite.data.loader import EpochBatches, Sample
+from edgeailite.environment import cpu_features
+from edgeailite.errors import DivergedError, UsageError
+from edgeailite.metrics import Confusion, confusion_matrix
+from edgeailite.preprocessing import Preprocessing
+
+Loss = Callable[[dict[str, Tensor], dict[str, Tensor]], Tensor]
+Predict = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step reports: epoch (from 0), step in it (from 1), steps in the epoch, loss, learning rate."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+    lr: float
+
+
+def select_device(name: str) -> torch.device:
+    """auto, cpu or cuda. Raises UsageError for cuda where there is none."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: torch sees no CUDA device; use --device cpu, or run `edgeailite doctor`")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def select_amp(name: str, device: torch.device) -> torch.dtype | None:
+    """Autocast type; auto is bf16 on GPUs and on CPUs with AMX tiles (elsewhere on CPUs bf16 is slower)."""
+    if name == "fp16":
+        if device.type == "cpu":
+            raise UsageError("--amp fp16: CPUs train in bf16 or without mixed precision; use --amp bf16 or off")
+        return torch.float16
+    if name == "bf16":
+        return torch.bfloat16
+    fast = device.type == "cuda" or "amx_bf16" in cpu_features()
+    return torch.bfloat16 if name == "auto" and fast else None
+
+
+def to_input(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """uint8 RGB (N,3,H,W) -> normalised float32, on the device it is on."""
+    ordered = images.flip(1) if preprocessing.channel_order == "BGR" else images
+    mean = torch.tensor(preprocessing.mean, device=images.device).view(1, 3, 1, 1)
+    scale = torch.tensor(preprocessing.scale, device=images.device).view(1, 3, 1, 1)
+    return (ordered.float() - mean) * scale
+
+
+def train_epoch(
+    model: nn.Module,
+    loader: Iterable[Sample],
+    batches: EpochBatches,
+    *,
+    loss: Loss,
+    optimizer: torch.optim.Optimizer,
+    rate: Callable[[float], float],
+    preprocessing: Preprocessing,
+    amp: torch.dtype | None = None,
+    on_step: Callable[[Step], None] = lambda step: None,
+) -> float:
+    """One pass over `loader` from `batches.epoch` and `batches.skip` on; returns the mean loss.
+
+    `rate(epoch)` gives the learning rate at a fractional epoch. `on_step` is called after each update and may raise to
+    stop. Raises DivergedError before an update with a loss that is not finite.
+    """
+    device = next(model.parameters()).device
+    scaler = torch.amp.GradScaler(device.type, enabled=amp == torch.float16)
+    first, remaining = batches.skip, len(batches)
+    total = 0.0
+    for index, (images, targets) in enumerate(loader):
+        steps = first + remaining
+        lr = rate(batches.epoch + (first + index) / steps)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        x = to_input(images[0].to(device, non_blocking=True), preprocessing)
+        targets = {name: target.to(device, non_blocking=True) for name, target in targets.items()}
+        with torch.autocast(device.type, dtype=amp) if amp else nullcontext():
+            outputs = model(x)
+        value = loss(outputs, targets)
+        if not torch.isfinite(value):
+            where = f"epoch {batches.epoch + 1}, step {first + index + 1}"
+            raise DivergedError(f"loss is {value.item()} at {where}; lower --lr (now {lr:.3g}) or check the labels")
+        optimizer.zero_grad(set_to_none=True)
+        scaler.scale(value).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        total += value.item()
+        on_step(Step(batches.epoch, first + index + 1, steps, value.item(), lr))
+    return total / max(remaining, 1)
+
+
+def torch_predictor(model: nn.Module, preprocessing: Preprocessing, *, output: str = "segmentation") -> Predict:
+    """uint8 RGB batch (N,3,H,W) -> float32 logits (N,C,H,W) of one output, model in eval mode."""
+    model.eval()
+    device = next(iter(model.state_dict().values())).device
+
+    def predict(images: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return model(to_input(images.to(device), preprocessing))[output].float().cpu()
+
+    return predict
+
+
+def evaluate(
+    predict: Predict,
+    loader: Iterable[Sample],
+    num_classes: int,
+    *,
+    on_batch: Callable[[int], None] = lambda images: None,
+) -> tuple[Confusion, list[Confusion]]:
+    """Confusion matrix of a split, and of each picture. Logits go to label size bilinearly; argmax after."""
+    per_image = []
+    for images, targets in loader:
+        labels = targets["segmentation"].numpy()
+        predicted = predict_labels(predict, images[0], labels.shape[1:])
+        per_image += [confusion_matrix(t, p, num_classes) for t, p in zip(labels, predicted, strict=True)]
+        on_batch(len(labels))
+    return np.sum(per_image, axis=0), per_image
+
+
+def predict_labels(predict: Predict, images: Tensor, size: tuple[int, ...]) -> NDArray[np.int64]:
+    """Class maps (N,H,W) at `size` of a uint8 batch."""
+    logits = predict(images)
+    if logits.dtype != torch.float32:  # a file with ArgMax inside gives labels
+        return F.interpolate(logits[:, None].float(), size, mode="nearest")[:, 0].long().numpy()
+    if logits.shape[2:] != size:
+        logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+    return logits.argmax(1).numpy()
+
+
+def is_better(value: float, best: float) -> bool:
+    """Higher is better; anything beats NaN."""
+    return math.isnan(best) or value > best

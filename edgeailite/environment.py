@@ -1,0 +1,230 @@
+"""Facts about the installation and the machine: what is needed, what is there.
+
+`environment()` is the record that a run keeps as env.json. What is wrong with the facts, and the fix, is said by
+`edgeailite doctor` (commands/doctor.py); tools/setup.sh asks `unmet_requirements`. Only the standard library at the
+top: it must run where torch, numpy or the rest are missing or broken. What could crash an interpreter (a torch built
+for another CPU or driver) is asked of a second one, by `ask_apart`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata as metadata
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16", "asimddp", "i8mm")
+
+
+class Requirement(NamedTuple):
+    """A distribution that pyproject.toml names, and the oldest version it takes ("" for any)."""
+
+    name: str
+    minimum: str
+
+    def __str__(self) -> str:
+        return f"{self.name}>={self.minimum}" if self.minimum else self.name
+
+
+# --- what is needed, what is there
+
+
+def requirements(extras: Iterable[str] = ()) -> list[Requirement]:
+    """What the package needs, and each of the extras: from the checkout's pyproject.toml, else from its metadata."""
+    pyproject = CHECKOUT / "pyproject.toml"
+    if pyproject.is_file():
+        project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
+        lines = [*project["dependencies"], *(line for e in extras for line in project["optional-dependencies"][e])]
+        return [_requirement(line) for line in lines]
+    wanted = {f'extra == "{extra}"' for extra in extras}
+    split = [line.partition(";") for line in metadata.requires("edgeailite") or []]
+    return [_requirement(line) for line, _, marker in split if not marker or marker.strip() in wanted]
+
+
+def _requirement(line: str) -> Requirement:
+    name, _, minimum = line.partition(">=")  # the one operator that pyproject.toml uses
+    return Requirement(name.strip(), minimum.strip())
+
+
+def installed(name: str) -> str | None:
+    """The version of a distribution, without importing it; None where it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def release(version: str) -> tuple[int, ...]:
+    """The numbers of a version for comparison: "2.15.0+cpu" is (2, 15, 0)."""
+    return tuple(int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3])
+
+
+def is_met(requirement: Requirement) -> bool:
+    """Is it installed, and new enough?"""
+    version = installed(requirement.name)
+    return version is not None and release(version) >= release(requirement.minimum)
+
+
+def unmet_requirements(extras: Iterable[str] = ()) -> list[str]:
+    """What is missing or too old, as pip would take it; the set-up scripts ask this."""
+    return [str(requirement) for requirement in requirements(extras) if not is_met(requirement)]
+
+
+# --- the machine
+
+
+def _proc_cpuinfo(*keys: str) -> str:
+    """The value of the first of these keys in /proc/cpuinfo; "" where there is none."""
+    path = Path("/proc/cpuinfo")
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    found = re.search(rf"^(?:{'|'.join(keys)})[ \t]*:[ \t]*(.*)$", text, re.MULTILINE)
+    return found.group(1).strip() if found else ""
+
+
+def _sysctl(name: str) -> str:
+    if platform.system() != "Darwin":
+        return ""
+    return subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def cpu_model() -> str:
+    """The name the processor gives itself."""
+    return _proc_cpuinfo("model name", "Model") or _sysctl("machdep.cpu.brand_string") or platform.machine()
+
+
+def cpu_features() -> list[str]:
+    """Those instruction sets that matter to integer inference; empty where the system does not say."""
+    flags = set(_proc_cpuinfo("flags", "Features").lower().split())
+    if _sysctl("hw.optional.arm.FEAT_DotProd") == "1":
+        flags.add("asimddp")
+    return [feature for feature in CPU_FEATURES if feature in flags]
+
+
+def usable_cores() -> int:
+    """Cores this process may use: its affinity and its container's quota, which os.cpu_count() does not see."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cgroup_quota(Path("/sys/fs/cgroup"))
+    return max(1, min(cores, round(quota))) if quota else cores
+
+
+def cgroup_quota(root: Path) -> float | None:
+    """Cores that the control group under this root grants (version 2, then 1); None for no limit."""
+    unified = root / "cpu.max"
+    if unified.is_file():
+        quota, period = unified.read_text(encoding="ascii").split()[:2]
+        return None if quota == "max" else int(quota) / int(period)
+    files = [root / "cpu" / "cpu.cfs_quota_us", root / "cpu" / "cpu.cfs_period_us"]
+    if not all(file.is_file() for file in files):
+        return None
+    micros, span = (int(file.read_text(encoding="ascii")) for file in files)
+    return micros / span if micros > 0 else None
+
+
+def git_commit(root: Path = CHECKOUT) -> str | None:
+    """The commit of a checkout, with "-dirty" after it where files differ; None outside one."""
+    if not (root / ".git").exists() or shutil.which("git") is None:
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    return asked.stdout.strip() or None
+
+
+def torch_facts() -> dict[str, Any]:
+    """What torch says of itself and of its devices. Imports torch."""
+    import torch
+
+    usable = torch.cuda.is_available()
+    return {
+        "version": str(torch.__version__),
+        "threads": torch.get_num_threads(),
+        "cuda_build": torch.version.cuda,
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())] if usable else [],
+    }
+
+
+def environment() -> dict[str, Any]:
+    """All that a run should remember of where it ran; no host or user name, no path. Imports torch if there is one."""
+    facts = torch_facts() if installed("torch") else {}
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {requirement.name: installed(requirement.name) for requirement in requirements()},
+        "cpu": cpu_model(),
+        "cpu_features": cpu_features(),
+        "cores": usable_cores(),
+        "threads": facts.get("threads"),
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
+        "gpus": facts.get("gpus", []),
+        "cuda_build": facts.get("cuda_build"),
+        "commit": git_commit(),
+    }
+
+
+# --- questions put to a second interpreter
+
+
+def torchvision_facts() -> dict[str, Any]:
+    """Imports torchvision and runs one compiled operator of it: a mismatch with torch shows in one or the other."""
+    import torch
+    import torchvision
+
+    boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+    return {"version": str(torchvision.__version__), "kept": len(torchvision.ops.nms(boxes, torch.ones(1), 0.5))}
+
+
+def cv2_facts() -> dict[str, Any]:
+    """Imports cv2 and resizes one picture with the rule that the package uses."""
+    import cv2
+    import numpy as np
+
+    resized = cv2.resize(np.zeros((4, 4, 3), np.uint8), (2, 2), interpolation=cv2.INTER_LINEAR_EXACT)
+    return {"version": cv2.__version__, "shape": list(resized.shape)}
+
+
+def onnxruntime_facts() -> dict[str, Any]:
+    """Runs an integer convolution whose sums, 64 x 255 x 127, saturate on a CPU that adds u8 x s8 pairs in 16 bits."""
+    import numpy as np
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    values = {"x_scale": np.float32(1), "x_zero": np.uint8(0), "w": np.full((8, 64, 1, 1), 127, np.int8)}
+    values |= {"w_scale": np.float32(1), "w_zero": np.int8(0), "y_zero": np.uint8(0)}
+    values |= {"y_scale": np.float32(255 * 127 * 64 / 200)}
+    names = ["x", "x_scale", "x_zero", "w", "w_scale", "w_zero", "y_scale", "y_zero"]
+    graph = helper.make_graph(
+        [helper.make_node("QLinearConv", names, ["y"])],
+        "doctor",
+        [helper.make_tensor_value_info("x", TensorProto.UINT8, [1, 64, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.UINT8, [1, 8, 8, 8])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (y,) = session.run(None, {"x": np.full((1, 64, 8, 8), 255, np.uint8)})
+    return {"providers": onnxruntime.get_available_providers(), "values": sorted({int(value) for value in y.flat})}
+
+
+def ask_apart(question: str) -> dict[str, Any]:
+    """What one of the functions above answers in a fresh interpreter; {"error": its last line} if it fails or dies."""
+    code = f"import json; from edgeailite.environment import {question}; print('\\n' + json.dumps({question}()))"
+    paths = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, "-P", "-c", code]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=variables)
+    except subprocess.TimeoutExpired:
+        return {"error": "no answer within 120 s"}
+    if asked.returncode == 0:
+        return dict(json.loads(asked.stdout.splitlines()[-1]))
+    if asked.returncode < 0:
+        return {"error": f"the interpreter died of signal {-asked.returncode}"}
+    return {"error": asked.stderr.strip().splitlines()[-1] if asked.stderr.strip() else "no message"}

@@ -1,0 +1,39 @@
+"""Errors a user can act on, each with its exit code. Anything else that is raised is a bug."""
+
+from __future__ import annotations
+
+
+class EdgeailiteError(Exception):
+    """Base: printed as one line by the command line, which then exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class UsageError(EdgeailiteError, ValueError):
+    """A flag, name or combination that cannot work (exit 2)."""
+
+    exit_code = 2
+
+
+class DataError(EdgeailiteError, ValueError):
+    """A file that is missing, damaged or does not mean what was declared (exit 3)."""
+
+    exit_code = 3
+
+
+class ParityError(EdgeailiteError):
+    """An exported file departs from the model, or an accuracy gate failed (exit 4)."""
+
+    exit_code = 4
+
+
+class DivergedError(EdgeailiteError):
+    """Training produced a loss that is not finite (exit 5)."""
+
+    exit_code = 5
+
+
+class Interrupted(EdgeailiteError):
+    """Stopped by the user after the state was saved (exit 130)."""
+
+    exit_code = 130

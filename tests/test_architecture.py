@@ -1,0 +1,155 @@
+"""The rooms of the package and the direction of imports between them, read from the source with ast.
+
+Imports go down only. A new top-level module gets a row in ROOMS; that is the moment to ask where it belongs.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "edgeailite"
+
+ROOMS = [
+    {"config", "presets"},  # 0
+    {"models", "data", "losses", "metrics", "optim", "distributed", "complexity", "plots", "environment"},  # 1
+    {"tasks", "checkpoint", "pretrained", "quantization", "export", "runtime"},  # 2
+    {"engine", "latency", "report", "serve"},  # 3
+    {"commands"},  # 4
+    {"__main__"},  # 5
+]
+# Below all of it: the errors everybody raises, and the numpy rule from a picture to an input.
+GROUND = {"errors", "preprocessing"}
+LEVEL = {room: level for level, rooms in enumerate([GROUND, *ROOMS], start=-1) for room in rooms}
+
+# Neighbours do not know each other, but for these.
+SIDEWAYS = {
+    ("presets", "config"),  # presets are named instances of the config's dataclasses
+    ("export", "quantization"),
+    ("export", "runtime"),
+    ("checkpoint", "pretrained"),
+}
+# Leaves take values, never the config they came from.
+NO_CONFIG = ROOMS[1]
+
+MAX_FILE_LINES = 350
+MAX_FUNCTION_LINES = 60
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def room_of(path: Path) -> str:
+    """The top-level module a file belongs to: edgeailite/models/layers.py is in "models"."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, room) of every import of the package itself, those inside functions and `if TYPE_CHECKING` included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)}:{node.lineno}: relative import; write edgeailite.… in full"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "edgeailite" and len(parts) > 1 and parts[1] != "__version__":
+                yield node.lineno, parts[1]
+
+
+def fault(importer: str, imported: str) -> str | None:
+    """Why one room may not import another; None where it may."""
+    for room in (importer, imported):
+        if room not in LEVEL:
+            return (
+                f"'{room}' is not in the table: add it to ROOMS in tests/test_architecture.py, at the level it belongs"
+            )
+    if importer == imported or (importer, imported) in SIDEWAYS:
+        return None
+    if importer in NO_CONFIG and imported in ROOMS[0]:
+        return f"'{importer}' takes values, never the config: pass what it needs"
+    if LEVEL[imported] < LEVEL[importer]:
+        return None
+    direction = "sideways" if LEVEL[imported] == LEVEL[importer] else "up"
+    return f"'{importer}' (level {LEVEL[importer]}) imports {direction}: '{imported}' (level {LEVEL[imported]})"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_go_down_only(path):
+    room = room_of(path)
+    if room == "__init__":
+        assert list(imports_of(path)) == [], "edgeailite/__init__.py holds the version only"
+        return
+    assert room in LEVEL, fault(room, room)
+    faults = [(line, fault(room, imported)) for line, imported in imports_of(path)]
+    assert not [f"{name_of(path)}:{line}: {reason}" for line, reason in faults if reason]
+
+
+def test_the_rule_itself():
+    assert fault("engine", "models") is None
+    assert fault("export", "quantization") is None
+    assert "sideways" in str(fault("quantization", "export"))
+    assert "up" in str(fault("models", "engine"))
+    assert "takes values" in str(fault("data", "config"))
+    assert "add it to ROOMS" in str(fault("novelty", "models"))
+
+
+def test_importing_the_package_is_only_the_version():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+def test_files_say_what_they_are():
+    vague = {"utils.py", "util.py", "helpers.py", "helper.py", "misc.py", "common.py"}
+    assert not [name_of(path) for path in FILES if path.name in vague]
+
+
+def test_files_stay_readable():
+    lengths = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert not {name: lines for name, lines in lengths.items() if lines > MAX_FILE_LINES}
+
+
+def functions_of(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def test_functions_stay_readable():
+    lengths = {
+        f"{name_of(path)}:{node.lineno} {node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
+        for path in FILES
+        for node in functions_of(path)
+    }
+    assert not {name: lines for name, lines in lengths.items() if lines > MAX_FUNCTION_LINES}
+
+
+def written_files() -> list[Path]:
+    """What people write and read here; environments, data and results are not."""
+    folders = ["edgeailite", "tests", "tools", "docs", "references", "examples", "benchmarks", ".ci", "data"]
+    suffixes = {".py", ".sh", ".md", ".toml", ".yaml", ".yml", ".html", ""}
+    inside = [path for folder in folders for path in (ROOT / folder).rglob("*") if "datasets" not in path.parts]
+    return [path for path in [*ROOT.glob("*.*"), *inside] if path.is_file() and path.suffix in suffixes]
+
+
+def test_no_path_of_somebodys_machine():
+    homes = r"(?<![\w./~])/(?:home|Users)/\w+|[A-Z]:\\Users\\"
+    here = {str(Path(sys.prefix)), str(ROOT), f"{ROOT.parent}/"} - {"/", "//", "/tmp/", "/usr", "/usr/local"}
+    pattern = re.compile("|".join([homes, *(rf"(?<![\w.]){re.escape(path)}" for path in here)]))
+    found = [
+        f"{name_of(path)}: {match.group()}"
+        for path in written_files()
+        if path != Path(__file__).resolve()
+        for match in pattern.finditer(path.read_text(encoding="utf-8", errors="replace"))
+    ]
+    assert not found

@@ -1,0 +1,166 @@
+#!/usr/bin/env bash
+# Finds or makes a Python environment that can run this checkout. Needs bash and Python >= 3.11, nothing else.
+# Sourced by run_edgeailite_segmentation.sh, tools/test.sh and tools/check.sh, which call `setup_python`;
+# called by hand it does the same and prints the interpreter it settled on.
+#
+# In this order, the first that has everything pyproject.toml asks for:
+#   1. the active environment ($VIRTUAL_ENV or $CONDA_PREFIX)
+#   2. .venv in the repository root
+#   3. the first of python3, python3.14 ... python3.11 on PATH that is new enough
+#   4. a new .venv, made here
+# Environments that were not made here are never changed, except a .venv in the repository root.
+#
+# What .venv holds is written in .venv itself: `installed-base` and `installed-dev` carry a checksum of the
+# pyproject.toml they were installed from; `installing` carries the process at work, and outlives one that was cut off.
+set -euo pipefail
+
+EDGEAILITE_ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "error: $*"; exit 1; }
+
+is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
+
+# Prints the first interpreter on PATH that runs and is new enough. One that is only a name (a version manager's shim) is passed over.
+find_python() {
+    local candidate found=""
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+        command -v "$candidate" >/dev/null 2>&1 || continue
+        if is_new_enough "$candidate"; then command -v "$candidate"; return; fi
+        found="$found $("$candidate" --version 2>/dev/null | head -n 1 || true)"
+    done
+    found="$(printf '%s' "$found" | tr -s ' ' | sed 's/^ //')"
+    fail "edgeailite needs Python >= 3.11; found ${found:-no python3 on PATH}: install one (python.org, apt install python3.11-venv, pyenv, uv)"
+}
+
+# unmet PYTHON EXTRA: prints what pyproject.toml asks for and PYTHON lacks; fails when PYTHON cannot tell.
+unmet() {
+    PYTHONPATH="$EDGEAILITE_ROOT" "$1" -c '
+import sys
+from edgeailite.environment import unmet_requirements
+print(", ".join(unmet_requirements(sys.argv[1:])))' ${2:+"$2"} 2>/dev/null
+}
+
+# can_run PYTHON EXTRA: does it have everything? Says why not, when asked by a third argument.
+can_run() {
+    local missing
+    is_new_enough "$1" || { [ -z "${3:-}" ] || say "$3 is not used: its Python is older than 3.11"; return 1; }
+    missing="$(unmet "$1" "$2")" || { [ -z "${3:-}" ] || say "$3 is not used: it cannot read pyproject.toml"; return 1; }
+    [ -z "$missing" ] && return 0
+    [ -z "${3:-}" ] || say "$3 is not used: it lacks $missing"
+    return 1
+}
+
+checksum() { cksum <"$EDGEAILITE_ROOT/pyproject.toml"; }
+
+# venv_is_ready EXTRA: was it installed from today's pyproject.toml? Any extra includes the base.
+venv_is_ready() {
+    local venv="$EDGEAILITE_ROOT/.venv" stamp now
+    [ -x "$venv/bin/python" ] && [ ! -e "$venv/installing" ] || return 1
+    now="$(checksum)"
+    for stamp in "$venv/installed-"${1:-*}; do
+        [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$now" ] && "$venv/bin/python" -c '' 2>/dev/null && return 0
+    done
+    return 1
+}
+
+# Leaves .venv with a working interpreter and pip; starts over when an earlier set-up was cut off.
+make_venv() {
+    local venv="$EDGEAILITE_ROOT/.venv" python other
+    if [ -e "$venv/installing" ]; then
+        other="$(cat "$venv/installing")"
+        if [ -n "$other" ] && [ "$other" != "$$" ] && kill -0 "$other" 2>/dev/null; then
+            fail "process $other is setting up $venv: wait for it, or remove that folder if it is another program"
+        fi
+        say "an earlier set-up of $venv was cut off: starting over"
+        rm -rf -- "$venv"
+    fi
+    if [ -x "$venv/bin/python" ] && is_new_enough "$venv/bin/python"; then
+        "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$venv/bin/python" -m ensurepip >/dev/null 2>&1 ||
+            fail "$venv has no pip: remove that folder and run this again"
+        printf '%s' "$$" >"$venv/installing" || fail "cannot write to $venv"
+        return
+    fi
+    python="$(find_python)" || exit 1
+    rm -rf -- "$venv" && mkdir "$venv" 2>/dev/null ||
+        fail "cannot make $venv: make the folder writable, or activate an environment with 'pip install edgeailite'"
+    printf '%s' "$$" >"$venv/installing"
+    say "making $venv with $("$python" --version)"
+    "$python" -m venv "$venv" >"$venv/log" 2>&1 || {
+        tail -n 3 "$venv/log" >&2
+        fail "$python cannot make virtual environments: on Debian and Ubuntu, apt install python3-venv"
+    }
+}
+
+# install EXTRA CPU: the package itself (editable) and what it needs.
+install() {
+    local venv="$EDGEAILITE_ROOT/.venv" quiet=() torch=()
+    [ -t 2 ] || quiet=(--quiet)
+    local pip=("$venv/bin/python" -m pip --disable-pip-version-check install ${quiet[@]+"${quiet[@]}"})
+    if [ "$2" = cpu ]; then
+        while IFS= read -r line; do torch+=("$line"); done < <("$venv/bin/python" -c '
+import sys, tomllib
+for line in tomllib.load(open(sys.argv[1], "rb"))["project"]["dependencies"]:
+    if line.startswith("torch"):
+        print(line)' "$EDGEAILITE_ROOT/pyproject.toml")
+        say "installing ${torch[*]} from PyTorch's CPU index"
+        "${pip[@]}" --index-url https://download.pytorch.org/whl/cpu "${torch[@]}" >&2 ||
+            fail "pip could not install torch from PyTorch's CPU index (see above): check the network, or leave out --cpu"
+    fi
+    say "installing edgeailite${1:+[$1]}: this takes minutes the first time"
+    (cd -- "$EDGEAILITE_ROOT" && "${pip[@]}" --editable ".${1:+[$1]}" >&2) ||
+        fail "pip could not install edgeailite (see above): check the network and the disk space, then run this again"
+    checksum >"$venv/installed-${1:-base}"
+    rm -f -- "$venv/installing"
+}
+
+# setup_python EXTRA CPU: sets PYTHON. EXTRA is "" or the name of an extra in pyproject.toml; CPU is "cpu" or "".
+setup_python() {
+    local extra="${1:-}" cpu="${2:-}" active="${VIRTUAL_ENV:-${CONDA_PREFIX:-}}" python begin=$SECONDS
+    local venv="$EDGEAILITE_ROOT/.venv"
+    if [ -n "$active" ] && ! [ "$active" -ef "$venv" ] && can_run "$active/bin/python" "$extra" "the active environment $active"; then
+        PYTHON="$active/bin/python"
+    elif venv_is_ready "$extra"; then
+        PYTHON="$venv/bin/python"
+    elif python="$(find_python 2>/dev/null)" && ! [ -e "$venv" ] && can_run "$python" "$extra"; then
+        PYTHON="$python"
+    else
+        make_venv
+        install "$extra" "$cpu"
+        PYTHON="$venv/bin/python"
+        say "set-up took $((SECONDS - begin)) s: $venv"
+    fi
+    # This checkout, and no other copy that the environment may hold.
+    export PYTHONPATH="$EDGEAILITE_ROOT${PYTHONPATH:+:$PYTHONPATH}"
+}
+
+usage() {
+    cat <<'HELP'
+usage: tools/setup.sh [--cpu] [EXTRA]
+
+Finds a Python that has everything edgeailite needs, or makes .venv in the repository root and installs it there;
+prints the interpreter. EXTRA is one of pyproject.toml's: serve, openvino, bench, dev. A second run does nothing.
+
+  --cpu    when installing: torch and torchvision from https://download.pytorch.org/whl/cpu (0.2 GB) instead of PyPI,
+           whose Linux builds bring the CUDA libraries along (3 GB). An environment that exists already stays as it is.
+HELP
+}
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+    cpu=""
+    extra=""
+    for argument in "$@"; do
+        case "$argument" in
+            --help | -h) usage; exit 0 ;;
+            --cpu) cpu=cpu ;;
+            -*) say "error: unknown flag $argument"; usage >&2; exit 2 ;;
+            *) extra="$argument" ;;
+        esac
+    done
+    if [ -n "$extra" ] && ! grep -q "^$extra = \[" "$EDGEAILITE_ROOT/pyproject.toml"; then
+        say "error: unknown extra $extra; there are serve, openvino, bench, dev"
+        exit 2
+    fi
+    setup_python "$extra" "$cpu"
+    printf '%s\n' "$PYTHON"
+fi
