@@ -1,8 +1,8 @@
-"""How hard is the generated data set `streets`? What a random forest on colour and position reaches, and how fast it is made.
+"""How hard is the generated data set `streets`? The mIoU of a random forest on colour and position, and the speed.
 
 The forest sees, per pixel, RGB, position and the mean RGB of the 5x5 neighbourhood. mIoU is the project's: one
-confusion matrix over all validation pixels, mean over the classes that occur in label or prediction. Needs scikit-
-learn.
+confusion matrix over all validation pixels, mean over the classes that occur in label or prediction. Needs
+scikit-learn (the extra `bench`).
 
     python benchmarks/streets_difficulty.py --seed 1 --train 150 --val 60
 """
@@ -86,16 +86,16 @@ def print_classes(matrix: NDArray[np.int64], scenes: list[Scene]) -> None:
 
 
 def print_speed(seed: int, count: int = 60) -> None:
-    """Scenes per second on one core at 256x128, without and with writing all files."""
+    """Scenes per CPU second at 256x128, without and with writing all files; other load does not count."""
     cv2.setNumThreads(1)
-    start = time.perf_counter()
+    start = time.process_time()
     for index in range(count):
         generate_scene(seed, index)
-    print(f"generate_scene: {count / (time.perf_counter() - start):.1f} scenes/s per core")
+    print(f"generate_scene: {count / (time.process_time() - start):.1f} scenes per CPU second")
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
+        start = time.process_time()
         write_streets(Path(folder) / "streets", seed=seed, train=count, val=0)
-        print(f"write_streets:  {count / (time.perf_counter() - start):.1f} scenes/s per core")
+        print(f"write_streets:  {count / (time.process_time() - start):.1f} scenes per CPU second")
 
 
 def main() -> None:

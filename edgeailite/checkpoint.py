@@ -55,18 +55,18 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, keep: Path | None = N
             os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:
         partial.unlink(missing_ok=True)
-        raise DataError(f"{path}: checkpoint could not be written ({error}); free disk space or change save_path") from None
+        raise DataError(f"{path}: cannot be written ({error}); free disk space or change --save_path") from None
     if keep is not None and path.exists():
         keep.unlink(missing_ok=True)
         os.link(path, keep)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a file of `save_checkpoint`. Raises DataError for a missing, damaged, foreign or unsafe file."""
     values = read_weights(path)
     if not isinstance(values, dict) or "card" not in values or values.get("format") != FORMAT:
-        raise DataError(f"{path}: not an edgeailite checkpoint of format {FORMAT}; use --pretrained for foreign weights")
+        raise DataError(f"{path}: not a checkpoint of format {FORMAT}; use --pretrained for foreign weights")
     return Checkpoint(
         card_from_dict(values["card"]),
         values["state_dict"],

@@ -72,7 +72,7 @@ def _parse_with_tyro(kind: Any, args: list[str], values: dict[str, Any], *, prog
 def _one_line(message: str) -> str:
     """The sentence inside tyro's box."""
     words = [line.strip("│╭╰─╮╯ ") for line in message.splitlines()]
-    return " ".join(word for word in words if word and not word.startswith(("For full helptext", "Parsing error")))[:400]
+    return " ".join(word for word in words if word and not word.startswith(("For full", "Parsing error")))[:400]
 
 
 def _config_file(args: list[str], names: set[str]) -> tuple[dict[str, Any], list[str]]:
@@ -115,7 +115,7 @@ def _parse_without_tyro(kind: Any, args: list[str]) -> Any:
     import argparse
 
     if kind is not configs.VerifyConfig:
-        raise UsageError("tyro is not installed; only `verify FILE.onnx contract.json` works without: pip install edgeailite")
+        raise UsageError("only `verify FILE.onnx contract.json` works without tyro; pip install edgeailite")
     parser = argparse.ArgumentParser(prog="edgeailite verify", description=kind.__doc__, exit_on_error=False)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--contract", type=Path, required=True)

@@ -206,7 +206,9 @@ class QuantizeConfig:
         check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         check(self.lr > 0, "lr", self.lr, "above 0")
         check(0 <= self.freeze_bn_epoch <= 1, "freeze_bn_epoch", self.freeze_bn_epoch, "a share from 0 to 1")
-        check(0 <= self.freeze_ranges_epoch <= 1, "freeze_ranges_epoch", self.freeze_ranges_epoch, "a share from 0 to 1")
+        check(
+            0 <= self.freeze_ranges_epoch <= 1, "freeze_ranges_epoch", self.freeze_ranges_epoch, "a share from 0 to 1"
+        )
         check(self.calibration_images >= 1, "calibration_images", self.calibration_images, "at least 1")
 
 

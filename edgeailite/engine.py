@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgeailite.data.loader import EpochBatches, Sample
+from edgeailite.data.tensors import to_input
 from edgeailite.environment import cpu_features
 from edgeailite.errors import DivergedError, UsageError
 from edgeailite.metrics import Confusion, confusion_matrix
@@ -55,14 +56,6 @@ def select_amp(name: str, device: torch.device) -> torch.dtype | None:
         return torch.bfloat16
     fast = device.type == "cuda" or "amx_bf16" in cpu_features()
     return torch.bfloat16 if name == "auto" and fast else None
-
-
-def to_input(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """uint8 RGB (N,3,H,W) -> normalised float32, on the device it is on."""
-    ordered = images.flip(1) if preprocessing.channel_order == "BGR" else images
-    mean = torch.tensor(preprocessing.mean, device=images.device).view(1, 3, 1, 1)
-    scale = torch.tensor(preprocessing.scale, device=images.device).view(1, 3, 1, 1)
-    return (ordered.float() - mean) * scale
 
 
 def train_epoch(

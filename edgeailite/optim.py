@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 
-def make_optimizer(name: str, parameters: Iterable[nn.Parameter], *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """sgd (momentum 0.9), adam (weight decay added to the gradient, as published) or adamw (decoupled)."""
+def make_optimizer(
+    name: str, parameters: Iterable[nn.Parameter], *, lr: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """Make sgd (momentum 0.9), adam (weight decay added to the gradient, as published) or adamw (decoupled)."""
     trained = [p for p in parameters if p.requires_grad]
     if name == "sgd":
         return torch.optim.SGD(trained, lr=lr, momentum=0.9, weight_decay=weight_decay)

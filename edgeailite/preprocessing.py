@@ -40,17 +40,18 @@ def resize_linear_exact(image: NDArray[np.uint8], height: int, width: int) -> ND
         return image
     left, right, right_weight = _axis(image.shape[1], width)
     top, bottom, bottom_weight = _axis(image.shape[0], height)
-    one = 1 << FRACTION_BITS
+    one = np.uint32(1 << FRACTION_BITS)
     wide = image.astype(np.uint32)
     rows = wide[:, left] * (one - right_weight)[:, None] + wide[:, right] * right_weight[:, None]
     total = rows[top] * (one - bottom_weight)[:, None, None] + rows[bottom] * bottom_weight[:, None, None]
-    return ((total + (1 << (2 * FRACTION_BITS - 1))) >> (2 * FRACTION_BITS)).astype(np.uint8)
+    half = np.uint32(1 << (2 * FRACTION_BITS - 1))
+    return ((total + half) // np.uint32(1 << (2 * FRACTION_BITS))).astype(np.uint8)
 
 
 def normalize(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
     """(H,W,3) uint8 RGB of the right size -> (3,H,W) float32."""
     ordered = image[..., ::-1] if preprocessing.channel_order == "BGR" else image
-    mean, scale = np.float32(preprocessing.mean), np.float32(preprocessing.scale)
+    mean, scale = np.array(preprocessing.mean, np.float32), np.array(preprocessing.scale, np.float32)
     values: NDArray[np.float32] = (ordered.astype(np.float32) - mean) * scale
     return np.ascontiguousarray(values.transpose(2, 0, 1))
 

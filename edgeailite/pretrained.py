@@ -46,7 +46,9 @@ def load_pretrained(model: nn.Module, source: Path, *, strict: bool = True) -> L
 def describe(report: LoadReport) -> str:
     """Counts and first names of what did not fit."""
     parts = {"missing": report.missing, "unexpected": report.unexpected, "other shape": report.mismatched}
-    return ", ".join(f"{len(keys)} {what} ({keys[0]}, ...)" for what, keys in parts.items() if keys) or "everything fits"
+    return (
+        ", ".join(f"{len(keys)} {what} ({keys[0]}, ...)" for what, keys in parts.items() if keys) or "everything fits"
+    )
 
 
 def read_weights(path: Path) -> Any:

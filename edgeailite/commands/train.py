@@ -47,9 +47,7 @@ def run(config: TrainConfig) -> int:
     if config.pretrained is not None:
         load_pretrained(model, config.pretrained)
     model.to(device)
-    optimizer = make_optimizer(
-        config.optimizer, model.parameters(), lr=config.lr, weight_decay=config.weight_decay
-    )
+    optimizer = make_optimizer(config.optimizer, model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     if not start:
         start_run(folder, plain(config), environment())
     trainer = Trainer(
@@ -63,19 +61,12 @@ def run(config: TrainConfig) -> int:
         amp=amp,
         channels_last=config.channels_last,
     )
-    transform = TrainTransform(
-        config.img_resize,
-        config.rand_crop or config.img_resize,
-        scale=config.rand_scale,
-        rotation=config.rotation,
-        color_jitter=config.color_jitter,
-    )
     began = time.perf_counter()
     last = run_training(
         trainer,
         train,
         val,
-        transform,
+        train_transform(config),
         epochs=config.epochs,
         batch_size=config.batch_size,
         seed=config.seed,
@@ -95,6 +86,17 @@ def class_weights(kind: str, source: DataSource, device: torch.device) -> Tensor
     for item in source.items:
         counts += np.bincount(source.to_classes(read_label(item.label), item.label).ravel(), minlength=256)
     return enet_weights(torch.from_numpy(counts[: len(source.classes)])).to(device)
+
+
+def train_transform(config: TrainConfig) -> TrainTransform:
+    """The augmentation that a configuration asks for."""
+    return TrainTransform(
+        config.img_resize,
+        config.rand_crop or config.img_resize,
+        scale=config.rand_scale,
+        rotation=config.rotation,
+        color_jitter=config.color_jitter,
+    )
 
 
 def _card(config: TrainConfig, source: DataSource) -> ModelCard:
@@ -139,6 +141,8 @@ def _resumed(folder: Path) -> tuple[Path, TrainConfig, dict[str, Any]]:
         print_result("warning", {"damaged": str(error), "resuming from": PREVIOUS})
         checkpoint = load_checkpoint(folder / PREVIOUS)
     if checkpoint.quantization is not None:
-        raise UsageError(f"--resume {folder}: a quantized run; use `edgeailite quantize RUN --save_path … --resume True`")
+        raise UsageError(
+            f"--resume {folder}: a quantized run; use `edgeailite quantize RUN --save_path … --resume True`"
+        )
     config = dataclasses.replace(train_config(checkpoint.config), resume=None)
     return folder, config, {**checkpoint.training, "state_dict": checkpoint.state_dict}

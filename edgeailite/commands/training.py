@@ -28,7 +28,7 @@ from edgeailite.modelcard import ModelCard
 
 @dataclass
 class Trainer:
-    """What is trained and where it is written. `before_epoch` may change the model (freezing); `best` is its best mIoU."""
+    """What is trained and where it is written; `before_epoch` may change the model (freezing)."""
 
     folder: Path
     card: ModelCard
@@ -86,7 +86,7 @@ def run_training(
     loader, batches = train_loader(train, transform, batch_size=batch_size, seed=seed, workers=workers)
     first, batches.skip = trainer.restore(start) if start else (0, 0)
     if trainer.channels_last:
-        trainer.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        trainer.model.to(memory_format=torch.channels_last)
     row: dict[str, Any] = {}
     with _interruptible(trainer), progress("train", epochs * (len(train.items) // batch_size)) as (bar, task):
         for epoch in range(first, epochs):

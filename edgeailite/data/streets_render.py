@@ -178,7 +178,7 @@ def _shadow_mask(geometry: Geometry, corners: Array, pose: Pose, light: Light, l
 
 
 def _plane_rows(geometry: Geometry, corners: Array, moved: Array, pose: Pose, lens: Lens) -> Array:
-    """Per surface (P, 13): inverse depth, s and t as functions of the ray, and the pixels per metre they are seen with."""
+    """Per surface (P, 14): inverse depth (3), s (4) and t (4) by the ray; scale and axes of the slant (3)."""
     camera, position = rotation(pose), eye(pose)
     basis = camera[[2, 0, 1]].T  # columns: forward, right, down
     distance = ((corners[geometry.starts] - position) * geometry.normals).sum(axis=1)
@@ -308,8 +308,8 @@ def flow_of(geometry: Geometry, view: View, world: World, lens: Lens) -> Floats:
     x, y = _rays(lens)
     previous = rotation(world.previous)
     turn = (previous @ rotation(world.pose).T).astype(np.float32)
-    start = eye(world.pose) - eye(world.previous) - TIME_STEP * geometry.velocities
-    start = np.ascontiguousarray((start @ previous.T).T, np.float32)[:, view.ids]  # (3, N)
+    offsets = (eye(world.pose) - eye(world.previous) - TIME_STEP * geometry.velocities) @ previous.T
+    start = np.take(np.ascontiguousarray(offsets.T, np.float32), view.ids, axis=1)  # (3, N)
     px, py, pz = (start[k] + view.depth * (turn[k, 0] * x + turn[k, 1] * y + turn[k, 2]) for k in range(3))
     pz = np.maximum(pz, 1e-2)
     flow = np.stack((lens.fx * (px / pz - x), lens.fy * (py / pz - y)), axis=1)

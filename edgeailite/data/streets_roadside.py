@@ -9,9 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from edgeailite.data.streets_shapes import (
+    BACKDROP,
     BUILDING,
     FENCE,
     NO_GRID,
+    PAVEMENT,
     POLE,
     SIGN,
     VEGETATION,
@@ -42,10 +44,22 @@ WALLS: tuple[Colour, ...] = (
     (0.42, 0.30, 0.24),
     (0.50, 0.56, 0.44),
     (0.70, 0.48, 0.44),
+    (0.80, 0.62, 0.24),
+    (0.34, 0.38, 0.28),
+    (0.30, 0.40, 0.58),
+    (0.64, 0.22, 0.18),
 )
 ROOFS: tuple[Colour, ...] = ((0.45, 0.22, 0.17), (0.24, 0.24, 0.27), (0.36, 0.30, 0.27))
 PANES: tuple[Colour, ...] = ((0.14, 0.17, 0.22), (0.24, 0.28, 0.34), (0.50, 0.58, 0.66))
-LEAVES: tuple[Colour, ...] = ((0.20, 0.34, 0.12), (0.30, 0.40, 0.16), (0.14, 0.27, 0.13), (0.42, 0.40, 0.16))
+LEAVES: tuple[Colour, ...] = (
+    (0.20, 0.34, 0.12),
+    (0.30, 0.40, 0.16),
+    (0.14, 0.27, 0.13),
+    (0.42, 0.40, 0.16),
+    (0.44, 0.30, 0.16),
+    (0.30, 0.33, 0.26),
+    (0.40, 0.24, 0.20),
+)
 FENCES: tuple[Colour, ...] = (
     (0.46, 0.32, 0.20),
     (0.85, 0.84, 0.80),
@@ -104,7 +118,7 @@ def building(
         gable = np.array(((x, height, z0), (x + out * 9.0, height, z0), (ridge, top, z0)))
         tiles = paint(pick(rng, ROOFS), noise=0.12, wavelength=0.8)
         surfaces += [Surface(gable, BUILDING, paint(wall)), Surface(slope, BUILDING, tiles)]
-    return Thing(surfaces, 0, z0, (x, 0.0, z0))
+    return Thing(surfaces, BACKDROP, z0, (x, 0.0, z0))
 
 
 def terrace(rng: np.random.Generator, x0: float, x1: float, z: float, *, dusk: bool) -> list[Thing]:
@@ -114,14 +128,14 @@ def terrace(rng: np.random.Generator, x0: float, x1: float, z: float, *, dusk: b
         width = float(rng.uniform(9.0, 22.0))
         wall = _wall_paint(rng, pick(rng, WALLS, 0.22), lit=0.6 if dusk and rng.random() < 0.4 else 0.0)
         front = upright(x0, x0 + width, 0.0, float(rng.uniform(7.0, 18.0)), z)
-        things.append(Thing([Surface(front, BUILDING, wall)], 0, z, (x0, 0.0, z)))
+        things.append(Thing([Surface(front, BUILDING, wall)], BACKDROP, z, (x0, 0.0, z)))
         x0 += width
     return things
 
 
 def fence(rng: np.random.Generator, x: float, z0: float, z1: float) -> Thing:
     """Pickets, boards or railings along z0..z1; labelled as one solid strip, as in Cityscapes."""
-    colour, height = pick(rng, FENCES, 0.2), float(rng.uniform(1.1, 1.9))
+    colour, height = pick(rng, FENCES, 0.2), float(rng.uniform(1.2, 2.0))
     gap = tint(rng, (0.22, 0.24, 0.20), 0.2)
     noise, style = 0.08, int(rng.integers(3))
     if style == 0:
@@ -135,7 +149,7 @@ def fence(rng: np.random.Generator, x: float, z0: float, z1: float) -> Thing:
         Surface(lengthwise(x, z0, z1, 0.0, height), FENCE, material),
         Surface(lengthwise(x, z0, z1, height - 0.13, height), FENCE, rail),
     ]
-    return Thing(surfaces, 1, z0, (x, 0.0, z0))
+    return Thing(surfaces, BACKDROP, z0, (x, 0.0, z0))
 
 
 def _leaf_paint(rng: np.random.Generator, wavelength: float) -> Material:
@@ -144,16 +158,16 @@ def _leaf_paint(rng: np.random.Generator, wavelength: float) -> Material:
 
 
 def _ragged(rng: np.random.Generator, x: float, y: float, z: float, width: float, height: float) -> Array:
-    """Blob with a leafy edge facing along the street, (22, 3)."""
+    """Blob with a leafy edge facing along the street, cut at the ground, (22, 3)."""
     angle = np.linspace(0.0, 2.0 * np.pi, 22, endpoint=False)
     radius = 1.0 + rng.uniform(-0.14, 0.10, 22)
     polygon = np.full((22, 3), z)
     polygon[:, 0] = x + width * radius * np.cos(angle)
-    polygon[:, 1] = y + height * radius * np.sin(angle)
+    polygon[:, 1] = np.maximum(y + height * radius * np.sin(angle), 0.0)
     return polygon
 
 
-def hedge(rng: np.random.Generator, x: float, z0: float, z1: float, *, height: float, band: int) -> Thing:
+def hedge(rng: np.random.Generator, x: float, z0: float, z1: float, *, height: float) -> Thing:
     """Hedge, or with some height the edge of a wood, along z0..z1 with an uneven top."""
     count = 12
     top_z = np.linspace(z1, z0, count)
@@ -161,7 +175,7 @@ def hedge(rng: np.random.Generator, x: float, z0: float, z1: float, *, height: f
     top = np.stack((np.full(count, x), top_y, top_z), axis=1)
     polygon = np.concatenate((np.array(((x, 0.0, z0), (x, 0.0, z1))), top))
     material = _leaf_paint(rng, 0.35 * height + 0.3)
-    return Thing([Surface(polygon, VEGETATION, material)], band, z0, (x, 0.0, z0))
+    return Thing([Surface(polygon, VEGETATION, material)], BACKDROP, z0, (x, 0.0, z0))
 
 
 def wood(rng: np.random.Generator, x0: float, x1: float, z: float) -> list[Thing]:
@@ -170,15 +184,15 @@ def wood(rng: np.random.Generator, x0: float, x1: float, z: float) -> list[Thing
     while x0 < x1:
         width = float(rng.uniform(4.0, 8.0))
         blob = _ragged(rng, x0, 0.35 * width, z, 0.8 * width, float(rng.uniform(0.9, 1.5)) * width)
-        things.append(Thing([Surface(blob, VEGETATION, _leaf_paint(rng, 3.0))], 0, z, (x0, 0.0, z)))
+        things.append(Thing([Surface(blob, VEGETATION, _leaf_paint(rng, 3.0))], BACKDROP, z, (x0, 0.0, z)))
         x0 += width
     return things
 
 
-def tree(rng: np.random.Generator, x: float, z: float, *, band: int) -> Thing:
+def tree(rng: np.random.Generator, x: float, z: float) -> Thing:
     """Street tree: trunk and a crown of three blobs, all vegetation."""
-    trunk, clear = float(rng.uniform(0.12, 0.22)), float(rng.uniform(1.8, 2.8))
-    width, height = float(rng.uniform(1.3, 2.4)), float(rng.uniform(1.4, 2.4))
+    trunk, clear = float(rng.uniform(0.12, 0.22)), float(rng.uniform(2.3, 3.0))
+    width, height = float(rng.uniform(1.1, 1.8)), float(rng.uniform(1.3, 2.2))
     bark = paint(tint(rng, (0.30, 0.24, 0.19), 0.12), noise=0.25, wavelength=0.4)
     leaves = _leaf_paint(rng, 0.9)
     light = leaves._replace(red=leaves.red * 1.2, green=leaves.green * 1.2, red2=leaves.red * 1.2)
@@ -190,18 +204,17 @@ def tree(rng: np.random.Generator, x: float, z: float, *, band: int) -> Thing:
         Surface(_ragged(rng, x, y, z, width, height), VEGETATION, leaves),
         Surface(_ragged(rng, x + side, y + lift, z, 0.6 * width, 0.6 * height), VEGETATION, light),
     ]
-    return Thing(surfaces, band, z, (x, 0.0, z))
+    return Thing(surfaces, PAVEMENT, z, (x, 0.0, z))
 
 
-def bush(rng: np.random.Generator, x: float, z: float, *, band: int) -> Thing:
+def bush(rng: np.random.Generator, x: float, z: float) -> Thing:
     """Low shrub."""
     size = float(rng.uniform(0.5, 1.1))
     blob = _ragged(rng, x, 0.45 * size, z, 1.2 * size, 0.75 * size)
-    blob[:, 1] = np.maximum(blob[:, 1], 0.0)
-    return Thing([Surface(blob, VEGETATION, _leaf_paint(rng, 0.5))], band, z, (x, 0.0, z))
+    return Thing([Surface(blob, VEGETATION, _leaf_paint(rng, 0.5))], PAVEMENT, z, (x, 0.0, z))
 
 
-def lamp_post(rng: np.random.Generator, x: float, z: float, *, out: float, band: int) -> Thing:
+def lamp_post(rng: np.random.Generator, x: float, z: float, *, out: float) -> Thing:
     """Lamp post with an arm over the road."""
     half, height = float(rng.uniform(0.10, 0.16)), float(rng.uniform(4.5, 7.5))
     metal = paint(pick(rng, METAL), noise=0.04)
@@ -212,23 +225,26 @@ def lamp_post(rng: np.random.Generator, x: float, z: float, *, out: float, band:
         Surface(upright(x - out * arm, x, height - 0.2, height, z), POLE, metal),
         Surface(upright(x - out * (arm + 0.5), x - out * arm, height - 0.25, height, z), POLE, metal),
     ]
-    return Thing(surfaces, band, z, (x, 0.0, z))
+    return Thing(surfaces, PAVEMENT, z, (x, 0.0, z))
 
 
-def bollard(rng: np.random.Generator, x: float, z: float, *, band: int) -> Thing:
+def bollard(rng: np.random.Generator, x: float, z: float) -> Thing:
     """Knee-high post with a light ring."""
     half, height = float(rng.uniform(0.10, 0.16)), float(rng.uniform(0.9, 1.15))
     surfaces = [
         Surface(upright(x - half, x + half, 0.0, height, z), POLE, paint(pick(rng, METAL), noise=0.04)),
         Surface(upright(x - half, x + half, height - 0.3, height - 0.14, z), POLE, paint((0.85, 0.84, 0.8))),
     ]
-    return Thing(surfaces, band, z, (x, 0.0, z))
+    return Thing(surfaces, PAVEMENT, z, (x, 0.0, z))
 
 
 def _sign_faces(rng: np.random.Generator, x: float, y: float, z: float, size: float) -> list[tuple[Array, Material]]:
     """Rim, field and symbol of a traffic sign: ban, warning, information, right of way or a name board."""
-    red, white, blue = (0.74, 0.08, 0.09), (0.93, 0.93, 0.91), (0.08, 0.25, 0.62)
-    yellow, ink = (0.92, 0.74, 0.12), (0.08, 0.08, 0.09)
+    worn = float(rng.uniform(0.6, 1.0))
+    red, white, blue = (
+        tint(rng, scaled(c, worn), 0.1) for c in ((0.76, 0.12, 0.11), (0.93, 0.92, 0.9), (0.12, 0.28, 0.6))
+    )
+    yellow, ink = tint(rng, scaled((0.9, 0.72, 0.2), worn), 0.1), (0.08, 0.08, 0.09)
     triangle = ((-1.1 * size, -0.75 * size), (1.1 * size, -0.75 * size), (0.0, 1.1 * size))
     diamond = ((0.0, -1.1 * size), (1.1 * size, 0.0), (0.0, 1.1 * size), (-1.1 * size, 0.0))
     square, board = (
@@ -251,7 +267,7 @@ def _sign_faces(rng: np.random.Generator, x: float, y: float, z: float, size: fl
     ]
 
 
-def sign(rng: np.random.Generator, x: float, z: float, *, band: int) -> Thing:
+def sign(rng: np.random.Generator, x: float, z: float) -> Thing:
     """One or two traffic signs on a post."""
     half, size = float(rng.uniform(0.07, 0.10)), float(rng.uniform(0.40, 0.56))
     y = float(rng.uniform(2.2, 2.7))
@@ -259,4 +275,4 @@ def sign(rng: np.random.Generator, x: float, z: float, *, band: int) -> Thing:
     surfaces += [Surface(shape, SIGN, material) for shape, material in _sign_faces(rng, x, y, z, size)]
     if rng.random() < 0.3:
         surfaces += [Surface(shape, SIGN, m) for shape, m in _sign_faces(rng, x, y + 2.2 * size, z, size)]
-    return Thing(surfaces, band, z, (x, 0.0, z))
+    return Thing(surfaces, PAVEMENT, z, (x, 0.0, z))

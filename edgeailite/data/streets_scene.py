@@ -15,7 +15,10 @@ import numpy as np
 from edgeailite.data import streets_roadside as roadside
 from edgeailite.data import streets_traffic as traffic
 from edgeailite.data.streets_shapes import (
+    BACKDROP,
+    CROSSING,
     NO_GRID,
+    PAVEMENT,
     ROAD,
     SIDEWALK,
     SKY,
@@ -25,6 +28,7 @@ from edgeailite.data.streets_shapes import (
     Thing,
     level,
     paint,
+    pick,
     scaled,
     tint,
     upright,
@@ -67,7 +71,7 @@ class World(NamedTuple):
 
 
 class Street(NamedTuple):
-    """Cross-section in metres: road edges, lane middles, the eye; verge and pavement widths and parking (left, right)."""
+    """Cross-section in metres: road edges, lane middles, the eye; verge, pavement and parking as (left, right)."""
 
     left: float
     right: float
@@ -100,8 +104,8 @@ def _light(rng: np.random.Generator) -> tuple[Light, Thing, bool]:
         "dusk": ((0.46, 0.44, 0.52), (0.40, 0.28, 0.14), (0.92, 0.70, 0.54), (0.40, 0.44, 0.62)),
     }
     ambient, direct, horizon, zenith = table[kind]
-    warm = float(rng.uniform(-0.08, 0.08))
-    cast = (1.0 + warm, 1.0, 1.0 - warm)
+    warm = float(rng.uniform(-0.12, 0.12))
+    cast = (1.0 + warm, 1.0 + float(rng.uniform(-0.04, 0.04)), 1.0 - warm)
     azimuth, elevation = float(rng.uniform(0.0, 2.0 * np.pi)), float(rng.uniform(0.35, 1.0))
     sun = (
         float(np.cos(elevation) * np.sin(azimuth)),
@@ -110,8 +114,8 @@ def _light(rng: np.random.Generator) -> tuple[Light, Thing, bool]:
     )
     horizon, zenith = tint(rng, horizon, 0.14), tint(rng, zenith, 0.2)
     light = Light(
-        (ambient[0] * cast[0], ambient[1], ambient[2] * cast[2]),
-        (direct[0] * cast[0], direct[1], direct[2] * cast[2]),
+        (ambient[0] * cast[0], ambient[1] * cast[1], ambient[2] * cast[2]),
+        (direct[0] * cast[0], direct[1] * cast[1], direct[2] * cast[2]),
         sun,
         horizon,
         haze=float(rng.uniform(0.001, 0.006)),
@@ -130,7 +134,7 @@ def _street(rng: np.random.Generator, dusk: bool) -> Street:
     left = -lane - (2.1 if parking[0] else 0.3)
     right = lane + (2.1 if parking[1] else 0.3)
     own = 0.5 * lane
-    pavement = float(rng.uniform(1.8, 4.5)), float(rng.uniform(1.8, 4.5))
+    pavement = float(rng.uniform(2.2, 4.5)), float(rng.uniform(2.2, 4.5))
     eye = own + float(rng.uniform(-0.5, 0.5))
     green = [float(rng.uniform(1.2, 2.6)) if rng.random() < 0.55 else 0.0 for _ in range(2)]
     return Street(left, right, own, -own, eye, (green[0], green[1]), pavement, parking, dusk)
@@ -138,7 +142,7 @@ def _street(rng: np.random.Generator, dusk: bool) -> Street:
 
 def _poses(rng: np.random.Generator, street: Street) -> tuple[Pose, Pose]:
     """This camera and the one a time step earlier: ego speed, a little side slip, yaw rate and nodding."""
-    yaw, pitch = float(rng.normal(0.0, 0.055)), float(rng.normal(0.015, 0.020))
+    yaw, pitch = float(rng.normal(0.0, 0.075)), float(rng.normal(0.015, 0.028))
     forward, aside = float(rng.uniform(1.0, 9.0)) * TIME_STEP, float(rng.normal(0.0, 0.02))
     turn, nod = float(rng.normal(0.0, 0.006)), float(rng.normal(0.0, 0.002))
     return Pose(street.eye, 0.0, yaw, pitch), Pose(street.eye - aside, -forward, yaw - turn, pitch - nod)
@@ -146,15 +150,16 @@ def _poses(rng: np.random.Generator, street: Street) -> tuple[Pose, Pose]:
 
 def _ground(rng: np.random.Generator, street: Street) -> Thing:
     """Grass, pavements, road and markings, all in the plane y = 0."""
-    grass = paint(tint(rng, (0.34, 0.40, 0.17), 0.22), noise=0.2, wavelength=1.5)
-    if rng.random() < 0.3:
-        grass = paint(tint(rng, (0.46, 0.38, 0.26), 0.15), noise=0.2, wavelength=1.2)
-    asphalt = tint(rng, scaled((0.34, 0.34, 0.35), float(rng.uniform(0.65, 1.5))), 0.07)
+    soil = pick(rng, ((0.36, 0.38, 0.20), (0.36, 0.38, 0.20), (0.46, 0.40, 0.30), (0.44, 0.42, 0.36)), 0.16)
+    grass = paint(scaled(soil, float(rng.uniform(0.7, 1.4))), noise=0.22, wavelength=1.5)
+    tar = pick(rng, ((0.34, 0.34, 0.35), (0.33, 0.34, 0.37), (0.37, 0.34, 0.32)), 0.07)
+    asphalt = scaled(tar, float(rng.uniform(0.65, 1.6)))
     surfaces = [Surface(level(-70.0, 70.0, -3.0, FAR), TERRAIN, grass)]
     inner = street.left - street.verge[0], street.right + street.verge[1]
     edges = ((inner[0] - street.pavement[0], inner[0]), (inner[1], inner[1] + street.pavement[1]))
     for x0, x1 in edges:
-        slab = tint(rng, scaled((0.50, 0.48, 0.46), float(rng.uniform(0.7, 1.45))), 0.14)
+        stone = pick(rng, ((0.50, 0.48, 0.46), (0.46, 0.46, 0.47), (0.50, 0.40, 0.35), (0.50, 0.46, 0.36)), 0.14)
+        slab = scaled(stone, float(rng.uniform(0.65, 1.45)))
         size = float(rng.uniform(0.6, 1.5))
         slabs = paint(scaled(slab, 0.7), slab, period=(size, size), duty=(0.93, 0.95), variation=0.12, noise=0.07)
         surfaces.append(Surface(level(x0, x1, -3.0, FAR), SIDEWALK, slabs))
@@ -204,7 +209,7 @@ def _verge(rng: np.random.Generator, street: Street, out: float) -> list[Thing]:
     z = float(rng.uniform(-8.0, 2.0))
     while z < 95.0:
         end = z + float(rng.uniform(10.0, 26.0))
-        kind = str(rng.choice(("houses", "garden", "park"), p=(0.38, 0.40, 0.22)))
+        kind = str(rng.choice(("houses", "garden", "park"), p=(0.34, 0.42, 0.24)))
         things += _stretch(rng, kind, back, z, end, out=out, dusk=street.dusk)
         z = end
     return things + _on_pavement(rng, inner, back, out) + _at_kerb(rng, kerb, out)
@@ -224,31 +229,32 @@ def _stretch(
         things.append(roadside.building(rng, back + out * depth, z0 + 2.0, z1 - 1.0, out=out, height=height, dusk=dusk))
     elif rng.random() < 0.7:
         tall = float(rng.uniform(2.5, 7.0))
-        things.append(roadside.hedge(rng, back + out * (depth + 4.0), z0, z1, height=tall, band=0))
-    for _ in range(int(rng.integers(0, 3))):
-        x, z = back + out * float(rng.uniform(1.5, 3.2)), float(rng.uniform(max(z0, 7.0), max(z1, 8.0)))
-        things.append((roadside.tree if rng.random() < 0.6 else roadside.bush)(rng, x, z, band=1))
+        things.append(roadside.hedge(rng, back + out * (depth + 4.0), z0, z1, height=tall))
+    for z in sorted(rng.uniform(z0 + 2.0, z1 - 1.0, int(rng.integers(0, 3))).tolist(), reverse=True):
+        x = back + out * float(rng.uniform(1.5, 3.2))
+        things.append((roadside.tree if rng.random() < 0.6 else roadside.bush)(rng, x, z))
     border = rng.random()
-    if border < 0.62:
+    if border < 0.70:
         things.append(roadside.fence(rng, back + out * 0.15, z0, z1)._replace(band=2))
-    elif border < 0.80:
+    elif border < 0.85:
         height = float(rng.uniform(0.8, 1.7))
-        things.append(roadside.hedge(rng, back + out * 0.3, z0, z1, height=height, band=2))
-    return things
+        things.append(roadside.hedge(rng, back + out * 0.3, z0, z1, height=height))
+    # a stretch is one step of the painting order: a house must hide the trees of the stretch behind it
+    return [thing._replace(band=BACKDROP, z=z0) for thing in things]
 
 
 def _on_pavement(rng: np.random.Generator, inner: float, back: float, out: float) -> list[Thing]:
     """People and parked bicycles between house line and verge."""
     width = abs(back - inner)
     things: list[Thing] = []
-    for _ in range(int(rng.integers(1, 5))):
+    for _ in range(int(rng.integers(1, 6))):
         x = inner + out * float(rng.uniform(0.35, 0.9)) * width
         pace = float(rng.choice((-1.4, 0.0, 1.4)))
-        things.append(traffic.person(rng, x, float(rng.uniform(8.0, 24.0)), band=3, velocity=(0.0, pace)))
+        things.append(traffic.person(rng, x, float(rng.uniform(9.0, 21.0)), band=PAVEMENT, velocity=(0.0, pace)))
     if rng.random() < 0.5:
-        z, x = float(rng.uniform(8.0, 16.0)), inner + out * max(0.75 * width, 1.2)
+        z, x = float(rng.uniform(8.0, 16.0)), inner + out * (width - 1.0)
         for step in range(int(rng.integers(1, 4))):
-            things.append(traffic.parked_bicycle(rng, x, z + 0.9 * step, band=3))
+            things.append(traffic.parked_bicycle(rng, x, z + 0.9 * step))
     return things
 
 
@@ -257,10 +263,10 @@ def _at_kerb(rng: np.random.Generator, kerb: float, out: float) -> list[Thing]:
     things: list[Thing] = []
     edge = kerb + out * 0.45
     makers = {
-        "tree": lambda z: roadside.tree(rng, edge, z, band=4),
-        "lamp": lambda z: roadside.lamp_post(rng, edge, z, out=out, band=4),
-        "bollard": lambda z: roadside.bollard(rng, edge, z, band=4),
-        "sign": lambda z: roadside.sign(rng, edge, z, band=4),
+        "tree": lambda z: roadside.tree(rng, edge + out * 0.85, z),
+        "lamp": lambda z: roadside.lamp_post(rng, edge, z, out=out),
+        "bollard": lambda z: roadside.bollard(rng, edge, z),
+        "sign": lambda z: roadside.sign(rng, edge, z),
     }
     z = float(rng.uniform(7.0, 11.0))
     while z < 40.0:
@@ -287,15 +293,15 @@ def _road_users(rng: np.random.Generator, street: Street) -> list[Thing]:
     ):
         if parked:
             things += _row(rng, street, x, float(rng.uniform(5.0, 12.0)), away=away, drives=False)
-    crossing = bool(rng.random() < 0.6)
-    start = 13.0 if crossing else 8.0
+    crossing, riding = rng.random(2).tolist()
+    start = 17.0 if riding < 0.5 else 13.0 if crossing < 0.6 else 8.0
     for x, away in ((street.own, True), (street.oncoming, False)):
-        things += _row(rng, street, x, start + float(rng.uniform(0.0, 22.0)), away=away, drives=True)
-    if rng.random() < 0.5:
-        z, away = float(rng.uniform(7.0, 15.0)), bool(rng.random() < 0.6)
-        x = 2.0 * street.own - 0.35 if away else 2.0 * street.oncoming + 0.35
-        things.append(traffic.lane_rider(rng, x, z, band=6, speed=5.0 if away else -5.0))
-    if crossing:
+        things += _row(rng, street, x, start + float(rng.uniform(0.0, 16.0)), away=away, drives=True)
+    if riding < 0.5:
+        z, away = float(rng.uniform(11.5, 15.0) if crossing < 0.6 else rng.uniform(7.0, 15.0)), bool(rng.random() < 0.6)
+        x = 2.0 * street.own - 0.55 if away else 2.0 * street.oncoming + 0.55
+        things.append(traffic.lane_rider(rng, x, z, speed=5.0 if away else -5.0))
+    if crossing < 0.6:
         things += _crossing(rng, street)
     return things
 
@@ -305,10 +311,9 @@ def _row(rng: np.random.Generator, street: Street, x: float, z: float, *, away: 
     things = []
     for _ in range(int(rng.integers(1, 4)) if not drives else int(rng.integers(0, 4))):
         shift, speed = float(rng.uniform(-0.2, 0.2)), float(rng.uniform(4.0, 12.0)) * (1.0 if away else -1.0)
-        long = rng.random() < 0.2
+        long = drives and rng.random() < 0.42
         make = traffic.bus if long else traffic.car
-        place = 7 if drives else 5
-        things.append(make(rng, x + shift, z, away=away, eye_x=street.eye, speed=speed, band=place, drives=drives))
+        things.append(make(rng, x + shift, z, away=away, eye_x=street.eye, speed=speed, drives=drives))
         z += (12.5 if long else 5.5) + float(rng.exponential(10.0 if drives else 2.0))
     return things
 
@@ -318,9 +323,9 @@ def _crossing(rng: np.random.Generator, street: Street) -> list[Thing]:
     things = []
     for z in (8.0, 9.3, 10.6):
         kind = rng.random()
-        x, heading = float(rng.uniform(street.left + 0.5, street.right - 0.5)), float(rng.choice((-1.0, 1.0)))
-        if kind < 0.45:
-            things.append(traffic.crossing_rider(rng, x, z, band=8, speed=4.0 * heading))
-        elif kind < 0.75:
-            things.append(traffic.person(rng, x, z, band=8, velocity=(1.4 * heading, 0.0)))
+        x, heading = float(rng.uniform(-1.0, 1.0)) * (2.0 * street.own - 0.9), float(rng.choice((-1.0, 1.0)))
+        if kind < 0.42:
+            things.append(traffic.crossing_rider(rng, x, z, speed=4.0 * heading))
+        elif kind < 0.80:
+            things.append(traffic.person(rng, x, z, band=CROSSING, velocity=(1.4 * heading, 0.0)))
     return things

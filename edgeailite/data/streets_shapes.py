@@ -19,12 +19,13 @@ Colour = tuple[float, float, float]
 
 ROAD, SIDEWALK, BUILDING, FENCE, POLE, SIGN = 7, 8, 11, 13, 17, 20
 VEGETATION, TERRAIN, SKY, PERSON, RIDER, CAR, BUS, BICYCLE = 21, 22, 23, 24, 25, 26, 28, 33
+BACKDROP, PAVEMENT, PARKED, LANES, CROSSING = range(5)  # bands of a `Thing`
 
 NO_GRID = 1e6  # a period no scene is as long as
 
 
 class Material(NamedTuple):
-    """Procedural paint, flat so that a list of them is one array: two colours (0..1), a grid that selects the second one
+    """Procedural paint, flat so that a list of them is one array: two colours (0..1), a grid that selects the second
     (period in metres and duty 0..1 along the two texture axes, `variation` of brightness per cell), noise (relative
     amplitude and longest wavelength in metres) and `glow`, the share of the colour that needs no light."""
 
@@ -55,9 +56,9 @@ class Surface(NamedTuple):
 class Thing(NamedTuple):
     """Surfaces that move together, in painting order.
 
-    `band` counts from the houses (0) to the lanes (7): for a camera between them, what is laterally nearer hides what
-    is laterally farther, and within a band the smaller `z` hides the larger, so (band, -z) is a correct painting
-    order. `velocity` is in m/s and (0, 0, 0) for what stands still. Grids and noise are anchored at `anchor`.
+    `band` counts from the houses to the middle of the road: for a camera in the street, what is laterally nearer hides
+    what is laterally farther, and within a band the smaller `z` hides the larger, so (band, -z) is a painting order.
+    `velocity` is in m/s and (0, 0, 0) for what stands still. Grids and noise are anchored at `anchor`.
     """
 
     surfaces: list[Surface]

@@ -13,7 +13,11 @@ from edgeailite.data.streets_shapes import (
     BICYCLE,
     BUS,
     CAR,
+    CROSSING,
+    LANES,
     NO_GRID,
+    PARKED,
+    PAVEMENT,
     PERSON,
     RIDER,
     Array,
@@ -43,14 +47,18 @@ BODY_COLOURS: tuple[Colour, ...] = (
     (0.14, 0.22, 0.48),
     (0.45, 0.38, 0.28),
     (0.16, 0.34, 0.24),
-    (0.74, 0.62, 0.25),
+    (0.80, 0.64, 0.18),
+    (0.72, 0.12, 0.10),
+    (0.12, 0.28, 0.60),
 )
 CLOTHES: tuple[Colour, ...] = (
     (0.12, 0.12, 0.14),
     (0.18, 0.22, 0.38),
     (0.45, 0.44, 0.42),
     (0.78, 0.76, 0.72),
-    (0.62, 0.18, 0.16),
+    (0.70, 0.16, 0.14),
+    (0.14, 0.28, 0.58),
+    (0.82, 0.66, 0.20),
     (0.20, 0.42, 0.32),
     (0.66, 0.52, 0.22),
     (0.34, 0.50, 0.66),
@@ -109,9 +117,7 @@ def _cabin_faces(
     return np.array(flank), np.array(pane), top
 
 
-def car(
-    rng: np.random.Generator, x: float, z: float, *, away: bool, eye_x: float, speed: float, band: int, drives: bool
-) -> Thing:
+def car(rng: np.random.Generator, x: float, z: float, *, away: bool, eye_x: float, speed: float, drives: bool) -> Thing:
     """Car centred at x with its near end at z; `away` shows its tail; speed in m/s along +z when it `drives`."""
     width, height, length = float(rng.uniform(1.7, 1.9)), float(rng.uniform(1.42, 1.85)), float(rng.uniform(3.8, 4.7))
     body = pick(rng, BODY_COLOURS)
@@ -139,12 +145,10 @@ def car(
         Surface(shrink(pane, 0.16), CAR, glass),
         *_near_face(rng, x, z, width=width, belt=belt, body=body, away=away),
     ]
-    return Thing(surfaces, band, z, (x, 0.0, z), (0.0, 0.0, speed if drives else 0.0))
+    return Thing(surfaces, LANES if drives else PARKED, z, (x, 0.0, z), (0.0, 0.0, speed if drives else 0.0))
 
 
-def bus(
-    rng: np.random.Generator, x: float, z: float, *, away: bool, eye_x: float, speed: float, band: int, drives: bool
-) -> Thing:
+def bus(rng: np.random.Generator, x: float, z: float, *, away: bool, eye_x: float, speed: float, drives: bool) -> Thing:
     """City bus: long box with a row of panes, a tall windscreen and a lit destination panel."""
     half, height, length = 1.25, float(rng.uniform(2.9, 3.3)), float(rng.uniform(8.0, 11.0))
     body = pick(rng, BODY_COLOURS[2:], 0.2)
@@ -172,7 +176,13 @@ def bus(
     ]
     surfaces = [Surface(polygon, BUS, material) for polygon, material in parts]
     wheels = _wheels(BUS, flank, (z + 1.9, z + length - 2.2), 0.5)
-    return Thing(surfaces[:3] + wheels + surfaces[3:], band, z, (x, 0.0, z), (0.0, 0.0, speed if drives else 0.0))
+    return Thing(
+        surfaces[:3] + wheels + surfaces[3:],
+        LANES if drives else PARKED,
+        z,
+        (x, 0.0, z),
+        (0.0, 0.0, speed if drives else 0.0),
+    )
 
 
 def person(rng: np.random.Generator, x: float, z: float, *, band: int, velocity: tuple[float, float]) -> Thing:
@@ -225,12 +235,12 @@ def _bicycle_surfaces(rng: np.random.Generator, x: float, z: float, flip: float)
     return surfaces + [Surface(outline(points, x, 0.0, z, flip=flip), BICYCLE, paint_) for points, paint_ in parts]
 
 
-def parked_bicycle(rng: np.random.Generator, x: float, z: float, *, band: int) -> Thing:
+def parked_bicycle(rng: np.random.Generator, x: float, z: float) -> Thing:
     """A bicycle on its stand."""
-    return Thing(_bicycle_surfaces(rng, x, z, 1.0 if rng.random() < 0.5 else -1.0), band, z, (x, 0.0, z))
+    return Thing(_bicycle_surfaces(rng, x, z, 1.0 if rng.random() < 0.5 else -1.0), PAVEMENT, z, (x, 0.0, z))
 
 
-def crossing_rider(rng: np.random.Generator, x: float, z: float, *, band: int, speed: float) -> Thing:
+def crossing_rider(rng: np.random.Generator, x: float, z: float, *, speed: float) -> Thing:
     """A rider seen from the side, moving along x at `speed` m/s."""
     flip = -1.0 if speed < 0 else 1.0
     top, trousers = paint(pick(rng, CLOTHES), noise=0.08, wavelength=0.3), paint(pick(rng, CLOTHES), noise=0.08)
@@ -248,10 +258,10 @@ def crossing_rider(rng: np.random.Generator, x: float, z: float, *, band: int, s
         Surface(disc(x + flip * 0.26, 1.64, z, 0.14, squeeze=0.9), RIDER, skin),
         Surface(disc(x + flip * 0.24, 1.71, z, 0.14), RIDER, helmet),
     ]
-    return Thing(surfaces, band, z, (x, 0.0, z), (speed, 0.0, 0.0))
+    return Thing(surfaces, CROSSING, z, (x, 0.0, z), (speed, 0.0, 0.0))
 
 
-def lane_rider(rng: np.random.Generator, x: float, z: float, *, band: int, speed: float) -> Thing:
+def lane_rider(rng: np.random.Generator, x: float, z: float, *, speed: float) -> Thing:
     """A rider seen from behind or in front, moving along z at `speed` m/s."""
     top, trousers = paint(pick(rng, CLOTHES), noise=0.08, wavelength=0.3), paint(pick(rng, CLOTHES), noise=0.08)
     skin, helmet = paint(pick(rng, SKIN, 0.06), noise=0.02), paint(pick(rng, BODY_COLOURS, 0.2), noise=0.02)
@@ -271,4 +281,4 @@ def lane_rider(rng: np.random.Generator, x: float, z: float, *, band: int, speed
         Surface(disc(x, 1.66, z, 0.14, squeeze=0.85), RIDER, skin),
         Surface(disc(x, 1.73, z, 0.14), RIDER, helmet),
     ]
-    return Thing(surfaces, band, z, (x, 0.0, z), (0.0, 0.0, speed))
+    return Thing(surfaces, LANES, z, (x, 0.0, z), (0.0, 0.0, speed))

@@ -44,9 +44,7 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(name for name in MODELS if fnmatchcase(name, pattern))
 
 
-def create_model(
-    name: str, num_classes: int | None = None, *, outputs: Mapping[str, int] | None = None
-) -> Pixel2Pixel:
+def create_model(name: str, num_classes: int | None = None, *, outputs: Mapping[str, int] | None = None) -> Pixel2Pixel:
     """Build a network with its initial (random) weights.
 
     `num_classes` is short for `outputs={"segmentation": num_classes}` and defaults to 19.

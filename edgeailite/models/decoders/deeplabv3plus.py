@@ -35,7 +35,9 @@ class DeepLabV3PlusLite(nn.Module):
     ) -> None:
         super().__init__()
         if SHORTCUT_STRIDE not in strides:
-            raise ValueError(f"encoder strides {tuple(strides)}: DeepLabV3+ needs a feature at stride {SHORTCUT_STRIDE}")
+            raise ValueError(
+                f"encoder strides {tuple(strides)}: DeepLabV3+ needs a feature at stride {SHORTCUT_STRIDE}"
+            )
         self.shortcut_index = list(strides).index(SHORTCUT_STRIDE)
         merged = width + shortcut_channels
         self.shortcut = conv_bn_act(channels[self.shortcut_index], shortcut_channels, 1, activation=activation)

@@ -1,0 +1,105 @@
+"""`edgeailite calibrate`: a float run to a quantized one, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from edgeailite.checkpoint import BEST, LAST, Checkpoint, run_folder, save_checkpoint, start_run
+from edgeailite.commands.common import plain, print_result, progress, set_threads
+from edgeailite.commands.opening import Opened, load_network
+from edgeailite.commands.validate import dataset_of, measure
+from edgeailite.config import CalibrateConfig
+from edgeailite.data import DataSource
+from edgeailite.data.loader import eval_loader
+from edgeailite.data.tensors import to_input
+from edgeailite.data.transforms import EvalTransform
+from edgeailite.engine import select_device, torch_predictor
+from edgeailite.environment import environment
+from edgeailite.errors import UsageError
+from edgeailite.modelcard import ModelCard
+from edgeailite.quantization import DEFAULT_SCHEME, calibrate, prepare, set_input_range
+
+
+def run(config: CalibrateConfig) -> int:
+    """Calibrate, measure on the validation split, write the run folder."""
+    set_threads(config.threads)
+    device = select_device(config.device)
+    checkpoint, opened = open_float(config.run)
+    percentile = config.percentile if config.observer == "percentile" else 100.0
+    train = dataset_of(opened, None, config.data_path, "train")
+    model = calibrated(
+        opened,
+        train,
+        images=config.images,
+        percentile=percentile,
+        batch_size=config.batch_size,
+        workers=config.workers,
+        seed=config.seed,
+        device=device,
+    )
+    folder = config.save_path or run_folder(config.run).with_name(run_folder(config.run).name + "_ptq")
+    start_run(folder, plain(config), environment())
+    quantization = {"scheme": DEFAULT_SCHEME, "percentile": percentile, "method": "calibration"}
+    written = Checkpoint(checkpoint.card, model.state_dict(), checkpoint.config, quantization)
+    for name in (LAST, BEST):
+        save_checkpoint(folder / name, written)
+    split = checkpoint.config.get("val_split", "val")
+    quantized = Opened(
+        checkpoint.card, torch_predictor(model, checkpoint.card.preprocessing), "quantized", folder, model
+    )
+    result = measure(quantized, dataset_of(opened, None, config.data_path, split), workers=config.workers)
+    print_result("calibrate", {"run": str(folder), "val_miou_fake_quant": 100 * result.miou})
+    return 0
+
+
+def open_float(source: Path) -> tuple[Checkpoint, Opened]:
+    """A float run. Raises UsageError for a quantized one."""
+    checkpoint, module = load_network(source)
+    if checkpoint.quantization is not None:
+        raise UsageError(f"{source}: quantized already; give the float run it came from")
+    predict = torch_predictor(module, checkpoint.card.preprocessing)
+    return checkpoint, Opened(checkpoint.card, predict, "float", run_folder(source), module)
+
+
+def calibrated(
+    opened: Opened,
+    train: DataSource,
+    *,
+    images: int,
+    percentile: float,
+    batch_size: int,
+    workers: int | None,
+    seed: int,
+    device: torch.device,
+) -> fx.GraphModule:
+    """The network prepared, its ranges observed on random training pictures as validation sees them."""
+    assert opened.module is not None
+    model = prepare(opened.module, percentile=percentile).to(device)
+    set_input_range(model, *opened.card.preprocessing.input_range)
+    count = min(images, len(train.items))
+    chosen = np.random.default_rng(seed).choice(len(train.items), count, replace=False)
+    with progress("calibrate", count) as (bar, task):
+        batches = _inputs(train, opened.card, sorted(chosen.tolist()), batch_size=batch_size, workers=workers)
+        calibrate(model, _counted(batches, lambda n: bar.advance(task, n), device))
+    return model
+
+
+def _inputs(
+    source: DataSource, card: ModelCard, indices: list[int], *, batch_size: int, workers: int | None
+) -> Iterator[Tensor]:
+    pre = card.preprocessing
+    transform = EvalTransform((pre.height, pre.width))
+    for images, _ in eval_loader(source, transform, batch_size=batch_size, workers=workers, indices=indices):
+        yield to_input(images[0], pre)
+
+
+def _counted(batches: Iterator[Tensor], advance: Any, device: torch.device) -> Iterator[Tensor]:
+    for batch in batches:
+        yield batch.to(device)
+        advance(len(batch))

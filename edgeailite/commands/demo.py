@@ -1,0 +1,151 @@
+"""`edgeailite demo`: every step of the line, on scenes it generates, through the same functions as the verbs."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from edgeailite.checkpoint import BEST, LAST
+from edgeailite.commands import calibrate, export, infer, quantize, report, train, validate, verify
+from edgeailite.commands.common import log, print_result, progress
+from edgeailite.commands.opening import open_model
+from edgeailite.config import (
+    CalibrateConfig,
+    DemoConfig,
+    ExportConfig,
+    InferConfig,
+    QuantizeConfig,
+    ReportConfig,
+    TrainConfig,
+    VerifyConfig,
+)
+from edgeailite.data.loader import worker_count
+from edgeailite.data.streets import write_streets
+from edgeailite.engine import select_device
+from edgeailite.errors import UsageError
+
+SIZE = (128, 256)
+MARKER = "made_by_edgeailite_demo"
+
+
+def run(config: DemoConfig) -> int:
+    """Run all steps; print their times, the accuracies and the files made."""
+    root = _empty_folder(config.save_path)
+    seconds: dict[str, float] = {}
+
+    def step(name: str, action: Callable[[], object]) -> None:
+        log(f"== {name}")
+        began = time.perf_counter()
+        action()
+        seconds[name] = round(time.perf_counter() - began, 1)
+
+    data = config.data_path or Path("data/datasets/streets")
+    step("generate data", lambda: _generate(config, data))
+    step("train", lambda: train.run(train_config(config, data, root / "float")))
+    step("calibrate", lambda: calibrate.run(CalibrateConfig(root / "float", root / "ptq", threads=config.threads)))
+    step("quantize", lambda: quantize.run(quantize_config(config, root)))
+    for name in ("float", "ptq", "qat"):
+        step(f"export {name}", lambda name=name: export.run(ExportConfig(root / name)))  # type: ignore[misc]
+    for name in ("float", "qat"):
+        step(f"verify {name}", lambda name=name: verify.run(VerifyConfig(root / name, threads=config.threads)))  # type: ignore[misc]
+    accuracy: dict[str, float] = {}
+    step("validate", lambda: accuracy.update(_accuracies(config, root)))
+    pictures = data / "leftImg8bit/val"
+    step("infer", lambda: infer.run(InferConfig(root / "qat/model_int8.onnx", pictures, root / "predictions")))
+    step("report", lambda: report.run(ReportConfig(root / "qat", threads=config.threads)))
+    print_result("seconds", {**seconds, "total": round(sum(seconds.values()), 1)})
+    print_result("val mIoU, per cent", accuracy)
+    print_result("made", _files(root))
+    return 0
+
+
+def train_config(config: DemoConfig, data: Path, folder: Path) -> TrainConfig:
+    """The demo's recipe: the preset `streets`, shorter."""
+    return TrainConfig(
+        dataset_name="streets",
+        data_path=data,
+        save_path=folder,
+        img_resize=SIZE,
+        rand_scale=(0.8, 1.5),
+        epochs=config.epochs,
+        batch_size=min(16, config.train_images),
+        optimizer="adamw",
+        lr=1e-3,
+        weight_decay=1e-2,
+        scheduler="poly",
+        class_weights="enet",
+        evaluate_every=max(1, config.epochs // 3),
+        threads=config.threads,
+        seed=config.seed,
+    )
+
+
+def quantize_config(config: DemoConfig, root: Path) -> QuantizeConfig:
+    """Quantization-aware training of the demo: BatchNorm statistics stay those of the float network."""
+    return QuantizeConfig(
+        root / "float",
+        root / "qat",
+        epochs=config.quantize_epochs,
+        freeze_bn_epoch=0.0,
+        threads=config.threads,
+        seed=config.seed,
+    )
+
+
+def _generate(config: DemoConfig, data: Path) -> None:
+    total = config.train_images + config.val_images
+    with progress("generate", total) as (bar, task):
+        write_streets(
+            data,
+            seed=config.seed,
+            train=config.train_images,
+            val=config.val_images,
+            height=SIZE[0],
+            width=SIZE[1],
+            workers=worker_count(None),
+            progress=lambda done, of: bar.update(task, completed=done, total=of),
+        )
+
+
+def _accuracies(config: DemoConfig, root: Path) -> dict[str, float]:
+    """Validation mIoU of every form of the network, by the code of `edgeailite validate`."""
+    models = {
+        "float, torch": (root / "float", False),
+        "float, ONNX": (root / "float/model.onnx", False),
+        "calibrated, int8 ONNX": (root / "ptq/model_int8.onnx", False),
+        "QAT, fake-quantized torch": (root / "qat", False),
+        "QAT, integer-exact torch": (root / "qat", True),
+        "QAT, int8 ONNX": (root / "qat/model_int8.onnx", False),
+    }
+    device, results = select_device("auto"), {}
+    for name, (source, exact) in models.items():
+        opened = open_model(source, device=device, integer_exact_mode=exact, threads=config.threads)
+        data = validate.dataset_of(opened, "streets", config.data_path, "val")
+        results[name] = 100 * validate.measure(opened, data, workers=None).miou
+    return results
+
+
+def _empty_folder(folder: Path) -> Path:
+    """A folder of an earlier demo is emptied; any other folder with content is refused."""
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / MARKER).exists():
+            raise UsageError(f"--save_path {folder}: not empty and not made by the demo; choose another folder")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).touch()
+    return folder
+
+
+def _files(root: Path) -> dict[str, str]:
+    files = {
+        "float checkpoint": root / "float" / LAST,
+        "float ONNX": root / "float/model.onnx",
+        "best quantized checkpoint": root / "qat" / BEST,
+        "int8 ONNX": root / "qat/model_int8.onnx",
+        "contract": root / "qat/contract_int8.json",
+        "predictions": root / "predictions",
+        "report": root / "qat/report.html",
+    }
+    return {name: str(path) for name, path in files.items()}

@@ -1,0 +1,74 @@
+"""Opening what training or export left: a run folder, a checkpoint or an ONNX file, as one predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from edgeailite.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, run_folder
+from edgeailite.data.tensors import to_input
+from edgeailite.engine import torch_predictor
+from edgeailite.errors import UsageError
+from edgeailite.modelcard import ModelCard
+from edgeailite.models import create_model
+from edgeailite.quantization import integer_exact, prepare, set_state
+from edgeailite.runtime import load_onnx
+from edgeailite.runtime import run as run_onnx
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A network ready to predict.
+
+    `predict`: uint8 RGB (N,3,H,W) at the card's size -> float32 logits (N,C,H,W), or labels (N,H,W) of a file with
+    ArgMax. `kind`: float, quantized or onnx. `module` is the torch network, None for a file.
+    """
+
+    card: ModelCard
+    predict: Callable[[Tensor], Tensor]
+    kind: str
+    folder: Path
+    module: nn.Module | None
+
+
+def open_model(
+    source: Path, *, device: torch.device, integer_exact_mode: bool = False, threads: int | None = None
+) -> Opened:
+    """Open a run folder, a .pt checkpoint or an .onnx file. Raises DataError or UsageError."""
+    if source.suffix == ".onnx":
+        return _open_onnx(source, threads=threads)
+    checkpoint, module = load_network(source)
+    module.to(device)
+    kind = "float" if checkpoint.quantization is None else "quantized"
+    if integer_exact_mode and kind == "float":
+        raise UsageError(f"--integer_exact: {source} is a float run; quantize it first")
+    network = integer_exact(module).to(device) if integer_exact_mode else module  # type: ignore[arg-type]
+    predict = torch_predictor(network, checkpoint.card.preprocessing)
+    return Opened(checkpoint.card, predict, kind, run_folder(source), module)
+
+
+def load_network(source: Path) -> tuple[Checkpoint, nn.Module]:
+    """Checkpoint of a run folder or file, and its network in eval mode: float, or prepared with its ranges."""
+    checkpoint = load_checkpoint(find_checkpoint(source))
+    model: nn.Module = create_model(checkpoint.card.model_name, outputs=checkpoint.card.outputs)
+    if checkpoint.quantization is not None:
+        model = prepare(model, checkpoint.quantization["scheme"], percentile=checkpoint.quantization["percentile"])
+        set_state(model, observing=False, enabled=True)
+    model.load_state_dict(checkpoint.state_dict)
+    return checkpoint, model.eval()
+
+
+def _open_onnx(source: Path, *, threads: int | None) -> Opened:
+    model = load_onnx(source, threads=threads)
+    fixed = model.session.get_inputs()[0].shape[0] == 1
+
+    def predict(images: Tensor) -> Tensor:
+        x = to_input(images, model.card.preprocessing)
+        parts = x.split(1) if fixed else (x,)
+        return torch.cat([torch.from_numpy(next(iter(run_onnx(model, part.numpy()).values()))) for part in parts])
+
+    return Opened(model.card, predict, "onnx", source.parent, None)

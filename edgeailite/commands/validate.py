@@ -1,0 +1,76 @@
+"""`edgeailite validate`: accuracy of a run, a checkpoint or an ONNX file, by one metric and one preprocessing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from edgeailite.commands.common import print_result, progress, set_threads
+from edgeailite.commands.opening import Opened, open_model
+from edgeailite.config import ValidateConfig
+from edgeailite.data import DataSource, open_dataset
+from edgeailite.data.loader import eval_loader
+from edgeailite.data.transforms import EvalTransform
+from edgeailite.engine import evaluate, select_device
+from edgeailite.errors import DataError
+from edgeailite.metrics import Scores, scores
+
+
+def run(config: ValidateConfig) -> int:
+    """Print mIoU, pixel accuracy and IoU per class."""
+    set_threads(config.threads)
+    opened = open_model(
+        config.model,
+        device=select_device(config.device),
+        integer_exact_mode=config.integer_exact,
+        threads=config.threads,
+    )
+    source = dataset_of(opened, config.dataset_name, config.data_path, config.split)
+    result = measure(opened, source, workers=config.workers, batch_size=config.batch_size)
+    values = as_dict(result, source)
+    if config.json:
+        print(json.dumps({"model": str(config.model), "data": f"{source.name} {source.split}", **values}))
+    else:
+        print_result(f"{config.model} on {source.name} {source.split}, {len(source.items)} pictures", flat(values))
+    return 0
+
+
+def dataset_of(opened: Opened, name: str | None, path: Path | None, split: str) -> DataSource:
+    """The data set a model was trained on, or the one asked for. Raises DataError if its classes are others."""
+    known = None if opened.card.data_path is None else Path(opened.card.data_path)
+    source = open_dataset(name or opened.card.dataset_name, path or known, split)
+    if len(source.classes) != len(opened.card.classes):
+        raise DataError(
+            f"data set {source.name} has {len(source.classes)} classes but the model has {len(opened.card.classes)} "
+            f"({', '.join(opened.card.classes[:3])}, ...); give the data set it was trained on"
+        )
+    return source
+
+
+def measure(opened: Opened, source: DataSource, *, workers: int | None, batch_size: int = 1) -> Scores:
+    """Scores over a split."""
+    pre = opened.card.preprocessing
+    loader = eval_loader(source, EvalTransform((pre.height, pre.width)), batch_size=batch_size, workers=workers)
+    with progress("validate", len(source.items)) as (bar, task):
+        confusion, _ = evaluate(
+            opened.predict, loader, len(source.classes), on_batch=lambda images: bar.advance(task, images)
+        )
+    return scores(confusion)
+
+
+def as_dict(result: Scores, source: DataSource) -> dict[str, Any]:
+    """Scores by name, in per cent; absent classes have None."""
+    iou = {name: None if v != v else round(100 * v, 2) for name, v in zip(source.classes, result.iou, strict=True)}
+    return {
+        "miou": round(100 * result.miou, 3),
+        "pixel_accuracy": round(100 * result.pixel_accuracy, 3),
+        "overall": round(100 * result.overall, 3),
+        "iou": iou,
+    }
+
+
+def flat(values: dict[str, Any]) -> dict[str, Any]:
+    """The same in one level, for a table."""
+    rows = {key: value for key, value in values.items() if key != "iou"}
+    return rows | {f"IoU {name}": "absent" if v is None else v for name, v in values["iou"].items()}

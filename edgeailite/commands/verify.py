@@ -1,0 +1,142 @@
+"""`edgeailite verify`: prove a run's exported file against torch, or re-check a file alone against its contract.
+
+The second form must work with numpy and onnxruntime only: everything else is imported where the first form starts.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeailite.config import VerifyConfig
+from edgeailite.errors import UsageError
+from edgeailite.runtime import load_contract, recheck
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edgeailite.commands.opening import Opened
+    from edgeailite.export.parity import Picture, Subject
+
+GOLDEN_PICTURES = 2
+GOLDEN_WIDTH = 160
+
+
+def run(config: VerifyConfig) -> int:
+    """Print the agreement; ParityError (exit 4) names the first layer that departs."""
+    if config.contract is not None:
+        contract = load_contract(config.contract)
+        results = recheck(config.model, contract, skip_hash=config.skip_hash, threads=config.threads)
+        _show(f"{config.model} keeps its contract", results, as_json=config.json)
+        return 0
+    if config.model.suffix == ".onnx":
+        raise UsageError(
+            f"verify {config.model}: give its contract too: edgeailite verify {config.model} contract.json"
+        )
+    results = _prove_run(config)
+    _show(f"{config.model} is proven", results, as_json=config.json)
+    return 0
+
+
+def _prove_run(config: VerifyConfig) -> dict[str, Any]:
+    from edgeailite.checkpoint import run_folder
+    from edgeailite.commands.common import progress, set_threads
+    from edgeailite.commands.export import FILE_NAMES
+    from edgeailite.commands.opening import load_network
+    from edgeailite.commands.validate import dataset_of
+    from edgeailite.export.parity import Subject, prove
+    from edgeailite.runtime import load_onnx
+
+    set_threads(config.threads)
+    checkpoint, module = load_network(config.model)
+    folder = run_folder(config.model)
+    file = folder / FILE_NAMES[checkpoint.quantization is not None]
+    loaded = load_onnx(file)
+    subject = Subject(module, checkpoint.card, file, argmax=loaded.argmax)
+    source = dataset_of(_opened(checkpoint.card, module, folder), None, config.data_path, config.split)
+    items = [item.image for item in source.items[:: _stride(len(source.items), config.images)]]
+    with progress("verify", len(items)) as (bar, task):
+        results = prove(
+            subject,
+            _pictures(items),
+            sizes=config.sizes,
+            threads=config.threads,
+            skip_hash=config.skip_hash,
+            on_picture=lambda: bar.advance(task),
+        )
+    results = {"data": f"{source.name} {source.split}", **results}
+    path = folder / ("contract_int8.json" if subject.kind == "int8" else "contract.json")
+    path.write_text(json.dumps(_contract(subject, items, results), indent=1) + "\n")
+    return {**results, "contract": str(path)}
+
+
+def _pictures(paths: list[Path]) -> Iterator[Picture]:
+    from edgeailite.data.images import read_image
+
+    yield from map(read_image, paths)
+
+
+def _stride(total: int, wanted: int) -> int:
+    return 1 if wanted == 0 else max(1, -(-total // wanted))
+
+
+def _opened(card: Any, module: Any, folder: Path) -> Opened:
+    from edgeailite.commands.opening import Opened
+    from edgeailite.engine import torch_predictor
+
+    return Opened(card, torch_predictor(module, card.preprocessing), "float", folder, module)
+
+
+def _contract(subject: Subject, items: list[Path], results: dict[str, Any]) -> dict[str, Any]:
+    """What `recheck` needs, and the numbers that were seen, with versions."""
+    import hashlib
+
+    from edgeailite import __version__
+    from edgeailite.environment import environment
+    from edgeailite.export.parity import FLOAT_LOGIT_TOLERANCE, make_golden
+    from edgeailite.runtime.contract import FLOAT_TOLERANCE, FORMAT
+
+    step = max(1, len(items) // GOLDEN_PICTURES)
+    pictures = [_small(picture) for picture in _pictures(items[::step][:GOLDEN_PICTURES])]
+    return {
+        "format": FORMAT,
+        "edgeailite": __version__,
+        "file": subject.file.name,
+        "kind": subject.kind,
+        "sha256": hashlib.sha256(subject.file.read_bytes()).hexdigest(),
+        "tolerance": {
+            "int8": "every bit" if subject.kind == "int8" else None,
+            "float_logits_std": FLOAT_LOGIT_TOLERANCE,
+            "float_layer_std": FLOAT_TOLERANCE,
+        },
+        "preprocessing": subject.card.to_dict()["preprocessing"],
+        "environment": environment(),
+        "results": results,
+        "golden": [make_golden(subject, picture).to_dict() for picture in pictures],
+    }
+
+
+def _small(picture: Picture) -> Picture:
+    """A golden picture is kept small; being resized again on the way in, it tests that too."""
+    from edgeailite.data.transforms import resize_image
+
+    height = max(1, round(picture.shape[0] * GOLDEN_WIDTH / picture.shape[1]))
+    return resize_image(picture, (height, GOLDEN_WIDTH))
+
+
+def _show(title: str, results: dict[str, Any], *, as_json: bool) -> None:
+    """A table where rich is installed, plain lines where it is not."""
+    if as_json:
+        print(json.dumps(results))
+        return
+    print(title)
+    for name, value in _flatten(results):
+        print(f"  {name:<44} {value:.6g}" if isinstance(value, float) else f"  {name:<44} {value}")
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        rows += _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+    return rows

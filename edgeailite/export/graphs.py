@@ -1,0 +1,58 @@
+"""Graph passes before export, on torch.fx: fold BatchNorm of a float network, append ArgMax."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from edgeailite.quantization.prepare import is_module, is_resize
+
+ARGMAX_MODES = ("none", "full", "before_upsampling")
+
+
+def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
+    """A traced copy in eval mode whose convolutions hold their BatchNorm; equal but for float rounding."""
+    traced = fx.symbolic_trace(copy.deepcopy(model).eval().cpu())
+    for node in list(traced.graph.nodes):
+        users = list(node.users)
+        if is_module(node, nn.Conv2d) and len(users) == 1 and is_module(users[0], nn.BatchNorm2d):
+            conv, bn = traced.get_submodule(node.target), traced.get_submodule(users[0].target)
+            traced.set_submodule(node.target, nn.utils.fusion.fuse_conv_bn_eval(conv, bn))
+            users[0].replace_all_uses_with(node)
+            traced.graph.erase_node(users[0])
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    return traced
+
+
+def append_argmax(traced: fx.GraphModule, mode: str) -> None:
+    """Replace each output `x` by `x_label`, the class map (N,H,W) uint8, in place.
+
+    `full` takes it after the last resize; `before_upsampling` before, and repeats labels to full size (nearest).
+    """
+    graph = traced.graph
+    output = next(node for node in graph.nodes if node.op == "output")
+    labels = {}
+    with graph.inserting_before(output):
+        for name, node in output.args[0].items():
+            if mode == "full" or not is_resize(node):
+                labels[f"{name}_label"] = graph.call_function(label_map, (node,))
+            else:
+                size = node.kwargs["size"]
+                labels[f"{name}_label"] = graph.call_function(enlarged_label_map, (node.args[0], size))
+    output.args = (labels,)
+    graph.eliminate_dead_code()
+    traced.recompile()
+
+
+def label_map(logits: Tensor) -> Tensor:
+    """(N,C,H,W) -> (N,H,W) uint8; int32 above 256 classes."""
+    return logits.argmax(1).to(torch.uint8 if logits.shape[1] <= 256 else torch.int32)
+
+
+def enlarged_label_map(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Label map at decoder size, repeated to `size`."""
+    return F.interpolate(label_map(logits)[:, None], size=size, mode="nearest")[:, 0]

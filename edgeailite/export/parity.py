@@ -1,0 +1,245 @@
+"""The proof: an exported file run by onnxruntime against the torch network it came from, on real pictures.
+
+A float file's logits must agree within `FLOAT_LOGIT_TOLERANCE` of their standard deviation. An int8 file must agree
+with the integer-exact network in every bit at the levels where the fused integer kernels run (EXTENDED, ALL), and
+every convolution, addition and concatenation must be such a kernel; without optimisation the agreement is reported.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import fx, nn
+
+from edgeailite.data.tensors import to_input
+from edgeailite.data.transforms import resize_image
+from edgeailite.errors import ParityError
+from edgeailite.export.graphs import append_argmax
+from edgeailite.export.taps import absent_layer, file_layers, integer_tensors, quantizer_names, torch_float_tensors
+from edgeailite.export.to_onnx import to_onnx, weights_hash
+from edgeailite.modelcard import ModelCard
+from edgeailite.preprocessing import Preprocessing, preprocess
+from edgeailite.quantization import convert
+from edgeailite.quantization.integer import IntegerModel
+from edgeailite.runtime import Golden, OnnxModel, load_onnx, run
+from edgeailite.runtime.contract import PROVEN_LEVELS, first_departure, labels_of
+
+Picture = NDArray[np.uint8]
+Array = NDArray[Any]
+LEVELS = ("EXTENDED", "ALL", "DISABLED")
+PICTURES_WITHOUT_OPTIMISATION = 2  # slow, and reported only
+FLOAT_LOGIT_TOLERANCE = 1e-3  # of the standard deviation of the logits
+INTEGER_KERNELS = {"Conv": "QLinearConv", "Add": "QLinearAdd", "Concat": "QLinearConcat"}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Over all pictures: share of pixels with equal class, largest and mean |difference| of logits, their std."""
+
+    pictures: int
+    equal_argmax: float
+    max_difference: float
+    mean_difference: float
+    std: float
+
+
+def compare(reference: Array, candidate: Array) -> Agreement:
+    """One picture: logits (1,C,H,W) or label maps (1,H,W)."""
+    gap = np.abs(reference.astype(np.float64) - candidate)
+    equal = labels_of(reference) == labels_of(candidate)
+    return Agreement(
+        1, float(equal.mean()), float(gap.max()), float(gap.mean()), float(reference.std(dtype=np.float64))
+    )
+
+
+def combine(parts: Sequence[Agreement]) -> Agreement:
+    """Several pictures of one size."""
+    return Agreement(
+        sum(part.pictures for part in parts),
+        float(np.mean([part.equal_argmax for part in parts])),
+        max(part.max_difference for part in parts),
+        float(np.mean([part.mean_difference for part in parts])),
+        float(np.mean([part.std for part in parts])),
+    )
+
+
+def holds(result: Agreement, kind: str) -> bool:
+    """Whether the agreement is what is promised: every bit for int8, rounding only for float."""
+    return result.max_difference <= (0.0 if kind == "int8" else FLOAT_LOGIT_TOLERANCE * result.std)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is proven: a torch network (float, or prepared and calibrated) with its card, and the file made of it."""
+
+    module: nn.Module
+    card: ModelCard
+    file: Path
+    argmax: str = "none"
+
+    @property
+    def kind(self) -> str:
+        """int8 for a prepared network, else float."""
+        return "int8" if isinstance(self.module, fx.GraphModule) else "float"
+
+    def reference(self) -> nn.Module:
+        """The network whose answers the file gives: integer-exact if quantized, with ArgMax if the file has it."""
+        if isinstance(self.module, fx.GraphModule):
+            traced = convert(self.module)
+        else:
+            traced = fx.symbolic_trace(self.module.eval())
+        if self.argmax != "none":
+            append_argmax(traced, self.argmax)
+        return IntegerModel(traced) if self.kind == "int8" else traced
+
+
+def outputs_of(network: nn.Module, image: Array) -> dict[str, Array]:
+    """Results of a torch network for a normalised input, as numpy."""
+    with torch.inference_mode():
+        return {name: value.numpy() for name, value in network(torch.from_numpy(image)).items()}
+
+
+def integer_kernels(file: Path) -> dict[str, Any]:
+    """Convolutions, additions and concatenations of an int8 file that run as integer kernels at level EXTENDED.
+
+    Returns counts and `float_nodes`, the names of those that do not.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        optimized_path = Path(folder) / "optimized.onnx"
+        load_onnx(file, level="EXTENDED", save_optimized=optimized_path)
+        optimized = onnx.load(str(optimized_path))
+    source = onnx.load(str(file))
+    values = {name for node in source.graph.node if node.op_type in ("Shape", "Gather", "Cast") for name in node.output}
+    wanted = [n for n in source.graph.node if n.op_type in INTEGER_KERNELS and not _is_shape_arithmetic(n, values)]
+    fused = [node.op_type for node in optimized.graph.node]
+    left = {node.name for node in optimized.graph.node if node.op_type in ("Conv", "FusedConv", "Add", "Concat")}
+    counts = {kernel: fused.count(kernel) for kernel in INTEGER_KERNELS.values()}
+    missing = [n.name for n in wanted if n.name in left]
+    enough = all(counts[k] == sum(n.op_type == op for n in wanted) for op, k in INTEGER_KERNELS.items())
+    return {**counts, "wanted": len(wanted), "float_nodes": missing, "all_integer": enough and not missing}
+
+
+def _is_shape_arithmetic(node: onnx.NodeProto, shape_values: set[str]) -> bool:
+    return node.name.startswith("shape.") or any(
+        name in shape_values or name.startswith("shape.") for name in node.input
+    )
+
+
+def make_golden(subject: Subject, picture: Picture, *, preprocessing: Preprocessing | None = None) -> Golden:
+    """Expected input, outputs and inner tensors of one picture, from torch."""
+    image = preprocess(picture, preprocessing or subject.card.preprocessing)
+    if isinstance(subject.module, fx.GraphModule):
+        converted = convert(subject.module)
+        values = integer_tensors(converted, torch.from_numpy(image), quantizer_names(converted))
+    else:
+        values = torch_float_tensors(subject.module, torch.from_numpy(image))
+    known = {layer.tensor: layer for layer in file_layers(onnx.load(str(subject.file)), subject.kind)}
+    layers = ((known.get(name) or absent_layer(name), value) for name, value in values.items())
+    return Golden(picture, image, outputs_of(subject.reference(), image), tuple(layers))
+
+
+def prove(
+    subject: Subject,
+    pictures: Iterable[Picture],
+    *,
+    sizes: Sequence[tuple[int, int]] = (),
+    threads: int | None = None,
+    skip_hash: bool = False,
+    on_picture: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Compare on `pictures` and, with a freshly exported file of open size, at `sizes`; returns the numbers.
+
+    Raises ParityError naming the first layer that departs. int8: also asserts integer kernels.
+    """
+    _check_integrity(subject, skip_hash=skip_hash)
+    kernels = integer_kernels(subject.file) if subject.kind == "int8" else None
+    models = {level: load_onnx(subject.file, threads=threads, level=level) for level in LEVELS}
+    reference = subject.reference()
+    parts: dict[str, list[Agreement]] = {level: [] for level in LEVELS}
+    first: Picture | None = None
+    for index, picture in enumerate(pictures):
+        first = picture if first is None else first
+        image = _training_input(picture, subject.card.preprocessing)
+        expected = outputs_of(reference, image)
+        for level, model in models.items():
+            if level != "DISABLED" or index < PICTURES_WITHOUT_OPTIMISATION:
+                got = _outputs_like(expected, run(model, preprocess(picture, model.card.preprocessing)))
+                parts[level] += [compare(expected[name], got[name]) for name in expected]
+                if level != "DISABLED" and not holds(parts[level][-1], subject.kind):
+                    raise ParityError(_explain(subject, models["EXTENDED"], picture, parts[level][-1], level))
+        on_picture()
+    if first is None:
+        raise ParityError("no picture was compared; give at least one")
+    if kernels is not None and not kernels["all_integer"]:
+        places = ", ".join(kernels["float_nodes"][:3]) or _explain(subject, models["EXTENDED"], first, None, "EXTENDED")
+        raise ParityError(f"{subject.file}: not all kernels are integer; in float: {places}")
+    results: dict[str, Any] = {level: asdict(combine(values)) for level, values in parts.items()}
+    if kernels is not None:
+        results["integer_kernels"] = kernels
+    return results | {"sizes": _prove_sizes(subject, first, sizes, threads=threads)}
+
+
+def _prove_sizes(
+    subject: Subject, picture: Picture, sizes: Sequence[tuple[int, int]], *, threads: int | None
+) -> dict[str, Any]:
+    """The same network exported with open size, one picture at each of `sizes`, level EXTENDED and ALL."""
+    if not sizes:
+        return {}
+    data = to_onnx(subject.module, subject.card, argmax=subject.argmax).SerializeToString()
+    reference, results = subject.reference(), {}
+    for height, width in sizes:
+        image = _training_input(picture, replace(subject.card.preprocessing, height=height, width=width))
+        expected = outputs_of(reference, image)
+        for level in PROVEN_LEVELS:
+            got = run(load_onnx(data, threads=threads, level=level), image)
+            result = combine([compare(expected[name], got[name]) for name in expected])
+            results[f"{height}x{width} {level}"] = asdict(result)
+            if not holds(result, subject.kind):
+                raise ParityError(
+                    f"{subject.file.name} at {height}x{width}, {level}: logits differ by {result.max_difference:.3g}"
+                )
+    return results
+
+
+def _explain(subject: Subject, model: OnnxModel, picture: Picture, result: Agreement | None, level: str) -> str:
+    golden = json.loads(json.dumps(make_golden(subject, picture).to_dict()))
+    place = first_departure(subject.file.read_bytes(), model, golden, kind=subject.kind)
+    numbers = ""
+    if result is not None:
+        share = f"argmax equal on {100 * result.equal_argmax:.3f} % of pixels"
+        numbers = f" ({level}: {share}, max |difference| {result.max_difference:.4g})"
+    return f"{subject.file}: departs first at {place or 'no inner tensor'}{numbers}"
+
+
+def _check_integrity(subject: Subject, *, skip_hash: bool) -> None:
+    """A file of the other kind, or whose weights are not those it was written with, is told apart at once."""
+    kind = load_onnx(subject.file, level="DISABLED").kind
+    if kind != subject.kind:
+        raise ParityError(f"{subject.file}: a {kind} file, but the run is {subject.kind}; export this run again")
+    model = onnx.load(str(subject.file))
+    written = {entry.key: entry.value for entry in model.metadata_props}["edgeailite.weights_sha256"]
+    if not skip_hash and weights_hash(model) != written:
+        raise ParityError(f"{subject.file}: weights changed since export (hash {written[:16]}…); export this run again")
+
+
+def _training_input(picture: Picture, preprocessing: Preprocessing) -> Array:
+    """What training and validation feed: OpenCV's resize and torch's normalisation."""
+    resized = resize_image(picture, (preprocessing.height, preprocessing.width))
+    return to_input(torch.from_numpy(resized.transpose(2, 0, 1).copy())[None], preprocessing).numpy()
+
+
+def _outputs_like(expected: dict[str, Array], got: dict[str, Array]) -> dict[str, Array]:
+    for name, value in expected.items():
+        if name not in got or got[name].shape != value.shape:
+            shape = got[name].shape if name in got else "missing"
+            raise ParityError(f"output {name}: expected shape {value.shape}, the file gives {shape}")
+    return got

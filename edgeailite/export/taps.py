@@ -1,0 +1,107 @@
+"""Inner tensors of an exported file and the same tensors in torch, under the same names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx, nn
+
+from edgeailite.export.naming import FUNCTIONS, function_name
+from edgeailite.quantization.convert import Quantize
+from edgeailite.quantization.integer import Codes, IntegerExact
+from edgeailite.quantization.prepare import is_module, leaves_network
+from edgeailite.runtime import Layer
+
+Array = NDArray[Any]
+FLOAT_TAPS = ("Conv", "Add", "Concat", "Resize")
+
+
+def absent_layer(tensor: str) -> Layer:
+    """A tensor that torch has and the file lacks (a removed quantizer, say)."""
+    return Layer(tensor, (tensor.removesuffix("_quantized"),))
+
+
+def file_layers(model: onnx.ModelProto, kind: str) -> list[Layer]:
+    """Comparable tensors of a file in graph order: codes of an int8 file, results of layers of a float one."""
+    producer = {name: node for node in model.graph.node for name in node.output}
+    outputs = {value.name for value in model.graph.output}
+    if kind == "int8":
+        kinds: tuple[str, ...] = ("QuantizeLinear",)
+    else:
+        kinds = FLOAT_TAPS
+    layers = []
+    for node in model.graph.node:
+        value = node.output[0] if node.output else ""
+        if node.op_type in kinds and value not in outputs and not value.startswith("shape."):
+            layers.append(Layer(value, tuple(_nodes_since_quantized(node, producer))))
+    return layers
+
+
+def _nodes_since_quantized(node: onnx.NodeProto, producer: dict[str, onnx.NodeProto]) -> list[str]:
+    """Names of the nodes that make a code tensor: Conv -> Relu, not the quantizer itself unless alone."""
+    if node.op_type != "QuantizeLinear":
+        return [node.name]
+    chain: list[str] = []
+    current = producer.get(node.input[0])
+    while current is not None and current.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+        chain.insert(0, current.name)
+        current = producer.get(current.input[0]) if current.op_type in ("Relu", "Clip") else None
+    return chain or [node.name]
+
+
+def torch_float_tensors(model: nn.Module, image: Tensor) -> dict[str, Array]:
+    """Layer results of a float network by the names that the exported file gives them."""
+    recorder = _Recorder(fx.symbolic_trace(model.eval()))
+    with torch.inference_mode():
+        recorder.run(image)
+    return recorder.values
+
+
+def integer_tensors(converted: fx.GraphModule, image: Tensor, names: dict[str, str]) -> dict[str, Array]:
+    """uint8 codes of an integer-exact run; `names` maps graph nodes to tensor names of the file."""
+    values: dict[str, Array] = {}
+
+    def seen(node: fx.Node, codes: Codes) -> None:
+        values[names[node.name]] = codes.codes.to(torch.uint8).numpy()
+
+    with torch.inference_mode():
+        IntegerExact(converted, seen).run(image)
+    return values
+
+
+def quantizer_names(converted: fx.GraphModule) -> dict[str, str]:
+    """Quantizer nodes of a converted graph -> names of their code tensors in the file."""
+    names = {}
+    for node in converted.graph.nodes:
+        if is_module(node, Quantize):
+            names[node.name] = f"{_value_name(node.args[0])}_quantized"
+    return names
+
+
+def _value_name(node: fx.Node) -> str:
+    if node.op == "call_module":
+        return str(node.target)
+    if node.op == "call_function" and node.target in FUNCTIONS:
+        return function_name(node)
+    return "image"
+
+
+class _Recorder(fx.Interpreter):
+    """Keeps the value of every layer; a convolution's is the one behind its BatchNorm, as in the file."""
+
+    def __init__(self, traced: fx.GraphModule) -> None:
+        super().__init__(traced)
+        self.values: dict[str, Array] = {}
+
+    def run_node(self, node: fx.Node) -> Any:
+        value = super().run_node(node)
+        if is_module(node, nn.Conv2d) and not any(is_module(user, nn.BatchNorm2d) for user in node.users):
+            self.values[str(node.target)] = value.numpy()
+        elif is_module(node, nn.BatchNorm2d):
+            self.values[str(node.args[0].target)] = value.numpy()
+        elif node.op == "call_function" and node.target in FUNCTIONS and not leaves_network(node):
+            self.values[function_name(node)] = value.numpy()
+        return value

@@ -1,0 +1,133 @@
+"""A network to an ONNX model: exported once with open sizes, then fixed, simplified, named and labelled.
+
+The same network gives the same bytes: names come from the network, nothing of the exporter's metadata stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import warnings
+from collections import Counter
+
+import onnx
+import torch
+from torch import Tensor, fx, nn
+
+from edgeailite import __version__
+from edgeailite.export.graphs import ARGMAX_MODES, append_argmax, fold_batch_norms
+from edgeailite.export.naming import function_names, rename
+from edgeailite.modelcard import ModelCard
+from edgeailite.quantization import convert
+
+IR_VERSION = 10
+KEPT = ("Conv", "QuantizeLinear", "DequantizeLinear", "Add", "Concat", "Resize")
+
+__all__ = ["ARGMAX_MODES", "to_onnx", "weights_hash"]
+
+
+def to_onnx(
+    model: nn.Module,
+    card: ModelCard,
+    *,
+    opset: int = 21,
+    argmax: str = "none",
+    size: tuple[int, int] | None = None,
+    simplify: bool = True,
+) -> onnx.ModelProto:
+    """Float ONNX of a network, or int8 ONNX (QuantizeLinear/DequantizeLinear) of a prepared and calibrated one.
+
+    `size` (height, width) fixes the input at batch 1; None leaves batch, height and width open.
+    """
+    quantized = isinstance(model, fx.GraphModule)
+    traced = convert(model) if quantized else fold_batch_norms(model)
+    names = function_names(traced.graph)
+    if argmax != "none":
+        append_argmax(traced, argmax)
+        names["Resize"] = names["Resize"][: -len(card.outputs)] if argmax == "before_upsampling" else names["Resize"]
+    exported = _export(traced, opset=opset, size=size)
+    exported = rename(exported, names)
+    if simplify:
+        exported = _simplify(exported)
+    exported.producer_name, exported.producer_version = "edgeailite", __version__
+    exported.ir_version = IR_VERSION
+    onnx.helper.set_model_props(exported, _metadata(exported, card, quantized=quantized, argmax=argmax))
+    onnx.checker.check_model(exported)
+    return exported
+
+
+def weights_hash(model: onnx.ModelProto) -> str:
+    """sha256 over names, types, shapes and bytes of all initializers."""
+    digest = hashlib.sha256()
+    for tensor in sorted(model.graph.initializer, key=lambda t: t.name):
+        digest.update(f"{tensor.name} {tensor.data_type} {list(tensor.dims)}".encode())
+        digest.update(onnx.numpy_helper.to_array(tensor).tobytes())
+    return digest.hexdigest()
+
+
+def _export(traced: fx.GraphModule, *, opset: int, size: tuple[int, int] | None) -> onnx.ModelProto:
+    height, width = size or (97, 161)
+    example = torch.zeros(1 if size else 2, 3, height, width)
+    dynamic = (
+        None if size else ({0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},)
+    )
+    outputs = next(node for node in traced.graph.nodes if node.op == "output").args[0]
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter's notes on its own internals
+        program = torch.onnx.export(
+            SingleImage(traced),
+            (example,),
+            dynamo=True,
+            verbose=False,
+            opset_version=opset,
+            input_names=["image"],
+            output_names=list(outputs),
+            dynamic_shapes=dynamic,
+        )
+    assert program is not None
+    return program.model_proto
+
+
+class SingleImage(nn.Module):
+    """The network with a named argument instead of `*images`: the exporter takes shapes by argument."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        return self.network(image)
+
+
+def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
+    """onnxsim, refused if it changes the number of operators that matter; without onnxsim the model stays as it is."""
+    try:
+        import onnxsim
+    except ImportError:
+        return model
+    before = Counter(node.op_type for node in model.graph.node)
+    simplified, valid = onnxsim.simplify(model, skip_fuse_bn=True)
+    after = Counter(node.op_type for node in simplified.graph.node)
+    same = all(before[kind] == after[kind] for kind in KEPT)
+    return simplified if valid and same else model
+
+
+def _metadata(model: onnx.ModelProto, card: ModelCard, *, quantized: bool, argmax: str) -> dict[str, str]:
+    values = {
+        "edgeailite.version": __version__,
+        "edgeailite.card": json.dumps({**card.to_dict(), "data_path": None}, sort_keys=True),
+        "edgeailite.kind": "int8" if quantized else "float",
+        "edgeailite.argmax": argmax,
+        "edgeailite.tasks": json.dumps(dict.fromkeys(card.outputs, "segmentation")),
+        "edgeailite.weights_sha256": weights_hash(model),
+        "classes": ",".join(card.classes),
+        "palette": json.dumps(card.palette),
+        "mean": json.dumps(card.preprocessing.mean),
+        "scale": json.dumps(card.preprocessing.scale),
+        "channel_order": card.preprocessing.channel_order,
+        "input_size": f"{card.preprocessing.height}x{card.preprocessing.width}",
+        "interpolation": card.preprocessing.interpolation,
+    }
+    return dict(sorted(values.items()))

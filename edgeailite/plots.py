@@ -1,0 +1,190 @@
+"""Label maps in colour, and the figures of the report.
+
+Figures are PNG bytes drawn with matplotlib's own objects: no display, no `pyplot`, no state that outlives a call.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
+
+Palette = Sequence[tuple[int, int, int]]
+
+DPI = 160
+CURVE_INCHES = (4.8, 3.2)
+INK, FAINT, GRID = "#2b3440", "#75808c", "#e3e7eb"
+LOSS, MIOU, ACCURACY = "#b4663a", "#2f6f9f", "#7fa7c4"
+LOG_ABOVE = 20  # times: a loss that falls this far is drawn on a log scale
+NUMBERS_UP_TO = 24  # classes: in larger matrices the numbers could not be read
+
+
+def colorize(labels: NDArray[np.integer], palette: Palette, *, ignore: int = 255) -> NDArray[np.uint8]:
+    """Class indices (H,W) -> RGB (H,W,3) uint8; `ignore` and indices without a colour are black."""
+    table = np.zeros((len(palette) + 1, 3), np.uint8)
+    table[:-1] = np.asarray(palette, np.uint8).reshape(-1, 3)
+    known = (labels != ignore) & (labels >= 0) & (labels < len(palette))
+    colors: NDArray[np.uint8] = table[np.where(known, labels, len(palette))]
+    return colors
+
+
+def overlay(image: NDArray[np.uint8], colors: NDArray[np.uint8], alpha: float) -> NDArray[np.uint8]:
+    """Mix two (H,W,3) uint8 pictures: `alpha` of `colors` over the rest of `image`."""
+    mixed = (1 - alpha) * image.astype(np.float32) + alpha * colors.astype(np.float32)
+    return np.rint(mixed).astype(np.uint8)
+
+
+def loss_curve(epochs: Sequence[int], loss: Sequence[float]) -> bytes:
+    """Training loss over the epochs, on a log scale if it falls far."""
+    figure = Figure(figsize=CURVE_INCHES, dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    _line(axes, epochs, loss, color=LOSS, name="training loss")
+    if min(loss) > 0 and max(loss) > LOG_ABOVE * min(loss):
+        _logarithmic(axes)
+    _title(axes, "Training loss")
+    _over_epochs(axes, epochs)
+    return _png(figure)
+
+
+def score_curves(epochs: Sequence[int], *, miou: Sequence[float], pixel_accuracy: Sequence[float]) -> bytes:
+    """MIoU and pixel accuracy in per cent (given as shares, NaN in epochs that were not validated)."""
+    figure = Figure(figsize=CURVE_INCHES, dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    _line(axes, epochs, [100 * v for v in pixel_accuracy], color=ACCURACY, name="pixel accuracy")
+    _line(axes, epochs, [100 * v for v in miou], color=MIOU, name="mIoU")
+    _title(axes, "Validation, %" + _best(epochs, miou))
+    axes.set_ylim(0, 100)
+    axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower right")
+    _over_epochs(axes, epochs)
+    return _png(figure)
+
+
+def class_bars(names: Sequence[str], iou: Sequence[float], palette: Palette) -> bytes:
+    """IoU per class in per cent, best first, in the classes' colours; absent classes (NaN) are named, without a bar."""
+    present = [index for index, value in enumerate(iou) if value == value]
+    order = sorted(present, key=lambda index: -iou[index]) + [i for i in range(len(iou)) if i not in present]
+    figure = Figure(figsize=(5.6, 0.8 + 0.27 * len(names)), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    for row, index in enumerate(order):
+        value = 100 * iou[index]
+        if index in present:
+            axes.barh(row, value, height=0.68, color=_hex(palette[index]), edgecolor=INK, linewidth=0.4)
+        text = f"{value:.1f}" if index in present else "absent"
+        axes.text(value + 1.2 if index in present else 1.2, row, text, va="center", fontsize=8, color=FAINT)
+    if present:
+        mean = 100 * float(np.mean([iou[index] for index in present]))
+        axes.axvline(mean, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+        _title(axes, f"IoU per class, %  (dashed: mean {mean:.1f})")
+    axes.set_yticks(range(len(order)), [_plain(names[index]) for index in order])
+    axes.set_ylim(len(order) - 0.4, -0.6)
+    axes.set_xlim(0, 110)
+    axes.set_xticks(range(0, 101, 20))
+    _calm(axes, grid="x")
+    return _png(figure)
+
+
+def confusion_figure(confusion: NDArray[np.int64], names: Sequence[str]) -> bytes:
+    """Matrix with rows = label, in per cent of the row; rows without labelled pixels stay blank."""
+    total = confusion.sum(1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        share = 100 * confusion / np.where(total > 0, total, np.nan)
+    count = len(names)
+    side = min(2.2 + 0.36 * count, 11.0)
+    figure = Figure(figsize=(side, side * 0.96), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(np.nan_to_num(share), cmap="Blues", vmin=0, vmax=100)
+    size = 8.0 if count <= NUMBERS_UP_TO else 2.5 + 130 / count
+    labels = [_plain(name) for name in names]
+    axes.set_xticks(range(count), labels, rotation=90)
+    axes.set_yticks(range(count), labels)
+    axes.set_xlabel("predicted", color=FAINT, fontsize=9)
+    axes.set_ylabel("labelled", color=FAINT, fontsize=9)
+    _title(axes, "Confusion, % of each labelled class")
+    if count <= NUMBERS_UP_TO:
+        _numbers(axes, share)
+        _cells(axes, count)
+    _calm(axes, grid=None, size=size)
+    return _png(figure)
+
+
+def _title(axes: Axes, text: str) -> None:
+    axes.set_title(text, fontsize=10, color=INK, loc="left")
+
+
+def _best(epochs: Sequence[int], miou: Sequence[float]) -> str:
+    """Where the highest mIoU was, for a title; nothing if nothing was validated."""
+    measured = [(value, -epoch) for epoch, value in zip(epochs, miou, strict=True) if value == value]
+    if not measured:
+        return ""
+    value, epoch = max(measured)
+    return f"  (best mIoU {100 * value:.1f} in epoch {-epoch})"
+
+
+def _over_epochs(axes: Axes, epochs: Sequence[int]) -> None:
+    axes.set_xlabel("epoch", color=FAINT, fontsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
+    _calm(axes, grid="both")
+
+
+def _logarithmic(axes: Axes) -> None:
+    """Log scale with plain numbers at 1, 2 and 5."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _numbers(axes: Axes, share: NDArray[np.float64]) -> None:
+    """The per cent in every cell that rounds to at least 1, white on dark."""
+    for (row, column), value in np.ndenumerate(share):
+        if value >= 0.5:
+            color = "white" if value > 55 else INK
+            axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, color=color)
+
+
+def _cells(axes: Axes, count: int) -> None:
+    """Thin white lines between the cells."""
+    edges = np.arange(count + 1) - 0.5
+    axes.set_xticks(edges, minor=True)
+    axes.set_yticks(edges, minor=True)
+    axes.grid(which="minor", color=GRID, linewidth=0.5)
+    axes.tick_params(which="minor", length=0)
+
+
+def _line(axes: Axes, x: Sequence[int], y: Sequence[float], *, color: str, name: str) -> None:
+    """A curve through the values there are, with dots while they are few."""
+    points = [(a, b) for a, b in zip(x, y, strict=True) if b == b]
+    marker = "o" if len(points) <= 40 else None
+    xs, ys = [point[0] for point in points], [point[1] for point in points]
+    axes.plot(xs, ys, color=color, linewidth=1.6, marker=marker, markersize=3, label=name)
+
+
+def _calm(axes: Axes, *, grid: str | None, size: float = 9) -> None:
+    """No frame, faint grid behind, small grey ticks."""
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_axisbelow(True)
+    if grid is not None:
+        axes.grid(axis=grid, color=GRID, linewidth=0.8)  # type: ignore[arg-type]
+    axes.tick_params(length=0, labelsize=size, labelcolor=INK)
+
+
+def _hex(color: tuple[int, int, int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def _plain(name: str) -> str:
+    """A class name that matplotlib does not take for a formula."""
+    return name.replace("$", r"\$")
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

@@ -1,0 +1,66 @@
+"""Named recipes: a verb and its flags, in one line each. `run_edgeailite_segmentation.sh PRESET [flags]` runs one.
+
+Flags given by the user replace those of the preset.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from edgeailite.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What `--list` shows, the verb, and its flags."""
+
+    line: str
+    verb: str
+    flags: str
+
+
+_ADAMW = "--optimizer adamw --lr 1e-3 --weight_decay 1e-2 --scheduler poly --class_weights enet"
+
+PRESETS: dict[str, Preset] = {
+    "demo": Preset("the whole line in minutes on generated scenes: train, quantize, export, prove, report", "demo", ""),
+    "streets": Preset(
+        "generated street scenes at 128x256, up to an hour on 2 cores",
+        "train",
+        f"--dataset_name streets --img_resize 128 256 --rand_scale 0.8 1.5 --epochs 60 --batch_size 16 {_ADAMW} "
+        "--evaluate_every 10",
+    ),
+    "camvid": Preset(
+        "CamVid 480x360, 11 classes, from scratch, about an hour on 2 cores; needs --data_path",
+        "train",
+        f"--dataset_name camvid --img_resize 360 480 --rand_crop 240 320 --rand_scale 0.67 1.6 --epochs 100 "
+        f"--batch_size 8 {_ADAMW} --workers 1 --evaluate_every 20",
+    ),
+    "cityscapes": Preset(
+        "Cityscapes 768x384, the published recipe of DeepLabV3+Lite MobileNetV2; needs --data_path",
+        "train",
+        "--dataset_name cityscapes_segmentation --img_resize 384 768 --rand_scale 1.0 2.0 --epochs 250 --batch_size 12 "
+        "--optimizer adam --lr 4e-4 --weight_decay 1e-4 --scheduler step --milestones 100 200 --multistep_gamma 0.25 "
+        "--warmup_epochs 5",
+    ),
+}
+
+
+def expand(args: list[str]) -> tuple[str, list[str]]:
+    """`NAME [flags]` -> (verb, flags), the user's flags replacing the preset's. UsageError for a wrong name."""
+    if not args or args[0].startswith("-"):
+        raise UsageError(f"preset: a name must follow; known: {', '.join(PRESETS)}")
+    name, given = args[0], args[1:]
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"unknown preset {name!r}{hint} (known: {', '.join(PRESETS)})")
+    replaced = {word.split("=")[0] for word in given if word.startswith("--")}
+    flags: list[str] = []
+    keep = True
+    for word in PRESETS[name].flags.split():
+        if word.startswith("--"):
+            keep = word not in replaced
+        if keep:
+            flags.append(word)
+    return PRESETS[name].verb, flags + given

@@ -1,0 +1,21 @@
+"""Quantization: `prepare` -> `calibrate` or training -> `integer_exact` and `convert` (which export writes)."""
+
+from __future__ import annotations
+
+from edgeailite.quantization.calibrate import calibrate, set_input_range
+from edgeailite.quantization.convert import convert
+from edgeailite.quantization.integer import integer_exact
+from edgeailite.quantization.modules import set_state
+from edgeailite.quantization.prepare import prepare
+from edgeailite.quantization.schemes import DEFAULT_SCHEME, SCHEMES
+
+__all__ = [
+    "DEFAULT_SCHEME",
+    "SCHEMES",
+    "calibrate",
+    "convert",
+    "integer_exact",
+    "prepare",
+    "set_input_range",
+    "set_state",
+]

@@ -1,0 +1,186 @@
+"""`integer_exact`: what the fused integer kernels compute, bit for bit, with torch operations alone.
+
+Rules, found by comparing with onnxruntime's x86 kernels (optimisation levels EXTENDED and ALL):
+ 1. Convolution: int32 sum of (code - zero_point) x weight code, plus the int32 bias; then float32(sum) times
+    float32(input scale x weight scale / output scale), rounded half to even, plus zero point, clamped.
+ 2. Addition: y = fma(a, ra, fma(b, rb, z - fma(ra, za, rb x zb))) in float32 with ra = scale_a / scale_y, rounded.
+ 3. Concatenation at one scale copies codes.
+ 4. Bilinear resize works in float32 on dequantized values, its four products added in a fixed order.
+ 5. Quantization divides by the scale in float32 and rounds half to even.
+Sums are taken in float32 where every partial sum stays below 2^24 and is therefore exact; longer ones are split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from edgeailite.quantization.convert import IntegerConv, Quantize, convert
+from edgeailite.quantization.prepare import ACTIVATIONS, ADDITIONS
+
+EXACT_IN_FLOAT32 = 2**24
+CODE_LIMIT = 255
+
+
+@dataclass(frozen=True)
+class Codes:
+    """A quantized tensor: integer codes held in float32, their scale and zero point."""
+
+    codes: Tensor
+    scale: Tensor
+    zero_point: Tensor
+
+    @property
+    def shape(self) -> torch.Size:
+        """As of a tensor: the graph asks for it."""
+        return self.codes.shape
+
+    def dequantize(self) -> Tensor:
+        """float32 values."""
+        return (self.codes - self.zero_point) * self.scale
+
+
+Pending = Callable[[Quantize], Tensor]  # a kernel that waits for its output scale; gives codes not yet clamped
+
+
+class IntegerExact(fx.Interpreter):
+    """Runs a converted graph with the rules above. `seen` is called with every quantized tensor and its node."""
+
+    def __init__(self, module: fx.GraphModule, seen: Callable[[fx.Node, Codes], None] | None = None) -> None:
+        super().__init__(module)
+        self.seen = seen
+
+    def run_node(self, node: fx.Node) -> Any:
+        if node.op == "call_function":
+            arguments = self.map_nodes_to_values(node.args, node)
+            if node.target in ADDITIONS and all(isinstance(a, Codes) for a in arguments):
+                return _add(*arguments)
+            if node.target is torch.cat:
+                return _concatenate(*arguments)
+            if node.target is F.interpolate:
+                return _resize(arguments[0], self.map_nodes_to_values(node.kwargs["size"], node))
+            if node.target is not getattr:
+                return node.target(*(a.dequantize() if isinstance(a, Codes) else a for a in arguments))
+        if node.op == "call_module":
+            module = self.module.get_submodule(node.target)
+            value = self.map_nodes_to_values(node.args[0], node)
+            if isinstance(module, ACTIVATIONS) and callable(value):
+                return value  # clamping the codes does it
+            if isinstance(module, IntegerConv):
+                return _convolve(module, value)
+            if isinstance(module, Quantize):
+                result = _quantize(module, value)
+                if self.seen is not None:
+                    self.seen(node, result)
+                return result
+        return super().run_node(node)
+
+
+class IntegerModel(nn.Module):
+    """`model(*images)` -> outputs, computed by `IntegerExact`."""
+
+    def __init__(self, converted: fx.GraphModule) -> None:
+        super().__init__()
+        self.converted = converted
+
+    @torch.no_grad()
+    def forward(self, *images: Tensor) -> dict[str, Tensor]:
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            return IntegerExact(self.converted).run(*images)
+
+
+def integer_exact(model: fx.GraphModule) -> IntegerModel:
+    """The integer-exact form of a prepared and calibrated model."""
+    return IntegerModel(convert(model))
+
+
+def _quantize(module: Quantize, value: Any) -> Codes:
+    if isinstance(value, Codes):  # rule 3: same scale by construction
+        return value
+    codes = value(module) if callable(value) else torch.round(value / module.scale) + module.zero_point
+    return Codes(codes.clamp(0, CODE_LIMIT), module.scale, module.zero_point.float())
+
+
+def _convolve(module: IntegerConv, x: Codes) -> Pending:
+    total = _integer_sum(module, x.codes - x.zero_point) + module.bias.double().view(-1, 1, 1)
+
+    def finish(output: Quantize) -> Tensor:
+        multiplier = (x.scale * module.weight_scale) / output.scale
+        return torch.round(total.float() * multiplier.view(-1, 1, 1)) + output.zero_point
+
+    return finish
+
+
+def _integer_sum(module: IntegerConv, codes: Tensor) -> Tensor:
+    """Exact integer convolution, as float64."""
+    *geometry, groups = module.geometry
+    if groups == 1:
+        return _dense_sum(codes, module.weight.float(), geometry)
+    # a group is short in every network here (9 values depthwise); should one be long, float64 is exact too
+    kind = torch.float32 if _largest_sum(module.weight.float()) < EXACT_IN_FLOAT32 else torch.float64
+    return F.conv2d(codes.to(kind), module.weight.to(kind), None, *geometry, groups).double()
+
+
+def _dense_sum(codes: Tensor, weight: Tensor, geometry: list[Any]) -> Tensor:
+    """Split the input channels in halves until every partial sum is exact in float32."""
+    if _largest_sum(weight) < EXACT_IN_FLOAT32:
+        return F.conv2d(codes, weight, None, *geometry).double()
+    halves = zip(codes.tensor_split(2, 1), weight.tensor_split(2, 1), strict=True)
+    first, second = (_dense_sum(c, w, geometry) for c, w in halves)
+    return first + second
+
+
+def _largest_sum(weight: Tensor) -> float:
+    return CODE_LIMIT * weight.abs().sum((1, 2, 3)).max().item()
+
+
+def _add(a: Codes, b: Codes) -> Pending:
+    def finish(output: Quantize) -> Tensor:
+        ratio_a, ratio_b = a.scale / output.scale, b.scale / output.scale
+        fixed = output.zero_point.float() - _fma(ratio_a, a.zero_point, ratio_b * b.zero_point)
+        return torch.round(_fma(a.codes, ratio_a, _fma(b.codes, ratio_b, fixed)))
+
+    return finish
+
+
+def _fma(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """A x b + c with one rounding to float32 (the product is exact in float64)."""
+    return (a.double() * b.double() + c.double()).float()
+
+
+def _concatenate(parts: tuple[Codes, ...], dim: int) -> Codes:
+    return Codes(torch.cat([part.codes for part in parts], dim), parts[0].scale, parts[0].zero_point)
+
+
+def _resize(x: Codes | Pending | Tensor, size: tuple[int, int]) -> Tensor:
+    values = x.dequantize() if isinstance(x, Codes) else x
+    assert isinstance(values, Tensor)
+    return resize_bilinear(values, (int(size[0]), int(size[1])))
+
+
+def resize_bilinear(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Half-pixel bilinear resize (N,C,h,w) -> size in onnxruntime's order of float32 operations (rule 4)."""
+    top, bottom, top_distance, bottom_distance = _axis(x.shape[2], size[0], x.device)
+    left, right, left_distance, right_distance = _axis(x.shape[3], size[1], x.device)
+    upper, lower = x[:, :, top], x[:, :, bottom]
+    near_top, near_bottom = bottom_distance[:, None], top_distance[:, None]
+    result = right_distance * near_top * upper[..., left] + left_distance * near_top * upper[..., right]
+    result = result + right_distance * near_bottom * lower[..., left]
+    return result + left_distance * near_bottom * lower[..., right]
+
+
+def _axis(size: int, new_size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """First and second neighbour of every new position, and the distance to each; both 0.5 where they are one."""
+    scale = torch.tensor(float(new_size)) / torch.tensor(float(size))
+    centre = ((torch.arange(new_size, dtype=torch.float32) + 0.5) / scale - 0.5).clamp(0, size - 1)
+    first = centre.long().clamp(max=size - 1)
+    second = (first + 1).clamp(max=size - 1)
+    half = torch.tensor(0.5)
+    to_first = torch.where(first == second, half, (centre - first).abs())
+    to_second = torch.where(first == second, half, (centre - second).abs())
+    return tuple(t.to(device) for t in (first, second, to_first, to_second))  # type: ignore[return-value]

@@ -1,0 +1,201 @@
+"""Fake-quantized convolution and activation quantizer, on public torch primitives.
+
+Formulas (Jacob et al., 2018, https://arxiv.org/abs/1712.05877): code = round(x / scale) + zero_point, clamped. What is
+simulated in training is what is exported: BatchNorm folded into the weights, the bias rounded to int32, scales shared
+where the file shares them. While BatchNorm statistics still move, the folded convolution is divided by the folding
+factor and normalised by the batch (one convolution, not two).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgeailite.quantization.schemes import Scheme
+
+BIAS_LIMIT = 2**30  # codes; leaves int32 headroom for the accumulator
+TINY_SCALE = 1e-12
+SAMPLES = 1 << 16  # values that a percentile is taken from
+SLOWEST_UPDATE = 0.02
+
+
+class ActivationQuantizer(nn.Module):
+    """Tracks the range of one tensor, or of several that share a scale ("sites"), and fake-quantizes.
+
+    Buffers: `low`, `high` (range per site), `count` (updates per site), `scale`, `zero_point`. Ranges move only in
+    training mode and while `observing`; `observing` and `enabled` are switched by `set_state`, never by `eval()`.
+    """
+
+    low: Tensor
+    high: Tensor
+    count: Tensor
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(self, scheme: Scheme, sites: list[bool], *, percentile: float) -> None:
+        """`sites` says for each tensor whether it is non-negative (after ReLU)."""
+        super().__init__()
+        self.limit, self.nonnegative, self.percentile = scheme.activation_limit, tuple(sites), percentile
+        self.observing, self.enabled, self.fixed = False, True, False
+        self.register_buffer("low", torch.zeros(len(sites)))
+        self.register_buffer("high", torch.zeros(len(sites)))
+        self.register_buffer("count", torch.zeros(len(sites), dtype=torch.int64))
+        self.register_buffer("scale", torch.tensor(1.0))
+        self.register_buffer("zero_point", torch.tensor(0, dtype=torch.int32))
+
+    def forward(self, x: Tensor, site: int) -> Tensor:
+        """Fake-quantized `x`; `site` -1 marks a tensor whose range follows from other sites."""
+        if self.observing and self.training and not self.fixed and site >= 0:
+            self.observe(x.detach(), site)
+        if not self.enabled:
+            return x
+        return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, 0, self.limit)
+
+    @torch.no_grad()
+    def observe(self, x: Tensor, site: int) -> None:
+        """Move the range of `site` towards that of `x`: a running mean, then an exponential one."""
+        low, high = value_range(x.float(), self.percentile)
+        if self.nonnegative[site]:
+            low = torch.zeros_like(low)
+        self.count[site] += 1
+        rate = max(1.0 / int(self.count[site]), SLOWEST_UPDATE)
+        self.low[site] += rate * (low - self.low[site])
+        self.high[site] += rate * (high - self.high[site])
+        self.update_scale()
+
+    @torch.no_grad()
+    def set_range(self, low: float, high: float) -> None:
+        """Fix the range for good (the network's input, whose range is known)."""
+        self.low.fill_(low)
+        self.high.fill_(high)
+        self.fixed = True
+        self.update_scale()
+
+    @torch.no_grad()
+    def update_scale(self) -> None:
+        """Scale and zero point such that 0 is exact; an all-zero tensor gets range 0..1."""
+        low, high = self.low.min().clamp(max=0), self.high.max().clamp(min=0)
+        span = torch.where(high > low, high - low, torch.ones_like(high))
+        self.scale.copy_(span / self.limit)
+        self.zero_point.copy_(torch.round(-low / self.scale).clamp(0, self.limit))
+
+
+def value_range(x: Tensor, percentile: float) -> tuple[Tensor, Tensor]:
+    """Smallest and largest value, or (below 100) percentiles of a regular sample of at most 65,536 values."""
+    if percentile >= 100:
+        low, high = x.aminmax()
+        return low, high
+    stride = max(1, int((x.numel() / SAMPLES) ** 0.5))
+    sample = x[..., ::stride, ::stride].flatten()
+    outside = int(sample.numel() * (1 - percentile / 100))
+    low = sample.kthvalue(outside + 1).values
+    return low, sample.kthvalue(sample.numel() - outside).values
+
+
+@dataclass(frozen=True)
+class IntegerParameters:
+    """What the file holds of a convolution: codes and scales (per output channel)."""
+
+    weight: Tensor  # int8 (out, in/groups, kh, kw)
+    weight_scale: Tensor  # float32 (out,)
+    bias: Tensor  # int32 (out,)
+    bias_scale: Tensor  # float32 (out,): input scale x weight scale
+
+
+class QuantConv2d(nn.Conv2d):
+    """Convolution with BatchNorm folded in and fake-quantized weight and bias; keeps the convolution's key names.
+
+    The BatchNorm module stays where it was; the graph hands its tensors to `forward`. Attributes: `bn_eps`,
+    `bn_momentum`, `frozen_bn` (use running statistics in training too), `enabled` (False: plain float).
+    """
+
+    bn_eps: float
+    bn_momentum: float
+    weight_limit: int
+
+    @classmethod
+    def from_conv(cls, conv: nn.Conv2d, bn: nn.BatchNorm2d | None, scheme: Scheme) -> QuantConv2d:
+        """Share the parameters of `conv`; only zero padding is supported."""
+        new = cls.__new__(cls)
+        new.__dict__ = conv.__dict__.copy()
+        new.bn_eps, new.bn_momentum = (bn.eps, bn.momentum or 0.1) if bn is not None else (0.0, 0.1)
+        new.weight_limit, new.enabled, new.frozen_bn = scheme.weight_limit, True, False
+        return new
+
+    def forward(self, x: Tensor, in_scale: Tensor, *bn: Tensor) -> Tensor:  # type: ignore[override]
+        """`bn` is (weight, bias, running_mean, running_var, num_batches_tracked), or nothing."""
+        weight, bias = self.folded(*bn)
+        if self.enabled:
+            scale = self.weight_scale(weight, bias, in_scale)
+            zero = torch.zeros_like(scale, dtype=torch.int32)
+            limit = self.weight_limit
+            weight = torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -limit, limit)
+            bias = None if bias is None else _round_to(bias, in_scale * scale)
+        if bn and self.training and not self.frozen_bn:
+            return self._with_batch_statistics(x, weight, *bn)
+        return self.convolve(x, weight, bias)
+
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The convolution's geometry on any weight and bias."""
+        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def folded(self, *bn: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias with BatchNorm's running statistics folded in."""
+        if not bn:
+            return self.weight, self.bias
+        gamma, beta, mean, var = bn[:4]
+        factor = gamma * torch.rsqrt(var + self.bn_eps)
+        bias = beta - mean * factor if self.bias is None else beta + (self.bias - mean) * factor
+        return self.weight * factor.view(-1, 1, 1, 1), bias
+
+    def weight_scale(self, weight: Tensor, bias: Tensor | None, in_scale: Tensor) -> Tensor:
+        """Largest weight of each channel / limit; larger where the bias would not fit into int32 (dead channels)."""
+        scale = weight.detach().abs().amax((1, 2, 3)) / self.weight_limit
+        if bias is not None:
+            scale = torch.maximum(scale, bias.detach().abs() / (in_scale * BIAS_LIMIT))
+        return scale.clamp(min=TINY_SCALE)
+
+    @torch.no_grad()
+    def integer_parameters(self, in_scale: Tensor, *bn: Tensor) -> IntegerParameters:
+        """The codes that export writes and the integer-exact mode computes with."""
+        weight, bias = self.folded(*bn)
+        scale = self.weight_scale(weight, bias, in_scale)
+        codes = torch.round(weight * (1 / scale).view(-1, 1, 1, 1)).clamp(-self.weight_limit, self.weight_limit)
+        bias_scale = in_scale * scale
+        bias = torch.zeros_like(scale) if bias is None else bias
+        return IntegerParameters(codes.to(torch.int8), scale, _bias_codes(bias, bias_scale).to(torch.int32), bias_scale)
+
+    def _with_batch_statistics(self, x: Tensor, weight: Tensor, *bn: Tensor) -> Tensor:
+        gamma, beta, mean, var, count = bn
+        factor = (gamma * torch.rsqrt(var + self.bn_eps)).detach()
+        factor = torch.where(factor.abs() < TINY_SCALE, torch.full_like(factor, TINY_SCALE), factor)
+        y = self.convolve(x, weight / factor.view(-1, 1, 1, 1), self.bias)
+        if self.training:
+            count.add_(1)
+        return F.batch_norm(y, mean, var, gamma, beta, True, self.bn_momentum, self.bn_eps)
+
+
+def _bias_codes(bias: Tensor, scale: Tensor) -> Tensor:
+    return torch.round(bias.double() / scale.double())
+
+
+def _round_to(bias: Tensor, scale: Tensor) -> Tensor:
+    """`bias` rounded to multiples of `scale`, with a straight-through gradient."""
+    rounded = (_bias_codes(bias.detach(), scale) * scale.double()).float()
+    return bias + (rounded - bias).detach()
+
+
+def set_state(
+    model: nn.Module, *, observing: bool | None = None, enabled: bool | None = None, frozen_bn: bool | None = None
+) -> None:
+    """Switch observing, quantizing and BatchNorm statistics of a whole prepared model; None leaves as is."""
+    for module in model.modules():
+        if isinstance(module, ActivationQuantizer):
+            module.observing = module.observing if observing is None else observing
+            module.enabled = module.enabled if enabled is None else enabled
+        elif isinstance(module, QuantConv2d):
+            module.enabled = module.enabled if enabled is None else enabled
+            module.frozen_bn = module.frozen_bn if frozen_bn is None else frozen_bn

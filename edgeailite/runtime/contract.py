@@ -1,0 +1,169 @@
+"""The contract of an exported file: golden pictures with the answers that were validated, to re-check it anywhere.
+
+A golden picture is a small uint8 picture, the expected input and outputs, and a fingerprint of every inner tensor, so
+that a departure is found at the layer where it starts. int8 files must agree in every bit; float files within
+`tolerance` times the standard deviation of each tensor.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeailite.errors import DataError, ParityError
+from edgeailite.preprocessing import preprocess
+from edgeailite.runtime.session import Array, OnnxModel, load_onnx, run, tensors
+
+FORMAT = 1
+PROVEN_LEVELS = ("EXTENDED", "ALL")
+SAMPLE = 64
+FLOAT_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An inner tensor of the file and the nodes that make it from the one before."""
+
+    tensor: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A picture (H,W,3) uint8 RGB and what the network gives for it: input, outputs, inner tensors in graph order."""
+
+    picture: NDArray[np.uint8]
+    image: NDArray[np.float32]
+    outputs: Mapping[str, Array]
+    layers: tuple[tuple[Layer, Array], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form: the picture whole, everything else as fingerprints, label maps whole."""
+        return {
+            "picture": _pack(self.picture),
+            "image": fingerprint(self.image),
+            "outputs": {k: {**fingerprint(v), "labels": _pack(labels_of(v))} for k, v in self.outputs.items()},
+            "layers": [
+                {"tensor": layer.tensor, "nodes": list(layer.nodes), **fingerprint(value)}
+                for layer, value in self.layers
+            ],
+        }
+
+
+def fingerprint(value: Array) -> dict[str, Any]:
+    """Shape, sha256, standard deviation and a fixed sample of a tensor."""
+    flat = np.ascontiguousarray(value).ravel()
+    return {
+        "shape": list(value.shape),
+        "sha256": hashlib.sha256(flat.tobytes()).hexdigest(),
+        "std": float(flat.std(dtype=np.float64)),
+        "sample": [float(v) for v in flat[_sample_index(flat.size)]],
+    }
+
+
+def departs(value: Array, expected: Mapping[str, Any], *, exact: bool) -> bool:
+    """Whether a tensor differs from its fingerprint: in any bit, or in the sample by more than the tolerance."""
+    if list(value.shape) != expected["shape"]:
+        return True
+    flat = np.ascontiguousarray(value).ravel()
+    if exact:
+        return hashlib.sha256(flat.tobytes()).hexdigest() != str(expected["sha256"])
+    gap = np.abs(flat[_sample_index(flat.size)] - np.array(expected["sample"])).max()
+    return not gap <= FLOAT_TOLERANCE * expected["std"] + 1e-6
+
+
+def labels_of(value: Array) -> NDArray[np.uint8]:
+    """Class map (N,H,W) of logits (N,C,H,W), or the labels themselves."""
+    return (value.argmax(1) if value.ndim == 4 else value).astype(np.uint8)
+
+
+def load_contract(path: Path) -> dict[str, Any]:
+    """Read contract.json. Raises DataError for a missing, damaged or foreign file."""
+    try:
+        contract = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: cannot be read as contract ({error}); write it with `edgeailite verify RUN`"
+        ) from None
+    if not isinstance(contract, dict) or contract.get("format") != FORMAT:
+        raise DataError(f"{path}: not a contract of format {FORMAT}; write it with `edgeailite verify RUN`")
+    return contract
+
+
+def recheck(
+    file: Path, contract: Mapping[str, Any], *, skip_hash: bool = False, threads: int | None = None
+) -> dict[str, Any]:
+    """Run the golden pictures through `file`; returns agreement per level. ParityError names what departs first."""
+    data = file.read_bytes() if file.is_file() else b""
+    found = hashlib.sha256(data).hexdigest()
+    if not skip_hash and data and found != contract["sha256"]:
+        raise ParityError(f"{file}: sha256 {found[:16]}… but the contract is for {contract['sha256'][:16]}…")
+    results: dict[str, Any] = {"pictures": len(contract["golden"]), "sha256": found}
+    for level in PROVEN_LEVELS:
+        model = load_onnx(file, threads=threads, level=level)
+        agreement = [_agreement(model, golden, contract["kind"]) for golden in contract["golden"]]
+        results[level] = {"equal_argmax": min(agreement)}
+    for golden in contract["golden"]:
+        place = first_departure(data, model, golden, kind=contract["kind"], threads=threads)
+        if place is not None:
+            raise ParityError(
+                f"{file}: departs first at {place}; argmax equal on {100 * min(agreement):.3f} % of pixels"
+            )
+    return results
+
+
+def _agreement(model: OnnxModel, golden: Mapping[str, Any], kind: str) -> float:
+    outputs = run(model, preprocess(_unpack(golden["picture"]), model.card.preprocessing))
+    shares = []
+    for name, expected in golden["outputs"].items():
+        if name not in outputs:
+            raise ParityError(f"output {name!r} is missing; the file has {', '.join(outputs)}")
+        labels = _unpack(expected["labels"])
+        mine = labels_of(outputs[name])
+        shares.append(float((mine == labels).mean()) if mine.shape == labels.shape else 0.0)
+    return min(shares)
+
+
+def first_departure(
+    data: bytes, model: OnnxModel, golden: Mapping[str, Any], *, kind: str, threads: int | None = None
+) -> str | None:
+    """Name of the first place where the file departs from the golden values, in graph order; None if nowhere."""
+    exact = kind == "int8"
+    image = preprocess(_unpack(golden["picture"]), model.card.preprocessing)
+    if departs(image, golden["image"], exact=True):
+        return f"image (preprocessing: {model.card.preprocessing})"
+    outputs = run(model, image)
+    if not any(departs(outputs[name], expected, exact=exact) for name, expected in golden["outputs"].items()):
+        return None
+    values = tensors(data, [layer["tensor"] for layer in golden["layers"]], image, kind=kind, threads=threads)
+    for layer in golden["layers"]:
+        where = " -> ".join(layer["nodes"])
+        if layer["tensor"] not in values:
+            return f"{where}: tensor {layer['tensor']} is missing in the file"
+        if departs(values[layer["tensor"]], layer, exact=exact):
+            return f"{where} (tensor {layer['tensor']})"
+    name = next(n for n, expected in golden["outputs"].items() if departs(outputs[n], expected, exact=exact))
+    return f"output {name}, behind the last of {len(golden['layers'])} inner tensors, which agree"
+
+
+def _sample_index(size: int) -> NDArray[np.int64]:
+    return np.random.default_rng(size).integers(0, size, min(size, SAMPLE))
+
+
+def _pack(value: NDArray[np.uint8]) -> dict[str, Any]:
+    data = zlib.compress(np.ascontiguousarray(value).tobytes(), 9)
+    return {"shape": list(value.shape), "zlib_base64": base64.b64encode(data).decode()}
+
+
+def _unpack(packed: Mapping[str, Any]) -> NDArray[np.uint8]:
+    data = zlib.decompress(base64.b64decode(packed["zlib_base64"]))
+    return np.frombuffer(data, np.uint8).reshape(packed["shape"])

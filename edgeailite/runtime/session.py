@@ -1,0 +1,143 @@
+"""An exported file as a function: image in, logits or label map out; and a look at its inner tensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from edgeailite.errors import DataError
+from edgeailite.modelcard import ModelCard, card_from_dict
+from edgeailite.preprocessing import preprocess
+
+Array = NDArray[Any]
+LEVELS = {
+    "DISABLED": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "EXTENDED": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "ALL": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+UINT8, FLOAT = 2, 1  # TensorProto.DataType
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """A loaded file: `run(session, x)` computes; `card` and `kind` ("float" or "int8") come from its metadata."""
+
+    session: onnxruntime.InferenceSession
+    card: ModelCard
+    kind: str
+    argmax: str
+    fixed_size: tuple[int, int] | None
+
+
+def load_onnx(
+    source: Path | bytes, *, threads: int | None = None, level: str = "ALL", save_optimized: Path | None = None
+) -> OnnxModel:
+    """Open an exported file (or its bytes) on the CPU. Raises DataError for a missing, damaged or foreign file."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = LEVELS[level]
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    if save_optimized is not None:
+        options.optimized_model_filepath = str(save_optimized)
+    if isinstance(source, Path) and not source.is_file():
+        raise DataError(f"{source}: no such ONNX file; write it with `edgeailite export`")
+    model: Any = str(source) if isinstance(source, Path) else source
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 - onnxruntime raises many kinds, without a common base
+        name = source if isinstance(source, Path) else "ONNX model"
+        raise DataError(f"{name}: onnxruntime cannot load it ({str(error).splitlines()[0][:200]})") from None
+    metadata = session.get_modelmeta().custom_metadata_map
+    if "edgeailite.card" not in metadata:
+        raise DataError(
+            f"{source if isinstance(source, Path) else 'ONNX model'}: no edgeailite metadata; export it here"
+        )
+    return OnnxModel(
+        session,
+        _card(metadata),
+        metadata["edgeailite.kind"],
+        metadata["edgeailite.argmax"],
+        _fixed_size(session),
+    )
+
+
+def run(model: OnnxModel, image: NDArray[np.float32]) -> dict[str, Array]:
+    """Outputs by name for a normalised input (N,3,H,W)."""
+    names = [output.name for output in model.session.get_outputs()]
+    values = model.session.run(names, {model.session.get_inputs()[0].name: image})
+    return dict(zip(names, values, strict=True))
+
+
+def run_picture(model: OnnxModel, picture: NDArray[np.uint8]) -> dict[str, Array]:
+    """Outputs for a picture (H,W,3) uint8 RGB of any size, preprocessed as the file's metadata says."""
+    return run(model, preprocess(picture, model.card.preprocessing))
+
+
+def _card(metadata: Mapping[str, str]) -> ModelCard:
+    """The card, with preprocessing from the plain entries: those are what other programs read."""
+    values = json.loads(metadata["edgeailite.card"])
+    height, _, width = metadata["input_size"].partition("x")
+    values["preprocessing"] = {
+        "height": int(height),
+        "width": int(width),
+        "mean": json.loads(metadata["mean"]),
+        "scale": json.loads(metadata["scale"]),
+        "channel_order": metadata["channel_order"],
+        "interpolation": metadata["interpolation"],
+    }
+    return card_from_dict(values)
+
+
+def _fixed_size(session: onnxruntime.InferenceSession) -> tuple[int, int] | None:
+    height, width = session.get_inputs()[0].shape[2:]
+    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+
+def with_outputs(model: bytes, names: Iterable[str], element_type: int) -> bytes:
+    """The file with further tensors as outputs.
+
+    Protocol buffers merge a message that is appended: a second `graph` that holds outputs alone adds them.
+    """
+    outputs = b"".join(
+        _field(12, _field(1, name.encode()) + _field(2, _field(1, _varint_field(1, element_type)))) for name in names
+    )
+    return model + _field(7, outputs)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint_field(number: int, value: int) -> bytes:
+    return _varint(number << 3) + _varint(value)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def tensors(
+    model: bytes, names: Sequence[str], image: NDArray[np.float32], *, kind: str, threads: int | None = None
+) -> dict[str, Array]:
+    """Values of inner tensors (uint8 codes of an int8 file, floats of a float one); names the file lacks are left out.
+
+    Asking an int8 file for codes keeps its integer kernels; asking for floats would break them up.
+    """
+    element_type = UINT8 if kind == "int8" else FLOAT
+    present = [name for name in names if name.encode() in model]  # a name that no node writes is not in the file
+    opened = load_onnx(with_outputs(model, present, element_type), level="EXTENDED", threads=threads)
+    values = opened.session.run(present, {opened.session.get_inputs()[0].name: image})
+    return dict(zip(present, values, strict=True))

@@ -1,0 +1,154 @@
+"""`edgeailite report` and `edgeailite models` on a tiny run and a miniature data set."""
+
+import hashlib
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from edgeailite.checkpoint import LAST, Checkpoint, append_metrics, save_checkpoint, start_run
+from edgeailite.commands import models, report
+from edgeailite.config import ModelsConfig, ReportConfig
+from edgeailite.data.cityscapes import CLASS_TABLE
+from edgeailite.data.images import write_png
+from edgeailite.errors import DataError, UsageError
+from edgeailite.modelcard import ModelCard
+from edgeailite.models import create_model, list_models
+from edgeailite.preprocessing import Preprocessing
+from edgeailite.runtime.contract import FORMAT
+
+CLASSES = len(CLASS_TABLE)
+LABELS = (7, 11, 0)  # road, building, and a picture with nothing labelled
+
+
+@pytest.fixture(autouse=True)
+def no_loader_processes(monkeypatch):
+    monkeypatch.setattr("edgeailite.data.loader.worker_count", lambda workers: 0)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A data set of three pictures in the Cityscapes layout beside a run folder."""
+    root = tmp_path_factory.mktemp("made")
+    rng = np.random.default_rng(0)
+    for index, label in enumerate(LABELS):
+        stem = f"town/town_{index:06d}"
+        picture = cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (80, 60))
+        write_png(root / f"data/leftImg8bit/val/{stem}_leftImg8bit.png", picture)
+        write_png(root / f"data/gtFine/val/{stem}_gtFine_labelIds.png", np.full((60, 80), label, np.uint8))
+    make_run(root / "run", root / "data")
+    return root
+
+
+def make_run(folder: Path, data: Path) -> None:
+    torch.manual_seed(1)
+    card = ModelCard(
+        list_models()[0],
+        {"segmentation": CLASSES},
+        tuple(row[1] for row in CLASS_TABLE),
+        tuple(row[2] for row in CLASS_TABLE),
+        Preprocessing(64, 64),
+        "streets",
+        str(data),
+    )
+    start_run(folder, {"epochs": 2, "lr": 0.125}, {"python": "3.x", "packages": {"torch": "y"}})
+    save_checkpoint(folder / LAST, Checkpoint(card, create_model(card.model_name, CLASSES).state_dict(), {}))
+    for epoch in (1, 2):
+        append_metrics(folder, {"epoch": epoch, "loss": 1 / epoch, "miou": "", "pixel_accuracy": ""})
+
+
+def written(config: ReportConfig) -> str:
+    assert report.run(config) == 0
+    path = config.output or config.run / "report.html"
+    return path.read_text(encoding="utf-8")
+
+
+def test_report_of_a_run(made, tmp_path, capsys):
+    html = written(ReportConfig(made / "run", output=tmp_path / "deep/report.html"))
+    assert str(tmp_path / "deep/report.html") in capsys.readouterr().out
+    assert len(html) < 5_000_000
+    for part in ("2,425,024", "GMACs at 64×64", "0.125", "packages.torch", "Float network", "3 pictures"):
+        assert part in html, part
+    assert hashlib.sha256((made / "run/last.pt").read_bytes()).hexdigest() in html
+    assert 'id="learning"' in html
+    assert 'id="parity"' not in html
+    assert not re.search(r'(src|href)="(?!data:)', html)
+
+
+def test_worst_pictures_are_labelled_ones_worst_first(made, tmp_path):
+    html = written(ReportConfig(made / "run", output=tmp_path / "r.html"))
+    shown = re.findall(r'<h3>(town_\d+)_leftImg8bit\.png <span class="soft">mIoU ([\d.]+)', html)
+    assert {name for name, _ in shown} == {"town_000000", "town_000001"}
+    assert float(shown[0][1]) <= float(shown[1][1])
+    assert 'id="worst"' not in written(ReportConfig(made / "run", output=tmp_path / "r.html", images=0))
+
+
+def test_order_of_worst_pictures():
+    right, wrong, nothing = np.array([[4, 0], [0, 4]]), np.array([[0, 4], [4, 0]]), np.zeros((2, 2), np.int64)
+    half = np.array([[2, 2], [0, 4]])
+    assert report.worst_pictures([right, nothing, half, wrong], 2) == [3, 2]
+
+
+def test_parity_says_whether_the_file_is_still_the_same(made, tmp_path):
+    file = tmp_path / "model.onnx"
+    file.write_bytes(b"weights")
+    contract = {
+        "format": FORMAT,
+        "file": file.name,
+        "sha256": hashlib.sha256(b"weights").hexdigest(),
+        "results": {"ALL": {"equal_argmax": 1.0}, "EXTENDED": {"equal_argmax": 0.5}},
+    }
+    (tmp_path / "contract.json").write_text(json.dumps(contract))
+    [parity] = report.read_parity(tmp_path)
+    assert (parity.file, parity.state) == ("model.onnx", "")
+    file.write_bytes(b"others")
+    assert "changed since" in report.read_parity(tmp_path)[0].state
+    file.unlink()
+    assert "no longer" in report.read_parity(tmp_path)[0].state
+
+
+def test_parity_is_shown(made, tmp_path):
+    folder = tmp_path / "run"
+    make_run(folder, made / "data")
+    (folder / "contract.json").write_text(
+        json.dumps({"format": FORMAT, "file": "model.onnx", "results": {"ALL": {"equal_argmax": 0.5}}})
+    )
+    html = written(ReportConfig(folder))
+    assert re.search(r"ALL equal_<wbr>argmax\s*</th><td>0\.5</td>", html)
+
+
+def test_damaged_files_are_named(made, tmp_path):
+    folder = tmp_path / "run"
+    make_run(folder, made / "data")
+    (folder / "env.json").write_text("{")
+    with pytest.raises(DataError, match=r"env\.json: cannot be read"):
+        report.run(ReportConfig(folder))
+
+
+def test_missing_run_and_unwritable_output(made, tmp_path):
+    with pytest.raises(DataError, match="no such run folder"):
+        report.run(ReportConfig(tmp_path / "nowhere"))
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="choose another --output"):
+        report.run(ReportConfig(made / "run", output=tmp_path / "file/report.html"))
+
+
+def test_models_lists_what_there_is(capsys):
+    config = ModelsConfig(size=(64, 64), json=True)
+    assert models.run(config) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == list_models()
+    assert all(row["giga_macs"] == row["macs"] / 1e9 > 0 for row in rows)
+    assert models.run(replace(config, json=False)) == 0
+    table = capsys.readouterr().out
+    assert all(f"{row['parameters']:,}" in table and row["name"] in table for row in rows)
+
+
+def test_models_without_a_match():
+    with pytest.raises(UsageError, match=r"no network matches 'x\*'; known: "):
+        models.run(ModelsConfig(pattern="x*"))
