@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -92,7 +92,7 @@ class Report:
     config: Rows = ()
     environment: Rows = ()
     hashes: Rows = ()
-    tiles: Rows = field(default=())
+    tiles: Rows = ()
 
 
 def render(report: Report) -> str:
@@ -125,7 +125,7 @@ def render(report: Report) -> str:
 
 
 def class_rows(confusion: Confusion, card: ModelCard) -> list[dict[str, str]]:
-    """Per class: name, colour, IoU, recall (of the labelled), precision (of the predicted), share of labelled pixels."""
+    """Per class: name, colour, IoU, recall (of the labelled), precision (of the predicted), share of labels."""
     hit = np.diag(confusion).astype(np.float64)
     labelled, predicted = confusion.sum(1), confusion.sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -44,7 +44,7 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.text += data
+        self.text += f"{data} "
 
 
 def test_the_file_is_complete_in_itself():

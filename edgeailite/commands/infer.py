@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -112,11 +113,9 @@ def result_names(pictures: Sequence[Path]) -> list[str]:
     taken: set[str] = set()
     names = []
     for picture in pictures:
-        name = picture.stem if stems[_key(picture, picture.stem)] == 1 else picture.name
-        number = 1
-        while _key(picture, name) in taken:
-            number += 1
-            name = f"{picture.name}_{number}"
+        alone = stems[_key(picture, picture.stem)] == 1
+        choices = chain([picture.stem] if alone else [], [picture.name], (f"{picture.name}_{n}" for n in count(2)))
+        name = next(choice for choice in choices if _key(picture, choice) not in taken)
         taken.add(_key(picture, name))
         names.append(name)
     return names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -62,9 +63,40 @@ class EpochBatches:
             yield [(self.epoch, int(index)) for index in chosen]
 
 
+class Batches:
+    """A DataLoader whose loader processes fail as one would here: with the DataError itself, in one line."""
+
+    def __init__(self, loader: DataLoader[Sample]) -> None:
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Sample]:
+        try:
+            yield from self.loader
+        except DataError as error:
+            raise DataError(_original(error)) from None
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            reason = str(error).splitlines()[0]
+            raise DataError(f"{reason} (out of memory?); lower --workers or --batch_size") from None
+
+
+def _original(error: DataError) -> str:
+    """The message inside the traceback that torch makes of an error in a loader process."""
+    return str(error).rpartition(f"{DataError.__module__}.{DataError.__qualname__}: ")[2].strip()
+
+
+def _ignore_interrupt(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; loader processes must live until the training has saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def train_loader(
     source: DataSource, transform: Transform, *, batch_size: int, seed: int, workers: int | None
-) -> tuple[DataLoader[Sample], EpochBatches]:
+) -> tuple[Batches, EpochBatches]:
     """Loader of training batches and its sampler, whose `epoch` and `skip` are set before each pass."""
     batches = EpochBatches(len(source.items), batch_size, seed=seed)
     count = worker_count(workers)
@@ -74,18 +106,24 @@ def train_loader(
         num_workers=count,
         persistent_workers=count > 0,
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_ignore_interrupt,
     )
-    return loader, batches
+    return Batches(loader), batches
 
 
 def eval_loader(
     source: DataSource, transform: Transform, *, batch_size: int, workers: int | None, indices: list[int] | None = None
-) -> DataLoader[Sample]:
+) -> Batches:
     """Loader over the split (or `indices`) in order; batches of one label size each are the caller's choice of 1."""
     order = [(0, index) for index in (range(len(source.items)) if indices is None else indices)]
-    return DataLoader(
-        Samples(source, transform, seed=0), batch_size=batch_size, sampler=order, num_workers=worker_count(workers)
+    loader = DataLoader(
+        Samples(source, transform, seed=0),
+        batch_size=batch_size,
+        sampler=order,
+        num_workers=worker_count(workers),
+        worker_init_fn=_ignore_interrupt,
     )
+    return Batches(loader)
 
 
 def worker_count(workers: int | None) -> int:

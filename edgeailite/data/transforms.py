@@ -9,6 +9,7 @@ them. Pictures stay uint8: the engine normalises on the device.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,14 +26,16 @@ def resize_image(image: Image, size: tuple[int, int]) -> Image:
     """(H,W,3) -> (size[0],size[1],3) with INTER_LINEAR_EXACT, which `preprocessing` reproduces bit for bit."""
     if image.shape[:2] == size:
         return image
-    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR_EXACT)
+    resized: NDArray[Any] = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR_EXACT)
+    return resized
 
 
 def resize_label(label: Image, size: tuple[int, int]) -> Image:
     """(H,W) -> size by nearest neighbour: no new values."""
     if label.shape == size:
         return label
-    return cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    resized: NDArray[Any] = cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return resized
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,16 @@ class TrainTransform:
     def __call__(self, image: Image, label: Image, rng: np.random.Generator) -> tuple[Image, Image]:
         image, label = resize_image(image, self.size), resize_label(label, self.size)
         matrix = self._matrix(rng)
-        height_width = self.crop[::-1]
-        image = cv2.warpAffine(image, matrix, height_width, flags=cv2.INTER_LINEAR, borderValue=BORDER)
-        label = cv2.warpAffine(label, matrix, height_width, flags=cv2.INTER_NEAREST, borderValue=IGNORE)
-        return jitter_colors(image, self.color_jitter, rng), label
+        width_height = self.crop[::-1]
+        view: NDArray[Any] = cv2.warpAffine(image, matrix, width_height, flags=cv2.INTER_LINEAR, borderValue=BORDER)
+        mask: NDArray[Any] = cv2.warpAffine(label, matrix, width_height, flags=cv2.INTER_NEAREST, borderValue=IGNORE)
+        return jitter_colors(view, self.color_jitter, rng), mask
 
     def _matrix(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        """2x3 matrix source -> crop: flip, scale, rotate about the centre, then shift to a random crop."""
+        """2x3 matrix source -> crop: flip, scale, rotate about the centre, then shift to a random crop.
+
+        Extents count whole pixels, OpenCV's coordinates name pixel centres: half a pixel less on both sides.
+        """
         scale = rng.uniform(*self.scale)
         aspect = rng.uniform(1 - ASPECT_JITTER, 1 + ASPECT_JITTER) if self.scale[0] != self.scale[1] else 1.0
         angle = np.deg2rad(rng.uniform(-self.rotation, self.rotation)) if rng.random() < 0.5 else 0.0
@@ -65,7 +71,7 @@ class TrainTransform:
         extent = np.array([self.size[1] * scale * aspect, self.size[0] * scale / aspect])
         slack = np.abs(extent - np.array(self.crop[::-1])) / 2
         centre = np.array(self.crop[::-1]) / 2 + rng.uniform(-1, 1, 2) * slack
-        shift = centre - linear @ (np.array(self.size[::-1]) / 2)
+        shift = (centre - 0.5) - linear @ (np.array(self.size[::-1]) / 2 - 0.5)
         return np.hstack([linear, shift[:, None]])
 
 
@@ -86,6 +92,7 @@ def jitter_colors(image: Image, amount: float, rng: np.random.Generator) -> Imag
     contrast, saturation = rng.uniform(1 - amount, 1 + amount, 2)
     brightness = rng.uniform(-amount, amount) * 128
     table = np.clip((np.arange(256) - 128.0) * contrast + 128.0 + brightness, 0, 255).astype(np.uint8)
-    image = cv2.LUT(image, table)
-    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    return cv2.addWeighted(image, saturation, grey, 1 - saturation, 0)
+    toned = cv2.LUT(image, table)
+    grey = cv2.cvtColor(cv2.cvtColor(toned, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    jittered: NDArray[Any] = cv2.addWeighted(toned, saturation, grey, 1 - saturation, 0)
+    return jittered

@@ -137,7 +137,7 @@ def tensors(
     Asking an int8 file for codes keeps its integer kernels; asking for floats would break them up.
     """
     element_type = UINT8 if kind == "int8" else FLOAT
-    present = [name for name in names if name.encode() in model]  # a name that no node writes is not in the file
+    present = [name for name in names if _field(2, name.encode()) in model]  # NodeProto.output
     opened = load_onnx(with_outputs(model, present, element_type), level="EXTENDED", threads=threads)
     values = opened.session.run(present, {opened.session.get_inputs()[0].name: image})
     return dict(zip(present, values, strict=True))

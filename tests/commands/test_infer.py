@@ -134,7 +134,7 @@ def test_results_beside_the_pictures_never_replace_one(run, tmp_path):
     picture(tmp_path / "a.png")
     assert infer.run(InferConfig(run, tmp_path / "a.png", tmp_path)) == 0
     assert files(tmp_path) == {"a.png"} | results("a")
-    with pytest.raises(UsageError, match=r"would overwrite the input .*a_color\.png"):
+    with pytest.raises(UsageError, match=r"would overwrite the input .*a_label\.png"):
         infer.run(InferConfig(run, tmp_path, tmp_path))
 
 
@@ -148,5 +148,5 @@ def test_earlier_results_inside_the_input_are_no_pictures(run, tmp_path):
 def test_folder_that_cannot_be_written(run, tmp_path):
     picture(tmp_path / "a.png")
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="cannot be written .* choose another --save_path"):
+    with pytest.raises(DataError, match=r"cannot be written .* choose another --save_path"):
         infer.run(InferConfig(run, tmp_path / "a.png", tmp_path / "file"))

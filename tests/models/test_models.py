@@ -3,44 +3,16 @@
 from __future__ import annotations
 
 import json
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from edgeailite.models import ALIASES, MODELS, create_model, list_models
+from tests.golden import golden_model, random_state
 
 REFERENCE = Path(__file__).parents[1] / "reference"
-
-
-def random_state(name: str) -> np.random.RandomState:
-    return np.random.RandomState(zlib.crc32(name.encode()) & 0xFFFFFFFF)
-
-
-def golden_fill(key: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The published rule that fills every tensor from its key."""
-    leaf = key.rsplit(".", 1)[-1]
-    if leaf == "num_batches_tracked":
-        return np.zeros(shape, np.int64)
-    n = random_state(key).standard_normal(size=shape)
-    if len(shape) == 4:
-        return (n * np.sqrt(1.4 / (shape[1] * shape[2] * shape[3]))).astype(np.float32)
-    if leaf == "running_var":
-        return np.exp(0.2 * n).astype(np.float32)
-    if leaf == "running_mean":
-        return (0.1 * n).astype(np.float32)
-    if leaf == "weight":
-        return (1.0 + 0.1 * n).astype(np.float32)
-    return (0.1 * n).astype(np.float32)
-
-
-def golden_model(name: str, **kwargs: object) -> nn.Module:
-    model = create_model(name, **kwargs).eval()
-    model.load_state_dict({k: torch.from_numpy(golden_fill(k, tuple(v.shape))) for k, v in model.state_dict().items()})
-    return model
 
 
 @pytest.mark.parametrize("name", list_models())

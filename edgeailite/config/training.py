@@ -1,7 +1,4 @@
-"""One frozen dataclass per verb: every option, its type, its default and (as docstring below it) its help.
-
-tyro turns these into command lines. No torch here; `--help` must be instant.
-"""
+"""Options of the verbs that make a run folder: train, calibrate, quantize, and the demo of it all."""
 
 from __future__ import annotations
 
@@ -9,18 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from edgeailite.config.checks import Amp, Device, check, check_common
+
 MODEL = "deeplabv3plus_mobilenetv2_tv_edgeailite"
-
-Device = Literal["auto", "cpu", "cuda"]
-Amp = Literal["auto", "off", "bf16", "fp16"]
-
-
-def check(condition: bool, field: str, value: object, expected: str) -> None:
-    """Raise UsageError naming the flag, its value and what was expected."""
-    if not condition:
-        from edgeailite.errors import UsageError
-
-        raise UsageError(f"--{field} {value}: expected {expected}")
 
 
 @dataclass(frozen=True)
@@ -95,35 +83,6 @@ class TrainConfig:
         check(0 <= self.color_jitter < 1, "color_jitter", self.color_jitter, "a share from 0 to below 1")
         if self.rand_crop is not None:
             check(min(self.rand_crop) >= 32, "rand_crop", self.rand_crop, "height and width of at least 32")
-
-
-@dataclass(frozen=True)
-class ValidateConfig:
-    """Measure accuracy of a run folder, a checkpoint or an ONNX file."""
-
-    model: Path
-    """Run folder, .pt checkpoint or .onnx file."""
-    dataset_name: str | None = None
-    """Default: the data set the model was trained on."""
-    data_path: Path | None = None
-    """Folder of the data set; default as in training."""
-    split: str = "val"
-    """train, val or test."""
-    integer_exact: bool = False
-    """For a quantized run: compute as the integer kernels do, bit for bit (slow), not with float fake-quantization."""
-    batch_size: int = 4
-    """Pictures per step (1 for ONNX files of fixed batch)."""
-    workers: int | None = None
-    """Loader processes; default by number of cores."""
-    device: Device = "auto"
-    """Where to run torch models."""
-    threads: int | None = None
-    """CPU threads; default all."""
-    json: bool = False
-    """Print one JSON object instead of a table."""
-
-    def __post_init__(self) -> None:
-        check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
 
 
 @dataclass(frozen=True)
@@ -213,104 +172,6 @@ class QuantizeConfig:
 
 
 @dataclass(frozen=True)
-class ExportConfig:
-    """Write model.onnx (float run) or model_int8.onnx (quantized run)."""
-
-    run: Path
-    """Run folder or checkpoint."""
-    output: Path | None = None
-    """File to write; default model.onnx or model_int8.onnx in the run folder."""
-    img_resize: tuple[int, int] | None = None
-    """Input size H W; default the run's."""
-    dynamic: bool = False
-    """Leave batch, height and width open."""
-    argmax: Literal["none", "full", "before_upsampling"] = "none"
-    """Append ArgMax: after the last up-sampling, or before it (nearest up-sampling of labels; faster, other edges)."""
-    opset: int = 21
-    """ONNX opset, at least 17."""
-    simplify: bool = True
-    """Run onnxsim and check that nothing changed."""
-
-    def __post_init__(self) -> None:
-        check(17 <= self.opset <= 23, "opset", self.opset, "17 to 23")
-        if self.img_resize is not None:
-            check(min(self.img_resize) >= 32, "img_resize", self.img_resize, "height and width of at least 32")
-
-
-@dataclass(frozen=True)
-class VerifyConfig:
-    """Prove that the exported file gives what torch gave; or re-check a file alone against its contract.json."""
-
-    model: Path
-    """Run folder, checkpoint, or an .onnx file followed by its contract.json."""
-    contract: Path | None = None
-    """contract.json of the .onnx file (needs numpy and onnxruntime only)."""
-    data_path: Path | None = None
-    """Folder of the data set; default as in training."""
-    split: str = "val"
-    """Split whose pictures are compared."""
-    images: int = 8
-    """Pictures compared at the exported size (0 = the whole split)."""
-    sizes: tuple[tuple[int, int], ...] = ((96, 160), (97, 161), (225, 401))
-    """Further sizes H W at which one picture is compared."""
-    skip_hash: bool = False
-    """Ignore file hashes: find a fault from the numbers alone."""
-    threads: int | None = None
-    """CPU threads; default all."""
-    json: bool = False
-    """Print one JSON object instead of a table."""
-
-    def __post_init__(self) -> None:
-        check(self.images >= 0, "images", self.images, "0 or more")
-        for size in self.sizes:
-            check(min(size) >= 32, "sizes", size, "heights and widths of at least 32")
-
-
-@dataclass(frozen=True)
-class InferConfig:
-    """Label pictures: label PNG, colour map and overlay for each."""
-
-    model: Path
-    """Run folder, checkpoint or .onnx file."""
-    input: Path
-    """Picture, or folder of pictures (searched through)."""
-    save_path: Path = Path("predictions")
-    """Folder to write to."""
-    alpha: float = 0.5
-    """Weight of the colours in the overlay."""
-    device: Device = "auto"
-    """Where to run torch models."""
-    threads: int | None = None
-    """CPU threads; default all."""
-
-    def __post_init__(self) -> None:
-        check(0 <= self.alpha <= 1, "alpha", self.alpha, "0 to 1")
-
-
-@dataclass(frozen=True)
-class ReportConfig:
-    """One HTML file of a run: curves, accuracy, worst pictures, cost, parity."""
-
-    run: Path
-    """Run folder."""
-    output: Path | None = None
-    """File to write; default report.html in the run folder."""
-    data_path: Path | None = None
-    """Folder of the data set; default as in training."""
-    split: str = "val"
-    """Split whose worst pictures are shown."""
-    images: int = 6
-    """Worst pictures shown."""
-    device: Device = "auto"
-    """Where to run."""
-    threads: int | None = None
-    """CPU threads; default all."""
-
-    def __post_init__(self) -> None:
-        check(self.images >= 0, "images", self.images, "0 or more")
-
-
-@dataclass(frozen=True)
 class DemoConfig:
     """The whole line in minutes: generate data, train, quantize, export, verify, validate, infer, report."""
 
@@ -335,41 +196,3 @@ class DemoConfig:
         check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         check(self.quantize_epochs >= 1, "quantize_epochs", self.quantize_epochs, "at least 1")
         check(min(self.train_images, self.val_images) >= 1, "train_images", self.train_images, "at least 1")
-
-
-@dataclass(frozen=True)
-class ModelsConfig:
-    """List networks with parameters and GigaMACs."""
-
-    pattern: str = "*"
-    """Shell pattern of names."""
-    size: tuple[int, int] = (384, 768)
-    """Input size H W of the GigaMACs."""
-    num_classes: int = 19
-    """Classes of the segmentation output."""
-    json: bool = False
-    """Print JSON instead of a table."""
-
-    def __post_init__(self) -> None:
-        check(min(self.size) >= 32, "size", self.size, "height and width of at least 32")
-        check(self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")
-
-
-@dataclass(frozen=True)
-class DoctorConfig:
-    """Say what is wrong with this installation, and the fix."""
-
-    json: bool = False
-    """Print JSON instead of a table."""
-
-
-def check_common(batch_size: int, img_resize: tuple[int, int], workers: int | None) -> None:
-    """Checks that several verbs share."""
-    check(batch_size >= 1, "batch_size", batch_size, "at least 1")
-    check(min(img_resize) >= 32, "img_resize", img_resize, "height and width of at least 32")
-    check(workers is None or workers >= 0, "workers", workers, "0 or more")
-
-
-@dataclass(frozen=True)
-class PresetsConfig:
-    """List the presets of run_edgeailite_segmentation.sh."""

@@ -1,0 +1,18 @@
+"""One frozen dataclass per verb: every option, its type, its default and (as docstring below it) its help.
+
+tyro turns these into command lines. No torch here; `--help` must be instant.
+"""
+
+from __future__ import annotations
+
+from edgeailite.config.checks import Amp, Device, check, check_common
+from edgeailite.config.deployment import ExportConfig, InferConfig, ValidateConfig, VerifyConfig
+from edgeailite.config.inspection import DoctorConfig, ModelsConfig, PresetsConfig, ReportConfig
+from edgeailite.config.training import MODEL, CalibrateConfig, DemoConfig, QuantizeConfig, TrainConfig
+
+__all__ = [
+    "MODEL", "Amp", "Device", "check", "check_common",
+    "TrainConfig", "CalibrateConfig", "QuantizeConfig", "DemoConfig",
+    "ValidateConfig", "ExportConfig", "VerifyConfig", "InferConfig",
+    "ReportConfig", "ModelsConfig", "PresetsConfig", "DoctorConfig",
+]  # fmt: skip

@@ -1,0 +1,23 @@
+"""What the verbs' options have in common: kinds of values, and checks that name the flag."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from edgeailite.errors import UsageError
+
+Device = Literal["auto", "cpu", "cuda"]
+Amp = Literal["auto", "off", "bf16", "fp16"]
+
+
+def check(condition: bool, field: str, value: object, expected: str) -> None:
+    """Raise UsageError naming the flag, its value and what was expected."""
+    if not condition:
+        raise UsageError(f"--{field} {value}: expected {expected}")
+
+
+def check_common(batch_size: int, img_resize: tuple[int, int], workers: int | None) -> None:
+    """Checks that several verbs share."""
+    check(batch_size >= 1, "batch_size", batch_size, "at least 1")
+    check(min(img_resize) >= 32, "img_resize", img_resize, "height and width of at least 32")
+    check(workers is None or workers >= 0, "workers", workers, "0 or more")

@@ -1,0 +1,113 @@
+"""Options of the verbs that use a run folder: validate, export, verify, infer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgeailite.config.checks import Device, check
+
+
+@dataclass(frozen=True)
+class ValidateConfig:
+    """Measure accuracy of a run folder, a checkpoint or an ONNX file."""
+
+    model: Path
+    """Run folder, .pt checkpoint or .onnx file."""
+    dataset_name: str | None = None
+    """Default: the data set the model was trained on."""
+    data_path: Path | None = None
+    """Folder of the data set; default as in training."""
+    split: str = "val"
+    """train, val or test."""
+    integer_exact: bool = False
+    """For a quantized run: compute as the integer kernels do, bit for bit (slow), not with float fake-quantization."""
+    batch_size: int = 4
+    """Pictures per step (1 for ONNX files of fixed batch)."""
+    workers: int | None = None
+    """Loader processes; default by number of cores."""
+    device: Device = "auto"
+    """Where to run torch models."""
+    threads: int | None = None
+    """CPU threads; default all."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+
+    def __post_init__(self) -> None:
+        check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Write model.onnx (float run) or model_int8.onnx (quantized run)."""
+
+    run: Path
+    """Run folder or checkpoint."""
+    output: Path | None = None
+    """File to write; default model.onnx or model_int8.onnx in the run folder."""
+    img_resize: tuple[int, int] | None = None
+    """Input size H W; default the run's."""
+    dynamic: bool = False
+    """Leave batch, height and width open."""
+    argmax: Literal["none", "full", "before_upsampling"] = "none"
+    """Append ArgMax: after the last up-sampling, or before it (nearest up-sampling of labels; faster, other edges)."""
+    opset: int = 21
+    """ONNX opset, at least 17."""
+    simplify: bool = True
+    """Run onnxsim and check that nothing changed."""
+
+    def __post_init__(self) -> None:
+        check(17 <= self.opset <= 23, "opset", self.opset, "17 to 23")
+        if self.img_resize is not None:
+            check(min(self.img_resize) >= 32, "img_resize", self.img_resize, "height and width of at least 32")
+
+
+@dataclass(frozen=True)
+class VerifyConfig:
+    """Prove that the exported file gives what torch gave; or re-check a file alone against its contract.json."""
+
+    model: Path
+    """Run folder, checkpoint, or an .onnx file followed by its contract.json."""
+    contract: Path | None = None
+    """contract.json of the .onnx file (needs numpy and onnxruntime only)."""
+    data_path: Path | None = None
+    """Folder of the data set; default as in training."""
+    split: str = "val"
+    """Split whose pictures are compared."""
+    images: int = 8
+    """Pictures compared at the exported size (0 = the whole split)."""
+    sizes: tuple[tuple[int, int], ...] = ((96, 160), (97, 161), (225, 401))
+    """Further sizes H W at which one picture is compared."""
+    skip_hash: bool = False
+    """Ignore file hashes: find a fault from the numbers alone."""
+    threads: int | None = None
+    """CPU threads; default all."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+
+    def __post_init__(self) -> None:
+        check(self.images >= 0, "images", self.images, "0 or more")
+        for size in self.sizes:
+            check(min(size) >= 32, "sizes", size, "heights and widths of at least 32")
+
+
+@dataclass(frozen=True)
+class InferConfig:
+    """Label pictures: label PNG, colour map and overlay for each."""
+
+    model: Path
+    """Run folder, checkpoint or .onnx file."""
+    input: Path
+    """Picture, or folder of pictures (searched through)."""
+    save_path: Path = Path("predictions")
+    """Folder to write to."""
+    alpha: float = 0.5
+    """Weight of the colours in the overlay."""
+    device: Device = "auto"
+    """Where to run torch models."""
+    threads: int | None = None
+    """CPU threads; default all."""
+
+    def __post_init__(self) -> None:
+        check(0 <= self.alpha <= 1, "alpha", self.alpha, "0 to 1")

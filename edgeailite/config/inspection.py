@@ -1,0 +1,62 @@
+"""Options of the verbs that only tell: report, models, presets, doctor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeailite.config.checks import Device, check
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """One HTML file of a run: curves, accuracy, worst pictures, cost, parity."""
+
+    run: Path
+    """Run folder."""
+    output: Path | None = None
+    """File to write; default report.html in the run folder."""
+    data_path: Path | None = None
+    """Folder of the data set; default as in training."""
+    split: str = "val"
+    """Split whose worst pictures are shown."""
+    images: int = 6
+    """Worst pictures shown."""
+    device: Device = "auto"
+    """Where to run."""
+    threads: int | None = None
+    """CPU threads; default all."""
+
+    def __post_init__(self) -> None:
+        check(self.images >= 0, "images", self.images, "0 or more")
+
+
+@dataclass(frozen=True)
+class ModelsConfig:
+    """List networks with parameters and GigaMACs."""
+
+    pattern: str = "*"
+    """Shell pattern of names."""
+    size: tuple[int, int] = (384, 768)
+    """Input size H W of the GigaMACs."""
+    num_classes: int = 19
+    """Classes of the segmentation output."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+    def __post_init__(self) -> None:
+        check(min(self.size) >= 32, "size", self.size, "height and width of at least 32")
+        check(self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")
+
+
+@dataclass(frozen=True)
+class PresetsConfig:
+    """List the presets of run_edgeailite_segmentation.sh."""
+
+
+@dataclass(frozen=True)
+class DoctorConfig:
+    """Say what is wrong with this installation, and the fix."""
+
+    json: bool = False
+    """Print JSON instead of a table."""
