@@ -6,10 +6,13 @@ checkpoint is one zip file of plain values and tensors, read with `weights_only=
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,13 +56,23 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, keep: Path | None = N
             torch.save(values, file)
             file.flush()
             os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            _keep(path, keep)
+        partial.replace(path)
     except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written ({error}); free disk space or change --save_path") from None
-    if keep is not None and path.exists():
-        keep.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: cannot be written ({reason}); free disk space or change --save_path") from None
+
+
+def _keep(path: Path, keep: Path) -> None:
+    """Give a file a second name, or where the file system knows no links, copy it."""
+    keep.unlink(missing_ok=True)
+    try:
         os.link(path, keep)
-    partial.replace(path)
+    except OSError:
+        shutil.copyfile(path, keep)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -67,13 +80,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
     values = read_weights(path)
     if not isinstance(values, dict) or "card" not in values or values.get("format") != FORMAT:
         raise DataError(f"{path}: not a checkpoint of format {FORMAT}; use --pretrained for foreign weights")
-    return Checkpoint(
-        card_from_dict(values["card"]),
-        values["state_dict"],
-        values["config"],
-        values["quantization"],
-        values["training"],
-    )
+    try:
+        return Checkpoint(
+            card_from_dict(values["card"]),
+            values["state_dict"],
+            values["config"],
+            values["quantization"],
+            values["training"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not a whole checkpoint ({error!r}); take another") from None
 
 
 def find_checkpoint(source: Path, *, prefer: tuple[str, ...] = (LAST, BEST)) -> Path:
@@ -99,10 +115,26 @@ def start_run(folder: Path, config: Mapping[str, Any], environment: Mapping[str,
         raise DataError(f"{folder}: holds a run already; choose another --save_path, or --resume it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False))
-        (folder / "env.json").write_text(json.dumps(environment, indent=2) + "\n")
+        with locked(folder):
+            (folder / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False))
+            (folder / "env.json").write_text(json.dumps(environment, indent=2) + "\n")
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror}); choose another --save_path") from None
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run folder for this process alone, until the end of the block or of the process, however it ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise DataError(f"{folder}: another process is training here; choose another --save_path") from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def append_metrics(folder: Path, row: Mapping[str, Any]) -> None:
@@ -114,6 +146,16 @@ def append_metrics(folder: Path, row: Mapping[str, Any]) -> None:
         if new:
             writer.writeheader()
         writer.writerow(row)
+
+
+def keep_metrics(folder: Path, epochs: int) -> None:
+    """Leave in `metrics.csv` only the rows of the first `epochs` epochs: those after them are trained again."""
+    rows = read_metrics(folder)
+    if any(int(row["epoch"]) > epochs for row in rows):
+        (folder / "metrics.csv").unlink()
+        for row in rows:
+            if int(row["epoch"]) <= epochs:
+                append_metrics(folder, row)
 
 
 def read_metrics(folder: Path) -> list[dict[str, str]]:

@@ -77,6 +77,7 @@ def _one_line(message: str) -> str:
 
 def _config_file(args: list[str], names: set[str]) -> tuple[dict[str, Any], list[str]]:
     """Take `--config FILE` out of the arguments; returns its values and the rest."""
+    args = [part for arg in args for part in (arg.split("=", 1) if arg.startswith("--config=") else (arg,))]
     if "--config" not in args:
         return {}, args
     import yaml
@@ -97,8 +98,12 @@ def _config_file(args: list[str], names: set[str]) -> tuple[dict[str, Any], list
 
 
 def _as_flags(name: str, value: Any) -> list[str]:
-    values = value if isinstance(value, list) else [value]
-    return [f"--{name}", *(str(v) for v in values)]
+    return [f"--{name}", *_words(value)]
+
+
+def _words(value: Any) -> list[str]:
+    """A list, also one of lists, as the words that a flag takes."""
+    return [word for part in value for word in _words(part)] if isinstance(value, list) else [str(value)]
 
 
 def _name_positionals(args: list[str], positional: tuple[str, ...]) -> list[str]:

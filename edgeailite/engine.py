@@ -30,12 +30,13 @@ Predict = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Step:
-    """What a step reports: epoch (from 0), step in it (from 1), steps in the epoch, loss, learning rate."""
+    """What a step reports: epoch (from 0), step in it (from 1), steps in the epoch, loss, sum of losses, rate."""
 
     epoch: int
     step: int
     steps: int
     loss: float
+    total: float
     lr: float
 
 
@@ -68,19 +69,20 @@ def train_epoch(
     rate: Callable[[float], float],
     preprocessing: Preprocessing,
     amp: torch.dtype | None = None,
+    total: float = 0.0,
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> float:
-    """One pass over `loader` from `batches.epoch` and `batches.skip` on; returns the mean loss.
+    """One pass over `loader` from `batches.epoch` and `batches.skip` on; returns the mean loss of the whole epoch.
 
-    `rate(epoch)` gives the learning rate at a fractional epoch. `on_step` is called after each update and may raise to
-    stop. Raises DivergedError before an update with a loss that is not finite.
+    `total` is the sum of the losses of skipped steps. `rate(epoch)` gives the learning rate at a fractional epoch.
+    `on_step` is called after each update and may raise to stop. Raises DivergedError before an update with a loss
+    that is not finite.
     """
     device = next(model.parameters()).device
     scaler = torch.amp.GradScaler(device.type, enabled=amp == torch.float16)
-    first, remaining = batches.skip, len(batches)
-    total = 0.0
+    first = batches.skip
+    steps = first + len(batches)
     for index, (images, targets) in enumerate(loader):
-        steps = first + remaining
         lr = rate(batches.epoch + (first + index) / steps)
         for group in optimizer.param_groups:
             group["lr"] = lr
@@ -97,8 +99,8 @@ def train_epoch(
         scaler.step(optimizer)
         scaler.update()
         total += value.item()
-        on_step(Step(batches.epoch, first + index + 1, steps, value.item(), lr))
-    return total / max(remaining, 1)
+        on_step(Step(batches.epoch, first + index + 1, steps, value.item(), total, lr))
+    return total / steps
 
 
 def torch_predictor(model: nn.Module, preprocessing: Preprocessing, *, output: str = "segmentation") -> Predict:

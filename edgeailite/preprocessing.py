@@ -65,7 +65,8 @@ def preprocess(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArra
 
 def _axis(size: int, new_size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]:
     """Neighbours and the fixed-point weight of the second one, for every new position."""
-    centre = (size / new_size) * (np.arange(new_size) + 0.5) - 0.5
+    step = 1.0 / (new_size / size)  # as OpenCV rounds it; size / new_size may be the next float, and its weight too
+    centre = step * (np.arange(new_size) + 0.5) - 0.5
     first = np.floor(centre).astype(np.int64)
     weight = np.rint((centre - first) * (1 << FRACTION_BITS)).astype(np.uint32)
     inside = (first >= 0) & (first < size - 1)

@@ -27,8 +27,8 @@ PRESETS: dict[str, Preset] = {
     "streets": Preset(
         "generated street scenes at 128x256, up to an hour on 2 cores",
         "train",
-        f"--dataset_name streets --img_resize 128 256 --rand_scale 0.8 1.5 --epochs 60 --batch_size 16 {_ADAMW} "
-        "--evaluate_every 10",
+        f"--dataset_name streets --img_resize 128 256 --rand_scale 0.8 1.5 --epochs 25 --batch_size 16 {_ADAMW} "
+        "--evaluate_every 5",
     ),
     "camvid": Preset(
         "CamVid 480x360, 11 classes, from scratch, about an hour on 2 cores; needs --data_path",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,19 +53,38 @@ def describe(report: LoadReport) -> str:
 
 
 def read_weights(path: Path) -> Any:
-    """`torch.load(weights_only=True)`. Raises DataError saying what is wrong with the file."""
+    """`torch.load(weights_only=True)` of a file whose checksums are right. Raises DataError saying what is wrong."""
     if not path.is_file():
-        raise DataError(f"{path}: no such checkpoint file")
+        raise DataError(f"{path}: no such checkpoint file; check the path")
+    damage = _damage(path)
+    if damage:
+        raise DataError(f"{path}: damaged checkpoint ({path.stat().st_size} bytes; {damage}); take another")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).split("\n")[0][:160]
         if zipfile.is_zipfile(path):
-            raise DataError(f"{path}: refused, it holds more than tensors and plain values ({reason})") from None
-        raise DataError(f"{path}: not a checkpoint, or one with code inside; refused ({reason})") from None
+            what = "refused, it holds more than tensors and plain values"
+        else:
+            what = "refused, not a checkpoint or one with code inside"
+        raise DataError(f"{path}: {what} ({reason}); take one that holds weights only") from None
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         reason = str(error).split("\n")[0][:160]
         raise DataError(f"{path}: damaged checkpoint ({path.stat().st_size} bytes; {reason}); take another") from None
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with a zip file: torch itself checks no checksums. None for a whole one, or another format."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start != b"PK\x03\x04":
+        return None if start else "empty"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            altered = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError):
+        return "truncated or altered"
+    return None if altered is None else f"{altered} is altered"
 
 
 def state_dict_of(values: Any, source: Path) -> Mapping[str, Tensor]:

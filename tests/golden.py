@@ -18,7 +18,7 @@ MODEL = "deeplabv3plus_mobilenetv2_tv_edgeailite"
 
 
 def random_state(name: str) -> np.random.RandomState:
-    return np.random.RandomState(zlib.crc32(name.encode()) & 0xFFFFFFFF)  # noqa: NPY002 - the rule names RandomState
+    return np.random.RandomState(zlib.crc32(name.encode()) & 0xFFFFFFFF)
 
 
 def golden_fill(key: str, shape: tuple[int, ...]) -> NDArray[Any]:

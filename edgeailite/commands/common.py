@@ -37,7 +37,7 @@ def _plain_value(value: Any) -> Any:
 
 def train_config(values: Mapping[str, Any]) -> TrainConfig:
     """Inverse of `plain` for a training configuration; unknown keys of other versions are left out."""
-    known = {}
+    known: dict[str, Any] = {}
     for field in dataclasses.fields(TrainConfig):
         if field.name not in values:
             continue

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from edgeailite.checkpoint import BEST, LAST
 from edgeailite.commands import calibrate, export, infer, quantize, report, train, validate, verify
-from edgeailite.commands.common import log, print_result, progress
+from edgeailite.commands.common import log, print_result
+from edgeailite.commands.datasets import SIZE, make_streets
 from edgeailite.commands.opening import open_model
 from edgeailite.config import (
     CalibrateConfig,
@@ -21,12 +23,9 @@ from edgeailite.config import (
     TrainConfig,
     VerifyConfig,
 )
-from edgeailite.data.loader import worker_count
-from edgeailite.data.streets import write_streets
 from edgeailite.engine import select_device
 from edgeailite.errors import UsageError
 
-SIZE = (128, 256)
 MARKER = "made_by_edgeailite_demo"
 
 
@@ -42,19 +41,20 @@ def run(config: DemoConfig) -> int:
         seconds[name] = round(time.perf_counter() - began, 1)
 
     data = config.data_path or Path("data/datasets/streets")
-    step("generate data", lambda: _generate(config, data))
+    scenes = {"train": config.train_images, "val": config.val_images, "seed": config.seed}
+    step("generate data", lambda: make_streets(data, **scenes))
     step("train", lambda: train.run(train_config(config, data, root / "float")))
     step("calibrate", lambda: calibrate.run(CalibrateConfig(root / "float", root / "ptq", threads=config.threads)))
     step("quantize", lambda: quantize.run(quantize_config(config, root)))
     for name in ("float", "ptq", "qat"):
-        step(f"export {name}", lambda name=name: export.run(ExportConfig(root / name)))  # type: ignore[misc]
+        step(f"export {name}", partial(export.run, ExportConfig(root / name)))
     for name in ("float", "qat"):
-        step(f"verify {name}", lambda name=name: verify.run(VerifyConfig(root / name, threads=config.threads)))  # type: ignore[misc]
+        step(f"verify {name}", partial(verify.run, VerifyConfig(root / name, images=4, threads=config.threads)))
     accuracy: dict[str, float] = {}
-    step("validate", lambda: accuracy.update(_accuracies(config, root)))
+    step("validate", lambda: accuracy.update(_accuracies(config, data, root)))
     pictures = data / "leftImg8bit/val"
     step("infer", lambda: infer.run(InferConfig(root / "qat/model_int8.onnx", pictures, root / "predictions")))
-    step("report", lambda: report.run(ReportConfig(root / "qat", threads=config.threads)))
+    step("report", lambda: report.run(ReportConfig(root / "qat", data_path=data, threads=config.threads)))
     print_result("seconds", {**seconds, "total": round(sum(seconds.values()), 1)})
     print_result("val mIoU, per cent", accuracy)
     print_result("made", _files(root))
@@ -94,22 +94,7 @@ def quantize_config(config: DemoConfig, root: Path) -> QuantizeConfig:
     )
 
 
-def _generate(config: DemoConfig, data: Path) -> None:
-    total = config.train_images + config.val_images
-    with progress("generate", total) as (bar, task):
-        write_streets(
-            data,
-            seed=config.seed,
-            train=config.train_images,
-            val=config.val_images,
-            height=SIZE[0],
-            width=SIZE[1],
-            workers=worker_count(None),
-            progress=lambda done, of: bar.update(task, completed=done, total=of),
-        )
-
-
-def _accuracies(config: DemoConfig, root: Path) -> dict[str, float]:
+def _accuracies(config: DemoConfig, data: Path, root: Path) -> dict[str, float]:
     """Validation mIoU of every form of the network, by the code of `edgeailite validate`."""
     models = {
         "float, torch": (root / "float", False),
@@ -122,8 +107,8 @@ def _accuracies(config: DemoConfig, root: Path) -> dict[str, float]:
     device, results = select_device("auto"), {}
     for name, (source, exact) in models.items():
         opened = open_model(source, device=device, integer_exact_mode=exact, threads=config.threads)
-        data = validate.dataset_of(opened, "streets", config.data_path, "val")
-        results[name] = 100 * validate.measure(opened, data, workers=None).miou
+        source = validate.dataset_of(opened, "streets", data, "val")
+        results[name] = 100 * validate.measure(opened, source, workers=None).miou
     return results
 
 

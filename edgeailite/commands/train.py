@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from edgeailite.checkpoint import LAST, PREVIOUS, load_checkpoint, start_run
-from edgeailite.commands.common import plain, print_result, set_threads, train_config
+from edgeailite.commands.common import log, plain, print_result, set_threads, train_config
+from edgeailite.commands.datasets import ensure_dataset
 from edgeailite.commands.training import Trainer, run_training
 from edgeailite.config import TrainConfig
 from edgeailite.data import DataSource, open_dataset
@@ -40,6 +41,7 @@ def run(config: TrainConfig) -> int:
     torch.manual_seed(config.seed)
     device = select_device(config.device)
     amp = select_amp(config.amp, device)
+    ensure_dataset(config.dataset_name, config.data_path)
     train = open_dataset(config.dataset_name, config.data_path, "train")
     val = open_dataset(config.dataset_name, config.data_path, config.val_split)
     card = _card(config, train)
@@ -48,6 +50,7 @@ def run(config: TrainConfig) -> int:
         load_pretrained(model, config.pretrained)
     model.to(device)
     optimizer = make_optimizer(config.optimizer, model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    weight = class_weights(config.class_weights, train, device)
     if not start:
         start_run(folder, plain(config), environment())
     trainer = Trainer(
@@ -57,7 +60,7 @@ def run(config: TrainConfig) -> int:
         model=model,
         optimizer=optimizer,
         rate=_rate(config),
-        weight=class_weights(config.class_weights, train, device),
+        weight=weight,
         amp=amp,
         channels_last=config.channels_last,
     )
@@ -133,16 +136,22 @@ def _default_folder(config: TrainConfig) -> Path:
 
 def _resumed(folder: Path) -> tuple[Path, TrainConfig, dict[str, Any]]:
     """Folder, its configuration and its last checkpoint (or the previous one, if the last is damaged)."""
+    if not (folder / LAST).is_file():
+        raise DataError(f"--resume {folder}: no {LAST} in it; give the folder of a run that has saved an epoch")
     try:
         checkpoint = load_checkpoint(folder / LAST)
     except DataError as error:
         if not (folder / PREVIOUS).is_file():
             raise
-        print_result("warning", {"damaged": str(error), "resuming from": PREVIOUS})
+        log(f"warning: {error}; resuming from {PREVIOUS}")
         checkpoint = load_checkpoint(folder / PREVIOUS)
     if checkpoint.quantization is not None:
         raise UsageError(
             f"--resume {folder}: a quantized run; use `edgeailite quantize RUN --save_path … --resume True`"
+        )
+    if not checkpoint.training:
+        raise DataError(
+            f"--resume {folder}: {LAST} holds weights only; train from it with --pretrained {folder / LAST}"
         )
     config = dataclasses.replace(train_config(checkpoint.config), resume=None)
     return folder, config, {**checkpoint.training, "state_dict": checkpoint.state_dict}

@@ -14,7 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgeailite.checkpoint import BEST, LAST, PREVIOUS, Checkpoint, append_metrics, save_checkpoint
+from edgeailite.checkpoint import (
+    BEST,
+    LAST,
+    PREVIOUS,
+    Checkpoint,
+    append_metrics,
+    keep_metrics,
+    locked,
+    save_checkpoint,
+)
 from edgeailite.commands.common import log, progress
 from edgeailite.data import DataSource
 from edgeailite.data.loader import Transform, eval_loader, train_loader
@@ -48,11 +57,12 @@ class Trainer:
         """Cross entropy of the segmentation output."""
         return cross_entropy(outputs["segmentation"], targets["segmentation"], weight=self.weight)
 
-    def save(self, name: str, *, epoch: int, step: int) -> None:
-        """Write a checkpoint that `restore` can go on from, at `step` of `epoch`."""
+    def save(self, name: str, *, epoch: int, step: int = 0, total: float = 0.0) -> None:
+        """Write a checkpoint to go on from: after `step` of `epoch`, whose losses so far sum to `total`."""
         training = {
             "epoch": epoch,
             "step": step,
+            "total": total,
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
             "rng": torch.get_rng_state(),
@@ -60,13 +70,13 @@ class Trainer:
         checkpoint = Checkpoint(self.card, self.model.state_dict(), self.config, self.quantization, training)
         save_checkpoint(self.folder / name, checkpoint, keep=self.folder / PREVIOUS if name == LAST else None)
 
-    def restore(self, state: Mapping[str, Any]) -> tuple[int, int]:
-        """Load what `save` wrote; returns (epoch, step) to go on from."""
+    def restore(self, state: Mapping[str, Any]) -> tuple[int, int, float]:
+        """Load what `save` wrote; returns (epoch, step, sum of losses) to go on from."""
         self.model.load_state_dict(state["state_dict"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["rng"])
         self.best = state["best"]
-        return state["epoch"], state["step"]
+        return state["epoch"], state["step"], state.get("total", 0.0)
 
 
 def run_training(
@@ -84,11 +94,16 @@ def run_training(
 ) -> dict[str, Any]:
     """Train to the last epoch; returns the last row of metrics. Raises Interrupted after saving on Ctrl-C."""
     loader, batches = train_loader(train, transform, batch_size=batch_size, seed=seed, workers=workers)
-    first, batches.skip = trainer.restore(start) if start else (0, 0)
+    first, batches.skip, total = trainer.restore(start) if start else (0, 0, 0.0)
     if trainer.channels_last:
         trainer.model.to(memory_format=torch.channels_last)
     row: dict[str, Any] = {}
-    with _interruptible(trainer), progress("train", epochs * (len(train.items) // batch_size)) as (bar, task):
+    with (
+        locked(trainer.folder),
+        _interruptible(trainer),
+        progress("train", epochs * (len(train.items) // batch_size)) as (bar, task),
+    ):
+        keep_metrics(trainer.folder, first)
         for epoch in range(first, epochs):
             began = time.perf_counter()
             batches.epoch = epoch
@@ -99,7 +114,7 @@ def run_training(
                 text = f"epoch {step.epoch + 1}/{epochs} loss {step.loss:.3f} lr {step.lr:.1e}"
                 bar.update(task, completed=step.epoch * step.steps + step.step, description=text)
                 if trainer.stop:
-                    trainer.save(LAST, epoch=step.epoch, step=step.step)
+                    trainer.save(LAST, epoch=step.epoch, step=step.step, total=step.total)
                     raise Interrupted(f"stopped in epoch {step.epoch + 1}, state saved in {trainer.folder / LAST}")
 
             loss = train_epoch(
@@ -111,21 +126,27 @@ def run_training(
                 rate=trainer.rate,
                 preprocessing=trainer.card.preprocessing,
                 amp=trainer.amp,
+                total=total,
                 on_step=on_step,
             )
-            batches.skip = 0
+            batches.skip, total = 0, 0.0
             row = {"epoch": epoch + 1, "lr": trainer.rate(epoch + 1), "loss": loss, "miou": "", "pixel_accuracy": ""}
             if (epoch + 1) % evaluate_every == 0 or epoch + 1 == epochs:
                 row |= _validate(trainer, val, workers=workers)
-            trainer.save(LAST, epoch=epoch + 1, step=0)
-            if row["miou"] != "" and is_better(row["miou"], trainer.best):
-                trainer.best = row["miou"]
-                trainer.save(BEST, epoch=epoch + 1, step=0)
-            row["seconds"] = round(time.perf_counter() - began, 1)
-            append_metrics(trainer.folder, row)
+            _record(trainer, row, seconds=time.perf_counter() - began)
             miou = f" val mIoU {100 * row['miou']:.2f}" if row["miou"] != "" else ""
             log(f"epoch {epoch + 1}/{epochs} loss {loss:.4f}{miou} ({row['seconds']} s)")
     return row
+
+
+def _record(trainer: Trainer, row: dict[str, Any], *, seconds: float) -> None:
+    """Metrics and checkpoints of a finished epoch; last.pt at the end, so that a kill before it repeats the epoch."""
+    row["seconds"] = round(seconds, 1)
+    append_metrics(trainer.folder, row)
+    if row["miou"] != "" and is_better(row["miou"], trainer.best):
+        trainer.best = row["miou"]
+        trainer.save(BEST, epoch=row["epoch"])
+    trainer.save(LAST, epoch=row["epoch"])
 
 
 def _validate(trainer: Trainer, val: DataSource, *, workers: int | None) -> dict[str, float]:

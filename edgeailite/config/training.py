@@ -179,11 +179,11 @@ class DemoConfig:
     """Folder for everything the demo makes; emptied of an earlier demo first."""
     data_path: Path | None = None
     """Where the generated data set lives; default data/datasets/streets."""
-    train_images: int = 600
+    train_images: int = 1500
     """Generated training scenes."""
     val_images: int = 100
     """Generated validation scenes."""
-    epochs: int = 10
+    epochs: int = 4
     """Epochs of float training."""
     quantize_epochs: int = 1
     """Epochs of quantization-aware training."""

@@ -78,7 +78,7 @@ class Batches:
         except DataError as error:
             raise DataError(_original(error)) from None
         except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+            if not str(error).startswith("DataLoader worker (pid"):
                 raise
             reason = str(error).splitlines()[0]
             raise DataError(f"{reason} (out of memory?); lower --workers or --batch_size") from None

@@ -108,7 +108,7 @@ def write_streets(
     root: Path,
     *,
     seed: int = 1,
-    train: int = 600,
+    train: int = 1500,
     val: int = 100,
     height: int = 128,
     width: int = 256,

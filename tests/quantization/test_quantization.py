@@ -107,8 +107,8 @@ def test_concatenations_and_resizes_share_the_scale_of_their_inputs(quantized):
 
 
 def _quantizer(node) -> str | None:
-    targets = [user.target for user in node.users if user.op == "call_module" and str(user.target).startswith("ranges.")]
-    return targets[0] if targets else None
+    targets = [str(user.target) for user in node.users if user.op == "call_module"]
+    return next((target for target in targets if target.startswith("ranges.")), None)
 
 
 def test_integer_exact_is_near_fake_quantization(network, quantized):

@@ -1,0 +1,40 @@
+"""Opening a data set for a verb; the generated one is made on first use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeailite.commands.common import log, progress
+from edgeailite.data import default_path
+from edgeailite.data.loader import worker_count
+from edgeailite.data.streets import write_streets
+from edgeailite.errors import UsageError
+
+TRAIN_SCENES, VAL_SCENES = 1500, 100
+SIZE = (128, 256)
+
+
+def make_streets(path: Path | None, *, train: int = TRAIN_SCENES, val: int = VAL_SCENES, seed: int = 1) -> Path:
+    """Generate the street scenes, or leave them if they are there. UsageError if other ones are."""
+    root = path or default_path("streets")
+    with progress("generate streets", train + val) as (bar, task):
+        try:
+            return write_streets(
+                root,
+                seed=seed,
+                train=train,
+                val=val,
+                height=SIZE[0],
+                width=SIZE[1],
+                workers=worker_count(None),
+                progress=lambda done, of: bar.update(task, completed=done, total=of),
+            )
+        except ValueError as error:
+            raise UsageError(f"--data_path {root}: {error}; choose another folder") from None
+
+
+def ensure_dataset(name: str, path: Path | None) -> None:
+    """Generate `streets` if its folder does not exist; other data sets have to be there."""
+    if name == "streets" and not (path or default_path(name)).exists():
+        log(f"generating {TRAIN_SCENES + VAL_SCENES} street scenes in {path or default_path(name)}")
+        make_streets(path)

@@ -1,0 +1,79 @@
+"""The numpy twin of training's preprocessing: every byte of OpenCV's resize, every float of torch's normalisation."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeailite.data.tensors import to_input
+from edgeailite.data.transforms import resize_image
+from edgeailite.preprocessing import Preprocessing, normalize, preprocess, resize_linear_exact
+
+SIDES = st.integers(1, 90)
+CARDS = [
+    Preprocessing(8, 10),
+    Preprocessing(8, 10, channel_order="BGR"),
+    Preprocessing(8, 10, mean=(123.675, 116.28, 103.53), scale=(0.017125, 0.017507, 0.017429)),
+]
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).integers(0, 256, shape, np.uint8)
+
+
+@given(SIDES, SIDES, SIDES, SIDES)
+@settings(max_examples=150, deadline=None)
+def test_resize_equals_opencv_in_every_byte(height, width, new_height, new_width):
+    image = noise(height, width, 3)
+    expected = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR_EXACT)
+    assert np.array_equal(resize_linear_exact(image, new_height, new_width).reshape(expected.shape), expected)
+
+
+@pytest.mark.parametrize(
+    "size, new",
+    [((720, 960), (360, 480)), ((361, 481), (384, 768)), ((100, 100), (361, 481)), ((1024, 2048), (97, 161))],
+)
+def test_resize_equals_training_at_usual_sizes(size, new):
+    image = noise(*size, 3)
+    assert np.array_equal(resize_linear_exact(image, *new), resize_image(image, new))
+
+
+def test_resize_to_the_same_size_changes_nothing():
+    image = noise(17, 19, 3)
+    assert np.array_equal(resize_linear_exact(image, 17, 19), image)
+
+
+@pytest.mark.parametrize("card", CARDS, ids=["default", "BGR", "imagenet"])
+def test_normalisation_equals_torch_exactly(card):
+    image = noise(8, 10, 3)
+    batch = torch.from_numpy(image.transpose(2, 0, 1).copy())[None]
+    assert np.array_equal(normalize(image, card)[None], to_input(batch, card).numpy())
+    assert normalize(image, card).dtype == np.float32
+
+
+def test_normalisation_by_hand_and_channel_order():
+    image = np.array([[[128, 192, 0]]], np.uint8)
+    assert normalize(image, Preprocessing(1, 1)).ravel().tolist() == [0.0, 1.0, -2.0]
+    assert normalize(image, Preprocessing(1, 1, channel_order="BGR")).ravel().tolist() == [-2.0, 1.0, 0.0]
+
+
+def test_preprocess_is_resize_then_normalise():
+    image, card = noise(33, 47, 3), CARDS[0]
+    resized = cv2.resize(image, (card.width, card.height), interpolation=cv2.INTER_LINEAR_EXACT)
+    x = preprocess(image, card)
+    assert x.shape == (1, 3, 8, 10)
+    assert np.array_equal(x[0], normalize(resized, card))
+
+
+def test_preprocess_refuses_what_it_cannot_reproduce():
+    with pytest.raises(ValueError, match=r"'area'.*linear_exact"):
+        preprocess(noise(8, 8, 3), Preprocessing(8, 10, interpolation="area"))
+
+
+@pytest.mark.parametrize("card", CARDS, ids=["default", "BGR", "imagenet"])
+def test_input_range_is_what_black_and_white_give(card):
+    ends = [normalize(np.full((1, 1, 3), value, np.uint8), card) for value in (0, 255)]
+    assert card.input_range == pytest.approx((np.min(ends), np.max(ends)), rel=1e-6)
+    assert Preprocessing(1, 1).input_range == (-2.0, 127 / 64)
