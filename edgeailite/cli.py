@@ -6,8 +6,11 @@ only numpy and onnxruntime are installed, so without tyro the standard library p
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import dataclasses
 import difflib
+import io
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,9 +48,6 @@ def parse(config_name: str, args: list[str], *, prog: str) -> Any:
 
 
 def _parse_with_tyro(kind: Any, args: list[str], values: dict[str, Any], *, prog: str) -> Any:
-    import contextlib
-    import io
-
     import tyro
 
     required = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
@@ -71,7 +71,7 @@ def _parse_with_tyro(kind: Any, args: list[str], values: dict[str, Any], *, prog
 
 def _one_line(message: str) -> str:
     """The sentence inside tyro's box."""
-    words = [line.strip("│╭╰─╮╯ ") for line in message.splitlines()]
+    words = [line.strip("│╭╰─╮╯- ") for line in message.splitlines()]
     return " ".join(word for word in words if word and not word.startswith(("For full", "Parsing error")))[:400]
 
 
@@ -117,17 +117,19 @@ def _name_positionals(args: list[str], positional: tuple[str, ...]) -> list[str]
 
 
 def _parse_without_tyro(kind: Any, args: list[str]) -> Any:
-    import argparse
-
     if kind is not configs.VerifyConfig:
         raise UsageError("only `verify FILE.onnx contract.json` works without tyro; pip install edgeailite")
-    parser = argparse.ArgumentParser(prog="edgeailite verify", description=kind.__doc__, exit_on_error=False)
+    parser = argparse.ArgumentParser(prog="edgeailite verify", description=kind.__doc__)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--contract", type=Path, required=True)
     parser.add_argument("--threads", type=int)
     for flag in ("skip_hash", "json"):
         parser.add_argument(f"--{flag}", type=lambda text: text == "True", default=False, metavar="{True,False}")
+    output = io.StringIO()
     try:
-        return kind(**vars(parser.parse_args(args)))
-    except argparse.ArgumentError as error:
-        raise UsageError(f"edgeailite verify: {error}") from None
+        with contextlib.redirect_stderr(output):
+            return kind(**vars(parser.parse_args(args)))
+    except SystemExit as stop:
+        if stop.code == 0:
+            raise
+        raise UsageError(output.getvalue().strip().splitlines()[-1].replace(": error", "")) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -60,7 +61,11 @@ def read_weights(path: Path) -> Any:
     if damage:
         raise DataError(f"{path}: damaged checkpoint ({path.stat().st_size} bytes; {damage}); take another")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # on the pickle protocol of foreign files; the error says enough
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).split("\n")[0][:160]
         if zipfile.is_zipfile(path):

@@ -77,3 +77,13 @@ def test_input_range_is_what_black_and_white_give(card):
     ends = [normalize(np.full((1, 1, 3), value, np.uint8), card) for value in (0, 255)]
     assert card.input_range == pytest.approx((np.min(ends), np.max(ends)), rel=1e-6)
     assert Preprocessing(1, 1).input_range == (-2.0, 127 / 64)
+
+
+@given(st.integers(1, 2200), st.integers(1, 2200), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_resize_equals_opencv_along_one_axis_of_any_length(length, new_length, upright):
+    image = noise(2, length, 3)
+    image, new = (
+        (np.ascontiguousarray(image.transpose(1, 0, 2)), (new_length, 2)) if upright else (image, (2, new_length))
+    )
+    assert np.array_equal(resize_linear_exact(image, *new), resize_image(image, new))

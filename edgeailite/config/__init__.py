@@ -5,13 +5,13 @@ tyro turns these into command lines. No torch here; `--help` must be instant.
 
 from __future__ import annotations
 
-from edgeailite.config.checks import Amp, Device, check, check_common
+from edgeailite.config.checks import Amp, Device, check
 from edgeailite.config.deployment import ExportConfig, InferConfig, ValidateConfig, VerifyConfig
 from edgeailite.config.inspection import DoctorConfig, ModelsConfig, PresetsConfig, ReportConfig
 from edgeailite.config.training import MODEL, CalibrateConfig, DemoConfig, QuantizeConfig, TrainConfig
 
 __all__ = [
-    "MODEL", "Amp", "Device", "check", "check_common",
+    "MODEL", "Amp", "Device", "check",
     "TrainConfig", "CalibrateConfig", "QuantizeConfig", "DemoConfig",
     "ValidateConfig", "ExportConfig", "VerifyConfig", "InferConfig",
     "ReportConfig", "ModelsConfig", "PresetsConfig", "DoctorConfig",

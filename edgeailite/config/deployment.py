@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edgeailite.config.checks import Device, check
+from edgeailite.config.checks import Device, check, check_machine
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class ValidateConfig:
     """Print one JSON object instead of a table."""
 
     def __post_init__(self) -> None:
+        check_machine(self.threads, workers=self.workers)
         check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
 
 
@@ -87,6 +88,7 @@ class VerifyConfig:
     """Print one JSON object instead of a table."""
 
     def __post_init__(self) -> None:
+        check_machine(self.threads)
         check(self.images >= 0, "images", self.images, "0 or more")
         for size in self.sizes:
             check(min(size) >= 32, "sizes", size, "heights and widths of at least 32")
@@ -110,4 +112,5 @@ class InferConfig:
     """CPU threads; default all."""
 
     def __post_init__(self) -> None:
+        check_machine(self.threads)
         check(0 <= self.alpha <= 1, "alpha", self.alpha, "0 to 1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeailite.config.checks import Device, check
+from edgeailite.config.checks import Device, check, check_machine
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class ReportConfig:
     """CPU threads; default all."""
 
     def __post_init__(self) -> None:
+        check_machine(self.threads)
         check(self.images >= 0, "images", self.images, "0 or more")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edgeailite.config.checks import Amp, Device, check, check_common
+from edgeailite.config.checks import Amp, Device, check, check_machine, check_sizes
 
 MODEL = "deeplabv3plus_mobilenetv2_tv_edgeailite"
 
@@ -75,12 +75,14 @@ class TrainConfig:
     """Fixes initial values, order and augmentation."""
 
     def __post_init__(self) -> None:
-        check_common(self.batch_size, self.img_resize, self.workers)
+        check_sizes(self.batch_size, self.img_resize)
+        check_machine(self.threads, workers=self.workers, seed=self.seed)
         check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         check(self.lr > 0, "lr", self.lr, "above 0")
         check(0 < self.rand_scale[0] <= self.rand_scale[1], "rand_scale", self.rand_scale, "0 < low <= high")
         check(self.evaluate_every >= 1, "evaluate_every", self.evaluate_every, "at least 1")
         check(0 <= self.color_jitter < 1, "color_jitter", self.color_jitter, "a share from 0 to below 1")
+        check(self.warmup_epochs >= 0, "warmup_epochs", self.warmup_epochs, "0 or more")
         if self.rand_crop is not None:
             check(min(self.rand_crop) >= 32, "rand_crop", self.rand_crop, "height and width of at least 32")
 
@@ -113,6 +115,7 @@ class CalibrateConfig:
     """Which pictures are observed."""
 
     def __post_init__(self) -> None:
+        check_machine(self.threads, workers=self.workers, seed=self.seed)
         check(self.images >= 1, "images", self.images, "at least 1")
         check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         check(50 < self.percentile <= 100, "percentile", self.percentile, "above 50, at most 100")
@@ -164,6 +167,9 @@ class QuantizeConfig:
     def __post_init__(self) -> None:
         check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         check(self.lr > 0, "lr", self.lr, "above 0")
+        check_machine(self.threads, workers=self.workers, seed=self.seed)
+        check(self.batch_size is None or self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        check(self.evaluate_every >= 1, "evaluate_every", self.evaluate_every, "at least 1")
         check(0 <= self.freeze_bn_epoch <= 1, "freeze_bn_epoch", self.freeze_bn_epoch, "a share from 0 to 1")
         check(
             0 <= self.freeze_ranges_epoch <= 1, "freeze_ranges_epoch", self.freeze_ranges_epoch, "a share from 0 to 1"
@@ -195,4 +201,6 @@ class DemoConfig:
     def __post_init__(self) -> None:
         check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         check(self.quantize_epochs >= 1, "quantize_epochs", self.quantize_epochs, "at least 1")
-        check(min(self.train_images, self.val_images) >= 1, "train_images", self.train_images, "at least 1")
+        check(self.train_images >= 1, "train_images", self.train_images, "at least 1")
+        check(self.val_images >= 1, "val_images", self.val_images, "at least 1")
+        check_machine(self.threads, seed=self.seed)

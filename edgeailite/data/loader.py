@@ -107,6 +107,7 @@ def train_loader(
         persistent_workers=count > 0,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_ignore_interrupt,
+        generator=torch.Generator(),  # its own: torch's, which dropout draws from, must not depend on loaders
     )
     return Batches(loader), batches
 
@@ -122,6 +123,7 @@ def eval_loader(
         sampler=order,
         num_workers=worker_count(workers),
         worker_init_fn=_ignore_interrupt,
+        generator=torch.Generator(),
     )
     return Batches(loader)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def compare(reference: Array, candidate: Array) -> Agreement:
 
 
 def combine(parts: Sequence[Agreement]) -> Agreement:
-    """Several pictures of one size."""
+    """Several pictures, or several outputs of one."""
     return Agreement(
         sum(part.pictures for part in parts),
         float(np.mean([part.equal_argmax for part in parts])),
@@ -164,18 +164,16 @@ def prove(
     kernels = integer_kernels(subject.file) if subject.kind == "int8" else None
     models = {level: load_onnx(subject.file, threads=threads, level=level) for level in LEVELS}
     reference = subject.reference()
-    parts: dict[str, list[Agreement]] = {level: [] for level in LEVELS}
+    parts: dict[str, list[Agreement]] = {}
     first: Picture | None = None
     for index, picture in enumerate(pictures):
         first = picture if first is None else first
-        image = _training_input(picture, subject.card.preprocessing)
-        expected = outputs_of(reference, image)
-        for level, model in models.items():
-            if level != "DISABLED" or index < PICTURES_WITHOUT_OPTIMISATION:
-                got = _outputs_like(expected, run(model, preprocess(picture, model.card.preprocessing)))
-                parts[level] += [compare(expected[name], got[name]) for name in expected]
-                if level != "DISABLED" and not holds(parts[level][-1], subject.kind):
-                    raise ParityError(_explain(subject, models["EXTENDED"], picture, parts[level][-1], level))
+        if index == PICTURES_WITHOUT_OPTIMISATION:
+            del models["DISABLED"]
+        for level, result in _compare_picture(subject, reference, models, picture).items():
+            parts.setdefault(level, []).append(result)
+            if level in PROVEN_LEVELS and not holds(result, subject.kind):
+                raise ParityError(_explain(subject, models["EXTENDED"], picture, result, level))
         on_picture()
     if first is None:
         raise ParityError("no picture was compared; give at least one")
@@ -186,6 +184,29 @@ def prove(
     if kernels is not None:
         results["integer_kernels"] = kernels
     return results | {"sizes": _prove_sizes(subject, first, sizes, threads=threads)}
+
+
+def _compare_picture(
+    subject: Subject, reference: nn.Module, models: Mapping[str, OnnxModel], picture: Picture
+) -> dict[str, Agreement]:
+    """Agreement of the file with the reference per level; of float fake-quantization with it, for information."""
+    image = _training_input(picture, subject.card.preprocessing)
+    expected = outputs_of(reference, image)
+    results = {}
+    for level, model in models.items():
+        got = run(model, preprocess(picture, model.card.preprocessing))
+        results[level] = _compare_outputs(expected, got)
+    if subject.kind == "int8" and subject.argmax == "none":
+        results["fake_quant"] = _compare_outputs(expected, outputs_of(subject.module.eval(), image))
+    return results
+
+
+def _compare_outputs(expected: Mapping[str, Array], got: Mapping[str, Array]) -> Agreement:
+    for name, value in expected.items():
+        if name not in got or got[name].shape != value.shape:
+            shape = got[name].shape if name in got else "missing"
+            raise ParityError(f"output {name}: expected shape {value.shape}, the file gives {shape}")
+    return replace(combine([compare(value, got[name]) for name, value in expected.items()]), pictures=1)
 
 
 def _prove_sizes(
@@ -201,7 +222,7 @@ def _prove_sizes(
         expected = outputs_of(reference, image)
         for level in PROVEN_LEVELS:
             got = run(load_onnx(data, threads=threads, level=level), image)
-            result = combine([compare(expected[name], got[name]) for name in expected])
+            result = _compare_outputs(expected, got)
             results[f"{height}x{width} {level}"] = asdict(result)
             if not holds(result, subject.kind):
                 raise ParityError(
@@ -235,11 +256,3 @@ def _training_input(picture: Picture, preprocessing: Preprocessing) -> Array:
     """What training and validation feed: OpenCV's resize and torch's normalisation."""
     resized = resize_image(picture, (preprocessing.height, preprocessing.width))
     return to_input(torch.from_numpy(resized.transpose(2, 0, 1).copy())[None], preprocessing).numpy()
-
-
-def _outputs_like(expected: dict[str, Array], got: dict[str, Array]) -> dict[str, Array]:
-    for name, value in expected.items():
-        if name not in got or got[name].shape != value.shape:
-            shape = got[name].shape if name in got else "missing"
-            raise ParityError(f"output {name}: expected shape {value.shape}, the file gives {shape}")
-    return got

@@ -107,7 +107,9 @@ def _quantize(module: Quantize, value: Any) -> Codes:
 
 
 def _convolve(module: IntegerConv, x: Codes) -> Pending:
-    total = _integer_sum(module, x.codes - x.zero_point) + module.bias.double().view(-1, 1, 1)
+    total = _integer_sum(module, x.codes - x.zero_point)
+    exact = _largest_sum(module.weight.float()) + module.bias.abs().max().item() < EXACT_IN_FLOAT32
+    total = total + module.bias.to(total.dtype if exact else torch.float64).view(-1, 1, 1)
 
     def finish(output: Quantize) -> Tensor:
         multiplier = (x.scale * module.weight_scale) / output.scale
@@ -117,22 +119,22 @@ def _convolve(module: IntegerConv, x: Codes) -> Pending:
 
 
 def _integer_sum(module: IntegerConv, codes: Tensor) -> Tensor:
-    """Exact integer convolution, as float64."""
+    """Exact integer convolution, as float32 if every sum is exact there, else as float64."""
     *geometry, groups = module.geometry
     if groups == 1:
         return _dense_sum(codes, module.weight.float(), geometry)
     # a group is short in every network here (9 values depthwise); should one be long, float64 is exact too
     kind = torch.float32 if _largest_sum(module.weight.float()) < EXACT_IN_FLOAT32 else torch.float64
-    return F.conv2d(codes.to(kind), module.weight.to(kind), None, *geometry, groups).double()
+    return F.conv2d(codes.to(kind), module.weight.to(kind), None, *geometry, groups)
 
 
 def _dense_sum(codes: Tensor, weight: Tensor, geometry: list[Any]) -> Tensor:
     """Split the input channels in halves until every partial sum is exact in float32."""
     if _largest_sum(weight) < EXACT_IN_FLOAT32:
-        return F.conv2d(codes, weight, None, *geometry).double()
+        return F.conv2d(codes, weight, None, *geometry)
     halves = zip(codes.tensor_split(2, 1), weight.tensor_split(2, 1), strict=True)
     first, second = (_dense_sum(c, w, geometry) for c, w in halves)
-    return first + second
+    return first.double() + second.double()
 
 
 def _largest_sum(weight: Tensor) -> float:

@@ -1,0 +1,151 @@
+"""Batches: what they hold depends on (seed, epoch, index) alone; errors of loader processes read as any other."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from edgeailite.data import open_dataset
+from edgeailite.data.images import write_png
+from edgeailite.data.loader import EpochBatches, Samples, eval_loader, train_loader, worker_count
+from edgeailite.data.transforms import EvalTransform, TrainTransform
+from edgeailite.errors import DataError
+
+VIEW = TrainTransform((64, 64), (48, 48))
+WORKERS = [0, 2]
+
+
+def kill_the_process(image, label, rng):
+    """A transform during which the loader process dies as if the system had run out of memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def epoch_of(root, epoch: int, *, seed: int = 1, skip: int = 0, workers: int = 0) -> list[tuple[torch.Tensor, ...]]:
+    """(images, labels) of every batch of an epoch."""
+    loader, batches = train_loader(
+        open_dataset("streets", root, "train"), VIEW, batch_size=2, seed=seed, workers=workers
+    )
+    batches.epoch, batches.skip = epoch, skip
+    return [(images[0], targets["segmentation"]) for images, targets in loader]
+
+
+def same(first, second) -> bool:
+    return len(first) == len(second) and all(
+        torch.equal(a, b) for one, other in zip(first, second) for a, b in zip(one, other, strict=True)
+    )
+
+
+def test_samples_follow_the_contract(miniature):
+    samples = Samples(open_dataset("streets", miniature, "train"), VIEW, seed=1)
+    (image,), targets = samples[0, 3]
+    assert len(samples) == 6
+    assert (image.shape, image.dtype) == ((3, 48, 48), torch.uint8)
+    assert list(targets) == ["segmentation"]
+    assert (targets["segmentation"].shape, targets["segmentation"].dtype) == ((48, 48), torch.int64)
+    assert set(targets["segmentation"].unique().tolist()) <= {0, 2, 10, 13, 255}
+
+
+def test_workers_change_nothing_and_epochs_differ(miniature):
+    alone = [epoch_of(miniature, epoch) for epoch in (0, 1)]
+    assert same(alone[1], epoch_of(miniature, 1, workers=2))
+    assert not same(alone[0], alone[1])
+    assert not same(alone[0], epoch_of(miniature, 0, seed=2))
+    assert [len(epoch) for epoch in alone] == [3, 3]
+
+
+def test_loader_processes_that_stay_follow_epoch_and_skip(miniature):
+    loader, batches = train_loader(open_dataset("streets", miniature, "train"), VIEW, batch_size=2, seed=1, workers=1)
+    for epoch, skip in ((0, 2), (1, 0)):
+        batches.epoch, batches.skip = epoch, skip
+        assert len(loader) == 3 - skip
+        seen = [(images[0], targets["segmentation"]) for images, targets in loader]
+        assert same(seen, epoch_of(miniature, epoch, skip=skip))
+
+
+@pytest.mark.parametrize("skip", [0, 1, 2, 3])
+def test_skipping_goes_on_in_the_same_order(miniature, skip):
+    assert same(epoch_of(miniature, 4, skip=skip), epoch_of(miniature, 4)[skip:])
+
+
+def test_an_epoch_sees_each_picture_once_and_drops_the_incomplete_batch():
+    batches = EpochBatches(10, 3, seed=7)
+    orders = []
+    for epoch in range(3):
+        batches.epoch = epoch
+        keys = [key for batch in batches for key in batch]
+        assert {key[0] for key in keys} == {epoch}
+        orders.append([key[1] for key in keys])
+        assert len(set(orders[-1])) == 9
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_batch_larger_than_the_data_set():
+    with pytest.raises(DataError, match="5 pictures give no batch of 6; lower --batch_size or add pictures"):
+        EpochBatches(5, 6, seed=1)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_validation_is_in_order_at_label_size(miniature, workers):
+    source = open_dataset("streets", miniature, "val")
+    seen = list(eval_loader(source, EvalTransform((32, 48)), batch_size=1, workers=workers))
+    assert [images[0].shape for images, _ in seen] == [(1, 3, 32, 48)] * 2
+    samples = Samples(source, EvalTransform((32, 48)), seed=0)
+    for index, (images, targets) in enumerate(seen):
+        assert torch.equal(images[0][0], samples[0, index][0][0])
+        assert targets["segmentation"].shape == (1, 64, 64)
+    [(_, targets)] = eval_loader(source, EvalTransform((32, 48)), batch_size=1, workers=workers, indices=[1])
+    assert torch.equal(targets["segmentation"], seen[1][1]["segmentation"])
+
+
+def failure(loader) -> str:
+    """The error of a pass. Keeps no traceback, which would hold loader processes until Python looks for cycles."""
+    try:
+        list(loader)
+    except DataError as error:
+        return str(error)
+    pytest.fail("no error")
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_damaged_file_is_one_line_from_any_process(own_miniature, workers):
+    source = open_dataset("streets", own_miniature, "train")
+    source.items[3].image.write_bytes(b"text")
+    loader, _ = train_loader(source, VIEW, batch_size=2, seed=1, workers=workers)
+    message = failure(loader)
+    assert message.startswith(f"{source.items[3].image}: not a readable picture (4 bytes)")
+    assert "\n" not in message
+
+
+def test_mask_of_another_size_is_named_with_both_sizes(own_miniature):
+    source = open_dataset("streets", own_miniature, "val")
+    write_png(source.items[1].label, np.full((32, 64), 7, np.uint8))
+    with pytest.raises(DataError, match=r"gtFine_labelIds\.png: mask is 64x32 but .*\.png is 64x64"):
+        list(eval_loader(source, EvalTransform((32, 32)), batch_size=1, workers=0))
+
+
+def test_killed_loader_process_is_an_error_not_a_hang(miniature):
+    loader, _ = train_loader(
+        open_dataset("streets", miniature, "train"), kill_the_process, batch_size=2, seed=1, workers=1
+    )
+    message = failure(loader)
+    assert "DataLoader worker (pid" in message
+    assert message.endswith("lower --workers or --batch_size")
+    assert "\n" not in message
+
+
+def test_worker_count():
+    assert worker_count(0) == 0
+    assert worker_count(3) == 3
+    assert 0 <= worker_count(None) <= 8
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_loading_leaves_the_generator_of_torch_alone(miniature, workers):
+    """Dropout draws from it: a resumed epoch, which starts a loader in its middle, must not shift it."""
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    epoch_of(miniature, 0, workers=workers)
+    list(eval_loader(open_dataset("streets", miniature, "val"), VIEW, batch_size=1, workers=workers))
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,225 @@
+"""Checkpoints are the old file or the new one, never half of one; run folders belong to one process."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from edgeailite.checkpoint import (
+    BEST,
+    LAST,
+    PREVIOUS,
+    Checkpoint,
+    append_metrics,
+    find_checkpoint,
+    keep_metrics,
+    load_checkpoint,
+    locked,
+    read_metrics,
+    run_folder,
+    save_checkpoint,
+    start_run,
+)
+from edgeailite.errors import DataError
+from edgeailite.modelcard import ModelCard
+from edgeailite.preprocessing import Preprocessing
+
+ROOT = Path(__file__).resolve().parents[1]
+CARD = ModelCard("net", {"segmentation": 2}, ("a", "b"), ((1, 2, 3), (4, 5, 6)), Preprocessing(32, 48), "streets")
+
+
+def checkpoint(value: float = 1.0) -> Checkpoint:
+    training = {"epoch": 2, "optimizer": {"state": {0: {"momentum": torch.ones(2)}}}, "rng": torch.get_rng_state()}
+    return Checkpoint(CARD, {"w": torch.full((100,), value)}, {"lr": 0.1, "img_resize": [32, 48]}, None, training)
+
+
+def value_of(path: Path) -> float:
+    return load_checkpoint(path).state_dict["w"][0].item()
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    save_checkpoint(tmp_path / LAST, checkpoint())
+    loaded = load_checkpoint(tmp_path / LAST)
+    assert loaded.card == CARD
+    assert loaded.config == {"lr": 0.1, "img_resize": [32, 48]}
+    assert loaded.quantization is None
+    assert loaded.training["epoch"] == 2
+    assert torch.equal(loaded.training["optimizer"]["state"][0]["momentum"], torch.ones(2))
+    assert torch.equal(loaded.state_dict["w"], torch.ones(100))
+    assert [path.name for path in tmp_path.iterdir()] == [LAST]
+
+
+def test_the_previous_one_is_kept(tmp_path):
+    for value in (1.0, 2.0, 3.0):
+        save_checkpoint(tmp_path / LAST, checkpoint(value), keep=tmp_path / PREVIOUS)
+    assert (value_of(tmp_path / LAST), value_of(tmp_path / PREVIOUS)) == (3.0, 2.0)
+
+
+def test_the_previous_one_is_kept_where_there_are_no_links(tmp_path, monkeypatch):
+    def refuse(source, target):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    for value in (1.0, 2.0):
+        save_checkpoint(tmp_path / LAST, checkpoint(value), keep=tmp_path / PREVIOUS)
+    assert (value_of(tmp_path / LAST), value_of(tmp_path / PREVIOUS)) == (2.0, 1.0)
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), RuntimeError("write failed\nmore")])
+def test_failure_in_the_middle_leaves_the_old_file(tmp_path, monkeypatch, failure):
+    save_checkpoint(tmp_path / LAST, checkpoint(1.0))
+
+    def half(values, file):
+        file.write(b"PK\x03\x04 half a file")
+        raise failure
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(
+        DataError, match=r"last\.pt: cannot be written .*free disk space or change --save_path"
+    ) as caught:
+        save_checkpoint(tmp_path / LAST, checkpoint(2.0), keep=tmp_path / PREVIOUS)
+    assert "\n" not in str(caught.value)
+    assert value_of(tmp_path / LAST) == 1.0
+    assert [path.name for path in tmp_path.iterdir()] == [LAST]
+
+
+@pytest.mark.parametrize("step", ["save", "fsync", "link", "replace"])
+def test_kill_at_any_moment_leaves_a_whole_file(tmp_path, monkeypatch, step):
+    """A kill runs no `except`: an error that nobody catches stands for it."""
+    save_checkpoint(tmp_path / LAST, checkpoint(1.0))
+
+    class KilledError(BaseException):
+        pass
+
+    def kill(*_):
+        raise KilledError
+
+    module = {"save": torch, "fsync": os, "link": os, "replace": Path}[step]
+    with monkeypatch.context() as patch:
+        patch.setattr(module, step, kill)
+        with pytest.raises(KilledError):
+            save_checkpoint(tmp_path / LAST, checkpoint(2.0), keep=tmp_path / PREVIOUS)
+    assert value_of(tmp_path / LAST) == 1.0
+    save_checkpoint(tmp_path / LAST, checkpoint(3.0), keep=tmp_path / PREVIOUS)
+    assert (value_of(tmp_path / LAST), value_of(tmp_path / PREVIOUS)) == (3.0, 1.0)
+
+
+def test_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot be written"):
+        save_checkpoint(tmp_path / "file" / LAST, checkpoint())
+    with pytest.raises(DataError, match=r"file/run: cannot be written .*choose another --save_path"):
+        start_run(tmp_path / "file" / "run", {}, {})
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_read_only_folder(tmp_path):
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(DataError, match="cannot be written"):
+        save_checkpoint(tmp_path / LAST, checkpoint())
+
+
+# --- loading
+
+FOREIGN = {
+    "weights only": {"w": torch.ones(1)},
+    "other format": {"format": 99, "card": {}},
+    "a list": [1, 2],
+    "no weights": {"format": 1, "card": CARD.to_dict()},
+    "card of another kind": {"format": 1, "card": {"model_name": "net"}, "state_dict": {}},
+    "card that is text": {"format": 1, "card": "net"},
+}
+
+
+@pytest.mark.parametrize("values", FOREIGN.values(), ids=FOREIGN)
+def test_foreign_file_is_named(tmp_path, values):
+    torch.save(values, tmp_path / "x.pt")
+    with pytest.raises(DataError, match=r"x\.pt: not a (whole )?checkpoint"):
+        load_checkpoint(tmp_path / "x.pt")
+
+
+def test_bit_flip_anywhere_is_found_or_harmless(tmp_path):
+    """Left to itself, torch reads a file with an altered weight without a word."""
+    path = tmp_path / LAST
+    save_checkpoint(path, checkpoint())
+    data, found = path.read_bytes(), 0
+    for at in range(10, len(data), len(data) // 60):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :])
+        try:
+            assert value_of(path) == 1.0
+        except DataError as error:
+            assert str(error).startswith(str(path))
+            found += 1
+    assert found > 20
+
+
+# --- run folders
+
+
+def test_find_checkpoint(tmp_path):
+    with pytest.raises(DataError, match="gone: no such run folder or checkpoint"):
+        find_checkpoint(tmp_path / "gone")
+    with pytest.raises(DataError, match=r"no last\.pt or best\.pt in this folder; is it a run folder\?"):
+        find_checkpoint(tmp_path)
+    (tmp_path / BEST).touch()
+    assert find_checkpoint(tmp_path) == tmp_path / BEST
+    (tmp_path / LAST).touch()
+    assert find_checkpoint(tmp_path) == tmp_path / LAST
+    assert find_checkpoint(tmp_path, prefer=(BEST,)) == tmp_path / BEST
+    assert find_checkpoint(tmp_path / LAST) == tmp_path / LAST
+    assert run_folder(tmp_path / LAST) == run_folder(tmp_path) == tmp_path
+
+
+def test_start_run_writes_what_is_needed_and_refuses_a_second(tmp_path):
+    folder = tmp_path / "deep" / "run"
+    start_run(folder, {"lr": 0.1, "img_resize": [32, 48]}, {"torch": "2"})
+    assert yaml.safe_load((folder / "config.yaml").read_text()) == {"lr": 0.1, "img_resize": [32, 48]}
+    assert json.loads((folder / "env.json").read_text()) == {"torch": "2"}
+    start_run(folder, {}, {})  # nothing was trained yet
+    save_checkpoint(folder / LAST, checkpoint())
+    with pytest.raises(DataError, match=r"holds a run already; choose another --save_path, or --resume it"):
+        start_run(folder, {}, {})
+
+
+def test_a_folder_belongs_to_one_process(tmp_path):
+    code = f"""
+from pathlib import Path
+from edgeailite.checkpoint import locked
+with locked(Path({str(tmp_path)!r})):
+    print("held", flush=True)
+    input()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(DataError, match="another process is training here; choose another --save_path"):
+            start_run(tmp_path, {}, {})
+        other.kill()
+    with locked(tmp_path):  # a killed process holds nothing
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_metrics_grow_and_lose_what_is_trained_again(tmp_path):
+    assert read_metrics(tmp_path) == []
+    keep_metrics(tmp_path, 0)
+    for epoch in (1, 2, 3):
+        append_metrics(tmp_path, {"epoch": epoch, "loss": epoch / 10, "miou": ""})
+    before = (tmp_path / "metrics.csv").read_bytes()
+    keep_metrics(tmp_path, 3)
+    assert (tmp_path / "metrics.csv").read_bytes() == before
+    keep_metrics(tmp_path, 2)
+    assert read_metrics(tmp_path) == [
+        {"epoch": "1", "loss": "0.1", "miou": ""},
+        {"epoch": "2", "loss": "0.2", "miou": ""},
+    ]
+    keep_metrics(tmp_path, 0)
+    append_metrics(tmp_path, {"epoch": 1, "loss": 0.5, "miou": 0.25})
+    assert read_metrics(tmp_path) == [{"epoch": "1", "loss": "0.5", "miou": "0.25"}]

@@ -1,0 +1,91 @@
+"""Each verb's options: documented, immutable, and checked when they are built."""
+
+import ast
+import dataclasses
+import inspect
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from edgeailite import config as configs
+from edgeailite.__main__ import VERBS
+from edgeailite.errors import UsageError
+
+KINDS = [row[1] for row in VERBS.values()]
+REQUIRED = {"model": Path("m"), "run": Path("r"), "input": Path("i")}
+
+
+def build(kind: str, **values: object):
+    """A configuration with something for every option that has no default."""
+    fields = dataclasses.fields(getattr(configs, kind))
+    needed = {field.name: REQUIRED[field.name] for field in fields if field.default is dataclasses.MISSING}
+    return getattr(configs, kind)(**needed | values)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_option_is_documented_and_none_can_be_changed(kind):
+    cls = getattr(configs, kind)
+    body = ast.parse(inspect.getsource(cls)).body[0].body
+    options = [
+        first.target.id for first, second in pairwise(body) if isinstance(first, ast.AnnAssign) and is_text(second)
+    ]
+    assert options == [field.name for field in dataclasses.fields(cls)]
+    assert cls.__doc__
+    if options:
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(build(kind), options[0], None)
+
+
+def is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+WRONG = [
+    ("TrainConfig", "epochs", 0),
+    ("TrainConfig", "epochs", -3),
+    ("TrainConfig", "batch_size", 0),
+    ("TrainConfig", "lr", 0.0),
+    ("TrainConfig", "img_resize", (31, 64)),
+    ("TrainConfig", "rand_crop", (64, 16)),
+    ("TrainConfig", "rand_scale", (2.0, 1.0)),
+    ("TrainConfig", "rand_scale", (0.0, 1.0)),
+    ("TrainConfig", "color_jitter", 1.0),
+    ("TrainConfig", "evaluate_every", 0),
+    ("TrainConfig", "workers", -1),
+    ("TrainConfig", "lr", float("nan")),
+    ("TrainConfig", "warmup_epochs", -1.0),
+    ("TrainConfig", "seed", -1),
+    ("TrainConfig", "threads", 0),
+    ("ValidateConfig", "batch_size", 0),
+    ("ValidateConfig", "workers", -1),
+    ("CalibrateConfig", "images", 0),
+    ("CalibrateConfig", "percentile", 101.0),
+    ("QuantizeConfig", "epochs", 0),
+    ("QuantizeConfig", "lr", -1.0),
+    ("QuantizeConfig", "freeze_bn_epoch", 1.5),
+    ("QuantizeConfig", "freeze_ranges_epoch", -0.5),
+    ("QuantizeConfig", "batch_size", 0),
+    ("QuantizeConfig", "evaluate_every", 0),
+    ("ExportConfig", "opset", 13),
+    ("ExportConfig", "img_resize", (16, 64)),
+    ("VerifyConfig", "images", -1),
+    ("VerifyConfig", "sizes", ((96, 160), (8, 8))),
+    ("InferConfig", "alpha", 1.5),
+    ("ReportConfig", "images", -1),
+    ("DemoConfig", "epochs", 0),
+    ("DemoConfig", "train_images", 0),
+    ("DemoConfig", "val_images", 0),
+    ("ModelsConfig", "size", (8, 8)),
+    ("ModelsConfig", "num_classes", 0),
+]
+
+
+@pytest.mark.parametrize("kind, option, value", WRONG, ids=[f"{k}-{o}-{v}" for k, o, v in WRONG])
+def test_wrong_value_names_flag_value_and_what_is_expected(kind, option, value):
+    with pytest.raises(UsageError) as caught:
+        build(kind, **{option: value})
+    start, _, expected = str(caught.value).partition(": expected ")
+    assert start.startswith(f"--{option} ")
+    assert expected
+    assert str(value if option != "sizes" else (8, 8)) in start
