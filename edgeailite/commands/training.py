@@ -66,6 +66,7 @@ class Trainer:
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
             "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
         checkpoint = Checkpoint(self.card, self.model.state_dict(), self.config, self.quantization, training)
         save_checkpoint(self.folder / name, checkpoint, keep=self.folder / PREVIOUS if name == LAST else None)
@@ -75,6 +76,8 @@ class Trainer:
         self.model.load_state_dict(state["state_dict"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["rng"])
+        for device, rng in enumerate(state.get("cuda_rng", [])[: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(rng, device)
         self.best = state["best"]
         return state["epoch"], state["step"], state.get("total", 0.0)
 

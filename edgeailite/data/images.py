@@ -8,7 +8,6 @@ turn palette indices into colours and stretch grey of 1, 2 or 4 bits to 0..255.
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,7 +58,7 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
     bgr = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(cv2.imencode(".png", bgr)[1].tobytes())
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _read(path: Path) -> bytes:

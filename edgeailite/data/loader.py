@@ -75,13 +75,15 @@ class Batches:
     def __iter__(self) -> Iterator[Sample]:
         try:
             yield from self.loader
+            return
         except DataError as error:
-            raise DataError(_original(error)) from None
+            message = _original(error)
+            error.__traceback__ = None  # torch's frame holds it in a cycle, and with it the loader processes
         except RuntimeError as error:
             if not str(error).startswith("DataLoader worker (pid"):
                 raise
-            reason = str(error).splitlines()[0]
-            raise DataError(f"{reason} (out of memory?); lower --workers or --batch_size") from None
+            message = f"{str(error).splitlines()[0]} (out of memory?); lower --workers or --batch_size"
+        raise DataError(message)
 
 
 def _original(error: DataError) -> str:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from edgeailite.models.layers import initialize_weights, resize_like
 
+PREDICTION_STD = 0.01  # the published value gives logits of std 6, which cost the first hundreds of steps
+
 
 class Pixel2Pixel(nn.Module):
     """`model(image)` -> {output name: (N,C,H,W)} for a normalised image (N,3,H,W), H and W at least 32.
@@ -26,6 +28,8 @@ class Pixel2Pixel(nn.Module):
         self.encoder = encoder
         self.decoders = nn.ModuleList(decoders[output] for output in outputs)  # list: the published key layout
         initialize_weights(self)
+        for decoder in self.decoders:
+            nn.init.normal_(decoder.pred[-1][0].weight, std=PREDICTION_STD)
 
     def decode(self, *images: Tensor) -> dict[str, Tensor]:
         """Predictions at the decoder's stride, before the last up-sampling."""

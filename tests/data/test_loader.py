@@ -149,3 +149,19 @@ def test_loading_leaves_the_generator_of_torch_alone(miniature, workers):
     epoch_of(miniature, 0, workers=workers)
     list(eval_loader(open_dataset("streets", miniature, "val"), VIEW, batch_size=1, workers=workers))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def mark_ignored_interrupt(image, label, rng):
+    """A transform whose label says whether Ctrl-C would stop this process."""
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    return image, np.full_like(label, ignored)
+
+
+def test_loader_processes_leave_ctrl_c_to_the_training(miniature):
+    source = open_dataset("streets", miniature, "train")
+    for loader in (
+        train_loader(source, mark_ignored_interrupt, batch_size=2, seed=1, workers=1)[0],
+        eval_loader(source, mark_ignored_interrupt, batch_size=2, workers=1),
+    ):
+        assert all((targets["segmentation"] == 1).all() for _, targets in loader)
+    assert signal.getsignal(signal.SIGINT) != signal.SIG_IGN

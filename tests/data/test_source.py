@@ -1,4 +1,4 @@
-"""Label values to classes, and pairing pictures with masks: what is wrong is named with the file, the value, the fix."""
+"""Label values to classes, pictures to masks: what is wrong is named with the file, the value and the fix."""
 
 from pathlib import Path
 
