@@ -68,15 +68,17 @@ def train_config(config: DemoConfig, data: Path, folder: Path) -> TrainConfig:
         data_path=data,
         save_path=folder,
         img_resize=SIZE,
-        rand_scale=(0.8, 1.5),
+        rand_scale=(1.0, 1.3),
+        rotation=0.0,
+        color_jitter=0.1,
         epochs=config.epochs,
-        batch_size=min(16, config.train_images),
+        batch_size=min(8, config.train_images),
         optimizer="adamw",
-        lr=1e-3,
+        lr=5e-3,
         weight_decay=1e-2,
         scheduler="poly",
-        class_weights="enet",
-        evaluate_every=max(1, config.epochs // 3),
+        warmup_epochs=0.2,
+        evaluate_every=max(1, config.epochs // 2),
         threads=config.threads,
         seed=config.seed,
     )
@@ -105,8 +107,8 @@ def _accuracies(config: DemoConfig, data: Path, root: Path) -> dict[str, float]:
         "QAT, int8 ONNX": (root / "qat/model_int8.onnx", False),
     }
     device, results = select_device("auto"), {}
-    for name, (source, exact) in models.items():
-        opened = open_model(source, device=device, integer_exact_mode=exact, threads=config.threads)
+    for name, (model, exact) in models.items():
+        opened = open_model(model, device=device, integer_exact_mode=exact, threads=config.threads)
         source = validate.dataset_of(opened, "streets", data, "val")
         results[name] = 100 * validate.measure(opened, source, workers=None).miou
     return results

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from edgeailite.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, run_folder
 from edgeailite.data.tensors import to_input
 from edgeailite.engine import torch_predictor
-from edgeailite.errors import UsageError
+from edgeailite.errors import DataError, UsageError
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.quantization import integer_exact, prepare, set_state
@@ -58,7 +58,11 @@ def load_network(source: Path) -> tuple[Checkpoint, nn.Module]:
     if checkpoint.quantization is not None:
         model = prepare(model, checkpoint.quantization["scheme"], percentile=checkpoint.quantization["percentile"])
         set_state(model, observing=False, enabled=True)
-    model.load_state_dict(checkpoint.state_dict)
+    try:
+        model.load_state_dict(checkpoint.state_dict)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise DataError(f"{source}: weights do not fit {checkpoint.card.model_name} ({reason[:200]})") from None
     return checkpoint, model.eval()
 
 

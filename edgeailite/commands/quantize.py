@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import fx
 
-from edgeailite.checkpoint import LAST, Checkpoint, load_checkpoint, run_folder, start_run
+from edgeailite.checkpoint import Checkpoint, run_folder, start_run
 from edgeailite.commands.calibrate import calibrated, open_float
 from edgeailite.commands.common import plain, print_result, set_threads, train_config
 from edgeailite.commands.opening import Opened
 from edgeailite.commands.train import class_weights, train_transform
-from edgeailite.commands.training import Trainer, run_training
+from edgeailite.commands.training import Trainer, load_last, run_training
 from edgeailite.commands.validate import dataset_of
 from edgeailite.config import QuantizeConfig
 from edgeailite.data import DataSource
@@ -38,7 +38,7 @@ def run(config: QuantizeConfig) -> int:
     trainer = _trainer(config, checkpoint, opened, train, folder=folder, batch_size=batch_size)
     start: dict[str, Any] = {}
     if config.resume:
-        saved = load_checkpoint(folder / LAST)
+        saved = load_last(folder)
         start = {**saved.training, "state_dict": saved.state_dict}
     else:
         start_run(folder, plain(config), environment())

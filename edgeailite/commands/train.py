@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgeailite.checkpoint import LAST, PREVIOUS, load_checkpoint, start_run
-from edgeailite.commands.common import log, plain, print_result, set_threads, train_config
+from edgeailite.checkpoint import start_run
+from edgeailite.commands.common import plain, print_result, set_threads, train_config
 from edgeailite.commands.datasets import ensure_dataset
-from edgeailite.commands.training import Trainer, run_training
+from edgeailite.commands.training import Trainer, load_last, run_training
 from edgeailite.config import TrainConfig
 from edgeailite.data import DataSource, open_dataset
 from edgeailite.data.images import read_label
 from edgeailite.data.transforms import TrainTransform
 from edgeailite.engine import select_amp, select_device
 from edgeailite.environment import environment
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import UsageError
 from edgeailite.losses import enet_weights
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
@@ -135,23 +135,11 @@ def _default_folder(config: TrainConfig) -> Path:
 
 
 def _resumed(folder: Path) -> tuple[Path, TrainConfig, dict[str, Any]]:
-    """Folder, its configuration and its last checkpoint (or the previous one, if the last is damaged)."""
-    if not (folder / LAST).is_file():
-        raise DataError(f"--resume {folder}: no {LAST} in it; give the folder of a run that has saved an epoch")
-    try:
-        checkpoint = load_checkpoint(folder / LAST)
-    except DataError as error:
-        if not (folder / PREVIOUS).is_file():
-            raise
-        log(f"warning: {error}; resuming from {PREVIOUS}")
-        checkpoint = load_checkpoint(folder / PREVIOUS)
+    """Folder, configuration and state of a float run."""
+    checkpoint = load_last(folder)
     if checkpoint.quantization is not None:
         raise UsageError(
             f"--resume {folder}: a quantized run; use `edgeailite quantize RUN --save_path … --resume True`"
-        )
-    if not checkpoint.training:
-        raise DataError(
-            f"--resume {folder}: {LAST} holds weights only; train from it with --pretrained {folder / LAST}"
         )
     config = dataclasses.replace(train_config(checkpoint.config), resume=None)
     return folder, config, {**checkpoint.training, "state_dict": checkpoint.state_dict}

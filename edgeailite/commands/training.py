@@ -21,6 +21,7 @@ from edgeailite.checkpoint import (
     Checkpoint,
     append_metrics,
     keep_metrics,
+    load_checkpoint,
     locked,
     save_checkpoint,
 )
@@ -29,7 +30,7 @@ from edgeailite.data import DataSource
 from edgeailite.data.loader import Transform, eval_loader, train_loader
 from edgeailite.data.transforms import EvalTransform
 from edgeailite.engine import Step, evaluate, is_better, torch_predictor, train_epoch
-from edgeailite.errors import Interrupted
+from edgeailite.errors import DataError, Interrupted
 from edgeailite.losses import cross_entropy
 from edgeailite.metrics import scores
 from edgeailite.modelcard import ModelCard
@@ -80,6 +81,22 @@ class Trainer:
             torch.cuda.set_rng_state(rng, device)
         self.best = state["best"]
         return state["epoch"], state["step"], state.get("total", 0.0)
+
+
+def load_last(folder: Path) -> Checkpoint:
+    """The last checkpoint of a run to go on with, or the previous one if the last is damaged. DataError if none is."""
+    if not (folder / LAST).is_file():
+        raise DataError(f"--resume {folder}: no {LAST} in it; give the folder of a run that has saved an epoch")
+    try:
+        checkpoint = load_checkpoint(folder / LAST)
+    except DataError as error:
+        if not (folder / PREVIOUS).is_file():
+            raise
+        log(f"warning: {error}; resuming from {PREVIOUS}")
+        checkpoint = load_checkpoint(folder / PREVIOUS)
+    if not checkpoint.training:
+        raise DataError(f"--resume {folder}: {LAST} holds weights only; use --pretrained {folder / LAST}")
+    return checkpoint
 
 
 def run_training(

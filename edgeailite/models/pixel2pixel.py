@@ -28,8 +28,8 @@ class Pixel2Pixel(nn.Module):
         self.encoder = encoder
         self.decoders = nn.ModuleList(decoders[output] for output in outputs)  # list: the published key layout
         initialize_weights(self)
-        for decoder in self.decoders:
-            nn.init.normal_(decoder.pred[-1][0].weight, std=PREDICTION_STD)
+        for decoder in decoders.values():
+            nn.init.normal_(decoder.get_parameter("pred.1.0.weight"), std=PREDICTION_STD)
 
     def decode(self, *images: Tensor) -> dict[str, Tensor]:
         """Predictions at the decoder's stride, before the last up-sampling."""

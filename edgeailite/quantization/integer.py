@@ -185,4 +185,4 @@ def _axis(size: int, new_size: int, device: torch.device) -> tuple[Tensor, Tenso
     half = torch.tensor(0.5)
     to_first = torch.where(first == second, half, (centre - first).abs())
     to_second = torch.where(first == second, half, (centre - second).abs())
-    return tuple(t.to(device) for t in (first, second, to_first, to_second))  # type: ignore[return-value]
+    return tuple(t.to(device) for t in (first, second, to_first, to_second))

@@ -115,6 +115,8 @@ class QuantConv2d(nn.Conv2d):
     bn_eps: float
     bn_momentum: float
     weight_limit: int
+    enabled: bool
+    frozen_bn: bool
 
     @classmethod
     def from_conv(cls, conv: nn.Conv2d, bn: nn.BatchNorm2d | None, scheme: Scheme) -> QuantConv2d:
