@@ -27,9 +27,9 @@ PRESETS: dict[str, Preset] = {
     "streets": Preset(
         "generated street scenes at 128x256, well within an hour on 2 cores",
         "train",
-        "--dataset_name streets --img_resize 128 256 --rand_scale 1.0 1.3 --rotation 0 --color_jitter 0.1 --epochs 18 "
+        "--dataset_name streets --img_resize 128 256 --rand_scale 1.0 1.3 --rotation 0 --color_jitter 0.1 --epochs 28 "
         "--batch_size 8 --optimizer adamw --lr 5e-3 --weight_decay 1e-2 --scheduler poly --warmup_epochs 0.2 "
-        "--evaluate_every 6",
+        "--evaluate_every 7",
     ),
     "camvid": Preset(
         "CamVid 480x360, 11 classes, from scratch, about an hour on 2 cores; needs --data_path",

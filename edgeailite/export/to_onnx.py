@@ -22,6 +22,7 @@ from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import convert
 
 IR_VERSION = 10
+OLDEST_EXPORTED = 18  # torch writes this one or newer; 17 is converted from it
 KEPT = ("Conv", "QuantizeLinear", "DequantizeLinear", "Add", "Concat", "Resize")
 
 __all__ = ["ARGMAX_MODES", "to_onnx", "weights_hash"]
@@ -41,7 +42,7 @@ def to_onnx(
     `size` (height, width) fixes the input at batch 1; None leaves batch, height and width open.
     """
     quantized = isinstance(model, fx.GraphModule)
-    traced = convert(model) if quantized else fold_batch_norms(model)
+    traced = convert(model, opset=max(opset, OLDEST_EXPORTED)) if quantized else fold_batch_norms(model)
     names = function_names(traced.graph)
     if argmax != "none":
         append_argmax(traced, argmax)
@@ -73,7 +74,8 @@ def _export(traced: fx.GraphModule, *, opset: int, size: tuple[int, int] | None)
         None if size else ({0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},)
     )
     outputs = next(node for node in traced.graph.nodes if node.op == "output").args[0]
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for name in ("torch.onnx", "onnxscript"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's notes on its own internals
         program = torch.onnx.export(

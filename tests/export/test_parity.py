@@ -235,3 +235,12 @@ def test_a_file_is_rechecked_with_numpy_and_onnxruntime_alone(int8_subject, tmp_
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 4
     assert f"departs first at {CONV}/Conv" in done.stderr
+
+
+@pytest.mark.parametrize("opset", [17, 20, 23])
+def test_other_opsets_give_the_same_bits(opset, int8_subject, tmp_path):
+    file = tmp_path / "model_int8.onnx"
+    model = to_onnx(int8_subject.module, int8_subject.card, size=SIZE, opset=opset)
+    assert [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")] == [opset]
+    file.write_bytes(model.SerializeToString())
+    assert prove(Subject(int8_subject.module, int8_subject.card, file), PICTURES[:1])["ALL"]["max_difference"] == 0
