@@ -50,6 +50,7 @@ def parse(config_name: str, args: list[str], *, prog: str) -> Any:
 def _parse_with_tyro(kind: Any, args: list[str], values: dict[str, Any], *, prog: str) -> Any:
     import tyro
 
+    words = " ".join(POSITIONAL.get(kind.__name__, ())).upper()
     required = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
     given = {a[2:].split("=")[0] for a in args if a.startswith("--")} | set(values)
     helping = "--help" in args or "-h" in args
@@ -61,7 +62,11 @@ def _parse_with_tyro(kind: Any, args: list[str], values: dict[str, Any], *, prog
     try:
         with contextlib.redirect_stderr(sys.stderr if helping else output):
             return tyro.cli(
-                kind, args=[*defaults, *args], prog=prog, use_underscores=True, config=(tyro.conf.FlagConversionOff,)
+                kind,
+                args=[*defaults, *args],
+                prog=f"{prog} {words}".strip(),
+                use_underscores=True,
+                config=(tyro.conf.FlagConversionOff,),
             )
     except SystemExit as stop:
         if helping or stop.code == 0:

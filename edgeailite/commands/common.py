@@ -55,7 +55,7 @@ def print_result(title: str, values: Mapping[str, Any], *, as_json: bool = False
         return
     table = Table(title=title, show_header=False, title_justify="left")
     for key, value in values.items():
-        table.add_row(key, f"{value:.4f}" if isinstance(value, float) else str(value))
+        table.add_row(key, f"{value:.4g}" if isinstance(value, float) else str(value))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
