@@ -12,6 +12,7 @@ import warnings
 from collections import Counter
 
 import onnx
+import onnx.version_converter
 import torch
 from torch import Tensor, fx, nn
 
@@ -47,8 +48,9 @@ def to_onnx(
     if argmax != "none":
         append_argmax(traced, argmax)
         names["Resize"] = names["Resize"][: -len(card.outputs)] if argmax == "before_upsampling" else names["Resize"]
-    exported = _export(traced, opset=opset, size=size)
-    exported = rename(exported, names)
+    exported = rename(_export(traced, opset=max(opset, OLDEST_EXPORTED), size=size), names)
+    if opset < OLDEST_EXPORTED:
+        exported = onnx.version_converter.convert_version(exported, opset)
     if simplify:
         exported = _simplify(exported)
     exported.producer_name, exported.producer_version = "edgeailite", __version__

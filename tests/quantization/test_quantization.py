@@ -219,3 +219,20 @@ def test_unknown_scheme_and_padding_mode_are_refused():
 def test_calibration_without_data_is_refused(network):
     with pytest.raises(ValueError, match="give at least one batch"):
         calibrate(prepare(network), [])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(-6, 0), st.floats(0.05, 6), st.integers(0, 50))
+def test_fake_quantization_equals_torch_s_but_for_ties(low, high, seed):
+    quantizer = ActivationQuantizer(SCHEME, [False], percentile=100.0)
+    quantizer.set_range(low, high)
+    x = torch.empty(1, 2, 16, 16).uniform_(1.3 * low, 1.3 * high, generator=torch.Generator().manual_seed(seed))
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    y = quantizer(ours, 0)
+    z = torch.fake_quantize_per_tensor_affine(theirs, quantizer.scale, quantizer.zero_point, 0, 255)
+    steps = (x / quantizer.scale).frac().abs()
+    settled = (steps - 0.5).abs() > 1e-3
+    torch.testing.assert_close(y[settled], z[settled], rtol=0, atol=1e-6)
+    y.sum().backward()
+    z.sum().backward()
+    assert torch.equal(ours.grad[settled], theirs.grad[settled])
