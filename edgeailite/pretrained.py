@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from edgeailite.errors import DataError
@@ -54,9 +56,14 @@ def describe(report: LoadReport) -> str:
 
 
 def read_weights(path: Path) -> Any:
-    """`torch.load(weights_only=True)` of a file whose checksums are right. Raises DataError saying what is wrong."""
+    """A .safetensors file, or `torch.load(weights_only=True)` of one with right checksums. DataError says why not."""
     if not path.is_file():
         raise DataError(f"{path}: no such checkpoint file; check the path")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise DataError(f"{path}: damaged safetensors file ({error}); take another") from None
     damage = _damage(path)
     if damage:
         raise DataError(f"{path}: damaged checkpoint ({path.stat().st_size} bytes; {damage}); take another")

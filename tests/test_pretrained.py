@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from edgeailite.errors import DataError
@@ -158,3 +159,17 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, kind):
     assert "\n" not in str(caught.value)
     assert not proof.exists()
     assert os.system(f"mkdir '{proof}'") == 0  # the payload would have worked
+
+
+def test_safetensors_are_read_and_a_lying_header_is_refused(tmp_path):
+    model = create_model("deeplabv3plus_mobilenetv2_tv_edgeailite", 3)
+    path = tmp_path / "weights.safetensors"
+    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, path)
+    other = create_model("deeplabv3plus_mobilenetv2_tv_edgeailite", 3)
+    load_pretrained(other, path)
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
+    data = bytearray(path.read_bytes())
+    data[:8] = (2**40).to_bytes(8, "little")
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="damaged safetensors file"):
+        load_pretrained(other, path)

@@ -23,7 +23,7 @@ from edgeailite.engine import select_device, torch_predictor
 from edgeailite.environment import environment
 from edgeailite.errors import UsageError
 from edgeailite.modelcard import ModelCard
-from edgeailite.quantization import DEFAULT_SCHEME, calibrate, prepare, set_input_range
+from edgeailite.quantization import calibrate, prepare, set_input_range
 
 
 def run(config: CalibrateConfig) -> int:
@@ -38,6 +38,7 @@ def run(config: CalibrateConfig) -> int:
         train,
         images=config.images,
         percentile=percentile,
+        scheme=config.scheme,
         batch_size=config.batch_size,
         workers=config.workers,
         seed=config.seed,
@@ -45,7 +46,7 @@ def run(config: CalibrateConfig) -> int:
     )
     folder = config.save_path or run_folder(config.run).with_name(run_folder(config.run).name + "_ptq")
     start_run(folder, plain(config), environment())
-    quantization = {"scheme": DEFAULT_SCHEME, "percentile": percentile, "method": "calibration"}
+    quantization = {"scheme": config.scheme, "percentile": percentile, "method": "calibration"}
     written = Checkpoint(checkpoint.card, model.state_dict(), checkpoint.config, quantization)
     for name in (LAST, BEST):
         save_checkpoint(folder / name, written)
@@ -73,6 +74,7 @@ def calibrated(
     *,
     images: int,
     percentile: float,
+    scheme: str,
     batch_size: int,
     workers: int | None,
     seed: int,
@@ -80,7 +82,7 @@ def calibrated(
 ) -> fx.GraphModule:
     """The network prepared, its ranges observed on random training pictures as validation sees them."""
     assert opened.module is not None
-    model = prepare(opened.module, percentile=percentile).to(device)
+    model = prepare(opened.module, scheme, percentile=percentile).to(device)
     set_input_range(model, *opened.card.preprocessing.input_range)
     count = min(images, len(train.items))
     chosen = np.random.default_rng(seed).choice(len(train.items), count, replace=False)

@@ -164,7 +164,7 @@ def check_onnxruntime(onnxruntime: dict[str, Any]) -> Finding:
         return Finding("error", what, onnxruntime["error"], "pip install --upgrade --force-reinstall onnx onnxruntime")
     if onnxruntime["values"] != [200]:
         value = f"u8 x s8 sums saturate on this CPU: {onnxruntime['values']} for 200"
-        return Finding("warn", what, value, "quantize with --reduce_range, or prove on a CPU with VNNI")
+        return Finding("warn", what, value, "quantize with --scheme ort_u8s7, or prove on a CPU with VNNI")
     return Finding("ok", what, f"exact; {', '.join(onnxruntime['providers'])}")
 
 
@@ -175,7 +175,7 @@ def check_cpu(model: str, features: list[str]) -> Finding:
     """Which integer instructions are there: without VNNI, int8 is slower and u8 x s8 may saturate."""
     value = f"{model} ({', '.join(features) or 'no features known'})"
     if "avx2" in features and not {"avx512_vnni", "avx_vnni"} & set(features):
-        advice = "no VNNI: int8 gains little speed here and u8 x s8 sums may saturate; quantize with --reduce_range"
+        advice = "no VNNI: int8 gains little speed here and u8 x s8 sums may saturate; quantize with --scheme ort_u8s7"
         return Finding("warn", "CPU", value, advice)
     return Finding("ok", "CPU", value)
 

@@ -22,7 +22,7 @@ from edgeailite.data import DataSource
 from edgeailite.engine import select_device
 from edgeailite.environment import environment
 from edgeailite.optim import learning_rate, make_optimizer
-from edgeailite.quantization import DEFAULT_SCHEME, set_state
+from edgeailite.quantization import set_state
 
 
 def run(config: QuantizeConfig) -> int:
@@ -68,6 +68,7 @@ def _trainer(
         train,
         images=config.calibration_images,
         percentile=config.percentile,
+        scheme=config.scheme,
         batch_size=batch_size,
         workers=config.workers,
         seed=config.seed,
@@ -87,7 +88,7 @@ def _trainer(
         rate=rate,
         weight=class_weights(float_config.class_weights, train, device),
         channels_last=config.channels_last,
-        quantization={"scheme": DEFAULT_SCHEME, "percentile": config.percentile, "method": "qat"},
+        quantization={"scheme": config.scheme, "percentile": config.percentile, "method": "qat"},
         before_epoch=_freezer(model, config),
     )
 

@@ -95,6 +95,8 @@ class CalibrateConfig:
     """Float run folder or checkpoint."""
     save_path: Path | None = None
     """New run folder; default <run>_ptq."""
+    scheme: Literal["ort_u8s8", "ort_u8s7"] = "ort_u8s8"
+    """ort_u8s8, or ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     images: int = 64
@@ -131,6 +133,8 @@ class QuantizeConfig:
     """New run folder; default <run>_qat."""
     resume: bool = False
     """Go on with save_path from its last.pt."""
+    scheme: Literal["ort_u8s8", "ort_u8s7"] = "ort_u8s8"
+    """ort_u8s8, or ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     epochs: int = 10

@@ -94,14 +94,14 @@ def test_two_opencv_builds_are_a_warning(healthy, capsys):
     assert findings["import cv2"]["fix"].startswith("pip uninstall -y opencv-python opencv-python-headless")
 
 
-def test_saturating_cpu_is_told_to_reduce_range(healthy, capsys, monkeypatch):
+def test_saturating_cpu_is_told_to_take_7_bit_weights(healthy, capsys, monkeypatch):
     healthy.facts["onnxruntime_facts"]["values"] = [101]
     monkeypatch.setattr(environment, "cpu_features", lambda: ["avx2"])
     code, findings = report(capsys)
     assert code == 0
     for what in ("onnxruntime int8", "CPU"):
         assert findings[what]["level"] == "warn"
-        assert "--reduce_range" in findings[what]["fix"]
+        assert "--scheme ort_u8s7" in findings[what]["fix"]
 
 
 def test_more_threads_than_cores(healthy, capsys, monkeypatch):

@@ -236,3 +236,12 @@ def test_fake_quantization_equals_torch_s_but_for_ties(low, high, seed):
     y.sum().backward()
     z.sum().backward()
     assert torch.equal(ours.grad[settled], theirs.grad[settled])
+
+
+def test_7_bit_weights_cannot_saturate_16_bit_pair_sums(network):
+    model = prepare(network, "ort_u8s7")
+    set_input_range(model, -2.0, 127 / 64)
+    calibrate(model, [pixels(1, 64, 64)])
+    weights = [module.weight for module in convert(model).modules() if isinstance(module, IntegerConv)]
+    assert max(int(weight.abs().max()) for weight in weights) == 63
+    assert 2 * 255 * 63 <= 2**15 - 1
