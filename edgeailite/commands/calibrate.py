@@ -32,7 +32,7 @@ def run(config: CalibrateConfig) -> int:
     device = select_device(config.device)
     checkpoint, opened = open_float(config.run)
     percentile = config.percentile if config.observer == "percentile" else 100.0
-    train = dataset_of(opened, None, config.data_path, "train")
+    train = dataset_of(opened.card, None, config.data_path, "train")
     model = calibrated(
         opened,
         train,
@@ -54,7 +54,7 @@ def run(config: CalibrateConfig) -> int:
     quantized = Opened(
         checkpoint.card, torch_predictor(model, checkpoint.card.preprocessing), "quantized", folder, model
     )
-    result = measure(quantized, dataset_of(opened, None, config.data_path, split), workers=config.workers)
+    result = measure(quantized, dataset_of(opened.card, None, config.data_path, split), workers=config.workers)
     print_result("calibrate", {"run": str(folder), "val_miou_fake_quant": 100 * result.miou})
     return 0
 

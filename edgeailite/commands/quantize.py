@@ -32,8 +32,8 @@ def run(config: QuantizeConfig) -> int:
     checkpoint, opened = open_float(config.run)
     float_config = train_config(checkpoint.config)
     folder = config.save_path or run_folder(config.run).with_name(run_folder(config.run).name + "_qat")
-    train = dataset_of(opened, None, config.data_path, "train")
-    val = dataset_of(opened, None, config.data_path, float_config.val_split)
+    train = dataset_of(opened.card, None, config.data_path, "train")
+    val = dataset_of(opened.card, None, config.data_path, float_config.val_split)
     batch_size = config.batch_size or float_config.batch_size
     trainer = _trainer(config, checkpoint, opened, train, folder=folder, batch_size=batch_size)
     start: dict[str, Any] = {}

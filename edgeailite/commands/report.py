@@ -42,7 +42,7 @@ def run(config: ReportConfig) -> int:
     """Measure, write the file and print its path."""
     set_threads(config.threads)
     opened = open_model(config.run, device=select_device(config.device), threads=config.threads)
-    source = dataset_of(opened, None, config.data_path, config.split)
+    source = dataset_of(opened.card, None, config.data_path, config.split)
     path = config.output or opened.folder / "report.html"
     confusion, per_picture = _measure(opened, source)
     worst = worst_pictures(per_picture, config.images)

@@ -15,6 +15,7 @@ from edgeailite.data.transforms import EvalTransform
 from edgeailite.engine import evaluate, select_device
 from edgeailite.errors import DataError
 from edgeailite.metrics import Scores, scores
+from edgeailite.modelcard import ModelCard
 
 
 def run(config: ValidateConfig) -> int:
@@ -26,7 +27,7 @@ def run(config: ValidateConfig) -> int:
         integer_exact_mode=config.integer_exact,
         threads=config.threads,
     )
-    source = dataset_of(opened, config.dataset_name, config.data_path, config.split)
+    source = dataset_of(opened.card, config.dataset_name, config.data_path, config.split)
     result = measure(opened, source, workers=config.workers, batch_size=config.batch_size)
     values = as_dict(result, source)
     if config.json:
@@ -36,14 +37,14 @@ def run(config: ValidateConfig) -> int:
     return 0
 
 
-def dataset_of(opened: Opened, name: str | None, path: Path | None, split: str) -> DataSource:
+def dataset_of(card: ModelCard, name: str | None, path: Path | None, split: str) -> DataSource:
     """The data set a model was trained on, or the one asked for. Raises DataError if its classes are others."""
-    known = None if opened.card.data_path is None else Path(opened.card.data_path)
-    source = open_dataset(name or opened.card.dataset_name, path or known, split)
-    if len(source.classes) != len(opened.card.classes):
+    known = None if card.data_path is None else Path(card.data_path)
+    source = open_dataset(name or card.dataset_name, path or known, split)
+    if len(source.classes) != len(card.classes):
         raise DataError(
-            f"data set {source.name} has {len(source.classes)} classes but the model has {len(opened.card.classes)} "
-            f"({', '.join(opened.card.classes[:3])}, ...); give the data set it was trained on"
+            f"data set {source.name} has {len(source.classes)} classes but the model has {len(card.classes)} "
+            f"({', '.join(card.classes[:3])}, ...); give the data set it was trained on"
         )
     return source
 

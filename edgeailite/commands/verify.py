@@ -16,7 +16,6 @@ from edgeailite.runtime import load_contract, recheck
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edgeailite.commands.opening import Opened
     from edgeailite.export.parity import Picture, Subject
 
 GOLDEN_PICTURES = 2
@@ -54,7 +53,7 @@ def _prove_run(config: VerifyConfig) -> dict[str, Any]:
     file = folder / FILE_NAMES[checkpoint.quantization is not None]
     loaded = load_onnx(file)
     subject = Subject(module, checkpoint.card, file, argmax=loaded.argmax)
-    source = dataset_of(_opened(checkpoint.card, module, folder), None, config.data_path, config.split)
+    source = dataset_of(checkpoint.card, None, config.data_path, config.split)
     items = [item.image for item in source.items[:: _stride(len(source.items), config.images)]]
     with progress("verify", len(items)) as (bar, task):
         results = prove(
@@ -79,13 +78,6 @@ def _pictures(paths: list[Path]) -> Iterator[Picture]:
 
 def _stride(total: int, wanted: int) -> int:
     return 1 if wanted == 0 else max(1, -(-total // wanted))
-
-
-def _opened(card: Any, module: Any, folder: Path) -> Opened:
-    from edgeailite.commands.opening import Opened
-    from edgeailite.engine import torch_predictor
-
-    return Opened(card, torch_predictor(module, card.preprocessing), "float", folder, module)
 
 
 def _contract(subject: Subject, items: list[Path], results: dict[str, Any]) -> dict[str, Any]:

@@ -23,8 +23,8 @@ class ValidateConfig:
     """train, val or test."""
     integer_exact: bool = False
     """For a quantized run: compute as the integer kernels do, bit for bit (slow), not with float fake-quantization."""
-    batch_size: int = 4
-    """Pictures per step (1 for ONNX files of fixed batch)."""
+    batch_size: int = 1
+    """Pictures per step; above 1 all label files must have one size."""
     workers: int | None = None
     """Loader processes; default by number of cores."""
     device: Device = "auto"
