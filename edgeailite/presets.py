@@ -25,7 +25,7 @@ _ADAMW = "--optimizer adamw --lr 1e-3 --weight_decay 1e-2 --scheduler poly --cla
 PRESETS: dict[str, Preset] = {
     "demo": Preset("the whole line in minutes on generated scenes: train, quantize, export, prove, report", "demo", ""),
     "streets": Preset(
-        "generated street scenes at 128x256, well within an hour on 2 cores",
+        "generated street scenes at 128x256, about half an hour on 2 cores",
         "train",
         "--dataset_name streets --img_resize 128 256 --rand_scale 1.0 1.3 --rotation 0 --color_jitter 0.1 --epochs 28 "
         "--batch_size 8 --optimizer adamw --lr 5e-3 --weight_decay 1e-2 --scheduler poly --warmup_epochs 0.2 "
