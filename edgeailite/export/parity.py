@@ -134,9 +134,9 @@ def _is_shape_arithmetic(node: onnx.NodeProto, shape_values: set[str]) -> bool:
     )
 
 
-def make_golden(subject: Subject, picture: Picture, *, preprocessing: Preprocessing | None = None) -> Golden:
+def make_golden(subject: Subject, picture: Picture) -> Golden:
     """Expected input, outputs and inner tensors of one picture, from torch."""
-    image = preprocess(picture, preprocessing or subject.card.preprocessing)
+    image = preprocess(picture, subject.card.preprocessing)
     if isinstance(subject.module, fx.GraphModule):
         converted = convert(subject.module)
         values = integer_tensors(converted, torch.from_numpy(image), quantizer_names(converted))
