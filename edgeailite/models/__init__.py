@@ -1,42 +1,30 @@
 """Networks by name: `create_model(name)` and `list_models(pattern)`.
 
-A network is a row of `MODELS`: an encoder, how it is strided, and a decoder. Published older spellings are
-rows of `ALIASES`.
+A network is a row of `MODELS`: an encoder and a decoder. Published older spellings are rows of `ALIASES`.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from torch import nn
+
 from edgeailite.errors import UsageError
-from edgeailite.models.decoders import DECODERS
-from edgeailite.models.encoders import ENCODERS
-from edgeailite.models.pixel2pixel import Pixel2Pixel
+from edgeailite.models import edgeailite
+from edgeailite.models.layers import UPSAMPLING, initialize_weights
+from edgeailite.models.pixel2pixel import DEEP_SUPERVISION, Pixel2Pixel
+from edgeailite.models.row import ModelRow
 
-__all__ = ["ALIASES", "MODELS", "ModelRow", "Pixel2Pixel", "create_model", "list_models"]
+__all__ = ["ALIASES", "DEEP_SUPERVISION", "MODELS", "ModelRow", "Pixel2Pixel", "create_model", "list_models"]
 
-DEFAULT_CLASSES = 19
+MODELS: dict[str, ModelRow] = {**edgeailite.MODELS}
+ALIASES: dict[str, str] = {**edgeailite.ALIASES}
 
-
-@dataclass(frozen=True)
-class ModelRow:
-    """How a named network is put together."""
-
-    encoder: str
-    decoder: str
-    output_stride: int
-
-
-MODELS: dict[str, ModelRow] = {
-    "deeplabv3plus_mobilenetv2_tv_edgeailite": ModelRow("mobilenetv2_tv", "deeplabv3plus", output_stride=16),
-}
-
-ALIASES: dict[str, str] = {
-    "deeplabv3plus_edgeailite_mobilenetv2_tv": "deeplabv3plus_mobilenetv2_tv_edgeailite",
-}
+DEFAULT_CLASSES = {"edgeailite": 19, "ade20k": 150}
+DEFAULT_RANGES = {"depth": (0.0, 128.0)}
+PREDICTION_STD = 0.01  # the published value gives logits of std 6, which cost the first hundreds of steps
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -44,31 +32,83 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(name for name in MODELS if fnmatchcase(name, pattern))
 
 
-def create_model(name: str, num_classes: int | None = None, *, outputs: Mapping[str, int] | None = None) -> Pixel2Pixel:
+def create_model(
+    name: str,
+    num_classes: int | None = None,
+    *,
+    outputs: Mapping[str, int] | None = None,
+    inputs: int = 1,
+    output_range: Mapping[str, tuple[float, float]] | None = None,
+    upsampling: str = "bilinear",
+    align_corners: bool = False,
+) -> Pixel2Pixel:
     """Build a network with its initial (random) weights.
 
-    `num_classes` is short for `outputs={"segmentation": num_classes}` and defaults to 19.
-    Raises UsageError for an unknown name (says which exist) and for both arguments at once.
+    `num_classes` is short for `outputs={"segmentation": num_classes}` and defaults to 19 (edgeailite) or 150 (ADE20K).
+    `outputs` gives one decoder each, `inputs` the number of images (N,3,H,W). `output_range` clamps outputs, by default
+    depth to 0..128. `upsampling` inside an edgeailite decoder is bilinear, deconvolution or subpixel. `align_corners`
+    is how the 2017 ADE20K networks (`v1_*`) were resized when their weights were published.
+    Raises UsageError for an unknown name (says which are near) and for arguments that do not go together.
     """
-    row = MODELS.get(ALIASES.get(name, name))
+    canonical = ALIASES.get(name, name)
+    row = MODELS.get(canonical)
     if row is None:
-        near = difflib.get_close_matches(name, [*MODELS, *ALIASES], n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"unknown model {name!r}; known: {', '.join(list_models())}{hint}")
+        raise UsageError(unknown_model(name))
     if num_classes is not None and outputs is not None:
         raise UsageError("give num_classes or outputs, not both")
-    channels = dict(outputs) if outputs is not None else {"segmentation": num_classes or DEFAULT_CLASSES}
+    channels = dict(outputs) if outputs is not None else {"segmentation": num_classes or DEFAULT_CLASSES[row.family]}
+    ranges = {k: v for k, v in DEFAULT_RANGES.items() if k in channels} | dict(output_range or {})
+    decoder_options = _decoder_options(row, channels, ranges, inputs, upsampling, align_corners)
+    encoder = row.make_encoder(inputs=inputs)
+    decoders = {output: row.make_decoder(count, encoder, **decoder_options) for output, count in channels.items()}
+    options = {"inputs": inputs, "output_range": ranges, "upsampling": upsampling, "align_corners": align_corners}
+    model = Pixel2Pixel(
+        canonical,
+        encoder,
+        decoders,
+        channels,
+        family=row.family,
+        ranges=ranges,
+        align_corners=align_corners,
+        options=options,
+    )
+    initialize_weights(model)
+    for decoder in decoders.values():
+        nn.init.normal_(decoder.get_parameter("pred.1.0.weight"), std=PREDICTION_STD)
+    return model
+
+
+def unknown_model(name: str) -> str:
+    """What to say about a name that no network has."""
+    near = difflib.get_close_matches(name, [*MODELS, *ALIASES], n=3, cutoff=0.4)
+    hint = f"; did you mean {', '.join(map(repr, near))}?" if near else ""
+    return f"unknown model {name!r}; `edgeailite models` lists {len(MODELS)} networks{hint}"
+
+
+def _decoder_options(
+    row: ModelRow,
+    channels: Mapping[str, int],
+    ranges: Mapping[str, tuple[float, float]],
+    inputs: int,
+    upsampling: str,
+    align_corners: bool,
+) -> dict[str, object]:
+    """Check what `create_model` was given; the keyword arguments of the family's decoders."""
     if not channels or any(count < 1 for count in channels.values()):
-        raise UsageError(f"outputs {channels}: every output needs at least one channel")
-    encoder = ENCODERS[row.encoder](output_stride=row.output_stride)
-    decoders = {
-        output: DECODERS[row.decoder](
-            count,
-            channels=encoder.channels,
-            strides=encoder.strides,
-            group_size=encoder.group_size,
-            activation=encoder.activation,
-        )
-        for output, count in channels.items()
-    }
-    return Pixel2Pixel(ALIASES.get(name, name), encoder, decoders, channels)
+        raise UsageError(f"outputs {dict(channels)}: every output needs at least one channel")
+    if inputs < 1:
+        raise UsageError(f"inputs {inputs}: at least 1")
+    for output, (low, high) in ranges.items():
+        if output not in channels:
+            raise UsageError(f"output_range {output!r}: no such output; outputs are {', '.join(channels)}")
+        if not low < high:
+            raise UsageError(f"output_range {output!r} {(low, high)}: low must be below high")
+    if upsampling not in UPSAMPLING:
+        raise UsageError(f"upsampling {upsampling!r}: known are {', '.join(UPSAMPLING)}")
+    if row.family == "edgeailite":
+        if align_corners:
+            raise UsageError("align_corners belongs to the ADE20K family; edgeailite networks resize by half pixels")
+        return {"method": upsampling}
+    if upsampling != "bilinear":
+        raise UsageError(f"upsampling {upsampling!r} belongs to the edgeailite family; ADE20K networks are bilinear")
+    return {"align_corners": align_corners}

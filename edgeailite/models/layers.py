@@ -7,6 +7,7 @@ What we changed: sizes of up-sampling come from the target feature, so odd image
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -31,11 +32,19 @@ def conv_bn_act(
 
 
 def separable_conv(
-    in_channels: int, out_channels: int, *, dilation: int = 1, groups: int, activation: Activation = nn.ReLU
+    in_channels: int,
+    out_channels: int,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int,
+    activation: Activation = nn.ReLU,
 ) -> nn.Sequential:
     """Depthwise (or grouped) 3x3 block followed by a 1x1 block, BatchNorm and activation after both."""
     return nn.Sequential(
-        conv_bn_act(in_channels, in_channels, 3, dilation=dilation, groups=groups, activation=activation),
+        conv_bn_act(
+            in_channels, in_channels, 3, stride=stride, dilation=dilation, groups=groups, activation=activation
+        ),
         conv_bn_act(in_channels, out_channels, 1, activation=activation),
     )
 
@@ -48,9 +57,68 @@ def prediction_head(in_channels: int, num_channels: int, *, groups: int) -> nn.S
     )
 
 
-def resize_like(x: Tensor, reference: Tensor) -> Tensor:
-    """Bilinear resize (half-pixel centres) of `x` (N,C,h,w) to the height and width of `reference`."""
-    return F.interpolate(x, size=reference.shape[-2:], mode="bilinear", align_corners=False)
+def group_count(channels: int, group_size: int) -> int:
+    """Groups of a convolution with about `group_size` channels each: the most, up to channels // group_size, that divide.
+
+    The published code takes channels // group_size and fails where it does not divide (25 classes in a RegNetX UNet).
+    """
+    most = max(1, channels // group_size)
+    return next(groups for groups in range(most, 0, -1) if channels % groups == 0)
+
+
+def resize_like(x: Tensor, reference: Tensor, *, align_corners: bool = False) -> Tensor:
+    """Bilinear resize of `x` (N,C,h,w) to the height and width of `reference`; half-pixel centres by default."""
+    return F.interpolate(x, size=reference.shape[-2:], mode="bilinear", align_corners=align_corners)
+
+
+class Bilinear(nn.Module):
+    """`up(x, reference)`: bilinear resize to the reference's size."""
+
+    def forward(self, x: Tensor, reference: Tensor) -> Tensor:
+        return resize_like(x, reference)
+
+
+class Deconvolution(nn.Module):
+    """Depthwise transposed convolution by `factor`, starting as bilinear up-sampling, cut to the reference's size."""
+
+    def __init__(self, channels: int, factor: int, activation: Activation) -> None:
+        super().__init__()
+        self.deconv = nn.ConvTranspose2d(
+            channels, channels, 2 * factor, factor, factor // 2, groups=channels, bias=False
+        )
+        self.bn, self.act = nn.BatchNorm2d(channels), activation()
+        ramp = 1 - (torch.arange(2 * factor) + 0.5 - factor).abs() / factor
+        with torch.no_grad():
+            self.deconv.weight.copy_(ramp[:, None] * ramp)
+
+    def forward(self, x: Tensor, reference: Tensor) -> Tensor:
+        return _cut(self.act(self.bn(self.deconv(x))), reference)
+
+
+class SubPixel(nn.Module):
+    """1x1 convolution to factor² as many channels and pixel shuffle (Shi et al., 2016, arXiv:1609.05158), cut to size."""
+
+    def __init__(self, channels: int, factor: int, activation: Activation) -> None:
+        super().__init__()
+        self.conv = conv_bn_act(channels, channels * factor**2, 1, activation=activation)
+        self.shuffle = nn.PixelShuffle(factor)
+
+    def forward(self, x: Tensor, reference: Tensor) -> Tensor:
+        return _cut(self.shuffle(self.conv(x)), reference)
+
+
+UPSAMPLING = ("bilinear", "deconvolution", "subpixel")
+
+
+def upsampling(method: str, channels: int, factor: int, activation: Activation = nn.ReLU) -> nn.Module:
+    """Module `up(x, reference)` that enlarges (N,channels,h,w) about `factor` times, to the reference's size."""
+    if method == "bilinear":
+        return Bilinear()
+    return {"deconvolution": Deconvolution, "subpixel": SubPixel}[method](channels, factor, activation)
+
+
+def _cut(x: Tensor, reference: Tensor) -> Tensor:
+    return x[:, :, : reference.shape[-2], : reference.shape[-1]]
 
 
 def initialize_weights(model: nn.Module) -> None:

@@ -10,35 +10,62 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from edgeailite.models.layers import initialize_weights, resize_like
+from edgeailite.errors import UsageError
+from edgeailite.models.encoders.chain import Encoder
+from edgeailite.models.layers import resize_like
+from edgeailite.models.single_values import use_running_statistics_for_single_values
 
-PREDICTION_STD = 0.01  # the published value gives logits of std 6, which cost the first hundreds of steps
+DEEP_SUPERVISION = "_deepsup"  # suffix of the second prediction that training adds
 
 
 class Pixel2Pixel(nn.Module):
-    """`model(image)` -> {output name: (N,C,H,W)} for a normalised image (N,3,H,W), H and W at least 32.
+    """`model(image, ...)` -> {output name: (N,C,H,W)} for normalised images (N,3,H,W), H and W at least 32.
 
-    Attributes: `name`, `outputs` (output name -> channels, in decoder order).
+    In training, a network with deep supervision adds `<output>_deepsup`. Attributes: `name`, `family`, `inputs`
+    (number of images), `outputs` (output name -> channels, in decoder order), `options` (what `create_model` was
+    given besides name and outputs).
     """
 
-    def __init__(self, name: str, encoder: nn.Module, decoders: Mapping[str, nn.Module], outputs: Mapping[str, int]):
+    def __init__(
+        self,
+        name: str,
+        encoder: Encoder,
+        decoders: Mapping[str, nn.Module],
+        outputs: Mapping[str, int],
+        *,
+        family: str = "edgeailite",
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+        align_corners: bool = False,
+        options: Mapping[str, object] | None = None,
+    ) -> None:
+        """`ranges` clamps the named outputs before they are resized."""
         super().__init__()
-        self.name = name
-        self.outputs = dict(outputs)
+        self.name, self.family, self.inputs = name, family, encoder.inputs
+        self.outputs, self.options = dict(outputs), dict(options or {})
+        self.align_corners = align_corners
         self.encoder = encoder
         self.decoders = nn.ModuleList(decoders[output] for output in outputs)  # list: the published key layout
-        initialize_weights(self)
-        for decoder in decoders.values():
-            nn.init.normal_(decoder.get_parameter("pred.1.0.weight"), std=PREDICTION_STD)
+        self.limits = nn.ModuleDict({output: nn.Hardtanh(low, high) for output, (low, high) in (ranges or {}).items()})
+        use_running_statistics_for_single_values(self)
 
     def decode(self, *images: Tensor) -> dict[str, Tensor]:
         """Predictions at the decoder's stride, before the last up-sampling."""
-        return self._decode(images[0])
+        # images by fixed numbers: torch.fx cannot unpack or count `*images`, and traces with a stand-in for the tuple
+        if type(images) is tuple and len(images) != self.inputs:
+            raise UsageError(f"{self.name} takes {self.inputs} image(s), got {len(images)}; see create_model(inputs=...)")
+        features = self.encoder(*[images[index] for index in range(self.inputs)])
+        predictions = {}
+        for output, decoder in zip(self.outputs, self.decoders, strict=True):
+            predictions[output] = self._limited(output, decoder(features))
+            if self.training and hasattr(decoder, "auxiliary"):
+                predictions[output + DEEP_SUPERVISION] = self._limited(output, decoder.auxiliary(features))
+        return predictions
 
     def forward(self, *images: Tensor) -> dict[str, Tensor]:
-        return {output: resize_like(x, images[0]) for output, x in self._decode(images[0]).items()}
+        predictions = self.decode(*[images[index] for index in range(self.inputs)])
+        return {
+            output: resize_like(x, images[0], align_corners=self.align_corners) for output, x in predictions.items()
+        }
 
-    def _decode(self, image: Tensor) -> dict[str, Tensor]:
-        # takes tensors one by one: torch.fx cannot unpack `*images`
-        features = self.encoder(image)
-        return {output: decoder(features) for output, decoder in zip(self.outputs, self.decoders, strict=True)}
+    def _limited(self, output: str, x: Tensor) -> Tensor:
+        return self.limits[output](x) if output in self.limits else x

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from edgeailite.models.layers import Activation, conv_bn_act, separable_conv
+from edgeailite.models.layers import Activation, conv_bn_act, group_count, separable_conv
 
 
 class DWASPP(nn.Module):
@@ -28,7 +28,7 @@ class DWASPP(nn.Module):
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
-        groups = in_channels // group_size
+        groups = group_count(in_channels, group_size)
         branches = [
             separable_conv(in_channels, branch_channels, dilation=d, groups=groups, activation=activation)
             for d in dilations

@@ -1,0 +1,100 @@
+"""The edgeailite family: every backbone with DeepLabV3+Lite, FPN and UNet, in the normal and the fast-downsampling form.
+
+Names by rule: `{deeplabv3plus|fpn_aspp|unet_aspp}_{backbone}[_fd]_edgeailite`. Source: TI's edgeai-torchvision
+(r8.2); irregular published spellings are rows of `ALIASES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from torch import nn
+
+from edgeailite.models.decoders.deeplabv3plus import DeepLabV3PlusLite
+from edgeailite.models.decoders.fpn import FPN
+from edgeailite.models.decoders.unet import UNet
+from edgeailite.models.encoders.chain import Encoder
+from edgeailite.models.encoders.mobilenetv2 import mobilenetv2
+from edgeailite.models.encoders.regnetx import regnetx
+from edgeailite.models.encoders.resnet import resnet50
+from edgeailite.models.row import ModelRow
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """An encoder and the widths its decoders have: of ASPP and decoder, of the DeepLabV3+ shortcut."""
+
+    encoder: Callable[..., Encoder]
+    width: int = 256
+    shortcut_channels: int = 48
+
+
+BACKBONES: dict[str, Backbone] = {
+    "mobilenetv2_tv": Backbone(mobilenetv2),
+    "mobilenetv2_tv_1p4": Backbone(partial(mobilenetv2, width=1.4, activation=nn.ReLU6), 360, 64),
+    "regnetx400mf": Backbone(partial(regnetx, "400mf")),
+    "regnetx800mf": Backbone(partial(regnetx, "800mf")),
+    "regnetx1p6gf": Backbone(partial(regnetx, "1p6gf"), 264),
+    "regnetx3p2gf": Backbone(partial(regnetx, "3p2gf"), 288),
+    "resnet50": Backbone(resnet50),
+    "resnet50_p5": Backbone(partial(resnet50, width=0.5)),
+}
+
+
+def _row(backbone: str, kind: str, encoder: Callable[..., Encoder], decoder: Callable[..., nn.Module]) -> ModelRow:
+    return ModelRow("edgeailite", backbone, kind, encoder, decoder)
+
+
+def _rows(name: str, backbone: Backbone, *, fast_down: bool) -> dict[str, ModelRow]:
+    """The three decoders on one backbone."""
+    factor, suffix = (2, "_fd") if fast_down else (1, "")
+    wide, encoder = backbone.width, partial(backbone.encoder, fast_down=fast_down)
+    deeplab = partial(
+        DeepLabV3PlusLite, width=wide, shortcut_channels=backbone.shortcut_channels, shortcut_stride=4 * factor
+    )
+    deepest, halved = partial(encoder, output_stride=32 * factor), partial(encoder, output_stride=16 * factor)
+    rows = {
+        "deeplabv3plus": (halved, deeplab),
+        "fpn_aspp": (deepest, partial(FPN, width=wide, finest_stride=4 * factor)),
+        "unet_aspp": (deepest, partial(UNet, width=wide)),
+    }
+    return {f"{kind}_{name}{suffix}_edgeailite": _row(f"{name}{suffix}", kind, *parts) for kind, parts in rows.items()}
+
+
+_fast_mobilenet = partial(mobilenetv2, fast_down=True, output_stride=64)
+
+MODELS: dict[str, ModelRow] = {
+    **{
+        name: row
+        for backbone, record in BACKBONES.items()
+        for fast_down in (False, True)
+        for name, row in _rows(backbone, record, fast_down=fast_down).items()
+    },
+    "fpn_mobilenetv2_tv_edgeailite": _row("mobilenetv2_tv", "fpn", mobilenetv2, partial(FPN, rf_block=True)),
+    "fpn_mobilenetv2_tv_fd_edgeailite": _row(
+        "mobilenetv2_tv_fd", "fpn", _fast_mobilenet, partial(FPN, rf_block=True, finest_stride=8)
+    ),
+    "fpn128_aspp_mobilenetv2_tv_fd_edgeailite": _row(
+        "mobilenetv2_tv_fd", "fpn128_aspp", _fast_mobilenet, partial(FPN, width=128, finest_stride=4)
+    ),
+}
+
+ALIASES: dict[str, str] = {
+    "fpn_aspp_mobilenetv2_1p4_tv_edgeailite": "fpn_aspp_mobilenetv2_tv_1p4_edgeailite",
+    "unet_edgeailite_pixel2pixel_aspp_mobilenetv2_tv": "unet_aspp_mobilenetv2_tv_edgeailite",
+    "deeplabv3plus_edgeailite_resnet50_fd": "deeplabv3plus_resnet50_fd_edgeailite",
+}
+
+
+def _older_spellings() -> dict[str, str]:
+    """Releases 8.0 and 8.1 wrote `<decoder>_edgeailite_[aspp_]<backbone>`."""
+    spelled = {}
+    for name, row in MODELS.items():
+        head, _, aspp = row.decoder.partition("_")
+        spelled[f"{head}_edgeailite_{aspp + '_' if aspp else ''}{row.encoder}"] = name
+    return spelled
+
+
+ALIASES |= {old: name for old, name in _older_spellings().items() if old not in MODELS}

@@ -1,0 +1,25 @@
+"""`ModelRow`: how a named network is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from edgeailite.models.encoders.chain import Encoder
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """Family, names of encoder and decoder, and what makes them.
+
+    `make_encoder(inputs=...)` gives the encoder, `make_decoder(channels, encoder, method=...)` (edgeailite) or
+    `make_decoder(channels, encoder, align_corners=...)` (ADE20K) a decoder for it.
+    """
+
+    family: str
+    encoder: str
+    decoder: str
+    make_encoder: Callable[..., Encoder]
+    make_decoder: Callable[..., nn.Module]

@@ -1,0 +1,47 @@
+"""Training where BatchNorm sees one value per channel (batch 1 and a 1x1 feature): running statistics are used.
+
+One value has no variance; torch refuses it. A hook, not a class of its own, so that the modules stay torch's and
+torch.fx, SyncBatchNorm and quantization know them.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+from torch import Tensor, nn
+
+
+class _RunningStatistics:
+    """Forward hooks of a network's BatchNorm modules; warns once."""
+
+    def __init__(self) -> None:
+        self.warned = False
+
+    def before(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """Eval mode for one call."""
+        if not module.training or inputs[0].numel() != inputs[0].shape[1]:
+            return
+        module.training = False
+        module.single_value = True  # type: ignore[assignment]
+        if not self.warned:
+            self.warned = True
+            warnings.warn(
+                "BatchNorm sees one value per channel (batch 1, 1x1 feature): running statistics are used there; "
+                "train with a larger batch or larger pictures",
+                stacklevel=2,
+            )
+
+    def after(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Back to training mode."""
+        if getattr(module, "single_value", False):
+            module.single_value = False  # type: ignore[assignment]
+            module.training = True
+
+
+def use_running_statistics_for_single_values(model: nn.Module) -> None:
+    """Install the hooks on every BatchNorm2d of `model`."""
+    hooks = _RunningStatistics()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_pre_hook(hooks.before)
+            module.register_forward_hook(hooks.after, always_call=True)
