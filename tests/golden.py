@@ -37,8 +37,8 @@ def golden_fill(key: str, shape: tuple[int, ...]) -> NDArray[Any]:
     return (0.1 * n).astype(np.float32)
 
 
-def golden_model(name: str = MODEL, num_classes: int | None = None) -> Pixel2Pixel:
-    model = create_model(name, num_classes).eval()
+def golden_model(name: str = MODEL, num_classes: int | None = None, **options: Any) -> Pixel2Pixel:
+    model = create_model(name, num_classes, **options).eval()
     model.load_state_dict({k: torch.from_numpy(golden_fill(k, tuple(v.shape))) for k, v in model.state_dict().items()})
     return model
 

@@ -1,44 +1,81 @@
-"""`edgeailite models`: the networks, with what they cost."""
+"""`edgeailite models`: the networks, with what they cost and which weights exist."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from edgeailite.commands.common import progress
 from edgeailite.complexity import complexity
 from edgeailite.config import ModelsConfig
 from edgeailite.errors import UsageError
-from edgeailite.models import create_model, list_models
+from edgeailite.models import MODELS, create_model, list_models
+from edgeailite.pretrained import weights_for
+
+SORTS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "name": lambda row: row["name"],
+    "parameters": lambda row: (row["parameters"], row["name"]),
+    "gmacs": lambda row: (row["macs"], row["name"]),
+}
 
 
 def run(config: ModelsConfig) -> int:
-    """Print name, parameters and GigaMACs of the networks that match."""
-    names = list_models(config.pattern)
+    """Print the networks that match."""
+    names = [n for n in list_models(config.pattern) if config.family in ("all", MODELS[n].family)]
     if not names:
-        raise UsageError(f"no network matches {config.pattern!r}; known: {', '.join(list_models())}")
-    rows = [describe(name, config.num_classes, config.size) for name in names]
+        raise UsageError(f"no network of family {config.family} matches {config.pattern!r}; try `edgeailite models`")
+    rows = []
+    with progress("count", len(names)) as (bar, task):
+        for name in names:
+            rows.append(describe(name, config.num_classes, config.size, inputs=config.inputs))
+            bar.update(task, advance=1)
+    rows = [row for row in rows if config.max_gmacs is None or row["giga_macs"] <= config.max_gmacs]
+    rows.sort(key=SORTS[config.sort])
     if config.json:
         print(json.dumps(rows))
         return 0
-    height, width = config.size
-    table = Table(title=f"networks with {config.num_classes} classes", title_justify="left")
-    table.add_column("name")
-    table.add_column("parameters", justify="right")
-    table.add_column(f"GMACs at {height}x{width}", justify="right")
-    for row in rows:
-        table.add_row(row["name"], f"{row['parameters']:,}", f"{row['giga_macs']:.4f}")
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    print_table(rows, config)
     return 0
 
 
-def describe(name: str, num_classes: int, height_width: tuple[int, int]) -> dict[str, Any]:
-    """Name, parameters and MACs of a network, from shapes alone."""
+def describe(
+    name: str, num_classes: int | None, height_width: tuple[int, int], *, inputs: int = 1
+) -> dict[str, Any]:
+    """What the table says about a network, from shapes alone."""
     with torch.device("meta"):
-        model = create_model(name, num_classes)
-    cost = complexity(model, height_width)
-    return {"name": name, "parameters": cost.parameters, "macs": cost.macs, "giga_macs": cost.giga_macs}
+        model = create_model(name, num_classes, inputs=inputs).eval()
+        cost = complexity(model, height_width, inputs=inputs)
+        decoded = model.decode(*[torch.empty(1, 3, 256, 256) for _ in range(inputs)])["segmentation"]
+    return {
+        "name": name,
+        "family": model.family,
+        "classes": model.outputs["segmentation"],
+        "parameters": cost.parameters,
+        "macs": cost.macs,
+        "giga_macs": cost.giga_macs,
+        "strides": list(model.encoder.strides),
+        "decoder_stride": 256 // decoded.shape[2],
+        "weights": [record.name for record in weights_for(name)],
+    }
+
+
+def print_table(rows: list[dict[str, Any]], config: ModelsConfig) -> None:
+    """The rows for people; `strides` are the encoder's features and the decoder's output."""
+    height, width = config.size
+    table = Table(title=f"{len(rows)} networks; GMACs at {height}x{width}", title_justify="left")
+    table.add_column("name", no_wrap=True)
+    for title in ("classes", "parameters", "GMACs"):
+        table.add_column(title, justify="right")
+    table.add_column("strides")
+    table.add_column("weights published for")
+    for row in rows:
+        strides = f"{' '.join(map(str, row['strides']))} → {row['decoder_stride']}"
+        cells = (str(row["classes"]), f"{row['parameters']:,}", f"{row['giga_macs']:.4f}", strides)
+        table.add_row(row["name"], *cells, ", ".join(row["weights"]) or "-")
+    Console(width=None if sys.stdout.isatty() else 200).print(table)

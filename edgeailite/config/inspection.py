@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from edgeailite.config.checks import Device, check, check_machine
 
@@ -34,20 +35,30 @@ class ReportConfig:
 
 @dataclass(frozen=True)
 class ModelsConfig:
-    """List networks with parameters and GigaMACs."""
+    """List networks with parameters, GigaMACs, strides and published weights."""
 
     pattern: str = "*"
     """Shell pattern of names."""
+    family: Literal["all", "edgeailite", "ade20k"] = "all"
+    """Only networks of this family."""
+    max_gmacs: float | None = None
+    """Only networks that cost at most this many GigaMACs."""
     size: tuple[int, int] = (384, 768)
     """Input size H W of the GigaMACs."""
-    num_classes: int = 19
-    """Classes of the segmentation output."""
+    num_classes: int | None = None
+    """Classes of the segmentation output; default 19 (edgeailite) or 150 (ade20k)."""
+    inputs: int = 1
+    """Number of input pictures."""
+    sort: Literal["name", "parameters", "gmacs"] = "name"
+    """Order of the rows, ascending."""
     json: bool = False
     """Print JSON instead of a table."""
 
     def __post_init__(self) -> None:
         check(min(self.size) >= 32, "size", self.size, "height and width of at least 32")
-        check(self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")
+        check(self.num_classes is None or self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")
+        check(self.max_gmacs is None or self.max_gmacs > 0, "max_gmacs", self.max_gmacs, "above 0")
+        check(self.inputs >= 1, "inputs", self.inputs, "at least 1")
 
 
 @dataclass(frozen=True)

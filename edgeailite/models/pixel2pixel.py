@@ -50,10 +50,7 @@ class Pixel2Pixel(nn.Module):
 
     def decode(self, *images: Tensor) -> dict[str, Tensor]:
         """Predictions at the decoder's stride, before the last up-sampling."""
-        # images by fixed numbers: torch.fx cannot unpack or count `*images`, and traces with a stand-in for the tuple
-        if type(images) is tuple and len(images) != self.inputs:
-            raise UsageError(f"{self.name} takes {self.inputs} image(s), got {len(images)}; see create_model(inputs=...)")
-        features = self.encoder(*[images[index] for index in range(self.inputs)])
+        features = self.encoder(*self._each(images))
         predictions = {}
         for output, decoder in zip(self.outputs, self.decoders, strict=True):
             predictions[output] = self._limited(output, decoder(features))
@@ -62,10 +59,16 @@ class Pixel2Pixel(nn.Module):
         return predictions
 
     def forward(self, *images: Tensor) -> dict[str, Tensor]:
-        predictions = self.decode(*[images[index] for index in range(self.inputs)])
+        predictions = self.decode(*self._each(images))
         return {
             output: resize_like(x, images[0], align_corners=self.align_corners) for output, x in predictions.items()
         }
+
+    def _each(self, images: tuple[Tensor, ...]) -> list[Tensor]:
+        """The images by fixed numbers: torch.fx traces with a stand-in for the tuple, which has no length."""
+        if type(images) is tuple and len(images) != self.inputs:
+            raise UsageError(f"{self.name} takes {self.inputs} image(s), got {len(images)}: create_model(inputs=...)")
+        return [images[index] for index in range(self.inputs)]
 
     def _limited(self, output: str, x: Tensor) -> Tensor:
         return self.limits[output](x) if output in self.limits else x
