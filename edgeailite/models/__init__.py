@@ -56,7 +56,11 @@ def create_model(
         raise UsageError(unknown_model(name))
     if num_classes is not None and outputs is not None:
         raise UsageError("give num_classes or outputs, not both")
-    channels = dict(outputs) if outputs is not None else {"segmentation": num_classes or DEFAULT_CLASSES[row.family]}
+    channels = (
+        dict(outputs)
+        if outputs is not None
+        else {"segmentation": DEFAULT_CLASSES[row.family] if num_classes is None else num_classes}
+    )
     ranges = {k: v for k, v in DEFAULT_RANGES.items() if k in channels} | dict(output_range or {})
     decoder_options = _decoder_options(row, channels, ranges, inputs, upsampling, align_corners)
     encoder = row.make_encoder(inputs=inputs)

@@ -1,4 +1,4 @@
-"""The edgeailite family: every backbone with DeepLabV3+Lite, FPN and UNet, in the normal and the fast-downsampling form.
+"""The edgeailite family: every backbone with DeepLabV3+Lite, FPN and UNet, normal and with fast downsampling.
 
 Names by rule: `{deeplabv3plus|fpn_aspp|unet_aspp}_{backbone}[_fd]_edgeailite`. Source: TI's edgeai-torchvision
 (r8.2); irregular published spellings are rows of `ALIASES`.
@@ -55,7 +55,7 @@ def _rows(name: str, backbone: Backbone, *, fast_down: bool) -> dict[str, ModelR
         DeepLabV3PlusLite, width=wide, shortcut_channels=backbone.shortcut_channels, shortcut_stride=4 * factor
     )
     deepest, halved = partial(encoder, output_stride=32 * factor), partial(encoder, output_stride=16 * factor)
-    rows = {
+    rows: dict[str, tuple[Callable[..., Encoder], Callable[..., nn.Module]]] = {
         "deeplabv3plus": (halved, deeplab),
         "fpn_aspp": (deepest, partial(FPN, width=wide, finest_stride=4 * factor)),
         "unet_aspp": (deepest, partial(UNet, width=wide)),

@@ -58,7 +58,7 @@ def prediction_head(in_channels: int, num_channels: int, *, groups: int) -> nn.S
 
 
 def group_count(channels: int, group_size: int) -> int:
-    """Groups of a convolution with about `group_size` channels each: the most, up to channels // group_size, that divide.
+    """Groups of about `group_size` channels each: the largest divisor of `channels` up to channels // group_size.
 
     The published code takes channels // group_size and fails where it does not divide (25 classes in a RegNetX UNet).
     """
@@ -96,7 +96,7 @@ class Deconvolution(nn.Module):
 
 
 class SubPixel(nn.Module):
-    """1x1 convolution to factor² as many channels and pixel shuffle (Shi et al., 2016, arXiv:1609.05158), cut to size."""
+    """1x1 convolution to factor² as many channels and pixel shuffle (Shi et al., 2016, arXiv:1609.05158), cut."""
 
     def __init__(self, channels: int, factor: int, activation: Activation) -> None:
         super().__init__()

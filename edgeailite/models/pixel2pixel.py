@@ -54,8 +54,9 @@ class Pixel2Pixel(nn.Module):
         predictions = {}
         for output, decoder in zip(self.outputs, self.decoders, strict=True):
             predictions[output] = self._limited(output, decoder(features))
-            if self.training and hasattr(decoder, "auxiliary"):
-                predictions[output + DEEP_SUPERVISION] = self._limited(output, decoder.auxiliary(features))
+            auxiliary = getattr(decoder, "auxiliary", None)
+            if self.training and auxiliary is not None:
+                predictions[output + DEEP_SUPERVISION] = self._limited(output, auxiliary(features))
         return predictions
 
     def forward(self, *images: Tensor) -> dict[str, Tensor]:

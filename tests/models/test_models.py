@@ -81,9 +81,7 @@ def test_fx_traces_and_agrees(name):
     with torch.inference_mode():
         torch.testing.assert_close(traced(*x), model(*x), rtol=0, atol=0)
         decoded = model.decode(*x)
-        resized = {
-            k: F.interpolate(v, size=(48, 80), mode="bilinear", align_corners=False) for k, v in decoded.items()
-        }
+        resized = {k: F.interpolate(v, size=(48, 80), mode="bilinear", align_corners=False) for k, v in decoded.items()}
         torch.testing.assert_close(model(*x), resized, rtol=0, atol=0)
 
 
@@ -111,7 +109,9 @@ def test_decoders_leave_the_features_alone():
     together = network("unet_aspp_mobilenetv2_tv_edgeailite", 1, 3).eval()
     alone = create_model("unet_aspp_mobilenetv2_tv_edgeailite", outputs={"motion": 2}).eval()
     state = together.state_dict()
-    renamed = {k.replace("decoders.2.", "decoders.0."): v for k, v in state.items() if "decoders." not in k or ".2." in k}
+    renamed = {
+        k.replace("decoders.2.", "decoders.0."): v for k, v in state.items() if "decoders." not in k or ".2." in k
+    }
     alone.load_state_dict({k: v for k, v in renamed.items() if k in alone.state_dict()})
     x = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
@@ -144,8 +144,10 @@ def test_output_range():
     model.load_state_dict({k: v + 0.5 if k.endswith("running_mean") else v for k, v in model.state_dict().items()})
     with torch.inference_mode():
         assert model(x)["depth"].min() == 0
-        low, high = (f(create_model(name, outputs={"depth": 1}, output_range={"depth": (-1e-3, 1e-3)})(x)["depth"])
-                     for f in (torch.min, torch.max))
+        low, high = (
+            f(create_model(name, outputs={"depth": 1}, output_range={"depth": (-1e-3, 1e-3)})(x)["depth"])
+            for f in (torch.min, torch.max)
+        )
     assert low >= -1.001e-3
     assert high <= 1.001e-3
 
@@ -162,7 +164,9 @@ def test_single_values_use_running_statistics_and_warn_once():
 
 
 def test_unknown_name_says_which_are_near():
-    with pytest.raises(ValueError, match=r"unknown model 'deeplab_mobilenet'.*did you mean .*deeplabv3plus_mobilenetv2"):
+    with pytest.raises(
+        ValueError, match=r"unknown model 'deeplab_mobilenet'.*did you mean .*deeplabv3plus_mobilenetv2"
+    ):
         create_model("deeplab_mobilenet")
 
 

@@ -39,32 +39,38 @@ class FPN(nn.Module):
         tapped = [encoder.channels[i] for i in self.taps]
         if rf_block:
             tapped = [deepest, *tapped]  # the block's first result, at twice the deepest stride
-            self.rfblock: nn.Module = nn.Sequential(
+            self.rfblock: nn.Sequential | DWASPP = nn.Sequential(
                 separable_conv(deepest, deepest, stride=2, groups=groups, activation=activation),
                 separable_conv(deepest, width, stride=2, groups=groups, activation=activation),
             )
         else:
             self.rfblock = DWASPP(deepest, width, width, group_size=group_size, activation=activation)
-        self.fpn = nn.Module()
-        self.fpn.shortcuts = nn.ModuleDict()
-        self.fpn.smooth_convs = nn.ModuleDict()
-        self.fpn.upsamples = nn.ModuleDict()
-        for level, channels in enumerate(tapped, start=1):
-            self.fpn.shortcuts[str(level)] = conv_bn_act(channels, width, 1, activation=activation)
-            self.fpn.smooth_convs[str(level)] = separable_conv(
-                width, width, groups=group_count(width, group_size), activation=activation
-            )
-            self.fpn.upsamples[str(level)] = upsampling(method, width, 2, activation)
+        self.fpn = TopDown(tapped, width, encoder, method)
         self.pred = prediction_head(width, num_channels, groups=group_count(width, group_size))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         taps = [features[i] for i in self.taps]
-        if self.rf_block:
-            middle = self.rfblock[0](features[-1])  # (N, C, H/64, W/64)
-            taps, y = [middle, *taps], self.rfblock[1](middle)
-        else:
-            y = self.rfblock(features[-1])
+        if not self.rf_block:
+            return self.pred(self.fpn(self.rfblock(features[-1]), taps))
+        first, second = self.rfblock.children()
+        middle = first(features[-1])  # (N, C, H/64, W/64)
+        return self.pred(self.fpn(second(middle), [middle, *taps]))
+
+
+class TopDown(nn.Module):
+    """From the coarsest map along the taps, deep to shallow."""
+
+    def __init__(self, tapped: Sequence[int], width: int, encoder: Encoder, method: str) -> None:
+        super().__init__()
+        activation, groups = encoder.activation, group_count(width, encoder.group_size)
+        self.shortcuts, self.smooth_convs, self.upsamples = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        for level, channels in enumerate(tapped, start=1):
+            self.shortcuts[str(level)] = conv_bn_act(channels, width, 1, activation=activation)
+            self.smooth_convs[str(level)] = separable_conv(width, width, groups=groups, activation=activation)
+            self.upsamples[str(level)] = upsampling(method, width, 2, activation)
+
+    def forward(self, y: Tensor, taps: Sequence[Tensor]) -> Tensor:
         for level, tap in enumerate(taps, start=1):
-            shortcut = self.fpn.shortcuts[str(level)](tap)
-            y = self.fpn.smooth_convs[str(level)](shortcut + self.fpn.upsamples[str(level)](y, shortcut))
-        return self.pred(y)
+            shortcut = self.shortcuts[str(level)](tap)
+            y = self.smooth_convs[str(level)](shortcut + self.upsamples[str(level)](y, shortcut))
+        return y

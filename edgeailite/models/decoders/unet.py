@@ -28,21 +28,32 @@ class UNet(nn.Module):
         super().__init__()
         group_size, activation = encoder.group_size, encoder.activation
         self.rfblock = DWASPP(encoder.channels[-1], width, width, group_size=group_size, activation=activation)
-        self.unet = nn.Module()
-        self.unet.smooth_convs = nn.ModuleDict()
-        self.unet.upsamples = nn.ModuleDict()
-        channels = width
-        for level, tapped in enumerate(encoder.channels[-2::-1], start=1):
-            merged, out_channels = channels + tapped, max(2 * num_channels, LEAST_WIDTH, tapped)
-            self.unet.upsamples[str(level)] = upsampling(method, channels, 2, activation)
-            self.unet.smooth_convs[str(level)] = separable_conv(
-                merged, out_channels, groups=group_count(merged, group_size), activation=activation
-            )
-            channels = out_channels
+        self.unet = Expanding(encoder, width, max(2 * num_channels, LEAST_WIDTH), method)
+        channels = self.unet.out_channels
         self.pred = prediction_head(channels, num_channels, groups=group_count(channels, group_size))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        y = self.rfblock(features[-1])
-        for level, tap in enumerate([features[i] for i in range(len(self.unet.smooth_convs) - 1, -1, -1)], start=1):
-            y = self.unet.smooth_convs[str(level)](torch.cat((self.unet.upsamples[str(level)](y, tap), tap), 1))
-        return self.pred(y)
+        return self.pred(self.unet(self.rfblock(features[-1]), features))
+
+
+class Expanding(nn.Module):
+    """From the coarsest map over all shallower features, deep to shallow."""
+
+    def __init__(self, encoder: Encoder, width: int, least: int, method: str) -> None:
+        super().__init__()
+        activation, channels = encoder.activation, width
+        self.smooth_convs, self.upsamples = nn.ModuleDict(), nn.ModuleDict()
+        for level, tapped in enumerate(encoder.channels[-2::-1], start=1):
+            merged, out_channels = channels + tapped, max(least, tapped)
+            self.upsamples[str(level)] = upsampling(method, channels, 2, activation)
+            self.smooth_convs[str(level)] = separable_conv(
+                merged, out_channels, groups=group_count(merged, encoder.group_size), activation=activation
+            )
+            channels = out_channels
+        self.levels, self.out_channels = len(self.smooth_convs), channels
+
+    def forward(self, y: Tensor, features: Sequence[Tensor]) -> Tensor:
+        for level in range(1, self.levels + 1):
+            tap = features[self.levels - level]
+            y = self.smooth_convs[str(level)](torch.cat((self.upsamples[str(level)](y, tap), tap), 1))
+        return y

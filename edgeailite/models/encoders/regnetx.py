@@ -58,7 +58,8 @@ def regnetx(size: str, *, output_stride: int = 32, fast_down: bool = False, inpu
     """
     widths, depths, group_size = REGNETX[size]
     stem_stride = 4 if fast_down else 2
-    strides, totals = [], []
+    strides: list[int] = []
+    totals: list[int] = []
     for _ in widths:
         total = totals[-1] if totals else stem_stride
         strides.append(2 if total * 2 <= output_stride else 1)
@@ -68,7 +69,7 @@ def regnetx(size: str, *, output_stride: int = 32, fast_down: bool = False, inpu
         blocks: dict[str, nn.Module] = {"features.stem": _stem(fast_down=fast_down)}
         in_channels = STEM_CHANNELS
         for index, (channels, depth) in enumerate(zip(widths, depths, strict=True)):
-            stage = OrderedDict()
+            stage: OrderedDict[str, nn.Module] = OrderedDict()
             for position in range(depth):
                 stride = strides[index] if position == 0 else 1
                 stage[f"b{position + 1}"] = RegNetBlock(in_channels, channels, stride=stride, group_size=group_size)

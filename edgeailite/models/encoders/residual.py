@@ -43,7 +43,11 @@ class Bottleneck(nn.Module):
         """`dilation` as of BasicBlock; the one 3x3 convolution has the first."""
         super().__init__()
         out_channels = planes * self.expansion
-        self.conv1, self.bn1, self.relu1 = nn.Conv2d(in_channels, planes, 1, bias=False), nn.BatchNorm2d(planes), nn.ReLU()
+        self.conv1, self.bn1, self.relu1 = (
+            nn.Conv2d(in_channels, planes, 1, bias=False),
+            nn.BatchNorm2d(planes),
+            nn.ReLU(),
+        )
         self.conv2 = nn.Conv2d(planes, planes, 3, stride, dilation[0], dilation[0], groups, bias=False)
         self.bn2, self.relu2 = nn.BatchNorm2d(planes), nn.ReLU()
         self.conv3, self.bn3 = nn.Conv2d(planes, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
