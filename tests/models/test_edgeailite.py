@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from edgeailite.complexity import complexity
 from edgeailite.models import ALIASES, MODELS, create_model, list_models
@@ -19,6 +20,7 @@ from tests.golden import golden_model, random_state
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 PUBLISHED = json.loads(gzip.decompress((REFERENCE / "edgeailite_keys.json.gz").read_bytes()))
+LAYERS = json.loads(gzip.decompress((REFERENCE / "edgeailite_layers.json.gz").read_bytes()))
 COSTS = [row for row in csv.DictReader((REFERENCE / "gmacs.csv").read_text().splitlines()) if row["conv_only_GMACs"]]
 GOLDEN = sorted(path.stem.removeprefix("golden_") for path in REFERENCE.glob("golden_*.npz"))
 
@@ -39,6 +41,33 @@ def test_keys_and_parameters_equal_the_published_network(name):
         model = create_model(published["model"], **options(name))
     assert {k: list(v.shape) for k, v in model.state_dict().items()} == published["keys"]
     assert sum(p.numel() for p in model.parameters()) == published["num_params"]
+
+
+def layers(model: nn.Module, height: int, width: int) -> list[list[Any]]:
+    """[name (convolutions), kind, output shape, geometry (convolutions)] of every layer that is run, sorted."""
+    names, rows = {module: name for name, module in model.named_modules()}, []
+
+    def record(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
+        shape = "x".join(map(str, output.shape[1:]))
+        if isinstance(module, nn.Conv2d):
+            per_axis = (module.kernel_size, module.stride, module.padding, module.dilation)
+            geometry = [*(value[0] for value in per_axis), module.groups]
+            rows.append([names[module], "Conv2d", shape, geometry])
+        else:
+            rows.append(["", type(module).__name__, shape, []])
+
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.ReLU | nn.ReLU6 | nn.MaxPool2d | nn.Dropout2d):
+            module.register_forward_hook(record)
+    model(torch.empty(1, 3, height, width, device="meta"))
+    return sorted(rows)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_are_those_of_the_published_network(name):
+    with torch.device("meta"):
+        model = create_model(name).eval()
+    assert layers(model, 256, 512) == LAYERS[name]
 
 
 def test_all_published_networks_are_there():
