@@ -44,9 +44,7 @@ def run(config: ModelsConfig) -> int:
     return 0
 
 
-def describe(
-    name: str, num_classes: int | None, height_width: tuple[int, int], *, inputs: int = 1
-) -> dict[str, Any]:
+def describe(name: str, num_classes: int | None, height_width: tuple[int, int], *, inputs: int = 1) -> dict[str, Any]:
     """What the table says about a network, from shapes alone."""
     with torch.device("meta"):
         model = create_model(name, num_classes, inputs=inputs).eval()

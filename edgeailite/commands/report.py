@@ -21,7 +21,7 @@ from edgeailite.commands.validate import dataset_of
 from edgeailite.complexity import complexity
 from edgeailite.config import ReportConfig
 from edgeailite.data import DataSource
-from edgeailite.data.images import read_image, read_label
+from edgeailite.data.images import read_image
 from edgeailite.data.loader import eval_loader
 from edgeailite.data.transforms import EvalTransform
 from edgeailite.engine import evaluate, select_device
@@ -119,7 +119,7 @@ def _measure(opened: Opened, source: DataSource) -> tuple[Confusion, list[Confus
 def _example(opened: Opened, source: DataSource, index: int, per_picture: Sequence[Confusion]) -> Example:
     item, palette = source.items[index], opened.card.palette
     picture = read_image(item.image)
-    label = source.to_classes(read_label(item.label), item.label)
+    label = source.class_map(item)
     prediction = colorize(label_picture(opened, picture), palette)
     return Example(
         item.image.name,

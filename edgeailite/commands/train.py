@@ -18,7 +18,6 @@ from edgeailite.commands.datasets import ensure_dataset
 from edgeailite.commands.training import Trainer, load_last, run_training
 from edgeailite.config import TrainConfig
 from edgeailite.data import DataSource, open_dataset
-from edgeailite.data.images import read_label
 from edgeailite.data.transforms import TrainTransform
 from edgeailite.engine import select_amp, select_device
 from edgeailite.environment import environment
@@ -87,7 +86,7 @@ def class_weights(kind: str, source: DataSource, device: torch.device) -> Tensor
         return None
     counts = np.zeros(256, np.int64)
     for item in source.items:
-        counts += np.bincount(source.to_classes(read_label(item.label), item.label).ravel(), minlength=256)
+        counts += np.bincount(source.class_map(item).ravel(), minlength=256)
     return enet_weights(torch.from_numpy(counts[: len(source.classes)])).to(device)
 
 

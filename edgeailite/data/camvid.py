@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeailite.data.source import IGNORE, DataSource, list_pairs
+from edgeailite.data.source import IGNORE, DataSource, list_pairs, segmentation
 from edgeailite.errors import UsageError
 
 CLASSES = (
@@ -34,4 +34,4 @@ def camvid(root: Path, split: str) -> DataSource:
         label_suffix=".png",
     )
     label_map = {value: value for value in range(len(CLASSES))} | {11: IGNORE}
-    return DataSource("camvid", split, items, CLASSES, PALETTE, label_map)
+    return segmentation("camvid", split, items, CLASSES, PALETTE, label_map)

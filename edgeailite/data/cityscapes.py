@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeailite.data.source import IGNORE, DataSource, list_pairs
+from edgeailite.data.source import IGNORE, DataSource, list_pairs, segmentation
 from edgeailite.errors import UsageError
 
 # label id, class, colour: the 19 classes of the benchmark
@@ -61,4 +61,4 @@ def _read(name: str, root: Path, split: str) -> DataSource:
     label_map = dict.fromkeys((*LABEL_IDS, IGNORE), IGNORE)
     label_map |= {label_id: index for index, (label_id, _, _) in enumerate(CLASS_TABLE)}
     classes = tuple(row[1] for row in CLASS_TABLE)
-    return DataSource(name, split, items, classes, tuple(row[2] for row in CLASS_TABLE), label_map)
+    return segmentation(name, split, items, classes, tuple(row[2] for row in CLASS_TABLE), label_map)

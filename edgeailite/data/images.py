@@ -52,6 +52,14 @@ def read_label(path: Path) -> NDArray[np.integer]:
     return label // stretch if stretch > 1 else label
 
 
+def read_depth(path: Path) -> NDArray[np.float32]:
+    """Depth (H,W) float32 from a 16-bit PNG in 1/256 metre, 0 = not known (KITTI's form). Raises DataError."""
+    stored = _decode(path, _read(path), cv2.IMREAD_UNCHANGED)
+    if stored.ndim != 2 or stored.dtype != np.uint16:
+        raise DataError(f"{path}: {stored.dtype} with shape {stored.shape}, expected a 16-bit grey PNG of depth")
+    return stored.astype(np.float32) / np.float32(256)
+
+
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
     """Write (H,W) or (H,W,3) RGB uint8, via a temporary name so that no half file stays."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from edgeailite.data.images import read_image, read_label
-from edgeailite.data.source import DataSource
-from edgeailite.data.transforms import Image
+from edgeailite.data.images import read_image
+from edgeailite.data.source import DataSource, Item
+from edgeailite.data.transforms import Images, Targets, Transform
 from edgeailite.errors import DataError
 
-Transform = Callable[[Image, Image, np.random.Generator], tuple[Image, Image]]
 Sample = tuple[tuple[Tensor, ...], dict[str, Tensor]]
 
 
 class Samples(Dataset[Sample]):
-    """`samples[epoch, index]` -> ((image (3,H,W) uint8 RGB,), {"segmentation": (H,W) int64, 255 = ignore})."""
+    """`samples[epoch, index]` -> (images (3,H,W) uint8 RGB, one per stream; targets by name).
+
+    Class targets are (H,W) int64 with 255 = ignore, depth is (H,W) float32 in metres with 0 = not known.
+    """
 
     def __init__(self, source: DataSource, transform: Transform, *, seed: int) -> None:
         self.source, self.transform, self.seed = source, transform, seed
@@ -31,17 +35,34 @@ class Samples(Dataset[Sample]):
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         epoch, index = key
-        item = self.source.items[index]
-        image, label = read_image(item.image), read_label(item.label)
-        if image.shape[:2] != label.shape:
-            raise DataError(
-                f"{item.label}: mask is {label.shape[1]}x{label.shape[0]} but {item.image.name} is "
-                f"{image.shape[1]}x{image.shape[0]}; they must have one size"
-            )
-        classes = self.source.to_classes(label, item.label)
-        image, classes = self.transform(image, classes, np.random.default_rng([self.seed, epoch, index]))
-        chw = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-        return (chw,), {"segmentation": torch.from_numpy(classes.astype(np.int64))}
+        images, targets = read_item(self.source, self.source.items[index])
+        images, targets = self.transform(images, targets, np.random.default_rng([self.seed, epoch, index]))
+        tensors = tuple(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))) for image in images)
+        return tensors, {name: _target_tensor(values) for name, values in targets.items()}
+
+
+def read_item(source: DataSource, item: Item) -> tuple[Images, Targets]:
+    """Pictures and targets of an item, as they are stored. Raises DataError where their sizes differ."""
+    images = tuple(read_image(path) for path in item.images)
+    targets = {name: source.targets[name].values(label, source.name) for name, label in item.labels.items()}
+    height, width = images[0].shape[:2]
+    for path, other in zip(item.images, images, strict=True):
+        _same_size(path, "picture", other.shape, item, (height, width))
+    for name, values in targets.items():
+        _same_size(item.labels[name], "mask", values.shape, item, (height, width))
+    return images, targets
+
+
+def _same_size(path: object, what: str, shape: tuple[int, ...], item: Item, expected: tuple[int, int]) -> None:
+    if shape[:2] != expected:
+        raise DataError(
+            f"{path}: {what} is {shape[1]}x{shape[0]} but {item.image.name} is "
+            f"{expected[1]}x{expected[0]}; they must have one size"
+        )
+
+
+def _target_tensor(values: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(values if values.dtype == np.float32 else values.astype(np.int64))
 
 
 class EpochBatches:

@@ -1,13 +1,14 @@
 """Pictures and labels to samples. Every augmentation is a pure function of (seed, epoch, index).
 
 Validation: resize as `preprocessing` does (INTER_LINEAR_EXACT); labels keep their own size. Training: resize to
-`size`, then rotation, scale, crop and flip as *one* affine warp (image bilinear, border = mean; labels nearest,
-border = ignore), then colour jitter. The published pipeline fills borders of labels with class 0; this one ignores
-them. Pictures stay uint8: the engine normalises on the device.
+`size`, then rotation, scale, crop and flip as *one* affine warp (pictures bilinear, border = mean; labels nearest,
+border = ignore; depth nearest, border = not known), then colour jitter of the first picture. The published pipeline
+fills borders of labels with class 0; this one ignores them. Pictures stay uint8: the engine normalises on the device.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,9 @@ from numpy.typing import NDArray
 from edgeailite.data.source import IGNORE
 
 Image = NDArray[np.uint8]
+Images = tuple[Image, ...]  # (H,W,3) uint8 RGB, one per input stream
+Targets = Mapping[str, NDArray[Any]]  # (H,W): uint8 classes, 255 = ignore; float32 depth, 0 = not known
+Transform = Callable[[Images, Targets, np.random.Generator], tuple[Images, Targets]]
 BORDER = (128, 128, 128)
 ASPECT_JITTER = 0.1
 
@@ -30,7 +34,7 @@ def resize_image(image: Image, size: tuple[int, int]) -> Image:
     return resized
 
 
-def resize_label(label: Image, size: tuple[int, int]) -> Image:
+def resize_label(label: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """(H,W) -> size by nearest neighbour: no new values."""
     if label.shape == size:
         return label
@@ -48,13 +52,23 @@ class TrainTransform:
     rotation: float = 5.0
     color_jitter: float = 0.3
 
-    def __call__(self, image: Image, label: Image, rng: np.random.Generator) -> tuple[Image, Image]:
-        image, label = resize_image(image, self.size), resize_label(label, self.size)
+    def __call__(self, images: Images, targets: Targets, rng: np.random.Generator) -> tuple[Images, Targets]:
         matrix = self._matrix(rng)
-        width_height = self.crop[::-1]
-        view: NDArray[Any] = cv2.warpAffine(image, matrix, width_height, flags=cv2.INTER_LINEAR, borderValue=BORDER)
-        mask: NDArray[Any] = cv2.warpAffine(label, matrix, width_height, flags=cv2.INTER_NEAREST, borderValue=IGNORE)
-        return jitter_colors(view, self.color_jitter, rng), mask
+        views = tuple(self._view(resize_image(image, self.size), matrix) for image in images)
+        masks = {name: self._mask(resize_label(values, self.size), matrix) for name, values in targets.items()}
+        # further inputs (optical flow) hold values, not colours
+        return (jitter_colors(views[0], self.color_jitter, rng), *views[1:]), masks
+
+    def _view(self, image: Image, matrix: NDArray[np.float64]) -> Image:
+        view: NDArray[Any] = cv2.warpAffine(image, matrix, self.crop[::-1], flags=cv2.INTER_LINEAR, borderValue=BORDER)
+        return view
+
+    def _mask(self, values: NDArray[Any], matrix: NDArray[np.float64]) -> NDArray[Any]:
+        border = IGNORE if values.dtype == np.uint8 else 0
+        mask: NDArray[Any] = cv2.warpAffine(
+            values, matrix, self.crop[::-1], flags=cv2.INTER_NEAREST, borderValue=border
+        )
+        return mask
 
     def _matrix(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """2x3 matrix source -> crop: flip, scale, rotate about the centre, then shift to a random crop.
@@ -81,8 +95,8 @@ class EvalTransform:
 
     size: tuple[int, int]
 
-    def __call__(self, image: Image, label: Image, rng: np.random.Generator) -> tuple[Image, Image]:
-        return resize_image(image, self.size), label
+    def __call__(self, images: Images, targets: Targets, rng: np.random.Generator) -> tuple[Images, Targets]:
+        return tuple(resize_image(image, self.size) for image in images), targets
 
 
 def jitter_colors(image: Image, amount: float, rng: np.random.Generator) -> Image:

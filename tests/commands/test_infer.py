@@ -11,10 +11,9 @@ from edgeailite.checkpoint import LAST, Checkpoint, save_checkpoint
 from edgeailite.commands import infer
 from edgeailite.commands.opening import open_model
 from edgeailite.config import InferConfig
-from edgeailite.data import DataSource
 from edgeailite.data.images import read_image, read_label, write_png
 from edgeailite.data.loader import eval_loader
-from edgeailite.data.source import Item
+from edgeailite.data.source import Item, segmentation
 from edgeailite.data.transforms import EvalTransform
 from edgeailite.engine import predict_labels
 from edgeailite.errors import DataError, UsageError
@@ -74,8 +73,8 @@ def test_labels_are_those_of_validation(run, tmp_path):
     source, out = picture(tmp_path / "street.png", 70, 50), tmp_path / "out"
     infer.run(InferConfig(run, source, out))
     write_png(tmp_path / "mask.png", np.zeros((70, 50), np.uint8))
-    item = Item(source, tmp_path / "mask.png")
-    data = DataSource("one", "val", (item,), ("a", "b", "c"), PALETTE, {0: 0})
+    item = Item((source,), {"segmentation": tmp_path / "mask.png"})
+    data = segmentation("one", "val", (item,), ("a", "b", "c"), PALETTE, {0: 0})
     [(images, _)] = eval_loader(data, EvalTransform((64, 64)), batch_size=1, workers=0)
     expected = predict_labels(open_model(run, device=CPU).predict, images[0], (70, 50))[0]
     label = read_label(out / "street_label.png")

@@ -11,7 +11,7 @@ import torch
 from edgeailite.checkpoint import LAST, Checkpoint, save_checkpoint
 from edgeailite.commands.validate import as_dict, flat
 from edgeailite.data import open_dataset
-from edgeailite.data.images import read_image, read_label
+from edgeailite.data.images import read_image
 from edgeailite.metrics import Scores
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model, list_models
@@ -48,7 +48,7 @@ def miou_by_hand(run: Path, data: Path, split: str) -> float:
     truth, guess = [], []
     for item in source.items:
         x = torch.from_numpy(preprocess(read_image(item.image), Preprocessing(*SIZE)))
-        label = source.to_classes(read_label(item.label), item.label)
+        label = source.class_map(item)
         with torch.inference_mode():
             logits = torch.nn.functional.interpolate(model(x)["segmentation"], label.shape, mode="bilinear")
         truth.append(label.ravel())

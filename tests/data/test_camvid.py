@@ -25,7 +25,7 @@ def test_splits_and_labels(tmp_path):
     source = open_dataset("camvid", write_camvid(tmp_path), "train")
     assert [item.label.name for item in source.items] == ["0000.png", "0001.png"]
     assert len(open_dataset("camvid", tmp_path, "val").items) == 1
-    classes = source.to_classes(read_label(source.items[0].label), source.items[0].label)
+    classes = source.class_map(source.items[0])
     assert classes.ravel().tolist() == [*range(11), 255]
 
 
@@ -55,7 +55,7 @@ def test_the_real_one(split, count):
     assert len(source.items) == count
     for item in source.items[::20]:
         label = read_label(item.label)
-        classes = source.to_classes(label, item.label)
+        classes = source.main.to_classes(label, item.label, source.name)
         assert label.shape == read_image(item.image).shape[:2] == (360, 480)
         assert ((classes == 255) == (label == 11)).all()
         assert set(np.unique(classes)) <= {*range(11), 255}

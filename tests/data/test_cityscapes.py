@@ -7,7 +7,7 @@ import pytest
 
 from edgeailite.data import DATASETS, default_path, open_dataset
 from edgeailite.data.cityscapes import CLASS_TABLE
-from edgeailite.data.images import read_label, write_png
+from edgeailite.data.images import write_png
 from edgeailite.errors import DataError, UsageError
 
 NAMES = ["cityscapes_segmentation", "streets"]
@@ -33,7 +33,7 @@ def test_pairs_and_labels(tmp_path, name):
     assert source.name == name
     assert [item.image.parent.name for item in source.items] == ["aachen", "ulm"]
     assert all(item.label.name == item.image.name.replace("leftImg8bit", "gtFine_labelIds") for item in source.items)
-    classes = source.to_classes(read_label(source.items[0].label), source.items[0].label).ravel()
+    classes = source.class_map(source.items[0]).ravel()
     assert classes.tolist() == [TRAIN_IDS.get(label_id, 255) for label_id in range(34)] + [255, 255]
 
 

@@ -17,7 +17,7 @@ VIEW = TrainTransform((64, 64), (48, 48))
 WORKERS = [0, 2]
 
 
-def kill_the_process(image, label, rng):
+def kill_the_process(images, targets, rng):
     """A transform during which the loader process dies as if the system had run out of memory."""
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -151,10 +151,10 @@ def test_loading_leaves_the_generator_of_torch_alone(miniature, workers):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def mark_ignored_interrupt(image, label, rng):
+def mark_ignored_interrupt(images, targets, rng):
     """A transform whose label says whether Ctrl-C would stop this process."""
     ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-    return image, np.full_like(label, ignored)
+    return images, {name: np.full_like(label, ignored) for name, label in targets.items()}
 
 
 def test_loader_processes_leave_ctrl_c_to_the_training(miniature):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeailite.data.source import DataSource, Item, list_pairs
+from edgeailite.data.source import DataSource, Item, list_pairs, segmentation
 from edgeailite.errors import DataError
 
 MASK = Path("masks/0042.png")
@@ -13,12 +13,13 @@ MASK = Path("masks/0042.png")
 
 def source(label_map: dict[int, int], classes: int = 3) -> DataSource:
     names = tuple(f"class {index}" for index in range(classes))
-    return DataSource("toy", "train", (Item(Path("a.png"), MASK),), names, ((0, 0, 0),) * classes, label_map)
+    item = Item((Path("a.png"),), {"segmentation": MASK})
+    return segmentation("toy", "train", (item,), names, ((0, 0, 0),) * classes, label_map)
 
 
 def test_label_values_become_classes():
     label = np.array([[7, 8, 255], [9, 7, 255]], np.uint8)
-    classes = source({7: 0, 8: 1, 9: 255, 255: 255}).to_classes(label, MASK)
+    classes = source({7: 0, 8: 1, 9: 255, 255: 255}).main.to_classes(label, MASK, "toy")
     assert classes.tolist() == [[0, 1, 255], [255, 0, 255]]
     assert classes.dtype == np.uint8
 
@@ -31,7 +32,7 @@ def test_label_out_of_range_names_everything(value, dtype):
     label = np.zeros((300, 40), dtype)
     label[203, 17] = label[203, 20] = label[250, 3] = value
     with pytest.raises(DataError) as caught:
-        source({0: 0, 1: 1, 2: 2}).to_classes(label, MASK)
+        source({0: 0, 1: 1, 2: 2}).main.to_classes(label, MASK, "toy")
     message = str(caught.value)
     assert message.startswith(f"masks/0042.png: label {value} (3 pixels, first at x=17 y=203)")
     assert "toy has 3 classes from label values 0..2" in message
@@ -40,7 +41,7 @@ def test_label_out_of_range_names_everything(value, dtype):
 
 def test_split_without_pictures_is_an_error():
     with pytest.raises(DataError, match="toy: split 'train' has no pictures"):
-        DataSource("toy", "train", (), ("a",), ((0, 0, 0),), {0: 0})
+        segmentation("toy", "train", (), ("a",), ((0, 0, 0),), {0: 0})
 
 
 def pairs(root: Path) -> tuple[Item, ...]:

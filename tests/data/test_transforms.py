@@ -26,8 +26,13 @@ def scene(height: int = 60, width: int = 90) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(label[..., None] * 60, 3, axis=2), label
 
 
+def seen(view, image: np.ndarray, label: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    (picture,), targets = view((image,), {"segmentation": label}, np.random.default_rng(seed))
+    return picture, targets["segmentation"]
+
+
 def view_of(view: TrainTransform, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    return view(*scene(), np.random.default_rng(seed))
+    return seen(view, *scene(), seed)
 
 
 @each_view
@@ -41,7 +46,7 @@ def test_a_view_is_a_function_of_the_seed(view):
 @each_view
 def test_the_source_is_left_alone(view):
     image, label = scene()
-    view(image, label, np.random.default_rng(1))
+    seen(view, image, label, 1)
     assert np.array_equal(image, scene()[0])
     assert np.array_equal(label, scene()[1])
 
@@ -71,22 +76,22 @@ def test_picture_and_label_move_together(view, seed):
 
 def test_without_scale_and_rotation_a_view_is_the_picture_or_its_mirror():
     image, label = scene(48, 64)
-    seen = set()
+    mirrored = set()
     for seed in range(16):
-        view, mask = VIEWS["nothing random but the flip"](image, label, np.random.default_rng(seed))
+        view, mask = seen(VIEWS["nothing random but the flip"], image, label, seed)
         flipped = not np.array_equal(mask, label)
-        seen.add(flipped)
+        mirrored.add(flipped)
         step = -1 if flipped else 1
         assert np.array_equal(mask, label[:, ::step])
         assert np.array_equal(view, image[:, ::step])
-    assert seen == {False, True}
+    assert mirrored == {False, True}
 
 
 def test_crops_lie_inside_and_everywhere():
     y, x = np.mgrid[:48, :64].astype(np.uint8)
     corners = set()
     for seed in range(200):
-        view, label = VIEWS["crop"](np.dstack([y, x, x]), y, np.random.default_rng(seed))
+        view, label = seen(VIEWS["crop"], np.dstack([y, x, x]), y, seed)
         assert (label != IGNORE).all()
         corners.add((int(view[0, 0, 0]), int(view[..., 1].min())))
     rows, columns = zip(*corners, strict=True)
@@ -99,7 +104,7 @@ def test_scale_stays_in_its_range():
     image = np.zeros((96, 96, 3), np.uint8)
     label = cv2.circle(np.zeros((96, 96), np.uint8), (48, 48), 10, 1, -1)
     view = TrainTransform((96, 96), (192, 192), scale=(1.5, 2.0), color_jitter=0.0)
-    areas = [(view(image, label, np.random.default_rng(seed))[1] == 1).sum() / (label == 1).sum() for seed in range(60)]
+    areas = [(seen(view, image, label, seed)[1] == 1).sum() / (label == 1).sum() for seed in range(60)]
     assert 1.5**2 * 0.95 < min(areas) < 1.6**2
     assert 1.9**2 < max(areas) < 2.0**2 * 1.05
 
@@ -129,10 +134,10 @@ def test_jitter_changes_pictures_within_its_amount_and_keeps_grey_grey():
 
 def test_validation_resizes_the_picture_only():
     image, label = scene()
-    view, mask = EvalTransform((32, 48))(image, label, np.random.default_rng(1))
+    view, mask = seen(EvalTransform((32, 48)), image, label, 1)
     assert view.shape == (32, 48, 3)
     assert mask is label
-    assert EvalTransform((60, 90))(image, label, np.random.default_rng(1))[0] is image
+    assert seen(EvalTransform((60, 90)), image, label, 1)[0] is image
 
 
 @given(st.integers(1, 200), st.integers(1, 200))
@@ -143,3 +148,25 @@ def test_resized_labels_have_no_new_values(height, width):
     assert resized.shape == (height, width)
     assert set(np.unique(resized)) <= {3, 11, 255}
     assert resize_image(scene()[0], (height, width)).shape == (height, width, 3)
+
+
+def test_several_pictures_and_targets_move_together():
+    image, label = scene(48, 64)
+    depth = label.astype(np.float32) + 1
+    for seed in range(8):
+        (first, second), targets = VIEWS["usual"](
+            (image, image), {"segmentation": label, "depth": depth}, np.random.default_rng(seed)
+        )
+        assert np.array_equal(first, second)
+        known = targets["segmentation"] != IGNORE
+        assert np.array_equal(targets["depth"][known], targets["segmentation"][known] + np.float32(1))
+        assert (targets["depth"][~known] == 0).all()
+        assert targets["depth"].dtype == np.float32
+
+
+def test_colours_of_the_second_picture_are_left_alone():
+    image, label = scene(48, 64)
+    still = TrainTransform((48, 64), (48, 64), scale=(1.0, 1.0), rotation=0.0, color_jitter=0.3)
+    (first, second), _ = still((image, image), {"segmentation": label}, np.random.default_rng(3))
+    assert not np.array_equal(first, second)
+    assert set(np.unique(second)) <= {0, 60, 120, 180}
