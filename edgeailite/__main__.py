@@ -9,9 +9,14 @@ from typing import Any
 
 from edgeailite import __version__
 
+# A verb of two words is one of a group: `edgeailite data` and `edgeailite data --help` list it.
 VERBS: dict[str, tuple[str, str, str]] = {
     "demo": ("demo", "DemoConfig", "the whole line in minutes, on generated data"),
     "models": ("models", "ModelsConfig", "list networks with parameters and GigaMACs"),
+    "data check": ("data_check", "DataCheckConfig", "the doctor of data sets: every picture, mask and split"),
+    "data stats": ("data_stats", "DataStatsConfig", "counts, sizes, colours, classes, class weights"),
+    "data show": ("data_show", "DataShowConfig", "a contact sheet of pictures and masks"),
+    "data cache": ("data_cache", "DataCacheConfig", "decode and resize pictures once, for train --cache"),
     "train": ("train", "TrainConfig", "train a network from labelled images"),
     "validate": ("validate", "ValidateConfig", "accuracy of a run, a checkpoint or an ONNX file"),
     "calibrate": ("calibrate", "CalibrateConfig", "quantize after training, from a few pictures"),
@@ -28,12 +33,18 @@ EXIT_CODES = "0 ok, 1 listed failures, 2 usage, 3 data, 4 parity, 5 diverged, 13
 
 def usage() -> str:
     """The text of `edgeailite --help`."""
-    rows = "\n".join(f"  {verb:<10} {line}" for verb, (_, _, line) in VERBS.items())
+    rows = "\n".join(f"  {verb:<11} {line}" for verb, (_, _, line) in VERBS.items())
     return (
         f"edgeailite {__version__}: from labelled images to a proven int8 ONNX file\n\n"
         f"usage: edgeailite VERB [options]      edgeailite VERB --help\n       edgeailite preset NAME [options]\n\n"
         f"{rows}\n\nexit codes: {EXIT_CODES}\n"
     )
+
+
+def group_usage(word: str, group: list[str]) -> str:
+    """The text of `edgeailite WORD --help` for verbs that start with one word."""
+    rows = "\n".join(f"  {verb:<12} {VERBS[verb][2]}" for verb in group)
+    return f"usage: edgeailite {word} VERB [options]      edgeailite {word} VERB --help\n\n{rows}\n"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,6 +77,12 @@ def _run(verb: str, args: list[str]) -> int:
         from edgeailite.presets import expand
 
         verb, args = expand(args)
+    group = [name for name in VERBS if name.startswith(f"{verb} ")]
+    if group:
+        if not args or args[0] in ("-h", "--help", "help"):
+            print(group_usage(verb, group))
+            return 0 if args else 2
+        verb, args = f"{verb} {args[0]}", args[1:]
     if verb not in VERBS:
         near = difflib.get_close_matches(verb, VERBS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""

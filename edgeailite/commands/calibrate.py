@@ -96,7 +96,7 @@ def _inputs(
     source: DataSource, card: ModelCard, indices: list[int], *, batch_size: int, workers: int | None
 ) -> Iterator[Tensor]:
     pre = card.preprocessing
-    transform = EvalTransform((pre.height, pre.width))
+    transform = EvalTransform((pre.height, pre.width), pre.interpolation)
     for images, _ in eval_loader(source, transform, batch_size=batch_size, workers=workers, indices=indices):
         yield to_input(images[0], pre)
 

@@ -42,7 +42,7 @@ def train_config(values: Mapping[str, Any]) -> TrainConfig:
         if field.name not in values:
             continue
         value = values[field.name]
-        if field.name.endswith("path") or field.name in ("pretrained", "resume"):
+        if field.name.endswith("path") or field.name in ("pretrained", "resume", "cache"):
             value = None if value is None else Path(value)
         known[field.name] = tuple(value) if isinstance(value, list) else value
     return TrainConfig(**known)

@@ -66,7 +66,7 @@ def run(config: InferConfig) -> int:
 def label_picture(opened: Opened, image: Image) -> Image:
     """Class indices (H,W) uint8 of a picture (H,W,3) RGB, at its own size, preprocessed as in validation."""
     pre = opened.card.preprocessing
-    resized = np.ascontiguousarray(resize_image(image, (pre.height, pre.width)).transpose(2, 0, 1))
+    resized = np.ascontiguousarray(resize_image(image, (pre.height, pre.width), pre.interpolation).transpose(2, 0, 1))
     labels: Image = predict_labels(opened.predict, torch.from_numpy(resized)[None], image.shape[:2])[0].astype(np.uint8)
     return labels
 

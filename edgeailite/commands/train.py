@@ -18,6 +18,10 @@ from edgeailite.commands.datasets import ensure_dataset
 from edgeailite.commands.training import Trainer, load_last, run_training
 from edgeailite.config import TrainConfig
 from edgeailite.data import DataSource, open_dataset
+from edgeailite.data.augment import Extras
+from edgeailite.data.augment_ade20k import Ade20kTransform
+from edgeailite.data.augment_published import PublishedTransform
+from edgeailite.data.cache import open_cache
 from edgeailite.data.transforms import TrainTransform
 from edgeailite.engine import select_amp, select_device
 from edgeailite.environment import environment
@@ -52,6 +56,7 @@ def run(config: TrainConfig) -> int:
     weight = class_weights(config.class_weights, train, device)
     if not start:
         start_run(folder, plain(config), environment())
+    transform = train_transform(config)
     trainer = Trainer(
         folder=folder,
         card=card,
@@ -66,9 +71,9 @@ def run(config: TrainConfig) -> int:
     began = time.perf_counter()
     last = run_training(
         trainer,
-        train,
+        training_source(config, train, transform),
         val,
-        train_transform(config),
+        transform,
         epochs=config.epochs,
         batch_size=config.batch_size,
         seed=config.seed,
@@ -90,14 +95,36 @@ def class_weights(kind: str, source: DataSource, device: torch.device) -> Tensor
     return enet_weights(torch.from_numpy(counts[: len(source.classes)])).to(device)
 
 
-def train_transform(config: TrainConfig) -> TrainTransform:
+def training_source(
+    config: TrainConfig, source: DataSource, transform: TrainTransform | PublishedTransform | Ade20kTransform
+) -> DataSource:
+    """Where training pictures come from: the files, or the cache of them. DataError where that does not fit."""
+    if config.cache is None:
+        return source
+    return open_cache(source, config.cache, size=transform.stored, interpolation=config.interpolation)
+
+
+def train_transform(config: TrainConfig) -> TrainTransform | PublishedTransform | Ade20kTransform:
     """The augmentation that a configuration asks for."""
-    return TrainTransform(
+    jitter = config.color_jitter if config.color_jitter is not None else 0.3 if config.pipeline == "affine" else 0.0
+    extras = Extras(jitter, config.blur, config.cutout)
+    if config.pipeline == "ade20k":
+        return Ade20kTransform(
+            config.short_edges,
+            config.max_size,
+            padding=config.padding,
+            extras=extras,
+            interpolation=config.interpolation,
+        )
+    pipeline = PublishedTransform if config.pipeline == "published" else TrainTransform
+    return pipeline(
         config.img_resize,
         config.rand_crop or config.img_resize,
         scale=config.rand_scale,
         rotation=config.rotation,
-        color_jitter=config.color_jitter,
+        extras=extras,
+        balanced_crops=config.balanced_crops,
+        interpolation=config.interpolation,
     )
 
 
@@ -107,7 +134,7 @@ def _card(config: TrainConfig, source: DataSource) -> ModelCard:
         outputs={"segmentation": len(source.classes)},
         classes=source.classes,
         palette=source.palette,
-        preprocessing=Preprocessing(*config.img_resize),
+        preprocessing=Preprocessing(*config.img_resize, interpolation=config.interpolation),
         dataset_name=config.dataset_name,
         data_path=None if config.data_path is None else str(config.data_path.resolve()),
     )

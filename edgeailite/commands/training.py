@@ -179,7 +179,7 @@ def _record(trainer: Trainer, row: dict[str, Any], *, seconds: float) -> None:
 
 def _validate(trainer: Trainer, val: DataSource, *, workers: int | None) -> dict[str, float]:
     pre = trainer.card.preprocessing
-    loader = eval_loader(val, EvalTransform((pre.height, pre.width)), batch_size=1, workers=workers)
+    loader = eval_loader(val, EvalTransform((pre.height, pre.width), pre.interpolation), batch_size=1, workers=workers)
     confusion, _ = evaluate(torch_predictor(trainer.model, pre), loader, len(val.classes))
     result = scores(confusion)
     return {"miou": result.miou, "pixel_accuracy": result.pixel_accuracy}

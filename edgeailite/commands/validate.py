@@ -52,7 +52,9 @@ def dataset_of(card: ModelCard, name: str | None, path: Path | None, split: str)
 def measure(opened: Opened, source: DataSource, *, workers: int | None, batch_size: int = 1) -> Scores:
     """Scores over a split."""
     pre = opened.card.preprocessing
-    loader = eval_loader(source, EvalTransform((pre.height, pre.width)), batch_size=batch_size, workers=workers)
+    loader = eval_loader(
+        source, EvalTransform((pre.height, pre.width), pre.interpolation), batch_size=batch_size, workers=workers
+    )
     with progress("validate", len(source.items)) as (bar, task):
         confusion, _ = evaluate(
             opened.predict, loader, len(source.classes), on_batch=lambda images: bar.advance(task, images)

@@ -5,7 +5,9 @@ tyro turns these into command lines. No torch here; `--help` must be instant.
 
 from __future__ import annotations
 
+from edgeailite.config.cache import DataCacheConfig
 from edgeailite.config.checks import Amp, Device, check
+from edgeailite.config.data import DataCheckConfig, DataShowConfig, DataStatsConfig
 from edgeailite.config.deployment import ExportConfig, InferConfig, ValidateConfig, VerifyConfig
 from edgeailite.config.inspection import DoctorConfig, ModelsConfig, PresetsConfig, ReportConfig
 from edgeailite.config.training import MODEL, CalibrateConfig, DemoConfig, QuantizeConfig, TrainConfig
@@ -14,5 +16,6 @@ __all__ = [
     "MODEL", "Amp", "Device", "check",
     "TrainConfig", "CalibrateConfig", "QuantizeConfig", "DemoConfig",
     "ValidateConfig", "ExportConfig", "VerifyConfig", "InferConfig",
+    "DataCheckConfig", "DataStatsConfig", "DataShowConfig", "DataCacheConfig",
     "ReportConfig", "ModelsConfig", "PresetsConfig", "DoctorConfig",
 ]  # fmt: skip

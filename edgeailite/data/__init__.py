@@ -1,34 +1,70 @@
 """Data sets by name: `open_dataset(name, path, split)`.
 
-A data set is one file with a function `(root, split) -> DataSource`, and one row here.
+A data set is a file with functions `(root, split) -> DataSource`, one per published form, and one row here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from edgeailite.data.camvid import camvid
-from edgeailite.data.cityscapes import cityscapes_segmentation, streets
+from edgeailite.data.a2d2 import A2D2
+from edgeailite.data.ade20k import ADE20K
+from edgeailite.data.camvid import CAMVID
+from edgeailite.data.cityscapes import CITYSCAPES, STREETS
+from edgeailite.data.coco import COCO
+from edgeailite.data.folder import FOLDER
+from edgeailite.data.kitti import KITTI
 from edgeailite.data.source import DataSource
+from edgeailite.data.voc import VOC
 from edgeailite.errors import UsageError
 
 __all__ = ["DATASETS", "DataSource", "default_path", "open_dataset"]
 
+FAMILIES: Mapping[str, Mapping[str, Callable[[Path, str], DataSource]]] = {
+    # folder below data/datasets: the forms that are read from it
+    "camvid": CAMVID,
+    "cityscapes_segmentation": CITYSCAPES,
+    "voc": VOC,
+    "ADEChallengeData2016": ADE20K,
+    "coco": COCO,
+    "a2d2": A2D2,
+    "kitti": KITTI,
+    "streets": STREETS,
+    "folder": FOLDER,
+}
 DATASETS: dict[str, Callable[[Path, str], DataSource]] = {
-    "camvid": camvid,
-    "cityscapes_segmentation": cityscapes_segmentation,
-    "streets": streets,
+    name: form for family in FAMILIES.values() for name, form in family.items()
 }
 
 
 def default_path(name: str) -> Path:
-    """Where a data set is looked for when no path is given."""
-    return Path("data/datasets") / name
+    """Where a data set is looked for when no path is given: one folder for all forms of a data set."""
+    return Path("data/datasets") / next((folder for folder, forms in FAMILIES.items() if name in forms), name)
 
 
 def open_dataset(name: str, path: Path | None, split: str) -> DataSource:
     """The files and labels of one split. Raises UsageError (unknown name) or DataError (files missing)."""
     if name not in DATASETS:
-        raise UsageError(f"--dataset_name {name}: unknown data set; known: {', '.join(sorted(DATASETS))}")
-    return DATASETS[name](path or default_path(name), split)
+        near = difflib.get_close_matches(name, DATASETS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(f"--dataset_name {name}: unknown data set; {hint}known: {', '.join(DATASETS)}")
+    with _collector_paused():
+        return DATASETS[name](path or default_path(name), split)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Records of 100,000 files are made at once and none is garbage: looking through them again and again takes longer
+    than making them.
+    """
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()

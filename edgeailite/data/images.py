@@ -9,7 +9,6 @@ turn palette indices into colours and stretch grey of 1, 2 or 4 bits to 0..255.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,27 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeailite.data.headers import (
+    JPEG_START,
+    PNG_START,
+    Header,
+    damage,
+    header_size,
+    png_chunks,
+    read_header,
+    unsupported,
+)
+from edgeailite.data.png import repacked
 from edgeailite.errors import DataError
+
+__all__ = [
+    "IMAGE_SUFFIXES", "JPEG_START", "MAX_PIXELS", "decode_image", "header_size",
+    "read_depth", "read_file", "read_image", "read_label", "write_png",
+]  # fmt: skip
 
 MAX_PIXELS = 64_000_000
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp", ".tif", ".tiff")
 
-PNG_START = b"\x89PNG\r\n\x1a\n"
-JPEG_START, JPEG_END, JPEG_SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
 GREY, PALETTE = 0, 3  # PNG colour types
 
 cv2.setNumThreads(0)  # loader processes are the parallelism
@@ -31,17 +44,20 @@ cv2.setNumThreads(0)  # loader processes are the parallelism
 
 def read_image(path: Path) -> NDArray[np.uint8]:
     """Picture (H,W,3) uint8 RGB. Raises DataError for a missing, damaged, huge or unsupported file."""
-    rgb: NDArray[Any] = cv2.cvtColor(
-        _decode(path, _read(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION), cv2.COLOR_BGR2RGB
-    )
-    return rgb
+    return decode_image(path, read_file(path)[0])
+
+
+def decode_image(path: Path, data: bytes) -> NDArray[np.uint8]:
+    """The picture in the bytes that `read_file` gave for the path."""
+    return _decode(path, repacked(data), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
 def read_label(path: Path) -> NDArray[np.integer]:
     """Index mask (H,W). Raises DataError, also for masks with colours or lossy compression."""
-    data = _read(path)
-    if data.startswith(JPEG_START):
-        raise DataError(f"{path}: JPEG blurs label values; store masks as PNG")
+    data, header = read_file(path)
+    if header is not None and header.lossy:
+        kind = "lossy WebP" if header.kind == "webp" else "JPEG"
+        raise DataError(f"{path}: {kind} blurs label values; store masks as PNG")
     data, stretch = _stored_indices(data)
     label = _decode(path, data, cv2.IMREAD_UNCHANGED)
     if label.ndim == 3 and (label[..., :3] == label[..., :1]).all():
@@ -54,7 +70,7 @@ def read_label(path: Path) -> NDArray[np.integer]:
 
 def read_depth(path: Path) -> NDArray[np.float32]:
     """Depth (H,W) float32 from a 16-bit PNG in 1/256 metre, 0 = not known (KITTI's form). Raises DataError."""
-    stored = _decode(path, _read(path), cv2.IMREAD_UNCHANGED)
+    stored = _decode(path, read_file(path)[0], cv2.IMREAD_UNCHANGED)
     if stored.ndim != 2 or stored.dtype != np.uint16:
         raise DataError(f"{path}: {stored.dtype} with shape {stored.shape}, expected a 16-bit grey PNG of depth")
     return stored.astype(np.float32) / np.float32(256)
@@ -69,21 +85,26 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
     partial.replace(path)
 
 
-def _read(path: Path) -> bytes:
-    """The bytes of a file that looks whole."""
+def read_file(path: Path) -> tuple[bytes, Header | None]:
+    """The bytes of a file that looks whole, and its header. Raises DataError, without decoding anything."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); replace it or leave it out") from None
-    size = header_size(data)
-    if size is not None and size[0] * size[1] > MAX_PIXELS:
+    header = read_header(data)
+    if header is not None and header.height * header.width > MAX_PIXELS:
         raise DataError(
-            f"{path}: header says {size[1]}x{size[0]} pixels, refused; the limit is {MAX_PIXELS}, shrink or replace it"
+            f"{path}: header says {header.width}x{header.height} pixels, refused; the limit is {MAX_PIXELS}, "
+            "shrink or replace it"
         )
-    damage = _damage(data)
-    if damage:
-        raise DataError(f"{path}: {damage} ({len(data)} bytes); replace it")
-    return data
+    problem = damage(data)
+    if problem:
+        raise DataError(f"{path}: {problem} ({len(data)} bytes); replace it")
+    if unsupported(data):
+        raise DataError(f"{path}: {unsupported(data)} is not supported; convert it to PNG or JPEG")
+    if header is not None and header.animated:
+        raise DataError(f"{path}: {header.kind.upper()} with several frames; save the frame that is meant as PNG")
+    return data, header
 
 
 def _decode(path: Path, data: bytes, flags: int) -> NDArray[Any]:
@@ -96,63 +117,6 @@ def _decode(path: Path, data: bytes, flags: int) -> NDArray[Any]:
     return image
 
 
-def header_size(data: bytes) -> tuple[int, int] | None:
-    """(height, width) from a PNG or JPEG header; None for other formats."""
-    if data.startswith(PNG_START) and len(data) >= 24:
-        return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
-    if data.startswith(JPEG_START):
-        for marker, start in _jpeg_segments(data):
-            if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-                return int.from_bytes(data[start + 1 : start + 3], "big"), int.from_bytes(
-                    data[start + 3 : start + 5], "big"
-                )
-    return None
-
-
-def _damage(data: bytes) -> str | None:
-    """What is wrong with a file that was cut off or altered; None for a whole one, or one of another format."""
-    if not data:
-        return "empty file"
-    if data.startswith(PNG_START):
-        try:
-            list(_png_chunks(data))
-        except ValueError as error:
-            return str(error)
-    if data.startswith(JPEG_START):
-        scan = next((start for marker, start in _jpeg_segments(data) if marker == JPEG_SCAN), None)
-        if scan is None or data.find(JPEG_END, scan) < 0:
-            return "truncated picture"
-    return None
-
-
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """(marker, where its content starts) of every segment up to the first scan; thumbnails lie inside segments."""
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:  # filling
-            position += 1
-            continue
-        yield marker, position + 4
-        if marker == JPEG_SCAN:
-            return
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-
-
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(type, content) of every chunk. Raises ValueError where one is cut off, or a necessary one is altered."""
-    position, kind = len(PNG_START), b""
-    while kind != b"IEND":
-        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
-        if end > len(data):
-            raise ValueError("truncated picture")
-        kind, content = data[position + 4 : position + 8], data[position + 8 : end - 4]
-        if kind[:1].isupper() and zlib.crc32(kind + content) != int.from_bytes(data[end - 4 : end], "big"):
-            raise ValueError("damaged picture, wrong checksum")
-        yield kind, content
-        position = end
-
-
 def _stored_indices(data: bytes) -> tuple[bytes, int]:
     """Files that OpenCV decodes to the stored numbers times a factor: a palette PNG is rewritten as a grey one."""
     if not data.startswith(PNG_START):
@@ -160,7 +124,7 @@ def _stored_indices(data: bytes) -> tuple[bytes, int]:
     depth, colour_type = data[24], data[25]
     if colour_type == PALETTE:
         header = data[16:25] + bytes([GREY]) + data[26:29]
-        pixels = b"".join(_png_chunk(kind, content) for kind, content in _png_chunks(data) if kind == b"IDAT")
+        pixels = b"".join(_png_chunk(kind, content) for kind, content in png_chunks(data) if kind == b"IDAT")
         data = PNG_START + _png_chunk(b"IHDR", header) + pixels + _png_chunk(b"IEND", b"")
     return data, 255 // (2**depth - 1) if depth < 8 else 1
 

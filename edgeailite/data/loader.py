@@ -9,22 +9,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from edgeailite.data.images import read_image
-from edgeailite.data.source import DataSource, Item
-from edgeailite.data.transforms import Images, Targets, Transform
+from edgeailite.data.augment_ade20k import Ade20kTransform, PaddedBatch
+from edgeailite.data.batches import AspectBatches, EpochBatches, Key
+from edgeailite.data.cache import CachedSource
+from edgeailite.data.items import picture_size, read_item
+from edgeailite.data.source import DataSource
+from edgeailite.data.tensors import Sample, picture_tensor, target_tensor
+from edgeailite.data.transforms import Transform
 from edgeailite.errors import DataError
 
-Sample = tuple[tuple[Tensor, ...], dict[str, Tensor]]
+__all__ = ["Batches", "EpochBatches", "Sample", "Samples", "Transform", "eval_loader", "train_loader", "worker_count"]
 
 
 class Samples(Dataset[Sample]):
     """`samples[epoch, index]` -> (images (3,H,W) uint8 RGB, one per stream; targets by name).
 
     Class targets are (H,W) int64 with 255 = ignore, depth is (H,W) float32 in metres with 0 = not known.
+    `samples[epoch, index, edge]` is the sample in a batch whose short edge is `edge`, of an `Ade20kTransform`.
     """
 
     def __init__(self, source: DataSource, transform: Transform, *, seed: int) -> None:
@@ -33,55 +36,17 @@ class Samples(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.source.items)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
-        epoch, index = key
-        images, targets = read_item(self.source, self.source.items[index])
-        images, targets = self.transform(images, targets, np.random.default_rng([self.seed, epoch, index]))
-        tensors = tuple(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))) for image in images)
-        return tensors, {name: _target_tensor(values) for name, values in targets.items()}
-
-
-def read_item(source: DataSource, item: Item) -> tuple[Images, Targets]:
-    """Pictures and targets of an item, as they are stored. Raises DataError where their sizes differ."""
-    images = tuple(read_image(path) for path in item.images)
-    targets = {name: source.targets[name].values(label, source.name) for name, label in item.labels.items()}
-    height, width = images[0].shape[:2]
-    for path, other in zip(item.images, images, strict=True):
-        _same_size(path, "picture", other.shape, item, (height, width))
-    for name, values in targets.items():
-        _same_size(item.labels[name], "mask", values.shape, item, (height, width))
-    return images, targets
-
-
-def _same_size(path: object, what: str, shape: tuple[int, ...], item: Item, expected: tuple[int, int]) -> None:
-    if shape[:2] != expected:
-        raise DataError(
-            f"{path}: {what} is {shape[1]}x{shape[0]} but {item.image.name} is "
-            f"{expected[1]}x{expected[0]}; they must have one size"
-        )
-
-
-def _target_tensor(values: NDArray[Any]) -> Tensor:
-    return torch.from_numpy(values if values.dtype == np.float32 else values.astype(np.int64))
-
-
-class EpochBatches:
-    """Batch sampler: shuffled by (seed, epoch), incomplete last batch dropped, the first `skip` batches left out."""
-
-    def __init__(self, size: int, batch_size: int, *, seed: int) -> None:
-        if size < batch_size:
-            raise DataError(f"{size} pictures give no batch of {batch_size}; lower --batch_size or add pictures")
-        self.size, self.batch_size, self.seed = size, batch_size, seed
-        self.epoch, self.skip = 0, 0
-
-    def __len__(self) -> int:
-        return self.size // self.batch_size - self.skip
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
-        for batch in range(self.skip, self.size // self.batch_size):
-            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [(self.epoch, int(index)) for index in chosen]
+    def __getitem__(self, key: Key) -> Sample:
+        epoch, index, *edge = key
+        transform = self.transform.at(*edge) if edge and isinstance(self.transform, Ade20kTransform) else self.transform
+        source, item = self.source, self.source.items[index]
+        images, targets = source.read(index) if isinstance(source, CachedSource) else read_item(source, item)
+        order = sorted(range(len(images)), key=lambda stream: stream != item.camera)  # transforms take it first
+        rng = np.random.default_rng([self.seed, epoch, index])
+        views, targets = transform(tuple(images[stream] for stream in order), targets, rng)
+        tensors = {stream: picture_tensor(view) for stream, view in zip(order, views, strict=True)}
+        pictures = tuple(tensors[stream] for stream in range(len(images)))
+        return pictures, {name: target_tensor(values) for name, values in targets.items()}
 
 
 class Batches:
@@ -118,25 +83,48 @@ def _ignore_interrupt(worker: int) -> None:
 
 
 def train_loader(
-    source: DataSource, transform: Transform, *, batch_size: int, seed: int, workers: int | None
+    source: DataSource,
+    transform: Transform,
+    *,
+    batch_size: int,
+    seed: int,
+    workers: int | None,
+    start_method: str | None = None,
 ) -> tuple[Batches, EpochBatches]:
-    """Loader of training batches and its sampler, whose `epoch` and `skip` are set before each pass."""
-    batches = EpochBatches(len(source.items), batch_size, seed=seed)
+    """Loader of training batches and its sampler, whose `epoch` and `skip` are set before each pass.
+
+    `start_method` is how loader processes are started (fork, spawn, forkserver; default: Python's).
+    """
+    batches, collate = _batching(source, transform, batch_size, seed)
     count = worker_count(workers)
     loader = DataLoader(
         Samples(source, transform, seed=seed),
         batch_sampler=batches,
-        num_workers=count,
+        collate_fn=collate,
         persistent_workers=count > 0,
-        pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_ignore_interrupt,
-        generator=torch.Generator(),  # its own: torch's, which dropout draws from, must not depend on loaders
+        **_processes(count, start_method),
     )
     return Batches(loader), batches
 
 
+def _batching(source: DataSource, transform: Transform, batch_size: int, seed: int) -> tuple[EpochBatches, Any]:
+    """Sampler and how samples become a batch (None: as torch does)."""
+    if not isinstance(transform, Ade20kTransform):
+        return EpochBatches(len(source.items), batch_size, seed=seed), None
+    sizes = [picture_size(item.image) for item in source.items]
+    upright = [height > width for height, width in sizes]
+    sampler = AspectBatches(upright, batch_size, seed=seed, short_edges=transform.short_edges)
+    return sampler, PaddedBatch(transform.padding, transform.label_rate)
+
+
 def eval_loader(
-    source: DataSource, transform: Transform, *, batch_size: int, workers: int | None, indices: list[int] | None = None
+    source: DataSource,
+    transform: Transform,
+    *,
+    batch_size: int,
+    workers: int | None,
+    indices: list[int] | None = None,
+    start_method: str | None = None,
 ) -> Batches:
     """Loader over the split (or `indices`) in order; batches of one label size each are the caller's choice of 1."""
     order = [(0, index) for index in (range(len(source.items)) if indices is None else indices)]
@@ -144,11 +132,21 @@ def eval_loader(
         Samples(source, transform, seed=0),
         batch_size=batch_size,
         sampler=order,
-        num_workers=worker_count(workers),
-        worker_init_fn=_ignore_interrupt,
-        generator=torch.Generator(),
+        **_processes(worker_count(workers), start_method),
     )
     return Batches(loader)
+
+
+def _processes(count: int, start_method: str | None) -> dict[str, Any]:
+    """What both loaders ask of torch: batches ready ahead, in memory from which a GPU copies while it computes."""
+    return {
+        "num_workers": count,
+        "prefetch_factor": 2 if count else None,
+        "multiprocessing_context": start_method if count else None,
+        "pin_memory": torch.cuda.is_available(),
+        "worker_init_fn": _ignore_interrupt,
+        "generator": torch.Generator(),  # its own: torch's, which dropout draws from, must not depend on loaders
+    }
 
 
 def worker_count(workers: int | None) -> int:

@@ -1,9 +1,9 @@
 """Pictures and labels to samples. Every augmentation is a pure function of (seed, epoch, index).
 
-Validation: resize as `preprocessing` does (INTER_LINEAR_EXACT); labels keep their own size. Training: resize to
-`size`, then rotation, scale, crop and flip as *one* affine warp (pictures bilinear, border = mean; labels nearest,
-border = ignore; depth nearest, border = not known), then colour jitter of the first picture. The published pipeline
-fills borders of labels with class 0; this one ignores them. Pictures stay uint8: the engine normalises on the device.
+Validation: resize as `preprocessing` does; labels keep their own size. Training: resize to `size`, then rotation,
+scale, crop and flip as *one* affine warp (pictures bilinear, border = mean; labels nearest, border = ignore; depth
+nearest, border = not known), then the extras of `augment`. `augment_published` and `augment_ade20k` hold the published
+pipelines. Pictures stay uint8: the engine normalises on the device.
 """
 
 from __future__ import annotations
@@ -16,21 +16,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.data.source import IGNORE
+from edgeailite.data.augment import BORDER, NO_EXTRAS, Extras, balanced, ignored
 
 Image = NDArray[np.uint8]
 Images = tuple[Image, ...]  # (H,W,3) uint8 RGB, one per input stream
 Targets = Mapping[str, NDArray[Any]]  # (H,W): uint8 classes, 255 = ignore; float32 depth, 0 = not known
 Transform = Callable[[Images, Targets, np.random.Generator], tuple[Images, Targets]]
-BORDER = (128, 128, 128)
 ASPECT_JITTER = 0.1
+INTERPOLATIONS = ("linear_exact", "area")
 
 
-def resize_image(image: Image, size: tuple[int, int]) -> Image:
-    """(H,W,3) -> (size[0],size[1],3) with INTER_LINEAR_EXACT, which `preprocessing` reproduces bit for bit."""
+def resize_image(image: Image, size: tuple[int, int], interpolation: str = "linear_exact") -> Image:
+    """(H,W,3) -> (size[0],size[1],3) by the rule that `preprocessing` describes under this name and reproduces."""
+    if interpolation not in INTERPOLATIONS:
+        raise ValueError(f"interpolation {interpolation!r}: expected one of {', '.join(INTERPOLATIONS)}")
     if image.shape[:2] == size:
         return image
-    resized: NDArray[Any] = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR_EXACT)
+    shrinks = size[0] < image.shape[0] or size[1] < image.shape[1]
+    rule = cv2.INTER_AREA if interpolation == "area" and shrinks else cv2.INTER_LINEAR_EXACT
+    resized: NDArray[Any] = cv2.resize(image, size[::-1], interpolation=rule)
     return resized
 
 
@@ -42,33 +46,62 @@ def resize_label(label: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     return resized
 
 
+def warp_image(image: Image, matrix: NDArray[np.float64], size: tuple[int, int]) -> Image:
+    """The picture moved by a 2x3 matrix, bilinear, border = mean; (size[0],size[1],3).
+
+    With a fourth channel, because OpenCV moves four channels in a third of the time of three, to the same values.
+    """
+    four = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
+    warped = cv2.warpAffine(four, matrix, size[::-1], flags=cv2.INTER_LINEAR, borderValue=(*BORDER, 0))
+    view: NDArray[Any] = cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)
+    return view
+
+
+def warp_target(values: NDArray[Any], matrix: NDArray[np.float64], size: tuple[int, int]) -> NDArray[Any]:
+    """A target moved by a 2x3 matrix, nearest neighbour, border = ignore or not known."""
+    mask: NDArray[Any] = cv2.warpAffine(
+        values, matrix, size[::-1], flags=cv2.INTER_NEAREST, borderValue=ignored(values)
+    )
+    return mask
+
+
+def classes_of(targets: Targets) -> NDArray[Any] | None:
+    """The first target with classes, whose balance a crop is chosen by; None without one."""
+    return next((values for values in targets.values() if values.dtype == np.uint8), None)
+
+
 @dataclass(frozen=True)
 class TrainTransform:
-    """Random view of a sample. `size` and `crop` are (height, width); see the module for the rules."""
+    """Random view of a sample. `size` and `crop` are (height, width); see the module for the rules.
+
+    `balanced_crops` above 1 draws up to so many views and takes the first without a class of more than 75 %.
+    """
 
     size: tuple[int, int]
     crop: tuple[int, int]
     scale: tuple[float, float] = (1.0, 2.0)
     rotation: float = 5.0
-    color_jitter: float = 0.3
+    extras: Extras = NO_EXTRAS
+    balanced_crops: int = 1
+    interpolation: str = "linear_exact"
+
+    @property
+    def stored(self) -> tuple[int, int] | None:
+        """The size that every picture is brought to before anything random: what a cache may hold."""
+        return self.size
 
     def __call__(self, images: Images, targets: Targets, rng: np.random.Generator) -> tuple[Images, Targets]:
-        matrix = self._matrix(rng)
-        views = tuple(self._view(resize_image(image, self.size), matrix) for image in images)
-        masks = {name: self._mask(resize_label(values, self.size), matrix) for name, values in targets.items()}
-        # further inputs (optical flow) hold values, not colours
-        return (jitter_colors(views[0], self.color_jitter, rng), *views[1:]), masks
-
-    def _view(self, image: Image, matrix: NDArray[np.float64]) -> Image:
-        view: NDArray[Any] = cv2.warpAffine(image, matrix, self.crop[::-1], flags=cv2.INTER_LINEAR, borderValue=BORDER)
-        return view
-
-    def _mask(self, values: NDArray[Any], matrix: NDArray[np.float64]) -> NDArray[Any]:
-        border = IGNORE if values.dtype == np.uint8 else 0
-        mask: NDArray[Any] = cv2.warpAffine(
-            values, matrix, self.crop[::-1], flags=cv2.INTER_NEAREST, borderValue=border
+        masks = {name: resize_label(values, self.size) for name, values in targets.items()}
+        classes = classes_of(masks)
+        matrix, _ = balanced(
+            lambda: self._matrix(rng),
+            lambda drawn: None if classes is None else warp_target(classes, drawn, self.crop),
+            self.balanced_crops,
         )
-        return mask
+        views = tuple(
+            warp_image(resize_image(image, self.size, self.interpolation), matrix, self.crop) for image in images
+        )
+        return self.extras(views, {name: warp_target(values, matrix, self.crop) for name, values in masks.items()}, rng)
 
     def _matrix(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """2x3 matrix source -> crop: flip, scale, rotate about the centre, then shift to a random crop.
@@ -91,22 +124,10 @@ class TrainTransform:
 
 @dataclass(frozen=True)
 class EvalTransform:
-    """The picture at network size, the label at its own size, nothing random."""
+    """The picture at network size by the named rule, the label at its own size, nothing random."""
 
     size: tuple[int, int]
+    interpolation: str = "linear_exact"
 
     def __call__(self, images: Images, targets: Targets, rng: np.random.Generator) -> tuple[Images, Targets]:
-        return tuple(resize_image(image, self.size) for image in images), targets
-
-
-def jitter_colors(image: Image, amount: float, rng: np.random.Generator) -> Image:
-    """Random contrast and brightness (by table) and saturation, each up to `amount`; (H,W,3) uint8 RGB."""
-    if amount == 0:
-        return image
-    contrast, saturation = rng.uniform(1 - amount, 1 + amount, 2)
-    brightness = rng.uniform(-amount, amount) * 128
-    table = np.clip((np.arange(256) - 128.0) * contrast + 128.0 + brightness, 0, 255).astype(np.uint8)
-    toned = cv2.LUT(image, table)
-    grey = cv2.cvtColor(cv2.cvtColor(toned, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    jittered: NDArray[Any] = cv2.addWeighted(toned, saturation, grey, 1 - saturation, 0)
-    return jittered
+        return tuple(resize_image(image, self.size, self.interpolation) for image in images), targets

@@ -254,5 +254,5 @@ def _check_integrity(subject: Subject, *, skip_hash: bool) -> None:
 
 def _training_input(picture: Picture, preprocessing: Preprocessing) -> Array:
     """What training and validation feed: OpenCV's resize and torch's normalisation."""
-    resized = resize_image(picture, (preprocessing.height, preprocessing.width))
+    resized = resize_image(picture, (preprocessing.height, preprocessing.width), preprocessing.interpolation)
     return to_input(torch.from_numpy(resized.transpose(2, 0, 1).copy())[None], preprocessing).numpy()

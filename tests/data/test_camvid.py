@@ -48,6 +48,15 @@ def test_unknown_split_missing_label_and_empty_split(tmp_path):
         open_dataset("camvid", tmp_path, "val")
 
 
+def test_other_kinds_of_pictures_and_stray_masks(tmp_path):
+    write_camvid(tmp_path)
+    (tmp_path / "images/train/0001.jpg").rename(tmp_path / "images/train/0001.png")
+    assert [item.image.name for item in open_dataset("camvid", tmp_path, "train").items] == ["0000.jpg", "0001.png"]
+    (tmp_path / "images/train/0001.png").unlink()
+    with pytest.raises(DataError, match=r"labels/train/0001\.png: label file without a picture"):
+        open_dataset("camvid", tmp_path, "train")
+
+
 @pytest.mark.skipif("EDGEAILITE_CAMVID" not in os.environ, reason="EDGEAILITE_CAMVID names no folder")
 @pytest.mark.parametrize("split, count", [("train", 367), ("val", 101), ("test", 173)])
 def test_the_real_one(split, count):

@@ -1,5 +1,6 @@
 """Batches: what they hold depends on (seed, epoch, index) alone; errors of loader processes read as any other."""
 
+import dataclasses
 import os
 import signal
 
@@ -8,13 +9,23 @@ import pytest
 import torch
 
 from edgeailite.data import open_dataset
+from edgeailite.data.augment import Extras
+from edgeailite.data.augment_ade20k import Ade20kTransform
+from edgeailite.data.augment_published import PublishedTransform
 from edgeailite.data.images import write_png
 from edgeailite.data.loader import EpochBatches, Samples, eval_loader, train_loader, worker_count
+from edgeailite.data.source import Item, segmentation
 from edgeailite.data.transforms import EvalTransform, TrainTransform
 from edgeailite.errors import DataError
 
 VIEW = TrainTransform((64, 64), (48, 48))
 WORKERS = [0, 2]
+EVERYTHING = Extras(color_jitter=0.3, blur=1.0, cutout=0.3)
+PIPELINES = {
+    "affine": TrainTransform((64, 64), (48, 48), extras=EVERYTHING, balanced_crops=3),
+    "published": PublishedTransform((40, 48), (32, 40), extras=EVERYTHING, balanced_crops=3),
+    "ade20k": Ade20kTransform((32, 40, 48), extras=EVERYTHING),
+}
 
 
 def kill_the_process(images, targets, rng):
@@ -22,10 +33,17 @@ def kill_the_process(images, targets, rng):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def epoch_of(root, epoch: int, *, seed: int = 1, skip: int = 0, workers: int = 0) -> list[tuple[torch.Tensor, ...]]:
+def epoch_of(
+    root, epoch: int, *, seed: int = 1, skip: int = 0, workers: int = 0, view=VIEW, start_method: str | None = None
+) -> list[tuple[torch.Tensor, ...]]:
     """(images, labels) of every batch of an epoch."""
     loader, batches = train_loader(
-        open_dataset("streets", root, "train"), VIEW, batch_size=2, seed=seed, workers=workers
+        open_dataset("streets", root, "train"),
+        view,
+        batch_size=2,
+        seed=seed,
+        workers=workers,
+        start_method=start_method,
     )
     batches.epoch, batches.skip = epoch, skip
     return [(images[0], targets["segmentation"]) for images, targets in loader]
@@ -53,6 +71,70 @@ def test_workers_change_nothing_and_epochs_differ(miniature):
     assert not same(alone[0], alone[1])
     assert not same(alone[0], epoch_of(miniature, 0, seed=2))
     assert [len(epoch) for epoch in alone] == [3, 3]
+
+
+SPAWNED = [("ade20k", 1, "spawn"), ("published", 2, "spawn")]  # a spawned process takes seconds to start
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker:UserWarning")  # on fewer cores
+@pytest.mark.parametrize(
+    "name, workers, start_method", [*((name, n, "fork") for name in PIPELINES for n in (1, 2, 4)), *SPAWNED]
+)
+def test_every_pipeline_is_a_function_of_seed_epoch_and_index(miniature, name, workers, start_method):
+    """Any number of loader processes, however they are started, and a resume in mid-epoch see the same tensors."""
+    view = PIPELINES[name]
+    whole = epoch_of(miniature, 3, view=view)
+    assert len(whole) == 3
+    resumed = epoch_of(miniature, 3, view=view, skip=1, workers=workers, start_method=start_method)
+    assert same(resumed, whole[1:])
+    if start_method == "fork":
+        assert same(epoch_of(miniature, 3, view=view, workers=workers, start_method=start_method), whole)
+        assert not same(epoch_of(miniature, 4, view=view), whole)
+
+
+def test_batches_of_the_ade20k_pipeline_share_a_short_edge_and_are_padded(miniature):
+    edges = set()
+    for epoch in range(6):
+        for images, labels in epoch_of(miniature, epoch, view=Ade20kTransform((30, 45), padding=32)):
+            edges.add(images.shape[-1])
+            assert images.shape[-2:] == labels.shape[-2:]
+            side = {32: 30, 64: 45}[images.shape[-1]]
+            assert (labels[:, side:] == 255).all()
+            assert (labels[:, :side, :side] != 255).all()
+            assert (images[..., side:] == 128).all()
+    assert edges == {32, 64}
+
+
+def test_a_file_that_is_removed_in_mid_epoch_is_named(own_miniature):
+    loader, _ = train_loader(open_dataset("streets", own_miniature, "train"), VIEW, batch_size=2, seed=1, workers=0)
+    batches = iter(loader)
+    next(batches)
+    for path in own_miniature.glob("leftImg8bit/train/*/*.png"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"_leftImg8bit\.png: cannot be read \(No such file or directory\)"):
+        list(batches)
+
+
+def test_ignored_pictures_make_batches_as_others_do(own_miniature):
+    for path in own_miniature.glob("gtFine/train/*/*.png"):
+        write_png(path, np.zeros((64, 64), np.uint8))  # label id 0: unlabeled
+    for view in PIPELINES.values():
+        assert all((labels == 255).all() for _, labels in epoch_of(own_miniature, 0, view=view))
+
+
+def test_colours_change_the_cameras_picture_only(tmp_path):
+    rng = np.random.default_rng(1)
+    paths = [tmp_path / f"{name}.png" for name in ("flow", "camera", "mask")]
+    for path in paths[:2]:
+        write_png(path, rng.integers(60, 190, (32, 32, 3), np.uint8))
+    write_png(paths[2], np.zeros((32, 32), np.uint8))
+    item = Item((paths[0], paths[1]), {"segmentation": paths[2]}, camera=1)
+    source = segmentation("two", "train", (item,), ("a",), ((0, 0, 0),), {0: 0})
+    plain = TrainTransform((32, 32), (32, 32))
+    (flow, camera), _ = Samples(source, plain, seed=1)[0, 0]
+    (same_flow, other), _ = Samples(source, dataclasses.replace(plain, extras=Extras(color_jitter=0.3)), seed=1)[0, 0]
+    assert torch.equal(flow, same_flow)
+    assert not torch.equal(camera, other)
 
 
 def test_loader_processes_that_stay_follow_epoch_and_skip(miniature):

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from edgeailite.data.source import DataSource, Item, list_pairs, segmentation
+from edgeailite.data.source import ClassTarget, DataSource, Item, list_pairs, segmentation
 from edgeailite.errors import DataError
 
 MASK = Path("masks/0042.png")
@@ -44,10 +47,34 @@ def test_split_without_pictures_is_an_error():
         segmentation("toy", "train", (), ("a",), ((0, 0, 0),), {0: 0})
 
 
+def test_error_names_the_file_of_settings():
+    target = ClassTarget(("a", "b"), ((0, 0, 0),) * 2, {0: 0, 1: 1}, settings=Path("mine/dataset.yaml"))
+    with pytest.raises(DataError, match=r'add "7: ignore", or a class, to label_map in mine/dataset\.yaml'):
+        target.to_classes(np.full((2, 2), 7, np.uint8), MASK, "folder")
+
+
+def test_camera_is_the_picture_of_an_item():
+    item = Item((Path("flow.png"), Path("camera.png")), {}, camera=1)
+    assert item.image == Path("camera.png")
+
+
+@given(
+    st.dictionaries(st.integers(0, 255), st.integers(0, 4) | st.just(255), min_size=1),
+    arrays(np.uint16, (5, 7), elements=st.integers(0, 300)),
+)
+def test_to_classes_gives_classes_or_ignore_or_an_error(label_map, label):
+    target = ClassTarget(("a", "b", "c", "d", "e"), ((0, 0, 0),) * 5, label_map)
+    if set(np.unique(label)) <= set(label_map):
+        classes = target.to_classes(label, MASK, "toy")
+        assert set(np.unique(classes)) <= {0, 1, 2, 3, 4, 255}
+        assert all(label_map[int(v)] == c for v, c in zip(label.ravel(), classes.ravel().tolist(), strict=True))
+    else:
+        with pytest.raises(DataError, match="label"):
+            target.to_classes(label, MASK, "toy")
+
+
 def pairs(root: Path) -> tuple[Item, ...]:
-    return list_pairs(
-        "toy", root / "i", root / "l", image_pattern="**/*_i.png", image_suffix="_i.png", label_suffix="_l.png"
-    )
+    return list_pairs("toy", root / "i", root / "l", image_suffix="_i.png", label_suffix="_l.png")
 
 
 def touch(*paths: Path) -> None:
@@ -58,7 +85,7 @@ def touch(*paths: Path) -> None:
 
 def test_pairs_are_sorted_and_keep_folders_apart(tmp_path):
     touch(*(tmp_path / f"i/{name}_i.png" for name in ("b/x", "a/x", "a/w")))
-    touch(*(tmp_path / f"l/{name}_l.png" for name in ("b/x", "a/x", "a/w", "a/without_picture")))
+    touch(*(tmp_path / f"l/{name}_l.png" for name in ("b/x", "a/x", "a/w")))
     found = [(str(i.image.relative_to(tmp_path)), str(i.label.relative_to(tmp_path))) for i in pairs(tmp_path)]
     assert found == [(f"i/{name}_i.png", f"l/{name}_l.png") for name in ("a/w", "a/x", "b/x")]
 
@@ -72,6 +99,9 @@ def test_what_lacks_is_named(tmp_path):
     (tmp_path / "l").mkdir()
     with pytest.raises(DataError, match=r"no pictures .* check --data_path"):
         pairs(tmp_path)
-    touch(tmp_path / "i/a_i.png")
-    with pytest.raises(DataError, match=r"a_i\.png: no label file .*a_l\.png; add it or remove the picture"):
+    touch(tmp_path / "i/a_i.png", tmp_path / "i/b_i.png")
+    with pytest.raises(DataError, match=r"a_i\.png: no label file .*a_l\.png \(and 1 more\); add it or remove the pic"):
+        pairs(tmp_path)
+    touch(tmp_path / "l/a_l.png", tmp_path / "l/b_l.png", tmp_path / "l/c_l.png")
+    with pytest.raises(DataError, match=r"c_l\.png: label file without a picture; add the picture or remove"):
         pairs(tmp_path)

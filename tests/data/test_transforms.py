@@ -6,15 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgeailite.data.augment import BORDER, Extras
 from edgeailite.data.source import IGNORE
-from edgeailite.data.transforms import BORDER, EvalTransform, TrainTransform, jitter_colors, resize_image, resize_label
+from edgeailite.data.transforms import EvalTransform, TrainTransform, resize_image, resize_label, warp_image
 
-STILL = {"scale": (1.0, 1.0), "rotation": 0.0, "color_jitter": 0.0}
+STILL = {"scale": (1.0, 1.0), "rotation": 0.0}
 VIEWS = {
     "nothing random but the flip": TrainTransform((48, 64), (48, 64), **STILL),
     "crop": TrainTransform((48, 64), (32, 40), **STILL),
-    "usual": TrainTransform((48, 64), (48, 64), color_jitter=0.0),
-    "smaller and turned": TrainTransform((48, 64), (40, 72), scale=(0.5, 1.5), rotation=30.0, color_jitter=0.0),
+    "usual": TrainTransform((48, 64), (48, 64)),
+    "smaller and turned": TrainTransform((48, 64), (40, 72), scale=(0.5, 1.5), rotation=30.0),
 }
 each_view = pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 
@@ -65,7 +66,7 @@ def test_size_type_and_no_new_labels(view, seed):
 @settings(max_examples=60, deadline=None)
 def test_picture_and_label_move_together(view, seed):
     image, label = view_of(view, seed)
-    edges = cv2.morphologyEx(label, cv2.MORPH_GRADIENT, np.ones((7, 7))) > 0
+    edges = cv2.morphologyEx(label, cv2.MORPH_GRADIENT, np.ones((9, 9))) > 0
     edges[[0, 1, 2, -3, -2, -1]] = edges[:, [0, 1, 2, -3, -2, -1]] = True  # beyond them another label may begin
     flat = ~edges
     inside = flat & (label != IGNORE)
@@ -103,30 +104,30 @@ def test_scale_stays_in_its_range():
     """A disc's area tells the scale: the middle of 1.5 to 2 is drawn, never 1."""
     image = np.zeros((96, 96, 3), np.uint8)
     label = cv2.circle(np.zeros((96, 96), np.uint8), (48, 48), 10, 1, -1)
-    view = TrainTransform((96, 96), (192, 192), scale=(1.5, 2.0), color_jitter=0.0)
+    view = TrainTransform((96, 96), (192, 192), scale=(1.5, 2.0))
     areas = [(seen(view, image, label, seed)[1] == 1).sum() / (label == 1).sum() for seed in range(60)]
     assert 1.5**2 * 0.95 < min(areas) < 1.6**2
     assert 1.9**2 < max(areas) < 2.0**2 * 1.05
 
 
-# --- colours
+def test_balanced_crops_avoid_views_of_one_class():
+    """The left three quarters are road; a crop of a quarter shows nothing else unless it is chosen."""
+    label = np.repeat((np.arange(64) >= 48).astype(np.uint8)[None], 64, 0)
+    image = np.repeat(label[..., None], 3, 2)
+    views = {k: TrainTransform((64, 64), (32, 32), **STILL, balanced_crops=k) for k in (1, 10)}
+    shares = {k: [(seen(view, image, label, s)[1] == 0).mean() for s in range(40)] for k, view in views.items()}
+    assert np.mean(np.array(shares[1]) > 0.75) > 0.4
+    assert np.mean(np.array(shares[10]) > 0.75) < 0.1
 
 
-def test_no_jitter_leaves_pictures_alone():
-    image = scene()[0]
-    assert np.array_equal(jitter_colors(image, 0, np.random.default_rng(1)), image)
-
-
-def test_jitter_changes_pictures_within_its_amount_and_keeps_grey_grey():
-    image = scene()[0]
-    for seed in range(20):
-        jittered = jitter_colors(image, 0.3, np.random.default_rng(seed))
-        assert jittered.shape == image.shape
-        assert (np.ptp(jittered.astype(int), axis=2) <= 1).all()
-        # contrast moves a value by up to 0.3 of its distance from 128, brightness by up to 0.3 * 128
-        limit = 0.3 * np.abs(image.astype(float) - 128) + 0.3 * 128 + 2
-        assert (np.abs(jittered.astype(float) - image) <= limit).all()
-    assert not np.array_equal(jittered, image)
+@given(st.integers(1, 120), st.integers(1, 120), st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_a_fourth_channel_changes_no_value_of_a_warp(height, width, seed):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (50, 70, 3), np.uint8)
+    matrix = np.hstack([rng.uniform(-2, 2, (2, 2)), rng.uniform(-40, 40, (2, 1))])
+    expected = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=BORDER)
+    assert np.array_equal(warp_image(image, matrix, (height, width)).reshape(expected.shape), expected)
 
 
 # --- resizing
@@ -150,6 +151,19 @@ def test_resized_labels_have_no_new_values(height, width):
     assert resize_image(scene()[0], (height, width)).shape == (height, width, 3)
 
 
+def test_area_averages_where_pictures_shrink_and_is_linear_where_they_grow():
+    image = np.random.default_rng(1).integers(0, 256, (40, 60, 3), np.uint8)
+    shrunk = resize_image(image, (20, 30), "area")
+    assert np.abs(shrunk - image.reshape(20, 2, 30, 2, 3).mean((1, 3))).max() <= 0.5
+    assert np.array_equal(resize_image(image, (80, 60), "area"), resize_image(image, (80, 60)))
+    assert not np.array_equal(resize_image(image, (16, 24), "area"), resize_image(image, (16, 24)))
+
+
+def test_unknown_interpolation_is_named():
+    with pytest.raises(ValueError, match="interpolation 'cubic': expected one of linear_exact, area"):
+        resize_image(scene()[0], (8, 8), "cubic")
+
+
 def test_several_pictures_and_targets_move_together():
     image, label = scene(48, 64)
     depth = label.astype(np.float32) + 1
@@ -166,7 +180,7 @@ def test_several_pictures_and_targets_move_together():
 
 def test_colours_of_the_second_picture_are_left_alone():
     image, label = scene(48, 64)
-    still = TrainTransform((48, 64), (48, 64), scale=(1.0, 1.0), rotation=0.0, color_jitter=0.3)
+    still = TrainTransform((48, 64), (48, 64), **STILL, extras=Extras(color_jitter=0.3))
     (first, second), _ = still((image, image), {"segmentation": label}, np.random.default_rng(3))
     assert not np.array_equal(first, second)
     assert set(np.unique(second)) <= {0, 60, 120, 180}

@@ -1,0 +1,64 @@
+"""`edgeailite data check`: the doctor of data sets, as text, JSON, a page, and lists without what is broken."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from edgeailite.commands.common import log
+from edgeailite.commands.data import checked
+from edgeailite.commands.data_stats import describe
+from edgeailite.config import DataCheckConfig
+from edgeailite.data.check import CODES, Checkup
+from edgeailite.data.check.findings import LEVELS
+from edgeailite.data.check.summary import summary, write_lists
+
+
+def run(config: DataCheckConfig) -> int:
+    """Check, print, write; 3 with errors, 1 with warnings, else 0."""
+    with checked("check", config.dataset_name, config.data_path, config.split, config.workers) as checkup:
+        if config.html is not None:
+            from edgeailite.commands.data_page import write_page  # matplotlib and jinja2 only where they are used
+
+            write_page(checkup, config.html)
+            log(f"page: {config.html}")
+        if config.fix == "list" and config.output is not None:
+            written = write_lists(checkup.surveys, checkup.root, config.output, real=checkup.real)
+            for split, path in written.items():
+                one = checkup.surveys[split]
+                log(f"list: {path} ({len(one.source.items) - len(one.bad)} of {len(one.source.items)} pictures)")
+        text = json.dumps(as_json(checkup)) if config.json else as_text(checkup, config.show)
+        print(text.encode(errors="backslashreplace").decode())  # names need not be text
+        return checkup.exit_code
+
+
+def as_json(checkup: Checkup) -> dict[str, Any]:
+    """All that was found, for machines."""
+    found = checkup.findings
+    return {
+        "dataset": checkup.name,
+        "path": str(checkup.root),
+        **{f"{level}s": found.count(level) for level in LEVELS},
+        "counts": dict(found.counts),
+        "findings": [{"level": f.level, "code": f.code, "file": f.file, "message": f.message} for f in found.ordered()],
+        "splits": {split: summary(one) for split, one in checkup.surveys.items()},
+    }
+
+
+def as_text(checkup: Checkup, show: int) -> str:
+    """Findings by kind, the first few of each; then the classes of each split."""
+    found = checkup.findings
+    parts = []
+    ordered = found.ordered()
+    for code in dict.fromkeys(finding.code for finding in ordered):
+        ours = [finding for finding in ordered if finding.code == code]
+        told = ours if show == 0 else ours[:show]
+        level, meaning = CODES[code]
+        lines = [f"{level}: {code}: {meaning} ({found.counts[code]})"]
+        lines += [f"  {finding.file}: {finding.message}" for finding in told]
+        more = found.counts[code] - len(told)
+        parts.append("\n".join([*lines, *([f"  … and {more} more"] if more else [])]))
+    parts += [describe(split, summary(one)) for split, one in checkup.surveys.items()]
+    counts = ", ".join(f"{found.count(level)} {level}{'' if found.count(level) == 1 else 's'}" for level in LEVELS)
+    total = sum(len(one.source.items) for one in checkup.surveys.values())
+    return "\n\n".join([*parts, f"data check: {checkup.name}, {total} pictures: {counts}"])

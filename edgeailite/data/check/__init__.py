@@ -1,0 +1,235 @@
+"""The doctor of data sets: every picture and mask of every split looked at, and the splits compared with each other.
+
+`check_dataset` goes on after every bad file; what it found is a list of findings with codes (`findings.CODES`). It
+never writes to the data set.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from edgeailite.data.check.findings import CODES, Finding, Findings, Level
+from edgeailite.data.check.opening import Mirror, Open, mirrored, open_split
+from edgeailite.data.check.strays import check_lists, stray_files
+from edgeailite.data.check.survey import SplitSurvey, main_target, survey
+from edgeailite.data.duplicates import DIGEST_BYTES, nearest, split_sequences
+from edgeailite.errors import DataError, UsageError
+
+__all__ = ["CODES", "Checkup", "Finding", "Findings", "Level", "SplitSurvey", "check_dataset", "splits_of"]
+
+USUAL_SPLITS = ("train", "val", "test")
+Apart = Callable[[str, str], bool]
+ABSENT = re.compile(r"does not exist")
+
+
+@dataclass
+class Checkup:
+    """All that was found. `surveys` has the splits that could be opened, in order."""
+
+    name: str
+    root: Path
+    findings: Findings = field(default_factory=Findings)
+    surveys: dict[str, SplitSurvey] = field(default_factory=dict)
+    real: Callable[[str], str] = lambda text: text
+
+    @property
+    def exit_code(self) -> int:
+        """3 with errors, 1 with warnings, 0 with notes or nothing."""
+        return 3 if self.findings.count("error") else 1 if self.findings.count("warning") else 0
+
+
+def splits_of(read: Open, root: Path) -> tuple[str, ...]:
+    """The splits that a data set has by its own word, or the usual ones if it does not list them."""
+    try:
+        read(root, "?")
+    except UsageError as error:
+        listed = re.search(r" has ([\w, /.-]+)$", str(error))
+        if listed:
+            return tuple(listed.group(1).split(", "))
+    except DataError:
+        pass
+    return USUAL_SPLITS
+
+
+@contextmanager
+def check_dataset(
+    name: str,
+    read: Open,
+    root: Path,
+    splits: Sequence[str],
+    *,
+    workers: int = 0,
+    progress: Callable[[str, int, int], None] = lambda split, done, total: None,
+) -> Iterator[Checkup]:
+    """Check some splits of a data set; what was found stays readable inside the context.
+
+    `read(root, split)` opens a split, `progress(split, done, total)` is told of every picture.
+    """
+    with mirrored(root) as mirror:
+        checkup = Checkup(name, root, real=mirror.real)
+        _open(checkup, read, splits, mirror, workers, progress)
+        checkup.findings.add(_once(mirror.findings))
+        sources = [one.source for one in checkup.surveys.values()]
+        strays = [Finding(f.code, mirror.real(f.file), mirror.real(f.message)) for f in stray_files(sources)]
+        checkup.findings.add([*strays, *check_lists(root, splits)])
+        _compare(checkup)
+        yield checkup
+
+
+def _compare(checkup: Checkup) -> None:
+    """Findings between splits. Those of which one is a part of the other are not held against each other."""
+    within = _within(checkup)
+
+    def apart(split: str, other: str) -> bool:
+        return (split, other) not in within and (other, split) not in within
+
+    checkup.findings.add(_parts(within))
+    checkup.findings.add(_repeated(checkup, apart))
+    checkup.findings.add(_near(checkup, apart))
+    if not within:
+        checkup.findings.add(_sequences(checkup))
+    checkup.findings.add(_classes(checkup))
+
+
+def _open(
+    checkup: Checkup,
+    read: Open,
+    splits: Sequence[str],
+    mirror: Mirror,
+    workers: int,
+    progress: Callable[[str, int, int], None],
+) -> None:
+    """Open and survey the splits one by one."""
+    absent: list[Finding] = []
+    for split in splits:
+        try:
+            opened = open_split(read, checkup.root, split, mirror)
+        except UsageError:
+            if len(splits) == 1:
+                raise
+            continue  # one of the usual splits, which this data set does not know
+        gone = all(finding.code == "listing" and ABSENT.search(finding.message) for finding in opened.findings)
+        if opened.source is None and gone and len(splits) > 1:
+            absent += opened.findings
+            continue
+        checkup.findings.add(opened.findings)
+        if opened.source is not None:
+            total, done = len(opened.source.items), 0
+
+            def advance(count: int, *, split: str = split, total: int = total) -> None:
+                nonlocal done
+                done += count
+                progress(split, done, total)
+
+            checkup.surveys[split] = survey(
+                opened.source, checkup.findings, workers=workers, progress=advance, real=mirror.real
+            )
+    missing = "split-missing" if checkup.surveys or checkup.findings.kept else "listing"
+    checkup.findings.add(Finding(missing, finding.file, finding.message) for finding in absent)
+
+
+def _once(findings: Sequence[Finding]) -> list[Finding]:
+    return list(dict.fromkeys(findings))
+
+
+def _repeated(checkup: Checkup, apart: Apart) -> Iterator[Finding]:
+    """Pictures that occur a second time: in another split an error, in the same a warning."""
+    seen: dict[bytes, list[tuple[str, int]]] = {}
+    for split, one in checkup.surveys.items():
+        for index in range(len(one.source.items)):
+            digest = one.digest(index)
+            if digest == bytes(DIGEST_BYTES):
+                continue
+            places = seen.setdefault(digest, [])
+            first, at = next((place for place in places if place[0] == split or apart(place[0], split)), ("", 0))
+            if first != split:
+                places.append((split, index))
+            if not first:
+                continue
+            other = checkup.real(str(checkup.surveys[first].source.items[at].image))
+            file = checkup.real(str(one.source.items[index].image))
+            if first == split:
+                message = f"the same pixels as {other} of the same split; leave one of them out"
+                yield Finding("repeated-picture", file, message)
+            else:
+                one.bad.add(index)
+                message = f"the same pixels as {other} of split {first}; leave it out of {split}"
+                yield Finding("leak", file, message)
+
+
+def _within(checkup: Checkup) -> dict[tuple[str, str], int]:
+    """(split, larger split) where a split is a part of another, as val of trainval, with its number of pictures."""
+    names = {split: {str(item.image) for item in one.source.items} for split, one in checkup.surveys.items()}
+    return {
+        (split, other): len(names[split])
+        for split in names
+        for other in names
+        if split != other and names[split] <= names[other] and (names[split] != names[other] or split < other)
+    }
+
+
+def _parts(within: Mapping[tuple[str, str], int]) -> Iterator[Finding]:
+    for (split, other), count in within.items():
+        message = f"all {count} pictures are in {other} as well; do not train on one and validate on the other"
+        yield Finding("split-within", f"split {split}", message)
+
+
+def _near(checkup: Checkup, apart: Apart) -> Iterator[Finding]:
+    """Pictures of which another split has nearly the same one; each against the splits before its own."""
+    splits = list(checkup.surveys)
+    known = {split: one.words() for split, one in checkup.surveys.items()}
+    for place, split in enumerate(splits):
+        for other in (name for name in splits[:place] if apart(name, split)):
+            ours, theirs = (np.flatnonzero(known[name].any(1)) for name in (split, other))
+            for row, column, bits in nearest(known[split][ours], known[other][theirs]):
+                at, there = int(ours[row]), int(theirs[column])
+                if checkup.surveys[split].digest(at) == checkup.surveys[other].digest(there):
+                    continue
+                file, twin = (
+                    checkup.real(str(checkup.surveys[name].source.items[index].image))
+                    for name, index in ((split, at), (other, there))
+                )
+                message = (
+                    f"nearly the picture {twin} of split {other} ({bits} of 256 bits differ); keep both in one split"
+                )
+                yield Finding("near-duplicate", file, message)
+
+
+def _sequences(checkup: Checkup) -> Iterator[Finding]:
+    stems = {split: [item.image.stem for item in one.source.items] for split, one in checkup.surveys.items()}
+    for first, before, second, after, step, usual in split_sequences(stems):
+        message = (
+            f"frame {before} is in split {first}, {after} in {second}, {step} frames apart (usual step {usual}): "
+            "they may show one scene; keep a sequence in one split if accuracy on unseen places counts"
+        )
+        file = next(i.image for i in checkup.surveys[second].source.items if i.image.stem == after)
+        yield Finding("sequence-split", checkup.real(str(file)), message)
+
+
+def _classes(checkup: Checkup) -> Iterator[Finding]:
+    """Classes that splits lack."""
+    present: Mapping[str, set[int]] = {
+        split: set(np.flatnonzero(one.pixels[:255]).tolist())
+        for split, one in checkup.surveys.items()
+        if main_target(one.source) and one.pixels.any()
+    }
+    for split, there in present.items():
+        classes = checkup.surveys[split].source.classes
+        absent = [index for index in range(len(classes)) if index not in there]
+        elsewhere = set().union(*(others for name, others in present.items() if name != split))
+        untrained = [index for index in absent if index in elsewhere] if split.startswith("train") else []
+        rest = [index for index in absent if index not in untrained]
+        if untrained:
+            names = ", ".join(classes[index] for index in untrained)
+            yield Finding(
+                "class-untrained", f"split {split}", f"no pixel of {names}, which other splits have; add some"
+            )
+        if rest:
+            names = ", ".join(classes[index] for index in rest)
+            yield Finding("class-absent", f"split {split}", f"no pixel of {names}; mIoU leaves out what does not occur")

@@ -1,0 +1,150 @@
+"""What the check of a data set can find: one row per code, and the record of one find.
+
+error: training would stop, or learn or measure something wrong. warning: read, but perhaps not as it was meant. note:
+good to know. The codes are part of the command line's interface and do not change their meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+Level = Literal["error", "warning", "note"]
+LEVELS: tuple[Level, ...] = ("error", "warning", "note")
+KEPT_PER_CODE = 2000  # further ones are counted only: the memory must not grow with the number of bad files
+
+CODES: dict[str, tuple[Level, str]] = {
+    # the listing
+    "listing": ("error", "the data set cannot be listed"),
+    "empty-split": ("error", "a split without pictures"),
+    "split-missing": ("note", "a split that is not there"),
+    "missing-mask": ("error", "a picture without its mask"),
+    "missing-file": ("error", "a file that is listed and not there"),
+    "mask-without-picture": ("error", "a mask without its picture"),
+    "unread-picture": ("warning", "a picture that the data set does not read"),
+    "duplicate-stem": ("error", "two pictures or masks of one name"),
+    "dangling-link": ("error", "a link to nothing"),
+    "link-loop": ("error", "a link to itself or to a folder above it"),
+    "unreadable": ("error", "a file that cannot be opened"),
+    "list-line-ends": ("note", "a list with line ends of Windows"),
+    "list-byte-order-mark": ("note", "a list with a byte-order mark"),
+    "list-absolute-path": ("warning", "a list with paths of one machine"),
+    "list-repeated": ("warning", "a list that names something twice"),
+    # picture files
+    "empty-file": ("error", "a file without a byte"),
+    "truncated": ("error", "a file that was cut off"),
+    "damaged": ("error", "a file with a wrong checksum"),
+    "not-a-picture": ("error", "a file that is no picture"),
+    "unsupported": ("error", "a format that is not read"),
+    "animated": ("error", "a file with several frames"),
+    "too-large": ("error", "a header that asks for too many pixels"),
+    "wrong-suffix": ("warning", "a file that is of another format than its name says"),
+    "tiny": ("warning", "a picture smaller than the networks' stride"),
+    "extreme-aspect": ("warning", "a picture much longer than wide, or the other way round"),
+    "exif-rotated": ("warning", "a picture that is to be shown turned, and is used as stored"),
+    "cmyk": ("warning", "a picture in printer's colours"),
+    "deep": ("warning", "a picture of more than 8 bits, which are cut off"),
+    "transparent": ("warning", "a picture with transparent pixels, which are shown"),
+    "blank": ("warning", "a picture of one colour"),
+    "grey": ("note", "a picture without colours"),
+    "alpha": ("note", "a picture with an opaque alpha channel"),
+    "colour-profile": ("note", "a picture whose colour profile is not applied"),
+    # masks
+    "size-mismatch": ("error", "a mask or second picture of another size than the picture"),
+    "colour-mask": ("error", "a mask in colours"),
+    "lossy-mask": ("error", "a mask whose labels were blurred by compression"),
+    "bad-label-file": ("error", "a label file that cannot be read"),
+    "label-out-of-range": ("error", "label values without a class"),
+    "unmapped-ignore": ("error", "255 or -1 for 'ignore', which the data set does not know"),
+    "off-by-one": ("error", "labels that are one too high"),
+    "all-ignore": ("warning", "a mask without a labelled pixel"),
+    "one-class": ("note", "a mask of a single class"),
+    # splits
+    "class-untrained": ("warning", "a class that is validated but not in the training split"),
+    "class-absent": ("note", "a class that a split lacks"),
+    "split-within": ("note", "a split that is a part of another"),
+    "leak": ("error", "one picture in two splits"),
+    "repeated-picture": ("warning", "one picture twice in a split"),
+    "near-duplicate": ("note", "nearly the same picture in two splits"),
+    "sequence-split": ("note", "neighbouring frames of a sequence in two splits"),
+}
+
+# What the readers' messages are about; the first that fits counts.
+MESSAGES: tuple[tuple[str, str], ...] = (
+    (r"no label file", "missing-mask"),
+    (r"label file without a picture|depth map without its picture", "mask-without-picture"),
+    (r"two files of (one name|the frame)", "duplicate-stem"),
+    (r"link to .*which does not exist", "dangling-link"),
+    (r"\(a loop\)|symbolic links", "link-loop"),
+    (r"no pictures|an empty list", "empty-split"),
+    (r"names .* again|Windows machine|absolute path|leaves the data set", "listing"),
+    (r"there is no |line \d+: no |does not exist; add the picture|cannot be read \(No such file", "missing-file"),
+    (r"cannot be read \(", "unreadable"),
+    (r"empty file", "empty-file"),
+    (r"truncated", "truncated"),
+    (r"damaged picture", "damaged"),
+    (r"is not supported", "unsupported"),
+    (r"with several frames", "animated"),
+    (r"header says", "too-large"),
+    (r"not a readable picture", "not-a-picture"),
+    (r"colour mask", "colour-mask"),
+    (r"blurs label values", "lossy-mask"),
+)
+TWINS = re.compile(r"^(?P<first>.+?) and (?P<second>.+?): (?P<rest>two files of (one name|the frame).*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One find. `message` says what, where, the value and the fix; it does not repeat the file's name."""
+
+    code: str
+    file: str
+    message: str
+
+    @property
+    def level(self) -> Level:
+        """The level of the code."""
+        return CODES[self.code][0]
+
+    def __str__(self) -> str:
+        return f"{self.level}: {self.code}: {self.file}: {self.message}"
+
+
+def from_message(message: str, *, default: str, file: str = "") -> Finding:
+    """A reader's error, `file: what is wrong`, as a finding; `default` is the code of what no row knows."""
+    code = next((code for pattern, code in MESSAGES if re.search(pattern, message)), default)
+    if file and message.startswith(f"{file}: "):
+        return Finding(code, file, message.removeprefix(f"{file}: "))
+    twins = TWINS.match(message)
+    if twins:
+        return Finding(code, twins["second"], f"{twins['rest']} (the other is {twins['first']})")
+    head, colon, rest = message.partition(": ")
+    known = not file and colon and not head.startswith("data set ")
+    return Finding(code, head if known else file, rest if known else message)
+
+
+@dataclass
+class Findings:
+    """A growing list of findings that keeps so many of each code and counts the others."""
+
+    kept: list[Finding] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, findings: Iterable[Finding]) -> None:
+        """Keep, or only count."""
+        for finding in findings:
+            if self.counts[finding.code] < KEPT_PER_CODE:
+                self.kept.append(finding)
+            self.counts[finding.code] += 1
+
+    def count(self, level: Level) -> int:
+        """How many of a level there are, kept or not."""
+        return sum(count for code, count in self.counts.items() if CODES[code][0] == level)
+
+    def ordered(self) -> list[Finding]:
+        """Errors first, then by code in the order of the table, then as they were found."""
+        places = {code: place for place, code in enumerate(CODES)}
+        return sorted(self.kept, key=lambda finding: (LEVELS.index(finding.level), places[finding.code]))

@@ -1,0 +1,111 @@
+"""Label files of one item: does every value have a class, and is there anything to learn from?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeailite.data.check.findings import Finding, from_message
+from edgeailite.data.source import IGNORE, ClassTarget, DepthTarget
+from edgeailite.errors import DataError
+
+VALUES_NAMED = 6  # of the label values that have no class
+MINUS_ONE = (-1, 2**16 - 1, 2**32 - 1)  # as it is stored in files without a sign
+
+
+def check_classes(target: ClassTarget, label: Any) -> tuple[list[Finding], NDArray[np.uint8] | None]:
+    """Findings of a class map, and its classes (H,W) with 255 for what is ignored or has no class; None if unread."""
+    file = str(label)
+    try:
+        raw = target.read(label)
+    except DataError as error:
+        return [from_message(str(error), default="bad-label-file", file=file)], None
+    values, counts = _histogram(raw)
+    unknown = [value for value in values if value not in target.label_map]
+    classes = _classes(target, raw)
+    if unknown:
+        return [_unknown(target, file, raw, values, dict(zip(values, counts, strict=True)), unknown)], classes
+    labelled = sorted({target.label_map[value] for value in values} - {IGNORE})
+    if not labelled:
+        fix = "nothing can be learned from it; leave it out, or correct label_map"
+        return [Finding("all-ignore", file, f"no labelled pixel, only {_list(values)} (ignore); {fix}")], classes
+    if len(labelled) == 1 and IGNORE not in (target.label_map[value] for value in values):
+        name = target.classes[labelled[0]]
+        return [
+            Finding("one-class", file, f"every pixel is {name} ({_list(values)}); look whether it was drawn")
+        ], classes
+    return [], classes
+
+
+def check_depth(target: DepthTarget, label: Any) -> tuple[list[Finding], NDArray[np.float32] | None]:
+    """Findings of a depth map, and its values; None if it cannot be read."""
+    file = str(label)
+    try:
+        values = target.read(label)
+    except DataError as error:
+        return [from_message(str(error), default="bad-label-file", file=file)], None
+    if not np.isfinite(values).all():
+        y, x = np.argwhere(~np.isfinite(values))[0]
+        message = f"depth {values[y, x]} at x={x} y={y}, expected metres, 0 = not known; write 0 there"
+        return [Finding("bad-label-file", file, message)], values
+    if not (values > 0).any():
+        return [Finding("all-ignore", file, "no known depth, every pixel is 0; leave it out")], values
+    return [], values
+
+
+def _unknown(
+    target: ClassTarget,
+    file: str,
+    raw: NDArray[np.integer],
+    values: list[int],
+    counts: dict[int, int],
+    unknown: list[int],
+) -> Finding:
+    """What values without a class probably are."""
+    known = sorted(set(target.label_map) - {IGNORE})
+    named = []
+    for value in unknown[:VALUES_NAMED]:
+        y, x = np.unravel_index(int(np.argmax(raw == value)), raw.shape)
+        named.append(f"{value} ({counts[value]} pixels, first at x={x} y={y})")
+    more = f" and {len(unknown) - VALUES_NAMED} more values" if len(unknown) > VALUES_NAMED else ""
+    what = (
+        f"label {', '.join(named)}{more} but the data set has {len(target.classes)} classes from label values "
+        f"{known[0]}..{known[-1]}"
+    )
+    file_of_values = target.settings or "dataset.yaml (--dataset_name folder)"
+    where = f"label_map in {file_of_values}"
+    if set(unknown) <= {IGNORE, *MINUS_ONE}:
+        fix = f'looks like "ignore" of another tool; map {unknown[0]} to 255 (ignore) in {where}'
+        return Finding("unmapped-ignore", file, f"{what}; {fix}")
+    if unknown == [known[-1] + 1] and known[0] not in values:
+        fix = (
+            f"every label looks one too high, {known[0]} does not occur; subtract 1 (reduce_zero_label) or mend {where}"
+        )
+        return Finding("off-by-one", file, f"{what}; {fix}")
+    fix = f'correct the mask, or add "{unknown[0]}: ignore", or a class, to {where}'
+    return Finding("label-out-of-range", file, f"{what}; {fix}")
+
+
+def _histogram(raw: NDArray[np.integer]) -> tuple[list[int], list[int]]:
+    """The values that occur, ascending, and how often."""
+    if raw.dtype == np.uint8:
+        counts = np.bincount(raw.ravel(), minlength=256)
+        values = np.flatnonzero(counts)
+        return values.tolist(), counts[values].tolist()
+    found, often = np.unique(raw, return_counts=True)
+    return found.tolist(), often.tolist()
+
+
+def _classes(target: ClassTarget, raw: NDArray[np.integer]) -> NDArray[np.uint8]:
+    table = np.full(256, IGNORE, np.uint8)
+    table[list(target.label_map)] = list(target.label_map.values())
+    classes: NDArray[np.uint8] = table[raw.astype(np.uint8)]
+    if raw.dtype != np.uint8:
+        classes[(raw > 255) | (raw < 0)] = IGNORE
+    return classes
+
+
+def _list(values: list[int]) -> str:
+    return "label " + ", ".join(str(value) for value in values[:VALUES_NAMED])

@@ -1,0 +1,185 @@
+"""Opening a split that may be broken: every problem of its listing is collected, and what remains is opened.
+
+A reader stops at the first problem, as it should when training. Here it is then given a mirror of the data set (a
+folder of links, in the temporary folder) from which the file that it named has been left out, and so on until it is
+content. Nothing in the data set itself is touched. Lists are copied, so that a bad line can be left out. A file that
+could not be left out ends this: the message is a finding, and the split has no items.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgeailite.data.check.findings import TWINS, Finding, from_message
+from edgeailite.data.source import DataSource
+from edgeailite.errors import DataError
+
+Open = Callable[[Path, str], DataSource]
+MAX_ROUNDS, MAX_SECONDS = 500, 30.0  # per split: beyond that, the message with its own "and N more" has to do
+LIST_SUFFIXES = (".txt", ".lst", ".csv", ".odgt")
+MAX_LIST_BYTES = 64_000_000
+LINE = re.compile(r"^(?P<file>.+): line (?P<line>\d+)\b")
+ENTRY = re.compile(r"^(?P<file>.+?): names (?P<name>.+?), but ")
+
+
+@dataclass
+class Opened:
+    """A split as far as it could be opened; `source` is None where nothing remained."""
+
+    split: str
+    source: DataSource | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass
+class Mirror:
+    """A folder of links to the files of `root`, made when it is first needed."""
+
+    root: Path
+    folder: Path
+    made: bool = False
+    left_out: set[str] = field(default_factory=set)  # names without suffix
+    findings: list[Finding] = field(default_factory=list)
+
+    def make(self) -> None:
+        """Link every file; links that lead nowhere or in a circle are findings and are left out."""
+        if not self.made:
+            self.made = True
+            self._copy(self.root, self.folder, (os.path.realpath(self.root),))
+
+    def _copy(self, real: Path, here: Path, above: tuple[str, ...]) -> None:
+        here.mkdir(parents=True, exist_ok=True)
+        try:
+            entries = sorted(os.scandir(real), key=lambda entry: entry.name)
+        except OSError as error:
+            message = f"cannot be read ({error.strerror}); give leave to read it"
+            self.findings.append(Finding("unreadable", str(real), message))
+            return
+        for entry in entries:
+            path, link = real / entry.name, here / entry.name
+            code = broken_link(path) if entry.is_symlink() else None
+            target = os.path.realpath(path) if code is None else ""
+            if code is None and entry.is_dir() and target in above:
+                code = "link-loop"
+            if code is not None:
+                where = path.readlink()
+                self.left_out.add(path.stem)
+                self.findings.append(Finding(code, str(path), f"link to {where}; mend or remove the link"))
+            elif entry.is_dir():
+                self._copy(path, link, (*above, target))
+            elif entry.name.lower().endswith(LIST_SUFFIXES) and entry.stat().st_size < MAX_LIST_BYTES:
+                self._copy_text(path, link)
+            else:
+                link.symlink_to(target)
+
+    def _copy_text(self, path: Path, copy: Path) -> None:
+        """A list, with absolute paths below the data set as those of the mirror."""
+        try:
+            text = path.read_bytes()
+        except OSError:
+            copy.symlink_to(path)
+            return
+        real, here = (f"{folder.resolve()}/".encode() for folder in (self.root, self.folder))
+        copy.write_bytes(text.replace(real, here))
+
+    def real(self, text: str) -> str:
+        """A text with the mirror's paths as those of the data set."""
+        return text.replace(str(self.folder), str(self.root))
+
+    def leave_out(self, message: str) -> bool:
+        """Take away what a reader's message complains of; False if that is not known."""
+        line = LINE.match(message)
+        if line:
+            return _drop_line(Path(line["file"]), int(line["line"]))
+        entry = ENTRY.match(message)
+        if entry:
+            return _drop_name(Path(entry["file"]), entry["name"])
+        twins = TWINS.match(message)
+        path = Path(twins["second"] if twins else message.partition(": ")[0])
+        if self.folder in path.parents and path.is_symlink():
+            path.unlink()
+            self.left_out.add(path.stem)
+            return True
+        return False
+
+    def follows(self, finding: Finding) -> bool:
+        """Whether a file lacks its partner only because that was left out before."""
+        return finding.code in ("missing-mask", "mask-without-picture") and Path(finding.file).stem in self.left_out
+
+
+def broken_link(path: Path) -> str | None:
+    """The code of a link that leads nowhere."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return "dangling-link"
+    except OSError as error:
+        return "link-loop" if "symbolic links" in str(error.strerror) else "unreadable"
+    return None
+
+
+@contextmanager
+def mirrored(root: Path) -> Iterator[Mirror]:
+    """A mirror that lives as long as what was opened through it is read."""
+    with tempfile.TemporaryDirectory(prefix="edgeailite-check-") as folder:
+        yield Mirror(root, Path(folder) / root.resolve().name)
+
+
+def open_split(read: Open, root: Path, split: str, mirror: Mirror) -> Opened:
+    """Open a split with its reader; on problems again through the mirror, one finding for each."""
+    opened = Opened(split)
+    try:
+        opened.source = read(root, split)
+        return opened
+    except DataError as error:
+        first = str(error)
+    mirror.make()
+    began = time.monotonic()
+    for _ in range(MAX_ROUNDS):
+        try:
+            opened.source = read(mirror.folder, split)
+            break
+        except DataError as error:
+            message = str(error)
+        finding = from_message(mirror.real(message), default="listing")
+        if finding.code == "empty-split" and mirror.left_out:
+            finding = Finding("listing", "", "nothing remains of it without the files that are named with other errors")
+        if not finding.file:
+            finding = Finding(finding.code, f"split {split}", finding.message)
+        if not mirror.follows(finding):
+            opened.findings.append(finding)
+        if time.monotonic() - began > MAX_SECONDS or not mirror.leave_out(message):
+            break
+    if opened.source is not None and not opened.findings and not mirror.findings:
+        opened.findings.append(from_message(first, default="listing"))
+    return opened
+
+
+def _drop_name(path: Path, name: str) -> bool:
+    """Make the line of a copied list that holds a name empty."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    for number, line in enumerate(lines, 1):
+        if name in (line.strip(), line.strip().replace("\\", "/")):
+            return _drop_line(path, number)
+    return False
+
+
+def _drop_line(path: Path, number: int) -> bool:
+    """Make a line of a copied list empty."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    lines = path.read_bytes().splitlines(keepends=True)
+    if not 0 < number <= len(lines) or not lines[number - 1].strip():
+        return False
+    lines[number - 1] = b"\n"
+    path.write_bytes(b"".join(lines))
+    return True

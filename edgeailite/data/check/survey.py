@@ -1,0 +1,145 @@
+"""Examining all items of some splits, by several processes, and what comes out of it in numbers.
+
+Processes get so many items at a time and no more chunks than a few each are under way, so that memory does not grow
+with the length of a data set: what is kept of an item are 16 + 32 bytes and its findings.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeailite.data.check.findings import Finding, Findings
+from edgeailite.data.check.pictures import Examined, Targets, examine
+from edgeailite.data.duplicates import DIGEST_BYTES, HASH_BYTES
+from edgeailite.data.source import ClassTarget, DataSource, Item
+from edgeailite.errors import DataError
+
+CHUNK = 8  # items
+AHEAD = 4  # chunks per process that are under way
+SIZES_KEPT = 1000
+IGNORED = 255
+
+Examine = Callable[[Item, Targets, str], Examined]
+
+
+@dataclass
+class SplitSurvey:
+    """What is known of a split. `bad`: indices of items with an error.
+
+    `pixels_where`: labelled pixels of the pictures that have a class, of whatever class.
+    """
+
+    source: DataSource
+    pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
+    pictures: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
+    pixels_where: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    digests: bytearray = field(default_factory=bytearray)
+    fingerprints: bytearray = field(default_factory=bytearray)
+    moments: NDArray[np.float64] = field(default_factory=lambda: np.zeros(6))  # sums of RGB and of RGB squared
+    area: int = 0
+    bad: set[int] = field(default_factory=set)
+
+    def add(self, index: int, examined: Examined) -> None:
+        """Take in what was seen of item `index`; items come in order."""
+        self.digests += examined.digest or bytes(DIGEST_BYTES)
+        self.fingerprints += examined.fingerprint or bytes(HASH_BYTES)
+        if any(finding.level == "error" for finding in examined.findings):
+            self.bad.add(index)
+        if examined.size is not None and (examined.size in self.sizes or len(self.sizes) < SIZES_KEPT):
+            self.sizes[examined.size] += 1
+        if examined.size is not None and examined.mean:
+            area = examined.size[0] * examined.size[1]
+            self.moments += area * np.array(examined.mean + examined.square)
+            self.area += area
+        if examined.counts is not None:
+            there = examined.counts > 0
+            self.pixels += examined.counts
+            self.pictures += there
+            self.pixels_where[there] += int(examined.counts[:IGNORED].sum())
+
+    def words(self) -> NDArray[np.uint64]:
+        """The fingerprints as rows of four words."""
+        return np.frombuffer(bytes(self.fingerprints), np.uint64).reshape(-1, HASH_BYTES // 8)
+
+    def digest(self, index: int) -> bytes:
+        """The digest of an item's picture; zeros if it could not be read."""
+        return bytes(self.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES])
+
+
+def main_target(source: DataSource) -> str:
+    """The name of the target whose classes are counted; "" for a data set without classes."""
+    return next((name for name, target in source.targets.items() if isinstance(target, ClassTarget)), "")
+
+
+def survey(
+    source: DataSource,
+    findings: Findings,
+    *,
+    workers: int,
+    progress: Callable[[int], None] = lambda done: None,
+    check: Examine = examine,
+    real: Callable[[str], str] = lambda text: text,
+) -> SplitSurvey:
+    """Examine every item of a split. `progress(number)` is called as items are done; `real` mends paths in findings."""
+    result = SplitSurvey(source)
+    examined = _examined(source.items, source.targets, main_target(source), check, workers)
+    for index, one in enumerate(examined):
+        result.add(index, one)
+        findings.add(Finding(f.code, real(f.file), real(f.message)) for f in one.findings)
+        progress(1)
+    return result
+
+
+def _examined(items: Sequence[Item], targets: Targets, main: str, check: Examine, workers: int) -> Iterator[Examined]:
+    """What is seen of each item, in order."""
+    if workers == 0 or len(items) <= CHUNK:
+        yield from (check(item, targets, main) for item in items)
+        return
+    chunks = (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))
+    waiting: deque[Future[list[Examined]]] = deque()
+    try:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupt) as pool:
+            for chunk in chunks:
+                waiting.append(pool.submit(_examine_all, check, chunk, targets, main))
+                if len(waiting) >= AHEAD * workers:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+    except BrokenProcessPool:
+        raise DataError("a checking process was killed (out of memory?); lower --workers") from None
+
+
+def _ignore_interrupt() -> None:
+    """Ctrl-C reaches every process of a terminal; only the first has to say so."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _examine_all(check: Examine, items: Iterable[Item], targets: Targets, main: str) -> list[Examined]:
+    return [check(item, targets, main) for item in items]
+
+
+def median_frequency_weights(pixels: NDArray[np.int64], pixels_where: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Median frequency / frequency (Eigen and Fergus, ICCV 2015); 0 for a class that does not occur.
+
+    The frequency of a class is its share of the labelled pixels of the pictures that have it (`pixels_where`).
+    """
+    frequency = pixels / np.maximum(pixels_where, 1)
+    there = pixels > 0
+    if not there.any():
+        return np.zeros(len(pixels))
+    return np.where(there, np.median(frequency[there]) / np.where(there, frequency, 1), 0.0)
+
+
+def enet_weights(pixels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """1/ln(1.02 + share of pixels) (Paszke et al., 2016), as `train --class_weights enet` uses them."""
+    return 1 / np.log(1.02 + pixels / max(int(pixels.sum()), 1))
