@@ -58,7 +58,7 @@ class Trainer:
     stop: bool = field(default=False, init=False)
 
     def loss(self, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
-        """Cross entropy of the segmentation output; that of its deep supervision, where the network has one, adds 0.4 x."""
+        """Cross entropy of the segmentation output, plus 0.4 x that of its deep supervision, where there is one."""
         target = targets["segmentation"]
         loss = cross_entropy(outputs["segmentation"], target, weight=self.weight)
         auxiliary = outputs.get("segmentation" + DEEP_SUPERVISION)

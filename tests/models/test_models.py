@@ -138,6 +138,7 @@ def test_deconvolution_starts_as_bilinear_upsampling():
 
 
 def test_output_range():
+    torch.manual_seed(0)
     name = "deeplabv3plus_mobilenetv2_tv_edgeailite"
     x = 100 * torch.randn(1, 3, 64, 64)
     model = create_model(name, outputs={"depth": 1}).eval()
