@@ -23,7 +23,7 @@ ROOMS = [
     {"__main__"},  # 5
 ]
 # Below all of it: the errors everybody raises; then what a picture's way to the network is, and what weights mean.
-GROUND = [{"errors"}, {"preprocessing", "modelcard"}]
+GROUND = [{"errors"}, {"preprocessing", "modelcard", "download"}]
 LEVEL = {room: level for level, rooms in enumerate(GROUND + ROOMS, start=-len(GROUND)) for room in rooms}
 
 # Neighbours do not know each other, but for these.

@@ -8,6 +8,7 @@ from torch import nn
 
 from edgeailite.complexity import complexity, layer_macs
 from edgeailite.models import create_model, list_models
+from tests.networks import by_default_or_slow
 
 NAME = "deeplabv3plus_mobilenetv2_tv_edgeailite"
 PUBLISHED = [((384, 768), 19, 3.545358), ((512, 512), 21, 3.161391), ((512, 512), 32, 3.216179)]
@@ -78,7 +79,7 @@ def test_several_inputs_and_layers_of_ones_own():
     assert complexity(model, (10, 10), inputs=2).macs == sum(macs for _, macs in expected)
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", by_default_or_slow(list_models()))
 def test_layers_add_up(name):
     model = shapes_only(name, 19)
     layers = dict(layer_macs(model, (64, 96)))

@@ -41,11 +41,17 @@ from edgeailite.environment import unmet_requirements
 print(", ".join(unmet_requirements(sys.argv[1:])))' ${2:+"$2"} 2>/dev/null
 }
 
+# What the tests need without its dependencies: pycls would bring opencv-python, which overwrites the headless build.
+ALONE="pycls==0.1.1"
+has_alone() { "$1" -c 'import importlib.metadata, sys; importlib.metadata.version(sys.argv[1])' "${ALONE%%=*}" 2>/dev/null; }
+install_alone() { "$1" -m pip --disable-pip-version-check install --quiet --no-deps "$ALONE" >&2; }
+
 # can_run PYTHON EXTRA: does it have everything? Says why not, when asked by a third argument.
 can_run() {
     local missing
     is_new_enough "$1" || { [ -z "${3:-}" ] || say "$3 is not used: its Python is older than 3.11"; return 1; }
     missing="$(unmet "$1" "$2")" || { [ -z "${3:-}" ] || say "$3 is not used: it cannot read pyproject.toml"; return 1; }
+    if [ -z "$missing" ] && [ "$2" = dev ] && ! has_alone "$1"; then missing="$ALONE (pip install --no-deps $ALONE)"; fi
     [ -z "$missing" ] && return 0
     [ -z "${3:-}" ] || say "$3 is not used: it lacks $missing"
     return 1
@@ -110,6 +116,9 @@ for line in tomllib.load(open(sys.argv[1], "rb"))["project"]["dependencies"]:
     say "installing edgeailite${1:+[$1]}: this takes minutes the first time"
     (cd -- "$EDGEAILITE_ROOT" && "${pip[@]}" --editable ".${1:+[$1]}" >&2) ||
         fail "pip could not install edgeailite (see above): check the network and the disk space, then run this again"
+    if [ "$1" = dev ]; then
+        install_alone "$venv/bin/python" || fail "pip could not install $ALONE (see above): check the network, then run this again"
+    fi
     checksum >"$venv/installed-${1:-base}"
     rm -f -- "$venv/installing"
 }

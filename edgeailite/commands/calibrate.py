@@ -94,14 +94,14 @@ def calibrated(
 
 def _inputs(
     source: DataSource, card: ModelCard, indices: list[int], *, batch_size: int, workers: int | None
-) -> Iterator[Tensor]:
+) -> Iterator[tuple[Tensor, ...]]:
     pre = card.preprocessing
     transform = EvalTransform((pre.height, pre.width), pre.interpolation)
     for images, _ in eval_loader(source, transform, batch_size=batch_size, workers=workers, indices=indices):
-        yield to_input(images[0], pre)
+        yield tuple(to_input(image, pre) for image in images)
 
 
-def _counted(batches: Iterator[Tensor], advance: Any, device: torch.device) -> Iterator[Tensor]:
+def _counted(batches: Iterator[tuple[Tensor, ...]], advance: Any, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
     for batch in batches:
-        yield batch.to(device)
-        advance(len(batch))
+        yield tuple(images.to(device) for images in batch)
+        advance(len(batch[0]))

@@ -42,8 +42,10 @@ def train_config(values: Mapping[str, Any]) -> TrainConfig:
         if field.name not in values:
             continue
         value = values[field.name]
-        if field.name.endswith("path") or field.name in ("pretrained", "resume", "cache"):
+        if field.name.endswith("path") or field.name in ("resume", "cache"):
             value = None if value is None else Path(value)
+        if field.name == "pretrained" and isinstance(value, str):  # as older runs wrote it
+            value = [value]
         known[field.name] = tuple(value) if isinstance(value, list) else value
     return TrainConfig(**known)
 

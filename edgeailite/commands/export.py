@@ -36,6 +36,7 @@ def run(config: ExportConfig) -> int:
             "file": str(path),
             "kilobytes": path.stat().st_size // 1000,
             "opset": config.opset,
+            "inputs": ", ".join(card.inputs),
             "input": "open size" if size is None else f"1x3x{size[0]}x{size[1]}",
             "outputs": ", ".join(value.name for value in model.graph.output),
             "nodes": ", ".join(f"{count} {kind}" for kind, count in counts.most_common()),

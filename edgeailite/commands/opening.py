@@ -54,7 +54,7 @@ def open_model(
 def load_network(source: Path) -> tuple[Checkpoint, nn.Module]:
     """Checkpoint of a run folder or file, and its network in eval mode: float, or prepared with its ranges."""
     checkpoint = load_checkpoint(find_checkpoint(source))
-    model: nn.Module = create_model(checkpoint.card.model_name, outputs=checkpoint.card.outputs)
+    model: nn.Module = build_network(checkpoint.card)
     if checkpoint.quantization is not None:
         model = prepare(model, checkpoint.quantization["scheme"], percentile=checkpoint.quantization["percentile"])
         set_state(model, observing=False, enabled=True)
@@ -64,6 +64,11 @@ def load_network(source: Path) -> tuple[Checkpoint, nn.Module]:
         reason = str(error).splitlines()[-1].strip()
         raise DataError(f"{source}: weights do not fit {checkpoint.card.model_name} ({reason[:200]})") from None
     return checkpoint, model.eval()
+
+
+def build_network(card: ModelCard) -> nn.Module:
+    """The network of a card, with its initial weights."""
+    return create_model(card.model_name, outputs=card.outputs, **card.options)
 
 
 def _open_onnx(source: Path, *, threads: int | None) -> Opened:

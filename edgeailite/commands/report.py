@@ -16,7 +16,7 @@ from edgeailite import __version__
 from edgeailite.checkpoint import read_metrics
 from edgeailite.commands.common import print_result, progress, set_threads
 from edgeailite.commands.infer import label_picture
-from edgeailite.commands.opening import Opened, open_model
+from edgeailite.commands.opening import Opened, build_network, open_model
 from edgeailite.commands.validate import dataset_of
 from edgeailite.complexity import complexity
 from edgeailite.config import ReportConfig
@@ -29,7 +29,6 @@ from edgeailite.environment import cpu_model
 from edgeailite.errors import DataError
 from edgeailite.metrics import Confusion, scores
 from edgeailite.modelcard import ModelCard
-from edgeailite.models import create_model
 from edgeailite.plots import colorize, overlay
 from edgeailite.report import Example, Parity, Report, flatten, render
 from edgeailite.runtime import load_contract
@@ -135,7 +134,7 @@ def _cost(card: ModelCard, folder: Path) -> tuple[list[tuple[str, str]], list[tu
     """Rows for the table, and the two that belong at the top."""
     size = card.preprocessing.height, card.preprocessing.width
     with torch.device("meta"):
-        cost = complexity(create_model(card.model_name, outputs=card.outputs), size)
+        cost = complexity(build_network(card), size)
     rows = [
         ("parameters", f"{cost.parameters:,}"),
         (f"GMACs at {size[0]}×{size[1]}", f"{cost.giga_macs:.4f}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from edgeailite.checkpoint import start_run
-from edgeailite.commands.common import plain, print_result, set_threads, train_config
+from edgeailite.commands.common import log, plain, print_result, set_threads, train_config
 from edgeailite.commands.datasets import ensure_dataset
 from edgeailite.commands.training import Trainer, load_last, run_training
 from edgeailite.config import TrainConfig
@@ -27,11 +28,13 @@ from edgeailite.engine import select_amp, select_device
 from edgeailite.environment import environment
 from edgeailite.errors import UsageError
 from edgeailite.losses import enet_weights
-from edgeailite.modelcard import ModelCard
-from edgeailite.models import create_model
+from edgeailite.modelcard import ModelCard, changed_options
+from edgeailite.models import Pixel2Pixel, create_model
 from edgeailite.optim import learning_rate, make_optimizer
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.pretrained import load_pretrained
+from edgeailite.pretrained import LoadReport, describe, load_pretrained
+
+PRETRAINED = "pretrained.json"  # in the run folder: what was loaded to start from
 
 
 def run(config: TrainConfig) -> int:
@@ -47,15 +50,18 @@ def run(config: TrainConfig) -> int:
     ensure_dataset(config.dataset_name, config.data_path)
     train = open_dataset(config.dataset_name, config.data_path, "train")
     val = open_dataset(config.dataset_name, config.data_path, config.val_split)
-    card = _card(config, train)
-    model = create_model(config.model_name, len(train.classes))
-    if config.pretrained is not None:
-        load_pretrained(model, config.pretrained)
+    model = create_model(
+        config.model_name, len(train.classes), upsampling=config.upsampling, align_corners=config.align_corners
+    )
+    card = _card(config, train, model)
+    report = _load(model, config) if config.pretrained is not None and not start else None
     model.to(device)
     optimizer = make_optimizer(config.optimizer, model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     weight = class_weights(config.class_weights, train, device)
     if not start:
         start_run(folder, plain(config), environment())
+    if report is not None:
+        (folder / PRETRAINED).write_text(json.dumps(dataclasses.asdict(report), indent=2) + "\n", encoding="utf-8")
     transform = train_transform(config)
     trainer = Trainer(
         folder=folder,
@@ -128,15 +134,26 @@ def train_transform(config: TrainConfig) -> TrainTransform | PublishedTransform 
     )
 
 
-def _card(config: TrainConfig, source: DataSource) -> ModelCard:
+def _load(model: Pixel2Pixel, config: TrainConfig) -> LoadReport:
+    """Start from published or own weights, and say what was loaded."""
+    report = load_pretrained(model, config.pretrained or (), allow_head_mismatch=config.allow_head_mismatch)
+    log(describe(report))
+    return report
+
+
+def _card(config: TrainConfig, source: DataSource, model: Pixel2Pixel) -> ModelCard:
+    order = "BGR" if config.input_channel_reverse else "RGB"
     return ModelCard(
-        model_name=config.model_name,
+        model_name=model.name,
         outputs={"segmentation": len(source.classes)},
         classes=source.classes,
         palette=source.palette,
-        preprocessing=Preprocessing(*config.img_resize, interpolation=config.interpolation),
+        preprocessing=Preprocessing(
+            *config.img_resize, config.image_mean, config.image_scale, order, config.interpolation
+        ),
         dataset_name=config.dataset_name,
         data_path=None if config.data_path is None else str(config.data_path.resolve()),
+        options=changed_options(model.options),
     )
 
 

@@ -9,6 +9,7 @@ from edgeailite.config.cache import DataCacheConfig
 from edgeailite.config.checks import Amp, Device, check
 from edgeailite.config.data import DataCheckConfig, DataShowConfig, DataStatsConfig
 from edgeailite.config.deployment import ExportConfig, InferConfig, ValidateConfig, VerifyConfig
+from edgeailite.config.get import DataGetConfig
 from edgeailite.config.inspection import DoctorConfig, ModelsConfig, PresetsConfig, ReportConfig
 from edgeailite.config.training import MODEL, CalibrateConfig, DemoConfig, QuantizeConfig, TrainConfig
 
@@ -16,6 +17,6 @@ __all__ = [
     "MODEL", "Amp", "Device", "check",
     "TrainConfig", "CalibrateConfig", "QuantizeConfig", "DemoConfig",
     "ValidateConfig", "ExportConfig", "VerifyConfig", "InferConfig",
-    "DataCheckConfig", "DataStatsConfig", "DataShowConfig", "DataCacheConfig",
+    "DataGetConfig", "DataCheckConfig", "DataStatsConfig", "DataShowConfig", "DataCacheConfig",
     "ReportConfig", "ModelsConfig", "PresetsConfig", "DoctorConfig",
 ]  # fmt: skip

@@ -17,18 +17,30 @@ class TrainConfig:
 
     model_name: str = MODEL
     """Network; `edgeailite models` lists them."""
+    upsampling: Literal["bilinear", "deconvolution", "subpixel"] = "bilinear"
+    """Up-sampling inside an edgeailite decoder; int8 needs bilinear."""
+    align_corners: bool = False
+    """Resize as PyTorch did in 2017, which the published weights of `v1_*` networks expect."""
     dataset_name: str = "streets"
     """Data set: streets (generated here), cityscapes_segmentation, camvid."""
     data_path: Path | None = None
     """Folder of the data set; default data/datasets/<dataset_name>."""
     save_path: Path | None = None
     """Run folder; default runs/<date>_<dataset>_<model>."""
-    pretrained: Path | None = None
-    """Checkpoint whose weights to start from."""
+    pretrained: tuple[str, ...] | None = None
+    """Weights to start from: a file or a URL, ours or published, or two for an ADE20K network: ENCODER DECODER."""
+    allow_head_mismatch: bool = False
+    """Take weights of another class count: the layers that depend on it keep their initial values."""
     resume: Path | None = None
     """Run folder to go on with, from its last.pt; other flags are taken from that run."""
     img_resize: tuple[int, int] = (384, 768)
     """Input size H W of validation and of the exported network."""
+    image_mean: tuple[float, float, float] = (128.0, 128.0, 128.0)
+    """Subtracted from pixels 0..255, per channel in the network's order."""
+    image_scale: tuple[float, float, float] = (1 / 64, 1 / 64, 1 / 64)
+    """Multiplied with pixels after the mean."""
+    input_channel_reverse: bool = False
+    """Give the network BGR. ADE20K weights of 2018 want it, with mean 102.9801 115.9465 122.7717, scale 1 1 1."""
     rand_scale: tuple[float, float] = (1.0, 2.0)
     """Random scale of training pictures, relative to img_resize; height and width are drawn alike but for 10 %."""
     rand_crop: tuple[int, int] | None = None
@@ -97,6 +109,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_sizes(self.batch_size, self.img_resize)
         check_machine(self.threads, workers=self.workers, seed=self.seed)
+        check(all(s != 0 for s in self.image_scale), "image_scale", self.image_scale, "other than 0")
         check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         check(self.lr > 0, "lr", self.lr, "above 0")
         check(0 < self.rand_scale[0] <= self.rand_scale[1], "rand_scale", self.rand_scale, "0 < low <= high")
@@ -109,6 +122,8 @@ class TrainConfig:
         )
         self._check_augmentation()
         check(self.warmup_epochs >= 0, "warmup_epochs", self.warmup_epochs, "0 or more")
+        if self.pretrained is not None:
+            check(len(self.pretrained) in (1, 2), "pretrained", self.pretrained, "one file, or two: ENCODER DECODER")
         if self.rand_crop is not None:
             check(min(self.rand_crop) >= 32, "rand_crop", self.rand_crop, "height and width of at least 32")
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from edgeailite.quantization.prepare import is_module, is_resize
+from edgeailite.quantization.graph import is_module, is_resize
+from edgeailite.quantization.pooling import RegionPool, pool_size
 
 ARGMAX_MODES = ("none", "full", "before_upsampling")
 
 
 def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
-    """A traced copy in eval mode whose convolutions hold their BatchNorm; equal but for float rounding."""
+    """A traced copy in eval mode whose convolutions hold their BatchNorm; equal but for float rounding.
+
+    Adaptive pooling becomes what the exporter can write with open sizes.
+    """
     traced = fx.symbolic_trace(copy.deepcopy(model).eval().cpu())
     for node in list(traced.graph.nodes):
         users = list(node.users)
@@ -23,13 +28,15 @@ def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
             traced.set_submodule(node.target, nn.utils.fusion.fuse_conv_bn_eval(conv, bn))
             users[0].replace_all_uses_with(node)
             traced.graph.erase_node(users[0])
+        elif is_module(node, nn.AdaptiveAvgPool2d):
+            traced.set_submodule(node.target, RegionPool(pool_size(traced.get_submodule(node.target))))
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced
 
 
-def append_argmax(traced: fx.GraphModule, mode: str) -> None:
-    """Replace each output `x` by `x_label`, the class map (N,H,W) uint8, in place.
+def append_argmax(traced: fx.GraphModule, mode: str, classified: Collection[str]) -> None:
+    """Replace each `classified` output `x` by `x_label`, the class map (N,H,W) uint8, in place; others stay.
 
     `full` takes it after the last resize; `before_upsampling` before, and repeats labels to full size (nearest).
     """
@@ -38,7 +45,9 @@ def append_argmax(traced: fx.GraphModule, mode: str) -> None:
     labels = {}
     with graph.inserting_before(output):
         for name, node in output.args[0].items():
-            if mode == "full" or not is_resize(node):
+            if name not in classified:
+                labels[name] = node
+            elif mode == "full" or not is_resize(node):
                 labels[f"{name}_label"] = graph.call_function(label_map, (node,))
             else:
                 size = node.kwargs["size"]

@@ -1,9 +1,10 @@
 """Readable names for what the exporter wrote, and nothing of the machine it ran on.
 
-Rules: (1) a node that a module produced is called `<module path>/<operator>`, its value after the module path;
-(2) additions, concatenations and resizes, which belong to no module of the traced graph, are called after the module
-that held them in the network, in the order of the graph; (3) quantized and dequantized values add `_quantized` and
-`_dequantized` to the tensor's name; (4) stack traces, exporter metadata and documentation strings go.
+Rules: (1) a node that a module produced is called `<module path>/<operator>`, its value after the module path (where a
+module gives several nodes, that is the last; the others add their operator); (2) additions, concatenations and resizes,
+which belong to no module of the traced graph, are called after the module that held them in the network, in the order
+of the graph; (3) quantized and dequantized values add `_quantized` and `_dequantized` to the tensor's name; (4) stack
+traces, exporter metadata and documentation strings go.
 """
 
 from __future__ import annotations
@@ -21,19 +22,29 @@ from torch import fx
 FUNCTIONS = {operator.add: "Add", torch.add: "Add", torch.cat: "Concat", F.interpolate: "Resize"}
 ATEN = {"Add": "aten.add.Tensor", "Concat": "aten.cat.", "Resize": "aten.upsample_"}  # tells them from shape arithmetic
 SCOPES, FX_NODE = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.fx_node"
-NETWORK = "network."  # the attribute of `to_onnx.SingleImage`
+NO_MODULE = ("ranges.", "_empty_nn_module_stack")  # quantizers are named after their tensor; arithmetic on sizes
+NETWORK = "network."  # the attribute of `to_onnx._Wrapped`
 
 
-def function_names(graph: fx.Graph) -> dict[str, list[str]]:
-    """ONNX operator -> names of the traced function calls that become it, in graph order (rule 2)."""
+def operator_names(graph: fx.Graph) -> dict[str, list[str]]:
+    """ONNX operator -> names of the traced function calls that become it, in graph order."""
     names: dict[str, list[str]] = defaultdict(list)
-    for node in graph.nodes:
-        if node.op == "call_function" and node.target in FUNCTIONS:
-            names[FUNCTIONS[node.target]].append(function_name(node))
+    for node, name in function_names(graph).items():
+        names[FUNCTIONS[node.target]].append(name)
     return names
 
 
-def function_name(node: fx.Node) -> str:
+def function_names(graph: fx.Graph) -> dict[fx.Node, str]:
+    """Function calls that are layers -> their names (rule 2), each given once."""
+    names: dict[fx.Node, str] = {}
+    taken: set[str] = set()
+    for node in graph.nodes:
+        if node.op == "call_function" and node.target in FUNCTIONS:
+            names[node] = _unused(_function_name(node), taken)
+    return names
+
+
+def _function_name(node: fx.Node) -> str:
     """`<path of the module that held the call>.<name of the call>`."""
     stack = node.meta.get("nn_module_stack") or {}
     path = next((str(key) for key in reversed(list(stack))), "").split("@")[0]
@@ -48,11 +59,14 @@ def rename(model: onnx.ModelProto, functions: dict[str, list[str]]) -> onnx.Mode
     waiting = {operator_name: deque(names) for operator_name, names in functions.items()}
     for tensor in graph.initializer:
         tensor.name = tensor.name.removeprefix(NETWORK)
+    last_of = {_module_path(node): index for index, node in enumerate(graph.node)}
     new_name: dict[str, str] = {}
     taken: set[str] = {value.name for value in (*graph.input, *graph.initializer)} | outputs
-    for node in graph.node:
+    for position, node in enumerate(graph.node):
+        path = _module_path(node)
+        inside = f".{node.op_type.lower()}" if path and last_of[path] != position else ""
         node.input[:] = [new_name.get(name, name.removeprefix(NETWORK)) for name in node.input]
-        value = node.output[0] if node.output[0] in outputs else _value_name(node, waiting)
+        value = node.output[0] if node.output[0] in outputs else _value_name(node, path + inside, waiting)
         node.name = _unused(f"{value.removesuffix('_quantized').removesuffix('_dequantized')}/{node.op_type}", taken)
         for index, old in enumerate(node.output):
             if old and old not in outputs:
@@ -63,20 +77,30 @@ def rename(model: onnx.ModelProto, functions: dict[str, list[str]]) -> onnx.Mode
     return model
 
 
-def _value_name(node: onnx.NodeProto, waiting: dict[str, deque[str]]) -> str:
+def _value_name(node: onnx.NodeProto, inside_module: str, waiting: dict[str, deque[str]]) -> str:
     if node.op_type == "QuantizeLinear":
         return f"{node.input[0]}_quantized"
     if node.op_type == "DequantizeLinear":
         return f"{node.input[0].removesuffix('_quantized')}_dequantized"
-    properties = {prop.key: prop.value for prop in node.metadata_props}
+    if inside_module:
+        return inside_module
     names = waiting.get(node.op_type)
-    if names and ATEN[node.op_type] in properties.get(FX_NODE, ""):
+    if names and ATEN[node.op_type] in _properties(node).get(FX_NODE, ""):
         return names.popleft()
-    scopes = ast.literal_eval(properties.get(SCOPES, "[]"))
+    return f"shape.{node.op_type.lower()}"
+
+
+def _module_path(node: onnx.NodeProto) -> str:
+    """Path of the module that produced `node`, or nothing; quantizers and their like are not among them."""
+    if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+        return ""
+    scopes = ast.literal_eval(_properties(node).get(SCOPES, "[]"))
     path = scopes[-2].removeprefix(NETWORK) if len(scopes) > 1 else ""
-    return (
-        path if path and path + "." != NETWORK and not path.startswith("ranges.") else f"shape.{node.op_type.lower()}"
-    )
+    return path if path + "." != NETWORK and not path.startswith(NO_MODULE) else ""
+
+
+def _properties(node: onnx.NodeProto) -> dict[str, str]:
+    return {prop.key: prop.value for prop in node.metadata_props}
 
 
 def _unused(name: str, taken: set[str]) -> str:

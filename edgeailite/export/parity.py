@@ -22,15 +22,15 @@ from torch import fx, nn
 
 from edgeailite.data.tensors import to_input
 from edgeailite.data.transforms import resize_image
-from edgeailite.errors import ParityError
+from edgeailite.errors import ParityError, UsageError
 from edgeailite.export.graphs import append_argmax
-from edgeailite.export.taps import absent_layer, file_layers, integer_tensors, quantizer_names, torch_float_tensors
-from edgeailite.export.to_onnx import to_onnx, weights_hash
+from edgeailite.export.taps import absent_layer, file_layers, integer_tensors, torch_float_tensors
+from edgeailite.export.to_onnx import classified_outputs, to_onnx, weights_hash
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing, preprocess
 from edgeailite.quantization import convert
 from edgeailite.quantization.integer import IntegerModel
-from edgeailite.runtime import Golden, OnnxModel, load_onnx, run
+from edgeailite.runtime import Golden, OnnxModel, load_onnx, run, run_picture
 from edgeailite.runtime.contract import PROVEN_LEVELS, first_departure, labels_of
 
 Picture = NDArray[np.uint8]
@@ -43,10 +43,13 @@ INTEGER_KERNELS = {"Conv": "QLinearConv", "Add": "QLinearAdd", "Concat": "QLinea
 
 @dataclass(frozen=True)
 class Agreement:
-    """Over all pictures: share of pixels with equal class, largest and mean |difference| of logits, their std."""
+    """Over all pictures: share of pixels with equal class, largest and mean |difference| of logits, their std.
+
+    The share is None where no output has classes (depth alone).
+    """
 
     pictures: int
-    equal_argmax: float
+    equal_argmax: float | None
     max_difference: float
     mean_difference: float
     std: float
@@ -55,17 +58,17 @@ class Agreement:
 def compare(reference: Array, candidate: Array) -> Agreement:
     """One picture: logits (1,C,H,W) or label maps (1,H,W)."""
     gap = np.abs(reference.astype(np.float64) - candidate)
-    equal = labels_of(reference) == labels_of(candidate)
-    return Agreement(
-        1, float(equal.mean()), float(gap.max()), float(gap.mean()), float(reference.std(dtype=np.float64))
-    )
+    labels, others = labels_of(reference), labels_of(candidate)
+    equal = None if labels is None or others is None else float((labels == others).mean())
+    return Agreement(1, equal, float(gap.max()), float(gap.mean()), float(reference.std(dtype=np.float64)))
 
 
 def combine(parts: Sequence[Agreement]) -> Agreement:
     """Several pictures, or several outputs of one."""
+    shares = [part.equal_argmax for part in parts if part.equal_argmax is not None]
     return Agreement(
         sum(part.pictures for part in parts),
-        float(np.mean([part.equal_argmax for part in parts])),
+        float(np.mean(shares)) if shares else None,
         max(part.max_difference for part in parts),
         float(np.mean([part.mean_difference for part in parts])),
         float(np.mean([part.std for part in parts])),
@@ -98,14 +101,14 @@ class Subject:
         else:
             traced = fx.symbolic_trace(self.module.eval())
         if self.argmax != "none":
-            append_argmax(traced, self.argmax)
+            append_argmax(traced, self.argmax, classified_outputs(self.card))
         return IntegerModel(traced) if self.kind == "int8" else traced
 
 
-def outputs_of(network: nn.Module, image: Array) -> dict[str, Array]:
-    """Results of a torch network for a normalised input, as numpy."""
+def outputs_of(network: nn.Module, *images: Array) -> dict[str, Array]:
+    """Results of a torch network for normalised inputs, as numpy."""
     with torch.inference_mode():
-        return {name: value.numpy() for name, value in network(torch.from_numpy(image)).items()}
+        return {name: value.numpy() for name, value in network(*map(torch.from_numpy, images)).items()}
 
 
 def integer_kernels(file: Path) -> dict[str, Any]:
@@ -134,22 +137,21 @@ def _is_shape_arithmetic(node: onnx.NodeProto, shape_values: set[str]) -> bool:
     )
 
 
-def make_golden(subject: Subject, picture: Picture) -> Golden:
-    """Expected input, outputs and inner tensors of one picture, from torch."""
-    image = preprocess(picture, subject.card.preprocessing)
+def make_golden(subject: Subject, *pictures: Picture) -> Golden:
+    """Expected inputs, outputs and inner tensors of one picture (per input of the network), from torch."""
+    images = tuple(preprocess(picture, subject.card.preprocessing) for picture in pictures)
     if isinstance(subject.module, fx.GraphModule):
-        converted = convert(subject.module)
-        values = integer_tensors(converted, torch.from_numpy(image), quantizer_names(converted))
+        values = integer_tensors(convert(subject.module), *map(torch.from_numpy, images))
     else:
-        values = torch_float_tensors(subject.module, torch.from_numpy(image))
+        values = torch_float_tensors(subject.module, *map(torch.from_numpy, images))
     known = {layer.tensor: layer for layer in file_layers(onnx.load(str(subject.file)), subject.kind)}
     layers = ((known.get(name) or absent_layer(name), value) for name, value in values.items())
-    return Golden(picture, image, outputs_of(subject.reference(), image), tuple(layers))
+    return Golden(pictures, images, outputs_of(subject.reference(), *images), tuple(layers))
 
 
 def prove(
     subject: Subject,
-    pictures: Iterable[Picture],
+    pictures: Iterable[Picture | tuple[Picture, ...]],
     *,
     sizes: Sequence[tuple[int, int]] = (),
     threads: int | None = None,
@@ -158,6 +160,7 @@ def prove(
 ) -> dict[str, Any]:
     """Compare on `pictures` and, with a freshly exported file of open size, at `sizes`; returns the numbers.
 
+    A network with several inputs takes tuples of pictures.
     Raises ParityError naming the first layer that departs. int8: also asserts integer kernels.
     """
     _check_integrity(subject, skip_hash=skip_hash)
@@ -165,8 +168,14 @@ def prove(
     models = {level: load_onnx(subject.file, threads=threads, level=level) for level in LEVELS}
     reference = subject.reference()
     parts: dict[str, list[Agreement]] = {}
-    first: Picture | None = None
-    for index, picture in enumerate(pictures):
+    first: tuple[Picture, ...] | None = None
+    for index, item in enumerate(pictures):
+        picture = item if isinstance(item, tuple) else (item,)
+        if len(picture) != len(subject.card.inputs):
+            names = ", ".join(subject.card.inputs)
+            raise UsageError(
+                f"the network takes {len(subject.card.inputs)} picture(s) at a time ({names}), got {len(picture)}"
+            )
         first = picture if first is None else first
         if index == PICTURES_WITHOUT_OPTIMISATION:
             del models["DISABLED"]
@@ -187,17 +196,14 @@ def prove(
 
 
 def _compare_picture(
-    subject: Subject, reference: nn.Module, models: Mapping[str, OnnxModel], picture: Picture
+    subject: Subject, reference: nn.Module, models: Mapping[str, OnnxModel], pictures: tuple[Picture, ...]
 ) -> dict[str, Agreement]:
     """Agreement of the file with the reference per level; of float fake-quantization with it, for information."""
-    image = _training_input(picture, subject.card.preprocessing)
-    expected = outputs_of(reference, image)
-    results = {}
-    for level, model in models.items():
-        got = run(model, preprocess(picture, model.card.preprocessing))
-        results[level] = _compare_outputs(expected, got)
+    images = [_training_input(picture, subject.card.preprocessing) for picture in pictures]
+    expected = outputs_of(reference, *images)
+    results = {level: _compare_outputs(expected, run_picture(model, *pictures)) for level, model in models.items()}
     if subject.kind == "int8" and subject.argmax == "none":
-        results["fake_quant"] = _compare_outputs(expected, outputs_of(subject.module.eval(), image))
+        results["fake_quant"] = _compare_outputs(expected, outputs_of(subject.module.eval(), *images))
     return results
 
 
@@ -210,7 +216,7 @@ def _compare_outputs(expected: Mapping[str, Array], got: Mapping[str, Array]) ->
 
 
 def _prove_sizes(
-    subject: Subject, picture: Picture, sizes: Sequence[tuple[int, int]], *, threads: int | None
+    subject: Subject, pictures: tuple[Picture, ...], sizes: Sequence[tuple[int, int]], *, threads: int | None
 ) -> dict[str, Any]:
     """The same network exported with open size, one picture at each of `sizes`, level EXTENDED and ALL."""
     if not sizes:
@@ -218,10 +224,11 @@ def _prove_sizes(
     data = to_onnx(subject.module, subject.card, argmax=subject.argmax).SerializeToString()
     reference, results = subject.reference(), {}
     for height, width in sizes:
-        image = _training_input(picture, replace(subject.card.preprocessing, height=height, width=width))
-        expected = outputs_of(reference, image)
+        preprocessing = replace(subject.card.preprocessing, height=height, width=width)
+        images = [_training_input(picture, preprocessing) for picture in pictures]
+        expected = outputs_of(reference, *images)
         for level in PROVEN_LEVELS:
-            got = run(load_onnx(data, threads=threads, level=level), image)
+            got = run(load_onnx(data, threads=threads, level=level), *images)
             result = _compare_outputs(expected, got)
             results[f"{height}x{width} {level}"] = asdict(result)
             if not holds(result, subject.kind):
@@ -231,13 +238,16 @@ def _prove_sizes(
     return results
 
 
-def _explain(subject: Subject, model: OnnxModel, picture: Picture, result: Agreement | None, level: str) -> str:
-    golden = json.loads(json.dumps(make_golden(subject, picture).to_dict()))
+def _explain(
+    subject: Subject, model: OnnxModel, pictures: tuple[Picture, ...], result: Agreement | None, level: str
+) -> str:
+    golden = json.loads(json.dumps(make_golden(subject, *pictures).to_dict()))
     place = first_departure(subject.file.read_bytes(), model, golden, kind=subject.kind)
     numbers = ""
     if result is not None:
-        share = f"argmax equal on {100 * result.equal_argmax:.3f} % of pixels"
-        numbers = f" ({level}: {share}, max |difference| {result.max_difference:.4g})"
+        equal = result.equal_argmax
+        share = "" if equal is None else f"argmax equal on {100 * equal:.3f} % of pixels, "
+        numbers = f" ({level}: {share}max |difference| {result.max_difference:.4g})"
     return f"{subject.file}: departs first at {place or 'no inner tensor'}{numbers}"
 
 

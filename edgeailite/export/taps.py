@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
-from edgeailite.export.naming import FUNCTIONS, function_name
-from edgeailite.quantization.convert import Quantize
+from edgeailite.export.naming import function_names
+from edgeailite.modelcard import input_name
+from edgeailite.quantization.convert import FromCodes, Quantize
+from edgeailite.quantization.graph import is_input, is_module, leaves_network
 from edgeailite.quantization.integer import Codes, IntegerExact
-from edgeailite.quantization.prepare import is_module, leaves_network
 from edgeailite.runtime import Layer
 
 Array = NDArray[Any]
@@ -52,41 +53,41 @@ def _nodes_since_quantized(node: onnx.NodeProto, producer: dict[str, onnx.NodePr
     return chain or [node.name]
 
 
-def torch_float_tensors(model: nn.Module, image: Tensor) -> dict[str, Array]:
+def torch_float_tensors(model: nn.Module, *images: Tensor) -> dict[str, Array]:
     """Layer results of a float network by the names that the exported file gives them."""
     recorder = _Recorder(fx.symbolic_trace(model.eval()))
     with torch.inference_mode():
-        recorder.run(image)
+        recorder.run(*images)
     return recorder.values
 
 
-def integer_tensors(converted: fx.GraphModule, image: Tensor, names: dict[str, str]) -> dict[str, Array]:
-    """uint8 codes of an integer-exact run; `names` maps graph nodes to tensor names of the file."""
+def integer_tensors(converted: fx.GraphModule, *images: Tensor) -> dict[str, Array]:
+    """uint8 codes of an integer-exact run by the names of their tensors in the file."""
     values: dict[str, Array] = {}
+    names = quantizer_names(converted)
 
     def seen(node: fx.Node, codes: Codes) -> None:
         values[names[node.name]] = codes.codes.to(torch.uint8).numpy()
 
     with torch.inference_mode():
-        IntegerExact(converted, seen).run(image)
+        IntegerExact(converted, seen).run(*images)
     return values
 
 
 def quantizer_names(converted: fx.GraphModule) -> dict[str, str]:
     """Quantizer nodes of a converted graph -> names of their code tensors in the file."""
     names = {}
+    functions = function_names(converted.graph)
     for node in converted.graph.nodes:
-        if is_module(node, Quantize):
-            names[node.name] = f"{_value_name(node.args[0])}_quantized"
+        if is_module(node, Quantize) and not is_module(node, FromCodes):
+            source = node.args[0]
+            value = _input_name(source) if is_input(source) else functions.get(source) or str(source.target)
+            names[node.name] = f"{value}_quantized"
     return names
 
 
-def _value_name(node: fx.Node) -> str:
-    if node.op == "call_module":
-        return str(node.target)
-    if node.op == "call_function" and node.target in FUNCTIONS:
-        return function_name(node)
-    return "image"
+def _input_name(node: fx.Node) -> str:
+    return input_name(node.args[1]) if node.op == "call_function" else input_name(0)
 
 
 class _Recorder(fx.Interpreter):
@@ -95,13 +96,14 @@ class _Recorder(fx.Interpreter):
     def __init__(self, traced: fx.GraphModule) -> None:
         super().__init__(traced)
         self.values: dict[str, Array] = {}
+        self.functions = function_names(traced.graph)
 
     def run_node(self, node: fx.Node) -> Any:
         value = super().run_node(node)
         if is_module(node, nn.Conv2d) and not any(is_module(user, nn.BatchNorm2d) for user in node.users):
             self.values[str(node.target)] = value.numpy()
-        elif is_module(node, nn.BatchNorm2d):
+        elif is_module(node, nn.BatchNorm2d) and is_module(node.args[0], nn.Conv2d):
             self.values[str(node.args[0].target)] = value.numpy()
-        elif node.op == "call_function" and node.target in FUNCTIONS and not leaves_network(node):
-            self.values[function_name(node)] = value.numpy()
+        elif node in self.functions and not leaves_network(node):
+            self.values[self.functions[node]] = value.numpy()
         return value

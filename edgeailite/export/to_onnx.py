@@ -10,6 +10,7 @@ import json
 import logging
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 
 import onnx
 import onnx.version_converter
@@ -17,12 +18,14 @@ import torch
 from torch import Tensor, fx, nn
 
 from edgeailite import __version__
+from edgeailite.errors import UsageError
 from edgeailite.export.graphs import ARGMAX_MODES, append_argmax, fold_batch_norms
-from edgeailite.export.naming import function_names, rename
-from edgeailite.modelcard import ModelCard
+from edgeailite.export.naming import operator_names, rename
+from edgeailite.modelcard import REGRESSION, ModelCard
 from edgeailite.quantization import convert
 
 IR_VERSION = 10
+LARGEST_FILE = 2**31  # bytes
 OLDEST_EXPORTED = 18  # torch writes this one or newer; 17 is converted from it
 KEPT = ("Conv", "QuantizeLinear", "DequantizeLinear", "Add", "Concat", "Resize")
 
@@ -40,15 +43,16 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """Float ONNX of a network, or int8 ONNX (QuantizeLinear/DequantizeLinear) of a prepared and calibrated one.
 
-    `size` (height, width) fixes the input at batch 1; None leaves batch, height and width open.
+    `size` (height, width) fixes the input at batch 1; None leaves batch, height and width open. Inputs are named
+    `image`, `image1`, ..., outputs after the tasks. Raises UsageError where the weights do not fit into one file.
     """
+    _check_weights_fit(model)
     quantized = isinstance(model, fx.GraphModule)
     traced = convert(model, opset=max(opset, OLDEST_EXPORTED)) if quantized else fold_batch_norms(model)
-    names = function_names(traced.graph)
     if argmax != "none":
-        append_argmax(traced, argmax)
-        names["Resize"] = names["Resize"][: -len(card.outputs)] if argmax == "before_upsampling" else names["Resize"]
-    exported = rename(_export(traced, opset=max(opset, OLDEST_EXPORTED), size=size), names)
+        append_argmax(traced, argmax, classified_outputs(card))
+    names = operator_names(traced.graph)
+    exported = rename(_export(traced, card.inputs, opset=max(opset, OLDEST_EXPORTED), size=size), names)
     if opset < OLDEST_EXPORTED:
         exported = onnx.version_converter.convert_version(exported, opset)
     if simplify:
@@ -60,6 +64,21 @@ def to_onnx(
     return exported
 
 
+def _check_weights_fit(model: nn.Module) -> None:
+    """A protocol buffer ends at 2 GB."""
+    total = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    if not isinstance(model, fx.GraphModule) and total >= LARGEST_FILE:
+        raise UsageError(
+            f"the weights are {total / 1e9:.1f} GB, an ONNX file holds less than {LARGEST_FILE / 1e9:.1f} GB; "
+            "choose a smaller network"
+        )
+
+
+def classified_outputs(card: ModelCard) -> list[str]:
+    """Outputs with classes, which an argmax makes sense of."""
+    return [output for output, task in card.tasks.items() if task != REGRESSION]
+
+
 def weights_hash(model: onnx.ModelProto) -> str:
     """sha256 over names, types, shapes and bytes of all initializers."""
     digest = hashlib.sha256()
@@ -69,24 +88,24 @@ def weights_hash(model: onnx.ModelProto) -> str:
     return digest.hexdigest()
 
 
-def _export(traced: fx.GraphModule, *, opset: int, size: tuple[int, int] | None) -> onnx.ModelProto:
+def _export(
+    traced: fx.GraphModule, inputs: Sequence[str], *, opset: int, size: tuple[int, int] | None
+) -> onnx.ModelProto:
     height, width = size or (97, 161)
-    example = torch.zeros(1 if size else 2, 3, height, width)
-    dynamic = (
-        None if size else ({0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},)
-    )
+    examples = tuple(torch.zeros(1 if size else 2, 3, height, width) for _ in inputs)
+    dynamic = None if size else {"images": tuple(dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC) for _ in inputs)}
     outputs = next(node for node in traced.graph.nodes if node.op == "output").args[0]
     for name in ("torch.onnx", "onnxscript"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's notes on its own internals
         program = torch.onnx.export(
-            SingleImage(traced),
-            (example,),
+            _Wrapped(traced),
+            examples,
             dynamo=True,
             verbose=False,
             opset_version=opset,
-            input_names=["image"],
+            input_names=list(inputs),
             output_names=list(outputs),
             dynamic_shapes=dynamic,
         )
@@ -94,15 +113,15 @@ def _export(traced: fx.GraphModule, *, opset: int, size: tuple[int, int] | None)
     return program.model_proto
 
 
-class SingleImage(nn.Module):
-    """The network with a named argument instead of `*images`: the exporter takes shapes by argument."""
+class _Wrapped(nn.Module):
+    """The network as an attribute: its names then begin alike (`naming.NETWORK`)."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        return self.network(image)
+    def forward(self, *images: Tensor) -> dict[str, Tensor]:
+        return self.network(*images)
 
 
 def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -124,7 +143,7 @@ def _metadata(model: onnx.ModelProto, card: ModelCard, *, quantized: bool, argma
         "edgeailite.card": json.dumps({**card.to_dict(), "data_path": None}, sort_keys=True),
         "edgeailite.kind": "int8" if quantized else "float",
         "edgeailite.argmax": argmax,
-        "edgeailite.tasks": json.dumps(dict.fromkeys(card.outputs, "segmentation")),
+        "edgeailite.tasks": json.dumps(card.tasks),
         "edgeailite.weights_sha256": weights_hash(model),
         "classes": ",".join(card.classes),
         "palette": json.dumps(card.palette),

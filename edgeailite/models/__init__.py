@@ -9,22 +9,20 @@ import difflib
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
-from torch import nn
-
 from edgeailite.errors import UsageError
-from edgeailite.models import edgeailite
-from edgeailite.models.layers import UPSAMPLING, initialize_weights
+from edgeailite.models import ade20k, edgeailite
+from edgeailite.models.layers import UPSAMPLING
 from edgeailite.models.pixel2pixel import DEEP_SUPERVISION, Pixel2Pixel
 from edgeailite.models.row import ModelRow
 
 __all__ = ["ALIASES", "DEEP_SUPERVISION", "MODELS", "ModelRow", "Pixel2Pixel", "create_model", "list_models"]
 
-MODELS: dict[str, ModelRow] = {**edgeailite.MODELS}
-ALIASES: dict[str, str] = {**edgeailite.ALIASES}
+MODELS: dict[str, ModelRow] = {**edgeailite.MODELS, **ade20k.MODELS}
+ALIASES: dict[str, str] = {**edgeailite.ALIASES, **ade20k.ALIASES}
 
+INITIALIZE = {"edgeailite": edgeailite.initialize, "ade20k": ade20k.initialize}
 DEFAULT_CLASSES = {"edgeailite": 19, "ade20k": 150}
 DEFAULT_RANGES = {"depth": (0.0, 128.0)}
-PREDICTION_STD = 0.01  # the published value gives logits of std 6, which cost the first hundreds of steps
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -76,15 +74,14 @@ def create_model(
         align_corners=align_corners,
         options=options,
     )
-    initialize_weights(model)
-    for decoder in decoders.values():
-        nn.init.normal_(decoder.get_parameter("pred.1.0.weight"), std=PREDICTION_STD)
+    INITIALIZE[row.family](model)
     return model
 
 
 def unknown_model(name: str) -> str:
     """What to say about a name that no network has."""
-    near = difflib.get_close_matches(name, [*MODELS, *ALIASES], n=3, cutoff=0.4)
+    known = [*MODELS, *ALIASES]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or [n for n in known if name.lower() in n][:3]
     hint = f"; did you mean {', '.join(map(repr, near))}?" if near else ""
     return f"unknown model {name!r}; `edgeailite models` lists {len(MODELS)} networks{hint}"
 

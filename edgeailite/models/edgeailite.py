@@ -19,7 +19,11 @@ from edgeailite.models.encoders.chain import Encoder
 from edgeailite.models.encoders.mobilenetv2 import mobilenetv2
 from edgeailite.models.encoders.regnetx import regnetx
 from edgeailite.models.encoders.resnet import resnet50
+from edgeailite.models.layers import initialize_weights
+from edgeailite.models.pixel2pixel import Pixel2Pixel
 from edgeailite.models.row import ModelRow
+
+PREDICTION_STD = 0.01  # the published value gives logits of std 6, which cost the first hundreds of steps
 
 
 @dataclass(frozen=True)
@@ -98,3 +102,10 @@ def _older_spellings() -> dict[str, str]:
 
 
 ALIASES |= {old: name for old, name in _older_spellings().items() if old not in MODELS}
+
+
+def initialize(model: Pixel2Pixel) -> None:
+    """The published initial values, but for the last convolution, which starts smaller."""
+    initialize_weights(model)
+    for decoder in model.decoders:
+        nn.init.normal_(decoder.get_parameter("pred.1.0.weight"), std=PREDICTION_STD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import torch
@@ -13,13 +14,16 @@ from edgeailite.quantization.modules import ActivationQuantizer, set_state
 def set_input_range(model: fx.GraphModule, low: float, high: float) -> None:
     """Fix the range of every input: preprocessed uint8 pictures then lose nothing in quantization."""
     for name, module in model.ranges.named_children():
-        if name.startswith("image"):
+        if re.fullmatch(r"image\d*", name):
             module.set_range(low, high)
 
 
 @torch.no_grad()
-def calibrate(model: fx.GraphModule, batches: Iterable[Tensor]) -> None:
-    """Observe normalised inputs (N,3,H,W) in float, then switch quantization on. Raises ValueError without batches."""
+def calibrate(model: fx.GraphModule, batches: Iterable[Tensor | tuple[Tensor, ...]]) -> None:
+    """Observe normalised inputs (N,3,H,W) in float, then switch quantization on. Raises ValueError without batches.
+
+    A batch of a network with several inputs is a tuple of as many tensors.
+    """
     training = model.training
     model.eval()
     for module in model.modules():
@@ -27,7 +31,7 @@ def calibrate(model: fx.GraphModule, batches: Iterable[Tensor]) -> None:
             module.train()  # ranges move in training mode only; the network itself stays in eval mode
     set_state(model, observing=True, enabled=False)
     for batch in batches:
-        model(batch)
+        model(*(batch if isinstance(batch, tuple) else (batch,)))
     set_state(model, observing=False, enabled=True)
     model.train(training)
     if unseen := [n for n, m in model.named_modules() if isinstance(m, ActivationQuantizer) and not _seen(m)]:

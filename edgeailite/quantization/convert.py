@@ -1,6 +1,9 @@
 """`convert`: a prepared model to integer parameters, the common source of the ONNX file and the integer-exact mode.
 
-The converted graph holds `IntegerConv` (int8 weight, int32 bias, scales) and `Quantize` (scale, zero point) modules.
+The converted graph holds `IntegerConv` (int8 weight, int32 bias, scales), `Quantize` (scale, zero point) and, for
+average pooling, `CodePool` modules. An activation that the quantizer behind it implies (ReLU6 at a range up to 6) goes;
+one that it does not imply (a ReLU whose scale is shared with negative values) gets a quantizer of the same scale in
+front, because a convolution is an integer kernel only with nothing but its quantizer behind it.
 Their `forward` is the file's form, QuantizeLinear and DequantizeLinear through `torch.onnx.ops.symbolic`, for the
 exporter to see; `edgeailite.quantization.integer` computes with their codes.
 """
@@ -13,9 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from edgeailite.quantization.graph import ACTIVATIONS, activation_limits, is_module
 from edgeailite.quantization.modules import ActivationQuantizer, IntegerParameters, QuantConv2d
+from edgeailite.quantization.pooling import RegionPool, pool_size, region_sums
 
 DEFAULT_OPSET = 21
+CODE_LIMIT = 255
+TOLERANCE = 1e-3  # of a step: an activation's limit that lies this near the end of the codes is the end
 
 
 def quantize_linear(x: Tensor, scale: Tensor, zero_point: Tensor, *, opset: int) -> Tensor:
@@ -44,15 +51,53 @@ class Quantize(nn.Module):
     scale: Tensor
     zero_point: Tensor
 
-    def __init__(self, quantizer: ActivationQuantizer, *, opset: int) -> None:
+    def __init__(self, scale: Tensor, zero_point: Tensor, *, opset: int) -> None:
         super().__init__()
         self.opset = opset
-        self.register_buffer("scale", quantizer.scale.clone())
-        self.register_buffer("zero_point", quantizer.zero_point.to(torch.uint8))
+        self.register_buffer("scale", scale.clone())
+        self.register_buffer("zero_point", zero_point.to(torch.uint8))
+
+    def bounds(self) -> tuple[float, float]:
+        """Values of the smallest and the largest code."""
+        zero_point, scale = int(self.zero_point), float(self.scale)
+        return -zero_point * scale, (CODE_LIMIT - zero_point) * scale
 
     def forward(self, x: Tensor) -> Tensor:
         codes = quantize_linear(x, self.scale, self.zero_point, opset=self.opset)
         return dequantize_linear(codes, self.scale, self.zero_point, opset=self.opset)
+
+
+class ToCodes(Quantize):
+    """The first half of a `Quantize`: uint8 codes, for who reads those."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return quantize_linear(x, self.scale, self.zero_point, opset=self.opset)
+
+
+class FromCodes(Quantize):
+    """The second half: values of codes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return dequantize_linear(x, self.scale, self.zero_point, opset=self.opset)
+
+
+class CodePool(RegionPool):
+    """Adaptive average pooling of codes: whole numbers are added, one factor follows."""
+
+    scale: Tensor
+    one: Tensor
+    zero_point: Tensor
+
+    def __init__(self, output_size: tuple[int, int], source: Quantize) -> None:
+        super().__init__(output_size)
+        self.opset = source.opset
+        self.register_buffer("scale", source.scale.clone())
+        self.register_buffer("one", torch.ones_like(source.scale))
+        self.register_buffer("zero_point", source.zero_point.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        sums, areas = region_sums(dequantize_linear(x, self.one, self.zero_point, opset=self.opset), self.output_size)
+        return sums * (self.scale / areas)
 
 
 class IntegerConv(nn.Module):
@@ -100,15 +145,61 @@ def convert(model: fx.GraphModule, *, opset: int = DEFAULT_OPSET) -> fx.GraphMod
             node.args = node.args[:1]
         elif isinstance(module, ActivationQuantizer | Quantize):
             if isinstance(module, ActivationQuantizer):
-                result.set_submodule(node.target, Quantize(module, opset=opset))
+                result.set_submodule(node.target, Quantize(module.scale, module.zero_point, opset=opset))
             node.args = node.args[:1]
     for node in list(graph.nodes):
         if node.op == "get_attr" and not node.users:
             graph.erase_node(node)
+        elif is_module(node, ACTIVATIONS) and not is_module(node.args[0], Quantize):
+            _settle_activation(node)
+    for node in list(graph.nodes):
+        if is_module(node, nn.AdaptiveAvgPool2d):
+            _pool_codes(node)
     result.delete_all_unused_submodules()
     graph.lint()
     result.recompile()
     return result
+
+
+def _settle_activation(node: fx.Node) -> None:
+    """Drop the activation behind a kernel if its quantizer clamps as it does, else quantize before it, too.
+
+    A ReLU stays where the zero point is 0: onnxruntime drops it, and readers of the file expect it.
+    """
+    root = node.graph.owning_module
+    quantizer = next(user for user in node.users if is_module(user, Quantize))
+    module, quantize = root.get_submodule(str(node.target)), root.get_submodule(str(quantizer.target))
+    assert isinstance(quantize, Quantize)
+    low, high = activation_limits(module)
+    bottom, top = quantize.bounds()
+    if low > bottom + TOLERANCE * quantize.scale or high < top - TOLERANCE * quantize.scale:
+        with node.graph.inserting_before(node):
+            node.args = (node.graph.call_module(str(quantizer.target), node.args[:1]),)
+    elif not isinstance(module, nn.ReLU):
+        node.replace_all_uses_with(node.args[0])
+        node.graph.erase_node(node)
+
+
+def _pool_codes(node: fx.Node) -> None:
+    """Split the quantizer before an average pooling, and let that read the codes."""
+    root, source = node.graph.owning_module, node.args[0]
+    pool, quantize = root.get_submodule(str(node.target)), root.get_submodule(str(source.target))
+    assert isinstance(pool, nn.AdaptiveAvgPool2d)
+    assert isinstance(quantize, Quantize)
+    if is_module(source, FromCodes):
+        codes = source.args[0]
+    else:
+        root.set_submodule(f"{source.target}_codes", ToCodes(quantize.scale, quantize.zero_point, opset=quantize.opset))
+        root.set_submodule(
+            f"{source.target}_values", FromCodes(quantize.scale, quantize.zero_point, opset=quantize.opset)
+        )
+        with node.graph.inserting_before(source):
+            codes = node.graph.call_module(f"{source.target}_codes", source.args)
+            values = node.graph.call_module(f"{source.target}_values", (codes,))
+        source.replace_all_uses_with(values)
+        node.graph.erase_node(source)
+    root.set_submodule(str(node.target), CodePool(pool_size(pool), quantize))
+    node.args = (codes,)
 
 
 def _attribute(module: nn.Module, path: str) -> Tensor:

@@ -4,9 +4,14 @@ Rules, found by comparing with onnxruntime's x86 kernels (optimisation levels EX
  1. Convolution: int32 sum of (code - zero_point) x weight code, plus the int32 bias; then float32(sum) times
     float32(input scale x weight scale / output scale), rounded half to even, plus zero point, clamped.
  2. Addition: y = fma(a, ra, fma(b, rb, z - fma(ra, za, rb x zb))) in float32 with ra = scale_a / scale_y, rounded.
- 3. Concatenation at one scale copies codes.
- 4. Bilinear resize works in float32 on dequantized values, its four products added in a fixed order.
- 5. Quantization divides by the scale in float32 and rounds half to even.
+ 3. Concatenation at one scale copies codes, and so does maximum pooling.
+ 4. Bilinear resize works in float32 on dequantized values, its four products added in a fixed order. Known exception:
+    level ALL may lay tensors out with channels last; a resize that changes the width and not the height is then taken
+    over width and channels, and the last row is summed in another order: a tie may fall to the next code. It needs
+    features of 2, 3 or 6 rows in pyramid pooling (up to 192 pixels at stride 32), one row elsewhere; `verify` finds it.
+ 5. Quantization divides by the scale in float32 and rounds half to even. An activation behind a quantizer works on
+    dequantized values.
+ 6. Average pooling multiplies the whole sum of (code - zero_point) by scale / area, both float32.
 Sums are taken in float32 where every partial sum stays below 2^24 and is therefore exact; longer ones are split.
 """
 
@@ -20,11 +25,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from edgeailite.quantization.convert import IntegerConv, Quantize, convert
-from edgeailite.quantization.prepare import ACTIVATIONS, ADDITIONS
+from edgeailite.quantization.convert import CODE_LIMIT, CodePool, FromCodes, IntegerConv, Quantize, convert
+from edgeailite.quantization.graph import ACTIVATIONS, ADDITIONS
+from edgeailite.quantization.pooling import region_sums
 
 EXACT_IN_FLOAT32 = 2**24
-CODE_LIMIT = 255
 
 
 @dataclass(frozen=True)
@@ -69,13 +74,17 @@ class IntegerExact(fx.Interpreter):
         if node.op == "call_module":
             module = self.module.get_submodule(node.target)
             value = self.map_nodes_to_values(node.args[0], node)
-            if isinstance(module, ACTIVATIONS) and callable(value):
-                return value  # clamping the codes does it
+            if isinstance(module, ACTIVATIONS):  # behind a kernel, clamping the codes does it
+                return value if callable(value) else module(value.dequantize())
+            if isinstance(module, nn.MaxPool2d):
+                return Codes(module(value.codes), value.scale, value.zero_point)
+            if isinstance(module, CodePool):
+                return _pool(module, value)
             if isinstance(module, IntegerConv):
                 return _convolve(module, value)
             if isinstance(module, Quantize):
                 result = _quantize(module, value)
-                if self.seen is not None:
+                if self.seen is not None and not isinstance(module, FromCodes):
                     self.seen(node, result)
                 return result
         return super().run_node(node)
@@ -157,6 +166,11 @@ def _fma(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
 
 def _concatenate(parts: tuple[Codes, ...], dim: int) -> Codes:
     return Codes(torch.cat([part.codes for part in parts], dim), parts[0].scale, parts[0].zero_point)
+
+
+def _pool(module: CodePool, x: Codes) -> Tensor:
+    sums, areas = region_sums((x.codes - x.zero_point).double(), module.output_size)
+    return sums.float() * (x.scale / areas.float())
 
 
 def _resize(x: Codes | Pending | Tensor, size: tuple[int, int]) -> Tensor:

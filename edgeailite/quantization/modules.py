@@ -8,6 +8,7 @@ factor and normalised by the batch (one convolution, not two).
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ BIAS_LIMIT = 2**30  # codes; leaves int32 headroom for the accumulator
 TINY_SCALE = 1e-12
 SAMPLES = 1 << 16  # values that a percentile is taken from
 SLOWEST_UPDATE = 0.02
+SINGLE_VALUE = "a convolution gives one value per channel (batch 1, 1x1 feature): running statistics are used there"
 
 
 class FakeQuantize(torch.autograd.Function):
@@ -199,8 +201,10 @@ class QuantConv2d(nn.Conv2d):
         factor = (gamma * torch.rsqrt(var + self.bn_eps)).detach()
         factor = torch.where(factor.abs() < TINY_SCALE, torch.full_like(factor, TINY_SCALE), factor)
         y = self.convolve(x, weight / factor.view(-1, 1, 1, 1), self.bias)
-        if self.training:
-            count.add_(1)
+        if y.numel() == y.shape[1]:  # one value has no variance; `models.single_values` does the same in float
+            warnings.warn(SINGLE_VALUE, stacklevel=2)
+            return F.batch_norm(y, mean, var, gamma, beta, False, 0.0, self.bn_eps)
+        count.add_(1)
         return F.batch_norm(y, mean, var, gamma, beta, True, self.bn_momentum, self.bn_eps)
 
 

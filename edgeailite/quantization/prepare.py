@@ -1,11 +1,15 @@
 """`prepare`: a float network to the same network with quantizers, by one pass over its torch.fx graph.
 
 Rules:
- 1. Convolution followed only by BatchNorm becomes one `QuantConv2d` call; Dropout goes (the file has none).
- 2. A quantizer stands on every input, and behind every convolution, addition and concatenation, after its ReLU.
- 3. A resize shares the scale of its input (its values stay within the input's range); the last ones, whose result only
-    leaves the network, stay float.
- 4. All inputs of a concatenation share its scale, so that the integer file copies bytes there.
+ 1. Convolution followed only by BatchNorm becomes one `QuantConv2d` call; Dropout goes (the file has none), and so
+    does the second prediction of deep supervision (a quantized network is trained on its outputs).
+ 2. A quantizer stands on every input, and behind every convolution, addition, concatenation and average pooling,
+    after its activation.
+ 3. A resize or maximum pooling shares the scale of its input (its values stay within the input's range); the last
+    resizes, whose result only leaves the network, stay float.
+ 4. All inputs of a concatenation share its scale, so that the integer file copies bytes there. Concatenations that
+    have an input in common share one scale all together.
+ 5. Anything else is refused: no integer kernel is known to give it exactly.
 
 Key names do not move; quantizers are added as `ranges.<name of the tensor>`.
 """
@@ -16,17 +20,31 @@ import copy
 import operator
 from dataclasses import dataclass, field
 
-import torch
-import torch.nn.functional as F
 from torch import fx, nn
 
 from edgeailite.errors import UsageError
+from edgeailite.modelcard import input_name
+from edgeailite.quantization.graph import (
+    ACTIVATIONS,
+    activation_limits,
+    is_addition,
+    is_concatenation,
+    is_input,
+    is_module,
+    is_resize,
+    leaves_network,
+    merge_inputs,
+    readers,
+    reads_shape,
+)
 from edgeailite.quantization.modules import ActivationQuantizer, QuantConv2d
+from edgeailite.quantization.pooling import pool_size
 from edgeailite.quantization.schemes import DEFAULT_SCHEME, Scheme, get_scheme
 
-ADDITIONS = (operator.add, torch.add)
-ACTIVATIONS = (nn.ReLU, nn.ReLU6)
 BN_TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+POOLS = (nn.MaxPool2d, nn.AdaptiveAvgPool2d)
+BILINEAR_HINT = 'build the network with upsampling="bilinear", or export it in float'
+UPSAMPLERS = (nn.ConvTranspose2d, nn.PixelShuffle)
 
 
 @dataclass
@@ -39,27 +57,22 @@ class _Group:
 def prepare(model: nn.Module, scheme: str = DEFAULT_SCHEME, *, percentile: float = 99.99) -> fx.GraphModule:
     """A copy of `model` with quantizers: same call, same state-dict names plus `ranges.*`; float until calibrated.
 
-    `percentile` is the share of values (per cent) that observed ranges keep. Raises UsageError for an unknown scheme.
+    `percentile` is the share of values (per cent) that observed ranges keep. Raises UsageError for an unknown scheme
+    and for what has no integer form: it names the module and what to change.
     """
     record = get_scheme(scheme)
-    graph_module = fx.symbolic_trace(copy.deepcopy(model))
+    graph_module = fx.symbolic_trace(copy.deepcopy(model).eval())
+    graph_module.train(model.training)
+    merge_inputs(graph_module)
     _remove_dropout(graph_module)
     _fold_batch_norms(graph_module, record)
+    for node in graph_module.graph.nodes:
+        _refuse(node)
     _insert_quantizers(graph_module, _groups(graph_module), record, percentile)
     _pass_input_scales(graph_module)
     graph_module.graph.lint()
     graph_module.recompile()
     return graph_module
-
-
-def is_module(node: fx.Node, kinds: type[nn.Module] | tuple[type[nn.Module], ...]) -> bool:
-    """Whether `node` calls a module of these classes."""
-    return node.op == "call_module" and isinstance(node.graph.owning_module.get_submodule(str(node.target)), kinds)
-
-
-def is_resize(node: fx.Node) -> bool:
-    """Whether `node` is a bilinear resize."""
-    return node.op == "call_function" and node.target is F.interpolate
 
 
 def _remove_dropout(graph_module: fx.GraphModule) -> None:
@@ -89,20 +102,44 @@ def _fold_batch_norms(graph_module: fx.GraphModule, scheme: Scheme) -> None:
         graph_module.set_submodule(node.target, QuantConv2d.from_conv(conv, bn, scheme))
 
 
+def _refuse(node: fx.Node) -> None:
+    """Rule 5. Raises UsageError."""
+    if node.op == "call_module":
+        module = node.graph.owning_module.get_submodule(str(node.target))
+        if isinstance(module, nn.MaxPool2d) and (module.ceil_mode or module.return_indices):
+            raise UsageError(f"{node.target}: a MaxPool2d with ceil_mode or indices cannot be quantized")
+        if isinstance(module, nn.AdaptiveAvgPool2d):
+            pool_size(module)
+        if not isinstance(module, (QuantConv2d, *ACTIVATIONS, *POOLS)):
+            kind = type(module).__name__
+            hint = BILINEAR_HINT if isinstance(module, UPSAMPLERS) else "export the network in float"
+            raise UsageError(f"{node.target}: {kind} cannot be quantized to int8 here; {hint}")
+    if is_resize(node):
+        if node.kwargs.get("mode") != "bilinear" or node.kwargs.get("align_corners"):
+            how = f"mode {node.kwargs.get('mode')!r}, align_corners {node.kwargs.get('align_corners')}"
+            raise UsageError(
+                f"{node.name}: a resize with {how} cannot be quantized to int8, only bilinear with half-pixel centres; "
+                "build the network with align_corners=False, or export it in float"
+            )
+        return
+    known = is_addition(node) or is_concatenation(node) or reads_shape(node) or node.target is operator.getitem
+    if node.op in ("call_function", "call_method") and not known:
+        raise UsageError(f"{node.name}: {node.target} cannot be quantized to int8 here; export the network in float")
+
+
 def _groups(graph_module: fx.GraphModule) -> list[_Group]:
     """Rules 2 to 4: which nodes get a quantizer, and which share one."""
     group_of: dict[fx.Node, _Group] = {}
     for node in graph_module.graph.nodes:
-        if _is_input(node):
+        if is_input(node):
             group_of[node] = _Group([(node, False)])
         elif _ends_block(node):
-            nonnegative = is_module(node, ACTIVATIONS)
-            group_of[node] = _Group([(node, nonnegative)])
-        elif node.op == "call_function" and node.target is torch.cat:
+            group_of[node] = _Group([(node, _nonnegative(node))])
+        elif is_concatenation(node):
             group_of[node] = _Group([(node, None)])
             for source in node.args[0]:
                 _merge(group_of, node, source)
-        elif is_resize(node) and not leaves_network(node):
+        elif is_module(node, nn.MaxPool2d) or (is_resize(node) and not leaves_network(node)):
             group_of[node] = _Group([(node, None)])
             _merge(group_of, node, node.args[0])
     return list({id(group): group for group in group_of.values()}.values())
@@ -117,27 +154,18 @@ def _merge(group_of: dict[fx.Node, _Group], node: fx.Node, source: fx.Node) -> N
         group_of[member] = into
 
 
-def _is_input(node: fx.Node) -> bool:
-    """`images[i]` of the placeholder `*images`, or a plain placeholder."""
-    if node.op == "placeholder":
-        return not str(node.target).startswith("*")
-    return node.target is operator.getitem and node.args[0].op == "placeholder"
-
-
 def _ends_block(node: fx.Node) -> bool:
-    """A convolution, addition or activation whose value is not handed to its own activation alone."""
-    produces = is_module(node, (QuantConv2d, *ACTIVATIONS)) or (node.op == "call_function" and node.target in ADDITIONS)
-    users = [user for user in node.users if not _reads_shape(user)]
+    """A convolution, addition, average or activation whose value is not handed to its own activation alone."""
+    produces = is_module(node, (QuantConv2d, nn.AdaptiveAvgPool2d, *ACTIVATIONS)) or is_addition(node)
+    users = readers(node)
     return produces and not (len(users) == 1 and is_module(users[0], ACTIVATIONS))
 
 
-def _reads_shape(node: fx.Node) -> bool:
-    return node.target is getattr and node.args[1] == "shape"
-
-
-def leaves_network(node: fx.Node) -> bool:
-    """Whether the value of `node` is an output and nothing else."""
-    return all(user.op == "output" for user in node.users)
+def _nonnegative(node: fx.Node) -> bool:
+    if is_module(node, nn.AdaptiveAvgPool2d):
+        return is_module(node.args[0], ACTIVATIONS) and _nonnegative(node.args[0])
+    module = node.graph.owning_module.get_submodule(str(node.target)) if is_module(node, ACTIVATIONS) else None
+    return module is not None and activation_limits(module)[0] >= 0
 
 
 def _insert_quantizers(graph_module: fx.GraphModule, groups: list[_Group], scheme: Scheme, percentile: float) -> None:
@@ -157,7 +185,7 @@ def _insert_quantizers(graph_module: fx.GraphModule, groups: list[_Group], schem
 
 def _tensor_name(node: fx.Node) -> str:
     if node.target is operator.getitem:
-        return f"image{node.args[1] or ''}"
+        return input_name(node.args[1])
     return str(node.target).replace(".", "_") if node.op == "call_module" else node.name
 
 

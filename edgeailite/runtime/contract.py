@@ -1,8 +1,8 @@
 """The contract of an exported file: golden pictures with the answers that were validated, to re-check it anywhere.
 
-A golden picture is a small uint8 picture, the expected input and outputs, and a fingerprint of every inner tensor, so
-that a departure is found at the layer where it starts. int8 files must agree in every bit; float files within
-`tolerance` times the standard deviation of each tensor.
+A golden case is a small uint8 picture for each input, the expected inputs and outputs, and a fingerprint of every inner
+tensor, so that a departure is found at the layer where it starts. int8 files must agree in every bit; float files
+within `tolerance` times the standard deviation of each tensor.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.errors import DataError, ParityError
+from edgeailite.modelcard import input_name
 from edgeailite.preprocessing import preprocess
 from edgeailite.runtime.session import Array, OnnxModel, load_onnx, run, tensors
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, FORMAT)  # 1: one picture and one image, not lists
 PROVEN_LEVELS = ("EXTENDED", "ALL")
 SAMPLE = 64
 FLOAT_TOLERANCE = 1e-4
@@ -39,24 +41,29 @@ class Layer:
 
 @dataclass(frozen=True)
 class Golden:
-    """A picture (H,W,3) uint8 RGB and what the network gives for it: input, outputs, inner tensors in graph order."""
+    """Pictures (H,W,3) uint8 RGB and what the network gives for them: inputs, outputs, inner tensors in graph order."""
 
-    picture: NDArray[np.uint8]
-    image: NDArray[np.float32]
+    pictures: tuple[NDArray[np.uint8], ...]
+    images: tuple[NDArray[np.float32], ...]
     outputs: Mapping[str, Array]
     layers: tuple[tuple[Layer, Array], ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form: the picture whole, everything else as fingerprints, label maps whole."""
+        """JSON form: the pictures whole, everything else as fingerprints, label maps whole."""
         return {
-            "picture": _pack(self.picture),
-            "image": fingerprint(self.image),
-            "outputs": {k: {**fingerprint(v), "labels": _pack(labels_of(v))} for k, v in self.outputs.items()},
+            "pictures": [_pack(picture) for picture in self.pictures],
+            "images": [fingerprint(image) for image in self.images],
+            "outputs": {name: _output(value) for name, value in self.outputs.items()},
             "layers": [
                 {"tensor": layer.tensor, "nodes": list(layer.nodes), **fingerprint(value)}
                 for layer, value in self.layers
             ],
         }
+
+
+def _output(value: Array) -> dict[str, Any]:
+    labels = labels_of(value)
+    return fingerprint(value) | ({} if labels is None else {"labels": _pack(labels)})
 
 
 def fingerprint(value: Array) -> dict[str, Any]:
@@ -81,8 +88,10 @@ def departs(value: Array, expected: Mapping[str, Any], *, exact: bool) -> bool:
     return not gap <= FLOAT_TOLERANCE * expected["std"] + 1e-6
 
 
-def labels_of(value: Array) -> NDArray[np.uint8]:
-    """Class map (N,H,W) of logits (N,C,H,W), or the labels themselves."""
+def labels_of(value: Array) -> NDArray[np.uint8] | None:
+    """Class map (N,H,W) of logits (N,C,H,W), or the labels themselves; None of one channel (a regression)."""
+    if value.ndim == 4 and value.shape[1] == 1:
+        return None
     return (value.argmax(1) if value.ndim == 4 else value).astype(np.uint8)
 
 
@@ -94,7 +103,7 @@ def load_contract(path: Path) -> dict[str, Any]:
         raise DataError(
             f"{path}: cannot be read as contract ({error}); write it with `edgeailite verify RUN`"
         ) from None
-    if not isinstance(contract, dict) or contract.get("format") != FORMAT:
+    if not isinstance(contract, dict) or contract.get("format") not in READABLE:
         raise DataError(f"{path}: not a contract of format {FORMAT}; write it with `edgeailite verify RUN`")
     return contract
 
@@ -110,26 +119,35 @@ def recheck(
     results: dict[str, Any] = {"pictures": len(contract["golden"]), "sha256": found}
     for level in PROVEN_LEVELS:
         model = load_onnx(file, threads=threads, level=level)
-        agreement = [_agreement(model, golden) for golden in contract["golden"]]
-        results[level] = {"equal_argmax": min(agreement)}
+        agreement = [share for golden in contract["golden"] for share in _agreement(model, golden)]
+        results[level] = {"equal_argmax": min(agreement, default=None)}
         for golden in contract["golden"]:
             place = first_departure(data, model, golden, kind=contract["kind"], threads=threads)
             if place is not None:
-                share = f"{level}: argmax equal on {100 * min(agreement):.3f} % of pixels"
-                raise ParityError(f"{file}: departs first at {place}; {share}")
+                share = f": argmax equal on {100 * min(agreement):.3f} % of pixels" if agreement else ""
+                raise ParityError(f"{file}: departs first at {place}; {level}{share}")
     return results
 
 
-def _agreement(model: OnnxModel, golden: Mapping[str, Any]) -> float:
-    outputs = run(model, preprocess(_unpack(golden["picture"]), model.card.preprocessing))
+def _inputs(golden: Mapping[str, Any], model: OnnxModel) -> tuple[list[Array], list[Mapping[str, Any]]]:
+    """The golden pictures, preprocessed, and what is expected of that."""
+    packed = golden["pictures"] if "pictures" in golden else [golden["picture"]]
+    images = [preprocess(_unpack(picture), model.card.preprocessing) for picture in packed]
+    return images, golden["images"] if "images" in golden else [golden["image"]]
+
+
+def _agreement(model: OnnxModel, golden: Mapping[str, Any]) -> list[float]:
+    """Share of pixels with equal class, of every output that has classes."""
+    outputs = run(model, *_inputs(golden, model)[0])
     shares = []
     for name, expected in golden["outputs"].items():
         if name not in outputs:
             raise ParityError(f"output {name!r} is missing; the file has {', '.join(outputs)}")
-        labels = _unpack(expected["labels"])
         mine = labels_of(outputs[name])
-        shares.append(float((mine == labels).mean()) if mine.shape == labels.shape else 0.0)
-    return min(shares)
+        if mine is not None:
+            labels = _unpack(expected["labels"])
+            shares.append(float((mine == labels).mean()) if mine.shape == labels.shape else 0.0)
+    return shares
 
 
 def first_departure(
@@ -137,13 +155,14 @@ def first_departure(
 ) -> str | None:
     """Name of the first place where the file departs from the golden values, in graph order; None if nowhere."""
     exact = kind == "int8"
-    image = preprocess(_unpack(golden["picture"]), model.card.preprocessing)
-    if departs(image, golden["image"], exact=True):
-        return f"image (preprocessing: {model.card.preprocessing})"
-    outputs = run(model, image)
+    images, expected_images = _inputs(golden, model)
+    for index, (image, expected) in enumerate(zip(images, expected_images, strict=True)):
+        if departs(image, expected, exact=True):
+            return f"{input_name(index)} (preprocessing: {model.card.preprocessing})"
+    outputs = run(model, *images)
     if not any(departs(outputs[name], expected, exact=exact) for name, expected in golden["outputs"].items()):
         return None
-    values = tensors(data, [layer["tensor"] for layer in golden["layers"]], image, kind=kind, threads=threads)
+    values = tensors(data, [layer["tensor"] for layer in golden["layers"]], images, kind=kind, threads=threads)
     for layer in golden["layers"]:
         where = " -> ".join(layer["nodes"])
         if layer["tensor"] not in values:

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, UsageError
 from edgeailite.modelcard import ModelCard, card_from_dict
 from edgeailite.preprocessing import preprocess
 
@@ -69,16 +69,23 @@ def load_onnx(
     )
 
 
-def run(model: OnnxModel, image: NDArray[np.float32]) -> dict[str, Array]:
-    """Outputs by name for a normalised input (N,3,H,W)."""
+def run(model: OnnxModel, *images: NDArray[np.float32]) -> dict[str, Array]:
+    """Outputs by name for normalised inputs (N,3,H,W), in the order of the file's inputs."""
     names = [output.name for output in model.session.get_outputs()]
-    values = model.session.run(names, {model.session.get_inputs()[0].name: image})
+    values = model.session.run(names, _feed(model, images))
     return dict(zip(names, values, strict=True))
 
 
-def run_picture(model: OnnxModel, picture: NDArray[np.uint8]) -> dict[str, Array]:
-    """Outputs for a picture (H,W,3) uint8 RGB of any size, preprocessed as the file's metadata says."""
-    return run(model, preprocess(picture, model.card.preprocessing))
+def run_picture(model: OnnxModel, *pictures: NDArray[np.uint8]) -> dict[str, Array]:
+    """Outputs for pictures (H,W,3) uint8 RGB of any size, one per input, preprocessed as the file's metadata says."""
+    return run(model, *(preprocess(picture, model.card.preprocessing) for picture in pictures))
+
+
+def _feed(model: OnnxModel, images: Sequence[Array]) -> dict[str, Array]:
+    names = [value.name for value in model.session.get_inputs()]
+    if len(images) != len(names):
+        raise UsageError(f"the file takes {len(names)} image(s) ({', '.join(names)}), got {len(images)}")
+    return dict(zip(names, images, strict=True))
 
 
 def _card(metadata: Mapping[str, str]) -> ModelCard:
@@ -130,7 +137,12 @@ def _varint(value: int) -> bytes:
 
 
 def tensors(
-    model: bytes, names: Sequence[str], image: NDArray[np.float32], *, kind: str, threads: int | None = None
+    model: bytes,
+    names: Sequence[str],
+    images: Sequence[NDArray[np.float32]],
+    *,
+    kind: str,
+    threads: int | None = None,
 ) -> dict[str, Array]:
     """Values of inner tensors (uint8 codes of an int8 file, floats of a float one); names the file lacks are left out.
 
@@ -139,5 +151,5 @@ def tensors(
     element_type = UINT8 if kind == "int8" else FLOAT
     present = [name for name in names if _field(2, name.encode()) in model]  # NodeProto.output
     opened = load_onnx(with_outputs(model, present, element_type), level="EXTENDED", threads=threads)
-    values = opened.session.run(present, {opened.session.get_inputs()[0].name: image})
+    values = opened.session.run(present, _feed(opened, images))
     return dict(zip(present, values, strict=True))

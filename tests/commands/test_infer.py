@@ -18,7 +18,7 @@ from edgeailite.data.transforms import EvalTransform
 from edgeailite.engine import predict_labels
 from edgeailite.errors import DataError, UsageError
 from edgeailite.modelcard import ModelCard
-from edgeailite.models import create_model, list_models
+from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
 
 PALETTE = ((128, 64, 128), (0, 0, 142), (70, 130, 180))
@@ -31,7 +31,12 @@ def run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     torch.manual_seed(1)
     card = ModelCard(
-        list_models()[0], {"segmentation": 3}, ("a", "b", "c"), PALETTE, Preprocessing(64, 64), dataset_name="none"
+        "deeplabv3plus_mobilenetv2_tv_edgeailite",
+        {"segmentation": 3},
+        ("a", "b", "c"),
+        PALETTE,
+        Preprocessing(64, 64),
+        dataset_name="none",
     )
     model = create_model(card.model_name, 3)
     save_checkpoint(folder / LAST, Checkpoint(card, model.state_dict(), {}))

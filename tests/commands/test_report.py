@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,13 +11,13 @@ import pytest
 import torch
 
 from edgeailite.checkpoint import LAST, Checkpoint, append_metrics, save_checkpoint, start_run
-from edgeailite.commands import models, report
-from edgeailite.config import ModelsConfig, ReportConfig
+from edgeailite.commands import report
+from edgeailite.config import ReportConfig
 from edgeailite.data.cityscapes import CLASS_TABLE
 from edgeailite.data.images import write_png
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import DataError
 from edgeailite.modelcard import ModelCard
-from edgeailite.models import create_model, list_models
+from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.runtime.contract import FORMAT
 
@@ -48,7 +47,7 @@ def made(tmp_path_factory) -> Path:
 def make_run(folder: Path, data: Path) -> None:
     torch.manual_seed(1)
     card = ModelCard(
-        list_models()[0],
+        "deeplabv3plus_mobilenetv2_tv_edgeailite",
         {"segmentation": CLASSES},
         tuple(row[1] for row in CLASS_TABLE),
         tuple(row[2] for row in CLASS_TABLE),
@@ -136,19 +135,3 @@ def test_missing_run_and_unwritable_output(made, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="choose another --output"):
         report.run(ReportConfig(made / "run", output=tmp_path / "file/report.html"))
-
-
-def test_models_lists_what_there_is(capsys):
-    config = ModelsConfig(size=(64, 64), json=True)
-    assert models.run(config) == 0
-    rows = json.loads(capsys.readouterr().out)
-    assert [row["name"] for row in rows] == list_models()
-    assert all(row["giga_macs"] == row["macs"] / 1e9 > 0 for row in rows)
-    assert models.run(replace(config, json=False)) == 0
-    table = capsys.readouterr().out
-    assert all(f"{row['parameters']:,}" in table and row["name"] in table for row in rows)
-
-
-def test_models_without_a_match():
-    with pytest.raises(UsageError, match=r"no network matches 'x\*'; known: "):
-        models.run(ModelsConfig(pattern="x*"))

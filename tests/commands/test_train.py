@@ -119,7 +119,7 @@ def test_second_run_into_the_folder_is_refused(uninterrupted, data):
 def test_pretrained_weights_start_a_run(uninterrupted, data, tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(train, "run_training", lambda trainer, *_, **__: started.append(trainer) or {})
-    train.run(dataclasses.replace(config_for(data, tmp_path / "run"), pretrained=uninterrupted / LAST))
+    train.run(dataclasses.replace(config_for(data, tmp_path / "run"), pretrained=(str(uninterrupted / LAST),)))
     expected = load_checkpoint(uninterrupted / LAST).state_dict
     assert all(torch.equal(value, expected[key]) for key, value in started[0].model.state_dict().items())
 

@@ -105,7 +105,7 @@ def _set_metadata(key: str, value: str) -> Callable[[onnx.ModelProto], None]:
 
 
 FAULTS = {
-    "resize mode": (_change_resize, "decoders.0.interpolate/Resize"),
+    "resize mode": (_change_resize, "decoders.0.up.interpolate/Resize"),
     "Q/DQ pair removed": (_remove_quantizer, "encoder.features.4.conv.1."),
     "one scale doubled": (_double_scale, f"{CONV}/Conv"),
     "weight byte flipped": (_flip_weight_byte, f"{CONV}/Conv"),
@@ -157,7 +157,7 @@ def test_a_wrong_resize_in_the_float_file_is_named(float_subject, tmp_path):
     _change_resize(model)
     broken = tmp_path / "model.onnx"
     onnx.save(model, str(broken))
-    with pytest.raises(ParityError, match=r"departs first at decoders\.0\.interpolate/Resize"):
+    with pytest.raises(ParityError, match=r"departs first at decoders\.0\.up\.interpolate/Resize"):
         prove(Subject(float_subject.module, float_subject.card, broken), PICTURES)
 
 

@@ -15,22 +15,10 @@ from torch import nn
 
 from edgeailite.models import ALIASES, DEEP_SUPERVISION, MODELS, create_model, list_models
 from edgeailite.models.pixel2pixel import Pixel2Pixel
+from tests.networks import by_default_or_slow, first_of_each_decoder
 
 OUTPUTS = {"segmentation": 5, "depth": 1, "motion": 2}
 SIZE = (64, 96)
-
-
-def first_of_each_decoder() -> list[str]:
-    """The first network in the table with each decoder of each family: on the smallest encoder."""
-    chosen: dict[tuple[str, str, bool], str] = {}
-    for name, row in MODELS.items():
-        chosen.setdefault((row.family, row.decoder, name.startswith("v1_")), name)
-    return list(chosen.values())
-
-
-def by_default_or_slow(names: list[str]) -> list[object]:
-    few = first_of_each_decoder()
-    return [name if name in few else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 NETWORKS = by_default_or_slow(list(MODELS))
@@ -138,6 +126,7 @@ def test_deconvolution_starts_as_bilinear_upsampling():
 
 
 def test_output_range():
+    torch.manual_seed(0)
     name = "deeplabv3plus_mobilenetv2_tv_edgeailite"
     x = 100 * torch.randn(1, 3, 64, 64)
     model = create_model(name, outputs={"depth": 1}).eval()

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from edgeailite.errors import UsageError
 from edgeailite.quantization import calibrate, convert, integer_exact, prepare, set_input_range, set_state
 from edgeailite.quantization.convert import IntegerConv
-from edgeailite.quantization.integer import EXACT_IN_FLOAT32, _integer_sum, resize_bilinear
+from edgeailite.quantization.integer import EXACT_IN_FLOAT32, IntegerExact, _integer_sum, resize_bilinear
 from edgeailite.quantization.modules import ActivationQuantizer, IntegerParameters, QuantConv2d, value_range
+from edgeailite.quantization.pooling import RegionPool, pool_size
 from edgeailite.quantization.schemes import SCHEMES
 from tests.golden import golden_model
 
@@ -245,3 +246,63 @@ def test_7_bit_weights_cannot_saturate_16_bit_pair_sums(network):
     weights = [module.weight for module in convert(model).modules() if isinstance(module, IntegerConv)]
     assert max(int(weight.abs().max()) for weight in weights) == 63
     assert 2 * 255 * 63 <= 2**15 - 1
+
+
+def test_one_value_per_channel_is_trained_with_running_statistics():
+    block = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 4, 1, bias=False), nn.BatchNorm2d(4), nn.ReLU())
+    block[2].running_mean.uniform_(-1, 1)
+    model = prepare(block).train()
+    set_state(model, enabled=False)
+    x = torch.rand(1, 3, 8, 8)
+    with pytest.warns(UserWarning, match="one value per channel"):
+        y = model(x)
+    torch.testing.assert_close(y, block.eval()(x))
+    assert model.state_dict()["2.num_batches_tracked"] == 0
+    model(torch.rand(2, 3, 8, 8))
+    assert model.state_dict()["2.num_batches_tracked"] == 1
+
+
+def test_concatenations_with_a_common_input_share_one_scale():
+    model = prepare(golden_model("unet_aspp_mobilenetv2_tv_edgeailite", outputs={"segmentation": 3, "motion": 2}))
+    joined = [node for node in model.graph.nodes if node.op == "call_function" and node.target is torch.cat]
+    pairs = [(a, b) for a in joined for b in joined if a is not b and set(a.args[0]) & set(b.args[0])]
+    assert len(pairs) >= 8  # both decoders take every shallow feature
+    assert all(_quantizer(a) == _quantizer(b) for a, b in pairs)
+
+
+def test_several_inputs_have_a_range_each_and_are_fixed_together():
+    model = prepare(golden_model("deeplabv3plus_mobilenetv2_tv_edgeailite", inputs=2))
+    set_input_range(model, -2.0, 2.0)
+    calibrate(model, [(pixels(1, 64, 64), pixels(1, 64, 64, seed=1))])
+    for name in ("image", "image1"):
+        assert model.ranges.get_submodule(name).fixed
+        assert model.ranges.get_submodule(name).high == 2.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 20), st.integers(1, 20), st.sampled_from([1, 2, 3, 6, (2, 5)]))
+def test_region_pool_is_adaptive_average_pooling(height, width, size):
+    pool = nn.AdaptiveAvgPool2d(size)
+    x = torch.rand(2, 3, height, width)
+    torch.testing.assert_close(RegionPool(pool_size(pool))(x), pool(x))
+
+
+def test_what_has_no_integer_form_is_refused_by_name():
+    with pytest.raises(UsageError, match="1: Sigmoid cannot be quantized"):
+        prepare(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sigmoid()))
+    with pytest.raises(UsageError, match="0: BatchNorm2d cannot be quantized"):
+        prepare(nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 1)))
+
+
+def test_an_activation_with_limits_keeps_them_in_integers():
+    block = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Hardtanh(-0.5, 0.25))
+    model = prepare(block, percentile=100.0)
+    x = torch.rand(2, 3, 8, 8)
+    set_input_range(model, 0.0, 1.0)
+    calibrate(model, [x])
+    with torch.no_grad():
+        y = IntegerExact(convert(model)).run(x).dequantize()
+    step = float(model.ranges.get_submodule("1").scale)
+    assert (y - block(x)).abs().max() <= 2 * step
+    assert y.max() <= 0.25 + step
+    assert y.min() >= -0.5 - step

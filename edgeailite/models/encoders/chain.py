@@ -48,14 +48,15 @@ class Encoder(nn.Module):
         super().__init__()
         self.inputs, self.group_size, self.activation = inputs, group_size, activation
         self.stem_block, self.taps = stem.block, tuple(taps)
-        names = list(make_blocks())
+        first = make_blocks()
+        names = list(first)
         split = names.index(stem.block) + 1
         inside = set(names[: split - 1])  # concatenated over the streams
         self.channels = tuple(c * inputs if name in inside else c for name, (c, _) in taps.items())
         self.strides = tuple(stride for _, stride in taps.values())
         streams = []
         for stream in range(inputs):
-            blocks = make_blocks()
+            blocks = first if stream == 0 else make_blocks()
             kept = names if stream == 0 else names[:split]
             keys = {n: n if inputs == 1 else f"{prefix}stream{stream}.{i}" for i, n in enumerate(kept)}
             for name, key in keys.items():

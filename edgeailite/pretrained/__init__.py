@@ -1,0 +1,22 @@
+"""Weights from files into a network, `load_pretrained(model, source)`, and the table of published files."""
+
+from __future__ import annotations
+
+from edgeailite.pretrained.loading import LoadReport, Source, describe, fetch, load_pretrained
+from edgeailite.pretrained.publishing import published_state_dict
+from edgeailite.pretrained.reading import read_weights, state_dict_of
+from edgeailite.pretrained.urls import PUBLISHED, PublishedWeights, weights_for
+
+__all__ = [
+    "PUBLISHED",
+    "LoadReport",
+    "PublishedWeights",
+    "Source",
+    "describe",
+    "fetch",
+    "load_pretrained",
+    "published_state_dict",
+    "read_weights",
+    "state_dict_of",
+    "weights_for",
+]

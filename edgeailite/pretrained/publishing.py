@@ -1,0 +1,25 @@
+"""A network's weights under the names that were published, for other code to read."""
+
+from __future__ import annotations
+
+import re
+
+from torch import Tensor
+
+from edgeailite.models import Pixel2Pixel
+
+
+def published_state_dict(model: Pixel2Pixel) -> dict[str, Tensor]:
+    """Tensors by published key; `torch.save` it, and `load_pretrained` reads it back.
+
+    edgeailite: `encoder.features...` and `decoders.<n>...`, as TI's checkpoints. ADE20K: `encoder.<key>` and
+    `decoder.<key>`, the keys of the two published files behind their part's name; further decoders are `decoder1.` on.
+    """
+    state = {key: value.detach() for key, value in model.state_dict().items()}
+    if model.family == "edgeailite":
+        return state
+    return {re.sub(r"^decoders\.(\d+)\.", _decoder_name, key): value for key, value in state.items()}
+
+
+def _decoder_name(found: re.Match[str]) -> str:
+    return "decoder." if found.group(1) == "0" else f"decoder{found.group(1)}."

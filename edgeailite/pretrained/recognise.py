@@ -1,0 +1,197 @@
+"""What a file of weights is, told by its keys, and its tensors under the names that our networks use.
+
+Facts behind the table: torchvision's and pycls' module names; the key lists of TI's edgeai-torchvision and of CSAIL's
+semantic-segmentation-pytorch (one file for the encoder, one for the decoder, three extra buffers for each synchronised
+BatchNorm). TI's checkpoints of 2019 have older file names but, as far as its code tells, the same keys.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from torch import Tensor
+
+from edgeailite.errors import DataError
+
+Weights = Mapping[str, Tensor]
+
+PAIR = "ADE20K encoder and decoder"
+SYNC_BATCHNORM = ("_tmp_running_mean", "_tmp_running_var", "_running_iter")
+_DECODER_MARKS = re.compile(r"(conv_last|cbr|cbr_deepsup|conv_last_deepsup|ppm|psp|ppm_conv|fpn_in|fpn_out)\.")
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What a file is, and its tensors named as in a network with one input.
+
+    `explained` tells of model keys, by prefix, why such a file cannot have them.
+    """
+
+    kind: str
+    weights: dict[str, Tensor]
+    notes: tuple[str, ...] = ()
+    explained: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A classification network: the keys that tell it, what is put before its keys, and the prefixes left out."""
+
+    kind: str
+    has: tuple[str, ...]
+    has_not: tuple[str, ...] = ()
+    prefix: str = "encoder."
+    unused: tuple[str, ...] = ()
+    change: Callable[[dict[str, Tensor]], str] | None = None  # alters the dict in place and says what it did
+    explained: Mapping[str, str] = field(default_factory=dict)
+
+
+def _flip_first_convolution(weights: dict[str, Tensor]) -> str:
+    weights["stem.conv.weight"] = weights["stem.conv.weight"].flip(1)
+    return "input channels of the first convolution flipped from BGR to RGB"
+
+
+def _renumber_vgg(weights: dict[str, Tensor]) -> str:
+    """Convolutions are 2 apart, 3 across a pooling: those behind the fourth, which is left out, move down by 1."""
+    pattern = re.compile(r"features\.(\d+)\.")
+    numbers = sorted({int(found.group(1)) for key in weights if (found := pattern.match(key))})
+    poolings = [after for before, after in pairwise(numbers) if after - before == 3]
+    if len(poolings) == 4:
+        for key in [k for k in weights if (found := pattern.match(k)) and int(found.group(1)) >= poolings[3]]:
+            _, number, rest = key.split(".", 2)
+            weights[f"features.{int(number) - 1}.{rest}"] = weights.pop(key)
+    return "layers behind the fourth pooling, which the dilated network leaves out, renumbered"
+
+
+_MOBILENET_UNUSED = ("features.18.", "classifier.")
+_HRNET_UNUSED = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
+_VGG_EXPLAINED = {"encoder.conv6.": "conv6 is no part of a VGG", "encoder.conv7.": "conv7 is no part of a VGG"}
+
+# The first row that fits counts.
+BACKBONES = (
+    Backbone(
+        "pycls RegNet backbone",
+        has=("stem.conv.weight", "s1.b1.f.a.weight"),
+        prefix="encoder.features.",
+        unused=("head.",),
+        change=_flip_first_convolution,
+    ),
+    Backbone(
+        "torchvision MobileNetV2 backbone",
+        has=("features.0.0.weight", "features.1.conv.0.0.weight"),
+        unused=_MOBILENET_UNUSED,
+    ),
+    Backbone(
+        "ADE20K MobileNetV2 backbone",
+        has=("features.0.0.weight", "features.1.conv.0.weight"),
+        unused=_MOBILENET_UNUSED,
+    ),
+    Backbone(
+        "torchvision VGG backbone",
+        has=("features.0.bias", "features.2.bias"),
+        has_not=("conv6.weight",),
+        unused=("classifier.",),
+        change=_renumber_vgg,
+        explained=_VGG_EXPLAINED,
+    ),
+    Backbone("ADE20K VGG encoder", has=("features.0.bias", "conv6.weight")),
+    Backbone("ADE20K HRNet backbone", has=("conv1.weight", "transition1.0.0.weight"), unused=_HRNET_UNUSED),
+    Backbone(
+        "ADE20K ResNet backbone (deep stem)",
+        has=("conv1.weight", "conv3.weight", "layer1.0.conv1.weight"),
+        unused=("fc.",),
+    ),
+    Backbone(
+        "torchvision ResNet backbone",
+        has=("conv1.weight", "bn1.weight", "layer1.0.conv1.weight"),
+        prefix="encoder.features.",
+        unused=("fc.",),
+    ),
+)
+
+
+def recognise(weights: Weights, source: str, *, own: bool = False) -> Recognised:
+    """What one file is. `own` tells that it is a checkpoint of this package. Raises DataError for a lone decoder."""
+    weights = without_module(weights, source)
+    if any(key.startswith("encoder.") for key in weights):
+        return _network(weights, own=own)
+    backbone = next((b for b in BACKBONES if _fits(b, weights)), None)
+    if backbone is not None:
+        return _backbone(backbone, weights)
+    if any(_DECODER_MARKS.match(key) for key in weights):
+        raise DataError(
+            f"{source}: a decoder alone; give both files, the encoder's first: --pretrained ENCODER DECODER"
+        )
+    return Recognised("weights by name", dict(weights))
+
+
+def recognise_pair(encoder: Weights, decoder: Weights, sources: tuple[str, str]) -> Recognised:
+    """What two published files are together. Raises DataError when they are in the wrong order."""
+    encoder, decoder = without_module(encoder, sources[0]), without_module(decoder, sources[1])
+    if any(_DECODER_MARKS.match(key) for key in encoder):
+        raise DataError(f"{sources[0]}: holds a decoder; give the encoder's file first: --pretrained ENCODER DECODER")
+    if not any(_DECODER_MARKS.match(key) for key in decoder):
+        raise DataError(f"{sources[1]}: holds no ADE20K decoder; give its file second: --pretrained ENCODER DECODER")
+    named = {f"encoder.{k}": v for k, v in encoder.items()} | {f"decoders.0.{k}": v for k, v in decoder.items()}
+    kept, note = _without_sync_batchnorm(named)
+    return Recognised(PAIR, kept, note)
+
+
+def without_module(weights: Weights, source: str) -> dict[str, Tensor]:
+    """Keys without the `module` that wrappers for several devices and for quantization put in, wherever it stands."""
+    cleaned = {".".join(part for part in key.split(".") if part != "module"): v for key, v in weights.items()}
+    if len(cleaned) < len(weights):
+        raise DataError(f"{source}: holds tensors twice, with and without 'module.'; take one with either")
+    return cleaned
+
+
+def _fits(backbone: Backbone, weights: Weights) -> bool:
+    return all(key in weights for key in backbone.has) and not any(key in weights for key in backbone.has_not)
+
+
+def _backbone(backbone: Backbone, weights: Weights) -> Recognised:
+    used = {key: value for key, value in weights.items() if not key.startswith(backbone.unused)}
+    unused = [p.rstrip(".") for p in backbone.unused if any(key.startswith(p) for key in weights)]
+    notes = [f"not used: {', '.join(unused)} ({len(weights) - len(used)} tensors)"] if unused else []
+    if backbone.change is not None:
+        notes.append(backbone.change(used))
+    if backbone.kind.startswith("ADE20K"):
+        used, note = _without_sync_batchnorm(used)
+        notes += note
+    explained = {"decoders.": "the file holds a backbone only", **backbone.explained}
+    return Recognised(backbone.kind, {backbone.prefix + k: v for k, v in used.items()}, tuple(notes), explained)
+
+
+def _network(weights: Weights, *, own: bool) -> Recognised:
+    """A whole network: ours, a published edgeailite one, or an ADE20K one in one file."""
+    if any(re.match(r"decoder\d*\.", key) for key in weights):
+        named = {_numbered_decoder(key): value for key, value in weights.items()}
+        return Recognised("ADE20K network in one file", *_without_sync_batchnorm(named))
+    kept: dict[str, Tensor] = {}
+    ranges = 0
+    wrapped = {key.removesuffix("clips_act") for key in weights if key.endswith(".clips_act")}
+    for key, value in weights.items():
+        is_range = key.rpartition(".")[0] + "." in wrapped or (own and key.startswith("ranges."))
+        kept |= {} if is_range else {key: value}
+        ranges += is_range
+    kind = "edgeailite checkpoint" if own else "edgeailite network"
+    if not ranges:
+        return Recognised(kind, kept)
+    note = f"{ranges} buffers of activation ranges left out"
+    return Recognised(f"{kind} after quantization-aware training", kept, (note,))
+
+
+def _numbered_decoder(key: str) -> str:
+    """`decoder.x` -> `decoders.0.x`, `decoder1.x` -> `decoders.1.x`."""
+    found = re.match(r"decoder(\d*)\.(.*)", key)
+    return f"decoders.{found.group(1) or 0}.{found.group(2)}" if found else key
+
+
+def _without_sync_batchnorm(weights: Weights) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Exactly the three extra buffers of CSAIL's synchronised BatchNorm are left out."""
+    kept = {key: value for key, value in weights.items() if key.rpartition(".")[2] not in SYNC_BATCHNORM}
+    extra = len(weights) - len(kept)
+    return kept, (f"{extra} buffers of synchronised BatchNorm left out",) if extra else ()

@@ -1,0 +1,143 @@
+"""Published files of weights: where they are, what they fit, what input they expect.
+
+Listed is what a public source states, nothing by analogy: torchvision's and pycls' own tables, CSAIL's code, scripts
+and issue threads, TI's model maker. None of these files was downloaded to make this table. torchvision states sizes in
+MiB to three decimals, hence in bytes to STATED_TO; elsewhere they are unknown, None. The 8 digits in PyTorch's file
+names begin the file's SHA-256. CSAIL's server has been unreachable for months at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from edgeailite.models import ALIASES, MODELS
+
+STATED_TO = 525  # bytes: half of the last of three decimals of a MiB
+
+RGB = "RGB, 0..1, mean (0.485, 0.456, 0.406), deviation (0.229, 0.224, 0.225)"
+BGR_FLIPPED = "BGR, 0..1, mean (0.406, 0.456, 0.485), deviation (0.225, 0.224, 0.229); load_pretrained flips to RGB"
+BGR_255 = "BGR, 0..255, mean (102.9801, 115.9465, 122.7717), not divided"
+TI = "(x - 128) / 64, RGB by the training script's default"
+TI_REGNET = "(x - 128) / 64; channel order not stated"
+
+TORCHVISION = "code BSD-3-Clause; trained on ImageNet, whose terms may apply"
+PYCLS = "code MIT; trained on ImageNet, whose terms may apply"
+CSAIL = "code BSD-3-Clause; trained on ImageNet or Places365 and ADE20K, whose terms may apply"
+TI_LICENCE = "code BSD-3-Clause; trained on COCO, whose terms may apply"
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """An address, the size in bytes and the SHA-256 or its first digits, None where unknown."""
+
+    url: str
+    size: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """One file, or the encoder's and the decoder's.
+
+    `fits` holds names of networks, or `family:encoder` patterns where it is a backbone.
+    """
+
+    name: str
+    files: tuple[PublishedFile, ...]
+    fits: tuple[str, ...]
+    input: str
+    licence: str
+
+    @property
+    def is_backbone(self) -> bool:
+        """Weights of the encoder alone?"""
+        return ":" in self.fits[0]
+
+
+def _torchvision(file: str, mib: float | None, fits: tuple[str, ...]) -> PublishedWeights:
+    sha256 = file.rpartition("-")[2].partition(".")[0]
+    size = None if mib is None else round(mib * 2**20)
+    published = PublishedFile(f"https://download.pytorch.org/models/{file}", size, sha256)
+    return PublishedWeights(f"ImageNet, torchvision {file}", (published,), fits, RGB, TORCHVISION)
+
+
+def _pycls(number: int, size: str, name: str) -> PublishedWeights:
+    url = f"https://dl.fbaipublicfiles.com/pycls/dds_baselines/{number}/RegNetX-{size}_dds_8gpu.pyth"
+    fits = (f"edgeailite:{name}", f"edgeailite:{name}_fd")
+    return PublishedWeights(f"ImageNet, pycls RegNetX-{size}", (PublishedFile(url),), fits, BGR_FLIPPED, PYCLS)
+
+
+_CSAIL = "http://sceneparsing.csail.mit.edu/model"
+
+
+def _csail_backbone(file: str, *fits: str) -> PublishedWeights:
+    data = "Places365" if "places365" in file else "ImageNet"
+    url = f"{_CSAIL}/pretrained_resnet/{file}"
+    named = tuple(f"ade20k:{encoder}" for encoder in fits)
+    return PublishedWeights(f"{data}, CSAIL {file}", (PublishedFile(url),), named, RGB, CSAIL)
+
+
+def _csail_pair(folder: str, suffix: str, network: str, convention: str) -> PublishedWeights:
+    files = tuple(PublishedFile(f"{_CSAIL}/pytorch/{folder}/{part}_{suffix}.pth") for part in ("encoder", "decoder"))
+    return PublishedWeights(f"ADE20K, CSAIL {folder}", files, (network,), convention, CSAIL)
+
+
+_TI = "https://software-dl.ti.com/jacinto7/esd/modelzoo/08_06_00_01/models/vision/segmentation/cocoseg21/edgeai-tv"
+
+
+def _ti(file: str, network: str, convention: str) -> PublishedWeights:
+    url = f"{_TI}/{file}_checkpoint.pth"
+    return PublishedWeights(f"COCO 21 classes, TI {file}", (PublishedFile(url),), (network,), convention, TI_LICENCE)
+
+
+_MOBILENET = ("edgeailite:mobilenetv2_tv", "edgeailite:mobilenetv2_tv_fd")
+_RESNET50 = ("edgeailite:resnet50", "edgeailite:resnet50_fd")
+
+PUBLISHED: tuple[PublishedWeights, ...] = (
+    _ti("deeplabv3plus_mobilenetv2_edgeailite_512x512_20210405", "deeplabv3plus_mobilenetv2_tv_edgeailite", TI),
+    _ti("unet_aspp_mobilenetv2_edgeailite_512x512_20210407", "unet_aspp_mobilenetv2_tv_edgeailite", TI),
+    _ti("fpn_aspp_regnetx800mf_edgeailite_512x512_20210405", "fpn_aspp_regnetx800mf_edgeailite", TI_REGNET),
+    _csail_pair("ade20k-mobilenetv2dilated-c1_deepsup", "epoch_20", "mobilenetv2dilated_c1_deepsup", RGB),
+    _csail_pair("ade20k-resnet18dilated-ppm_deepsup", "epoch_20", "resnet18dilated_ppm_deepsup", RGB),
+    _csail_pair("ade20k-resnet50dilated-ppm_deepsup", "epoch_20", "resnet50dilated_ppm_deepsup", RGB),
+    _csail_pair("ade20k-resnet50-upernet", "epoch_30", "resnet50_upernet", RGB),
+    _csail_pair("ade20k-resnet101-upernet", "epoch_50", "resnet101_upernet", RGB),
+    _csail_pair("ade20k-hrnetv2-c1", "epoch_30", "hrnetv2_c1", RGB),
+    _csail_pair("baseline-resnet50_dilated8-ppm_bilinear_deepsup", "epoch_20", "resnet50dilated_ppm_deepsup", BGR_255),
+    _csail_pair("baseline-resnet34_dilated8-psp_bilinear", "best", "v1_resnet34_dilated8_psp_bilinear", RGB),
+    _torchvision("mobilenet_v2-b0353104.pth", 13.555, _MOBILENET),
+    _torchvision("mobilenet_v2-7ebf99e0.pth", 13.598, _MOBILENET),
+    _torchvision("resnet50-0676ba61.pth", 97.781, _RESNET50),
+    _torchvision("resnet50-11ad3fa6.pth", 97.79, _RESNET50),
+    _torchvision("resnet50-19c8e357.pth", None, _RESNET50),
+    _torchvision("vgg16-397923af.pth", 527.796, ("ade20k:v1_vgg16_dilated8",)),
+    _torchvision("vgg19-dcbb9e9d.pth", 548.051, ("ade20k:v1_vgg19_dilated8",)),
+    _pycls(160905967, "400MF", "regnetx400mf"),
+    _pycls(160906036, "800MF", "regnetx800mf"),
+    _pycls(160990626, "1.6GF", "regnetx1p6gf"),
+    _pycls(160906139, "3.2GF", "regnetx3p2gf"),
+    _csail_backbone("mobilenet_v2.pth.tar", "mobilenetv2dilated", "mobilenetv2_dilated16"),
+    _csail_backbone("resnet18-imagenet.pth", "resnet18", "resnet18dilated", "resnet18_dilated16"),
+    _csail_backbone("resnet50-imagenet.pth", "resnet50", "resnet50dilated", "resnet50_dilated16"),
+    _csail_backbone("resnet101-imagenet.pth", "resnet101", "resnet101dilated", "resnet101_dilated16"),
+    _csail_backbone("resnext101-imagenet.pth", "resnext101", "resnext101dilated", "resnext101_dilated16"),
+    _csail_backbone("hrnetv2_w48-imagenet.pth", "hrnetv2"),
+    _csail_backbone("resnet34-places365.pth", "v1_resnet34", "v1_resnet34_dilated*"),
+    _csail_backbone("resnet50-places365.pth", "v1_resnet50", "v1_resnet50_dilated*"),
+)
+
+
+def weights_for(model_name: str) -> list[PublishedWeights]:
+    """What is published for a network: whole networks first, then backbones; [] for an unknown name."""
+    name = ALIASES.get(model_name, model_name)
+    row = MODELS.get(name)
+    if row is None:
+        return []
+    backbone = f"{row.family}:{row.encoder}"
+    return [w for w in PUBLISHED if any(fnmatchcase(backbone if w.is_backbone else name, fit) for fit in w.fits)]
+
+
+def record_of(url: str) -> PublishedFile | None:
+    """What is known of the file behind an address."""
+    return next((file for weights in PUBLISHED for file in weights.files if file.url == url), None)

@@ -1,0 +1,51 @@
+"""Adaptive average pooling in a form that exports with open sizes and that integer kernels can repeat bit for bit.
+
+Region i of s along an axis of length L covers floor(i L / s) to ceil((i + 1) L / s), as in torch. It becomes two
+products with 0/1 matrices that the file builds from the size it meets, divided by the areas. On codes the sums are
+whole numbers, exact in float32 in any order while 255 x area < 2^24 (regions up to 256x256); one multiplication by
+scale / area follows, which rounds alike everywhere.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class RegionPool(nn.Module):
+    """`nn.AdaptiveAvgPool2d` from sums over regions."""
+
+    def __init__(self, output_size: tuple[int, int]) -> None:
+        super().__init__()
+        self.output_size = output_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        sums, areas = region_sums(x, self.output_size)
+        return sums / areas
+
+
+def pool_size(pool: nn.AdaptiveAvgPool2d) -> tuple[int, int]:
+    """Height and width that `pool` gives. Raises ValueError where it keeps the input's."""
+    size = pool.output_size
+    height, width = size if isinstance(size, tuple) else (size, size)
+    if height is None or width is None:
+        raise ValueError(f"AdaptiveAvgPool2d({size}): give both sizes")
+    return height, width
+
+
+def region_sums(x: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Sums of (N,C,H,W) over the regions, (N,C,*size), and the areas, `size`."""
+    rows, columns = _regions(x, 2, size[0]), _regions(x, 3, size[1])
+    areas = rows.sum(1, keepdim=True) * columns.sum(1)
+    if size == (1, 1):  # a product with one scale behind it might be fused to another order of rounding
+        return x.sum((2, 3), keepdim=True), areas
+    return torch.matmul(rows, torch.matmul(x, columns.t())), areas
+
+
+def _regions(x: Tensor, axis: int, count: int) -> Tensor:
+    """(count, L) in the type of `x`: 1 where a position lies in a region. Without division, for exactness."""
+    length = x.shape[axis]
+    scaled = (torch.arange(length, device=x.device) * count)[None]
+    index = torch.arange(count, device=x.device)[:, None]
+    next_index = torch.arange(1, count + 1, device=x.device)[:, None]
+    return ((scaled > index * length - count) & (scaled < next_index * length)).to(x.dtype)

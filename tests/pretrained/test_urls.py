@@ -1,0 +1,56 @@
+"""The table of published files: torchvision's and pycls' own tables say the same, and every record fits a network."""
+
+from fnmatch import fnmatchcase
+
+import pytest
+import torchvision
+from pycls.models import model_zoo
+
+from edgeailite.download import checksum_in_name
+from edgeailite.models import MODELS
+from edgeailite.pretrained import PUBLISHED, weights_for
+from edgeailite.pretrained.urls import STATED_TO, record_of
+
+
+def test_torchvision_says_the_same():
+    stated = [torchvision.models.get_model_weights(n) for n in ("mobilenet_v2", "resnet50", "vgg16", "vgg19")]
+    sizes = {weight.url: weight.meta["_file_size"] for weights in stated for weight in weights}
+    ours = [file for weights in PUBLISHED for file in weights.files if "pytorch.org" in file.url and file.size]
+    assert len(ours) == 6
+    for file in ours:
+        assert abs(file.size - sizes[file.url] * 2**20) <= STATED_TO
+        assert file.sha256 == checksum_in_name(file.url)
+
+
+def test_pycls_says_the_same():
+    ours = [file.url for weights in PUBLISHED for file in weights.files if "pycls" in file.url]
+    names = ("RegNetX-400MF", "RegNetX-800MF", "RegNetX-1.6GF", "RegNetX-3.2GF")
+    assert ours == [f"{model_zoo._URL_WEIGHTS}/{model_zoo._MODEL_ZOO_WEIGHTS[name]}" for name in names]
+
+
+@pytest.mark.parametrize("weights", PUBLISHED, ids=lambda weights: weights.name)
+def test_every_record_fits_a_network(weights):
+    names = {f"{row.family}:{row.encoder}" for row in MODELS.values()} if weights.is_backbone else set(MODELS)
+    for fit in weights.fits:
+        assert any(fnmatchcase(name, fit) for name in names), fit
+    assert all(file.url.startswith(("http://", "https://")) for file in weights.files)
+    assert len(weights.files) in (1, 2)
+
+
+def test_weights_for_a_network():
+    mobile = [w.name for w in weights_for("deeplabv3plus_mobilenetv2_tv_edgeailite")]
+    assert mobile[0].startswith("COCO 21 classes")
+    assert len(mobile) == 3
+    assert weights_for("deeplabv3plus_edgeailite_mobilenetv2_tv") == weights_for(
+        "deeplabv3plus_mobilenetv2_tv_edgeailite"
+    )
+    assert [w.input[:3] for w in weights_for("resnet50dilated_ppm_deepsup")] == ["RGB", "BGR", "RGB"]
+    assert weights_for("deeplabv3plus_mobilenetv2_tv_1p4_edgeailite") == []
+    assert weights_for("no such network") == []
+
+
+def test_record_of_an_address():
+    record = record_of("https://download.pytorch.org/models/resnet50-0676ba61.pth")
+    assert record is not None
+    assert record.sha256 == "0676ba61"
+    assert record_of("https://example.org/w.pth") is None
