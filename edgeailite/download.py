@@ -53,6 +53,7 @@ class _Job:
     tolerance: int
     timeout: float
     pause: float
+    advice: str
 
 
 def cache_folder() -> Path:
@@ -86,18 +87,20 @@ def download(
     folder: Path | None = None,
     timeout: float = TIMEOUT,
     pause: float = 0.25,
+    advice: str = "",
 ) -> Path:
     """The file behind `url`, from the cache or the net. Raises DataError saying which file to place where.
 
     `sha256` is the checksum or the first 8 or more digits of it; without one, the 8 digits in the names of PyTorch's
     files count. `size` is in bytes, right to `tolerance`. `pause` (seconds) doubles with each of a few retries.
+    `advice` ends the message of a failure to reach the net: what else the caller's user can do.
     """
     target = cached_path(url, folder)
     checksum = (sha256 or checksum_in_name(url) or "").lower() or None
     if checksum is not None and not re.fullmatch(r"[0-9a-f]{8,64}", checksum):
         raise DataError(f"sha256 {sha256!r}: 8 to 64 hexadecimal digits are needed")
     part, notes = Path(f"{target}.part"), Path(f"{target}.part.json")
-    job = _Job(url, target, part, notes, checksum, size, tolerance, timeout, pause)
+    job = _Job(url, target, part, notes, checksum, size, tolerance, timeout, pause, advice)
     if _cached(job):
         return job.target
     try:
@@ -322,10 +325,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 def _offline(job: _Job, reason: str) -> str:
     about = f", {job.size / 1e6:.1f} MB" if job.size is not None else ""
-    return (
-        f"{job.url}: cannot be downloaded ({reason}{about}); fetch it elsewhere and place it as {job.target}, "
-        f"or give the file itself: --pretrained FILE"
-    )
+    return f"{job.url}: cannot be downloaded ({reason}{about}); fetch it elsewhere and place it as {job.target}{job.advice}"
 
 
 def _say(message: str) -> None:

@@ -68,8 +68,7 @@ def listing() -> str:
         if source.parts:
             sizes = [part.size for part in source.parts]
             known = sum(size for size in sizes if size is not None)
-            unknown = f"{sizes.count(None)} of {len(sizes)} files: size not stated"
-            about = [megabytes(known)] * (known > 0) + [unknown] * (None in sizes)
+            about = [megabytes(known)] * (known > 0) + ["what has no stated size"] * (None in sizes)
             how = f"downloads {' and '.join(about)}"
         lines += [f"  {source.name:<24} {how}", f"  {'':<24} terms: {source.terms}", f"  {'':<24} {source.page}"]
     return "\n".join([*lines, f"  {GENERATED:<24} generated, nothing is downloaded"])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeailite.commands.common import log, progress
-from edgeailite.data import default_path
+from edgeailite.data import DataSource, default_path, open_dataset
 from edgeailite.data.loader import worker_count
+from edgeailite.data.source import SEGMENTATION
 from edgeailite.data.streets import write_streets
 from edgeailite.errors import UsageError
 
@@ -34,7 +35,20 @@ def make_streets(path: Path | None, *, train: int = TRAIN_SCENES, val: int = VAL
 
 
 def ensure_dataset(name: str, path: Path | None) -> None:
-    """Generate `streets` if its folder does not exist; other data sets have to be there."""
-    if name == "streets" and not (path or default_path(name)).exists():
+    """Generate `streets` if its folder does not exist, for all its forms; other data sets have to be there."""
+    if name.partition("_")[0] == "streets" and not (path or default_path(name)).exists():
         log(f"generating {TRAIN_SCENES + VAL_SCENES} street scenes in {path or default_path(name)}")
         make_streets(path)
+
+
+def open_labelled(name: str, path: Path | None, split: str) -> DataSource:
+    """A split with one picture and one class map per sample, as training and validation take it. UsageError else."""
+    source = open_dataset(name, path, split)
+    item = source.items[0]
+    if len(item.images) > 1 or list(source.targets) != [SEGMENTATION] or not item.labels:
+        what = f"{len(item.images)} picture(s) and labels for {', '.join(item.labels) or 'nothing'} per sample"
+        raise UsageError(
+            f"--dataset_name {name}: has {what}; train and validate take one picture and {SEGMENTATION} "
+            "(edgeailite.data.open_dataset reads every form)"
+        )
+    return source

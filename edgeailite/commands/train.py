@@ -15,10 +15,10 @@ from torch import Tensor
 
 from edgeailite.checkpoint import start_run
 from edgeailite.commands.common import log, plain, print_result, set_threads, train_config
-from edgeailite.commands.datasets import ensure_dataset
+from edgeailite.commands.datasets import ensure_dataset, open_labelled
 from edgeailite.commands.training import Trainer, load_last, run_training
 from edgeailite.config import TrainConfig
-from edgeailite.data import DataSource, open_dataset
+from edgeailite.data import DataSource
 from edgeailite.data.augment import Extras
 from edgeailite.data.augment_ade20k import Ade20kTransform
 from edgeailite.data.augment_published import PublishedTransform
@@ -48,8 +48,8 @@ def run(config: TrainConfig) -> int:
     device = select_device(config.device)
     amp = select_amp(config.amp, device)
     ensure_dataset(config.dataset_name, config.data_path)
-    train = open_dataset(config.dataset_name, config.data_path, "train")
-    val = open_dataset(config.dataset_name, config.data_path, config.val_split)
+    train = open_labelled(config.dataset_name, config.data_path, "train")
+    val = open_labelled(config.dataset_name, config.data_path, config.val_split)
     model = create_model(
         config.model_name, len(train.classes), upsampling=config.upsampling, align_corners=config.align_corners
     )
@@ -92,9 +92,14 @@ def run(config: TrainConfig) -> int:
 
 
 def class_weights(kind: str, source: DataSource, device: torch.device) -> Tensor | None:
-    """Loss weights from the label files of the training split, or None."""
+    """Loss weights: those published for the data set, or ENet's from the labels of the training split; or None."""
     if kind == "none":
         return None
+    if kind == "published":
+        published = source.main.class_weights
+        if published is None:
+            raise UsageError(f"--class_weights published: none are published for {source.name}; take enet or none")
+        return torch.tensor(published, device=device)
     counts = np.zeros(256, np.int64)
     for item in source.items:
         counts += np.bincount(source.class_map(item).ravel(), minlength=256)

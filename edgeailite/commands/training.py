@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -179,10 +179,16 @@ def _record(trainer: Trainer, row: dict[str, Any], *, seconds: float) -> None:
 
 def _validate(trainer: Trainer, val: DataSource, *, workers: int | None) -> dict[str, float]:
     pre = trainer.card.preprocessing
-    loader = eval_loader(val, EvalTransform((pre.height, pre.width), pre.interpolation), batch_size=1, workers=workers)
+    transform = EvalTransform((pre.height, pre.width), pre.interpolation, _size(trainer.config.get("output_size")))
+    loader = eval_loader(val, transform, batch_size=1, workers=workers)
     confusion, _ = evaluate(torch_predictor(trainer.model, pre), loader, len(val.classes))
     result = scores(confusion)
     return {"miou": result.miou, "pixel_accuracy": result.pixel_accuracy}
+
+
+def _size(values: Sequence[int] | None) -> tuple[int, int] | None:
+    """(height, width) of an option, which a resumed run holds as a list."""
+    return None if values is None else (values[0], values[1])
 
 
 @contextmanager

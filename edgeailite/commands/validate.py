@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from edgeailite.commands.common import print_result, progress, set_threads
+from edgeailite.commands.datasets import open_labelled
 from edgeailite.commands.opening import Opened, open_model
 from edgeailite.config import ValidateConfig
-from edgeailite.data import DataSource, open_dataset
+from edgeailite.data import DataSource
 from edgeailite.data.loader import eval_loader
 from edgeailite.data.transforms import EvalTransform
 from edgeailite.engine import evaluate, select_device
@@ -28,7 +29,9 @@ def run(config: ValidateConfig) -> int:
         threads=config.threads,
     )
     source = dataset_of(opened.card, config.dataset_name, config.data_path, config.split)
-    result = measure(opened, source, workers=config.workers, batch_size=config.batch_size)
+    result = measure(
+        opened, source, workers=config.workers, batch_size=config.batch_size, output_size=config.output_size
+    )
     values = as_dict(result, source)
     if config.json:
         print(json.dumps({"model": str(config.model), "data": f"{source.name} {source.split}", **values}))
@@ -40,7 +43,7 @@ def run(config: ValidateConfig) -> int:
 def dataset_of(card: ModelCard, name: str | None, path: Path | None, split: str) -> DataSource:
     """The data set a model was trained on, or the one asked for. Raises DataError if its classes are others."""
     known = None if card.data_path is None else Path(card.data_path)
-    source = open_dataset(name or card.dataset_name, path or known, split)
+    source = open_labelled(name or card.dataset_name, path or known, split)
     if len(source.classes) != len(card.classes):
         raise DataError(
             f"data set {source.name} has {len(source.classes)} classes but the model has {len(card.classes)} "
@@ -49,11 +52,21 @@ def dataset_of(card: ModelCard, name: str | None, path: Path | None, split: str)
     return source
 
 
-def measure(opened: Opened, source: DataSource, *, workers: int | None, batch_size: int = 1) -> Scores:
-    """Scores over a split."""
+def measure(
+    opened: Opened,
+    source: DataSource,
+    *,
+    workers: int | None,
+    batch_size: int = 1,
+    output_size: tuple[int, int] | None = None,
+) -> Scores:
+    """Scores over a split, at `output_size` (height, width) or at the labels' own."""
     pre = opened.card.preprocessing
     loader = eval_loader(
-        source, EvalTransform((pre.height, pre.width), pre.interpolation), batch_size=batch_size, workers=workers
+        source,
+        EvalTransform((pre.height, pre.width), pre.interpolation, output_size),
+        batch_size=batch_size,
+        workers=workers,
     )
     with progress("validate", len(source.items)) as (bar, task):
         confusion, _ = evaluate(

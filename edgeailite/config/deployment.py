@@ -21,6 +21,8 @@ class ValidateConfig:
     """Folder of the data set; default as in training."""
     split: str = "val"
     """train, val or test."""
+    output_size: tuple[int, int] | None = None
+    """Size H W of the labels; default their own."""
     integer_exact: bool = False
     """For a quantized run: compute as the integer kernels do, bit for bit (slow), not with float fake-quantization."""
     batch_size: int = 1
@@ -37,6 +39,8 @@ class ValidateConfig:
     def __post_init__(self) -> None:
         check_machine(self.threads, workers=self.workers)
         check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        if self.output_size is not None:
+            check(min(self.output_size) >= 1, "output_size", self.output_size, "height and width of at least 1")
 
 
 @dataclass(frozen=True)

