@@ -325,7 +325,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 def _offline(job: _Job, reason: str) -> str:
     about = f", {job.size / 1e6:.1f} MB" if job.size is not None else ""
-    return f"{job.url}: cannot be downloaded ({reason}{about}); fetch it elsewhere and place it as {job.target}{job.advice}"
+    fix = f"fetch it elsewhere and place it as {job.target}{job.advice}"
+    return f"{job.url}: cannot be downloaded ({reason}{about}); {fix}"
 
 
 def _say(message: str) -> None:
