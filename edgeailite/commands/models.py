@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from edgeailite.commands.common import progress
 from edgeailite.complexity import complexity
 from edgeailite.config import ModelsConfig
 from edgeailite.errors import UsageError
-from edgeailite.models import MODELS, Pixel2Pixel, create_model, list_models
+from edgeailite.models import ALIASES, MODELS, Pixel2Pixel, create_model, list_models
 from edgeailite.pretrained import weights_for
 
 SORTS: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -25,10 +26,14 @@ SORTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "gmacs": lambda row: (row["macs"], row["name"]),
 }
 
+STRIDES = [2**power for power in range(8)]
+
 
 def run(config: ModelsConfig) -> int:
     """Print the networks that match."""
-    names = [n for n in list_models(config.pattern) if config.family in ("all", MODELS[n].family)]
+    spelled = {name for alias, name in ALIASES.items() if fnmatchcase(alias, config.pattern)}
+    matching = list_models(config.pattern) or sorted(spelled)
+    names = [n for n in matching if config.family in ("all", MODELS[n].family)]
     if not names:
         raise UsageError(f"no network of family {config.family} matches {config.pattern!r}; try `edgeailite models`")
     rows = []
@@ -36,8 +41,12 @@ def run(config: ModelsConfig) -> int:
         for name in names:
             rows.append(describe(name, config.num_classes, config.size, inputs=config.inputs))
             bar.update(task, advance=1)
-    rows = [row for row in rows if config.max_gmacs is None or row["giga_macs"] <= config.max_gmacs]
     rows.sort(key=SORTS[config.sort])
+    cheapest = min(rows, key=SORTS["gmacs"])
+    rows = [row for row in rows if config.max_gmacs is None or row["giga_macs"] <= config.max_gmacs]
+    if not rows:
+        cost = f"{cheapest['name']} with {cheapest['giga_macs']:.4g} GMACs"
+        raise UsageError(f"--max_gmacs {config.max_gmacs}: no such network; the cheapest is {cost}")
     if config.json:
         print(json.dumps(rows))
         return 0
@@ -61,7 +70,7 @@ def describe(name: str, num_classes: int | None, height_width: tuple[int, int], 
         "macs": macs,
         "giga_macs": macs / 1e9,
         "strides": list(model.encoder.strides),
-        "decoder_stride": round(height_width[0] / decoded[0][2]),
+        "decoder_stride": next(s for s in STRIDES if -(-height_width[0] // s) == decoded[0][2]),
         "weights": [record.name for record in weights_for(name)],
     }
 

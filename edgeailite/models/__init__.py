@@ -54,13 +54,14 @@ def create_model(
         raise UsageError(unknown_model(name))
     if num_classes is not None and outputs is not None:
         raise UsageError("give num_classes or outputs, not both")
-    channels = (
-        dict(outputs)
-        if outputs is not None
-        else {"segmentation": DEFAULT_CLASSES[row.family] if num_classes is None else num_classes}
-    )
-    ranges = {k: v for k, v in DEFAULT_RANGES.items() if k in channels} | dict(output_range or {})
-    decoder_options = _decoder_options(row, channels, ranges, inputs, upsampling, align_corners)
+    if outputs is not None and not isinstance(outputs, Mapping):
+        raise UsageError(f"outputs {outputs!r}: a mapping is needed, such as {{'segmentation': 19, 'depth': 1}}")
+    default = DEFAULT_CLASSES[row.family] if num_classes is None else num_classes
+    channels = dict(outputs) if outputs is not None else {"segmentation": default}
+    _check_outputs(channels)
+    _check_count("inputs", inputs)
+    ranges = _checked_ranges(output_range, channels)
+    decoder_options = _decoder_options(row, upsampling, align_corners=align_corners)
     encoder = row.make_encoder(inputs=inputs)
     decoders = {output: row.make_decoder(count, encoder, **decoder_options) for output, count in channels.items()}
     options = {"inputs": inputs, "output_range": ranges, "upsampling": upsampling, "align_corners": align_corners}
@@ -81,29 +82,14 @@ def create_model(
 def unknown_model(name: str) -> str:
     """What to say about a name that no network has."""
     known = [*MODELS, *ALIASES]
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or [n for n in known if name.lower() in n][:3]
+    near = [f"v1_{name}"] if f"v1_{name}" in MODELS else difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    near = near or [n for n in known if name.lower() in n][:3]
     hint = f"; did you mean {', '.join(map(repr, near))}?" if near else ""
     return f"unknown model {name!r}; `edgeailite models` lists {len(MODELS)} networks{hint}"
 
 
-def _decoder_options(
-    row: ModelRow,
-    channels: Mapping[str, int],
-    ranges: Mapping[str, tuple[float, float]],
-    inputs: int,
-    upsampling: str,
-    align_corners: bool,
-) -> dict[str, object]:
-    """Check what `create_model` was given; the keyword arguments of the family's decoders."""
-    if not channels or any(count < 1 for count in channels.values()):
-        raise UsageError(f"outputs {dict(channels)}: every output needs at least one channel")
-    if inputs < 1:
-        raise UsageError(f"inputs {inputs}: at least 1")
-    for output, (low, high) in ranges.items():
-        if output not in channels:
-            raise UsageError(f"output_range {output!r}: no such output; outputs are {', '.join(channels)}")
-        if not low < high:
-            raise UsageError(f"output_range {output!r} {(low, high)}: low must be below high")
+def _decoder_options(row: ModelRow, upsampling: str, *, align_corners: bool) -> dict[str, object]:
+    """The keyword arguments of the family's decoders. UsageError for the other family's option."""
     if upsampling not in UPSAMPLING:
         raise UsageError(f"upsampling {upsampling!r}: known are {', '.join(UPSAMPLING)}")
     if row.family == "edgeailite":
@@ -113,3 +99,35 @@ def _decoder_options(
     if upsampling != "bilinear":
         raise UsageError(f"upsampling {upsampling!r} belongs to the edgeailite family; ADE20K networks are bilinear")
     return {"align_corners": align_corners}
+
+
+def _check_count(what: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{what} {value!r}: a whole number of at least 1 is needed")
+
+
+def _check_outputs(channels: Mapping[str, int]) -> None:
+    if not channels:
+        raise UsageError("outputs {}: at least one output is needed")
+    for output, count in channels.items():
+        _check_count(f"outputs: channels of {output!r}", count)
+        if not str(output).isidentifier() or str(output).endswith(DEEP_SUPERVISION):
+            raise UsageError(f"outputs {output!r}: a name of letters, digits and _, not ending in {DEEP_SUPERVISION}")
+
+
+def _checked_ranges(
+    given: Mapping[str, tuple[float, float]] | None, channels: Mapping[str, int]
+) -> dict[str, tuple[float, float]]:
+    """Limits per output, the default ones included."""
+    ranges = {name: limits for name, limits in DEFAULT_RANGES.items() if name in channels} | dict(given or {})
+    for output, limits in ranges.items():
+        if output not in channels:
+            raise UsageError(f"output_range {output!r}: no such output; outputs are {', '.join(channels)}")
+        try:
+            low, high = limits
+            below = low < high
+        except (TypeError, ValueError):
+            below = False
+        if not below:
+            raise UsageError(f"output_range {output!r} {limits!r}: (low, high) is needed, low below high")
+    return ranges

@@ -90,18 +90,21 @@ def _older_encoder(name: str) -> str:
     return f"{name.removesuffix('dilated')}_dilated8" if name.endswith("dilated") else name
 
 
-def _older_spellings() -> dict[str, str]:
-    """Every name of 2018 and later with its encoder, its decoder or both in the older spelling."""
+def _spellings_of_2018() -> dict[str, str]:
+    """Every name of 2018 and later with its encoder, its decoder or both in the older spelling.
+
+    Not ResNet34: `resnet34_dilated8_c1_bilinear` was published in 2017, and is `v1_resnet34_dilated8_c1_bilinear`.
+    """
     return {
         f"{encoder}_{decoder}": name
         for name, row in MODELS.items()
-        if row.encoder not in V1_ENCODERS
+        if row.encoder not in V1_ENCODERS and not row.encoder.startswith("resnet34")
         for encoder in (row.encoder, _older_encoder(row.encoder))
         for decoder in (row.decoder, OLDER_DECODERS.get(row.decoder, row.decoder))
     }
 
 
-ALIASES: dict[str, str] = {old: name for old, name in _older_spellings().items() if old not in MODELS}
+ALIASES: dict[str, str] = {old: name for old, name in _spellings_of_2018().items() if old not in MODELS}
 
 CLAMPED_START, CLAMPED_STD = 0.1, 1e-3
 

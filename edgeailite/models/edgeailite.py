@@ -92,7 +92,7 @@ ALIASES: dict[str, str] = {
 }
 
 
-def _older_spellings() -> dict[str, str]:
+def _spellings_of_release_8() -> dict[str, str]:
     """Releases 8.0 and 8.1 wrote `<decoder>_edgeailite_[aspp_]<backbone>`."""
     spelled = {}
     for name, row in MODELS.items():
@@ -101,7 +101,7 @@ def _older_spellings() -> dict[str, str]:
     return spelled
 
 
-ALIASES |= {old: name for old, name in _older_spellings().items() if old not in MODELS}
+ALIASES |= {old: name for old, name in _spellings_of_release_8().items() if old not in MODELS}
 
 
 def initialize(model: Pixel2Pixel) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from edgeailite.errors import UsageError
@@ -50,7 +51,16 @@ class Pixel2Pixel(nn.Module):
 
     def decode(self, *images: Tensor) -> dict[str, Tensor]:
         """Predictions at the decoder's stride, before the last up-sampling."""
-        features = self.encoder(*self._each(images))
+        return self._decode(self._each(images))
+
+    def forward(self, *images: Tensor) -> dict[str, Tensor]:
+        predictions = self._decode(self._each(images))
+        return {
+            output: resize_like(x, images[0], align_corners=self.align_corners) for output, x in predictions.items()
+        }
+
+    def _decode(self, images: list[Tensor]) -> dict[str, Tensor]:
+        features = self.encoder(*images)
         predictions = {}
         for output, decoder in zip(self.outputs, self.decoders, strict=True):
             predictions[output] = self._limited(output, decoder(features))
@@ -59,16 +69,15 @@ class Pixel2Pixel(nn.Module):
                 predictions[output + DEEP_SUPERVISION] = self._limited(output, auxiliary(features))
         return predictions
 
-    def forward(self, *images: Tensor) -> dict[str, Tensor]:
-        predictions = self.decode(*self._each(images))
-        return {
-            output: resize_like(x, images[0], align_corners=self.align_corners) for output, x in predictions.items()
-        }
-
     def _each(self, images: tuple[Tensor, ...]) -> list[Tensor]:
         """The images by fixed numbers: torch.fx traces with a stand-in for the tuple, which has no length."""
-        if type(images) is tuple and len(images) != self.inputs:
-            raise UsageError(f"{self.name} takes {self.inputs} image(s), got {len(images)}: create_model(inputs=...)")
+        if type(images) is tuple and not torch.compiler.is_compiling():
+            if len(images) != self.inputs:
+                given = f"{len(images)} (one argument each)"
+                raise UsageError(f"{self.name} takes {self.inputs} image(s), got {given}: see create_model(inputs=...)")
+            sizes = {tuple(image.shape[2:]) for image in images}
+            if len(sizes) > 1:
+                raise UsageError(f"{self.name}: images of different sizes (H, W): {sorted(sizes)}; resize them to one")
         return [images[index] for index in range(self.inputs)]
 
     def _limited(self, output: str, x: Tensor) -> Tensor:

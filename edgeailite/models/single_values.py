@@ -1,14 +1,17 @@
 """Training where BatchNorm sees one value per channel (batch 1 and a 1x1 feature): running statistics are used.
 
 One value has no variance; torch refuses it. A hook, not a class of its own, so that the modules stay torch's and
-torch.fx, SyncBatchNorm and quantization know them.
+torch.fx, SyncBatchNorm and quantization know them. `SyncBatchNorm.convert_sync_batchnorm` makes new modules without
+hooks: install them again behind it.
 """
 
 from __future__ import annotations
 
 import warnings
 
+import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class _RunningStatistics:
@@ -23,7 +26,7 @@ class _RunningStatistics:
             return
         module.training = False
         module.single_value = True  # type: ignore[assignment]
-        if not self.warned:
+        if not self.warned and not torch.compiler.is_compiling():
             self.warned = True
             warnings.warn(
                 "BatchNorm sees one value per channel (batch 1, 1x1 feature): running statistics are used there; "
@@ -39,9 +42,9 @@ class _RunningStatistics:
 
 
 def use_running_statistics_for_single_values(model: nn.Module) -> None:
-    """Install the hooks on every BatchNorm2d of `model`."""
+    """Install the hooks on every BatchNorm module of `model`, synchronised ones included."""
     hooks = _RunningStatistics()
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, _BatchNorm):
             module.register_forward_pre_hook(hooks.before)
             module.register_forward_hook(hooks.after, always_call=True)

@@ -67,3 +67,16 @@ def test_no_match_is_said(command):
     ended = command("models", "x*")
     assert ended.code == 2
     assert "no network of family all matches 'x*'" in ended.err
+
+
+def test_aliases_and_limits(command):
+    [row] = rows_of(command, "fpn_aspp_mobilenetv2_1p4_tv_edgeailite")
+    assert row["name"] == "fpn_aspp_mobilenetv2_tv_1p4_edgeailite"
+    ended = command("models", FEW, "--max_gmacs", 0.0001)
+    assert ended.code == 2
+    assert "the cheapest is unet_aspp_mobilenetv2_tv_edgeailite with 2.204 GMACs" in ended.err
+
+
+def test_strides_at_odd_sizes(command):
+    [row] = rows_of(command, "fpn_aspp_regnetx400mf_fd_edgeailite", "--size", 33, 47)
+    assert row["decoder_stride"] == 8

@@ -15,6 +15,7 @@ from torch import nn
 
 from edgeailite.models import ALIASES, DEEP_SUPERVISION, MODELS, create_model, list_models
 from edgeailite.models.pixel2pixel import Pixel2Pixel
+from edgeailite.models.single_values import use_running_statistics_for_single_values
 from tests.networks import by_default_or_slow, first_of_each_decoder
 
 OUTPUTS = {"segmentation": 5, "depth": 1, "motion": 2}
@@ -170,11 +171,18 @@ def test_aliases_point_to_models_and_are_not_listed():
     ("wrong", "message"),
     [
         ({"num_classes": 3, "outputs": {"depth": 1}}, "not both"),
-        ({"outputs": {}}, "at least one channel"),
-        ({"num_classes": 0}, "at least one channel"),
+        ({"outputs": {}}, "at least one output"),
+        ({"outputs": ["segmentation"]}, "a mapping is needed"),
+        ({"outputs": {"a.b": 3}}, "a name of letters"),
+        ({"outputs": {"segmentation_deepsup": 3}}, "not ending in _deepsup"),
+        ({"num_classes": 0}, "whole number of at least 1"),
+        ({"num_classes": 2.5}, "whole number of at least 1"),
+        ({"num_classes": True}, "whole number of at least 1"),
         ({"inputs": 0}, "inputs 0"),
+        ({"inputs": 2.0}, "inputs 2.0"),
+        ({"outputs": {"depth": 1}, "output_range": {"depth": None}}, r"\(low, high\) is needed"),
         ({"output_range": {"depth": (0, 1)}}, "no such output"),
-        ({"output_range": {"segmentation": (1, 0)}}, "low must be below high"),
+        ({"output_range": {"segmentation": (1, 0)}}, "low below high"),
         ({"upsampling": "nearest"}, "known are bilinear"),
         ({"align_corners": True}, "ADE20K family"),
     ],
@@ -184,6 +192,22 @@ def test_arguments_that_do_not_go_together(wrong, message):
         create_model("deeplabv3plus_mobilenetv2_tv_edgeailite", **wrong)
 
 
-def test_wrong_number_of_images():
-    with pytest.raises(ValueError, match="takes 2 image"):
-        network("deeplabv3plus_mobilenetv2_tv_edgeailite", 2)(torch.randn(1, 3, 64, 64))
+def test_wrong_images():
+    model, image = network("deeplabv3plus_mobilenetv2_tv_edgeailite", 2), torch.randn(1, 3, 64, 64)
+    with pytest.raises(ValueError, match=r"takes 2 image\(s\), got 1 \(one argument each\)"):
+        model(image)
+    with pytest.raises(ValueError, match=r"different sizes .*\(32, 64\), \(64, 64\)"):
+        model(image, image[:, :, :32])
+
+
+def test_a_name_of_2017_leads_to_the_network_of_2017():
+    with pytest.raises(ValueError, match="did you mean 'v1_resnet34_dilated8_c1_bilinear'"):
+        create_model("resnet34_dilated8_c1_bilinear")
+
+
+def test_synchronised_batchnorm_can_have_the_hooks_again():
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(create_model("unet_aspp_mobilenetv2_tv_edgeailite", 5))
+    use_running_statistics_for_single_values(model)
+    norms = [module for module in model.modules() if isinstance(module, nn.SyncBatchNorm)]
+    assert norms
+    assert all(module._forward_pre_hooks for module in norms)
