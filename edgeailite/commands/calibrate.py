@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ def calibrated(
     percentile: float,
     scheme: str,
     batch_size: int,
-    workers: int | None,
+    workers: int | Literal["auto"],
     seed: int,
     device: torch.device,
 ) -> fx.GraphModule:
@@ -93,7 +93,7 @@ def calibrated(
 
 
 def _inputs(
-    source: DataSource, card: ModelCard, indices: list[int], *, batch_size: int, workers: int | None
+    source: DataSource, card: ModelCard, indices: list[int], *, batch_size: int, workers: int | Literal["auto"]
 ) -> Iterator[tuple[Tensor, ...]]:
     pre = card.preprocessing
     transform = EvalTransform((pre.height, pre.width), pre.interpolation)

@@ -46,6 +46,8 @@ def train_config(values: Mapping[str, Any]) -> TrainConfig:
             value = None if value is None else Path(value)
         if field.name == "pretrained" and isinstance(value, str):  # as older runs wrote it
             value = [value]
+        if field.name == "workers" and value is None:  # as older runs wrote it
+            value = "auto"
         known[field.name] = tuple(value) if isinstance(value, list) else value
     return TrainConfig(**known)
 

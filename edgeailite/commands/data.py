@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from edgeailite.commands.common import progress
 from edgeailite.data import DATASETS, default_path, open_dataset
@@ -27,7 +28,7 @@ def locate(name: str, path: Path | None) -> Path:
 
 
 @contextmanager
-def checked(verb: str, name: str, path: Path | None, split: str, workers: int | None) -> Iterator[Checkup]:
+def checked(verb: str, name: str, path: Path | None, split: str, workers: int | Literal["auto"]) -> Iterator[Checkup]:
     """Look at one split, or all that there are."""
     root = locate(name, path)
     read = partial(open_dataset, name)
@@ -42,13 +43,13 @@ def checked(verb: str, name: str, path: Path | None, split: str, workers: int | 
             yield checkup
 
 
-def processes(workers: int | None, root: Path) -> int:
+def processes(workers: int | Literal["auto"], root: Path) -> int:
     """The given number, or one per core; none where a data set is so small that starting them takes longer."""
-    if workers is not None:
+    if workers != "auto":
         return workers
     files = (path for path in root.rglob("*"))
     many = sum(1 for _, _ in zip(range(2 * FEW), files, strict=False)) == 2 * FEW
-    return worker_count(None) if many else 0
+    return worker_count("auto") if many else 0
 
 
 def table(head: list[str], rows: list[list[str]], indent: str = "  ") -> str:

@@ -27,7 +27,7 @@ def make_streets(path: Path | None, *, train: int = TRAIN_SCENES, val: int = VAL
                 val=val,
                 height=SIZE[0],
                 width=SIZE[1],
-                workers=worker_count(None),
+                workers=worker_count("auto"),
                 progress=lambda done, of: bar.update(task, completed=done, total=of),
             )
         except ValueError as error:

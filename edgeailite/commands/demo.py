@@ -110,7 +110,7 @@ def _accuracies(config: DemoConfig, data: Path, root: Path) -> dict[str, float]:
     for name, (model, exact) in models.items():
         opened = open_model(model, device=device, integer_exact_mode=exact, threads=config.threads)
         source = validate.dataset_of(opened.card, "streets", data, "val")
-        results[name] = 100 * validate.measure(opened, source, workers=None).miou
+        results[name] = 100 * validate.measure(opened, source, workers="auto").miou
     return results
 
 

@@ -110,7 +110,9 @@ def weight_files(folder: Path) -> list[Path]:
 
 def _measure(opened: Opened, source: DataSource) -> tuple[Confusion, list[Confusion]]:
     pre = opened.card.preprocessing
-    loader = eval_loader(source, EvalTransform((pre.height, pre.width), pre.interpolation), batch_size=1, workers=None)
+    loader = eval_loader(
+        source, EvalTransform((pre.height, pre.width), pre.interpolation), batch_size=1, workers="auto"
+    )
     with progress("report", len(source.items)) as (bar, task):
         return evaluate(opened.predict, loader, len(source.classes), on_batch=lambda n: bar.advance(task, n))
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -116,7 +116,7 @@ def run_training(
     epochs: int,
     batch_size: int,
     seed: int,
-    workers: int | None,
+    workers: int | Literal["auto"],
     evaluate_every: int,
     start: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def _record(trainer: Trainer, row: dict[str, Any], *, seconds: float) -> None:
     trainer.save(LAST, epoch=row["epoch"])
 
 
-def _validate(trainer: Trainer, val: DataSource, *, workers: int | None) -> dict[str, float]:
+def _validate(trainer: Trainer, val: DataSource, *, workers: int | Literal["auto"]) -> dict[str, float]:
     pre = trainer.card.preprocessing
     transform = EvalTransform((pre.height, pre.width), pre.interpolation, _size(trainer.config.get("output_size")))
     loader = eval_loader(val, transform, batch_size=1, workers=workers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edgeailite.commands.common import print_result, progress, set_threads
 from edgeailite.commands.datasets import open_labelled
@@ -56,7 +56,7 @@ def measure(
     opened: Opened,
     source: DataSource,
     *,
-    workers: int | None,
+    workers: int | Literal["auto"],
     batch_size: int = 1,
     output_size: tuple[int, int] | None = None,
 ) -> Scores:

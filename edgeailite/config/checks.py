@@ -22,8 +22,8 @@ def check_sizes(batch_size: int, img_resize: tuple[int, int]) -> None:
     check(min(img_resize) >= 32, "img_resize", img_resize, "height and width of at least 32")
 
 
-def check_machine(threads: int | None, *, workers: int | None = None, seed: int = 0) -> None:
+def check_machine(threads: int | None, *, workers: int | Literal["auto"] = "auto", seed: int = 0) -> None:
     """Checks of the options that say how the machine is used."""
     check(threads is None or threads >= 1, "threads", threads, "at least 1")
-    check(workers is None or workers >= 0, "workers", workers, "0 or more")
+    check(workers == "auto" or workers >= 0, "workers", workers, "auto, or 0 or more")
     check(seed >= 0, "seed", seed, "0 or more")

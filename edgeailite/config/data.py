@@ -30,7 +30,7 @@ class DataCheckConfig:
     """Folder for the lists of --fix list, one <split>.txt each."""
     show: int = 5
     """Findings shown of each kind (0 = all); JSON and the page have more."""
-    workers: int | None = None
+    workers: int | Literal["auto"] = "auto"
     """Checking processes; default by number of cores."""
     json: bool = False
     """Print one JSON object instead of text."""
@@ -52,7 +52,7 @@ class DataStatsConfig:
     """Folder of the data set; default as in training."""
     split: str = "all"
     """One split, or all that the data set has."""
-    workers: int | None = None
+    workers: int | Literal["auto"] = "auto"
     """Reading processes; default by number of cores."""
     json: bool = False
     """Print one JSON object instead of tables."""

@@ -27,8 +27,8 @@ class ValidateConfig:
     """For a quantized run: compute as the integer kernels do, bit for bit (slow), not with float fake-quantization."""
     batch_size: int = 1
     """Pictures per step; above 1 all label files must have one size."""
-    workers: int | None = None
-    """Loader processes; default by number of cores."""
+    workers: int | Literal["auto"] = "auto"
+    """Loader processes; auto = one per core, up to 8."""
     device: Device = "auto"
     """Where to run torch models."""
     threads: int | None = None

@@ -95,8 +95,8 @@ class TrainConfig:
     """Validate after every so many epochs, and after the last."""
     val_split: str = "val"
     """Split used for validation during training."""
-    workers: int | None = None
-    """Loader processes; default by number of cores."""
+    workers: int | Literal["auto"] = "auto"
+    """Loader processes; auto = one per core, up to 8."""
     device: Device = "auto"
     """Where to train."""
     amp: Amp = "auto"
@@ -166,8 +166,8 @@ class CalibrateConfig:
     """How ranges are chosen; percentile cuts `percentile` of the values on each side."""
     percentile: float = 99.99
     """Share of values inside the range, per cent, for the percentile observer."""
-    workers: int | None = None
-    """Loader processes; default by number of cores."""
+    workers: int | Literal["auto"] = "auto"
+    """Loader processes; auto = one per core, up to 8."""
     device: Device = "auto"
     """Where to run."""
     threads: int | None = None
@@ -216,8 +216,8 @@ class QuantizeConfig:
     """Share of values inside the initial ranges, per cent."""
     evaluate_every: int = 1
     """Validate after every so many epochs, and after the last."""
-    workers: int | None = None
-    """Loader processes; default by number of cores."""
+    workers: int | Literal["auto"] = "auto"
+    """Loader processes; auto = one per core, up to 8."""
     device: Device = "auto"
     """Where to train."""
     channels_last: bool = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -88,7 +88,7 @@ def train_loader(
     *,
     batch_size: int,
     seed: int,
-    workers: int | None,
+    workers: int | Literal["auto"],
     start_method: str | None = None,
 ) -> tuple[Batches, EpochBatches]:
     """Loader of training batches and its sampler, whose `epoch` and `skip` are set before each pass.
@@ -122,7 +122,7 @@ def eval_loader(
     transform: Transform,
     *,
     batch_size: int,
-    workers: int | None,
+    workers: int | Literal["auto"],
     indices: list[int] | None = None,
     start_method: str | None = None,
 ) -> Batches:
@@ -149,9 +149,9 @@ def _processes(count: int, start_method: str | None) -> dict[str, Any]:
     }
 
 
-def worker_count(workers: int | None) -> int:
+def worker_count(workers: int | Literal["auto"]) -> int:
     """The given number, or one per core up to 8 (none on a single core)."""
-    if workers is not None:
+    if workers != "auto":
         return workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, 8) if cores > 1 else 0

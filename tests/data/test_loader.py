@@ -220,7 +220,7 @@ def test_killed_loader_process_is_an_error_not_a_hang(miniature):
 def test_worker_count():
     assert worker_count(0) == 0
     assert worker_count(3) == 3
-    assert 0 <= worker_count(None) <= 8
+    assert 0 <= worker_count("auto") <= 8
 
 
 @pytest.mark.parametrize("workers", WORKERS)
