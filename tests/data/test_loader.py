@@ -74,11 +74,18 @@ def test_workers_change_nothing_and_epochs_differ(miniature):
 
 
 SPAWNED = [("ade20k", 1, "spawn"), ("published", 2, "spawn")]  # a spawned process takes seconds to start
+SPAWNED_SLOWLY = [
+    pytest.param(name, n, "spawn", marks=pytest.mark.slow)
+    for name in PIPELINES
+    for n in (1, 2, 4)
+    if (name, n, "spawn") not in SPAWNED
+]
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker:UserWarning")  # on fewer cores
 @pytest.mark.parametrize(
-    "name, workers, start_method", [*((name, n, "fork") for name in PIPELINES for n in (1, 2, 4)), *SPAWNED]
+    "name, workers, start_method",
+    [*((name, n, "fork") for name in PIPELINES for n in (1, 2, 4)), *SPAWNED, *SPAWNED_SLOWLY],
 )
 def test_every_pipeline_is_a_function_of_seed_epoch_and_index(miniature, name, workers, start_method):
     """Any number of loader processes, however they are started, and a resume in mid-epoch see the same tensors."""
