@@ -14,7 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from numpy.typing import NDArray
 
 from edgeailite.metrics import Confusion, scores
@@ -95,22 +95,26 @@ class Report:
     tiles: Rows = ()
 
 
-def render(report: Report) -> str:
-    """The whole HTML file."""
-    environment = Environment(
+def template(name: str) -> Template:
+    """A page of `edgeailite/templates`: names are escaped, and what is not defined is an error."""
+    return Environment(
         loader=PackageLoader("edgeailite", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
+    ).get_template(name)
+
+
+def render(report: Report) -> str:
+    """The whole HTML file."""
     result = scores(report.confusion)
     accuracy = [
         ("mIoU", percent(result.miou)),
         ("pixel accuracy", percent(result.pixel_accuracy)),
         ("overall score", percent(result.overall)),
     ]
-    return environment.get_template("report.html").render(
+    return template("report.html").render(
         report=report,
         kind=KINDS.get(report.kind, report.kind),
         tiles=[*accuracy, *report.tiles],

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from edgeailite import __version__
@@ -21,7 +20,7 @@ from edgeailite.data.images import read_image
 from edgeailite.data.source import ClassTarget, DataSource, Item
 from edgeailite.errors import DataError
 from edgeailite.plots import colorize, overlay
-from edgeailite.report import photo_uri
+from edgeailite.report import photo_uri, template
 
 WORST = 24  # files with pictures
 TOLD = 200  # findings of a kind in the tables
@@ -55,13 +54,6 @@ def write_page(checkup: Checkup, path: Path) -> None:
 
 def render(checkup: Checkup) -> str:
     """The whole HTML file."""
-    environment = Environment(
-        loader=PackageLoader("edgeailite", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     found = checkup.findings
     ordered = found.ordered()
     kinds = [
@@ -74,7 +66,7 @@ def render(checkup: Checkup) -> str:
         }
         for code in dict.fromkeys(finding.code for finding in ordered)
     ]
-    return environment.get_template("data_check.html").render(
+    return template("data_check.html").render(
         name=checkup.name,
         root=str(checkup.root),
         version=__version__,

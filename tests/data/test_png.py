@@ -9,8 +9,6 @@ import pytest
 from edgeailite.data import png
 from edgeailite.data.png import repacked
 
-isal = pytest.importorskip("isal", reason="isal is optional")
-
 
 @pytest.fixture(autouse=True)
 def also_small_files(monkeypatch):
