@@ -29,6 +29,7 @@ from urllib.parse import urlsplit
 from edgeailite.errors import DataError
 
 CHUNK = 1 << 18
+CHECKSUM_HOSTS = ("download.pytorch.org",)  # elsewhere such digits are a date, a commit, anything
 NAMED_CHECKSUM = re.compile(r"-([0-9a-f]{8})\.(?:pth|pt)$")  # mobilenet_v2-b0353104.pth
 MAX_NAME = 120
 RETRIES = 4
@@ -91,9 +92,9 @@ def download(
 ) -> Path:
     """The file behind `url`, from the cache or the net. Raises DataError saying which file to place where.
 
-    `sha256` is the checksum or the first 8 or more digits of it; without one, the 8 digits in the names of PyTorch's
-    files count. `size` is in bytes, right to `tolerance`. `pause` (seconds) doubles with each of a few retries.
-    `advice` ends the message of a failure to reach the net: what else the caller's user can do.
+    `sha256` is the checksum or the first 8 or more digits of it; without one, the 8 digits in the names on
+    PyTorch's server count. `size` is in bytes, right to `tolerance`. `pause` (seconds) doubles with each of a few
+    retries. `advice` ends the message of a failure to reach the net: what else the caller's user can do.
     """
     target = cached_path(url, folder)
     checksum = (sha256 or checksum_in_name(url) or "").lower() or None
@@ -119,10 +120,10 @@ def download(
 
 
 def checksum_in_name(url: str) -> str | None:
-    """The first 8 digits of the SHA-256 that PyTorch writes into file names; None where there are none."""
-    found = NAMED_CHECKSUM.search(urlsplit(url).path)
-    is_date = found is not None and found.group(1).isdigit() and "//download.pytorch.org/" not in url
-    return None if found is None or is_date else found.group(1)
+    """The first 8 digits of the SHA-256 that PyTorch's own server has in file names; None on other servers."""
+    parts = urlsplit(url)
+    found = NAMED_CHECKSUM.search(parts.path) if parts.hostname in CHECKSUM_HOSTS else None
+    return None if found is None else found.group(1)
 
 
 def sha256_of(path: Path) -> str:

@@ -171,13 +171,29 @@ def test_wrong_checksum_names_both_and_removes_the_file(server, tmp_path):
     assert list(tmp_path.rglob("w.pth*")) == []
 
 
-def test_checksum_in_the_name_counts(server, tmp_path):
+def test_checksum_in_the_name_counts_on_the_server_that_writes_it(server, tmp_path, monkeypatch):
+    assert fetch(server, tmp_path, "/resnet-deadbeef.pth").read_bytes() == CONTENT
+    monkeypatch.setattr("edgeailite.download.CHECKSUM_HOSTS", ("127.0.0.1",))
     assert fetch(server, tmp_path, f"/resnet-{SHA[:8]}.pth").exists()
     with pytest.raises(DataError, match=f"sha256 {SHA} instead of deadbeef"):
-        fetch(server, tmp_path, "/resnet-deadbeef.pth")
-    assert checksum_in_name("https://download.pytorch.org/models/vgg13-19584684.pth") == "19584684"
-    assert checksum_in_name("https://example.org/net-20210405.pth") is None
-    assert checksum_in_name("https://example.org/net.pth") is None
+        fetch(server, tmp_path, "/other-deadbeef.pth")
+
+
+NAMES = {
+    "https://download.pytorch.org/models/vgg13-19584684.pth": "19584684",
+    "https://download.pytorch.org/models/resnet50-0676ba61.pth?v=2": "0676ba61",
+    "https://download.pytorch.org/models/vgg13.pth": None,
+    "https://example.org/resnet50-0676ba61.pth": None,
+    "https://example.org/net-20210405.pth": None,
+    "https://example.org/download.pytorch.org/resnet50-0676ba61.pth": None,
+    "https://example.org//download.pytorch.org/resnet50-0676ba61.pth": None,
+    "https://download.pytorch.org.example.org/resnet50-0676ba61.pth": None,
+}
+
+
+@pytest.mark.parametrize("url", NAMES)
+def test_checksum_in_the_name(url):
+    assert checksum_in_name(url) == NAMES[url]
 
 
 def test_wrong_size_and_wrong_checksum_argument(server, tmp_path):

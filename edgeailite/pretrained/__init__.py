@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from edgeailite.pretrained.loading import LoadReport, Source, describe, fetch, load_pretrained
+from edgeailite.pretrained.loading import load_pretrained
+from edgeailite.pretrained.nesting import state_dict_of
+from edgeailite.pretrained.opening import Source, fetch
 from edgeailite.pretrained.publishing import published_state_dict
-from edgeailite.pretrained.reading import read_weights, state_dict_of
+from edgeailite.pretrained.reading import read_weights
+from edgeailite.pretrained.report import LoadReport, describe
 from edgeailite.pretrained.urls import PUBLISHED, PublishedWeights, weights_for
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgeailite.models import Pixel2Pixel
 from edgeailite.pretrained.recognise import Recognised
@@ -15,22 +15,23 @@ from edgeailite.pretrained.recognise import Recognised
 class Placed:
     """Tensors by the model's own keys; `explained` tells why keys with a prefix are missing.
 
-    `copied` tells that one decoder's tensors stand for several decoders, not all of which need to fit.
+    `spread` tells that one input's tensors stand for several inputs, `copied` that one decoder's stand for several
+    decoders, not all of which need to fit.
     """
 
     weights: dict[str, Tensor]
     notes: tuple[str, ...] = ()
     explained: Mapping[str, str] = field(default_factory=dict)
+    spread: bool = False
     copied: bool = False
 
 
-def place(found: Recognised, model: nn.Module) -> Placed:
+def place(found: Recognised, model: Pixel2Pixel) -> Placed:
     """One stream's tensors go to all input streams, a single decoder's to all decoders; the notes say so."""
-    if not isinstance(model, Pixel2Pixel):
-        return Placed(found.weights, found.notes, found.explained)
     weights, notes, explained = found.weights, list(found.notes), dict(found.explained)
     fusion = f"encoder.{model.encoder.fuse_key}."
-    if model.inputs > 1 and not any(key.startswith(fusion) for key in weights):
+    spread = model.inputs > 1 and not any(key.startswith(fusion) for key in weights)
+    if spread:
         targets = _targets(model)
         weights = {new: value for key, value in weights.items() for new in _streams(key, targets)}
         explained = {new: why for prefix, why in explained.items() for new in _streams(prefix, targets)}
@@ -41,7 +42,7 @@ def place(found: Recognised, model: nn.Module) -> Placed:
     if copied:
         weights = {new: value for key, value in weights.items() for new in _decoders(key, len(model.decoders))}
         notes.append(f"one decoder's weights copied to all {len(model.decoders)} decoders")
-    return Placed(dict(weights), tuple(notes), explained, copied)
+    return Placed(dict(weights), tuple(notes), explained, spread, copied)
 
 
 def _targets(model: Pixel2Pixel) -> dict[str, list[str]]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
 
 from edgeailite.errors import DataError
 
-NESTING = ("state_dict", "model", "model_state")  # published edgeailite, others, pycls
+WEIGHTS_SUFFIXES = (".pt", ".pth", ".pyth", ".tar", ".ckpt", ".bin", ".safetensors")  # what a folder is searched for
+FILES_NAMED = 8
 
 # Old checkpoints keep their best metric as a numpy number. These build numbers and nothing else.
 _NUMBERS = "?bhilqBHILQefd"  # numpy's letters for bool, integers and floats
@@ -33,6 +33,8 @@ _HARMLESS: list[Any] = [
 
 def read_weights(path: Path) -> Any:
     """A .safetensors file, or `torch.load(weights_only=True)` of one with right checksums. DataError says why not."""
+    if path.is_dir():
+        raise DataError(f"{path}: a folder; give {_files_in(path)}")
     if not path.is_file():
         raise DataError(f"{path}: no such checkpoint file; check the path")
     try:
@@ -53,15 +55,34 @@ def _read_torch(path: Path) -> Any:
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).split("\n")[0][:160]
+        reason = _refused(str(error))
         if zipfile.is_zipfile(path):
             what = "refused, it holds more than tensors and plain values"
         else:
             what = "refused, not a checkpoint or one with code inside"
         raise DataError(f"{path}: {what} ({reason}); take one that holds weights only") from None
     except (RuntimeError, EOFError, ValueError, KeyError, TypeError, IndexError, OSError) as error:
+        if "TorchScript" in str(error):
+            raise DataError(f"{path}: a TorchScript archive, which is code; take one that holds weights only") from None
         reason = str(error).split("\n")[0][:160]
         raise DataError(f"{path}: damaged checkpoint ({path.stat().st_size} bytes; {reason}); take another") from None
+
+
+def _files_in(folder: Path) -> str:
+    """Which files of a folder look like weights, for a message."""
+    names = sorted(p.name for p in folder.iterdir() if p.suffix in WEIGHTS_SUFFIXES and p.is_file())
+    some = ", ".join(names[:FILES_NAMED]) + (", ..." if len(names) > FILES_NAMED else "")
+    return f"a file in it: {some}" if names else "a file of weights; none in it looks like one"
+
+
+def _refused(message: str) -> str:
+    """What torch refused, such as `Unsupported global: GLOBAL os.system`, without its advice on how to run it."""
+    found = re.search(r"unsupported global:? (?:GLOBAL )?([\w.]+)", message, re.IGNORECASE)
+    if found:
+        return f"Unsupported global: GLOBAL {found.group(1)}"
+    found = re.search(r"WeightsUnpickler error:\s*([^\n]+?)(?:\. |\n|$)", message)
+    reason = found.group(1) if found else message.split("\n")[0].partition(". ")[0]
+    return re.sub(r"\x1b\[[0-9;]*m", "", reason)[:160]
 
 
 def _fault(path: Path) -> str | None:
@@ -78,12 +99,3 @@ def _fault(path: Path) -> str | None:
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError):
         return "truncated or altered"
     return None if altered is None else f"{altered} is altered"
-
-
-def state_dict_of(values: Any, source: Path | str) -> Mapping[str, Tensor]:
-    """The tensors of a checkpoint, however nested. Raises DataError if there are none."""
-    while isinstance(values, Mapping):
-        if values and all(isinstance(v, Tensor) for v in values.values()):
-            return values
-        values = next((values[k] for k in NESTING if k in values), None)
-    raise DataError(f"{source}: no state_dict in this file")

@@ -20,7 +20,11 @@ Weights = Mapping[str, Tensor]
 
 PAIR = "ADE20K encoder and decoder"
 SYNC_BATCHNORM = ("_tmp_running_mean", "_tmp_running_var", "_running_iter")
-_DECODER_MARKS = re.compile(r"(conv_last|cbr|cbr_deepsup|conv_last_deepsup|ppm|psp|ppm_conv|fpn_in|fpn_out)\.")
+_DECODER_MARKS = re.compile(
+    r"(conv_last|cbr|cbr_deepsup|conv_last_deepsup|ppm|psp|ppm_conv|ppm_last_conv|fpn_in|fpn_out|conv4|bn4)\."
+)
+_PARTS = ("encoder.", "decoder.", "decoders.")
+_WRAPPERS = ("module", "_orig_mod")  # of several devices and of quantization; of torch.compile
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,10 @@ class Recognised:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A classification network: the keys that tell it, what is put before its keys, and the prefixes left out."""
+    """A classification network: patterns that some keys match, what is put before its keys, the prefixes left out.
+
+    No pattern stands for one key alone, so that a file that lacks one is still told and what it lacks is named.
+    """
 
     kind: str
     has: tuple[str, ...]
@@ -50,7 +57,8 @@ class Backbone:
 
 
 def _flip_first_convolution(weights: dict[str, Tensor]) -> str:
-    weights["stem.conv.weight"] = weights["stem.conv.weight"].flip(1)
+    if "stem.conv.weight" in weights:
+        weights["stem.conv.weight"] = weights["stem.conv.weight"].flip(1)
     return "input channels of the first convolution flipped from BGR to RGB"
 
 
@@ -68,45 +76,46 @@ def _renumber_vgg(weights: dict[str, Tensor]) -> str:
 
 _MOBILENET_UNUSED = ("features.18.", "classifier.")
 _HRNET_UNUSED = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
+_BACKBONE_ONLY = {"decoders.": "the file holds a backbone only"}
 _VGG_EXPLAINED = {"encoder.conv6.": "conv6 is no part of a VGG", "encoder.conv7.": "conv7 is no part of a VGG"}
 
 # The first row that fits counts.
 BACKBONES = (
     Backbone(
         "pycls RegNet backbone",
-        has=("stem.conv.weight", "s1.b1.f.a.weight"),
+        has=(r"s\d\.b\d+\.f\.[abc]\.weight",),
         prefix="encoder.features.",
         unused=("head.",),
         change=_flip_first_convolution,
     ),
     Backbone(
         "torchvision MobileNetV2 backbone",
-        has=("features.0.0.weight", "features.1.conv.0.0.weight"),
+        has=(r"features\.\d+\.conv\.\d\.0\.weight",),
         unused=_MOBILENET_UNUSED,
     ),
     Backbone(
         "ADE20K MobileNetV2 backbone",
-        has=("features.0.0.weight", "features.1.conv.0.weight"),
+        has=(r"features\.\d+\.conv\.\d\.weight",),
         unused=_MOBILENET_UNUSED,
     ),
     Backbone(
         "torchvision VGG backbone",
-        has=("features.0.bias", "features.2.bias"),
-        has_not=("conv6.weight",),
+        has=(r"features\.\d+\.bias",),
+        has_not=(r"conv[67]\.", r"features\.\d+\.running_mean"),
         unused=("classifier.",),
         change=_renumber_vgg,
         explained=_VGG_EXPLAINED,
     ),
-    Backbone("ADE20K VGG encoder", has=("features.0.bias", "conv6.weight")),
-    Backbone("ADE20K HRNet backbone", has=("conv1.weight", "transition1.0.0.weight"), unused=_HRNET_UNUSED),
+    Backbone("ADE20K VGG encoder", has=(r"features\.\d+\.bias", r"conv[67]\.(weight|bias)")),
+    Backbone("ADE20K HRNet backbone", has=(r"transition\d\.", r"stage\d\.\d+\.branches\."), unused=_HRNET_UNUSED),
     Backbone(
         "ADE20K ResNet backbone (deep stem)",
-        has=("conv1.weight", "conv3.weight", "layer1.0.conv1.weight"),
+        has=(r"(conv|bn)[23]\.", r"layer\d\.\d+\.conv\d\.weight"),
         unused=("fc.",),
     ),
     Backbone(
         "torchvision ResNet backbone",
-        has=("conv1.weight", "bn1.weight", "layer1.0.conv1.weight"),
+        has=(r"layer\d\.\d+\.conv\d\.weight",),
         prefix="encoder.features.",
         unused=("fc.",),
     ),
@@ -115,24 +124,25 @@ BACKBONES = (
 
 def recognise(weights: Weights, source: str, *, own: bool = False) -> Recognised:
     """What one file is. `own` tells that it is a checkpoint of this package. Raises DataError for a lone decoder."""
-    weights = without_module(weights, source)
-    if any(key.startswith("encoder.") for key in weights):
-        return _network(weights, own=own)
-    backbone = next((b for b in BACKBONES if _fits(b, weights)), None)
+    weights = without_wrappers(weights, source)
+    backbone = _backbone_of(weights)
     if backbone is not None:
         return _backbone(backbone, weights)
-    if any(_DECODER_MARKS.match(key) for key in weights):
+    if _is_decoder(weights):
         raise DataError(
             f"{source}: a decoder alone; give both files, the encoder's first: --pretrained ENCODER DECODER"
         )
+    if any(key.startswith("encoder.") for key in weights):
+        return _network(weights, own=own)
     return Recognised("weights by name", dict(weights))
 
 
 def recognise_pair(encoder: Weights, decoder: Weights, sources: tuple[str, str]) -> Recognised:
     """What two published files are together. Raises DataError when they are in the wrong order."""
-    encoder, decoder = without_module(encoder, sources[0]), without_module(decoder, sources[1])
-    if any(_DECODER_MARKS.match(key) for key in encoder):
+    encoder, decoder = without_wrappers(encoder, sources[0]), without_wrappers(decoder, sources[1])
+    if _is_decoder(encoder):
         raise DataError(f"{sources[0]}: holds a decoder; give the encoder's file first: --pretrained ENCODER DECODER")
+    encoder, decoder = _without(encoder, "encoder."), _without(_without(decoder, "decoder."), "decoders.0.")
     if not any(_DECODER_MARKS.match(key) for key in decoder):
         raise DataError(f"{sources[1]}: holds no ADE20K decoder; give its file second: --pretrained ENCODER DECODER")
     named = {f"encoder.{k}": v for k, v in encoder.items()} | {f"decoders.0.{k}": v for k, v in decoder.items()}
@@ -140,16 +150,50 @@ def recognise_pair(encoder: Weights, decoder: Weights, sources: tuple[str, str])
     return Recognised(PAIR, kept, note)
 
 
-def without_module(weights: Weights, source: str) -> dict[str, Tensor]:
-    """Keys without the `module` that wrappers for several devices and for quantization put in, wherever it stands."""
-    cleaned = {".".join(part for part in key.split(".") if part != "module"): v for key, v in weights.items()}
+def without_wrappers(weights: Weights, source: str) -> dict[str, Tensor]:
+    """Keys without what wrappers put in: `module` and `_orig_mod` anywhere, and a first name that all keys share.
+
+    A shared name goes only if it leads to keys that are known: a plain network's own names stay.
+    """
+    cleaned = {".".join(part for part in key.split(".") if part not in _WRAPPERS): v for key, v in weights.items()}
     if len(cleaned) < len(weights):
         raise DataError(f"{source}: holds tensors twice, with and without 'module.'; take one with either")
-    return cleaned
+    bare = cleaned
+    while not _is_known(bare):
+        shared = {key.partition(".")[0] for key in bare}
+        # below `features` an encoder of ours (RGB) looks like a backbone of pycls (BGR)
+        if len(shared) != 1 or shared == {"features"} or not all("." in key for key in bare):
+            return cleaned
+        bare = _without(bare, f"{shared.pop()}.")
+    return bare
+
+
+def _is_known(weights: Weights) -> bool:
+    parts = any(key.startswith(_PARTS) for key in weights)
+    return parts or _backbone_of(weights) is not None or _is_decoder(weights)
+
+
+def _is_decoder(weights: Weights) -> bool:
+    """ADE20K's decoder, or nothing but decoders under their networks' names."""
+    marked = any(_DECODER_MARKS.match(key) for key in weights)
+    return marked or all(key.startswith(("decoder.", "decoders.")) for key in weights)
+
+
+def _without(weights: Weights, prefix: str) -> dict[str, Tensor]:
+    """Without a prefix, where all keys have it."""
+    shared = all(key.startswith(prefix) for key in weights)
+    return {key.removeprefix(prefix): value for key, value in weights.items()} if shared else dict(weights)
+
+
+def _backbone_of(weights: Weights) -> Backbone | None:
+    return next((backbone for backbone in BACKBONES if _fits(backbone, weights)), None)
 
 
 def _fits(backbone: Backbone, weights: Weights) -> bool:
-    return all(key in weights for key in backbone.has) and not any(key in weights for key in backbone.has_not)
+    def found(pattern: str) -> bool:
+        return any(re.match(pattern, key) for key in weights)
+
+    return all(map(found, backbone.has)) and not any(map(found, backbone.has_not))
 
 
 def _backbone(backbone: Backbone, weights: Weights) -> Recognised:
@@ -161,12 +205,12 @@ def _backbone(backbone: Backbone, weights: Weights) -> Recognised:
     if backbone.kind.startswith("ADE20K"):
         used, note = _without_sync_batchnorm(used)
         notes += note
-    explained = {"decoders.": "the file holds a backbone only", **backbone.explained}
+    explained = {**_BACKBONE_ONLY, **backbone.explained}
     return Recognised(backbone.kind, {backbone.prefix + k: v for k, v in used.items()}, tuple(notes), explained)
 
 
 def _network(weights: Weights, *, own: bool) -> Recognised:
-    """A whole network: ours, a published edgeailite one, or an ADE20K one in one file."""
+    """A network: ours, a published edgeailite one, an ADE20K one in one file, or the encoder of one of these."""
     if any(re.match(r"decoder\d*\.", key) for key in weights):
         named = {_numbered_decoder(key): value for key, value in weights.items()}
         return Recognised("ADE20K network in one file", *_without_sync_batchnorm(named))
@@ -177,11 +221,12 @@ def _network(weights: Weights, *, own: bool) -> Recognised:
         is_range = key.rpartition(".")[0] + "." in wrapped or (own and key.startswith("ranges."))
         kept |= {} if is_range else {key: value}
         ranges += is_range
+    note = (f"{ranges} buffers of activation ranges left out",) if ranges else ()
+    if not own and all(key.startswith("encoder.") for key in kept):
+        kept, left_out = _without_sync_batchnorm(kept)
+        return Recognised("backbone by this package's names", kept, (*note, *left_out), _BACKBONE_ONLY)
     kind = "edgeailite checkpoint" if own else "edgeailite network"
-    if not ranges:
-        return Recognised(kind, kept)
-    note = f"{ranges} buffers of activation ranges left out"
-    return Recognised(f"{kind} after quantization-aware training", kept, (note,))
+    return Recognised(f"{kind} after quantization-aware training" if ranges else kind, kept, note)
 
 
 def _numbered_decoder(key: str) -> str:

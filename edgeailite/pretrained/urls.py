@@ -1,9 +1,10 @@
 """Published files of weights: where they are, what they fit, what input they expect.
 
 Listed is what a public source states, nothing by analogy: torchvision's and pycls' own tables, CSAIL's code, scripts
-and issue threads, TI's model maker. None of these files was downloaded to make this table. torchvision states sizes in
-MiB to three decimals, hence in bytes to STATED_TO; elsewhere they are unknown, None. The 8 digits in PyTorch's file
-names begin the file's SHA-256. CSAIL's server has been unreachable for months at a time.
+and issue threads, a public torch.hub script over its eight pairs (`ade20k-*`), TI's model maker. None of these files
+was downloaded to make this table. torchvision states sizes in MiB to three decimals, hence in bytes to STATED_TO;
+elsewhere they are unknown, None. The 8 digits in PyTorch's file names begin the file's SHA-256. CSAIL's server has been
+unreachable for months at a time.
 """
 
 from __future__ import annotations
@@ -99,8 +100,10 @@ PUBLISHED: tuple[PublishedWeights, ...] = (
     _ti("unet_aspp_mobilenetv2_edgeailite_512x512_20210407", "unet_aspp_mobilenetv2_tv_edgeailite", TI),
     _ti("fpn_aspp_regnetx800mf_edgeailite_512x512_20210405", "fpn_aspp_regnetx800mf_edgeailite", TI_REGNET),
     _csail_pair("ade20k-mobilenetv2dilated-c1_deepsup", "epoch_20", "mobilenetv2dilated_c1_deepsup", RGB),
+    _csail_pair("ade20k-resnet18dilated-c1_deepsup", "epoch_20", "resnet18dilated_c1_deepsup", RGB),
     _csail_pair("ade20k-resnet18dilated-ppm_deepsup", "epoch_20", "resnet18dilated_ppm_deepsup", RGB),
     _csail_pair("ade20k-resnet50dilated-ppm_deepsup", "epoch_20", "resnet50dilated_ppm_deepsup", RGB),
+    _csail_pair("ade20k-resnet101dilated-ppm_deepsup", "epoch_25", "resnet101dilated_ppm_deepsup", RGB),
     _csail_pair("ade20k-resnet50-upernet", "epoch_30", "resnet50_upernet", RGB),
     _csail_pair("ade20k-resnet101-upernet", "epoch_50", "resnet101_upernet", RGB),
     _csail_pair("ade20k-hrnetv2-c1", "epoch_30", "hrnetv2_c1", RGB),

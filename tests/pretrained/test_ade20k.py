@@ -64,6 +64,35 @@ def test_pair_as_text_with_wrapped_names(published, tmp_path):
     assert same(model, source)
 
 
+@pytest.mark.parametrize("prefix", ["decoder.", "decoders.0.", "module.decoder."])
+def test_pair_with_the_names_of_the_parts(published, tmp_path, prefix):
+    source, paths = published
+    for path, name in zip(paths, ("encoder.", prefix), strict=True):
+        torch.save({f"{name}{key}": value for key, value in torch.load(path).items()}, tmp_path / path.name)
+    encoder, decoder = (tmp_path / path.name for path in paths)
+    model = create_model(MOBILE)
+    assert load_pretrained(model, (encoder, decoder)).kind == "ADE20K encoder and decoder"
+    assert same(model, source)
+    with pytest.raises(DataError, match="holds a decoder; give the encoder's file first"):
+        load_pretrained(model, (decoder, encoder))
+    with pytest.raises(DataError, match="a decoder alone; give both files"):
+        load_pretrained(model, decoder)
+
+
+@pytest.mark.parametrize("name", [MOBILE, RESNET18, "mobilenetv2dilated_upernet"])
+def test_decoder_without_its_last_layer_is_still_one(tmp_path, name):
+    source = golden_model(name)
+    encoder, decoder = pair_of(source, tmp_path)
+    weights = {key: value for key, value in torch.load(decoder).items() if not key.startswith("conv_last")}
+    torch.save(weights, decoder)
+    with pytest.raises(DataError, match="a decoder alone; give both files"):
+        load_pretrained(source, decoder)
+    with pytest.raises(
+        DataError, match=r"ADE20K encoder and decoder, does not fit .* missing \(decoders\.0\.conv_last"
+    ):
+        load_pretrained(create_model(name), (encoder, decoder), allow_head_mismatch=True)
+
+
 @pytest.mark.parametrize("change", ["missing", "extra"])
 def test_nothing_else_is_ignored(published, tmp_path, change):
     _, paths = published

@@ -152,6 +152,46 @@ def test_backbone_goes_to_all_inputs(tmp_path):
     assert len(report.notes) == 4
 
 
+def lacking() -> dict[str, tuple[str, nn.Module]]:
+    with torch.device("meta"):
+        mobilenet, resnet50 = torchvision.models.mobilenet_v2(weights=None), torchvision.models.resnet50(weights=None)
+        vgg = torchvision.models.vgg16(weights=None)
+        deep, tonylins = create_model("resnet18dilated_c1").encoder, create_model("mobilenetv2dilated_c1").encoder
+    return {
+        "torchvision MobileNetV2 backbone": (MOBILENET, mobilenet),
+        "torchvision ResNet backbone": (RESNET, resnet50),
+        "torchvision VGG backbone": ("v1_vgg16_dilated8_c1_bilinear", vgg),
+        "ADE20K ResNet backbone (deep stem)": ("resnet18dilated_c1", deep),
+        "ADE20K MobileNetV2 backbone": ("mobilenetv2dilated_c1", tonylins),
+    }
+
+
+@pytest.mark.parametrize("kind", lacking())
+def test_backbone_that_lacks_any_one_tensor_is_told_and_the_tensor_named(kind):
+    """Whatever the tensor is: no single key tells the kind."""
+    network, theirs = lacking()[kind]
+    with torch.device("meta"):
+        model = create_model(network)
+    weights = {k: v for k, v in theirs.state_dict().items() if not k.startswith(("fc.", "classifier.", "features.18."))}
+    whole = set(place(recognise(weights, "w.pth"), model).weights)
+    for key in weights:
+        found = recognise({k: v for k, v in weights.items() if k != key}, "w.pth")
+        assert found.kind == kind
+        (missing,) = whole - set(place(found, model).weights)
+        assert missing.endswith(key.rpartition(".")[2])
+
+
+@pytest.mark.parametrize("key", ["stem.conv.weight", "s1.b1.f.a.weight", "s4.b1.proj.weight"])
+def test_pycls_regnet_that_lacks_a_tensor(tmp_path, pycls_regnet, key):
+    weights = pycls_regnet("400mf").state_dict()
+    del weights[key]
+    torch.save({"model_state": weights}, tmp_path / "w.pyth")
+    with pytest.raises(
+        DataError, match=rf"pycls RegNet backbone, does not fit .*: 1 missing \(encoder\.features\.{key}\)"
+    ):
+        load_pretrained(create_model(REGNET), tmp_path / "w.pyth")
+
+
 def wrong_backbones():
     def tonylins(weights):
         return {key.replace(".conv.0.0.", ".conv.0."): value for key, value in weights.items()}

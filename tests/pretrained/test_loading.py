@@ -11,7 +11,7 @@ from torch import nn
 
 from edgeailite.errors import DataError, UsageError
 from edgeailite.models import create_model
-from edgeailite.pretrained import describe, load_pretrained, published_state_dict
+from edgeailite.pretrained import describe, load_pretrained
 from tests.golden import MODEL, golden_model
 
 UNET, FPN = "unet_aspp_mobilenetv2_tv_edgeailite", "fpn_aspp_regnetx400mf_edgeailite"
@@ -49,6 +49,8 @@ NESTINGS = {
     "of several devices": lambda weights: {f"module.{key}": value for key, value in weights.items()},
     "wrapped twice": lambda weights: {"state_dict": {f"module.module.{key}": value for key, value in weights.items()}},
     "wrapped inside": lambda weights: {key.replace(".features.", ".module.features."): v for key, v in weights.items()},
+    "compiled": lambda weights: {f"_orig_mod.{key}": value for key, value in weights.items()},
+    "under one name": lambda weights: {"state_dict": {f"model.net.{key}": value for key, value in weights.items()}},
     "without step counters": lambda weights: {k: v for k, v in weights.items() if "num_batches" not in k},
 }
 
@@ -64,6 +66,17 @@ def test_weights_load_however_nested(published, tmp_path, nesting):
     assert report.kind == "edgeailite network"
     assert "encoder.features.0.0.weight" in report.loaded
     assert describe(report).endswith("tensors loaded; everything fits")
+    assert str(report) == describe(report)
+
+
+def test_what_stands_beside_the_tensors_is_said(published, tmp_path):
+    source, _ = published
+    torch.save({**source.state_dict(), "epoch": 3, "state_dict": None}, tmp_path / "w.pt")
+    model = create_model(MODEL)
+    report = load_pretrained(model, tmp_path / "w.pt")
+    assert same(model, source)
+    assert report.notes == ("not tensors of the network, left out: epoch, state_dict",)
+    assert str(report).endswith("\n  not tensors of the network, left out: epoch, state_dict")
 
 
 def test_path_as_text_and_safetensors_and_old_format(published, tmp_path):
@@ -115,6 +128,25 @@ def test_plain_modules_load_by_name(tmp_path):
     torch.save(source.state_dict(), tmp_path / "w.pt")
     report = load_pretrained(model, tmp_path / "w.pt")
     assert (report.kind, same(model, source)) == ("weights by name", True)
+
+
+def test_plain_modules_keep_a_name_that_all_keys_share(tmp_path):
+    source, model = (nn.ModuleDict({"model": nn.Conv2d(3, 4, 1)}) for _ in range(2))
+    torch.save(source.state_dict(), tmp_path / "w.pt")
+    load_pretrained(model, tmp_path / "w.pt")
+    assert same(model, source)
+
+
+@pytest.mark.parametrize("name", [MODEL, RESNET18])
+def test_encoder_alone_by_our_names(tmp_path, name):
+    """No flip to RGB, no renumbering: the names are this package's."""
+    source = golden_model(name)
+    torch.save(source.encoder.state_dict(prefix="encoder."), tmp_path / "w.pth")
+    model = create_model(name)
+    report = load_pretrained(model, tmp_path / "w.pth")
+    assert same(model.encoder, source.encoder)
+    assert report.kind == "backbone by this package's names"
+    assert report.notes[0].startswith("the file holds a backbone only: ")
 
 
 # --- what does not fit
@@ -205,95 +237,13 @@ def test_number_of_files(published):
     _, path = published
     with pytest.raises(UsageError, match="3 files of weights"):
         load_pretrained(create_model(MODEL), (path, path, path))
+    with pytest.raises(UsageError, match="0 files of weights"):
+        load_pretrained(create_model(MODEL), ())
+    for source in (None, 3, (path, None), b"w.pt"):
+        with pytest.raises(UsageError, match="as source of weights; give a path, a URL, or two of them"):
+            load_pretrained(create_model(MODEL), source)
     with pytest.raises(UsageError, match="single file"):
         load_pretrained(create_model(MODEL), (path, path), sha256="deadbeef")
-
-
-# --- several inputs and decoders
-
-SHAPES = {
-    "one": {},
-    "two inputs": {"inputs": 2},
-    "three decoders": {"outputs": {"segmentation": 19, "depth": 1, "motion": 2}},
-    "two inputs, two decoders": {"inputs": 2, "outputs": {"segmentation": 19, "motion": 19}},
-}
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", [MODEL, UNET, FPN, MOBILE])
-def test_published_names_go_there_and_back(tmp_path, name, shape):
-    source = golden_model(name, **SHAPES[shape])
-    weights = published_state_dict(source)
-    torch.save(weights, tmp_path / "w.pth")
-    model = create_model(name, **SHAPES[shape])
-    report = load_pretrained(model, tmp_path / "w.pth")
-    assert same(model, source)
-    assert report.notes == ()
-    if source.family == "ade20k":
-        assert report.kind == "ADE20K network in one file"
-        assert {key.split(".")[0] for key in weights} <= {"encoder", "decoder", "decoder1", "decoder2"}
-        assert "decoder.conv_last.4.weight" in weights or "decoder.conv_last.weight" in weights
-    else:
-        assert list(weights) == list(source.state_dict())
-
-
-@pytest.mark.parametrize("name", [MODEL, FPN, RESNET18])
-def test_one_input_goes_to_all_inputs_and_that_is_said(tmp_path, name):
-    source = golden_model(name)
-    torch.save(published_state_dict(source), tmp_path / "w.pth")
-    model = create_model(name, inputs=2)
-    before = copy_of(model)
-    report = load_pretrained(model, tmp_path / "w.pth")
-    fusion = f"encoder.{model.encoder.fuse_key}."
-    assert report.missing
-    assert all(key.startswith(fusion) for key in report.missing)
-    assert "one input's weights copied to all 2 inputs" in report.notes
-    assert any("keep their initial values" in note and "one input" in note for note in report.notes)
-    assert all(torch.equal(model.state_dict()[key], before[key]) for key in report.missing)
-    first, second = model.encoder.stems
-    for block, key in first.items():
-        expected = source.encoder.get_submodule(block)
-        for copy in (key, second[block]):
-            assert same(model.encoder.get_submodule(copy), expected)
-    for block, key in model.encoder.trunk.items():
-        assert same(model.encoder.get_submodule(key), source.encoder.get_submodule(block))
-
-
-def test_two_inputs_into_one_is_refused_with_the_fix(tmp_path):
-    torch.save(golden_model(MODEL, inputs=2).state_dict(), tmp_path / "w.pth")
-    with pytest.raises(DataError, match="the file's network has several inputs"):
-        load_pretrained(create_model(MODEL), tmp_path / "w.pth")
-
-
-def test_one_decoder_goes_to_all_that_it_fits(published):
-    source, path = published
-    model = create_model(MODEL, outputs={"depth": 1, "segmentation": 19, "left": 19})
-    before = copy_of(model)
-    report = load_pretrained(model, path)
-    assert report.mismatched == ("decoders.0.pred.1.0.weight",)
-    assert report.notes[0] == "one decoder's weights copied to all 3 decoders"
-    assert report.notes[1].startswith("19 channels in the file, 1 in depth: 1 tensors keep their initial values (decod")
-    assert same(model.decoders[1], source.decoders[0])
-    assert same(model.decoders[2], source.decoders[0])
-    assert same(model.decoders[0].aspp, source.decoders[0].aspp)
-    assert torch.equal(model.state_dict()[report.mismatched[0]], before[report.mismatched[0]])
-
-
-def test_one_decoder_that_fits_none_is_refused(published):
-    _, path = published
-    model = create_model(MODEL, outputs={"depth": 1, "motion": 2})
-    with pytest.raises(
-        DataError, match="has 19 classes in depth, this network 1, 19 classes in motion, this network 2"
-    ):
-        load_pretrained(model, path)
-    assert len(load_pretrained(model, path, allow_head_mismatch=True).mismatched) == 2
-
-
-def test_other_number_of_decoders_is_refused(tmp_path):
-    torch.save(golden_model(MODEL, outputs={"a": 2, "b": 2}).state_dict(), tmp_path / "w.pth")
-    for outputs in ({"a": 2}, {"a": 2, "b": 2, "c": 2}):
-        with pytest.raises(DataError, match="the same name, inputs and outputs"):
-            load_pretrained(create_model(MODEL, outputs=outputs), tmp_path / "w.pth")
 
 
 # --- addresses

@@ -37,6 +37,23 @@ def test_every_record_fits_a_network(weights):
     assert len(weights.files) in (1, 2)
 
 
+def test_torch_hub_script_of_csail_says_the_same():
+    """The pairs and epochs that the public script lists."""
+    stated = {"hrnetv2-c1": 30, "mobilenetv2dilated-c1_deepsup": 20, "resnet18dilated-c1_deepsup": 20}
+    stated |= {"resnet18dilated-ppm_deepsup": 20, "resnet50-upernet": 30, "resnet50dilated-ppm_deepsup": 20}
+    stated |= {"resnet101-upernet": 50, "resnet101dilated-ppm_deepsup": 25}
+    urls = {
+        tuple(
+            f"http://sceneparsing.csail.mit.edu/model/pytorch/ade20k-{name}/{part}_epoch_{epoch}.pth"
+            for part in ("encoder", "decoder")
+        )
+        for name, epoch in stated.items()
+    }
+    assert {tuple(f.url for f in w.files) for w in PUBLISHED if "/ade20k-" in w.files[0].url} == urls
+    for name in ("resnet18dilated_c1_deepsup", "resnet101dilated_ppm_deepsup"):
+        assert weights_for(name)[0].name == f"ADE20K, CSAIL ade20k-{name.replace('d_', 'd-', 1)}"
+
+
 def test_weights_for_a_network():
     mobile = [w.name for w in weights_for("deeplabv3plus_mobilenetv2_tv_edgeailite")]
     assert mobile[0].startswith("COCO 21 classes")
