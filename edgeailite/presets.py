@@ -41,6 +41,7 @@ PRESETS: dict[str, Preset] = {
         "Cityscapes 768x384, the published recipe of DeepLabV3+Lite MobileNetV2; needs --data_path",
         "train",
         "--dataset_name cityscapes_segmentation --img_resize 384 768 --rand_scale 1.0 2.0 --epochs 250 --batch_size 12 "
+        "--pipeline published --interpolation area "
         "--optimizer adam --lr 4e-4 --weight_decay 1e-4 --scheduler step --milestones 100 200 --multistep_gamma 0.25 "
         "--warmup_epochs 5",
     ),
