@@ -26,7 +26,7 @@ def main(path: Path) -> None:
         groups[line["kind"], family, row.decoder].append(line)
     print("| file | family | decoder | encoders | inputs × outputs | files | largest difference | failed |")
     print("|---|---|---|---|---|---|---|---|")
-    for (kind, family, decoder), members in groups.items():
+    for (kind, family, decoder), members in sorted(groups.items(), key=lambda item: item[0][0]):
         encoders = len({MODELS[line["name"]].encoder for line in members})
         forms = sorted({f"{line['inputs']}×{line['outputs']}" for line in members})
         worst = max(line.get(MEASURES[kind], float("nan")) for line in members)
