@@ -11,7 +11,9 @@ from edgeailite.config.data import DataCheckConfig, DataShowConfig, DataStatsCon
 from edgeailite.config.deployment import ExportConfig, InferConfig, ValidateConfig, VerifyConfig
 from edgeailite.config.get import DataGetConfig
 from edgeailite.config.inspection import DoctorConfig, ModelsConfig, PresetsConfig, ReportConfig
-from edgeailite.config.training import MODEL, CalibrateConfig, DemoConfig, QuantizeConfig, TrainConfig
+from edgeailite.config.demonstration import DemoConfig
+from edgeailite.config.quantizing import CalibrateConfig, QuantizeConfig
+from edgeailite.config.training import MODEL, TrainConfig
 
 __all__ = [
     "MODEL", "Amp", "Device", "check",

@@ -16,12 +16,6 @@ def check(condition: bool, field: str, value: object, expected: str) -> None:
         raise UsageError(f"--{field} {value}: expected {expected}")
 
 
-def check_sizes(batch_size: int, img_resize: tuple[int, int]) -> None:
-    """Checks of how much a network is given at once."""
-    check(batch_size >= 1, "batch_size", batch_size, "at least 1")
-    check(min(img_resize) >= 32, "img_resize", img_resize, "height and width of at least 32")
-
-
 def check_machine(threads: int | None, *, workers: int | Literal["auto"] = "auto", seed: int = 0) -> None:
     """Checks of the options that say how the machine is used."""
     check(threads is None or threads >= 1, "threads", threads, "at least 1")

@@ -1,0 +1,37 @@
+"""Options of `edgeailite demo`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeailite.config.checks import check, check_machine
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """The whole line in minutes: generate data, train, quantize, export, verify, validate, infer, report."""
+
+    save_path: Path = Path("runs/demo")
+    """Folder for everything the demo makes; emptied of an earlier demo first."""
+    data_path: Path | None = None
+    """Where the generated data set lives; default data/datasets/streets."""
+    train_images: int = 1500
+    """Generated training scenes."""
+    val_images: int = 100
+    """Generated validation scenes."""
+    epochs: int = 4
+    """Epochs of float training."""
+    quantize_epochs: int = 1
+    """Epochs of quantization-aware training."""
+    threads: int | None = None
+    """CPU threads; default all."""
+    seed: int = 1
+    """Fixes data, initial values, order and augmentation."""
+
+    def __post_init__(self) -> None:
+        check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        check(self.quantize_epochs >= 1, "quantize_epochs", self.quantize_epochs, "at least 1")
+        check(self.train_images >= 1, "train_images", self.train_images, "at least 1")
+        check(self.val_images >= 1, "val_images", self.val_images, "at least 1")
+        check_machine(self.threads, seed=self.seed)

@@ -1,0 +1,103 @@
+"""Options of the verbs that make an integer network of a float one: calibrate and quantize."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgeailite.config.checks import Device, check, check_machine
+
+
+@dataclass(frozen=True)
+class CalibrateConfig:
+    """Quantize a float run after training: ranges from a few training pictures, no training."""
+
+    run: Path
+    """Float run folder or checkpoint."""
+    save_path: Path | None = None
+    """New run folder; default <run>_ptq."""
+    scheme: Literal["ort_u8s8", "ort_u8s7"] = "ort_u8s8"
+    """ort_u8s8, or ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate."""
+    data_path: Path | None = None
+    """Folder of the data set; default as in training."""
+    images: int = 64
+    """Training pictures to observe (preprocessed as in validation)."""
+    batch_size: int = 4
+    """Pictures per step."""
+    observer: Literal["minmax", "percentile"] = "percentile"
+    """How ranges are chosen; percentile cuts `percentile` of the values on each side."""
+    percentile: float = 99.99
+    """Share of values inside the range, per cent, for the percentile observer."""
+    workers: int | Literal["auto"] = "auto"
+    """Loader processes; auto = one per core, up to 8."""
+    device: Device = "auto"
+    """Where to run."""
+    threads: int | None = None
+    """CPU threads; default all."""
+    seed: int = 1
+    """Which pictures are observed."""
+
+    def __post_init__(self) -> None:
+        check_machine(self.threads, workers=self.workers, seed=self.seed)
+        check(self.images >= 1, "images", self.images, "at least 1")
+        check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        check(50 < self.percentile <= 100, "percentile", self.percentile, "above 50, at most 100")
+
+
+@dataclass(frozen=True)
+class QuantizeConfig:
+    """Quantization-aware training, from a float run."""
+
+    run: Path
+    """Float run folder or checkpoint."""
+    save_path: Path | None = None
+    """New run folder; default <run>_qat."""
+    resume: bool = False
+    """Go on with save_path from its last.pt."""
+    scheme: Literal["ort_u8s8", "ort_u8s7"] = "ort_u8s8"
+    """ort_u8s8, or ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate."""
+    data_path: Path | None = None
+    """Folder of the data set; default as in training."""
+    epochs: int = 10
+    """Passes over the training split."""
+    batch_size: int | None = None
+    """Pictures per step; default as in training."""
+    optimizer: Literal["sgd", "adam", "adamw"] = "adam"
+    """SGD has momentum 0.9."""
+    lr: float = 5e-5
+    """Learning rate after warm-up; cosine to zero."""
+    weight_decay: float = 1e-4
+    """Weight decay of all parameters."""
+    freeze_bn_epoch: float = 0.3
+    """BatchNorm statistics are fixed from this share of the epochs on."""
+    freeze_ranges_epoch: float = 0.6
+    """Activation ranges are fixed from this share of the epochs on."""
+    calibration_images: int = 64
+    """Training pictures that give the initial ranges."""
+    percentile: float = 99.99
+    """Share of values inside the initial ranges, per cent."""
+    evaluate_every: int = 1
+    """Validate after every so many epochs, and after the last."""
+    workers: int | Literal["auto"] = "auto"
+    """Loader processes; auto = one per core, up to 8."""
+    device: Device = "auto"
+    """Where to train."""
+    channels_last: bool = True
+    """NHWC memory layout."""
+    threads: int | None = None
+    """CPU threads; default all."""
+    seed: int = 1
+    """Fixes order and augmentation."""
+
+    def __post_init__(self) -> None:
+        check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        check(self.lr > 0, "lr", self.lr, "above 0")
+        check_machine(self.threads, workers=self.workers, seed=self.seed)
+        check(self.batch_size is None or self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        check(self.evaluate_every >= 1, "evaluate_every", self.evaluate_every, "at least 1")
+        check(0 <= self.freeze_bn_epoch <= 1, "freeze_bn_epoch", self.freeze_bn_epoch, "a share from 0 to 1")
+        check(
+            0 <= self.freeze_ranges_epoch <= 1, "freeze_ranges_epoch", self.freeze_ranges_epoch, "a share from 0 to 1"
+        )
+        check(self.calibration_images >= 1, "calibration_images", self.calibration_images, "at least 1")
