@@ -26,15 +26,18 @@ def build(kind: str, **values: object):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_option_is_documented_and_none_can_be_changed(kind):
     cls = getattr(configs, kind)
-    body = ast.parse(inspect.getsource(cls)).body[0].body
-    options = [
-        first.target.id for first, second in pairwise(body) if isinstance(first, ast.AnnAssign) and is_text(second)
-    ]
+    options = [name for part in reversed(cls.__mro__[:-1]) for name in documented(part)]
     assert options == [field.name for field in dataclasses.fields(cls)]
     assert cls.__doc__
     if options:
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(build(kind), options[0], None)
+
+
+def documented(cls: type) -> list[str]:
+    """Names of the fields that a class itself defines with a text below."""
+    body = ast.parse(inspect.getsource(cls)).body[0].body
+    return [first.target.id for first, second in pairwise(body) if isinstance(first, ast.AnnAssign) and is_text(second)]
 
 
 def is_text(node: ast.stmt) -> bool:

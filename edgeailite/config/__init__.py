@@ -8,10 +8,10 @@ from __future__ import annotations
 from edgeailite.config.cache import DataCacheConfig
 from edgeailite.config.checks import Amp, Device, check
 from edgeailite.config.data import DataCheckConfig, DataShowConfig, DataStatsConfig
+from edgeailite.config.demonstration import DemoConfig
 from edgeailite.config.deployment import ExportConfig, InferConfig, ValidateConfig, VerifyConfig
 from edgeailite.config.get import DataGetConfig
 from edgeailite.config.inspection import DoctorConfig, ModelsConfig, PresetsConfig, ReportConfig
-from edgeailite.config.demonstration import DemoConfig
 from edgeailite.config.quantizing import CalibrateConfig, QuantizeConfig
 from edgeailite.config.training import MODEL, TrainConfig
 

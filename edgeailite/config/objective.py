@@ -25,7 +25,7 @@ class Objective:
     lovasz: float = 0.0
     """Weight of the Lovasz-softmax loss, added to that of the pixels."""
     class_weights: Literal["none", "auto", "enet", "median_frequency", "published"] = "none"
-    """Loss weight per class: none; from the labels 1/ln(1.02 + share) of the ENet paper or median frequency / frequency;
+    """Loss weight per class: none; from the labels 1/ln(1.02 + share) (ENet) or median frequency / frequency;
     the data set's published ones; or auto: published where there are, else enet."""
     class_weight_values: tuple[float, ...] | None = None
     """Loss weights of your own, one per class of the segmentation output; instead of class_weights."""
