@@ -59,7 +59,8 @@ class Learner:
     """What an update changes, and how it is made.
 
     `model` is the network, `call` what is called in its place (compiled, or wrapped for several processes). `shared` are
-    the parameters at which gradients of several outputs are compared. `stop` asks for an end after the running update.
+    the parameters at which gradients of several outputs are compared, `still` the BatchNorm modules whose statistics do
+    not move. `stop` asks for an end after the running update.
     """
 
     model: nn.Module
@@ -70,6 +71,7 @@ class Learner:
     preprocessing: Preprocessing
     scaler: torch.amp.GradScaler
     shared: Sequence[nn.Parameter] = ()
+    still: Sequence[nn.Module] = ()
     amp: torch.dtype | None = None
     average: MovingAverage | None = None
     clip_grad: float | None = None
@@ -82,6 +84,12 @@ class Learner:
     def device(self) -> torch.device:
         """Where the network is."""
         return next(self.model.parameters()).device
+
+    def train(self) -> None:
+        """Training mode, but for what is still."""
+        self.call.train()
+        for module in self.still:
+            module.eval()
 
 
 def select_device(name: str) -> torch.device:
