@@ -1,4 +1,4 @@
-"""The training loop, evaluation and prediction: one loop for float and quantized training alike.
+"""The training loop: one for float and quantized training alike.
 
 Plain functions. State is (model, optimizer, position); everything random is a function of (seed, epoch, index) or of
 torch's generator, which `position` carries along.
@@ -11,21 +11,16 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgeailite.data.loader import EpochBatches, Sample
 from edgeailite.data.tensors import to_input
 from edgeailite.environment import cpu_features
 from edgeailite.errors import DivergedError, UsageError
-from edgeailite.metrics import Confusion, confusion_matrix
 from edgeailite.preprocessing import Preprocessing
 
 Loss = Callable[[dict[str, Tensor], dict[str, Tensor]], Tensor]
-Predict = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -101,45 +96,6 @@ def train_epoch(
         total += value.item()
         on_step(Step(batches.epoch, first + index + 1, steps, value.item(), total, lr))
     return total / steps
-
-
-def torch_predictor(model: nn.Module, preprocessing: Preprocessing, *, output: str = "segmentation") -> Predict:
-    """uint8 RGB batch (N,3,H,W) -> float32 logits (N,C,H,W) of one output, model in eval mode."""
-    model.eval()
-    device = next(iter(model.state_dict().values())).device
-
-    def predict(images: Tensor) -> Tensor:
-        with torch.inference_mode():
-            return model(to_input(images.to(device), preprocessing))[output].float().cpu()
-
-    return predict
-
-
-def evaluate(
-    predict: Predict,
-    loader: Iterable[Sample],
-    num_classes: int,
-    *,
-    on_batch: Callable[[int], None] = lambda images: None,
-) -> tuple[Confusion, list[Confusion]]:
-    """Confusion matrix of a split, and of each picture. Logits go to label size bilinearly; argmax after."""
-    per_image = []
-    for images, targets in loader:
-        labels = targets["segmentation"].numpy()
-        predicted = predict_labels(predict, images[0], labels.shape[1:])
-        per_image += [confusion_matrix(t, p, num_classes) for t, p in zip(labels, predicted, strict=True)]
-        on_batch(len(labels))
-    return np.sum(per_image, axis=0), per_image
-
-
-def predict_labels(predict: Predict, images: Tensor, size: tuple[int, ...]) -> NDArray[np.int64]:
-    """Class maps (N,H,W) at `size` of a uint8 batch."""
-    logits = predict(images)
-    if logits.dtype != torch.float32:  # a file with ArgMax inside gives labels
-        return F.interpolate(logits[:, None].float(), size, mode="nearest")[:, 0].long().numpy()
-    if logits.shape[2:] != size:
-        logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
-    return logits.argmax(1).numpy()
 
 
 def is_better(value: float, best: float) -> bool:

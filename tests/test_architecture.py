@@ -18,7 +18,7 @@ ROOMS = [
     {"config", "presets"},  # 0
     {"models", "data", "losses", "metrics", "optim", "distributed", "complexity", "plots", "environment"},  # 1
     {"tasks", "checkpoint", "pretrained", "quantization", "export", "runtime"},  # 2
-    {"engine", "latency", "report", "serve"},  # 3
+    {"engine", "evaluation", "latency", "report", "serve"},  # 3
     {"commands", "cli"},  # 4
     {"__main__"},  # 5
 ]

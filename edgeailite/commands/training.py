@@ -29,10 +29,10 @@ from edgeailite.commands.common import log, progress
 from edgeailite.data import DataSource
 from edgeailite.data.loader import Transform, eval_loader, train_loader
 from edgeailite.data.transforms import EvalTransform
-from edgeailite.engine import Step, evaluate, is_better, torch_predictor, train_epoch
+from edgeailite.engine import Step, is_better, train_epoch
 from edgeailite.errors import DataError, Interrupted
+from edgeailite.evaluation import ClassTally, evaluate, torch_predictor
 from edgeailite.losses import cross_entropy
-from edgeailite.metrics import scores
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import DEEP_SUPERVISION
 
@@ -181,8 +181,9 @@ def _validate(trainer: Trainer, val: DataSource, *, workers: int | Literal["auto
     pre = trainer.card.preprocessing
     transform = EvalTransform((pre.height, pre.width), pre.interpolation, _size(trainer.config.get("output_size")))
     loader = eval_loader(val, transform, batch_size=1, workers=workers)
-    confusion, _ = evaluate(torch_predictor(trainer.model, pre), loader, len(val.classes))
-    result = scores(confusion)
+    tally = evaluate(torch_predictor(trainer.model, pre), loader, {"segmentation": len(val.classes)})["segmentation"]
+    assert isinstance(tally, ClassTally)
+    result = tally.scores()
     return {"miou": result.miou, "pixel_accuracy": result.pixel_accuracy}
 
 
