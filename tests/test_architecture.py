@@ -29,7 +29,7 @@ ROOMS = [
         "environment",
     },  # 1
     {"tasks", "checkpoint", "pretrained", "quantization", "export", "runtime"},  # 2
-    {"engine", "latency", "report", "serve"},  # 3
+    {"engine", "evaluation", "latency", "report", "serve"},  # 3
     {"commands", "cli"},  # 4
     {"__main__"},  # 5
 ]
