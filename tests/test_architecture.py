@@ -26,6 +26,8 @@ ROOMS = [
         "distributed",
         "complexity",
         "plots",
+        "sheets",
+        "tracking",
         "environment",
     },  # 1
     {"tasks", "checkpoint", "pretrained", "quantization", "export", "runtime"},  # 2
@@ -41,6 +43,7 @@ LEVEL = {room: level for level, rooms in enumerate(GROUND + ROOMS, start=-len(GR
 SIDEWAYS = {
     ("modelcard", "preprocessing"),  # a card holds one
     ("presets", "config"),  # presets are named instances of the config's dataclasses
+    ("sheets", "plots"),  # a sheet colours label maps as the report does
     ("export", "quantization"),
     ("export", "runtime"),
     ("checkpoint", "pretrained"),
