@@ -111,9 +111,9 @@ def from_first(make: Callable[[], T], processes: Processes) -> T:
         except EdgeailiteError as error:
             message[0] = None, error
     dist.broadcast_object_list(message, 0)
-    value, error = message[0]
-    if error is not None:
-        raise error
+    value, raised = message[0]
+    if raised is not None:
+        raise raised
     result: T = value
     return result
 
@@ -135,7 +135,7 @@ def share_model(model: nn.Module, device: torch.device, *, same_buffers: bool) -
     """The network with gradients averaged over all processes. Unless buffers are the same anyway (`same_buffers`,
     BatchNorm over all processes), every step starts with those of the first process.
     """
-    devices = [device.index] if device.index is not None else None
+    devices = [torch.cuda.current_device()] if device.type == "cuda" else None
     return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=not same_buffers)
 
 
