@@ -65,6 +65,7 @@ def start_processes(device: torch.device, *, timeout: float = 60.0) -> Processes
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
     patient = dist.new_group(backend="gloo", timeout=PATIENCE)
+    assert isinstance(patient, dist.ProcessGroup)  # else this process would be in no group
     return Processes(int(os.environ["RANK"]), count, local_rank, patient)
 
 

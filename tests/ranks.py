@@ -100,9 +100,7 @@ def batchnorm_passes(module: nn.BatchNorm2d, name: str, processes: Processes) ->
 
 
 def batchnorm(processes: Processes, data: Path) -> Any:
-    return {
-        name: batchnorm_passes(AllReduceBatchNorm2d.of(batchnorm_of(name)), name, processes) for name in BATCHNORMS
-    }
+    return {name: batchnorm_passes(AllReduceBatchNorm2d.of(batchnorm_of(name)), name, processes) for name in BATCHNORMS}
 
 
 # --- what one process tells the others
@@ -151,7 +149,7 @@ def shared(processes: Processes, data: Path) -> Any:
 
 
 def pictures_and_labels(batches: int, size: int = BATCH) -> list[Sample]:
-    """Batches of all processes. Of the even pictures, which the first of two gets, only a strip of class 0 is labelled."""
+    """Batches of all processes. Of the even pictures, which the first of two gets, only a strip is labelled."""
     generator = torch.Generator().manual_seed(5)
     found = []
     for _ in range(batches):

@@ -117,7 +117,7 @@ def test_what_two_processes_cannot_do(miniature, tmp_path):
         code, _, err = ended(torchrun(changed, tmp_path))
         assert code != 0
         assert message in err
-        assert "Traceback (most recent call last):\n  File \"" + str(ROOT) not in err
+        assert 'Traceback (most recent call last):\n  File "' + str(ROOT) not in err
     assert not (tmp_path / "run" / LAST).exists()
 
 

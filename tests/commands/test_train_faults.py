@@ -89,9 +89,7 @@ def test_two_runs_at_once_into_one_folder(command, words, run):
     with locked(run):
         ended = command(*words())
     assert ended.code == 3
-    assert ended.err.splitlines() == [
-        f"error: {run}: another process is training here; choose another --save_path"
-    ]
+    assert ended.err.splitlines() == [f"error: {run}: another process is training here; choose another --save_path"]
     assert list(run.iterdir()) == []
 
 

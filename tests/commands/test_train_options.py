@@ -1,4 +1,4 @@
-"""What the options of the loop change in a run of six pictures: numbers of updates, rates, what moves and what does not."""
+"""What the options of the loop change in a run of six pictures: updates, rates, what moves and what does not."""
 
 import csv
 import shutil
@@ -120,9 +120,9 @@ def test_what_is_frozen_stays_as_it_was(watched, tmp_path, words, still):
     first = weights(folder)
     same = {name: torch.equal(value, first[name]) for name, value in trained.items()}
     assert all(same[name] for name in same if still(name))
-    assert not any(
-        same[name] for name, value in trained.items() if not still(name) and value.ndim > 1
-    ), "convolutions that are not frozen are trained"
+    assert not any(same[name] for name, value in trained.items() if not still(name) and value.ndim > 1), (
+        "convolutions that are not frozen are trained"
+    )
 
 
 def test_freezing_what_is_not_there(command, miniature, tmp_path):
