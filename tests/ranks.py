@@ -160,6 +160,16 @@ def pictures_and_labels(batches: int, size: int = BATCH) -> list[Sample]:
     return found
 
 
+def with_motion(batches: list[Sample]) -> list[Sample]:
+    """The same with a second target, of two classes, that every picture has in its lower half only."""
+    found = []
+    for images, targets in batches:
+        motion = (targets["segmentation"] % 2).flip(1)
+        motion[:, : SIZE // 2] = 255
+        found.append((images, {**targets, "motion": motion}))
+    return found
+
+
 def share_of(batches: list[Sample], processes: Processes) -> list[Sample]:
     own = slice(processes.rank, None, processes.count)
     return [(tuple(x[own] for x in images), {k: y[own] for k, y in targets.items()}) for images, targets in batches]
@@ -170,10 +180,13 @@ def each_alone(outputs: Any, targets: Any) -> dict[str, torch.Tensor]:
     return {name: cross_entropy(logits, targets[name]) for name, logits in outputs.items()}
 
 
-def make_float64(processes: Processes, *, losses: Losses | None = None, accumulate: int = 1) -> Learner:
+def make_float64(
+    processes: Processes, *, losses: Losses | None = None, accumulate: int = 1, balance: str | None = None
+) -> Learner:
     """A real network without dropout, in float64, so that only a wrong sum makes a difference."""
     torch.manual_seed(7)
-    model = create_model(MODEL, CLASSES).double()
+    outputs = {"segmentation": CLASSES} | ({"motion": 2} if balance else {})
+    model = create_model(MODEL, outputs=outputs).double()
     for module in model.modules():
         if isinstance(module, nn.Dropout | nn.Dropout2d):
             module.p = 0.0
@@ -182,7 +195,7 @@ def make_float64(processes: Processes, *, losses: Losses | None = None, accumula
         model,
         Loop(optimizer="sgd", lr=0.05, amp="off", accumulate=accumulate),
         losses=losses or make_losses(TaskOptions(), processes),
-        balance=make_balance("fixed", ["segmentation"]),
+        balance=make_balance(balance or "fixed", list(outputs), reduce=lambda values: mean_over(values, processes)),
         preprocessing=PLAIN,
         placed=Placed(CPU, processes),
     )
@@ -213,6 +226,27 @@ def two_of_two(processes: Processes, data: Path) -> Any:
 def one_picture_each(processes: Processes, data: Path) -> Any:
     """Where BatchNorm behind a global pooling sees one value of this process."""
     return trained(processes, updates=2, size=2)
+
+
+BALANCES = ("uncertainty", "grad_norm")
+
+
+def balanced(processes: Processes, data: Path) -> Any:
+    """Losses and weights of two outputs, by balance."""
+    found = {}
+    for name in BALANCES:
+        learner = make_float64(processes, balance=name)
+        learner.train()
+        steps: list[dict[str, float]] = []
+        train_epoch(
+            learner,
+            share_of(with_motion(pictures_and_labels(3)), processes),
+            EpochBatches(3 * BATCH, BATCH, seed=1, portion=Portion(0.0, 1, processes.rank, processes.count)),
+            schedule=lambda epoch: 1.0,
+            on_step=lambda step: steps.append({**step.parts, "weight": learner.balance.weights()["motion"]}),
+        )
+        found[name] = steps
+    return found
 
 
 def naive(processes: Processes, data: Path) -> Any:
@@ -246,7 +280,7 @@ def measured(processes: Processes, data: Path) -> Any:
 
 CASES: dict[str, Callable[[Processes, Path], Any]] = {
     function.__name__: function
-    for function in (batchnorm, told, patient, shared, five_updates, two_of_two, one_picture_each, naive, measured)
+    for function in (batchnorm, told, patient, shared, five_updates, two_of_two, one_picture_each, balanced, naive, measured)
 }
 
 

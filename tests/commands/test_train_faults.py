@@ -1,4 +1,4 @@
-"""What may go wrong while a network trains, and what is left then: disks, signals, loader processes, numbers, clocks."""
+"""What may go wrong while a network trains, and what is left then: disk, signals, loader processes, numbers, clock."""
 
 import os
 import resource

@@ -1,6 +1,7 @@
 """What the options of the loop change in a run of six pictures: updates, rates, what moves and what does not."""
 
 import csv
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import torch
 
 from edgeailite.checkpoint import BEST, LAST, load_checkpoint
 from edgeailite.commands import train, training
+from edgeailite.commands.learning import Placed
+from edgeailite.distributed import ALONE
 from edgeailite.engine import Step
 from tests.commands.real_runs import train_words
+from tests.commands.test_train import config_for
 
 
 @pytest.fixture
@@ -151,6 +155,19 @@ def test_clipping_changes_the_weights(watched, tmp_path):
     _, folder, _ = watched("--epochs", 1, "--optimizer", "sgd", "--clip_grad", 1e-6)
     clipped = weights(folder)
     assert any(not torch.equal(free[name], clipped[name]) for name in free if free[name].ndim > 1)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.4])
+def test_a_head_without_loss_is_not_trained(miniature, tmp_path, weight):
+    """Processes that train together would wait for its gradients."""
+    config = dataclasses.replace(
+        config_for(miniature, tmp_path / "run"), model_name="mobilenetv2dilated_c1_deepsup", deep_supervision=weight
+    )
+    prepared = train.prepare_training(config, Placed(torch.device("cpu"), ALONE), pretrained=False)
+    trained = {id(p) for group in prepared.learner.optimizer.param_groups for p in group["params"]}
+    heads = {name: id(p) in trained for name, p in prepared.learner.model.named_parameters() if "_deepsup" in name}
+    assert heads
+    assert set(heads.values()) == {weight > 0}
 
 
 @pytest.mark.slow
