@@ -190,7 +190,7 @@ def test_a_gradient_that_is_not_finite_stops_where_gradients_are_clipped(command
 # --- checkpoints of something else
 
 
-def test_a_checkpoint_of_another_network_or_of_other_classes(command, words, run, tmp_path):
+def test_a_checkpoint_of_another_network(command, words, run, tmp_path):
     assert command(*words("--epochs", 1)).code == 0
     other = ("--save_path", tmp_path / "new", "--pretrained", run / LAST)
     ended = command(*words(*other, "--model_name", "fpn_aspp_mobilenetv2_tv_edgeailite"))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from edgeailite.checkpoint import BEST, LAST, load_checkpoint
-from edgeailite.commands import train, training
+from edgeailite.commands import train, training, validating
 from edgeailite.commands.learning import Placed
 from edgeailite.distributed import ALONE
 from edgeailite.engine import Step
@@ -168,6 +168,58 @@ def test_a_head_without_loss_is_not_trained(miniature, tmp_path, weight):
     heads = {name: id(p) in trained for name, p in prepared.learner.model.named_parameters() if "_deepsup" in name}
     assert heads
     assert set(heads.values()) == {weight > 0}
+
+
+def test_a_dry_run_takes_one_step_and_writes_nothing(command, miniature, tmp_path, monkeypatch):
+    steps = []
+    original = training.Watch.step
+    monkeypatch.setattr(training.Watch, "step", lambda self, step: (steps.append(step), original(self, step)))
+    ended = command(*train_words(miniature, tmp_path / "run", "--dry_run", True, "--epochs", 50))
+    assert ended.code == 0, ended.err
+    assert " ".join(ended.out.split()).startswith("dry run: everything was built, one step taken, nothing kept")
+    assert [(step.step, step.steps) for step in steps] == [(1, 1)]
+    assert list(tmp_path.iterdir()) == []
+    ended = command("train", "--dry_run", True, "--resume", tmp_path)
+    assert ended.code == 2
+    assert "leave out --resume" in ended.err
+
+
+@pytest.mark.parametrize("size, pictures", [(0.0, 2), (0.5, 1), (1, 1)])
+def test_a_part_of_the_validation_pictures(watched, monkeypatch, size, pictures):
+    measured = []
+    original = validating.measure
+
+    def measure(learner, validation, watch):
+        measured.append(len(validation.indices))
+        return original(learner, validation, watch)
+
+    monkeypatch.setattr(validating, "measure", measure)
+    watched("--epochs", 1, "--epoch_size_val", size)
+    assert measured == [pictures]
+
+
+def test_the_split_that_is_trained_on(watched):
+    _, _, steps = watched("--epochs", 1, "--train_split", "val", "--val_split", "train")
+    assert [step.steps for step in steps] == [1], "two pictures, one step"
+
+
+def test_quantization_that_follows_has_its_own_rate_and_length(miniature, tmp_path):
+    config = dataclasses.replace(
+        config_for(miniature, tmp_path / "run"), quantize_lr=2e-5, quantize_epochs=3, save_every=4, timeout=7.0
+    )
+    after = train.continued(config, tmp_path / "run")
+    assert (after.lr, after.epochs, after.save_every, after.timeout) == (2e-5, 3, 4, 7.0)
+    assert (after.run, after.save_path, after.resume) == (tmp_path / "run", tmp_path / "run_qat", False)
+
+
+def test_going_on_takes_the_threads_of_the_run(command, miniature, tmp_path, monkeypatch):
+    """Sums over another number of threads are not equal in their last digits."""
+    folder = tmp_path / "run"
+    assert command(*train_words(miniature, folder, "--epochs", 1)).code == 0
+    given = []
+    monkeypatch.setattr(train, "set_threads", given.append)
+    assert command("train", "--resume", folder).code == 0
+    assert given[-1] == 1
 
 
 @pytest.mark.slow
