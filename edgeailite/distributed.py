@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]  # public, but not named in stubs
 from torch.nn.parallel import DistributedDataParallel
 
 from edgeailite.errors import EdgeailiteError, UsageError
@@ -74,9 +75,9 @@ def _join(backend: str, timeout: timedelta) -> None:
     torchrun keeps one store for all starts, in which a process that is started again may find the address of one that
     is gone. On several hosts the number of starts is not the same everywhere, so that the name must stay torch's.
     """
-    store, rank, count = next(dist.rendezvous("env://", timeout=timeout))
+    store, rank, count = next(rendezvous("env://", timeout=timeout))
     if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
-        store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        store = PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=timeout)
 
 

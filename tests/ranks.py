@@ -233,20 +233,21 @@ BALANCES = ("uncertainty", "grad_norm")
 
 def balanced(processes: Processes, data: Path) -> Any:
     """Losses and weights of two outputs, by balance."""
-    found = {}
-    for name in BALANCES:
-        learner = make_float64(processes, balance=name)
-        learner.train()
-        steps: list[dict[str, float]] = []
-        train_epoch(
-            learner,
-            share_of(with_motion(pictures_and_labels(3)), processes),
-            EpochBatches(3 * BATCH, BATCH, seed=1, portion=Portion(0.0, 1, processes.rank, processes.count)),
-            schedule=lambda epoch: 1.0,
-            on_step=lambda step: steps.append({**step.parts, "weight": learner.balance.weights()["motion"]}),
-        )
-        found[name] = steps
-    return found
+    return {name: balanced_by(name, processes) for name in BALANCES}
+
+
+def balanced_by(name: str, processes: Processes) -> list[dict[str, float]]:
+    learner = make_float64(processes, balance=name)
+    steps: list[dict[str, float]] = []
+    learner.train()
+    train_epoch(
+        learner,
+        share_of(with_motion(pictures_and_labels(3)), processes),
+        EpochBatches(3 * BATCH, BATCH, seed=1, portion=Portion(0.0, 1, processes.rank, processes.count)),
+        schedule=lambda epoch: 1.0,
+        on_step=lambda step: steps.append({**step.parts, "weight": learner.balance.weights()["motion"]}),
+    )
+    return steps
 
 
 def naive(processes: Processes, data: Path) -> Any:
@@ -278,10 +279,10 @@ def measured(processes: Processes, data: Path) -> Any:
     return found
 
 
-CASES: dict[str, Callable[[Processes, Path], Any]] = {
-    function.__name__: function
-    for function in (batchnorm, told, patient, shared, five_updates, two_of_two, one_picture_each, balanced, naive, measured)
-}
+FUNCTIONS = (
+    batchnorm, told, patient, shared, five_updates, two_of_two, one_picture_each, balanced, naive, measured,
+)  # fmt: skip
+CASES: dict[str, Callable[[Processes, Path], Any]] = {function.__name__: function for function in FUNCTIONS}
 
 
 # --- starting them
