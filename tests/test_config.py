@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import inspect
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -99,3 +100,13 @@ def test_wrong_value_names_flag_value_and_what_is_expected(kind, option, value):
     assert start.startswith(f"--{option} ")
     assert expected
     assert str(value if option != "sizes" else (8, 8)) in start
+
+
+@pytest.mark.parametrize("kind", ["TrainConfig", "QuantizeConfig"])
+def test_every_option_of_a_training_is_used_in_some_test(kind):
+    """By a flag or a keyword, in another file than this one, which only builds configurations."""
+    tests = Path(__file__).parent
+    files = [path for path in tests.rglob("*.py") if path.name != Path(__file__).name]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    names = [field.name for field in dataclasses.fields(getattr(configs, kind))]
+    assert not [name for name in names if not re.search(rf"--{name}\b|\b{name}=|[\"']{name}[\"']", text)]

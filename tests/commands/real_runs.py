@@ -49,8 +49,9 @@ import os, signal, sys, time
 from pathlib import Path
 
 chances = int(sys.argv.pop(1))
-if os.environ.get("RANK", "1") != "1" or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
-    chances = 10**9  # of several processes, the second dies, once
+victim = os.environ.get("VICTIM", "1")
+if os.environ.get("RANK", victim) != victim or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
+    chances = 10**9  # of several processes one dies, once
 
 
 def die_here():

@@ -18,15 +18,17 @@ pytestmark = pytest.mark.slow  # each starts two or four processes; the sums the
 STOPS_WITHIN = 60.0  # seconds
 
 
-def torchrun(words: list[str], folder: Path, *, dies_at: int = 10**9, restarts: int = 0) -> subprocess.Popen[str]:
-    """Two processes; the second dies at the given chance, unless it was started again."""
+def torchrun(
+    words: list[str], folder: Path, *, dies_at: int = 10**9, victim: int = 1, restarts: int = 0
+) -> subprocess.Popen[str]:
+    """Two processes; the victim dies at the given chance, unless it was started again."""
     script = folder / "dying.py"
     script.write_text(DYING)
     options = ["--standalone", "--nproc-per-node", "2", "--max-restarts", str(restarts)]
     return subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", *options, str(script), str(dies_at), *words],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "VICTIM": str(victim)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -78,10 +80,12 @@ def test_a_lost_process_stops_the_others_soon_and_going_on_gives_the_same(uninte
     assert_same_state(run, uninterrupted)
 
 
-def test_torchrun_starts_them_again_from_the_last_save(uninterrupted, miniature, tmp_path):
+@pytest.mark.parametrize("victim, dies_at", [(1, 4), (0, 17)])
+def test_torchrun_starts_them_again_from_the_last_save(uninterrupted, miniature, tmp_path, victim, dies_at):
+    """Also if the one that writes dies while it does."""
     run = tmp_path / "run"
     words = train_words(miniature, run, "--save_every", 1)
-    code, _, err = ended(torchrun(words, tmp_path, dies_at=4, restarts=1))
+    code, _, err = ended(torchrun(words, tmp_path, dies_at=dies_at, victim=victim, restarts=1))
     assert code == 0, err
     assert err.count("dies at") == 1
     assert_same_state(run, uninterrupted)
