@@ -141,7 +141,8 @@ class Watch:
         epoch = int(row["epoch"])
         self._rows = [old for old in self._rows if int(old["epoch"]) < epoch] + [dict(row)]
         self._state.best, self._state.checked = self._best(), None
-        self._shown().line(epoch_line(row, self.epochs))
+        if not self.quiet:
+            self.note(epoch_line(row, self.epochs))
         if epoch == self.epochs or self.clock() - self._curves_at >= CURVES_EVERY:
             self._draw_curves()
         if self._writer is not None:
