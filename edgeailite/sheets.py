@@ -189,20 +189,24 @@ def _meanings(page: Image, middle: int, scale: Scale | None) -> list[Label]:
 def _depth_bar(page: Image, middle: int, scale: Scale) -> list[Label]:
     """The colours of depths from near to far, drawn on the page; the range as text."""
     values = np.linspace(scale.low, scale.high, BAR)
-    near = f"{scale.low:.1f} m"
+    near = f"up to {scale.low:.1f} m"
     left = GAP + int(LETTER * len(near)) + 8
     page[middle - 6 : middle + 6, left : left + BAR] = depth_colors(np.maximum(values, 1e-6), scale)
-    return [(GAP, middle, near, FAINT), (left + BAR + 8, middle, f"{scale.high:.1f} m", FAINT)]
+    return [(GAP, middle, near, FAINT), (left + BAR + 8, middle, f"{scale.high:.1f} m and more", FAINT)]
 
 
 def _written(page: Image, texts: Sequence[Label]) -> Image:
     """The page with texts on it; no other pixel changes."""
     height, width = page.shape[:2]
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-    figure.figimage(page, origin="upper")
     for left, middle, text, color in texts:
         size = TEXT * 72 / DPI
         figure.text(left / width, 1 - middle / height, text, color=color, fontsize=size, va="center", parse_math=False)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="rgba")
-    return np.frombuffer(buffer.getvalue(), np.uint8).reshape(height, width, 4)[..., :3].copy()
+    figure.savefig(buffer, format="rgba", transparent=True)
+    drawn = np.frombuffer(buffer.getvalue(), np.uint8).reshape(height, width, 4)
+    inked = drawn[..., 3] > 0
+    alpha = drawn[inked][:, 3:] / 255
+    written = page.copy()
+    written[inked] = np.rint((1 - alpha) * page[inked] + alpha * drawn[inked][:, :3])
+    return written

@@ -71,6 +71,14 @@ def test_a_resumed_run_voids_what_it_repeats(tmp_path, writers, first):
     assert min(step for _, _, step in writers[0].points) == 100 + first
 
 
+def test_nothing_is_voided_before_the_first_step(tmp_path, writers):
+    with make(tmp_path) as watch:
+        show(watch, 2)
+        assert not writers
+        watch.step(Step(2, 1, 50, 1.0))
+    assert writers[0].purge_step == 101
+
+
 def test_the_tags_of_an_epoch():
     several = row(1, 0.5) | {"loss_depth": 0.7, "weight_depth": 2.0, "depth_ard": 0.3}
     assert tags(several) == {

@@ -57,7 +57,9 @@ def make(folder: Path, *, epochs: int = 3, clock: Callable[[], float] | None = N
 def train(watch: Watch, epochs: range, *, steps: int = 4, after_step: Callable[[], None] = lambda: None) -> None:
     for epoch in epochs:
         for step in range(1, steps + 1):
-            watch.step(Step(epoch, step, steps, 1 / (epoch + step), parts={"a": 0.5, "b": 0.1}, images_per_second=1234.4))
+            watch.step(
+                Step(epoch, step, steps, 1 / (epoch + step), parts={"a": 0.5, "b": 0.1}, images_per_second=1234.4)
+            )
             after_step()
         watch.epoch(row(epoch + 1, 0.4567 if epoch % 2 == 0 else ""))
 
