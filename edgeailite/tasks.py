@@ -50,8 +50,8 @@ class TaskOptions:
         for name, value in weights.items() | {"focal_gamma": self.focal_gamma}.items():
             if not value >= 0:
                 raise UsageError(f"{name} is {value}; expected 0 or more")
-        if not min(self.depth) >= 0:
-            raise UsageError(f"depth is {self.depth}; expected three weights of 0 or more: smooth L1, scale, spread")
+        if not min(self.depth) >= 0 or not max(self.depth) > 0:
+            raise UsageError(f"depth is {self.depth}; expected three weights of 0 or more, one of them above 0")
         for name, value in {"ohem_threshold": self.ohem_threshold, "ohem_min_share": self.ohem_min_share}.items():
             if not 0 < value <= 1:
                 raise UsageError(f"{name} is {value}; expected above 0, at most 1")

@@ -70,8 +70,8 @@ def focal(
     """
     logits = at_least_float32(logits)
     losses = F.cross_entropy(logits, target, ignore_index=ignore, reduction="none")
-    # expm1: 1 - exp(-x) loses all digits of small x. The bound: at p = 1 a gamma below 1 has an infinite slope.
-    wrong = (-torch.expm1(-losses)).clamp(min=torch.finfo(losses.dtype).tiny)
+    # Bounded: at p = 1 the slope of a power below 1 is infinite
+    wrong = (1 - torch.exp(-losses)).clamp(min=torch.finfo(losses.dtype).tiny)
     weights = _pixel_weights(logits, target, weight, ignore)
     return LossSum((wrong**gamma * losses * weights).sum(), weights.sum())
 
