@@ -3,11 +3,14 @@
 import io
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from edgeailite.balancing import (
     BALANCES,
@@ -16,6 +19,7 @@ from edgeailite.balancing import (
     DynamicWeightAverage,
     GradNorm,
     Uncertainty,
+    alone,
     last_weight,
     make_balance,
 )
@@ -195,7 +199,7 @@ class TestDynamicWeightAverage:
 
     def test_an_epoch_without_labels_counts_as_one_without_change(self):
         balance = DynamicWeightAverage(OUTPUTS)
-        for epoch in ((4.0, 0.0, 1.0), (4.0, 2.0, 1.0)):
+        for epoch in ((4.0, 0.0, 1.0), (4.0, 2.0, 0.0)):
             balance.epoch_done(dict(zip(OUTPUTS, epoch)))
         assert balance.weights() == dict.fromkeys(OUTPUTS, 1.0)
 
@@ -246,11 +250,10 @@ def test_two_processes_have_equal_weights_and_those_of_one(kind):
     slopes = ((1.0, 80.0, 0.1), (1.0, 20.0, 0.3))  # their mean is SLOPES
 
     def work(rank: int | None) -> tuple[list[dict[str, float]], list[list[float]]]:
-        alone = rank is None
-        balance = make_balance(kind, OUTPUTS, **({} if alone else {"reduce": pair.reduce_of(rank)}))
+        balance = make_balance(kind, OUTPUTS, reduce=alone if rank is None else pair.reduce_of(rank))
         weight, weights, gradients = shared(), [], []
         for _ in range(4):
-            value = balance(losses_of(weight, slopes=SLOPES if alone else slopes[rank]), [weight])
+            value = balance(losses_of(weight, slopes=SLOPES if rank is None else slopes[rank]), [weight])
             learned = list(balance.parameters())
             gradients.append([g.tolist() for g in torch.autograd.grad(value, [weight, *learned])])
             with torch.no_grad():
@@ -268,6 +271,58 @@ def test_two_processes_have_equal_weights_and_those_of_one(kind):
     for one, two, whole in zip(first[1], second[1], expected[1], strict=True):
         assert one[1:] == two[1:], "gradients of what is learned need no reduction"
         assert (np.array(one[0]) + two[0]) / 2 == pytest.approx(np.array(whole[0]), rel=1e-4)
+
+
+def one_of_two(rank: int, folder: Path) -> None:
+    """Three steps in one of two processes with every balance; writes weights and network into the folder."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+
+    def reduce(own: Tensor) -> Tensor:
+        total = own.clone()
+        dist.all_reduce(total)
+        return total / 2
+
+    results = {}
+    for kind in BALANCES:
+        net, image = net_and_image()
+        wrapped = DistributedDataParallel(net)
+        results[kind] = three_steps(kind, wrapped, image[rank * 2 :][:2], net=net, reduce=reduce)
+    torch.save(results, folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def net_and_image() -> tuple[nn.Sequential, Tensor]:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 3, 1)), torch.randn(4, 3, 8, 8)
+
+
+def three_steps(
+    kind: str, model: nn.Module, image: Tensor, *, net: nn.Sequential, reduce: Callable[[Tensor], Tensor]
+) -> tuple[dict[str, float], list[Tensor]]:
+    balance = make_balance(kind, OUTPUTS, reduce=reduce)
+    optimizer = torch.optim.SGD([*net.parameters(), *balance.parameters()], lr=0.01)
+    for step in range(3):
+        means = (model(image) ** 2).mean((0, 2, 3))
+        losses = {name: slope * mean for name, slope, mean in zip(OUTPUTS, SLOPES, means)}
+        optimizer.zero_grad()
+        balance(losses, last_weight(net[0])).backward()
+        optimizer.step()
+        balance.epoch_done({"segmentation": 1 / (1 + step), "depth": 1.0, "motion": 2.0})
+    return balance.weights(), [p.detach() for p in net.parameters()]
+
+
+@pytest.mark.slow
+def test_distributed_data_parallel_trains_as_one_process(tmp_path):
+    torch.multiprocessing.spawn(one_of_two, (tmp_path,), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    for kind in BALANCES:
+        net, image = net_and_image()
+        weights, parameters = three_steps(kind, net, image, net=net, reduce=alone)
+        assert first[kind][0] == second[kind][0] == pytest.approx(weights, rel=1e-5), kind
+        for one, two, single in zip(first[kind][1], second[kind][1], parameters, strict=True):
+            assert one.equal(two), kind
+            torch.testing.assert_close(one, single)
 
 
 def test_published_names():

@@ -87,8 +87,10 @@ def test_deep_supervision_counts_at_its_weight():
     )
     assert list(values) == list(outputs)
     assert values["segmentation"].item() == pytest.approx((main + 0.4 * added).item(), rel=1e-6)
-    without = loss_values(output_losses(with_auxiliary, targets, TaskOptions(deep_supervision=0.0)))
-    assert without["segmentation"].item() == pytest.approx(main.item(), rel=1e-6)
+    without = output_losses(with_auxiliary, targets, TaskOptions(deep_supervision=0.0))
+    assert [term.weight for term in without["segmentation"]] == [1.0]
+    with_dice = output_losses(with_auxiliary, targets, TaskOptions(dice=2.0, deep_supervision=0.5))
+    assert [term.weight for term in with_dice["segmentation"]] == [1.0, 2.0, 0.5, 1.0]
 
 
 def test_a_real_network_with_deep_supervision_trains_in_every_output():

@@ -101,3 +101,12 @@ def test_focal_is_the_papers_formula(gamma):
     pixels = [pixel for picture in probabilities(logits, target) for pixel in picture]
     expected = np.mean([-((1 - p) ** gamma) * np.log(p) for p, _ in pixels])
     assert focal(logits, target, gamma=gamma).mean().item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
+def test_a_class_may_be_the_ignored_value(weight):
+    logits, target = batch(ignored=0.0)
+    expected = F.cross_entropy(logits, target, weight, ignore_index=1).item()
+    for loss in (cross_entropy_sum, focal, ohem):
+        options = {focal: {"gamma": 0.0}, ohem: {"threshold": 1.0}}.get(loss, {})
+        assert loss(logits, target, weight=weight, ignore=1, **options).mean().item() == pytest.approx(expected)
