@@ -29,7 +29,7 @@ class TaskOptions:
     """How outputs are trained. Raises UsageError for an unknown loss and for numbers out of range.
 
     `segmentation` names a row of PIXEL_LOSSES, for class maps (motion as well); `dice` and `lovasz` weigh what is added
-    to it. `class_weights` holds weights (C,) by output, on the device of the predictions or another. `depth` weighs smooth
+    to it. `class_weights` holds weights (C,) by output, on any device. `depth` weighs smooth
     L1, scale and spread; `deep_supervision` the second prediction, 0.4 as in the published ADE20K recipes.
     """
 
