@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -42,7 +44,7 @@ def test_windows_cover_everything_and_none_leaves_the_picture(size, window, stri
     found = starts(size, window, stride)
     assert found == sorted(set(found))
     assert {pixel for start in found for pixel in range(start, start + window)} == set(range(size))
-    assert all(later - earlier <= stride for earlier, later in zip(found, found[1:], strict=False))
+    assert all(later - earlier <= stride for earlier, later in pairwise(found))
 
 
 def test_overlapping_logits_are_averaged():
