@@ -133,7 +133,7 @@ def test_confusion_matrix_in_files(command, run, miniature, tmp_path):
     words = ("--workers", 0, "--device", "cpu", "--json", True)
     values = json.loads(command("validate", run, *words, "--confusion", tmp_path / "m.csv").out)
     assert values["confusion"] == [str(tmp_path / "m.csv")]
-    rows = list(csv.reader((tmp_path / "m.csv").open(encoding="utf-8")))
+    rows = list(csv.reader((tmp_path / "m.csv").read_text(encoding="utf-8").splitlines()))
     classes = open_dataset("streets", miniature, "val").classes
     assert (tuple(rows[0][1:]), tuple(row[0] for row in rows[1:])) == (classes, classes)
     counts = np.array([row[1:] for row in rows[1:]], np.int64)
@@ -159,10 +159,10 @@ def test_edges_are_measured_when_asked_for(command, run):
     "words, reason",
     [
         (("--scales", 0), "--scales (0.0,): expected numbers above 0"),
-        (("--short_edges", 300, "--scales", 0.5), "--scales (0.5,): expected none beside --short_edges"),
-        (("--short_edges", 300, "--img_resize", 64, 64), "--img_resize (64, 64): expected none beside --short_edges"),
-        (("--window_stride", 8, 8), "--window_stride (8, 8): expected --window beside it"),
-        (("--window", 32, 32, "--window_stride", 8, 33), "--window_stride (8, 33): expected at most --window"),
+        (("--short_edges", 300, "--scales", 0.5), "--scales (0.5,): expected none beside short_edges"),
+        (("--short_edges", 300, "--img_resize", 64, 64), "--img_resize (64, 64): expected none beside short_edges"),
+        (("--window_stride", 8, 8), "--window_stride (8, 8): expected a window beside it"),
+        (("--window", 32, 32, "--window_stride", 8, 33), "--window_stride (8, 33): expected at most the window"),
         (("--window", 8, 8), "--window (8, 8): expected height and width of at least 32"),
         (("--confusion", "m.txt"), "--confusion m.txt: expected a file name *.csv or *.png"),
         (("--epoch_size", -1), "--epoch_size -1.0: expected 0 or more"),
