@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,8 @@ import pytest
 import torch
 
 from edgeailite.checkpoint import LAST, Checkpoint, save_checkpoint
-from edgeailite.commands.measured import flat, score_values
 from edgeailite.data import open_dataset
 from edgeailite.data.images import read_image
-from edgeailite.metrics import Scores
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing, preprocess
@@ -83,17 +80,6 @@ def test_table_names_absent_classes(command, run):
     assert ended.code == 0
     assert "IoU road" in ended.out
     assert "miou" in ended.out
-
-
-def test_scores_as_values():
-    values = score_values(Scores(0.5, 0.75, (1.0, 0.0, math.nan)), ("road", "sky", "car"))
-    assert values == {
-        "miou": 50.0,
-        "pixel_accuracy": 75.0,
-        "overall": 62.5,
-        "iou": {"road": 100.0, "sky": 0.0, "car": None},
-    }
-    assert flat(values)["IoU car"] == "absent"
 
 
 def test_what_cannot_be_measured(command, run, miniature, tmp_path):
