@@ -14,12 +14,12 @@ from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from edgeailite.commands.common import log, print_result, progress, set_threads
 from edgeailite.commands.opening import Opened, classified, open_model
 from edgeailite.config import InferConfig
 from edgeailite.data.images import IMAGE_SUFFIXES, read_image, write_png
+from edgeailite.data.tensors import picture_tensor
 from edgeailite.data.transforms import Image, resize_image
 from edgeailite.engine import select_device
 from edgeailite.errors import DataError, UsageError
@@ -66,15 +66,15 @@ def run(config: InferConfig) -> int:
     return 1 if skipped else 0
 
 
-def label_picture(opened: Opened, image: Image) -> Image:
-    """Class indices (H,W) uint8 of a picture (H,W,3) RGB, at its own size, preprocessed as in validation.
+def label_picture(opened: Opened, *pictures: Image) -> Image:
+    """Class indices (H,W) uint8 of pictures (H,W,3) RGB of one size, one per input, preprocessed as in validation.
 
     Of several outputs with classes, `segmentation` or the first.
     """
     pre = opened.card.preprocessing
-    resized = np.ascontiguousarray(resize_image(image, (pre.height, pre.width), pre.interpolation).transpose(2, 0, 1))
-    height, width = image.shape[:2]
-    images = (torch.from_numpy(resized)[None],)
+    size = pre.height, pre.width
+    images = tuple(picture_tensor(resize_image(picture, size, pre.interpolation))[None] for picture in pictures)
+    height, width = pictures[0].shape[:2]
     labels: Image = class_maps(opened.predict, images, (height, width), output=classified(opened.card)[0])[0]
     return labels.astype(np.uint8)
 
