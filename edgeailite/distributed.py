@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]  # public, but not named in stubs
 from torch.nn.parallel import DistributedDataParallel
 
 from edgeailite.errors import EdgeailiteError, UsageError
@@ -62,10 +63,22 @@ def start_processes(device: torch.device, *, timeout: float = 60.0) -> Processes
             )
         torch.cuda.set_device(local_rank)
     if not dist.is_initialized():
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
+        _join("nccl" if device.type == "cuda" else "gloo", timedelta(seconds=timeout))
     patient = dist.new_group(backend="gloo", timeout=PATIENCE)
+    assert isinstance(patient, dist.ProcessGroup)  # else this process would be in no group
     return Processes(int(os.environ["RANK"]), count, local_rank, patient)
+
+
+def _join(backend: str, timeout: timedelta) -> None:
+    """Torch's group of all processes, met under a name of its own for each start of them.
+
+    torchrun keeps one store for all starts, in which a process that is started again may find the address of one that
+    is gone. On several hosts the number of starts is not the same everywhere, so that the name must stay torch's.
+    """
+    store, rank, count = next(rendezvous("env://", timeout=timeout))
+    if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
+        store = PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=timeout)
 
 
 def restarted() -> bool:

@@ -100,9 +100,7 @@ def batchnorm_passes(module: nn.BatchNorm2d, name: str, processes: Processes) ->
 
 
 def batchnorm(processes: Processes, data: Path) -> Any:
-    return {
-        name: batchnorm_passes(AllReduceBatchNorm2d.of(batchnorm_of(name)), name, processes) for name in BATCHNORMS
-    }
+    return {name: batchnorm_passes(AllReduceBatchNorm2d.of(batchnorm_of(name)), name, processes) for name in BATCHNORMS}
 
 
 # --- what one process tells the others
@@ -151,7 +149,7 @@ def shared(processes: Processes, data: Path) -> Any:
 
 
 def pictures_and_labels(batches: int, size: int = BATCH) -> list[Sample]:
-    """Batches of all processes. Of the even pictures, which the first of two gets, only a strip of class 0 is labelled."""
+    """Batches of all processes. Of the even pictures, which the first of two gets, only a strip is labelled."""
     generator = torch.Generator().manual_seed(5)
     found = []
     for _ in range(batches):
@@ -159,6 +157,16 @@ def pictures_and_labels(batches: int, size: int = BATCH) -> list[Sample]:
         labels = torch.randint(0, CLASSES, (size, SIZE, SIZE), generator=generator)
         labels[::2, :3], labels[::2, 3:] = 0, 255
         found.append(((images,), {"segmentation": labels}))
+    return found
+
+
+def with_motion(batches: list[Sample]) -> list[Sample]:
+    """The same with a second target, of two classes, that every picture has in its lower half only."""
+    found = []
+    for images, targets in batches:
+        motion = (targets["segmentation"] % 2).flip(1)
+        motion[:, : SIZE // 2] = 255
+        found.append((images, {**targets, "motion": motion}))
     return found
 
 
@@ -172,10 +180,13 @@ def each_alone(outputs: Any, targets: Any) -> dict[str, torch.Tensor]:
     return {name: cross_entropy(logits, targets[name]) for name, logits in outputs.items()}
 
 
-def make_float64(processes: Processes, *, losses: Losses | None = None, accumulate: int = 1) -> Learner:
+def make_float64(
+    processes: Processes, *, losses: Losses | None = None, accumulate: int = 1, balance: str | None = None
+) -> Learner:
     """A real network without dropout, in float64, so that only a wrong sum makes a difference."""
     torch.manual_seed(7)
-    model = create_model(MODEL, CLASSES).double()
+    outputs = {"segmentation": CLASSES} | ({"motion": 2} if balance else {})
+    model = create_model(MODEL, outputs=outputs).double()
     for module in model.modules():
         if isinstance(module, nn.Dropout | nn.Dropout2d):
             module.p = 0.0
@@ -184,7 +195,7 @@ def make_float64(processes: Processes, *, losses: Losses | None = None, accumula
         model,
         Loop(optimizer="sgd", lr=0.05, amp="off", accumulate=accumulate),
         losses=losses or make_losses(TaskOptions(), processes),
-        balance=make_balance("fixed", ["segmentation"]),
+        balance=make_balance(balance or "fixed", list(outputs), reduce=lambda values: mean_over(values, processes)),
         preprocessing=PLAIN,
         placed=Placed(CPU, processes),
     )
@@ -217,6 +228,28 @@ def one_picture_each(processes: Processes, data: Path) -> Any:
     return trained(processes, updates=2, size=2)
 
 
+BALANCES = ("uncertainty", "grad_norm")
+
+
+def balanced(processes: Processes, data: Path) -> Any:
+    """Losses and weights of two outputs, by balance."""
+    return {name: balanced_by(name, processes) for name in BALANCES}
+
+
+def balanced_by(name: str, processes: Processes) -> list[dict[str, float]]:
+    learner = make_float64(processes, balance=name)
+    steps: list[dict[str, float]] = []
+    learner.train()
+    train_epoch(
+        learner,
+        share_of(with_motion(pictures_and_labels(3)), processes),
+        EpochBatches(3 * BATCH, BATCH, seed=1, portion=Portion(0.0, 1, processes.rank, processes.count)),
+        schedule=lambda epoch: 1.0,
+        on_step=lambda step: steps.append({**step.parts, "weight": learner.balance.weights()["motion"]}),
+    )
+    return steps
+
+
 def naive(processes: Processes, data: Path) -> Any:
     return trained(processes, updates=2, losses=each_alone)
 
@@ -246,10 +279,10 @@ def measured(processes: Processes, data: Path) -> Any:
     return found
 
 
-CASES: dict[str, Callable[[Processes, Path], Any]] = {
-    function.__name__: function
-    for function in (batchnorm, told, patient, shared, five_updates, two_of_two, one_picture_each, naive, measured)
-}
+FUNCTIONS = (
+    batchnorm, told, patient, shared, five_updates, two_of_two, one_picture_each, balanced, naive, measured,
+)  # fmt: skip
+CASES: dict[str, Callable[[Processes, Path], Any]] = {function.__name__: function for function in FUNCTIONS}
 
 
 # --- starting them

@@ -223,3 +223,28 @@ def test_metrics_grow_and_lose_what_is_trained_again(tmp_path):
     keep_metrics(tmp_path, 0)
     append_metrics(tmp_path, {"epoch": 1, "loss": 0.5, "miou": 0.25})
     assert read_metrics(tmp_path) == [{"epoch": "1", "loss": "0.5", "miou": "0.25"}]
+
+
+def test_metrics_that_cannot_be_written(tmp_path):
+    (tmp_path / "metrics.csv").mkdir()
+    with pytest.raises(DataError, match=r"metrics\.csv: cannot be written .*free disk space"):
+        append_metrics(tmp_path, {"epoch": 1})
+
+
+def test_metrics_survive_a_kill_while_rows_are_left_out(tmp_path, monkeypatch):
+    for epoch in (1, 2, 3):
+        append_metrics(tmp_path, {"epoch": epoch})
+
+    class KilledError(BaseException):
+        pass
+
+    def kill(*_):
+        raise KilledError
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(Path, "replace", kill)
+        keep_metrics(tmp_path, 2)
+    assert [row["epoch"] for row in read_metrics(tmp_path)] == ["1", "2", "3"]
+    keep_metrics(tmp_path, 2)
+    assert [row["epoch"] for row in read_metrics(tmp_path)] == ["1", "2"]
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]

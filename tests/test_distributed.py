@@ -97,6 +97,17 @@ def test_two_processes_that_accumulate_train_as_one(data, tmp_path):
         torch.testing.assert_close(ours["two_of_two"]["state"], expected["state"], rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.slow
+def test_two_processes_balance_outputs_as_one(data, tmp_path):
+    """Weights of outputs are float32 tensors: to their digits."""
+    expected = ranks.alone("balanced", data)
+    for ours in ranks.of_ranks(RANKS, ["balanced"], tmp_path, data=data):
+        for name in ranks.BALANCES:
+            for step, whole in zip(ours["balanced"][name], expected[name], strict=True):
+                assert step == pytest.approx(whole, rel=1e-5), name
+            assert expected[name][-1]["weight"] != 1.0
+
+
 # --- validation
 
 

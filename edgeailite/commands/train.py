@@ -36,7 +36,7 @@ from edgeailite.engine import Learner, select_device
 from edgeailite.environment import environment
 from edgeailite.errors import UsageError
 from edgeailite.modelcard import ModelCard, changed_options
-from edgeailite.models import Pixel2Pixel, create_model
+from edgeailite.models import DEEP_SUPERVISION, Pixel2Pixel, create_model
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.pretrained import LoadReport, describe, load_pretrained
 from edgeailite.tracking import tensorboard_writer
@@ -127,6 +127,9 @@ def prepare_training(config: TrainConfig, placed: Placed, *, pretrained: bool) -
         upsampling=config.upsampling,
         align_corners=config.align_corners,
     )
+    if config.deep_supervision == 0:  # several processes would wait for gradients of a head that has no loss
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(DEEP_SUPERVISION not in name)
     card = _card(config, train, model)
     loaded = from_first(lambda: _load(model, config), placed.processes) if pretrained and config.pretrained else None
     learner = make_learner(

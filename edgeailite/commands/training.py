@@ -30,7 +30,7 @@ from edgeailite.commands.validating import Validation, is_better, make_validatio
 from edgeailite.commands.watching import Watch
 from edgeailite.config.loop import Loop
 from edgeailite.data import DataSource
-from edgeailite.data.loader import Batches, EpochBatches, Portion, Transform, train_loader
+from edgeailite.data.loader import Batches, EpochBatches, Portion, Transform, lost_worker, train_loader
 from edgeailite.data.source import ClassTarget
 from edgeailite.data.transforms import EvalTransform
 from edgeailite.distributed import lost_process, wait_for_all
@@ -149,7 +149,7 @@ def run_training(
     first, step, total = trainer.restore(start) if start is not None else (0, 0, 0.0)
     batches.skip = step * loop.accumulate
     validation = make_validation(val, transforms.val, loop)
-    with _lost_process_told(trainer), _writing(trainer), _interruptible(learner):
+    with _loss_told(trainer), _writing(trainer), _interruptible(learner):
         if learner.processes.first:
             keep_metrics(trainer.folder, first)
         with _watch(trainer, val, loop) as watch:
@@ -281,10 +281,14 @@ def _writing(trainer: Trainer) -> Iterator[None]:
 
 
 @contextmanager
-def _lost_process_told(trainer: Trainer) -> Iterator[None]:
+def _loss_told(trainer: Trainer) -> Iterator[None]:
+    """A loader process, or another of those that train, that is gone: in one line, with what to do."""
     try:
         yield
     except RuntimeError as error:
+        worker = lost_worker(error)
+        if worker is not None:
+            raise DataError(worker) from None
         if trainer.learner.processes.count == 1 or not lost_process(error):
             raise
         reason = str(error).splitlines()[0][:120]

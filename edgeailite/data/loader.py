@@ -22,7 +22,7 @@ from edgeailite.errors import DataError
 
 __all__ = [
     "Batches", "EpochBatches", "Portion", "Sample", "Samples", "Transform",
-    "eval_loader", "train_loader", "worker_count",
+    "eval_loader", "lost_worker", "train_loader", "worker_count",
 ]  # fmt: skip
 
 
@@ -69,10 +69,18 @@ class Batches:
             message = _original(error)
             error.__traceback__ = None  # torch's frame holds it in a cycle, and with it the loader processes
         except RuntimeError as error:
-            if not str(error).startswith("DataLoader worker (pid"):
+            found = lost_worker(error)
+            if found is None:
                 raise
-            message = f"{str(error).splitlines()[0]} (out of memory?); lower --workers or --batch_size"
+            message = found
         raise DataError(message)
+
+
+def lost_worker(error: RuntimeError) -> str | None:
+    """What to say of an error that a loader process has gone; None of another. torch raises it wherever one is."""
+    if not str(error).startswith("DataLoader worker (pid"):
+        return None
+    return f"{str(error).splitlines()[0]} (out of memory?); lower --workers or --batch_size"
 
 
 def _original(error: DataError) -> str:

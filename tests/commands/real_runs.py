@@ -18,10 +18,31 @@ from edgeailite.checkpoint import LAST, load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 
-FLAGS = (
-    "--img_resize 64 64 --batch_size 2 --epochs 2 --lr 1e-3 --warmup_epochs 0.5 --workers 0 --device cpu --threads 1 "
-    "--amp off --overlays 0 --tensorboard off"
-).split()
+FLAGS = [
+    "--img_resize",
+    "64",
+    "64",
+    "--batch_size",
+    "2",
+    "--epochs",
+    "2",
+    "--lr",
+    "1e-3",
+    "--warmup_epochs",
+    "0.5",
+    "--workers",
+    "0",
+    "--device",
+    "cpu",
+    "--threads",
+    "1",
+    "--amp",
+    "off",
+    "--overlays",
+    "0",
+    "--tensorboard",
+    "off",
+]
 
 DYING = """
 import os, signal, sys, time
@@ -54,7 +75,9 @@ from edgeailite import engine
 whole = torch.save
 
 
-def save(values, file):
+def save(values, file, **options):
+    if options:  # torch's own use, when it sends values to other processes
+        return whole(values, file, **options)
     if chances == 0:  # die with half a file: the state is written, and cut
         whole(values, file)
         file.flush()
@@ -80,7 +103,7 @@ def train_words(data: Path, folder: Path, *more: object) -> list[str]:
 
 def quantize_words(run: Path, folder: Path, *more: object) -> list[str]:
     """The words of a short quantization-aware training."""
-    options = "--epochs 2 --calibration_images 2 --workers 0 --device cpu --threads 1".split()
+    options = ["--epochs", "2", "--calibration_images", "2", "--workers", "0", "--device", "cpu", "--threads", "1"]
     return [str(word) for word in ("quantize", run, "--save_path", folder, *options, *more)]
 
 

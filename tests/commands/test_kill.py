@@ -15,6 +15,7 @@ import pytest
 
 from edgeailite.__main__ import main
 from edgeailite.checkpoint import LAST
+from edgeailite.data.streets import write_streets
 from tests.commands.real_runs import (
     assert_same_state,
     going_on,
@@ -24,6 +25,7 @@ from tests.commands.real_runs import (
     train_words,
 )
 
+SEVERAL = ("--dataset_name", "streets_depth_semantic_motion_multi_input", "--task_balancing", "dwa_grad_norm")
 Words = Callable[[Path], list[str]]
 
 
@@ -31,13 +33,20 @@ Words = Callable[[Path], list[str]]
 def kinds(miniature, tmp_path_factory) -> dict[str, Words]:
     """Kinds of runs: the words of one into a folder."""
     float_run = tmp_path_factory.mktemp("float") / "run"
+    streets = tmp_path_factory.mktemp("streets") / "data"
     return {
         "float": lambda folder: train_words(miniature, folder, "--save_every", 1),
         "ema": lambda folder: train_words(
             miniature, folder, "--save_every", 2, "--ema", 0.9, "--clip_grad", 1, "--optimizer", "sgd"
         ),
         "qat": lambda folder: quantize_words(trained(float_run, miniature), folder, "--save_every", 1),
+        "several outputs": lambda folder: train_words(with_depth(streets), folder, *SEVERAL, "--save_every", 1),
     }
+
+
+def with_depth(root: Path) -> Path:
+    """Small streets with their depth and motion, made on first use."""
+    return write_streets(root, train=6, val=2, height=64, width=128)
 
 
 def trained(folder: Path, data: Path) -> Path:
@@ -61,7 +70,10 @@ def uninterrupted(kinds, tmp_path_factory) -> Callable[[str], Path]:
     return folder
 
 
-@pytest.mark.parametrize("kind, dies_at", [("float", 19), ("ema", 16), ("qat", 23)])
+SLOW = pytest.param("several outputs", 31, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("kind, dies_at", [("float", 19), ("ema", 16), ("qat", 23), SLOW])
 def test_killed_once(kinds, uninterrupted, tmp_path, kind, dies_at):
     words = kinds[kind](tmp_path / "run")
     assert killed(words, dies_at=dies_at), "this chance must come"
