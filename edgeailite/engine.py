@@ -1,36 +1,40 @@
-"""The training loop, evaluation and prediction: one loop for float and quantized training alike.
+"""The training loop: one for float and quantized training alike, one process or several.
 
-Plain functions. State is (model, optimizer, position); everything random is a function of (seed, epoch, index) or of
-torch's generator, which `position` carries along.
+Plain functions over a `Learner`, which holds what an update changes. Everything random is a function of (seed, epoch,
+index) or, for dropout, of (seed, epoch, step, rank): a run that goes on from a saved step needs no state of generators.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from edgeailite.balancing import Balance
 from edgeailite.data.loader import EpochBatches, Sample
 from edgeailite.data.tensors import to_input
+from edgeailite.distributed import ALONE, Processes, mean_over
 from edgeailite.environment import cpu_features
-from edgeailite.errors import DivergedError, UsageError
-from edgeailite.metrics import Confusion, confusion_matrix
+from edgeailite.errors import DivergedError, Interrupted, UsageError
+from edgeailite.optim import MovingAverage, set_rates
 from edgeailite.preprocessing import Preprocessing
 
-Loss = Callable[[dict[str, Tensor], dict[str, Tensor]], Tensor]
-Predict = Callable[[Tensor], Tensor]
+# Outputs and targets by name -> loss of each output, such that the mean over processes is the loss of all their pixels.
+Losses = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a step reports: epoch (from 0), step in it (from 1), steps in the epoch, loss, sum of losses, rate."""
+    """What an update reports: epoch (from 0), number in it (from 1), updates in the epoch, loss (of all processes),
+    sum of the epoch's losses so far, learning rate, loss per output, pictures per second.
+    """
 
     epoch: int
     step: int
@@ -38,6 +42,54 @@ class Step:
     loss: float
     total: float
     lr: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+    images_per_second: float = 0.0
+
+
+class NonFiniteError(DivergedError):
+    """A loss or gradient that is not finite; carries the batch that gave it."""
+
+    def __init__(self, message: str, batch: Sample) -> None:
+        super().__init__(message)
+        self.batch = batch
+
+
+@dataclass
+class Learner:
+    """What an update changes, and how it is made.
+
+    `model` is the network, `call` what is called in its place (compiled, or wrapped for several processes). `shared` are
+    the parameters at which gradients of several outputs are compared, `still` the BatchNorm modules whose statistics do
+    not move. `stop` asks for an end after the running update.
+    """
+
+    model: nn.Module
+    call: nn.Module
+    optimizer: torch.optim.Optimizer
+    losses: Losses
+    balance: Balance
+    preprocessing: Preprocessing
+    scaler: torch.amp.GradScaler
+    shared: Sequence[nn.Parameter] = ()
+    still: Sequence[nn.Module] = ()
+    amp: torch.dtype | None = None
+    average: MovingAverage | None = None
+    clip_grad: float | None = None
+    accumulate: int = 1
+    seed: int = 1
+    processes: Processes = ALONE
+    stop: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.model.parameters()).device
+
+    def train(self) -> None:
+        """Training mode, but for what is still."""
+        self.call.train()
+        for module in self.still:
+            module.eval()
 
 
 def select_device(name: str) -> torch.device:
@@ -60,88 +112,107 @@ def select_amp(name: str, device: torch.device) -> torch.dtype | None:
 
 
 def train_epoch(
-    model: nn.Module,
+    learner: Learner,
     loader: Iterable[Sample],
     batches: EpochBatches,
     *,
-    loss: Loss,
-    optimizer: torch.optim.Optimizer,
-    rate: Callable[[float], float],
-    preprocessing: Preprocessing,
-    amp: torch.dtype | None = None,
+    schedule: Callable[[float], float],
     total: float = 0.0,
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> float:
     """One pass over `loader` from `batches.epoch` and `batches.skip` on; returns the mean loss of the whole epoch.
 
-    `total` is the sum of the losses of skipped steps. `rate(epoch)` gives the learning rate at a fractional epoch.
-    `on_step` is called after each update and may raise to stop. Raises DivergedError before an update with a loss
-    that is not finite.
+    `total` is the sum of the losses of skipped updates. `schedule(epoch)` is the factor of the learning rates at a
+    fractional epoch. `on_step` is called after each update and may raise to stop. Raises NonFiniteError before an update
+    with a loss that is not finite, Interrupted behind the update in which any process asked to stop.
     """
-    device = next(model.parameters()).device
-    scaler = torch.amp.GradScaler(device.type, enabled=amp == torch.float16)
-    first = batches.skip
-    steps = first + len(batches)
-    for index, (images, targets) in enumerate(loader):
-        lr = rate(batches.epoch + (first + index) / steps)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        x = to_input(images[0].to(device, non_blocking=True), preprocessing)
-        targets = {name: target.to(device, non_blocking=True) for name, target in targets.items()}
-        with torch.autocast(device.type, dtype=amp) if amp else nullcontext():
-            outputs = model(x)
-        value = loss(outputs, targets)
-        if not torch.isfinite(value):
-            where = f"epoch {batches.epoch + 1}, step {first + index + 1}"
-            raise DivergedError(f"loss is {value.item()} at {where}; lower --lr (now {lr:.3g}) or check the labels")
-        optimizer.zero_grad(set_to_none=True)
-        scaler.scale(value).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        total += value.item()
-        on_step(Step(batches.epoch, first + index + 1, steps, value.item(), total, lr))
+    done = batches.skip // learner.accumulate
+    steps = done + len(batches) // learner.accumulate
+    began = time.perf_counter()
+    for step, group in enumerate(_groups(loader, learner.accumulate), start=done):
+        factor = schedule(batches.epoch + step / steps)
+        set_rates(learner.optimizer, factor)
+        _seed(learner, batches.epoch, step)
+        parts, stop = _update(learner, group, where=f"epoch {batches.epoch + 1}, step {step + 1}")
+        loss = _weighted(parts, learner.balance.weights())
+        total += loss
+        seconds, began = time.perf_counter() - began, time.perf_counter()
+        pictures = sum(len(images[0]) for images, _ in group) * learner.processes.count
+        lr = learner.optimizer.param_groups[-1]["lr"]
+        on_step(Step(batches.epoch, step + 1, steps, loss, total, lr, parts, pictures / max(seconds, 1e-9)))
+        if stop:
+            raise Interrupted(f"stopped in epoch {batches.epoch + 1}")
     return total / steps
 
 
-def torch_predictor(model: nn.Module, preprocessing: Preprocessing, *, output: str = "segmentation") -> Predict:
-    """uint8 RGB batch (N,3,H,W) -> float32 logits (N,C,H,W) of one output, model in eval mode."""
-    model.eval()
-    device = next(iter(model.state_dict().values())).device
-
-    def predict(images: Tensor) -> Tensor:
-        with torch.inference_mode():
-            return model(to_input(images.to(device), preprocessing))[output].float().cpu()
-
-    return predict
+def _weighted(parts: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    return sum(weights[output] * loss for output, loss in parts.items())
 
 
-def evaluate(
-    predict: Predict,
-    loader: Iterable[Sample],
-    num_classes: int,
-    *,
-    on_batch: Callable[[int], None] = lambda images: None,
-) -> tuple[Confusion, list[Confusion]]:
-    """Confusion matrix of a split, and of each picture. Logits go to label size bilinearly; argmax after."""
-    per_image = []
-    for images, targets in loader:
-        labels = targets["segmentation"].numpy()
-        predicted = predict_labels(predict, images[0], labels.shape[1:])
-        per_image += [confusion_matrix(t, p, num_classes) for t, p in zip(labels, predicted, strict=True)]
-        on_batch(len(labels))
-    return np.sum(per_image, axis=0), per_image
+def _groups(loader: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
+    """Batches of one update."""
+    group: list[Sample] = []
+    for batch in loader:
+        group.append(batch)
+        if len(group) == size:
+            yield group
+            group = []
 
 
-def predict_labels(predict: Predict, images: Tensor, size: tuple[int, ...]) -> NDArray[np.int64]:
-    """Class maps (N,H,W) at `size` of a uint8 batch."""
-    logits = predict(images)
-    if logits.dtype != torch.float32:  # a file with ArgMax inside gives labels
-        return F.interpolate(logits[:, None].float(), size, mode="nearest")[:, 0].long().numpy()
-    if logits.shape[2:] != size:
-        logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
-    return logits.argmax(1).numpy()
+def _seed(learner: Learner, epoch: int, step: int) -> None:
+    """Dropout of this update, a function of where in the training it is."""
+    entropy = [learner.seed, epoch, step, learner.processes.rank]
+    torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
 
 
-def is_better(value: float, best: float) -> bool:
-    """Higher is better; anything beats NaN."""
-    return math.isnan(best) or value > best
+def _update(learner: Learner, group: list[Sample], *, where: str) -> tuple[dict[str, float], bool]:
+    """One update of the weights; mean loss of each output over all processes, and whether one of them asked to stop."""
+    learner.optimizer.zero_grad(set_to_none=True)
+    reports = []
+    for number, batch in enumerate(group, start=1):
+        with _synchronising(learner, last=number == len(group)):
+            loss, report = _forward(learner, batch)
+            if not torch.isfinite(report).all():
+                raise NonFiniteError(f"loss is {report[:-1].sum().item()} at {where}; {_advice(learner)}", batch)
+            learner.scaler.scale(loss / len(group)).backward()  # type: ignore[no-untyped-call]
+        reports.append(report)
+    _apply(learner, group[-1], where=where)
+    if learner.average is not None:
+        learner.average.update(learner.model)
+    *losses, asked = torch.stack(reports).mean(0).tolist()
+    return dict(zip(learner.balance.outputs, losses, strict=True)), asked > 0
+
+
+def _synchronising(learner: Learner, *, last: bool) -> AbstractContextManager[None]:
+    """Gradients of several processes are averaged once per update, behind its last batch."""
+    wrapped = isinstance(learner.call, DistributedDataParallel)
+    return nullcontext() if last or not wrapped else learner.call.no_sync()
+
+
+def _forward(learner: Learner, batch: Sample) -> tuple[Tensor, Tensor]:
+    """What to differentiate; and, over all processes, the loss of each output and how many asked to stop."""
+    images, targets = batch
+    device = learner.device
+    inputs = [to_input(image.to(device, non_blocking=True), learner.preprocessing) for image in images]
+    wanted = {name: target.to(device, non_blocking=True) for name, target in targets.items()}
+    with torch.autocast(device.type, dtype=learner.amp) if learner.amp else nullcontext():
+        outputs = learner.call(*inputs)
+    values = learner.losses(outputs, wanted)
+    stacked = learner.balance.stacked(values).detach()
+    report = mean_over(torch.cat([stacked, stacked.new_tensor([float(learner.stop)])]), learner.processes)
+    return learner.balance(values, learner.shared), report
+
+
+def _apply(learner: Learner, batch: Sample, *, where: str) -> None:
+    """The optimizer's step, with gradients of limited norm. Raises NonFiniteError for a norm that is not finite."""
+    if learner.clip_grad is not None:
+        learner.scaler.unscale_(learner.optimizer)
+        norm = nn.utils.clip_grad_norm_(learner.model.parameters(), learner.clip_grad)
+        if not learner.scaler.is_enabled() and not torch.isfinite(norm):
+            raise NonFiniteError(f"norm of the gradient is {norm.item()} at {where}; {_advice(learner)}", batch)
+    learner.scaler.step(learner.optimizer)
+    learner.scaler.update()
+
+
+def _advice(learner: Learner) -> str:
+    return f"lower --lr (now {learner.optimizer.param_groups[-1]['lr']:.3g}) or check the labels"

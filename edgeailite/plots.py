@@ -1,4 +1,4 @@
-"""Label maps in colour, and the figures of the report.
+"""Label maps in colour, and the figures of the report and of a running training.
 
 Figures are PNG bytes drawn with matplotlib's own objects: no display, no `pyplot`, no state that outlives a call.
 """
@@ -6,7 +6,9 @@ Figures are PNG bytes drawn with matplotlib's own objects: no display, no `pyplo
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,6 +22,8 @@ DPI = 160
 CURVE_INCHES = (4.8, 3.2)
 INK, FAINT, GRID = "#2b3440", "#75808c", "#e3e7eb"
 LOSS, MIOU, ACCURACY = "#b4663a", "#2f6f9f", "#7fa7c4"
+SEVERAL = ("#2f6f9f", "#b4663a", "#4f8a5b", "#8a5a99", "#b59a2e", "#5f6b78", "#a8475f", "#3f9aa0")  # lines of a panel
+PANEL_INCHES = (4.0, 2.7)
 LOG_ABOVE = 20  # times: a loss that falls this far is drawn on a log scale
 NUMBERS_UP_TO = 24  # classes: in larger matrices the numbers could not be read
 
@@ -61,6 +65,32 @@ def score_curves(epochs: Sequence[int], *, miou: Sequence[float], pixel_accuracy
     axes.set_ylim(0, 100)
     axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower right")
     _over_epochs(axes, epochs)
+    return _png(figure)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One field of `panels_figure`: lines by name, each one value per epoch (NaN where there is none)."""
+
+    title: str
+    lines: Mapping[str, Sequence[float]]
+    per_cent: bool = False  # values are shares, drawn as 0 to 100
+    log: bool = False  # on a log scale if the values fall far
+
+
+def panels_figure(epochs: Sequence[int], panels: Sequence[Panel], *, title: str = "") -> bytes:
+    """Small diagrams over one axis of epochs, two or three in a row; lines without a value are left out."""
+    columns = 2 if len(panels) <= 4 else 3
+    rows = math.ceil(len(panels) / columns)
+    size = PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows + (0.3 if title else 0)
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    if title:
+        figure.suptitle(_plain(title), fontsize=11, color=INK, x=0.01, ha="left")
+    fields = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, panel in zip(fields, panels, strict=False):
+        _panel(axes, epochs, panel)
+    for axes in fields[len(panels) :]:
+        axes.set_visible(False)
     return _png(figure)
 
 
@@ -110,6 +140,27 @@ def confusion_figure(confusion: NDArray[np.int64], names: Sequence[str]) -> byte
         _cells(axes, count)
     _calm(axes, grid=None, size=size)
     return _png(figure)
+
+
+def _panel(axes: Axes, epochs: Sequence[int], panel: Panel) -> None:
+    factor = 100 if panel.per_cent else 1
+    lines = {name: [factor * v for v in values] for name, values in panel.lines.items()}
+    lines = {name: values for name, values in lines.items() if any(math.isfinite(v) for v in values)}
+    for index, (name, values) in enumerate(lines.items()):
+        _line(axes, epochs, values, color=SEVERAL[index % len(SEVERAL)], name=_plain(name))
+    finite = [v for values in lines.values() for v in values if math.isfinite(v)]
+    if panel.log and finite and min(finite) > 0 and max(finite) > LOG_ABOVE * min(finite):
+        _logarithmic(axes)
+    elif finite:
+        low, high = min(finite), max(finite)
+        axes.set_ylim(min(0, low * 1.08), 100 if panel.per_cent and high > 60 else max(high * 1.08, 1e-9))
+    else:
+        axes.set_yticks([])
+        axes.text(0.5, 0.5, "no values yet", transform=axes.transAxes, ha="center", color=FAINT, fontsize=9)
+    if len(lines) > 1:
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    _title(axes, _plain(panel.title))
+    _over_epochs(axes, epochs)
 
 
 def _title(axes: Axes, text: str) -> None:

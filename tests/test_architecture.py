@@ -16,9 +16,22 @@ PACKAGE = ROOT / "edgeailite"
 
 ROOMS = [
     {"config", "presets"},  # 0
-    {"models", "data", "losses", "metrics", "optim", "distributed", "complexity", "plots", "environment"},  # 1
+    {
+        "models",
+        "data",
+        "losses",
+        "balancing",
+        "metrics",
+        "optim",
+        "distributed",
+        "complexity",
+        "plots",
+        "sheets",
+        "tracking",
+        "environment",
+    },  # 1
     {"tasks", "checkpoint", "pretrained", "quantization", "export", "runtime"},  # 2
-    {"engine", "latency", "report", "serve"},  # 3
+    {"engine", "evaluation", "latency", "report", "serve"},  # 3
     {"commands", "cli"},  # 4
     {"__main__"},  # 5
 ]
@@ -30,6 +43,7 @@ LEVEL = {room: level for level, rooms in enumerate(GROUND + ROOMS, start=-len(GR
 SIDEWAYS = {
     ("modelcard", "preprocessing"),  # a card holds one
     ("presets", "config"),  # presets are named instances of the config's dataclasses
+    ("sheets", "plots"),  # a sheet colours label maps as the report does
     ("export", "quantization"),
     ("export", "runtime"),
     ("checkpoint", "pretrained"),

@@ -9,7 +9,7 @@ from torch import nn
 
 from edgeailite import engine
 from edgeailite.data.loader import EpochBatches
-from edgeailite.engine import Step, evaluate, is_better, predict_labels, select_amp, select_device, train_epoch
+from edgeailite.engine import Step, is_better, select_amp, select_device, train_epoch
 from edgeailite.errors import DivergedError, Interrupted, UsageError
 from edgeailite.losses import cross_entropy
 from edgeailite.preprocessing import Preprocessing
@@ -112,27 +112,6 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(value):
         train(model, samples(4), loss=loss)
     assert len(calls) == 3
     assert all(torch.equal(a, b) for a, b in zip(calls[-1], weights(model), strict=True))
-
-
-def test_evaluation_counts_at_label_size():
-    """Logits at half the size of the label, brighter on one side: bilinear, then argmax."""
-    image = torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
-    label = torch.tensor([[[0, 0, 1, 1]] * 3 + [[0, 1, 255, 1]]])
-
-    def predict(images: torch.Tensor) -> torch.Tensor:
-        return torch.tensor([[[[1.0, -1.0]] * 2, [[-1.0, 1.0]] * 2]])
-
-    seen: list[int] = []
-    confusion, per_image = evaluate(predict, [((image,), {"segmentation": label})] * 2, 2, on_batch=seen.append)
-    assert confusion.tolist() == [[14, 0], [2, 14]]
-    assert [matrix.tolist() for matrix in per_image] == [[[7, 0], [1, 7]]] * 2
-    assert seen == [1, 1]
-
-
-def test_labels_of_a_file_with_argmax_are_taken_as_they_are():
-    labels = torch.tensor([[[3, 1], [0, 2]]], dtype=torch.uint8)
-    enlarged = predict_labels(lambda images: labels, torch.zeros(1, 3, 2, 2), (4, 4))
-    assert np.array_equal(enlarged, np.kron(labels.numpy(), np.ones((1, 2, 2), np.int64)))
 
 
 def test_better():

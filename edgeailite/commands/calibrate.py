@@ -12,6 +12,7 @@ from torch import Tensor, fx
 
 from edgeailite.checkpoint import BEST, LAST, Checkpoint, run_folder, save_checkpoint, start_run
 from edgeailite.commands.common import plain, print_result, progress, set_threads
+from edgeailite.commands.measured import headline
 from edgeailite.commands.opening import Opened, load_network
 from edgeailite.commands.validate import dataset_of, measure
 from edgeailite.config import CalibrateConfig
@@ -19,9 +20,10 @@ from edgeailite.data import DataSource
 from edgeailite.data.loader import eval_loader
 from edgeailite.data.tensors import to_input
 from edgeailite.data.transforms import EvalTransform
-from edgeailite.engine import select_device, torch_predictor
+from edgeailite.engine import select_device
 from edgeailite.environment import environment
 from edgeailite.errors import UsageError
+from edgeailite.evaluation import torch_predictor
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import calibrate, prepare, set_input_range
 
@@ -54,8 +56,9 @@ def run(config: CalibrateConfig) -> int:
     quantized = Opened(
         checkpoint.card, torch_predictor(model, checkpoint.card.preprocessing), "quantized", folder, model
     )
-    result = measure(quantized, dataset_of(opened.card, None, config.data_path, split), workers=config.workers)
-    print_result("calibrate", {"run": str(folder), "val_miou_fake_quant": 100 * result.miou})
+    tally = measure(quantized, dataset_of(opened.card, None, config.data_path, split), workers=config.workers)
+    values = {f"val_{name}_fake_quant": 100 * value for name, value in headline(tally).items()}
+    print_result("calibrate", {"run": str(folder), **values})
     return 0
 
 

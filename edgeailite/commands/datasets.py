@@ -42,13 +42,13 @@ def ensure_dataset(name: str, path: Path | None) -> None:
 
 
 def open_labelled(name: str, path: Path | None, split: str) -> DataSource:
-    """A split with one picture and one class map per sample, as training and validation take it. UsageError else."""
+    """A split with one picture and one class map per sample, as training takes it. UsageError else."""
     source = open_dataset(name, path, split)
     item = source.items[0]
     if len(item.images) > 1 or list(source.targets) != [SEGMENTATION] or not item.labels:
         what = f"{len(item.images)} picture(s) and labels for {', '.join(item.labels) or 'nothing'} per sample"
         raise UsageError(
-            f"--dataset_name {name}: has {what}; train and validate take one picture and {SEGMENTATION} "
+            f"--dataset_name {name}: has {what}; training takes one picture and {SEGMENTATION} "
             "(edgeailite.data.open_dataset reads every form)"
         )
     return source

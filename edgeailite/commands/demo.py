@@ -12,6 +12,7 @@ from edgeailite.checkpoint import BEST, LAST
 from edgeailite.commands import calibrate, export, infer, quantize, report, train, validate, verify
 from edgeailite.commands.common import log, print_result
 from edgeailite.commands.datasets import SIZE, make_streets
+from edgeailite.commands.measured import headline
 from edgeailite.commands.opening import open_model
 from edgeailite.config import (
     CalibrateConfig,
@@ -110,7 +111,7 @@ def _accuracies(config: DemoConfig, data: Path, root: Path) -> dict[str, float]:
     for name, (model, exact) in models.items():
         opened = open_model(model, device=device, integer_exact_mode=exact, threads=config.threads)
         source = validate.dataset_of(opened.card, "streets", data, "val")
-        results[name] = 100 * validate.measure(opened, source, workers="auto").miou
+        results[name] = 100 * headline(validate.measure(opened, source, workers="auto"))["miou"]
     return results
 
 

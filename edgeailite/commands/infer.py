@@ -17,12 +17,14 @@ import numpy as np
 import torch
 
 from edgeailite.commands.common import log, print_result, progress, set_threads
-from edgeailite.commands.opening import Opened, open_model
+from edgeailite.commands.opening import Opened, classified, open_model
 from edgeailite.config import InferConfig
 from edgeailite.data.images import IMAGE_SUFFIXES, read_image, write_png
 from edgeailite.data.transforms import Image, resize_image
-from edgeailite.engine import predict_labels, select_device
+from edgeailite.engine import select_device
 from edgeailite.errors import DataError, UsageError
+from edgeailite.evaluation import class_maps
+from edgeailite.modelcard import ModelCard
 from edgeailite.plots import colorize, overlay
 
 KINDS = ("label", "color", "overlay")
@@ -45,6 +47,7 @@ def run(config: InferConfig) -> int:
     tasks = plan(config.input, config.save_path)
     set_threads(config.threads)
     opened = open_model(config.model, device=select_device(config.device), threads=config.threads)
+    _check_takes_pictures(opened.card, config.model)
     skipped = []
     with progress("infer", len(tasks)) as (bar, task):
         for step in tasks:
@@ -64,11 +67,27 @@ def run(config: InferConfig) -> int:
 
 
 def label_picture(opened: Opened, image: Image) -> Image:
-    """Class indices (H,W) uint8 of a picture (H,W,3) RGB, at its own size, preprocessed as in validation."""
+    """Class indices (H,W) uint8 of a picture (H,W,3) RGB, at its own size, preprocessed as in validation.
+
+    Of several outputs with classes, `segmentation` or the first.
+    """
     pre = opened.card.preprocessing
     resized = np.ascontiguousarray(resize_image(image, (pre.height, pre.width), pre.interpolation).transpose(2, 0, 1))
-    labels: Image = predict_labels(opened.predict, torch.from_numpy(resized)[None], image.shape[:2])[0].astype(np.uint8)
-    return labels
+    height, width = image.shape[:2]
+    images = (torch.from_numpy(resized)[None],)
+    labels: Image = class_maps(opened.predict, images, (height, width), output=classified(opened.card)[0])[0]
+    return labels.astype(np.uint8)
+
+
+def _check_takes_pictures(card: ModelCard, source: Path) -> None:
+    """Raises UsageError for networks whose result cannot be drawn, or that want more than a picture."""
+    if len(card.inputs) > 1:
+        raise UsageError(
+            f"infer {source}: the network takes {len(card.inputs)} pictures at a time; infer has one, "
+            "use `edgeailite validate` on its data set"
+        )
+    if not classified(card):
+        raise UsageError(f"infer {source}: the network has no output with classes, only {', '.join(card.outputs)}")
 
 
 def plan(source: Path, save_path: Path) -> list[Task]:

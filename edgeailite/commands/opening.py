@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from edgeailite.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, run_folder
-from edgeailite.data.tensors import to_input
-from edgeailite.engine import torch_predictor
+from edgeailite.data.source import SEGMENTATION
 from edgeailite.errors import DataError, UsageError
-from edgeailite.modelcard import ModelCard
+from edgeailite.evaluation import Predict, onnx_predictor, torch_predictor
+from edgeailite.modelcard import REGRESSION, ModelCard
 from edgeailite.models import create_model
 from edgeailite.quantization import integer_exact, prepare, set_state
 from edgeailite.runtime import load_onnx
-from edgeailite.runtime import run as run_onnx
 
 
 @dataclass(frozen=True)
 class Opened:
     """A network ready to predict.
 
-    `predict`: uint8 RGB (N,3,H,W) at the card's size -> float32 logits (N,C,H,W), or labels (N,H,W) of a file with
-    ArgMax. `kind`: float, quantized or onnx. `module` is the torch network, None for a file.
+    `predict` gives every output of uint8 RGB pictures, one per input. `kind`: float, quantized or onnx. `module` is the
+    torch network, None for a file; `fixed_size` the (height, width) that a file insists on, None if any will do.
     """
 
     card: ModelCard
-    predict: Callable[[Tensor], Tensor]
+    predict: Predict
     kind: str
     folder: Path
     module: nn.Module | None
+    fixed_size: tuple[int, int] | None = None
 
 
 def open_model(
@@ -71,13 +70,12 @@ def build_network(card: ModelCard) -> nn.Module:
     return create_model(card.model_name, outputs=card.outputs, **card.options)
 
 
+def classified(card: ModelCard) -> list[str]:
+    """Outputs with classes, `segmentation` first: the one that the card's class names and colours belong to."""
+    names = [output for output, task in card.tasks.items() if task != REGRESSION]
+    return sorted(names, key=lambda name: name != SEGMENTATION)
+
+
 def _open_onnx(source: Path, *, threads: int | None) -> Opened:
     model = load_onnx(source, threads=threads)
-    fixed = model.session.get_inputs()[0].shape[0] == 1
-
-    def predict(images: Tensor) -> Tensor:
-        x = to_input(images, model.card.preprocessing)
-        parts = x.split(1) if fixed else (x,)
-        return torch.cat([torch.from_numpy(next(iter(run_onnx(model, part.numpy()).values()))) for part in parts])
-
-    return Opened(model.card, predict, "onnx", source.parent, None)
+    return Opened(model.card, onnx_predictor(model), "onnx", source.parent, None, model.fixed_size)

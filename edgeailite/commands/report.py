@@ -16,17 +16,18 @@ from edgeailite import __version__
 from edgeailite.checkpoint import read_metrics
 from edgeailite.commands.common import print_result, progress, set_threads
 from edgeailite.commands.infer import label_picture
-from edgeailite.commands.opening import Opened, build_network, open_model
-from edgeailite.commands.validate import dataset_of
+from edgeailite.commands.opening import Opened, build_network, classified, open_model
+from edgeailite.commands.validate import dataset_of, tasks_of
 from edgeailite.complexity import complexity
 from edgeailite.config import ReportConfig
 from edgeailite.data import DataSource
 from edgeailite.data.images import read_image
 from edgeailite.data.loader import eval_loader
 from edgeailite.data.transforms import EvalTransform
-from edgeailite.engine import evaluate, select_device
+from edgeailite.engine import select_device
 from edgeailite.environment import cpu_model
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, UsageError
+from edgeailite.evaluation import ClassTally, Tally, evaluate
 from edgeailite.metrics import Confusion, scores
 from edgeailite.modelcard import ModelCard
 from edgeailite.plots import colorize, overlay
@@ -109,12 +110,29 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _measure(opened: Opened, source: DataSource) -> tuple[Confusion, list[Confusion]]:
+    """The matrix of the output whose classes the card names, and of each picture. UsageError without one."""
+    names = classified(opened.card)
+    if not names:
+        raise UsageError(f"report {opened.folder}: the network has no output with classes; use `edgeailite validate`")
     pre = opened.card.preprocessing
     loader = eval_loader(
         source, EvalTransform((pre.height, pre.width), pre.interpolation), batch_size=1, workers="auto"
     )
+    per_picture: list[Confusion] = []
     with progress("report", len(source.items)) as (bar, task):
-        return evaluate(opened.predict, loader, len(source.classes), on_batch=lambda n: bar.advance(task, n))
+
+        def on_picture(picture: Tally) -> None:
+            per_picture.append(_confusion(picture, names[0]))
+            bar.advance(task)
+
+        total = evaluate(opened.predict, loader, tasks_of(opened.card, source), on_picture=on_picture)
+    return _confusion(total, names[0]), per_picture
+
+
+def _confusion(tally: Tally, output: str) -> Confusion:
+    part = tally[output]
+    assert isinstance(part, ClassTally)
+    return part.confusion
 
 
 def _example(opened: Opened, source: DataSource, index: int, per_picture: Sequence[Confusion]) -> Example:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from edgeailite.checkpoint import (
     BEST,
@@ -23,72 +22,81 @@ from edgeailite.checkpoint import (
     keep_metrics,
     load_checkpoint,
     locked,
+    save_batch,
     save_checkpoint,
 )
-from edgeailite.commands.common import log, progress
+from edgeailite.commands.common import log
+from edgeailite.commands.validating import Validation, is_better, make_validation, score_of, validated
+from edgeailite.commands.watching import Watch
+from edgeailite.config.loop import Loop
 from edgeailite.data import DataSource
-from edgeailite.data.loader import Transform, eval_loader, train_loader
-from edgeailite.data.transforms import EvalTransform
-from edgeailite.engine import Step, evaluate, is_better, torch_predictor, train_epoch
-from edgeailite.errors import DataError, Interrupted
-from edgeailite.losses import cross_entropy
-from edgeailite.metrics import scores
+from edgeailite.data.loader import Batches, EpochBatches, Portion, Transform, train_loader
+from edgeailite.distributed import from_first, lost_process, wait_for_all
+from edgeailite.engine import Learner, NonFiniteError, Step, train_epoch
+from edgeailite.errors import DataError, DivergedError, Interrupted, LostProcessError
 from edgeailite.modelcard import ModelCard
-from edgeailite.models import DEEP_SUPERVISION
-
-DEEP_SUPERVISION_WEIGHT = 0.4  # of the published ADE20K recipes
 
 
 @dataclass
 class Trainer:
-    """What is trained and where it is written; `before_epoch` may change the model (freezing)."""
+    """What is trained and where it is written; `before_epoch` may change the model (freezing).
+
+    `best` is the best score so far, `stale` the number of validations since. Only the first process writes.
+    """
 
     folder: Path
     card: ModelCard
     config: Mapping[str, Any]
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    rate: Callable[[float], float]
-    weight: Tensor | None = None
-    amp: torch.dtype | None = None
-    channels_last: bool = True
+    learner: Learner
+    schedule: Callable[[float], float]
     quantization: Mapping[str, Any] | None = None
     before_epoch: Callable[[int], None] = lambda epoch: None
     best: float = math.nan
-    stop: bool = field(default=False, init=False)
+    stale: int = 0
+    history: dict[str, float] = field(default_factory=dict)  # sums of the running epoch's losses, by output
 
-    def loss(self, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
-        """Cross entropy of the segmentation output, plus 0.4 x that of its deep supervision, where there is one."""
-        target = targets["segmentation"]
-        loss = cross_entropy(outputs["segmentation"], target, weight=self.weight)
-        auxiliary = outputs.get("segmentation" + DEEP_SUPERVISION)
-        if auxiliary is not None:
-            loss = loss + DEEP_SUPERVISION_WEIGHT * cross_entropy(auxiliary, target, weight=self.weight)
-        return loss
+    @property
+    def model(self) -> nn.Module:
+        """The network."""
+        return self.learner.model
 
     def save(self, name: str, *, epoch: int, step: int = 0, total: float = 0.0) -> None:
-        """Write a checkpoint to go on from: after `step` of `epoch`, whose losses so far sum to `total`."""
-        training = {
+        """Write a checkpoint to go on from: after `step` updates of `epoch`, whose losses so far sum to `total`.
+
+        The file's weights are those to use: the moving average where there is one; the others are beside it.
+        """
+        learner = self.learner
+        if not learner.processes.first:
+            return
+        training: dict[str, Any] = {
             "epoch": epoch,
             "step": step,
             "total": total,
+            "parts": dict(self.history),
             "best": self.best,
-            "optimizer": self.optimizer.state_dict(),
-            "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "stale": self.stale,
+            "optimizer": learner.optimizer.state_dict(),
+            "scaler": learner.scaler.state_dict(),
+            "balance": learner.balance.state_dict(),
         }
-        checkpoint = Checkpoint(self.card, self.model.state_dict(), self.config, self.quantization, training)
+        weights = self.model.state_dict()
+        if learner.average is not None:
+            training |= {"model": weights, "updates": learner.average.updates}
+            weights = learner.average.values
+        checkpoint = Checkpoint(self.card, weights, self.config, self.quantization, training)
         save_checkpoint(self.folder / name, checkpoint, keep=self.folder / PREVIOUS if name == LAST else None)
 
-    def restore(self, state: Mapping[str, Any]) -> tuple[int, int, float]:
+    def restore(self, checkpoint: Checkpoint) -> tuple[int, int, float]:
         """Load what `save` wrote; returns (epoch, step, sum of losses) to go on from."""
-        self.model.load_state_dict(state["state_dict"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["rng"])
-        for device, rng in enumerate(state.get("cuda_rng", [])[: torch.cuda.device_count()]):
-            torch.cuda.set_rng_state(rng, device)
-        self.best = state["best"]
-        return state["epoch"], state["step"], state.get("total", 0.0)
+        learner, state = self.learner, checkpoint.training
+        self.model.load_state_dict(state.get("model", checkpoint.state_dict))
+        if learner.average is not None:
+            learner.average.load_state_dict({"updates": state["updates"], "values": checkpoint.state_dict})
+        learner.optimizer.load_state_dict(state["optimizer"])
+        learner.scaler.load_state_dict(state["scaler"])
+        learner.balance.load_state_dict(state["balance"])
+        self.best, self.stale, self.history = state["best"], state["stale"], dict(state["parts"])
+        return state["epoch"], state["step"], state["total"]
 
 
 def load_last(folder: Path) -> Checkpoint:
@@ -102,101 +110,171 @@ def load_last(folder: Path) -> Checkpoint:
             raise
         log(f"warning: {error}; resuming from {PREVIOUS}")
         checkpoint = load_checkpoint(folder / PREVIOUS)
-    if not checkpoint.training:
-        raise DataError(f"--resume {folder}: {LAST} holds weights only; use --pretrained {folder / LAST}")
+    if "balance" not in checkpoint.training:
+        raise DataError(
+            f"--resume {folder}: {LAST} holds weights only, or the state of an older version; "
+            f"use --pretrained {folder / LAST}"
+        )
     return checkpoint
 
 
 def run_training(
-    trainer: Trainer,
-    train: DataSource,
-    val: DataSource,
-    transform: Transform,
-    *,
-    epochs: int,
-    batch_size: int,
-    seed: int,
-    workers: int | Literal["auto"],
-    evaluate_every: int,
-    start: Mapping[str, Any],
+    trainer: Trainer, train: DataSource, val: DataSource, *, transform: Transform, loop: Loop, start: Checkpoint | None
 ) -> dict[str, Any]:
     """Train to the last epoch; returns the last row of metrics. Raises Interrupted after saving on Ctrl-C."""
-    loader, batches = train_loader(train, transform, batch_size=batch_size, seed=seed, workers=workers)
-    first, batches.skip, total = trainer.restore(start) if start else (0, 0, 0.0)
-    if trainer.channels_last:
-        trainer.model.to(memory_format=torch.channels_last)
+    learner = trainer.learner
+    portion = Portion(loop.epoch_size, loop.accumulate, learner.processes.rank, learner.processes.count)
+    loader, batches = train_loader(
+        train, transform, batch_size=loop.batch_size, seed=loop.seed, workers=loop.workers, portion=portion
+    )
+    first, step, total = trainer.restore(start) if start is not None else (0, 0, 0.0)
+    batches.skip = step * loop.accumulate
+    validation = make_validation(val, trainer, loop)
+    with _writing(trainer), _interruptible(learner), _lost_process_told(trainer):
+        if learner.processes.first:
+            keep_metrics(trainer.folder, first)
+        with _watch(trainer, loop) as watch:
+            return _epochs(trainer, loader, batches, loop=loop, validation=validation, watch=watch, begin=(first, total))
+
+
+def _epochs(
+    trainer: Trainer,
+    loader: Batches,
+    batches: EpochBatches,
+    *,
+    loop: Loop,
+    validation: Validation,
+    watch: Watch,
+    begin: tuple[int, float],
+) -> dict[str, Any]:
+    first, total = begin
     row: dict[str, Any] = {}
-    with (
-        locked(trainer.folder),
-        _interruptible(trainer),
-        progress("train", epochs * (len(train.items) // batch_size)) as (bar, task),
-    ):
-        keep_metrics(trainer.folder, first)
-        for epoch in range(first, epochs):
-            began = time.perf_counter()
-            batches.epoch = epoch
-            trainer.before_epoch(epoch)
-            trainer.model.train()
-
-            def on_step(step: Step) -> None:
-                text = f"epoch {step.epoch + 1}/{epochs} loss {step.loss:.3f} lr {step.lr:.1e}"
-                bar.update(task, completed=step.epoch * step.steps + step.step, description=text)
-                if trainer.stop:
-                    trainer.save(LAST, epoch=step.epoch, step=step.step, total=step.total)
-                    raise Interrupted(f"stopped in epoch {step.epoch + 1}, state saved in {trainer.folder / LAST}")
-
-            loss = train_epoch(
-                trainer.model,
-                loader,
-                batches,
-                loss=trainer.loss,
-                optimizer=trainer.optimizer,
-                rate=trainer.rate,
-                preprocessing=trainer.card.preprocessing,
-                amp=trainer.amp,
-                total=total,
-                on_step=on_step,
-            )
-            batches.skip, total = 0, 0.0
-            row = {"epoch": epoch + 1, "lr": trainer.rate(epoch + 1), "loss": loss, "miou": "", "pixel_accuracy": ""}
-            if (epoch + 1) % evaluate_every == 0 or epoch + 1 == epochs:
-                row |= _validate(trainer, val, workers=workers)
-            _record(trainer, row, seconds=time.perf_counter() - began)
-            miou = f" val mIoU {100 * row['miou']:.2f}" if row["miou"] != "" else ""
-            log(f"epoch {epoch + 1}/{epochs} loss {loss:.4f}{miou} ({row['seconds']} s)")
+    if loop.evaluate_start and first == 0 and batches.skip == 0:
+        watch.note(f"before training: {validated(trainer, validation, watch, epoch=0)}")
+    for epoch in range(first, loop.epochs):
+        if loop.early_stopping and trainer.stale >= loop.early_stopping:
+            watch.note(f"stopped after epoch {epoch}: {trainer.stale} validations without a better score")
+            break
+        began = time.perf_counter()
+        loss = _epoch(trainer, loader, batches, epoch=epoch, total=total, save_every=loop.save_every, watch=watch)
+        batches.skip, total = 0, 0.0
+        due = (epoch + 1) % loop.evaluate_every == 0 or epoch + 1 == loop.epochs
+        scores = validated(trainer, validation, watch, epoch=epoch + 1) if due else dict.fromkeys(validation.columns, "")
+        row = {"epoch": epoch + 1, "lr": _lr(trainer, epoch + 1), "loss": loss, **_parts(trainer, batches), **scores}
+        trainer.learner.balance.epoch_done({name: value / len(batches) for name, value in trainer.history.items()})
+        trainer.history = {}
+        _record(trainer, row, watch=watch, seconds=time.perf_counter() - began)
     return row
 
 
-def _record(trainer: Trainer, row: dict[str, Any], *, seconds: float) -> None:
+def _epoch(
+    trainer: Trainer,
+    loader: Batches,
+    batches: EpochBatches,
+    *,
+    epoch: int,
+    total: float,
+    save_every: int,
+    watch: Watch,
+) -> float:
+    """The updates of one epoch; saves the state when asked to stop. Raises Interrupted, DivergedError."""
+    batches.epoch = epoch
+    trainer.before_epoch(epoch)
+    trainer.learner.train()
+    last: Step | None = None
+
+    def on_step(step: Step) -> None:
+        nonlocal last
+        last = step
+        for name, value in step.parts.items():
+            trainer.history[name] = trainer.history.get(name, 0.0) + value
+        watch.step(step)
+        if save_every and step.step % save_every == 0 and step.step < step.steps:
+            trainer.save(LAST, epoch=epoch, step=step.step, total=step.total)
+
+    try:
+        return train_epoch(
+            trainer.learner, loader, batches, schedule=trainer.schedule, total=total, on_step=on_step
+        )
+    except Interrupted as error:
+        if last is not None:
+            trainer.save(LAST, epoch=epoch, step=last.step, total=last.total)
+        raise Interrupted(f"{error}, state saved in {trainer.folder / LAST}") from None
+    except NonFiniteError as error:
+        saved = save_batch(trainer.folder, error.batch, rank=trainer.learner.processes.rank)
+        raise DivergedError(f"{error}; the batch is in {saved}") from None
+
+
+def _lr(trainer: Trainer, epoch: int) -> float:
+    group = trainer.learner.optimizer.param_groups[-1]
+    return float(group["initial_lr"] * trainer.schedule(epoch))
+
+
+def _parts(trainer: Trainer, batches: EpochBatches) -> dict[str, float]:
+    """Mean loss and weight of each output, where there are several."""
+    updates = len(batches) // trainer.learner.accumulate
+    if len(trainer.history) < 2:
+        return {}
+    losses = {f"loss_{name}": value / updates for name, value in trainer.history.items()}
+    return losses | {f"weight_{name}": value for name, value in trainer.learner.balance.weights().items()}
+
+
+def _record(trainer: Trainer, row: dict[str, Any], *, watch: Watch, seconds: float) -> None:
     """Metrics and checkpoints of a finished epoch; last.pt at the end, so that a kill before it repeats the epoch."""
     row["seconds"] = round(seconds, 1)
-    append_metrics(trainer.folder, row)
-    if row["miou"] != "" and is_better(row["miou"], trainer.best):
-        trainer.best = row["miou"]
-        trainer.save(BEST, epoch=row["epoch"])
-    trainer.save(LAST, epoch=row["epoch"])
+    score = score_of(row)
+    better = is_better(score, trainer.best)
+    if not math.isnan(score):
+        trainer.best, trainer.stale = (score, 0) if better else (trainer.best, trainer.stale + 1)
+    if trainer.learner.processes.first:
+        append_metrics(trainer.folder, row)
+        watch.epoch(row)
+        if better:
+            trainer.save(BEST, epoch=row["epoch"])
+        trainer.save(LAST, epoch=row["epoch"])
+    wait_for_all(trainer.learner.processes)
 
 
-def _validate(trainer: Trainer, val: DataSource, *, workers: int | Literal["auto"]) -> dict[str, float]:
-    pre = trainer.card.preprocessing
-    transform = EvalTransform((pre.height, pre.width), pre.interpolation, _size(trainer.config.get("output_size")))
-    loader = eval_loader(val, transform, batch_size=1, workers=workers)
-    confusion, _ = evaluate(torch_predictor(trainer.model, pre), loader, len(val.classes))
-    result = scores(confusion)
-    return {"miou": result.miou, "pixel_accuracy": result.pixel_accuracy}
-
-
-def _size(values: Sequence[int] | None) -> tuple[int, int] | None:
-    """(height, width) of an option, which a resumed run holds as a list."""
-    return None if values is None else (values[0], values[1])
+def _watch(trainer: Trainer, loop: Loop) -> Watch:
+    shown = trainer.learner.processes.first
+    return Watch(
+        trainer.folder,
+        title=f"{trainer.card.model_name} on {trainer.card.dataset_name}",
+        epochs=loop.epochs,
+        tensorboard=loop.tensorboard if shown else "off",
+        overlays=loop.overlays if shown else 0,
+        palettes={name: trainer.card.palette for name in trainer.card.outputs},
+        quiet=not shown,
+    )
 
 
 @contextmanager
-def _interruptible(trainer: Trainer) -> Iterator[None]:
-    """SIGINT and SIGTERM stop after the running step; a second one stops at once."""
+def _writing(trainer: Trainer) -> Iterator[None]:
+    """The run folder for these processes alone."""
+    with locked(trainer.folder) if trainer.learner.processes.first else nullcontext():
+        wait_for_all(trainer.learner.processes)
+        yield
+
+
+@contextmanager
+def _lost_process_told(trainer: Trainer) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if trainer.learner.processes.count == 1 or not lost_process(error):
+            raise
+        raise LostProcessError(
+            f"another of the {trainer.learner.processes.count} processes was lost ({str(error).splitlines()[0][:120]}); "
+            f"go on with --resume {trainer.folder}, or let torchrun do so with --max-restarts 3"
+        ) from None
+
+
+@contextmanager
+def _interruptible(learner: Learner) -> Iterator[None]:
+    """SIGINT and SIGTERM stop after the running update; a second one stops at once."""
 
     def request(number: int, frame: object) -> None:
-        trainer.stop = True
+        learner.stop = True
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, previous[name])
 

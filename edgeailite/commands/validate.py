@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from edgeailite.commands.common import print_result, progress, set_threads
-from edgeailite.commands.datasets import open_labelled
+from edgeailite.commands.measured import as_dict, flat, write_confusions
 from edgeailite.commands.opening import Opened, open_model
 from edgeailite.config import ValidateConfig
-from edgeailite.data import DataSource
+from edgeailite.data import DataSource, open_dataset
 from edgeailite.data.loader import eval_loader
-from edgeailite.data.transforms import EvalTransform
-from edgeailite.engine import evaluate, select_device
-from edgeailite.errors import DataError
-from edgeailite.metrics import Scores, scores
+from edgeailite.data.source import ClassTarget
+from edgeailite.engine import select_device
+from edgeailite.errors import DataError, UsageError
+from edgeailite.evaluation import Protocol, Tally, Tasks, Views, evaluate, part_of
 from edgeailite.modelcard import ModelCard
+
+AS_TRAINED = Protocol()
 
 
 def run(config: ValidateConfig) -> int:
-    """Print mIoU, pixel accuracy and IoU per class."""
+    """Print mIoU, pixel accuracy and IoU per class, ARD and RMSE of depth; of each output."""
     set_threads(config.threads)
     opened = open_model(
         config.model,
@@ -28,28 +30,102 @@ def run(config: ValidateConfig) -> int:
         integer_exact_mode=config.integer_exact,
         threads=config.threads,
     )
+    protocol = protocol_of(config, opened)
     source = dataset_of(opened.card, config.dataset_name, config.data_path, config.split)
-    result = measure(
-        opened, source, workers=config.workers, batch_size=config.batch_size, output_size=config.output_size
-    )
-    values = as_dict(result, source)
+    tally = measure(opened, source, workers=config.workers, batch_size=config.batch_size, protocol=protocol)
+    values = as_dict(tally, source, absent=config.miou_absent)
+    if config.confusion is not None:
+        values["confusion"] = [str(path) for path in write_confusions(config.confusion, tally, source)]
     if config.json:
         print(json.dumps({"model": str(config.model), "data": f"{source.name} {source.split}", **values}))
     else:
-        print_result(f"{config.model} on {source.name} {source.split}, {len(source.items)} pictures", flat(values))
+        count = len(part_of(len(source.items), protocol.epoch_size))
+        print_result(f"{config.model} on {source.name} {source.split}, {count} pictures", flat(values))
     return 0
 
 
+def protocol_of(config: ValidateConfig, opened: Opened) -> Protocol:
+    """How the options ask to measure. Raises UsageError for what the file cannot do."""
+    views = Views(
+        config.scales,
+        config.flip,
+        config.short_edges,
+        padding=config.padding,
+        interpolation=opened.card.preprocessing.interpolation,
+    )
+    protocol = Protocol(
+        views,
+        config.window,
+        config.window_stride,
+        img_resize=config.img_resize,
+        output_size=config.output_size,
+        epoch_size=config.epoch_size,
+        boundary=config.boundary,
+    )
+    _check_size(protocol, opened.fixed_size, config.model)
+    return protocol
+
+
+def _check_size(protocol: Protocol, fixed: tuple[int, int] | None, model: Path) -> None:
+    """Raises UsageError for sizes that a file of one size does not take."""
+    if fixed is None:
+        return
+    asked = {
+        "window": protocol.window if protocol.window != fixed else None,
+        "short_edges": protocol.views.short_edges if protocol.window is None else None,
+        "scales": protocol.views.scales if protocol.window is None and protocol.views.scales != (1.0,) else None,
+        "img_resize": protocol.img_resize if protocol.window is None and protocol.img_resize != fixed else None,
+    }
+    for name, value in asked.items():
+        if value:
+            words = " ".join(map(str, value))
+            raise UsageError(
+                f"--{name} {words}: {model} takes pictures of {fixed[0]} {fixed[1]} only; export it with "
+                f"`edgeailite export RUN --dynamic True`, or look through --window {fixed[0]} {fixed[1]}"
+            )
+
+
 def dataset_of(card: ModelCard, name: str | None, path: Path | None, split: str) -> DataSource:
-    """The data set a model was trained on, or the one asked for. Raises DataError if its classes are others."""
+    """The data set a model was trained on, or the one asked for; with labels for every output of the model.
+
+    Raises UsageError for pictures without labels or of another number of inputs, DataError for other classes.
+    """
     known = None if card.data_path is None else Path(card.data_path)
-    source = open_labelled(name or card.dataset_name, path or known, split)
-    if len(source.classes) != len(card.classes):
-        raise DataError(
-            f"data set {source.name} has {len(source.classes)} classes but the model has {len(card.classes)} "
-            f"({', '.join(card.classes[:3])}, ...); give the data set it was trained on"
+    source = open_dataset(name or card.dataset_name, path or known, split)
+    item = source.items[0]
+    if not item.labels:
+        raise UsageError(f"--dataset_name {source.name}: has pictures only, no labels to compare with")
+    if len(item.images) != len(card.inputs):
+        raise UsageError(
+            f"--dataset_name {source.name}: has {len(item.images)} picture(s) per sample, but the model takes "
+            f"{len(card.inputs)}; give the data set it was trained on"
         )
+    for output, channels in card.outputs.items():
+        _check_output(card, source, output, channels)
     return source
+
+
+def _check_output(card: ModelCard, source: DataSource, output: str, channels: int) -> None:
+    """Raises DataError where an output has no target, or one of other classes."""
+    if output not in source.targets:
+        raise DataError(
+            f"data set {source.name} has labels for {', '.join(source.targets)}, none for the model's output {output}; "
+            "give the data set it was trained on"
+        )
+    target = source.targets[output]
+    count = len(target.classes) if isinstance(target, ClassTarget) else 1
+    if count != channels:
+        names = f" ({', '.join(card.classes[:3])}, ...)" if channels == len(card.classes) else ""
+        raise DataError(
+            f"data set {source.name} has {count} classes but the model has {channels}{names}"
+            f"{'' if len(card.outputs) == 1 else f' in output {output}'}; give the data set it was trained on"
+        )
+
+
+def tasks_of(card: ModelCard, source: DataSource) -> Tasks:
+    """What each output of a model is compared as."""
+    targets = {output: source.targets[output] for output in card.outputs}
+    return {name: len(t.classes) if isinstance(t, ClassTarget) else None for name, t in targets.items()}
 
 
 def measure(
@@ -58,35 +134,18 @@ def measure(
     *,
     workers: int | Literal["auto"],
     batch_size: int = 1,
-    output_size: tuple[int, int] | None = None,
-) -> Scores:
-    """Scores over a split, at `output_size` (height, width) or at the labels' own."""
-    pre = opened.card.preprocessing
-    loader = eval_loader(
-        source,
-        EvalTransform((pre.height, pre.width), pre.interpolation, output_size),
-        batch_size=batch_size,
-        workers=workers,
-    )
-    with progress("validate", len(source.items)) as (bar, task):
-        confusion, _ = evaluate(
-            opened.predict, loader, len(source.classes), on_batch=lambda images: bar.advance(task, images)
+    protocol: Protocol = AS_TRAINED,
+) -> Tally:
+    """What a network makes of a split, by output."""
+    indices = part_of(len(source.items), protocol.epoch_size)
+    transform = protocol.transform(opened.card.preprocessing)
+    loader = eval_loader(source, transform, batch_size=batch_size, workers=workers, indices=indices)
+    with progress("validate", len(indices)) as (bar, task):
+        return evaluate(
+            protocol.predictor(opened.predict),
+            loader,
+            tasks_of(opened.card, source),
+            views=protocol.views,
+            boundary=protocol.boundary,
+            on_picture=lambda picture: bar.advance(task),
         )
-    return scores(confusion)
-
-
-def as_dict(result: Scores, source: DataSource) -> dict[str, Any]:
-    """Scores by name, in per cent; absent classes have None."""
-    iou = {name: None if v != v else round(100 * v, 2) for name, v in zip(source.classes, result.iou, strict=True)}
-    return {
-        "miou": round(100 * result.miou, 3),
-        "pixel_accuracy": round(100 * result.pixel_accuracy, 3),
-        "overall": round(100 * result.overall, 3),
-        "iou": iou,
-    }
-
-
-def flat(values: dict[str, Any]) -> dict[str, Any]:
-    """The same in one level, for a table."""
-    rows = {key: value for key, value in values.items() if key != "iou"}
-    return rows | {f"IoU {name}": "absent" if v is None else v for name, v in values["iou"].items()}

@@ -54,7 +54,7 @@ def _prove_run(config: VerifyConfig) -> dict[str, Any]:
     loaded = load_onnx(file)
     subject = Subject(module, checkpoint.card, file, argmax=loaded.argmax)
     source = dataset_of(checkpoint.card, None, config.data_path, config.split)
-    items = [item.image for item in source.items[:: _stride(len(source.items), config.images)]]
+    items = [item.images for item in source.items[:: _stride(len(source.items), config.images)]]
     with progress("verify", len(items)) as (bar, task):
         results = prove(
             subject,
@@ -70,17 +70,18 @@ def _prove_run(config: VerifyConfig) -> dict[str, Any]:
     return {**results, "contract": str(path)}
 
 
-def _pictures(paths: list[Path]) -> Iterator[Picture]:
+def _pictures(items: list[tuple[Path, ...]]) -> Iterator[tuple[Picture, ...]]:
     from edgeailite.data.images import read_image
 
-    yield from map(read_image, paths)
+    for paths in items:
+        yield tuple(map(read_image, paths))
 
 
 def _stride(total: int, wanted: int) -> int:
     return 1 if wanted == 0 else max(1, -(-total // wanted))
 
 
-def _contract(subject: Subject, items: list[Path], results: dict[str, Any]) -> dict[str, Any]:
+def _contract(subject: Subject, items: list[tuple[Path, ...]], results: dict[str, Any]) -> dict[str, Any]:
     """What `recheck` needs, and the numbers that were seen, with versions."""
     import hashlib
 
@@ -90,7 +91,7 @@ def _contract(subject: Subject, items: list[Path], results: dict[str, Any]) -> d
     from edgeailite.runtime.contract import FLOAT_TOLERANCE, FORMAT
 
     step = max(1, len(items) // GOLDEN_PICTURES)
-    pictures = [_small(picture) for picture in _pictures(items[::step][:GOLDEN_PICTURES])]
+    chosen = [tuple(map(_small, pictures)) for pictures in _pictures(items[::step][:GOLDEN_PICTURES])]
     return {
         "format": FORMAT,
         "edgeailite": __version__,
@@ -105,7 +106,7 @@ def _contract(subject: Subject, items: list[Path], results: dict[str, Any]) -> d
         "preprocessing": subject.card.to_dict()["preprocessing"],
         "environment": environment(),
         "results": results,
-        "golden": [make_golden(subject, picture).to_dict() for picture in pictures],
+        "golden": [make_golden(subject, *pictures).to_dict() for pictures in chosen],
     }
 
 

@@ -21,8 +21,30 @@ class ValidateConfig:
     """Folder of the data set; default as in training."""
     split: str = "val"
     """train, val or test."""
+    epoch_size: float = 0.0
+    """Part of the split, evenly spaced: 0 = all, below 1 a share, else a number of pictures."""
+    img_resize: tuple[int, int] | None = None
+    """Size H W of the pictures; default the network's, but their own with --window or --short_edges."""
     output_size: tuple[int, int] | None = None
     """Size H W of the labels; default their own."""
+    scales: tuple[float, ...] = (1.0,)
+    """Factors of the picture size; the predictions at all of them are averaged."""
+    flip: bool = False
+    """Average with the predictions of the mirrored pictures."""
+    window: tuple[int, int] | None = None
+    """Size H W of a window that slides over the pictures; overlapping predictions are averaged."""
+    window_stride: tuple[int, int] | None = None
+    """Pixels H W from one window to the next; default two thirds of the window."""
+    short_edges: tuple[int, ...] = ()
+    """ADE20K's averaging: each picture once per short edge (published: 300 400 500 600), longer edge at most 1000."""
+    padding: int = 8
+    """With --short_edges: heights and widths are rounded up to a multiple of it (32 for UPerNet and HRNet)."""
+    miou_absent: Literal["leave_out", "zero"] = "leave_out"
+    """Classes that occur nowhere: out of the mean, or counted as 0 as in the published edgeailite and ADE20K code."""
+    boundary: bool = False
+    """Measure edges too: boundary IoU and boundary F score (slow)."""
+    confusion: Path | None = None
+    """Write the confusion matrix to this .csv (pixels) or .png (picture); one file per output with classes."""
     integer_exact: bool = False
     """For a quantized run: compute as the integer kernels do, bit for bit (slow), not with float fake-quantization."""
     batch_size: int = 1
@@ -39,8 +61,26 @@ class ValidateConfig:
     def __post_init__(self) -> None:
         check_machine(self.threads, workers=self.workers)
         check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
-        if self.output_size is not None:
-            check(min(self.output_size) >= 1, "output_size", self.output_size, "height and width of at least 1")
+        check(self.epoch_size >= 0, "epoch_size", self.epoch_size, "0 or more")
+        check(self.padding >= 1, "padding", self.padding, "at least 1")
+        check(bool(self.scales) and min(self.scales) > 0, "scales", self.scales, "numbers above 0")
+        check(all(edge >= 32 for edge in self.short_edges), "short_edges", self.short_edges, "at least 32 pixels each")
+        for name, least in (("img_resize", 32), ("output_size", 1), ("window", 32), ("window_stride", 1)):
+            size = getattr(self, name)
+            check(size is None or min(size) >= least, name, size, f"height and width of at least {least}")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Options that exclude or need one another."""
+        if self.short_edges:
+            check(self.scales == (1.0,), "scales", self.scales, "none beside --short_edges, which gives the sizes")
+            check(self.img_resize is None, "img_resize", self.img_resize, "none beside --short_edges")
+        if self.window_stride is not None:
+            check(self.window is not None, "window_stride", self.window_stride, "--window beside it")
+            steps = zip(self.window_stride, self.window or self.window_stride, strict=True)
+            check(all(step <= side for step, side in steps), "window_stride", self.window_stride, "at most --window")
+        if self.confusion is not None:
+            check(self.confusion.suffix in (".csv", ".png"), "confusion", self.confusion, "a file name *.csv or *.png")
 
 
 @dataclass(frozen=True)

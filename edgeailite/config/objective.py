@@ -37,7 +37,7 @@ class Objective:
     """Several outputs: fixed weights, learned uncertainty, equal gradient norms, dynamic weight average; learned and
     dwa_grad_norm are the published code's names."""
     task_weights: tuple[float, ...] | None = None
-    """Weights of the outputs, in the order of the data set's name; default 1 each. Other balancings start from them."""
+    """Weights of the outputs with task_balancing fixed, in the order of the data set's name; default 1 each."""
 
     def check_objective(self) -> None:
         """Raise UsageError for a value out of range."""
@@ -54,4 +54,6 @@ class Objective:
             alone = self.class_weights == "none"
             check(alone, "class_weight_values", weights, f"--class_weights none with it, not {self.class_weights}")
         if self.task_weights is not None:
+            fixed = self.task_balancing == "fixed"
+            check(fixed, "task_weights", self.task_weights, f"--task_balancing fixed, not {self.task_balancing}")
             check(min(self.task_weights, default=-1) >= 0, "task_weights", self.task_weights, "0 or more each")

@@ -1,33 +1,83 @@
-"""The order of samples: batch samplers that are pure functions of (seed, epoch)."""
+"""The order of samples: batch samplers that are pure functions of (seed, epoch).
+
+An epoch may be shorter or longer than the split: longer ones are several passes, each in an order of its own. Several
+processes draw the same batches, and each takes its own part of every batch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, UsageError
 
-Key = tuple[int, ...]  # (epoch, index), or (epoch, index, short edge)
+Key = tuple[int, ...]  # (view, index), or (view, index, short edge); the view is the epoch, but in repeated passes
+PASS = 1 << 20  # a second pass of epoch e has view e + PASS, so that its pictures are augmented anew
+
+
+@dataclass(frozen=True)
+class Portion:
+    """What of the order is taken: `size` as `--epoch_size` (0 = all, below 1 a share, else pictures), batches in
+    multiples of `group`, and of each batch the part of process `rank` of `processes`."""
+
+    size: float = 0.0
+    group: int = 1
+    rank: int = 0
+    processes: int = 1
+
+    def pictures(self, available: int) -> int:
+        """Pictures in an epoch of a split that has `available`."""
+        if self.size == 0:
+            return available
+        return max(1, round(available * self.size)) if self.size < 1 else int(self.size)
+
+
+ALL = Portion()
 
 
 class EpochBatches:
     """Batch sampler: shuffled by (seed, epoch), incomplete last batch dropped, the first `skip` batches left out."""
 
-    def __init__(self, size: int, batch_size: int, *, seed: int) -> None:
-        if size < batch_size:
+    def __init__(self, size: int, batch_size: int, *, seed: int, portion: Portion = ALL) -> None:
+        """Raises DataError where not one batch comes out, UsageError for one that processes cannot share."""
+        if size < batch_size and portion.pictures(size) <= size:
             raise DataError(f"{size} pictures give no batch of {batch_size}; lower --batch_size or add pictures")
-        self.size, self.batch_size, self.seed = size, batch_size, seed
+        if batch_size % portion.processes:
+            raise UsageError(f"--batch_size {batch_size}: expected a multiple of the {portion.processes} processes")
+        self.size, self.batch_size, self.seed, self.portion = size, batch_size, seed, portion
         self.epoch, self.skip = 0, 0
+        self.batches = self._whole_groups(portion.pictures(size) // batch_size)
 
     def __len__(self) -> int:
-        return self.size // self.batch_size - self.skip
+        return self.batches - self.skip
 
     def __iter__(self) -> Iterator[list[Key]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
-        for batch in range(self.skip, self.size // self.batch_size):
-            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [(self.epoch, int(index)) for index in chosen]
+        stream = self._stream()
+        for batch in range(self.batches):
+            chosen = [next(stream) for _ in range(self.batch_size)]
+            if batch >= self.skip:
+                yield self._own(chosen)
+
+    def _stream(self) -> Iterator[Key]:
+        """(view, index) without end: the split in shuffled order, again and again."""
+        for repetition in count():
+            view = self.epoch + PASS * repetition
+            for index in np.random.default_rng([self.seed, view]).permutation(self.size).tolist():
+                yield view, index
+
+    def _own(self, batch: Sequence[Key]) -> list[Key]:
+        return list(batch[self.portion.rank :: self.portion.processes])
+
+    def _whole_groups(self, batches: int) -> int:
+        if batches < self.portion.group:
+            raise DataError(
+                f"an epoch of {batches} batches of {self.batch_size} gives no update of {self.portion.group} batches; "
+                "lower --accumulate or --batch_size, or raise --epoch_size"
+            )
+        return batches - batches % self.portion.group
 
 
 class AspectBatches(EpochBatches):
@@ -36,32 +86,41 @@ class AspectBatches(EpochBatches):
     Two queues are filled in shuffled order; a full one is a batch. What is left in them at the end is dropped.
     """
 
-    def __init__(self, upright: Sequence[bool], batch_size: int, *, seed: int, short_edges: Sequence[int]) -> None:
-        super().__init__(len(upright), batch_size, seed=seed)
+    def __init__(
+        self,
+        upright: Sequence[bool],
+        batch_size: int,
+        *,
+        seed: int,
+        short_edges: Sequence[int],
+        portion: Portion = ALL,
+    ) -> None:
+        super().__init__(len(upright), batch_size, seed=seed, portion=portion)
         self.upright, self.short_edges = tuple(upright), tuple(short_edges)
         counts = sum(self.upright), len(self.upright) - sum(self.upright)
-        self.batches = sum(count // batch_size for count in counts)
-        if not self.batches:
+        whole = sum(number // batch_size for number in counts)
+        if not whole:
             raise DataError(
                 f"{counts[0]} upright and {counts[1]} other pictures, which are not mixed, give no batch of "
                 f"{batch_size}; lower --batch_size or add pictures"
             )
-
-    def __len__(self) -> int:
-        return self.batches - self.skip
+        if portion.pictures(self.size) == self.size:  # one pass, in which a batch of each kind may remain incomplete
+            self.batches = self._whole_groups(whole)
 
     def __iter__(self) -> Iterator[list[Key]]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        order = rng.permutation(self.size)
+        rng.permutation(self.size)  # the order, which `_stream` draws from the same numbers
         edges = rng.choice(self.short_edges, self.batches)
-        queues: dict[bool, list[int]] = {False: [], True: []}
+        queues: dict[bool, list[Key]] = {False: [], True: []}
         done = 0
-        for index in order.tolist():
+        for view, index in self._stream():
             queue = queues[self.upright[index]]
-            queue.append(index)
+            queue.append((view, index))
             if len(queue) < self.batch_size:
                 continue
             if done >= self.skip:
-                yield [(self.epoch, member, int(edges[done])) for member in queue]
+                yield self._own([(*key, int(edges[done])) for key in queue])
             queue.clear()
             done += 1
+            if done == self.batches:
+                return

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from edgeailite.data.augment_ade20k import Ade20kTransform, PaddedBatch
-from edgeailite.data.batches import AspectBatches, EpochBatches, Key
+from edgeailite.data.batches import ALL, AspectBatches, EpochBatches, Key, Portion
 from edgeailite.data.cache import CachedSource
 from edgeailite.data.items import picture_size, read_item
 from edgeailite.data.source import DataSource
@@ -20,7 +20,10 @@ from edgeailite.data.tensors import Sample, picture_tensor, target_tensor
 from edgeailite.data.transforms import Transform
 from edgeailite.errors import DataError
 
-__all__ = ["Batches", "EpochBatches", "Sample", "Samples", "Transform", "eval_loader", "train_loader", "worker_count"]
+__all__ = [
+    "Batches", "EpochBatches", "Portion", "Sample", "Samples", "Transform",
+    "eval_loader", "train_loader", "worker_count",
+]  # fmt: skip
 
 
 class Samples(Dataset[Sample]):
@@ -89,13 +92,16 @@ def train_loader(
     batch_size: int,
     seed: int,
     workers: int | Literal["auto"],
+    portion: Portion = ALL,
     start_method: str | None = None,
 ) -> tuple[Batches, EpochBatches]:
     """Loader of training batches and its sampler, whose `epoch` and `skip` are set before each pass.
 
+    `batch_size` is that of all processes together; `portion` says what of the order this one takes.
+
     `start_method` is how loader processes are started (fork, spawn, forkserver; default: Python's).
     """
-    batches, collate = _batching(source, transform, batch_size, seed)
+    batches, collate = _batching(source, transform, batch_size, seed=seed, portion=portion)
     count = worker_count(workers)
     loader = DataLoader(
         Samples(source, transform, seed=seed),
@@ -107,13 +113,17 @@ def train_loader(
     return Batches(loader), batches
 
 
-def _batching(source: DataSource, transform: Transform, batch_size: int, seed: int) -> tuple[EpochBatches, Any]:
+def _batching(
+    source: DataSource, transform: Transform, batch_size: int, *, seed: int, portion: Portion
+) -> tuple[EpochBatches, Any]:
     """Sampler and how samples become a batch (None: as torch does)."""
     if not isinstance(transform, Ade20kTransform):
-        return EpochBatches(len(source.items), batch_size, seed=seed), None
+        return EpochBatches(len(source.items), batch_size, seed=seed, portion=portion), None
     sizes = [picture_size(item.image) for item in source.items]
     upright = [height > width for height, width in sizes]
-    sampler = AspectBatches(upright, batch_size, seed=seed, short_edges=transform.short_edges)
+    sampler = AspectBatches(
+        upright, batch_size, seed=seed, short_edges=transform.short_edges, portion=portion
+    )
     return sampler, PaddedBatch(transform.padding, transform.label_rate)
 
 

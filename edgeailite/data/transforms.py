@@ -124,13 +124,15 @@ class TrainTransform:
 
 @dataclass(frozen=True)
 class EvalTransform:
-    """The picture at network size by the named rule, labels at `output_size` or their own, nothing random."""
+    """Pictures at `size` by the named rule, or their own; labels at `output_size` or their own; nothing random."""
 
-    size: tuple[int, int]
+    size: tuple[int, int] | None
     interpolation: str = "linear_exact"
     output_size: tuple[int, int] | None = None
 
     def __call__(self, images: Images, targets: Targets, rng: np.random.Generator) -> tuple[Images, Targets]:
         if self.output_size is not None:
             targets = {name: resize_label(values, self.output_size) for name, values in targets.items()}
+        if self.size is None:
+            return images, targets
         return tuple(resize_image(image, self.size, self.interpolation) for image in images), targets

@@ -15,8 +15,8 @@ from edgeailite.data.images import read_image, read_label, write_png
 from edgeailite.data.loader import eval_loader
 from edgeailite.data.source import Item, segmentation
 from edgeailite.data.transforms import EvalTransform
-from edgeailite.engine import predict_labels
 from edgeailite.errors import DataError, UsageError
+from edgeailite.evaluation import class_maps
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
@@ -81,7 +81,7 @@ def test_labels_are_those_of_validation(run, tmp_path):
     item = Item((source,), {"segmentation": tmp_path / "mask.png"})
     data = segmentation("one", "val", (item,), ("a", "b", "c"), PALETTE, {0: 0})
     [(images, _)] = eval_loader(data, EvalTransform((64, 64)), batch_size=1, workers=0)
-    expected = predict_labels(open_model(run, device=CPU).predict, images[0], (70, 50))[0]
+    expected = class_maps(open_model(run, device=CPU).predict, images, (70, 50), output="segmentation")[0]
     label = read_label(out / "street_label.png")
     assert (label == expected).all()
     assert len(np.unique(label)) > 1

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from edgeailite.checkpoint import LAST, Checkpoint, save_checkpoint
-from edgeailite.commands.validate import as_dict, flat
+from edgeailite.commands.measured import flat, score_values
 from edgeailite.data import open_dataset
 from edgeailite.data.images import read_image
 from edgeailite.metrics import Scores
@@ -85,10 +85,7 @@ def test_table_names_absent_classes(command, run):
 
 
 def test_scores_as_values():
-    class Source:
-        classes = ("road", "sky", "car")
-
-    values = as_dict(Scores(0.5, 0.75, (1.0, 0.0, math.nan)), Source())
+    values = score_values(Scores(0.5, 0.75, (1.0, 0.0, math.nan)), ("road", "sky", "car"))
     assert values == {
         "miou": 50.0,
         "pixel_accuracy": 75.0,

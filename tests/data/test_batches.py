@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeailite.data.batches import AspectBatches, EpochBatches
-from edgeailite.errors import DataError
+from edgeailite.data.batches import AspectBatches, EpochBatches, Portion
+from edgeailite.errors import DataError, UsageError
 
 EDGES = (300, 375, 450)
 
@@ -64,3 +64,55 @@ def test_keys_are_plain_numbers():
     batches = aspect([False] * 9)
     assert all(type(value) is int for batch in batches for key in batch for value in key)
     assert not isinstance(next(iter(EpochBatches(4, 2, seed=1)))[0][1], np.integer)
+
+
+# --- epochs of another length, and several processes
+
+KINDS = {
+    "plain": lambda size, batch, portion: EpochBatches(size, batch, seed=3, portion=portion),
+    "aspect": lambda size, batch, portion: AspectBatches(
+        [index % 3 == 0 for index in range(size)], batch, seed=3, short_edges=EDGES, portion=portion
+    ),
+}
+
+
+@pytest.mark.parametrize(("size", "pictures"), [(0.0, 20), (0.5, 10), (0.01, 1), (7, 7), (45, 45)])
+def test_epoch_size_is_a_share_or_a_number(size, pictures):
+    assert Portion(size).pictures(20) == pictures
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_a_longer_epoch_is_several_passes_each_in_its_own_order(make):
+    batches = make(12, 2, Portion(30))
+    seen = [key for batch in batches for key in batch]
+    assert len(batches) == 15
+    assert len(seen) == 30
+    counts = np.bincount([key[1] for key in seen], minlength=12)
+    assert counts.min() >= 2
+    assert counts.max() <= 4
+    assert len({key[:2] for key in seen}) == 30, "a picture seen twice is augmented anew"
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("skip", [0, 1, 5])
+def test_processes_share_the_batches_of_one(make, skip):
+    portions = [Portion(0.0, 2, rank, 2) for rank in range(2)]
+    alone, *parts = [make(30, 4, portion) for portion in (Portion(0.0, 2), *portions)]
+    for batches in (alone, *parts):
+        batches.skip = skip
+    whole, *shares = [list(batches) for batches in (alone, *parts)]
+    assert len(whole) == len(shares[0]) == len(shares[1])
+    for batch, *own in zip(whole, *shares, strict=True):
+        assert [len(part) for part in own] == [2, 2]
+        assert sorted(key for part in own for key in part) == sorted(batch)
+
+
+def test_batches_come_in_whole_groups():
+    assert len(EpochBatches(20, 2, seed=1, portion=Portion(group=3))) == 9
+    with pytest.raises(DataError, match="2 batches of 8 gives no update of 3 batches; lower --accumulate"):
+        EpochBatches(20, 8, seed=1, portion=Portion(group=3))
+
+
+def test_a_batch_that_processes_cannot_share():
+    with pytest.raises(UsageError, match="--batch_size 5: expected a multiple of the 2 processes"):
+        EpochBatches(20, 5, seed=1, portion=Portion(processes=2))

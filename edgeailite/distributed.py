@@ -1,0 +1,171 @@
+"""Several processes that train one network: who they are, sums over all of them, BatchNorm over all of them.
+
+Processes are started by torchrun, on one host or several; every function here does nothing in a process that is alone.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from edgeailite.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's number, how many there are, and its number on this host (which device it takes)."""
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.rank == 0
+
+
+ALONE = Processes()
+
+
+def start_processes(device: torch.device, *, timeout: float = 60.0) -> Processes:
+    """Join the processes that torchrun started (nccl on GPUs, gloo on CPUs); ALONE where there is no torchrun.
+
+    `timeout` is how many seconds one waits for another. Raises UsageError for more processes than GPUs.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return ALONE
+    processes = Processes(int(os.environ["RANK"]), count, int(os.environ["LOCAL_RANK"]))
+    if device.type == "cuda":
+        if processes.local_rank >= torch.cuda.device_count():
+            raise UsageError(
+                f"torchrun started process {processes.local_rank + 1} of this host but torch sees "
+                f"{torch.cuda.device_count()} GPUs; lower --nproc-per-node"
+            )
+        torch.cuda.set_device(processes.local_rank)
+    if not dist.is_initialized():
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
+    return processes
+
+
+def restarted() -> bool:
+    """Whether torchrun started these processes again after one was lost."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def end_processes(processes: Processes) -> None:
+    """Leave the group."""
+    if processes.count > 1 and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def sum_over(values: Tensor, processes: Processes) -> Tensor:
+    """The sum of `values` over all processes, in place."""
+    if processes.count > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def mean_over(values: Tensor, processes: Processes) -> Tensor:
+    """The mean of `values` over all processes; `values` themselves are left as they are."""
+    return values if processes.count == 1 else sum_over(values.clone(), processes) / processes.count
+
+
+def gather(value: Any, processes: Processes) -> list[Any]:
+    """The values of all processes (anything that can be pickled) in the order of their ranks, on every one."""
+    if processes.count == 1:
+        return [value]
+    values: list[Any] = [None] * processes.count
+    dist.all_gather_object(values, value)
+    return values
+
+
+def wait_for_all(processes: Processes) -> None:
+    """Return when every process got here."""
+    if processes.count > 1:
+        dist.barrier()
+
+
+def share_model(model: nn.Module, device: torch.device, *, same_buffers: bool) -> DistributedDataParallel:
+    """The network with gradients averaged over all processes. Unless buffers are the same anyway (`same_buffers`,
+    BatchNorm over all processes), every step starts with those of the first process.
+    """
+    devices = [device.index] if device.index is not None else None
+    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=not same_buffers)
+
+
+def synchronise_batchnorm(model: nn.Module, device: torch.device) -> nn.Module:
+    """BatchNorm statistics over all processes: torch's SyncBatchNorm on GPUs, `AllReduceBatchNorm2d` on CPUs, which
+    SyncBatchNorm refuses. Same key names; forward hooks of the modules are lost.
+    """
+    if device.type == "cuda":
+        synchronised: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        return synchronised
+    for name, module in list(model.named_modules()):
+        if type(module) is nn.BatchNorm2d:
+            model.set_submodule(name, AllReduceBatchNorm2d.of(module))
+    return model
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """all_reduce with the gradient of a sum: the sum of the gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        gradient = grad_outputs[0].clone()
+        dist.all_reduce(gradient)
+        return gradient
+
+
+class AllReduceBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm2d whose training statistics are those of the pictures of all processes, for CPUs.
+
+    Mean first, then the mean squared distance from it: two sums per call, exact also where the mean is large. Running
+    variance is unbiased, as torch's.
+    """
+
+    @classmethod
+    def of(cls, module: nn.BatchNorm2d) -> AllReduceBatchNorm2d:
+        """Take over the parameters and buffers of `module`."""
+        new = cls.__new__(cls)
+        new.__dict__ = module.__dict__.copy()
+        new._forward_hooks, new._forward_pre_hooks = type(module._forward_hooks)(), type(module._forward_pre_hooks)()
+        return new
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N,C,H,W) -> (N,C,H,W)."""
+        if not self.training:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        wide = x if x.dtype == torch.float64 else x.float()
+        count = torch.full((1,), wide.numel() / wide.shape[1], dtype=wide.dtype, device=x.device)
+        sums = _SumOverProcesses.apply(torch.cat([wide.sum((0, 2, 3)), count]))
+        total = sums[-1]
+        mean = sums[:-1] / total
+        centred = wide - mean.view(1, -1, 1, 1)
+        variance = _SumOverProcesses.apply(centred.square().sum((0, 2, 3))) / total
+        self._move_statistics(mean.detach(), variance.detach(), float(total))
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(x.dtype)
+
+    def _move_statistics(self, mean: Tensor, variance: Tensor, count: float) -> None:
+        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        rate = self.momentum if self.momentum is not None else 1 / (int(self.num_batches_tracked) + 1)
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), rate)
+        self.running_var.lerp_((variance * (count / max(count - 1, 1))).to(self.running_var.dtype), rate)

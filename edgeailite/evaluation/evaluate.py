@@ -1,0 +1,108 @@
+"""Predictions at the size of the labels, and what they are compared to. One code for torch and for files.
+
+Logits and depth go to label size bilinearly (the published code takes the nearest neighbour of the classes), class maps
+of files with ArgMax by nearest neighbour. Of several views, softmax shares at label size are averaged, and depths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgeailite.data.tensors import Sample
+from edgeailite.evaluation.predictors import Predict
+from edgeailite.evaluation.tally import ClassTally, DepthTally, Tally, Tasks, empty, merge
+from edgeailite.evaluation.views import PLAIN, Views, resize_batch
+from edgeailite.evaluation.windows import need_values
+from edgeailite.metrics import boundary_counts, confusion_matrix, contour_scores, depth_sums
+
+
+def evaluate(
+    predict: Predict,
+    loader: Iterable[Sample],
+    tasks: Tasks,
+    *,
+    views: Views = PLAIN,
+    boundary: bool = False,
+    on_picture: Callable[[Tally], None] = lambda picture: None,
+) -> Tally:
+    """Every output of `tasks` (name -> number of classes, None for depth) compared with the target of its name.
+
+    `boundary` adds what `boundary_iou` and `boundary_f` need. `on_picture` is called with each picture's own tally, in
+    the order of the loader. Raises UsageError where the predictor does not allow `views`.
+    """
+    total = empty(tasks)
+    for images, targets in loader:
+        size = next(iter(targets.values())).shape[1:]
+        outputs = outputs_at(predict, images, (size[0], size[1]), views=views)
+        found = {name: results(outputs[name]) for name in tasks}
+        for index in range(len(images[0])):
+            picture: Tally = {
+                name: _tally(targets[name][index].numpy(), found[name][index], classes, boundary=boundary)
+                for name, classes in tasks.items()
+            }
+            total = merge([total, picture])
+            on_picture(picture)
+    return total
+
+
+def outputs_at(
+    predict: Predict, images: tuple[Tensor, ...], size: tuple[int, int], *, views: Views = PLAIN
+) -> dict[str, Tensor]:
+    """Every output at `size` (height, width): logits or averaged shares (N,C,H,W), depth (N,1,H,W), maps (N,H,W)."""
+    if views.plain:
+        return {name: _resized(value, size) for name, value in predict(images).items()}
+    total: dict[str, Tensor] = {}
+    height, width = images[0].shape[2:]
+    looks = [(view, mirrored) for view in views.sizes(height, width) for mirrored in (False, True)[: 1 + views.flip]]
+    for view, mirrored in looks:
+        shown = tuple(resize_batch(image, view, views.interpolation) for image in images)
+        for name, value in predict(tuple(image.flip(3) for image in shown) if mirrored else shown).items():
+            need_values(name, value)
+            share = _shares(_resized(value.flip(3) if mirrored else value, size))
+            total[name] = total[name] + share if name in total else share
+    return {name: value / len(looks) for name, value in total.items()}
+
+
+def class_maps(
+    predict: Predict, images: tuple[Tensor, ...], size: tuple[int, int], *, output: str, views: Views = PLAIN
+) -> NDArray[np.integer]:
+    """Class maps (N,H,W) of one output at `size` (height, width)."""
+    return results(outputs_at(predict, images, size, views=views)[output])
+
+
+def results(value: Tensor) -> NDArray[Any]:
+    """Class maps (N,H,W) of logits, shares or class maps; depths (N,H,W) of one channel."""
+    if value.ndim == 4:
+        value = value[:, 0] if value.shape[1] == 1 else value.argmax(1)
+    return value.cpu().numpy()
+
+
+def _shares(value: Tensor) -> Tensor:
+    """Softmax over the classes; depth stays."""
+    return value if value.shape[1] == 1 else value.softmax(1)
+
+
+def _resized(value: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(value.shape[-2:]) == size:
+        return value
+    if value.is_floating_point():
+        return F.interpolate(value, size, mode="bilinear", align_corners=False)
+    return F.interpolate(value[:, None].float(), size, mode="nearest")[:, 0].long()
+
+
+def _tally(
+    target: NDArray[Any], found: NDArray[Any], classes: int | None, *, boundary: bool
+) -> ClassTally | DepthTally:
+    """One picture of one output."""
+    if classes is None:
+        return DepthTally((depth_sums(target, found),))
+    confusion = confusion_matrix(target, found, classes)
+    if not boundary:
+        return ClassTally(confusion, np.zeros((classes, 2), np.int64))
+    return ClassTally(confusion, boundary_counts(target, found, classes), (contour_scores(target, found, classes),))

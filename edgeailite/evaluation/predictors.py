@@ -1,0 +1,51 @@
+"""A network as a function of pictures, from torch or from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgeailite.data.tensors import to_input
+from edgeailite.preprocessing import Preprocessing
+from edgeailite.runtime import OnnxModel, run
+
+Predict = Callable[[tuple[Tensor, ...]], dict[str, Tensor]]
+"""uint8 RGB pictures (N,3,H,W), one per input stream -> every output by name.
+
+Classes are logits (N,C,H,W) float32, depth is (N,1,H,W) float32, and files with ArgMax give class maps (N,H,W) of an
+integer type under the output's plain name. Results stay on the network's device.
+"""
+
+LABEL_SUFFIX = "_label"  # of the outputs of files with ArgMax
+
+
+def torch_predictor(model: nn.Module, preprocessing: Preprocessing) -> Predict:
+    """A torch network, put into eval mode; auxiliary predictions of training do not occur in it."""
+    model.eval()
+    device = next(iter(model.state_dict().values())).device
+
+    def predict(images: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        with torch.inference_mode():
+            outputs = model(*(to_input(image.to(device), preprocessing) for image in images))
+            return {name: value.float() for name, value in outputs.items()}
+
+    return predict
+
+
+def onnx_predictor(model: OnnxModel) -> Predict:
+    """An exported file; one of batch 1 is run picture by picture."""
+    fixed = model.session.get_inputs()[0].shape[0] == 1
+
+    def predict(images: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        inputs = [to_input(image, model.card.preprocessing).numpy() for image in images]
+        steps = [slice(index, index + 1) for index in range(len(inputs[0]))] if fixed else [slice(None)]
+        parts = [run(model, *(x[step] for x in inputs)) for step in steps]
+        return {
+            name.removesuffix(LABEL_SUFFIX): torch.from_numpy(np.concatenate([part[name] for part in parts]))
+            for name in parts[0]
+        }
+
+    return predict

@@ -1,0 +1,53 @@
+"""How a split is measured: at which sizes, through which window, on which of its pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeailite.data.transforms import EvalTransform
+from edgeailite.evaluation.predictors import Predict
+from edgeailite.evaluation.views import PLAIN, Views
+from edgeailite.evaluation.windows import sliding_window
+from edgeailite.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Sizes are (height, width) in pixels.
+
+    Pictures are brought to `img_resize`, by default the network's size; with a `window` or short edges they keep their
+    own. `stride` between windows is two thirds of the window by default. Labels are compared at `output_size`, by
+    default their own. `epoch_size` is as of `part_of`. `boundary` measures edges too.
+    """
+
+    views: Views = PLAIN
+    window: tuple[int, int] | None = None
+    stride: tuple[int, int] | None = None
+    img_resize: tuple[int, int] | None = None
+    output_size: tuple[int, int] | None = None
+    epoch_size: float = 0.0
+    boundary: bool = False
+
+    def transform(self, preprocessing: Preprocessing) -> EvalTransform:
+        """How samples are made for a network of this preprocessing."""
+        own = self.window is not None or self.views.short_edges
+        size = self.img_resize or (None if own else (preprocessing.height, preprocessing.width))
+        return EvalTransform(size, preprocessing.interpolation, self.output_size)
+
+    def predictor(self, predict: Predict) -> Predict:
+        """The predictor, through the window if there is one."""
+        if self.window is None:
+            return predict
+        height, width = self.window
+        return sliding_window(predict, self.window, self.stride or (-(-height * 2 // 3), -(-width * 2 // 3)))
+
+
+def part_of(total: int, epoch_size: float) -> list[int]:
+    """Indices of a part of `total` pictures, evenly spaced: all for 0, a share below 1, else a number of pictures.
+
+    The published option draws pictures at random and with replacement; these are the same at every call.
+    """
+    if epoch_size == 0:
+        return list(range(total))
+    count = min(total, max(1, round(total * epoch_size if epoch_size < 1 else epoch_size)))
+    return [index * total // count for index in range(count)]

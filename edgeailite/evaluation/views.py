@@ -1,0 +1,58 @@
+"""At which sizes, and whether mirrored, a picture is looked at; the results of all views are averaged.
+
+Several `scales` (and `flip`) are the usual test-time augmentation. `short_edges` is the ADE20K protocol: each picture
+is stretched, from its own size, to one size per short edge, whose height and width are rounded up to a multiple of
+`padding`; nothing is padded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from edgeailite.data.transforms import resize_image
+
+
+@dataclass(frozen=True)
+class Views:
+    """`scales` are factors of the size given to the network, `short_edges` pixels that take their place.
+
+    `max_size` limits the longer edge that a short edge leads to. `interpolation` is how pictures are resized. Mirroring
+    turns all inputs of a network; one whose input is optical flow was trained with that too.
+    """
+
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    short_edges: tuple[int, ...] = ()
+    padding: int = 8
+    max_size: int = 1000
+    interpolation: str = "linear_exact"
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is the picture as it is and nothing else."""
+        return self.scales == (1.0,) and not self.flip and not self.short_edges
+
+    def sizes(self, height: int, width: int) -> list[tuple[int, int]]:
+        """(height, width) of every view of a picture."""
+        if self.short_edges:
+            return [self._stretched(height, width, edge) for edge in self.short_edges]
+        return [(max(1, round(height * scale)), max(1, round(width * scale))) for scale in self.scales]
+
+    def _stretched(self, height: int, width: int, edge: int) -> tuple[int, int]:
+        scale = min(edge / min(height, width), self.max_size / max(height, width))
+        new_height, new_width = (-(-int(side * scale) // self.padding) * self.padding for side in (height, width))
+        return new_height, new_width
+
+
+PLAIN = Views()
+
+
+def resize_batch(images: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
+    """uint8 pictures (N,3,H,W) at another size, by the rule of `preprocessing`."""
+    if tuple(images.shape[2:]) == size:
+        return images
+    pictures = [resize_image(image.permute(1, 2, 0).numpy(), size, interpolation) for image in images]
+    return torch.stack([torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures])

@@ -1,0 +1,57 @@
+"""Large pictures through a window: overlapping predictions of logits are averaged."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from edgeailite.data.augment import BORDER
+from edgeailite.errors import UsageError
+from edgeailite.evaluation.predictors import Predict
+
+
+def sliding_window(predict: Predict, window: tuple[int, int], stride: tuple[int, int]) -> Predict:
+    """A predictor that shows `predict` only pictures of the size `window` (height, width), `stride` pixels apart.
+
+    The last window of a row or column ends with the picture. Pictures smaller than the window are filled up with the
+    mean colour. Raises UsageError for the class maps of a file with ArgMax, which cannot be averaged.
+    """
+
+    def slide(images: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        height, width = images[0].shape[2:]
+        padded = tuple(filled(image, window) for image in images)
+        total: dict[str, Tensor] = {}
+        seen = torch.zeros(padded[0].shape[2:])
+        for y in starts(padded[0].shape[2], window[0], stride[0]):
+            for x in starts(padded[0].shape[3], window[1], stride[1]):
+                place = (..., slice(y, y + window[0]), slice(x, x + window[1]))
+                seen[place] += 1
+                for name, value in predict(tuple(image[place].contiguous() for image in padded)).items():
+                    need_values(name, value)
+                    if name not in total:
+                        total[name] = value.new_zeros((*value.shape[:2], *seen.shape))
+                    total[name][place] += value
+        return {name: (value / seen.to(value.device))[..., :height, :width] for name, value in total.items()}
+
+    return slide
+
+
+def starts(size: int, window: int, stride: int) -> list[int]:
+    """First pixels of the windows that cover `size` pixels, at least one window wide."""
+    return sorted({min(start, size - window) for start in range(0, size - window + stride, stride)})
+
+
+def filled(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """A picture (N,3,H,W) uint8 at least of `size`: mean colour below and at the right."""
+    below, right = (max(0, wanted - side) for wanted, side in zip(size, image.shape[2:], strict=True))
+    return F.pad(image, (0, right, 0, below), value=BORDER[0]) if below or right else image
+
+
+def need_values(name: str, value: Tensor) -> None:
+    """Raises UsageError for a class map, which cannot be averaged."""
+    if not value.is_floating_point():
+        raise UsageError(
+            f"output {name}: a file with ArgMax gives classes, which cannot be averaged over views or windows; "
+            "export it with `edgeailite export RUN --argmax none`"
+        )

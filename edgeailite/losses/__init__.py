@@ -1,0 +1,26 @@
+"""Losses: plain functions `(prediction, target, ...) -> LossSum`, and class weights.
+
+A loss is given as numerator and denominator so that several processes divide by the denominator of all of them.
+Ignored pixels (255; depth 0) count neither above nor below the line. Half precision is computed in float32.
+"""
+
+from edgeailite.losses.depth import depth_scale, depth_smooth_l1, depth_spread
+from edgeailite.losses.pixels import cross_entropy, cross_entropy_sum, focal, ohem
+from edgeailite.losses.regions import dice, lovasz_softmax
+from edgeailite.losses.sums import LossSum
+from edgeailite.losses.weights import enet_weights, median_frequency_weights
+
+__all__ = [
+    "LossSum",
+    "cross_entropy",
+    "cross_entropy_sum",
+    "ohem",
+    "focal",
+    "dice",
+    "lovasz_softmax",
+    "depth_smooth_l1",
+    "depth_scale",
+    "depth_spread",
+    "enet_weights",
+    "median_frequency_weights",
+]

@@ -1,0 +1,22 @@
+"""What a split is measured by. Everything is a sum over pictures, so that parts of a split add up to the whole."""
+
+from edgeailite.metrics.boundary import BOUNDARY_RATIO, CONTOUR_RATIO, boundary_counts, contour_scores
+from edgeailite.metrics.confusion import Confusion, confusion_matrix
+from edgeailite.metrics.depth import DepthScores, DepthSums, depth_scores, depth_sums
+from edgeailite.metrics.scores import ABSENT, Scores, scores
+
+__all__ = [
+    "ABSENT",
+    "BOUNDARY_RATIO",
+    "CONTOUR_RATIO",
+    "Confusion",
+    "DepthScores",
+    "DepthSums",
+    "Scores",
+    "boundary_counts",
+    "confusion_matrix",
+    "contour_scores",
+    "depth_scores",
+    "depth_sums",
+    "scores",
+]

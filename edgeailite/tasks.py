@@ -1,0 +1,125 @@
+"""Which losses an output of a network is trained with: class maps and depth, with deep supervision folded in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from edgeailite.errors import UsageError
+from edgeailite.losses import (
+    LossSum,
+    cross_entropy_sum,
+    depth_scale,
+    depth_smooth_l1,
+    depth_spread,
+    dice,
+    focal,
+    lovasz_softmax,
+    ohem,
+)
+from edgeailite.modelcard import REGRESSION, task_type
+from edgeailite.models.pixel2pixel import DEEP_SUPERVISION
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """How outputs are trained. Raises UsageError for an unknown loss and for numbers out of range.
+
+    `segmentation` names a row of PIXEL_LOSSES, for class maps (motion as well); `dice` and `lovasz` weigh what is added
+    to it. `class_weights` holds weights (C,) by output. `depth` weighs smooth L1, scale and spread.
+    """
+
+    segmentation: str = "cross_entropy"
+    dice: float = 0.0
+    lovasz: float = 0.0
+    class_weights: Mapping[str, Tensor] = field(default_factory=dict)
+    depth: tuple[float, float, float] = (0.125, 0.125, 4.0)
+    deep_supervision: float = 0.4
+    focal_gamma: float = 2.0
+    ohem_threshold: float = 0.7
+    ohem_min_share: float = 1 / 16
+
+    def __post_init__(self) -> None:
+        if self.segmentation not in PIXEL_LOSSES:
+            known = ", ".join(PIXEL_LOSSES)
+            raise UsageError(f"segmentation loss {self.segmentation!r} is unknown; known are {known}")
+        weights = {"dice": self.dice, "lovasz": self.lovasz, "deep_supervision": self.deep_supervision}
+        for name, value in weights.items() | {"focal_gamma": self.focal_gamma}.items():
+            if not value >= 0:
+                raise UsageError(f"{name} is {value}; expected 0 or more")
+        if not min(self.depth) >= 0:
+            raise UsageError(f"depth is {self.depth}; expected three weights of 0 or more: smooth L1, scale, spread")
+        for name, value in {"ohem_threshold": self.ohem_threshold, "ohem_min_share": self.ohem_min_share}.items():
+            if not 0 < value <= 1:
+                raise UsageError(f"{name} is {value}; expected above 0, at most 1")
+
+
+PixelLoss = Callable[[Tensor, Tensor, Tensor | None, TaskOptions], LossSum]
+PIXEL_LOSSES: dict[str, PixelLoss] = {
+    "cross_entropy": lambda x, y, weight, options: cross_entropy_sum(x, y, weight=weight),
+    "ohem": lambda x, y, weight, options: ohem(
+        x, y, weight=weight, threshold=options.ohem_threshold, min_share=options.ohem_min_share
+    ),
+    "focal": lambda x, y, weight, options: focal(x, y, weight=weight, gamma=options.focal_gamma),
+}
+
+
+@dataclass(frozen=True)
+class Term:
+    """`weight` times a loss: losses of different masses are divided before they are added."""
+
+    weight: float
+    loss: LossSum
+
+
+def output_losses(
+    outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], options: TaskOptions
+) -> dict[str, tuple[Term, ...]]:
+    """The terms of each output's loss, in the order of the outputs; those of weight 0 are left out.
+
+    `outputs` as the network gives them in training: an output's deep supervision is part of its loss. `targets` hold
+    class maps (N,H,W) int64 or depth (N,H,W) by output; more than those of the outputs are allowed. Raises UsageError
+    for an output without target.
+    """
+    terms: dict[str, tuple[Term, ...]] = {}
+    for output, prediction in outputs.items():
+        if output.removesuffix(DEEP_SUPERVISION) in outputs and output.endswith(DEEP_SUPERVISION):
+            continue
+        if output not in targets:
+            raise UsageError(f"output {output!r} has no target; targets are {', '.join(targets) or 'none'}")
+        terms[output] = _terms(output, prediction, targets[output], options)
+        auxiliary = outputs.get(output + DEEP_SUPERVISION)
+        if auxiliary is not None and options.deep_supervision > 0:
+            added = _terms(output, auxiliary, targets[output], options)
+            terms[output] += tuple(Term(options.deep_supervision * term.weight, term.loss) for term in added)
+    return terms
+
+
+def loss_values(
+    losses: Mapping[str, tuple[Term, ...]], *, reduce: Callable[[Tensor], Tensor] = lambda masses: masses
+) -> dict[str, Tensor]:
+    """Scalar loss of each output: the sum of weight * total / mass; 0 where nothing is labelled.
+
+    `reduce` is called once, with the masses of all terms as one vector, and gives their *mean* over the processes: then
+    the mean over processes of the values, and of their gradients, is the loss of all processes' pixels together.
+    """
+    terms = [term for output in losses.values() for term in output]
+    masses = iter(reduce(torch.stack([term.loss.mass for term in terms])).unbind() if terms else ())
+    return {
+        output: torch.stack([term.weight * term.loss.over(next(masses)) for term in own]).sum()
+        for output, own in losses.items()
+    }
+
+
+def _terms(output: str, prediction: Tensor, target: Tensor, options: TaskOptions) -> tuple[Term, ...]:
+    """Terms of one prediction, those of weight 0 left out and not computed."""
+    if task_type(output, prediction.shape[1]) == REGRESSION:
+        kinds = (depth_smooth_l1, depth_scale, depth_spread)
+        return tuple(Term(w, loss(prediction, target)) for w, loss in zip(options.depth, kinds, strict=True) if w > 0)
+    weight = options.class_weights.get(output)
+    main = PIXEL_LOSSES[options.segmentation](prediction, target, weight, options)
+    added = ((options.dice, dice), (options.lovasz, lovasz_softmax))
+    return (Term(1.0, main), *(Term(w, loss(prediction, target)) for w, loss in added if w > 0))
