@@ -23,7 +23,7 @@ from edgeailite.data.images import IMAGE_SUFFIXES, read_image, write_png
 from edgeailite.data.transforms import Image, resize_image
 from edgeailite.engine import select_device
 from edgeailite.errors import DataError, UsageError
-from edgeailite.evaluation import class_maps
+from edgeailite.evaluation import PLAIN, Views, class_maps
 from edgeailite.modelcard import ModelCard
 from edgeailite.plots import colorize, overlay
 
@@ -47,7 +47,7 @@ def run(config: InferConfig) -> int:
     tasks = plan(config.input, config.save_path)
     set_threads(config.threads)
     opened = open_model(config.model, device=select_device(config.device), threads=config.threads)
-    _check_takes_pictures(opened.card, config.model)
+    check_takes_pictures(opened.card, config.model)
     skipped = []
     with progress("infer", len(tasks)) as (bar, task):
         for step in tasks:
@@ -57,7 +57,9 @@ def run(config: InferConfig) -> int:
                 log(f"skipped {error}")
                 skipped.append(str(error))
             else:
-                _write(step, label_picture(opened, image), image, palette=opened.card.palette, alpha=config.alpha)
+                write_results(
+                    step, label_picture(opened, image), image, palette=opened.card.palette, alpha=config.alpha
+                )
             bar.advance(task)
     if len(skipped) == len(tasks):
         raise DataError(skipped[0] if len(tasks) == 1 else f"{config.input}: none of {len(tasks)} pictures can be read")
@@ -66,20 +68,20 @@ def run(config: InferConfig) -> int:
     return 1 if skipped else 0
 
 
-def label_picture(opened: Opened, image: Image) -> Image:
-    """Class indices (H,W) uint8 of a picture (H,W,3) RGB, at its own size, preprocessed as in validation.
+def label_picture(opened: Opened, image: Image, *, size: tuple[int, int] | None = None, views: Views = PLAIN) -> Image:
+    """Class indices (H,W) uint8 of a picture (H,W,3) RGB, at its own size or `size`, preprocessed as in validation.
 
-    Of several outputs with classes, `segmentation` or the first.
+    Of several outputs with classes, `segmentation` or the first. With `views` the picture is looked at several times.
     """
     pre = opened.card.preprocessing
-    resized = np.ascontiguousarray(resize_image(image, (pre.height, pre.width), pre.interpolation).transpose(2, 0, 1))
-    height, width = image.shape[:2]
-    images = (torch.from_numpy(resized)[None],)
-    labels: Image = class_maps(opened.predict, images, (height, width), output=classified(opened.card)[0])[0]
+    shown = image if views.short_edges else resize_image(image, (pre.height, pre.width), pre.interpolation)
+    images = (torch.from_numpy(np.ascontiguousarray(shown.transpose(2, 0, 1)))[None],)
+    output = classified(opened.card)[0]
+    labels: Image = class_maps(opened.predict, images, size or image.shape[:2], output=output, views=views)[0]
     return labels.astype(np.uint8)
 
 
-def _check_takes_pictures(card: ModelCard, source: Path) -> None:
+def check_takes_pictures(card: ModelCard, source: Path) -> None:
     """Raises UsageError for networks whose result cannot be drawn, or that want more than a picture."""
     if len(card.inputs) > 1:
         raise UsageError(
@@ -144,7 +146,9 @@ def _key(picture: Path, name: str) -> str:
     return str(picture.with_name(name)).casefold()
 
 
-def _write(task: Task, labels: Image, image: Image, *, palette: Sequence[tuple[int, int, int]], alpha: float) -> None:
+def write_results(
+    task: Task, labels: Image, image: Image, *, palette: Sequence[tuple[int, int, int]], alpha: float
+) -> None:
     colors = colorize(labels, palette)
     results = {"label": labels, "color": colors, "overlay": overlay(image, colors, alpha)}
     for kind, path in task.outputs().items():

@@ -31,7 +31,7 @@ from edgeailite.commands.watching import Watch
 from edgeailite.config.loop import Loop
 from edgeailite.data import DataSource
 from edgeailite.data.loader import Batches, EpochBatches, Portion, Transform, train_loader
-from edgeailite.distributed import from_first, lost_process, wait_for_all
+from edgeailite.distributed import lost_process, wait_for_all
 from edgeailite.engine import Learner, NonFiniteError, Step, train_epoch
 from edgeailite.errors import DataError, DivergedError, Interrupted, LostProcessError
 from edgeailite.modelcard import ModelCard
@@ -134,7 +134,9 @@ def run_training(
         if learner.processes.first:
             keep_metrics(trainer.folder, first)
         with _watch(trainer, loop) as watch:
-            return _epochs(trainer, loader, batches, loop=loop, validation=validation, watch=watch, begin=(first, total))
+            return _epochs(
+                trainer, loader, batches, loop=loop, validation=validation, watch=watch, begin=(first, total)
+            )
 
 
 def _epochs(
@@ -159,7 +161,9 @@ def _epochs(
         loss = _epoch(trainer, loader, batches, epoch=epoch, total=total, save_every=loop.save_every, watch=watch)
         batches.skip, total = 0, 0.0
         due = (epoch + 1) % loop.evaluate_every == 0 or epoch + 1 == loop.epochs
-        scores = validated(trainer, validation, watch, epoch=epoch + 1) if due else dict.fromkeys(validation.columns, "")
+        scores = (
+            validated(trainer, validation, watch, epoch=epoch + 1) if due else dict.fromkeys(validation.columns, "")
+        )
         row = {"epoch": epoch + 1, "lr": _lr(trainer, epoch + 1), "loss": loss, **_parts(trainer, batches), **scores}
         trainer.learner.balance.epoch_done({name: value / len(batches) for name, value in trainer.history.items()})
         trainer.history = {}
@@ -193,9 +197,7 @@ def _epoch(
             trainer.save(LAST, epoch=epoch, step=step.step, total=step.total)
 
     try:
-        return train_epoch(
-            trainer.learner, loader, batches, schedule=trainer.schedule, total=total, on_step=on_step
-        )
+        return train_epoch(trainer.learner, loader, batches, schedule=trainer.schedule, total=total, on_step=on_step)
     except Interrupted as error:
         if last is not None:
             trainer.save(LAST, epoch=epoch, step=last.step, total=last.total)
@@ -243,7 +245,7 @@ def _watch(trainer: Trainer, loop: Loop) -> Watch:
         epochs=loop.epochs,
         tensorboard=loop.tensorboard if shown else "off",
         overlays=loop.overlays if shown else 0,
-        palettes={name: trainer.card.palette for name in trainer.card.outputs},
+        palettes=dict.fromkeys(trainer.card.outputs, trainer.card.palette),
         quiet=not shown,
     )
 

@@ -121,9 +121,7 @@ def _batching(
         return EpochBatches(len(source.items), batch_size, seed=seed, portion=portion), None
     sizes = [picture_size(item.image) for item in source.items]
     upright = [height > width for height, width in sizes]
-    sampler = AspectBatches(
-        upright, batch_size, seed=seed, short_edges=transform.short_edges, portion=portion
-    )
+    sampler = AspectBatches(upright, batch_size, seed=seed, short_edges=transform.short_edges, portion=portion)
     return sampler, PaddedBatch(transform.padding, transform.label_rate)
 
 

@@ -27,7 +27,12 @@ class Asked:
 
     def refused(self, why: str) -> UsageError:
         """The error for a value that cannot be done."""
-        return UsageError(f"--{self.flag} {' '.join(self.values)}: {why}")
+        return UsageError(f"{shown(self.flag)} {' '.join(self.values)}: {why}")
+
+
+def shown(name: str) -> str:
+    """A flag as it is written; keys of YAML files have no dashes."""
+    return name if name[:1].isupper() else f"--{name}"
 
 
 Rule = Callable[[Asked], Sequence[str]]
@@ -118,7 +123,7 @@ def as_flags(words: Sequence[str]) -> dict[str, list[str]]:
             raise UsageError(f"unexpected argument {word!r}; expected --flags")
         else:
             values.append(word)
-    return {name: values for name, values in given.items() if values != NOT_GIVEN}
+    return given
 
 
 def translate(
@@ -133,5 +138,5 @@ def translate(
         if flag.to and (said or flag.rule is same):
             values[flag.to] = said
         if flag.note:
-            notes.append(f"--{name}: {flag.note}")
+            notes.append(f"{shown(name)}: {flag.note}")
     return Options(values, tuple(notes))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeailite.published.flags import (
+    NOT_GIVEN,
     Asked,
     Flag,
     Rule,
@@ -103,7 +104,9 @@ FLAGS: dict[str, Flag] = {
     "data_path": Flag("data_path", "DIR"),
     "image_folders": Flag(takes="DIR DIR", rule=_folders),
     "is_flow": Flag(takes="0,0 0", rule=_flow),
-    "annotation_prefix": Flag(takes="NAME", rule=one_of({}, "give annotations in COCO's form as --dataset_name folder")),
+    "annotation_prefix": Flag(
+        takes="NAME", rule=one_of({}, "give annotations in COCO's form as --dataset_name folder")
+    ),
     "save_path": Flag("save_path", "DIR", note="the run folder itself, without folders of date and name in it"),
     "output_dir": Flag("save_path", "DIR", note="the run folder itself, as --save_path"),
     "log_file": Flag(takes="FILE", rule=nothing, note="no file: lines go to stderr, numbers to metrics.csv"),
@@ -240,8 +243,10 @@ class Command:
 def read(script: str, words: Sequence[str]) -> Command:
     """What a published command asks for. Raises UsageError for what cannot be done."""
     table = SCRIPTS[script]
-    flags = as_flags(words)
-    plain = translate(table.flags, {name: flags[name] for name in ("phase", "quantize", "quantization") if name in flags})
+    flags = {name: values for name, values in as_flags(words).items() if values != NOT_GIVEN}
+    plain = translate(
+        table.flags, {name: flags[name] for name in ("phase", "quantize", "quantization") if name in flags}
+    )
     phase = "".join(plain.values.get("phase", [table.phase]))
     phase = table.phase if table.phase == "inference" else phase  # `--phase validation` is printed for it
     quantize = plain.values.get("quantize") == ["True"]
@@ -268,4 +273,3 @@ def read(script: str, words: Sequence[str]) -> Command:
 def without_augmentation() -> dict[str, list[str]]:
     """Training pictures as validation sees them: the published meaning of `--rand_scale 0 0`."""
     return {"rand_scale": ["1", "1"], "rotation": ["0"], "flip": ["False"]}
-

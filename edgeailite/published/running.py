@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,11 +13,11 @@ from edgeailite import config as configs
 from edgeailite.__main__ import main, reporting
 from edgeailite.errors import UsageError
 from edgeailite.published.launching import is_first_process, restart_on_several_gpus, show_gpus
-from edgeailite.published.pixel2pixel import SCRIPTS, Command, read
+from edgeailite.published.pixel2pixel import FLAGS, SCRIPTS, Command, read
 from edgeailite.published.usage import usage
 
+QUANTIZATION = ("scheme", "observer")  # options of calibrate and quantize alone
 QUANTIZE = {"epochs": ["10"], "lr": ["1e-5"]}  # of the published phase after the float training
-NEEDED = "the phase that quantizes needs it"
 
 
 def run(script: str, words: Sequence[str]) -> int:
@@ -29,6 +30,7 @@ def run(script: str, words: Sequence[str]) -> int:
 
 def _run(script: str, words: list[str]) -> int:
     command = read(script, words)
+    check_known(command)
     if is_first_process():
         say(command.notes)
     show_gpus(command.gpus)
@@ -36,6 +38,16 @@ def _run(script: str, words: list[str]) -> int:
     if command.phase == "training" and command.several:
         restart_on_several_gpus([*words, *_folder_words(command)])
     return phases[command.phase](command)
+
+
+def check_known(command: Command) -> None:
+    """Raise UsageError for a flag that neither the published scripts nor the verbs have."""
+    kinds = (getattr(configs, name) for name in configs.__all__ if name.endswith("Config"))
+    known = {field.name for kind in kinds for field in dataclasses.fields(kind)}
+    for name in command.given:
+        if name not in known:
+            near = difflib.get_close_matches(name, {*known, *FLAGS}, n=1)
+            raise UsageError(f"unknown flag --{name}{f'; did you mean --{near[0]}?' if near else ''}")
 
 
 def say(notes: Sequence[str]) -> None:
@@ -48,10 +60,11 @@ def train(command: Command) -> int:
     """`edgeailite train`; with --quantize True quantization-aware training after it, or of a network that is there."""
     from edgeailite.published.weights import as_words, holds_network
 
-    options = dict(command.options)
+    options = {name: values for name, values in command.options.items() if name not in QUANTIZATION}
     if command.quantize:
         if holds_network(options.get("pretrained", [])):
             return quantize(command)
+        _check_chain(command)
         options |= {"quantize": ["True"]}
         options = {"quantize_epochs": QUANTIZE["epochs"], "quantize_lr": QUANTIZE["lr"]} | options
     if command.save_onnx and not {"save_path", "resume", "dry_run"} & set(options):
@@ -104,7 +117,16 @@ def infer(command: Command) -> int:
     folder = Path("".join(command.options.get("save_path", [default_folder(command) + "_infer"])))
     with as_model(command.options, command.given) as model:
         _check_quantized(model, command)
-        return label_dataset(model, command.options, folder, given=command.given)
+        return label_dataset(model, command.options, folder)
+
+
+def _check_chain(command: Command) -> None:
+    """What only `edgeailite quantize` knows has to wait for the float network."""
+    given = {name: "".join(command.given.get(name, [])) for name in QUANTIZATION}
+    if given["scheme"] not in ("", "ort_u8s8") or given["observer"] == "minmax":
+        raise UsageError(
+            "--bitwidth_weights 7 and --histogram_range False: train first, then give the run as --pretrained with them"
+        )
 
 
 def taken(command: Command, config: str, *, also: Sequence[str] = ()) -> dict[str, list[str]]:

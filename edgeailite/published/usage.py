@@ -9,7 +9,9 @@ from edgeailite.published.flags import Flag
 
 def usage(script: str, flags: Mapping[str, Flag]) -> str:
     """The flags of a script, what they take and what they are here."""
-    rows = "\n".join(f"  {'--' + name + ' ' + flag.takes:<46} {meaning(name, flag)}".rstrip() for name, flag in flags.items())
+    rows = "\n".join(
+        f"  {'--' + name + ' ' + flag.takes:<46} {meaning(name, flag)}".rstrip() for name, flag in flags.items()
+    )
     return (
         f"usage: python {script}.py [--flags]\n\nflags as published; beside them every option of `edgeailite train` "
         f"(edgeailite train --help)\n\n{rows}\n\ndocs/published_commands.md says more"

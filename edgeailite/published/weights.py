@@ -10,14 +10,17 @@ import dataclasses
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgeailite.checkpoint import BEST, Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from edgeailite.cli import parse
 from edgeailite.commands.common import log, plain
+from edgeailite.commands.learning import output_channels
 from edgeailite.config import TrainConfig
-from edgeailite.data import DataSource, open_dataset
-from edgeailite.data.source import ClassTarget
+from edgeailite.data import open_dataset
+from edgeailite.data.ade20k import names_and_colours
+from edgeailite.data.source import SEGMENTATION, ClassTarget
 from edgeailite.errors import DataError, UsageError
 from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import create_model
@@ -31,6 +34,14 @@ NETWORK_OPTIONS = ("model_name", "upsampling", "align_corners", "pretrained", "a
 def as_words(options: Mapping[str, Sequence[str]]) -> list[str]:
     """Options as the words of a command line."""
     return [word for name, values in options.items() for word in (f"--{name}", *values)]
+
+
+def training_config(options: Mapping[str, Sequence[str]]) -> TrainConfig:
+    """The options that `edgeailite train` has, as its configuration."""
+    fields = {field.name for field in dataclasses.fields(TrainConfig)}
+    words = as_words({name: values for name, values in options.items() if name in fields})
+    config: TrainConfig = parse("TrainConfig", words, prog="published command")
+    return config
 
 
 @contextmanager
@@ -47,7 +58,6 @@ def as_model(options: Mapping[str, Sequence[str]], given: Mapping[str, Sequence[
         yield one
         return
     checkpoint = _own_checkpoint(sources)
-    config = None if checkpoint else parse("TrainConfig", as_words(options), prog="published command")
     if checkpoint is not None:
         card = _changed(checkpoint.card, {name: given[name] for name in CARD_OPTIONS if name in given})
         if card == checkpoint.card:
@@ -56,7 +66,7 @@ def as_model(options: Mapping[str, Sequence[str]], given: Mapping[str, Sequence[
         checkpoint = dataclasses.replace(checkpoint, card=card)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / BEST
-        save_checkpoint(path, checkpoint or published_checkpoint(config))
+        save_checkpoint(path, checkpoint or published_checkpoint(training_config(options)))
         yield path
 
 
@@ -82,13 +92,34 @@ def _own_checkpoint(sources: Sequence[str]) -> Checkpoint | None:
     return load_checkpoint(path) if isinstance(values, dict) and "card" in values and "format" in values else None
 
 
+@dataclass(frozen=True)
+class Labels:
+    """What a network gives: channels by output, names and colours of its classes, number of pictures it takes."""
+
+    outputs: Mapping[str, int]
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    inputs: int = 1
+
+
+def labels_of(config: TrainConfig) -> Labels:
+    """Those of the configuration's data set; of ADE20K's 150 classes also where the data set is not at hand."""
+    if config.dataset_name == "ade20k_segmentation":
+        names, colours = names_and_colours()
+        return Labels({SEGMENTATION: len(names)}, names, colours)
+    source = open_dataset(config.dataset_name, config.data_path, "val")
+    target = next((target for target in source.targets.values() if isinstance(target, ClassTarget)), None)
+    classes, palette = ((), ()) if target is None else (target.classes, target.palette)
+    return Labels(output_channels(source), classes, palette, len(source.items[0].images))
+
+
 def published_checkpoint(config: TrainConfig) -> Checkpoint:
     """Published weights in the network that the configuration names, with a card made of it and of its data set."""
-    source = open_dataset(config.dataset_name, config.data_path, "val")
+    labels = labels_of(config)
     model = create_model(
         config.model_name,
-        outputs=channels_of(source),
-        inputs=len(source.items[0].images),
+        outputs=labels.outputs,
+        inputs=labels.inputs,
         upsampling=config.upsampling,
         align_corners=config.align_corners,
     )
@@ -97,12 +128,11 @@ def published_checkpoint(config: TrainConfig) -> Checkpoint:
     if any(key.startswith("decoders.") for key in report.missing):
         raise DataError(f"{report.source}: {report.kind}, not a whole network; train from it first (--phase training)")
     order = "BGR" if config.input_channel_reverse else "RGB"
-    classes = next((target for target in source.targets.values() if isinstance(target, ClassTarget)), None)
     card = ModelCard(
         model.name,
-        channels_of(source),
-        () if classes is None else classes.classes,
-        () if classes is None else classes.palette,
+        labels.outputs,
+        labels.classes,
+        labels.palette,
         Preprocessing(*config.img_resize, config.image_mean, config.image_scale, order, config.interpolation),
         config.dataset_name,
         None if config.data_path is None else str(config.data_path.resolve()),
@@ -111,18 +141,11 @@ def published_checkpoint(config: TrainConfig) -> Checkpoint:
     return Checkpoint(card, model.state_dict(), plain(config))
 
 
-def channels_of(source: DataSource) -> dict[str, int]:
-    """Outputs of a network for a data set: a channel per class, one for depth."""
-    return {
-        name: len(target.classes) if isinstance(target, ClassTarget) else 1 for name, target in source.targets.items()
-    }
-
-
 def _changed(card: ModelCard, given: Mapping[str, Sequence[str]]) -> ModelCard:
     """The card with the preprocessing options that the command names."""
     if not given:
         return card
-    config = parse("TrainConfig", as_words(given), prog="published command")
+    config = training_config(given)
     pre = card.preprocessing
     height, width = config.img_resize if "img_resize" in given else (pre.height, pre.width)
     reverse = config.input_channel_reverse if "input_channel_reverse" in given else pre.channel_order == "BGR"
