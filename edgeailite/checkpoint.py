@@ -66,6 +66,17 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, keep: Path | None = N
         raise DataError(f"{path}: cannot be written ({reason}); free disk space or change --save_path") from None
 
 
+def save_batch(folder: Path, batch: tuple[tuple[Tensor, ...], Mapping[str, Tensor]], *, rank: int = 0) -> Path:
+    """Write the batch that training stopped at, to look at: `torch.load` gives {"images": ..., "targets": ...}."""
+    path = folder / (f"diverged_{rank}.pt" if rank else "diverged.pt")
+    images, targets = batch
+    try:
+        torch.save({"images": tuple(images), "targets": dict(targets)}, path)
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{path}: cannot be written ({str(error).splitlines()[0]}); free disk space") from None
+    return path
+
+
 def _keep(path: Path, keep: Path) -> None:
     """Give a file a second name, or where the file system knows no links, copy it."""
     keep.unlink(missing_ok=True)

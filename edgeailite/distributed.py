@@ -6,9 +6,10 @@ Processes are started by torchrun, on one host or several; every function here d
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -16,7 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from edgeailite.errors import UsageError
+from edgeailite.errors import EdgeailiteError, UsageError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,38 @@ def gather(value: Any, processes: Processes) -> list[Any]:
     return values
 
 
+def share_state(model: nn.Module, processes: Processes) -> None:
+    """Give every process the first one's parameters and buffers."""
+    if processes.count > 1:
+        for value in model.state_dict().values():
+            dist.broadcast(value, 0)
+
+
+def from_first(make: Callable[[], T], processes: Processes) -> T:
+    """What `make` gives in the first process, on every one; so is an error of ours that it raises there."""
+    if processes.count == 1:
+        return make()
+    message: list[Any] = [None]  # (value, error)
+    if processes.first:
+        try:
+            message[0] = make(), None
+        except EdgeailiteError as error:
+            message[0] = None, error
+    dist.broadcast_object_list(message, 0)
+    value, raised = message[0]
+    if raised is not None:
+        raise raised
+    result: T = value
+    return result
+
+
+def lost_process(error: BaseException) -> bool:
+    """Whether an error came from a connection to a process that is gone or does not answer."""
+    text = str(error).lower()
+    words = ("gloo", "nccl", "connection closed by peer", "connection reset", "timed out")
+    return isinstance(error, dist.DistError) or any(word in text for word in words)
+
+
 def wait_for_all(processes: Processes) -> None:
     """Return when every process got here."""
     if processes.count > 1:
@@ -100,7 +135,7 @@ def share_model(model: nn.Module, device: torch.device, *, same_buffers: bool) -
     """The network with gradients averaged over all processes. Unless buffers are the same anyway (`same_buffers`,
     BatchNorm over all processes), every step starts with those of the first process.
     """
-    devices = [device.index] if device.index is not None else None
+    devices = [torch.cuda.current_device()] if device.type == "cuda" else None
     return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=not same_buffers)
 
 

@@ -57,9 +57,9 @@ class NonFiniteError(DivergedError):
 class Learner:
     """What an update changes, and how it is made.
 
-    `model` is the network, `call` what is called in its place (compiled, or wrapped for several processes). `shared` are
-    the parameters at which gradients of several outputs are compared, `still` the BatchNorm modules whose statistics do
-    not move. `stop` asks for an end after the running update.
+    `model` is the network, `call` what is called in its place (compiled, or wrapped for several processes). `shared`
+    are the parameters at which gradients of several outputs are compared, `still` the BatchNorm modules whose
+    statistics do not move. `stop` asks for an end after the running update.
     """
 
     model: nn.Module
@@ -122,8 +122,8 @@ def train_epoch(
     """One pass over `loader` from `batches.epoch` and `batches.skip` on; returns the mean loss of the whole epoch.
 
     `total` is the sum of the losses of skipped updates. `schedule(epoch)` is the factor of the learning rates at a
-    fractional epoch. `on_step` is called after each update and may raise to stop. Raises NonFiniteError before an update
-    with a loss that is not finite, Interrupted behind the update in which any process asked to stop.
+    fractional epoch. `on_step` is called after each update. Raises NonFiniteError before an update with a loss that is
+    not finite, Interrupted behind the update in which any process asked to stop.
     """
     done = batches.skip // learner.accumulate
     steps = done + len(batches) // learner.accumulate
@@ -173,7 +173,7 @@ def _update(learner: Learner, group: list[Sample], *, where: str) -> tuple[dict[
             loss, report = _forward(learner, batch)
             if not torch.isfinite(report).all():
                 raise NonFiniteError(f"loss is {report[:-1].sum().item()} at {where}; {_advice(learner)}", batch)
-            learner.scaler.scale(loss / len(group)).backward()  # type: ignore[no-untyped-call]
+            learner.scaler.scale(loss / len(group)).backward()
         reports.append(report)
     _apply(learner, group[-1], where=where)
     if learner.average is not None:
@@ -184,8 +184,10 @@ def _update(learner: Learner, group: list[Sample], *, where: str) -> tuple[dict[
 
 def _synchronising(learner: Learner, *, last: bool) -> AbstractContextManager[None]:
     """Gradients of several processes are averaged once per update, behind its last batch."""
-    wrapped = isinstance(learner.call, DistributedDataParallel)
-    return nullcontext() if last or not wrapped else learner.call.no_sync()
+    if last or not isinstance(learner.call, DistributedDataParallel):
+        return nullcontext()
+    waiting: AbstractContextManager[None] = learner.call.no_sync()
+    return waiting
 
 
 def _forward(learner: Learner, batch: Sample) -> tuple[Tensor, Tensor]:

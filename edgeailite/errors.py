@@ -33,6 +33,10 @@ class DivergedError(EdgeailiteError):
     exit_code = 5
 
 
+class LostProcessError(EdgeailiteError):
+    """Another of the processes that train together is gone (exit 1)."""
+
+
 class Interrupted(EdgeailiteError):
     """Stopped by the user after the state was saved (exit 130)."""
 

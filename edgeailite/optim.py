@@ -29,9 +29,7 @@ def make_optimizer(
     `parameters` are parameters, or groups as of `parameter_groups`. `momentum` is Adam's first beta. Each group keeps
     its rate as `initial_lr`, which `set_rates` multiplies.
     """
-    groups = list(parameters)
-    if groups and not isinstance(groups[0], dict):
-        groups = [p for p in groups if p.requires_grad]
+    groups: list[Any] = [p for p in parameters if isinstance(p, dict) or p.requires_grad]
     if name == "sgd":
         optimizer: torch.optim.Optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay)
     else:

@@ -7,7 +7,6 @@ from pathlib import Path
 from edgeailite.commands.common import log, progress
 from edgeailite.data import DataSource, default_path, open_dataset
 from edgeailite.data.loader import worker_count
-from edgeailite.data.source import SEGMENTATION
 from edgeailite.data.streets import write_streets
 from edgeailite.errors import UsageError
 
@@ -42,13 +41,8 @@ def ensure_dataset(name: str, path: Path | None) -> None:
 
 
 def open_labelled(name: str, path: Path | None, split: str) -> DataSource:
-    """A split with one picture and one class map per sample, as training takes it. UsageError else."""
+    """A split of a data set with labels. UsageError for a form that has pictures only."""
     source = open_dataset(name, path, split)
-    item = source.items[0]
-    if len(item.images) > 1 or list(source.targets) != [SEGMENTATION] or not item.labels:
-        what = f"{len(item.images)} picture(s) and labels for {', '.join(item.labels) or 'nothing'} per sample"
-        raise UsageError(
-            f"--dataset_name {name}: has {what}; training takes one picture and {SEGMENTATION} "
-            "(edgeailite.data.open_dataset reads every form)"
-        )
+    if not source.items[0].labels:
+        raise UsageError(f"--dataset_name {name}: has pictures only, no labels; take its form with labels")
     return source

@@ -61,8 +61,8 @@ def class_weights(config: Objective, source: DataSource, device: torch.device) -
         given, main = config.class_weight_values, source.main
         if len(given) != len(main.classes):
             raise UsageError(
-                f"--class_weight_values: {len(given)} numbers, expected one for each of the {len(main.classes)} classes "
-                f"of {source.name}"
+                f"--class_weight_values: {len(given)} numbers, expected one for each of the "
+                f"{len(main.classes)} classes of {source.name}"
             )
         name = next(name for name, target in targets.items() if target is main)
         return {name: torch.tensor(given, device=device)}

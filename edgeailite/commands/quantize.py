@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,87 +14,119 @@ from torch import fx
 from edgeailite.checkpoint import Checkpoint, run_folder, start_run
 from edgeailite.commands.calibrate import calibrated, open_float
 from edgeailite.commands.common import plain, print_result, set_threads, train_config
+from edgeailite.commands.learning import Placed, make_learner, make_losses, schedule, task_balance, task_options
 from edgeailite.commands.opening import Opened
-from edgeailite.commands.train import class_weights, train_transform
-from edgeailite.commands.training import Trainer, load_last, run_training
+from edgeailite.commands.training import Trainer, Transforms, load_last, run_training
 from edgeailite.commands.validate import dataset_of
-from edgeailite.config import QuantizeConfig
+from edgeailite.commands.views import eval_transform, train_transform
+from edgeailite.config import QuantizeConfig, TrainConfig
+from edgeailite.config.loop import Loop
 from edgeailite.data import DataSource
+from edgeailite.distributed import Processes, end_processes, from_first, restarted, start_processes
 from edgeailite.engine import select_device
 from edgeailite.environment import environment
-from edgeailite.optim import learning_rate, make_optimizer
 from edgeailite.quantization import set_state
 
 
 def run(config: QuantizeConfig) -> int:
     """Calibrate, fine-tune with fake quantization, print where the run is."""
     set_threads(config.threads)
-    torch.manual_seed(config.seed)
-    checkpoint, opened = open_float(config.run)
-    float_config = train_config(checkpoint.config)
-    folder = config.save_path or run_folder(config.run).with_name(run_folder(config.run).name + "_qat")
-    train = dataset_of(opened.card, None, config.data_path, "train")
-    val = dataset_of(opened.card, None, config.data_path, float_config.val_split)
-    batch_size = config.batch_size or float_config.batch_size
-    trainer = _trainer(config, checkpoint, opened, train, folder=folder, batch_size=batch_size)
-    start: dict[str, Any] = {}
-    if config.resume:
-        saved = load_last(folder)
-        start = {**saved.training, "state_dict": saved.state_dict}
-    else:
-        start_run(folder, plain(config), environment())
-    began = time.perf_counter()
-    last = run_training(
-        trainer,
-        train,
-        val,
-        train_transform(float_config),
-        epochs=config.epochs,
-        batch_size=batch_size,
-        seed=config.seed,
-        workers=config.workers,
-        evaluate_every=config.evaluate_every,
-        start=start,
-    )
-    print_result("quantize", {"run": str(folder), **last, "minutes": round((time.perf_counter() - began) / 60, 2)})
+    device = select_device(config.device)
+    processes = start_processes(device, timeout=config.timeout)
+    try:
+        folder, last = _quantize(config, Placed(device, processes))
+    finally:
+        end_processes(processes)
+    if processes.first:
+        print_result("quantize", {"run": str(folder), **last})
     return 0
 
 
+def _quantize(config: QuantizeConfig, placed: Placed) -> tuple[Path, dict[str, Any]]:
+    began = time.perf_counter()
+    torch.manual_seed(config.seed)
+    checkpoint, opened = open_float(config.run)
+    before = train_config(checkpoint.config)
+    folder = config.save_path or run_folder(config.run).with_name(run_folder(config.run).name + "_qat")
+    train = dataset_of(opened.card, None, config.data_path, before.train_split)
+    val = dataset_of(opened.card, None, config.data_path, before.val_split)
+    loop = loop_of(config, before)
+    trainer = _trainer(config, checkpoint, opened, train, folder=folder, placed=placed)
+    start = _start(config, folder, placed.processes)
+    if start is None:
+        from_first(lambda: start_run(folder, plain(config), environment()), placed.processes)
+    transforms = Transforms(train_transform(before), eval_transform(before))
+    last = run_training(trainer, train, val, transforms=transforms, loop=loop, start=start)
+    return folder, {**last, "minutes": round((time.perf_counter() - began) / 60, 2)}
+
+
+def _start(config: QuantizeConfig, folder: Path, processes: Processes) -> Checkpoint | None:
+    """The state to go on from: asked for, or because torchrun started the processes again."""
+    if config.resume or (restarted() and (folder / "last.pt").is_file()):
+        return from_first(lambda: load_last(folder), processes)
+    return None
+
+
+def loop_of(config: QuantizeConfig, before: TrainConfig) -> Loop:
+    """The loop of quantization-aware training; what it does not say is as in the float run."""
+    return Loop(
+        epochs=config.epochs,
+        epoch_size=config.epoch_size,
+        epoch_size_val=config.epoch_size_val,
+        batch_size=config.batch_size or before.batch_size,
+        optimizer=config.optimizer,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        scheduler="cosine",
+        warmup_epochs=0.0,
+        freeze_layers=before.freeze_layers,
+        evaluate_every=config.evaluate_every,
+        save_every=config.save_every,
+        workers=config.workers,
+        amp="off",
+        channels_last=config.channels_last,
+        seed=config.seed,
+        overlays=before.overlays,
+        tensorboard=before.tensorboard,
+    )
+
+
 def _trainer(
-    config: QuantizeConfig, checkpoint: Checkpoint, opened: Opened, train: DataSource, *, folder: Path, batch_size: int
+    config: QuantizeConfig, checkpoint: Checkpoint, opened: Opened, train: DataSource, *, folder: Path, placed: Placed
 ) -> Trainer:
-    device = select_device(config.device)
+    before = train_config(checkpoint.config)
+    loop = loop_of(config, before)
     model = calibrated(
         opened,
         train,
         images=config.calibration_images,
         percentile=config.percentile,
         scheme=config.scheme,
-        batch_size=batch_size,
+        batch_size=loop.batch_size,
         workers=config.workers,
         seed=config.seed,
-        device=device,
+        device=placed.device,
     )
-    float_config = train_config(checkpoint.config)
-
-    def rate(epoch: float) -> float:
-        return learning_rate(config.lr, epoch, epochs=config.epochs, scheduler="cosine", warmup_epochs=0.0)
-
+    learner = make_learner(
+        model,
+        loop,
+        losses=make_losses(task_options(before, train, placed.device), placed.processes),
+        balance=task_balance(before, opened.card.outputs, placed.processes),
+        preprocessing=opened.card.preprocessing,
+        placed=placed,
+    )
     return Trainer(
         folder=folder,
         card=checkpoint.card,
-        config={**checkpoint.config, **plain(dataclasses.replace(config, batch_size=batch_size))},
-        model=model,
-        optimizer=make_optimizer(config.optimizer, model.parameters(), lr=config.lr, weight_decay=config.weight_decay),
-        rate=rate,
-        weight=class_weights(float_config.class_weights, train, device),
-        channels_last=config.channels_last,
+        config={**checkpoint.config, **plain(dataclasses.replace(config, batch_size=loop.batch_size))},
+        learner=learner,
+        schedule=schedule(loop),
         quantization={"scheme": config.scheme, "percentile": config.percentile, "method": "qat"},
         before_epoch=_freezer(model, config),
     )
 
 
-def _freezer(model: fx.GraphModule, config: QuantizeConfig) -> Any:
+def _freezer(model: fx.GraphModule, config: QuantizeConfig) -> Callable[[int], None]:
     """BatchNorm statistics and ranges are fixed from their declared share of the epochs on."""
 
     def before_epoch(epoch: int) -> None:

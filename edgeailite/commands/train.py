@@ -4,33 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 import time
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from edgeailite.checkpoint import start_run
+from edgeailite.checkpoint import LAST, Checkpoint, start_run
+from edgeailite.commands import quantize
 from edgeailite.commands.common import log, plain, print_result, set_threads, train_config
 from edgeailite.commands.datasets import ensure_dataset, open_labelled
-from edgeailite.commands.training import Trainer, load_last, run_training
-from edgeailite.config import TrainConfig
+from edgeailite.commands.learning import (
+    Placed,
+    make_learner,
+    make_losses,
+    output_channels,
+    schedule,
+    task_balance,
+    task_options,
+)
+from edgeailite.commands.training import Trainer, Transforms, load_last, run_training
+from edgeailite.commands.views import TrainingTransform, eval_transform, train_transform
+from edgeailite.config import QuantizeConfig, TrainConfig
 from edgeailite.data import DataSource
-from edgeailite.data.augment import Extras
-from edgeailite.data.augment_ade20k import Ade20kTransform
-from edgeailite.data.augment_published import PublishedTransform
 from edgeailite.data.cache import open_cache
-from edgeailite.data.transforms import TrainTransform
-from edgeailite.engine import select_amp, select_device
+from edgeailite.distributed import Processes, end_processes, from_first, restarted, start_processes
+from edgeailite.engine import Learner, select_device
 from edgeailite.environment import environment
 from edgeailite.errors import UsageError
-from edgeailite.losses import enet_weights
 from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import Pixel2Pixel, create_model
-from edgeailite.optim import learning_rate, make_optimizer
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.pretrained import LoadReport, describe, load_pretrained
 
@@ -39,104 +45,152 @@ PRETRAINED = "pretrained.json"  # in the run folder: what was loaded to start fr
 
 def run(config: TrainConfig) -> int:
     """Train and print where the run is. Raises the errors of `edgeailite.errors`."""
-    if config.resume is not None:
-        folder, config, start = _resumed(config.resume)
-    else:
-        folder, start = config.save_path or _default_folder(config), {}
+    if config.resume is not None and config.dry_run:
+        raise UsageError("--dry_run True: a dry run starts anew; leave out --resume")
     set_threads(config.threads)
-    torch.manual_seed(config.seed)
     device = select_device(config.device)
-    amp = select_amp(config.amp, device)
-    ensure_dataset(config.dataset_name, config.data_path)
-    train = open_labelled(config.dataset_name, config.data_path, "train")
-    val = open_labelled(config.dataset_name, config.data_path, config.val_split)
-    model = create_model(
-        config.model_name, len(train.classes), upsampling=config.upsampling, align_corners=config.align_corners
-    )
-    card = _card(config, train, model)
-    report = _load(model, config) if config.pretrained is not None and not start else None
-    model.to(device)
-    optimizer = make_optimizer(config.optimizer, model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    weight = class_weights(config.class_weights, train, device)
-    if not start:
-        start_run(folder, plain(config), environment())
-    if report is not None:
-        (folder / PRETRAINED).write_text(json.dumps(dataclasses.asdict(report), indent=2) + "\n", encoding="utf-8")
-    transform = train_transform(config)
-    trainer = Trainer(
-        folder=folder,
-        card=card,
-        config=plain(config),
-        model=model,
-        optimizer=optimizer,
-        rate=_rate(config),
-        weight=weight,
-        amp=amp,
-        channels_last=config.channels_last,
-    )
-    began = time.perf_counter()
-    last = run_training(
-        trainer,
-        training_source(config, train, transform),
-        val,
-        transform,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        workers=config.workers,
-        evaluate_every=config.evaluate_every,
-        start=start,
-    )
-    print_result("train", {"run": str(folder), **last, "minutes": round((time.perf_counter() - began) / 60, 2)})
+    processes = start_processes(device, timeout=config.timeout)
+    try:
+        if config.dry_run:
+            return _dry_run(config, Placed(device, processes))
+        folder, config, start = _begin(config, processes)
+        last = _train(config, folder, start, Placed(device, processes))
+    finally:
+        end_processes(processes)
+    if processes.first:
+        print_result("train", {"run": str(folder), **last})
+    if config.quantize:
+        return quantize.run(continued(config, folder))
     return 0
 
 
-def class_weights(kind: str, source: DataSource, device: torch.device) -> Tensor | None:
-    """Loss weights: those published for the data set, or ENet's from the labels of the training split; or None."""
-    if kind == "none":
-        return None
-    if kind == "published":
-        published = source.main.class_weights
-        if published is None:
-            raise UsageError(f"--class_weights published: none are published for {source.name}; take enet or none")
-        return torch.tensor(published, device=device)
-    counts = np.zeros(256, np.int64)
-    for item in source.items:
-        counts += np.bincount(source.class_map(item).ravel(), minlength=256)
-    return enet_weights(torch.from_numpy(counts[: len(source.classes)])).to(device)
+def _begin(config: TrainConfig, processes: Processes) -> tuple[Path, TrainConfig, Checkpoint | None]:
+    """Folder, configuration and state to start from: of a run that is resumed, or anew."""
+    folder = config.resume
+    if folder is None and processes.count > 1:
+        if config.save_path is None:
+            raise UsageError("--save_path: several processes need one that they agree on; give it")
+        folder = config.save_path if restarted() and (config.save_path / LAST).is_file() else None
+    if folder is None:
+        return config.save_path or _default_folder(config), config, None
+    resumed = folder
+    return from_first(lambda: _resumed(resumed), processes)
 
 
-def training_source(
-    config: TrainConfig, source: DataSource, transform: TrainTransform | PublishedTransform | Ade20kTransform
-) -> DataSource:
+def _train(config: TrainConfig, folder: Path, start: Checkpoint | None, placed: Placed) -> dict[str, Any]:
+    began = time.perf_counter()
+    prepared = prepare_training(config, placed, pretrained=start is None)
+    trainer = prepared.trainer(config, folder)
+    if start is None:
+        from_first(lambda: _write_start(config, folder, prepared.loaded), placed.processes)
+    last = run_training(trainer, prepared.train, prepared.val, transforms=prepared.transforms, loop=config, start=start)
+    return {**last, "minutes": round((time.perf_counter() - began) / 60, 2)}
+
+
+def _write_start(config: TrainConfig, folder: Path, loaded: LoadReport | None) -> None:
+    start_run(folder, plain(config), environment())
+    if loaded is not None:
+        (folder / PRETRAINED).write_text(json.dumps(dataclasses.asdict(loaded), indent=2) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that training needs and that is not written yet."""
+
+    train: DataSource
+    val: DataSource
+    transforms: Transforms
+    card: ModelCard
+    learner: Learner
+    loaded: LoadReport | None
+
+    def trainer(self, config: TrainConfig, folder: Path) -> Trainer:
+        """The same with a folder to write to."""
+        return Trainer(folder, self.card, plain(config), self.learner, schedule(config))
+
+
+def prepare_training(config: TrainConfig, placed: Placed, *, pretrained: bool) -> Prepared:
+    """Data, network with its first weights, losses and optimizer. Raises the errors of `edgeailite.errors`."""
+    from_first(lambda: ensure_dataset(config.dataset_name, config.data_path), placed.processes)
+    train, val = training_splits(config)
+    torch.manual_seed(config.seed)
+    outputs = output_channels(train)
+    model = create_model(
+        config.model_name,
+        outputs=outputs,
+        inputs=len(train.items[0].images),
+        upsampling=config.upsampling,
+        align_corners=config.align_corners,
+    )
+    card = _card(config, train, model)
+    loaded = from_first(lambda: _load(model, config), placed.processes) if pretrained and config.pretrained else None
+    learner = make_learner(
+        model.to(placed.device),
+        config,
+        losses=make_losses(task_options(config, train, placed.device), placed.processes),
+        balance=task_balance(config, outputs, placed.processes),
+        preprocessing=card.preprocessing,
+        placed=placed,
+    )
+    views = train_transform(config)
+    source = training_source(config, train, views)
+    return Prepared(source, val, Transforms(views, eval_transform(config)), card, learner, loaded)
+
+
+def training_splits(config: TrainConfig) -> tuple[DataSource, DataSource]:
+    """The splits to train and to validate on; with `overfit`, both are the first training pictures."""
+    train = open_labelled(config.dataset_name, config.data_path, config.train_split)
+    if config.overfit:
+        few = dataclasses.replace(train, items=train.items[: config.overfit])
+        return few, few
+    return train, open_labelled(config.dataset_name, config.data_path, config.val_split)
+
+
+def _dry_run(config: TrainConfig, placed: Placed) -> int:
+    """One update with at most two pictures, and one validated picture; nothing is written."""
+    short = dataclasses.replace(
+        config,
+        epochs=1,
+        batch_size=min(config.batch_size, 2 * placed.processes.count),
+        accumulate=1,
+        epoch_size=float(min(config.batch_size, 2 * placed.processes.count)),
+        epoch_size_val=1.0,
+        workers=0,
+        evaluate_every=1,
+        evaluate_start=False,
+        save_every=0,
+        tensorboard="off",
+        overlays=0,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        last = _train(short, from_first(lambda: Path(folder), placed.processes), None, placed)
+    if placed.processes.first:
+        print_result("dry run: everything was built, one step taken, nothing kept", last)
+    return 0
+
+
+def continued(config: TrainConfig, folder: Path) -> QuantizeConfig:
+    """Quantization-aware training of a float run, as `--quantize True` asks for it."""
+    return QuantizeConfig(
+        run=folder,
+        save_path=folder.with_name(folder.name + "_qat"),
+        resume=(folder.with_name(folder.name + "_qat") / LAST).is_file(),
+        epochs=config.quantize_epochs,
+        lr=config.quantize_lr,
+        evaluate_every=config.evaluate_every,
+        workers=config.workers,
+        device=config.device,
+        channels_last=config.channels_last,
+        threads=config.threads,
+        seed=config.seed,
+    )
+
+
+def training_source(config: TrainConfig, source: DataSource, transform: TrainingTransform) -> DataSource:
     """Where training pictures come from: the files, or the cache of them. DataError where that does not fit."""
     if config.cache is None:
         return source
     return open_cache(source, config.cache, size=transform.stored, interpolation=config.interpolation)
-
-
-def train_transform(config: TrainConfig) -> TrainTransform | PublishedTransform | Ade20kTransform:
-    """The augmentation that a configuration asks for."""
-    jitter = config.color_jitter if config.color_jitter is not None else 0.3 if config.pipeline == "affine" else 0.0
-    extras = Extras(jitter, config.blur, config.cutout)
-    if config.pipeline == "ade20k":
-        return Ade20kTransform(
-            config.short_edges,
-            config.max_size,
-            padding=config.padding,
-            extras=extras,
-            interpolation=config.interpolation,
-        )
-    pipeline = PublishedTransform if config.pipeline == "published" else TrainTransform
-    return pipeline(
-        config.img_resize,
-        config.rand_crop or config.img_resize,
-        scale=config.rand_scale,
-        rotation=config.rotation,
-        extras=extras,
-        balanced_crops=config.balanced_crops,
-        interpolation=config.interpolation,
-    )
 
 
 def _load(model: Pixel2Pixel, config: TrainConfig) -> LoadReport:
@@ -150,9 +204,9 @@ def _card(config: TrainConfig, source: DataSource, model: Pixel2Pixel) -> ModelC
     order = "BGR" if config.input_channel_reverse else "RGB"
     return ModelCard(
         model_name=model.name,
-        outputs={"segmentation": len(source.classes)},
-        classes=source.classes,
-        palette=source.palette,
+        outputs=dict(model.outputs),
+        classes=source.classes if source.has_classes else (),
+        palette=source.palette if source.has_classes else (),
         preprocessing=Preprocessing(
             *config.img_resize, config.image_mean, config.image_scale, order, config.interpolation
         ),
@@ -162,32 +216,16 @@ def _card(config: TrainConfig, source: DataSource, model: Pixel2Pixel) -> ModelC
     )
 
 
-def _rate(config: TrainConfig) -> Any:
-    def rate(epoch: float) -> float:
-        return learning_rate(
-            config.lr,
-            epoch,
-            epochs=config.epochs,
-            scheduler=config.scheduler,
-            warmup_epochs=config.warmup_epochs,
-            milestones=config.milestones,
-            gamma=config.multistep_gamma,
-        )
-
-    return rate
-
-
 def _default_folder(config: TrainConfig) -> Path:
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     return Path("runs") / f"{stamp}_{config.dataset_name}_{config.model_name}"
 
 
-def _resumed(folder: Path) -> tuple[Path, TrainConfig, dict[str, Any]]:
+def _resumed(folder: Path) -> tuple[Path, TrainConfig, Checkpoint]:
     """Folder, configuration and state of a float run."""
     checkpoint = load_last(folder)
     if checkpoint.quantization is not None:
         raise UsageError(
             f"--resume {folder}: a quantized run; use `edgeailite quantize RUN --save_path … --resume True`"
         )
-    config = dataclasses.replace(train_config(checkpoint.config), resume=None)
-    return folder, config, {**checkpoint.training, "state_dict": checkpoint.state_dict}
+    return folder, dataclasses.replace(train_config(checkpoint.config), resume=None), checkpoint

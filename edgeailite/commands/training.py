@@ -31,6 +31,8 @@ from edgeailite.commands.watching import Watch
 from edgeailite.config.loop import Loop
 from edgeailite.data import DataSource
 from edgeailite.data.loader import Batches, EpochBatches, Portion, Transform, train_loader
+from edgeailite.data.source import ClassTarget
+from edgeailite.data.transforms import EvalTransform
 from edgeailite.distributed import lost_process, wait_for_all
 from edgeailite.engine import Learner, NonFiniteError, Step, train_epoch
 from edgeailite.errors import DataError, DivergedError, Interrupted, LostProcessError
@@ -99,6 +101,14 @@ class Trainer:
         return state["epoch"], state["step"], state["total"]
 
 
+@dataclass(frozen=True)
+class Transforms:
+    """What happens to pictures on their way to the network, in training and in validation."""
+
+    train: Transform
+    val: EvalTransform
+
+
 def load_last(folder: Path) -> Checkpoint:
     """The last checkpoint of a run to go on with, or the previous one if the last is damaged. DataError if none is."""
     if not (folder / LAST).is_file():
@@ -119,21 +129,30 @@ def load_last(folder: Path) -> Checkpoint:
 
 
 def run_training(
-    trainer: Trainer, train: DataSource, val: DataSource, *, transform: Transform, loop: Loop, start: Checkpoint | None
+    trainer: Trainer,
+    train: DataSource,
+    val: DataSource,
+    *,
+    transforms: Transforms,
+    loop: Loop,
+    start: Checkpoint | None,
 ) -> dict[str, Any]:
-    """Train to the last epoch; returns the last row of metrics. Raises Interrupted after saving on Ctrl-C."""
+    """Train to the last epoch; returns the last row of metrics.
+
+    Raises Interrupted after saving on Ctrl-C, DivergedError, LostProcessError, and DataError for what cannot be read.
+    """
     learner = trainer.learner
     portion = Portion(loop.epoch_size, loop.accumulate, learner.processes.rank, learner.processes.count)
     loader, batches = train_loader(
-        train, transform, batch_size=loop.batch_size, seed=loop.seed, workers=loop.workers, portion=portion
+        train, transforms.train, batch_size=loop.batch_size, seed=loop.seed, workers=loop.workers, portion=portion
     )
     first, step, total = trainer.restore(start) if start is not None else (0, 0, 0.0)
     batches.skip = step * loop.accumulate
-    validation = make_validation(val, trainer, loop)
+    validation = make_validation(val, transforms.val, loop)
     with _writing(trainer), _interruptible(learner), _lost_process_told(trainer):
         if learner.processes.first:
             keep_metrics(trainer.folder, first)
-        with _watch(trainer, loop) as watch:
+        with _watch(trainer, val, loop) as watch:
             return _epochs(
                 trainer, loader, batches, loop=loop, validation=validation, watch=watch, begin=(first, total)
             )
@@ -152,7 +171,7 @@ def _epochs(
     first, total = begin
     row: dict[str, Any] = {}
     if loop.evaluate_start and first == 0 and batches.skip == 0:
-        watch.note(f"before training: {validated(trainer, validation, watch, epoch=0)}")
+        watch.note(f"before training: {validated(trainer.learner, validation, watch, epoch=0)}")
     for epoch in range(first, loop.epochs):
         if loop.early_stopping and trainer.stale >= loop.early_stopping:
             watch.note(f"stopped after epoch {epoch}: {trainer.stale} validations without a better score")
@@ -162,7 +181,9 @@ def _epochs(
         batches.skip, total = 0, 0.0
         due = (epoch + 1) % loop.evaluate_every == 0 or epoch + 1 == loop.epochs
         scores = (
-            validated(trainer, validation, watch, epoch=epoch + 1) if due else dict.fromkeys(validation.columns, "")
+            validated(trainer.learner, validation, watch, epoch=epoch + 1)
+            if due
+            else dict.fromkeys(validation.columns, "")
         )
         row = {"epoch": epoch + 1, "lr": _lr(trainer, epoch + 1), "loss": loss, **_parts(trainer, batches), **scores}
         trainer.learner.balance.epoch_done({name: value / len(batches) for name, value in trainer.history.items()})
@@ -237,7 +258,7 @@ def _record(trainer: Trainer, row: dict[str, Any], *, watch: Watch, seconds: flo
     wait_for_all(trainer.learner.processes)
 
 
-def _watch(trainer: Trainer, loop: Loop) -> Watch:
+def _watch(trainer: Trainer, val: DataSource, loop: Loop) -> Watch:
     shown = trainer.learner.processes.first
     return Watch(
         trainer.folder,
@@ -245,7 +266,7 @@ def _watch(trainer: Trainer, loop: Loop) -> Watch:
         epochs=loop.epochs,
         tensorboard=loop.tensorboard if shown else "off",
         overlays=loop.overlays if shown else 0,
-        palettes=dict.fromkeys(trainer.card.outputs, trainer.card.palette),
+        palettes={name: target.palette for name, target in val.targets.items() if isinstance(target, ClassTarget)},
         quiet=not shown,
     )
 
@@ -265,8 +286,9 @@ def _lost_process_told(trainer: Trainer) -> Iterator[None]:
     except RuntimeError as error:
         if trainer.learner.processes.count == 1 or not lost_process(error):
             raise
+        reason = str(error).splitlines()[0][:120]
         raise LostProcessError(
-            f"another of the {trainer.learner.processes.count} processes was lost ({str(error).splitlines()[0][:120]}); "
+            f"another of the {trainer.learner.processes.count} processes was lost ({reason}); "
             f"go on with --resume {trainer.folder}, or let torchrun do so with --max-restarts 3"
         ) from None
 

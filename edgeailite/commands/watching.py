@@ -121,64 +121,6 @@ class Watch:
         finally:
             self._shown().close()
 
-    def step(self) -> int: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def loss(self) -> float: ...
-    @property
-    def total(self) -> float: ...
-    @property
-    def lr(self) -> float: ...
-    @property
-    def parts(self) -> Mapping[str, float]: ...
-    @property
-    def images_per_second(self) -> float: ...
-
-
-@dataclass
-class Watch:
-    """Shows a training of `epochs` epochs. Enter it after `metrics.csv` was cut to where a resumed run goes on.
-
-    `overlays` is the most pictures of a sheet, 0 for none. `quiet` leaves out bars and lines, not notes. Raises
-    UsageError if made with tensorboard="on" where that is not installed.
-    """
-
-    folder: Path
-    title: str
-    epochs: int
-    tensorboard: Mode = "auto"
-    overlays: int = 4
-    palettes: Mapping[str, Palette] = field(default_factory=dict)
-    quiet: bool = False
-    clock: Callable[[], float] = time.monotonic
-
-    def __post_init__(self) -> None:
-        self._writer = tensorboard_writer(self.tensorboard)
-        self._tracker: Tracker | None = None
-        self._rows: list[Mapping[str, Any]] = []
-        self._warned: set[str] = set()
-        self._state = State(self.title, Pace(self.epochs, self.clock))
-        self._display: Display | None = None
-        self._curves_at, self._curves_of = -math.inf, 0  # when and of how many rows they were drawn
-
-    def __enter__(self) -> Watch:
-        self._rows = list(read_metrics(self.folder))
-        self._curves_of = len(self._rows)
-        self._state.best = self._best()
-        self._display = make_display(self._state, quiet=self.quiet, clock=self.clock)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._curves_of and self._curves_of != len(self._rows):
-            self._draw_curves()
-        if self._tracker is not None:
-            with self._optional(TENSORBOARD):
-                self._tracker.close()
-        self._shown().close()
-
     def step(self, step: StepLike) -> None:
         """An optimizer step has ended."""
         state = self._state

@@ -61,6 +61,10 @@ class QuantizeConfig:
     """Folder of the data set; default as in training."""
     epochs: int = 10
     """Passes over the training split."""
+    epoch_size: float = 0.0
+    """Pictures in an epoch: 0 = the split, below 1 a share of it, else a number."""
+    epoch_size_val: float = 0.0
+    """Validation pictures: 0 = the split, below 1 a share of it, else a number."""
     batch_size: int | None = None
     """Pictures per step; default as in training."""
     optimizer: Literal["sgd", "adam", "adamw"] = "adam"
@@ -79,10 +83,14 @@ class QuantizeConfig:
     """Share of values inside the initial ranges, per cent."""
     evaluate_every: int = 1
     """Validate after every so many epochs, and after the last."""
+    save_every: int = 0
+    """Save the state after every so many updates as well, not only after epochs (0 = after epochs)."""
     workers: int | Literal["auto"] = "auto"
     """Loader processes; auto = one per core, up to 8."""
     device: Device = "auto"
-    """Where to train."""
+    """Where to train. Several devices: start with torchrun."""
+    timeout: float = 60.0
+    """Several processes: seconds that one waits for another before it stops."""
     channels_last: bool = True
     """NHWC memory layout."""
     threads: int | None = None

@@ -114,6 +114,11 @@ class DataSource:
             raise DataError(f"data set {self.name}: split {self.split!r} has no pictures")
 
     @property
+    def has_classes(self) -> bool:
+        """Whether any target has classes, so that `main` exists."""
+        return any(isinstance(target, ClassTarget) for target in self.targets.values())
+
+    @property
     def main(self) -> ClassTarget:
         """`segmentation`, or the first target with classes. Raises DataError for a data set without one."""
         ordered = [self.targets[SEGMENTATION]] if SEGMENTATION in self.targets else list(self.targets.values())

@@ -16,13 +16,15 @@ import yaml
 from edgeailite.checkpoint import BEST, LAST, PREVIOUS, load_checkpoint
 from edgeailite.commands import train, training
 from edgeailite.commands.common import plain
+from edgeailite.commands.learning import class_weights
 from edgeailite.config import TrainConfig
+from edgeailite.config.objective import Objective
 from edgeailite.data import open_dataset
 from edgeailite.errors import DataError, DivergedError, Interrupted, UsageError
 from edgeailite.losses import enet_weights
 
 ROOT = Path(__file__).resolve().parents[2]
-RUN_FILES = {"config.yaml", "env.json", "metrics.csv", LAST, PREVIOUS, BEST}
+RUN_FILES = {"config.yaml", "env.json", "metrics.csv", "curves.png", "overlays", LAST, PREVIOUS, BEST}
 EPOCHS = 2
 STEPS = 3  # 6 pictures, 2 per step
 
@@ -37,6 +39,7 @@ def config_for(data: Path, folder: Path) -> TrainConfig:
         lr=1e-3,
         warmup_epochs=0.5,
         class_weights="enet",
+        tensorboard="off",
         workers=0,
         device="cpu",
         amp="off",
@@ -73,16 +76,32 @@ def assert_same_run(folder: Path, expected: Path) -> None:
 
 
 def stop_after(monkeypatch, step: int) -> None:
-    """Set the trainer's flag, as the signal handler does, during the given step counted over all epochs."""
-    calls = []
-    original = training.Trainer.loss
+    """Set the learner's flag, as the signal handler does, during the given step counted over all epochs."""
 
-    def loss(self, outputs, targets):
-        calls.append(None)
-        self.stop = self.stop or len(calls) == step
-        return original(self, outputs, targets)
+    def watched(learner, calls):
+        learner.stop = learner.stop or calls == step
+        return 1.0
 
-    monkeypatch.setattr(training.Trainer, "loss", loss)
+    on_each_loss(monkeypatch, watched)
+
+
+def on_each_loss(monkeypatch, factor) -> None:
+    """Call `factor(learner, number of the batch)` for each batch of the next run and multiply its loss by the result."""
+    made = train.make_learner
+
+    def make(*args, **kwargs):
+        learner, calls = made(*args, **kwargs), []
+        original = learner.losses
+
+        def losses(outputs, targets):
+            calls.append(None)
+            by = factor(learner, len(calls))
+            return {name: value * by for name, value in original(outputs, targets).items()}
+
+        learner.losses = losses
+        return learner
+
+    monkeypatch.setattr(train, "make_learner", make)
 
 
 # --- an ordinary run
@@ -132,13 +151,12 @@ def test_validation_can_be_rare_but_not_at_the_end(data, tmp_path):
 
 
 def test_enet_weights_count_the_labels(data):
-    source = open_dataset("streets", data, "train")
-    weights = train.class_weights("enet", source, torch.device("cpu"))
-    assert weights is not None
+    source, device = open_dataset("streets", data, "train"), torch.device("cpu")
+    weights = class_weights(Objective(class_weights="enet"), source, device)["segmentation"]
     assert weights.shape == (19,)
     assert weights.max() == weights[1] == enet_weights(torch.tensor([0, 1]))[0]  # a class that never occurs
     assert weights[0] < weights[13]  # more road than cars
-    assert train.class_weights("none", source, torch.device("cpu")) is None
+    assert class_weights(Objective(), source, device) == {}
 
 
 # --- interruption
@@ -238,16 +256,15 @@ def test_signal_to_a_real_process_saves_and_exits_130(data, tmp_path, number):
 
 
 def test_divergence_keeps_the_last_good_state(data, tmp_path, monkeypatch):
-    original, calls = training.Trainer.loss, []
-
-    def loss(self, outputs, targets):
-        calls.append(None)
-        return original(self, outputs, targets) * (float("nan") if len(calls) == STEPS + 1 else 1)
-
-    monkeypatch.setattr(training.Trainer, "loss", loss)
-    with pytest.raises(DivergedError, match=r"loss is nan at epoch 2, step 1"):
+    on_each_loss(monkeypatch, lambda learner, calls: float("nan") if calls == STEPS + 1 else 1.0)
+    with pytest.raises(
+        DivergedError, match=r"loss is nan at epoch 2, step 1; lower --lr .*the batch is in .*diverged\.pt"
+    ):
         train.run(config_for(data, tmp_path / "run"))
     saved = load_checkpoint(tmp_path / "run" / LAST)
+    batch = torch.load(tmp_path / "run" / "diverged.pt", weights_only=True)
+    assert batch["images"][0].shape == (2, 3, 64, 64)
+    assert batch["targets"]["segmentation"].shape == (2, 64, 64)
     assert saved.training["epoch"] == 1
     assert all(torch.isfinite(value).all() for value in saved.state_dict.values())
 
