@@ -149,6 +149,7 @@ def _key(picture: Path, name: str) -> str:
 def write_results(
     task: Task, labels: Image, image: Image, *, palette: Sequence[tuple[int, int, int]], alpha: float
 ) -> None:
+    """Write label map, colours and overlay of a picture. Raises DataError where they cannot be written."""
     colors = colorize(labels, palette)
     results = {"label": labels, "color": colors, "overlay": overlay(image, colors, alpha)}
     for kind, path in task.outputs().items():

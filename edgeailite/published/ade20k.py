@@ -168,7 +168,8 @@ _BOTH = ("id", "arch_encoder", "arch_decoder", "weights_encoder", "weights_decod
          "visualize", "result", "test_img")  # fmt: skip
 _ONLY_2017 = ("root_img", "root_seg", "segSize", "vis", "eval_epoch", "ckpt_epoch")
 _ONLY_2018 = ("root_dataset", "imgMaxSize", "padding_constant", "segm_downsampling_rate", "random_flip", "start_epoch",
-              "epoch_iters", "lr_pow", "deep_sup_scale", "gpus", "devices", "gpu_id", "test_imgs", "model_path")  # fmt: skip
+              "epoch_iters", "lr_pow", "deep_sup_scale", "gpus", "devices", "gpu_id", "test_imgs",
+              "model_path")  # fmt: skip
 
 _2019 = {
     "DIR": "ckpt/ade20k-resnet50dilated-ppm_deepsup",

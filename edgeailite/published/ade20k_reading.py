@@ -1,4 +1,4 @@
-"""From a published ADE20K command, in the form of any year, to settings by master's keys and options of this package."""
+"""From a published ADE20K command, of any year, to settings by master's keys and options of this package."""
 
 from __future__ import annotations
 

@@ -171,9 +171,10 @@ def _pictures(command: Command) -> int:
 def _check_quantized(model: Path, command: Command) -> None:
     from edgeailite.checkpoint import find_checkpoint, load_checkpoint
 
-    if command.quantize and model.suffix != ".onnx":
-        if load_checkpoint(find_checkpoint(model)).quantization is None:
-            source = " ".join(command.options["pretrained"])
-            raise UsageError(
-                f"--quantize True: {source} is a float network; quantize it first (--phase calibration, or training)"
-            )
+    if not command.quantize or model.suffix == ".onnx":
+        return
+    if load_checkpoint(find_checkpoint(model)).quantization is None:
+        source = " ".join(command.options["pretrained"])
+        raise UsageError(
+            f"--quantize True: {source} is a float network; quantize it first (--phase calibration, or training)"
+        )
