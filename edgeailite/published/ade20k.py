@@ -28,7 +28,7 @@ _SGD = "no effect, as in the published code: it trains with SGD"
 _ONE = "no effect, as in the published code: pictures are taken one by one"
 
 KEYS: dict[str, Flag] = {
-    "DIR": Flag(JOINT, "DIR", note="the run folder; published weights in it are read as well"),
+    "DIR": Flag(JOINT, "DIR", about="the run folder; published weights in it are read as well"),
     "DATASET.root_dataset": Flag("data_path", "DIR"),
     "DATASET.list_train": Flag("train_split", "FILE"),
     "DATASET.list_val": Flag("val_split", "FILE"),
@@ -40,13 +40,13 @@ KEYS: dict[str, Flag] = {
     "DATASET.random_flip": Flag("flip", "True|False", boolean),
     "MODEL.arch_encoder": Flag(JOINT, "NAME"),
     "MODEL.arch_decoder": Flag(JOINT, "NAME"),
-    "MODEL.weights_encoder": Flag(JOINT, "FILE|URL", note="empty: the published backbone; None: no weights"),
+    "MODEL.weights_encoder": Flag(JOINT, "FILE|URL", about="empty: the published backbone; None: no weights"),
     "MODEL.weights_decoder": Flag(JOINT, "FILE|URL"),
     "MODEL.fc_dim": Flag(takes="N", rule=nothing, note=_FC_DIM),
     "TRAIN.batch_size_per_gpu": Flag(JOINT, "N"),
     "TRAIN.num_epoch": Flag("epochs", "N"),
     "TRAIN.start_epoch": Flag(
-        JOINT, "N", note="goes on from the last state in DIR, whatever the number above the first"
+        JOINT, "N", about="goes on from the last state in DIR, whatever the number above the first"
     ),
     "TRAIN.epoch_iters": Flag(JOINT, "N"),
     "TRAIN.optim": Flag(takes="SGD", rule=nothing, note=_SGD),
@@ -107,7 +107,7 @@ OLDER: dict[str, str] = {
 
 # Flags without a key.
 OTHER: dict[str, Flag] = {
-    "cfg": Flag(JOINT, "FILE", note="YAML of the keys; KEY VALUE behind the flags replaces one"),
+    "cfg": Flag(JOINT, "FILE", about="YAML of the keys; KEY VALUE behind the flags replaces one"),
     "gpus": Flag(JOINT, "0|0,2|0-3|gpu0-3"),
     "gpu": Flag(JOINT, "N"),
     "gpu_id": Flag(JOINT, "N"),
@@ -116,12 +116,12 @@ OTHER: dict[str, Flag] = {
     "imgs": Flag(JOINT, "FILE|DIR"),
     "test_img": Flag(JOINT, "FILE"),
     "test_imgs": Flag(JOINT, "FILE"),
-    "id": Flag(JOINT, "NAME", note="the run folder is CKPT/ID, without the settings that were put behind it"),
+    "id": Flag(JOINT, "NAME", about="the run folder is CKPT/ID, without the settings that were put behind it"),
     "ckpt": Flag(JOINT, "DIR"),
     "model_path": Flag(JOINT, "DIR"),
     "root_img": Flag(JOINT, "DIR"),
     "root_seg": Flag(JOINT, "DIR"),
-    "segSize": Flag(JOINT, "N", note="has to be imgSize: predictions have the size of the picture"),
+    "segSize": Flag(JOINT, "N", about="has to be imgSize: predictions have the size of the picture"),
     "num_val": Flag("epoch_size_val", "N", lambda asked: ["0" if asked.values[0] == "-1" else asked.values[0]]),
     "vis": Flag(takes="DIR", rule=nothing, note="no effect: pictures of the validation are in the run folder"),
     "eval_epoch": Flag("evaluate_every", "N"),

@@ -108,7 +108,8 @@ def test(command: Ade20kCommand, words: list[str]) -> int:
         raise UsageError("--imgs is missing: a picture, or a folder of pictures")
     result = Path(command.setting("TEST.result") or ".")
     source = Path(command.setting(name))
-    pictures = find_pictures(source, apart_from=result)
+    earlier = result if source.resolve() in result.resolve().parents else source
+    pictures = find_pictures(source, apart_from=earlier)
     outputs = [result / f"{picture.stem}.png" for picture in pictures]
     lost = {picture.resolve() for picture in pictures} & {output.resolve() for output in outputs}
     if lost:

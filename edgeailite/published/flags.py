@@ -50,12 +50,13 @@ def nothing(asked: Asked) -> Sequence[str]:
 
 @dataclass(frozen=True)
 class Flag:
-    """A published flag: the option here ("": none), what it takes (for the page), rule and note."""
+    """A published flag: the option here ("": none), what it takes, rule, note; `about` is for the page alone."""
 
     to: str = ""
     takes: str = ""
     rule: Rule = same
     note: str = ""
+    about: str = ""
 
 
 @dataclass(frozen=True)

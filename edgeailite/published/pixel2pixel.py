@@ -107,11 +107,11 @@ FLAGS: dict[str, Flag] = {
     "annotation_prefix": Flag(
         takes="NAME", rule=one_of({}, "give annotations in COCO's form as --dataset_name folder")
     ),
-    "save_path": Flag("save_path", "DIR", note="the run folder itself, without folders of date and name in it"),
-    "output_dir": Flag("save_path", "DIR", note="the run folder itself, as --save_path"),
+    "save_path": Flag("save_path", "DIR", about="the run folder itself, without folders of date and name in it"),
+    "output_dir": Flag("save_path", "DIR", about="the run folder itself, as --save_path"),
     "log_file": Flag(takes="FILE", rule=nothing, note="no file: lines go to stderr, numbers to metrics.csv"),
     "pretrained": Flag("pretrained", "FILE|URL"),
-    "resume": Flag("resume", "FILE|DIR", _resume, "goes on from last.pt of the run; other flags are taken from it"),
+    "resume": Flag("resume", "FILE|DIR", _resume, about="goes on from last.pt of the run; other flags are taken from it"),
     "phase": Flag("phase", "training|calibration|validation", one_of(PHASES, "these are the phases")),
     "save_onnx": Flag("save_onnx", "True|False", boolean),
     # pictures

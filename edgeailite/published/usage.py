@@ -21,4 +21,4 @@ def usage(script: str, flags: Mapping[str, Flag]) -> str:
 def meaning(name: str, flag: Flag) -> str:
     """What a flag is here, in a few words."""
     other = f"--{flag.to}" if flag.to and flag.to != name else ""
-    return "; ".join(part for part in (other, flag.note) if part)
+    return "; ".join(part for part in (other, flag.note or flag.about) if part)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeailite.checkpoint import BEST, Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from edgeailite.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from edgeailite.cli import parse
 from edgeailite.commands.common import log, plain
 from edgeailite.commands.learning import output_channels
@@ -28,7 +28,7 @@ from edgeailite.preprocessing import Preprocessing
 from edgeailite.pretrained import describe, fetch, load_pretrained, read_weights
 
 CARD_OPTIONS = ("img_resize", "image_mean", "image_scale", "input_channel_reverse", "interpolation")
-NETWORK_OPTIONS = ("model_name", "upsampling", "align_corners", "pretrained", "allow_head_mismatch")
+NETWORK_OPTIONS = ("model_name", "dataset_name", "upsampling", "align_corners", "pretrained", "allow_head_mismatch")
 
 
 def as_words(options: Mapping[str, Sequence[str]]) -> list[str]:
@@ -65,7 +65,7 @@ def as_model(options: Mapping[str, Sequence[str]], given: Mapping[str, Sequence[
             return
         checkpoint = dataclasses.replace(checkpoint, card=card)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / BEST
+        path = Path(folder) / f"{Path(sources[0]).stem}.pt"
         save_checkpoint(path, checkpoint or published_checkpoint(training_config(options)))
         yield path
 
