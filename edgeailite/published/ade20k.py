@@ -7,21 +7,16 @@ one option together (the two architectures, GPUs x batch) are joined in `ade20k_
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgeailite.published.flags import Asked, Flag, boolean, nothing
+from edgeailite.published.flags import Flag, OneOf, boolean, nothing
 
 JOINT = "with others"  # marks settings that `ade20k_reading` joins
 SHORT_EDGES = "300 375 450 525 600"
 
 
-def _classes(asked: Asked) -> Sequence[str]:
-    if asked.values != ("150",):
-        raise asked.refused("the lists have 150 classes; a data set of your own is --dataset_name folder")
-    return ()
-
-
+_CLASSES = OneOf({"150": ""}, "the lists have 150 classes; a data set of your own is --dataset_name folder")
 _LOSS_SIZE = "no effect: labels are not made smaller, the loss is taken at the size of the picture"
 _FC_DIM = "no effect: the network knows its widths"
 _SGD = "no effect, as in the published code: it trains with SGD"
@@ -32,7 +27,7 @@ KEYS: dict[str, Flag] = {
     "DATASET.root_dataset": Flag("data_path", "DIR"),
     "DATASET.list_train": Flag("train_split", "FILE"),
     "DATASET.list_val": Flag("val_split", "FILE"),
-    "DATASET.num_class": Flag(takes="150", rule=_classes),
+    "DATASET.num_class": Flag(takes="150", rule=_CLASSES),
     "DATASET.imgSizes": Flag("short_edges", "N ..."),
     "DATASET.imgMaxSize": Flag("max_size", "N"),
     "DATASET.padding_constant": Flag("padding", "N"),

@@ -80,36 +80,68 @@ def boolean(asked: Asked) -> Sequence[str]:
     return [str(is_true(asked))]
 
 
-def one_of(table: Mapping[str, str], why: str) -> Rule:
+@dataclass(frozen=True)
+class OneOf:
     """The value by a table; a table's "" sets no option. Other values are refused, with the reason."""
 
-    def rule(asked: Asked) -> Sequence[str]:
+    table: Mapping[str, str]
+    why: str
+
+    def __call__(self, asked: Asked) -> Sequence[str]:
+        """The option's values."""
         value = " ".join(asked.values)
-        if value not in table:
-            raise asked.refused(f"expected {' or '.join(table)}: {why}")
-        return table[value].split()
-
-    return rule
+        if value not in self.table:
+            raise asked.refused(f"expected {' or '.join(self.table)}: {self.why}" if self.table else self.why)
+        return self.table[value].split()
 
 
-def only(truth: bool, why: str) -> Rule:
+@dataclass(frozen=True)
+class Only:
     """A truth value that has to be this one, which is what is done anyway."""
 
-    def rule(asked: Asked) -> Sequence[str]:
-        if is_true(asked) != truth:
-            raise asked.refused(why)
+    truth: bool
+    why: str
+
+    def __call__(self, asked: Asked) -> Sequence[str]:
+        """No option; UsageError for the other value."""
+        if is_true(asked) != self.truth:
+            raise asked.refused(self.why)
         return ()
 
-    return rule
+
+@dataclass(frozen=True)
+class Zeros:
+    """Numbers that have to be 0 in the phases named (none: in all)."""
+
+    why: str
+    phases: tuple[str, ...] = ()
+
+    def __call__(self, asked: Asked) -> Sequence[str]:
+        """No option; UsageError for another number."""
+        if not are_zero(asked.values) and (not self.phases or asked.phase in self.phases):
+            raise asked.refused(self.why)
+        return ()
 
 
-def where_quantized(inner: Rule) -> Rule:
-    """The rule, in commands that quantize; elsewhere the flag has no effect, here as in the published code."""
+@dataclass(frozen=True)
+class WhereQuantized:
+    """A rule of commands that quantize; elsewhere the flag has no effect, here as in the published code."""
 
-    def rule(asked: Asked) -> Sequence[str]:
-        return inner(asked) if asked.quantize or asked.phase == "calibration" else ()
+    inner: Rule
 
-    return rule
+    @property
+    def why(self) -> str:
+        """The inner rule's reason."""
+        return getattr(self.inner, "why", "")
+
+    def __call__(self, asked: Asked) -> Sequence[str]:
+        """The inner rule's values, or none."""
+        return self.inner(asked) if asked.quantize or asked.phase == "calibration" else ()
+
+
+def are_zero(values: Sequence[str]) -> bool:
+    """Are all of these words the number 0?"""
+    return all(value.strip("0.") == "" for value in values)
 
 
 def as_flags(words: Sequence[str]) -> dict[str, list[str]]:

@@ -15,15 +15,16 @@ from edgeailite.published.flags import (
     NOT_GIVEN,
     Asked,
     Flag,
-    Rule,
+    OneOf,
+    Only,
+    WhereQuantized,
+    Zeros,
+    are_zero,
     as_flags,
     boolean,
     is_true,
     nothing,
-    one_of,
-    only,
     translate,
-    where_quantized,
 )
 
 PHASES = {"training": "training", "calibration": "calibration", "validation": "validation"}
@@ -46,11 +47,7 @@ def _dataset(asked: Asked) -> Sequence[str]:
 
 def _rand_scale(asked: Asked) -> Sequence[str]:
     """0 0 is written as the scale 1 1; `without_augmentation` does the rest."""
-    return ("1", "1") if _zeros(asked.values) else asked.values
-
-
-def _zeros(values: Sequence[str]) -> bool:
-    return all(value.strip("0.") == "" for value in values)
+    return ("1", "1") if are_zero(asked.values) else asked.values
 
 
 def _resume(asked: Asked) -> Sequence[str]:
@@ -60,12 +57,6 @@ def _resume(asked: Asked) -> Sequence[str]:
 
 def _device(asked: Asked) -> Sequence[str]:
     return [value.partition(":")[0] for value in asked.values]
-
-
-def _border(asked: Asked) -> Sequence[str]:
-    if not _zeros(asked.values):
-        raise asked.refused("pictures are not cropped at their borders here; crop the files, or leave the flag out")
-    return ()
 
 
 def _flow(asked: Asked) -> Sequence[str]:
@@ -82,48 +73,53 @@ def _folders(asked: Asked) -> Sequence[str]:
     return ()
 
 
-def _lr_calib(asked: Asked) -> Sequence[str]:
-    if asked.phase == "calibration" and not _zeros(asked.values):
-        raise asked.refused("calibration sets ranges and moves no biases; leave the flag out")
-    return ()
+def _ranges(asked: Asked) -> Sequence[str]:
+    return ["percentile" if is_true(asked) else "minmax"]
 
 
-_WEIGHT_BITS = one_of({"8": "ort_u8s8", "7": "ort_u8s7"}, "integer files have weights of 8 bits, or 7 in them")
-_BITS = one_of({"8": ""}, "integer files have activations of 8 bits")
-_BIAS = one_of({"0": ""}, "biases are 32-bit integers here and need no limit")
-_INTERPOLATION = one_of({"1": "linear_exact", "3": "area"}, "OpenCV's numbers of linear and area are known here")
-_RANGES: Rule = where_quantized(lambda asked: ["percentile" if is_true(asked) else "minmax"])
-_AMP: Rule = lambda asked: ["auto" if is_true(asked) else "off"]  # noqa: E731  one line as the others
+def _amp(asked: Asked) -> Sequence[str]:
+    return ["auto" if is_true(asked) else "off"]
+
+
+_BALANCING = {name: name for name in ("learned", "uncertainty", "grad_norm", "dwa_grad_norm")}
+_WEIGHT_BITS = OneOf({"8": "ort_u8s8", "7": "ort_u8s7"}, "integer files have weights of 8 bits, or 7 in them")
+_BITS = OneOf({"8": ""}, "integer files have activations of 8 bits")
+_BIAS = OneOf({"0": ""}, "biases are 32-bit integers here and need no limit")
+_INTERPOLATION = OneOf({"1": "linear_exact", "3": "area"}, "OpenCV's numbers of linear and area are known here")
+_BORDER = Zeros("pictures are not cropped at their borders here; crop the files")
+_MOVES = "calibration sets ranges and moves no biases"
 _GPU_NOTE = "one process for each GPU, as torchrun starts them; several only where several are there"
 
 FLAGS: dict[str, Flag] = {
     # what and where
     "model_name": Flag("model_name", "NAME"),
-    "model": Flag(takes="FILE", rule=one_of({}, "a network of one's own is not read; take --model_name")),
-    "dataset_name": Flag("dataset_name", "NAME", _dataset),
+    "model": Flag(takes="FILE", rule=OneOf({}, "a network of one's own is not read; take --model_name")),
+    "dataset_name": Flag(
+        "dataset_name", "NAME", _dataset, about="ade20k_segmentation, whose 0 is a class, is ..._151 here"
+    ),
     "data_path": Flag("data_path", "DIR"),
     "image_folders": Flag(takes="DIR DIR", rule=_folders),
     "is_flow": Flag(takes="0,0 0", rule=_flow),
-    "annotation_prefix": Flag(
-        takes="NAME", rule=one_of({}, "give annotations in COCO's form as --dataset_name folder")
-    ),
+    "annotation_prefix": Flag(takes="NAME", rule=OneOf({}, "give annotations in COCO's form as --dataset_name folder")),
     "save_path": Flag("save_path", "DIR", about="the run folder itself, without folders of date and name in it"),
     "output_dir": Flag("save_path", "DIR", about="the run folder itself, as --save_path"),
     "log_file": Flag(takes="FILE", rule=nothing, note="no file: lines go to stderr, numbers to metrics.csv"),
     "pretrained": Flag("pretrained", "FILE|URL"),
-    "resume": Flag("resume", "FILE|DIR", _resume, about="goes on from last.pt of the run; other flags are taken from it"),
-    "phase": Flag("phase", "training|calibration|validation", one_of(PHASES, "these are the phases")),
-    "save_onnx": Flag("save_onnx", "True|False", boolean),
+    "resume": Flag(
+        "resume", "FILE|DIR", _resume, about="goes on from last.pt of the run; other flags are taken from it"
+    ),
+    "phase": Flag("phase", "training|calibration|validation", OneOf(PHASES, "these are the phases"), about="see above"),
+    "save_onnx": Flag("save_onnx", "True|False", boolean, about="True: `edgeailite export` after the training"),
     # pictures
     "image_mean": Flag("image_mean", "X [X X]", _three),
     "image_scale": Flag("image_scale", "X [X X]", _three),
     "input_channel_reverse": Flag("input_channel_reverse", "True|False", boolean),
     "img_resize": Flag("img_resize", "H W"),
-    "rand_scale": Flag("rand_scale", "LOW HIGH", _rand_scale),
+    "rand_scale": Flag("rand_scale", "LOW HIGH", _rand_scale, about="0 0: pictures as validation sees them"),
     "rand_crop": Flag("rand_crop", "H W"),
     "output_size": Flag("output_size", "H W"),
-    "interpolation": Flag("interpolation", "1|3", _INTERPOLATION),
-    "img_border_crop": Flag(takes="0 0 0 0", rule=_border),
+    "interpolation": Flag("interpolation", "1|3", _INTERPOLATION, about="1 linear_exact, 3 area"),
+    "img_border_crop": Flag(takes="0 0 0 0", rule=_BORDER),
     # loop
     "batch_size": Flag("batch_size", "N"),
     "epochs": Flag("epochs", "N"),
@@ -140,35 +136,32 @@ FLAGS: dict[str, Flag] = {
     "multi_task_type": Flag(
         "task_balancing",
         "NAME",
-        one_of(
-            {name: name for name in ("learned", "uncertainty", "grad_norm", "dwa_grad_norm")}
-            | {"pseudo_grad_norm": "learned"},
-            "these are the published ways",
-        ),
+        OneOf(_BALANCING | {"pseudo_grad_norm": "learned"}, "these are the published ways"),
+        about="pseudo_grad_norm is learned",
     ),
     "evaluate_start": Flag("evaluate_start", "True|False", boolean),
-    "shuffle": Flag(takes="True", rule=only(True, "training pictures are always shuffled, by --seed")),
+    "shuffle": Flag(takes="True", rule=Only(True, "training pictures are always shuffled, by --seed")),
     "shuffle_val": Flag(takes="True|False", rule=nothing, note="no effect: accuracy does not depend on the order"),
     # machine
-    "gpus": Flag("gpus", "N ..."),
+    "gpus": Flag("gpus", "N ...", about="see above"),
     "device": Flag("device", "cpu|cuda", _device),
     "parallel_model": Flag("several", "True|False", boolean, _GPU_NOTE),
     "distributed": Flag("several", "True|False", boolean, _GPU_NOTE),
     "workers": Flag("workers", "N"),
-    "enable_fp16": Flag("amp", "True|False", _AMP, "mixed precision in bf16, where the device computes it fast"),
+    "enable_fp16": Flag("amp", "True|False", _amp, "mixed precision in bf16, where the device computes it fast"),
     # quantization
-    "quantize": Flag("quantize", "True|False", boolean),
+    "quantize": Flag("quantize", "True|False", boolean, about="see above"),
     "quantization": Flag("quantize", "True|False", boolean),
-    "histogram_range": Flag("observer", "True|False", _RANGES),
+    "histogram_range": Flag("observer", "True|False", WhereQuantized(_ranges), about="True percentile, False minmax"),
     "per_channel_q": Flag(
-        takes="True", rule=where_quantized(only(True, "weights always have a scale for each channel here"))
+        takes="True", rule=WhereQuantized(Only(True, "weights always have a scale for each channel here"))
     ),
-    "bias_calibration": Flag(takes="False", rule=where_quantized(only(False, "calibration moves no biases here"))),
-    "bitwidth_weights": Flag("scheme", "8|7", where_quantized(_WEIGHT_BITS)),
-    "bitwidth_activations": Flag(takes="8", rule=where_quantized(_BITS)),
-    "constrain_bias": Flag(takes="0", rule=where_quantized(_BIAS)),
+    "bias_calibration": Flag(takes="False", rule=WhereQuantized(Only(False, _MOVES))),
+    "bitwidth_weights": Flag("scheme", "8|7", WhereQuantized(_WEIGHT_BITS), about="8 ort_u8s8, 7 ort_u8s7"),
+    "bitwidth_activations": Flag(takes="8", rule=WhereQuantized(_BITS)),
+    "constrain_bias": Flag(takes="0", rule=WhereQuantized(_BIAS)),
     "lr_clips": Flag(takes="X", rule=nothing, note="no effect, here as in the published code: ranges are not learned"),
-    "lr_calib": Flag(takes="0", rule=_lr_calib),
+    "lr_calib": Flag(takes="0", rule=Zeros(_MOVES, ("calibration",))),
 }
 
 _COMMON = {
@@ -255,7 +248,7 @@ def read(script: str, words: Sequence[str]) -> Command:
     gpus, several, onnx = (given.pop(name, None) for name in ("gpus", "several", "save_onnx"))
     for name in ("phase", "quantize"):
         given.pop(name, None)
-    if _zeros(flags.get("rand_scale", ["1"])):
+    if are_zero(flags.get("rand_scale", ["1"])):
         given |= without_augmentation()
     options = {name: value.split() for name, value in table.recipe.items()} | given
     return Command(
