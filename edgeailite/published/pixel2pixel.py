@@ -148,7 +148,7 @@ FLAGS: dict[str, Flag] = {
     "parallel_model": Flag("several", "True|False", boolean, _GPU_NOTE),
     "distributed": Flag("several", "True|False", boolean, _GPU_NOTE),
     "workers": Flag("workers", "N"),
-    "enable_fp16": Flag("amp", "True|False", _amp, "mixed precision in bf16, where the device computes it fast"),
+    "enable_fp16": Flag("amp", "True|False", _amp, about="True: bf16, where the device computes it fast"),
     # quantization
     "quantize": Flag("quantize", "True|False", boolean, about="see above"),
     "quantization": Flag("quantize", "True|False", boolean),
