@@ -68,8 +68,8 @@ def expand(args: list[str]) -> tuple[str, list[str]]:
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UsageError(f"unknown preset {name!r}{hint} (`edgeailite presets` lists {len(PRESETS)})")
     preset = PRESETS[name]
-    first = [] if not preset.takes else given[:1]
-    if preset.takes and (not first or first[0].startswith("-")) and not {"--help", "-h"} & set(given):
+    first = [word for word in given[:1] if preset.takes and not word.startswith("-")]
+    if preset.takes and not first and not {"--help", "-h"} & set(given):
         raise UsageError(f"preset {name}: {preset.takes} must follow, e.g. {name} runs/cityscapes")
     rest = given[len(first) :]
     replaced = {word.split("=")[0] for word in rest if word.startswith("--")}

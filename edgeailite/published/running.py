@@ -81,7 +81,7 @@ def quantize(command: Command) -> int:
     from edgeailite.published.weights import as_model, as_words
 
     percentile = {"percentile": ["100"]} if command.given.get("observer") == ["minmax"] else {}
-    used = taken(command, "QuantizeConfig") | percentile
+    used = taken(command, "QuantizeConfig", also=("observer",)) | percentile
     save_path = {"save_path": [default_folder(command) + "_qat"]}
     with as_model(command.options, command.given) as model:
         return main(["quantize", str(model), *as_words(save_path | QUANTIZE | used)])

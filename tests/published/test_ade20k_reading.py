@@ -103,9 +103,7 @@ def test_flags_of_two_years_are_refused():
 
 def test_training_of_2017():
     config = config_of()
-    assert config.model_name == "v1_resnet34_dilated8_c1_bilinear" or read("train", []).model_name == (
-        "v1_resnet34_dilated8_c1_bilinear"
-    )
+    assert read("train", []).model_name == "v1_resnet34_dilated8_c1_bilinear"
     assert (config.epochs, config.batch_size, config.lr, config.lr_encoder) == (100, 16, 1e-2, 1e-3)
     assert (config.img_resize, config.rand_crop, config.rand_scale) == ((384, 384), (384, 384), (0.5, 1.5))
     assert (config.schedule_by, config.decay, config.align_corners, config.epoch_size) == ("epoch", "all", True, 0)
@@ -126,7 +124,7 @@ def test_training_of_2019_from_a_file_and_keys(tmp_path):
         "DATASET: {imgSizes: [300, 375], num_class: 150}\nMODEL: {arch_encoder: HRNetV2, arch_decoder: c1}\n"
     )
     words = f"--gpus 0,2 --cfg {path} --amp off TRAIN.lr_encoder 0.5 TRAIN.fix_bn True DATASET.imgMaxSize 500".split()
-    with pytest.raises(UsageError, match="unknown|belong|TRAIN|--amp"):
+    with pytest.raises(UsageError, match=r"command line: unknown key TRAIN\.num_epochs; did you mean TRAIN\.num_epoch"):
         read("train", [*words, "TRAIN.num_epochs", "3"])
     command = read("train", words)
     config = training_config(command.options)

@@ -168,13 +168,26 @@ def test_no_augmentation_is_what_rand_scale_of_zero_asks_for():
     assert "flip" not in given("--rand_scale 1 2")
 
 
-@pytest.mark.parametrize(
-    "line",
-    ["--lr None", "--bitwidth_weights 8", "--constrain_bias 1", "--per_channel_q False", "--bias_calibration True",
-     "--bitwidth_activations 8 --quantize True", "--constrain_bias 0 --quantize True", "--per_channel_q True --quantize 1",
-     "--bias_calibration no --phase calibration", "--shuffle True", "--img_border_crop 0 0 0 0", "--is_flow 0,0 0",
-     "--image_folders leftImg8bit_flow_confidence_768x384 leftImg8bit", "--lr_calib 0.05", "--lr_calib 0 --phase calibration"],
-)  # fmt: skip
+ANYWAY = (
+    "--lr None",
+    "--bitwidth_weights 8",
+    "--constrain_bias 1",
+    "--per_channel_q False",
+    "--bias_calibration True",
+    "--bitwidth_activations 8 --quantize True",
+    "--constrain_bias 0 --quantize True",
+    "--per_channel_q True --quantize 1",
+    "--bias_calibration no --phase calibration",
+    "--shuffle True",
+    "--img_border_crop 0 0 0 0",
+    "--is_flow 0,0 0",
+    "--image_folders leftImg8bit_flow_confidence_768x384 leftImg8bit",
+    "--lr_calib 0.05",
+    "--lr_calib 0 --phase calibration",
+)
+
+
+@pytest.mark.parametrize("line", ANYWAY)
 def test_what_is_done_anyway_or_has_no_effect_is_taken(line):
     found = given(line)
     found.pop("scheme", None)
