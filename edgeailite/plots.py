@@ -152,8 +152,8 @@ def _panel(axes: Axes, epochs: Sequence[int], panel: Panel) -> None:
     if panel.log and finite and min(finite) > 0 and max(finite) > LOG_ABOVE * min(finite):
         _logarithmic(axes)
     elif finite:
-        low, high = min(finite), max(finite)
-        axes.set_ylim(min(0, low * 1.08), 100 if panel.per_cent and high > 60 else max(high * 1.08, 1e-9))
+        low, high = min(finite), max(max(finite), 1e-9)
+        axes.set_ylim(min(-0.02 * high, low * 1.08), 102 if panel.per_cent and high > 60 else high * 1.08)
     else:
         axes.set_yticks([])
         axes.text(0.5, 0.5, "no values yet", transform=axes.transAxes, ha="center", color=FAINT, fontsize=9)

@@ -86,7 +86,7 @@ def stop_after(monkeypatch, step: int) -> None:
 
 
 def on_each_loss(monkeypatch, factor) -> None:
-    """Call `factor(learner, number of the batch)` for each batch of the next run and multiply its loss by the result."""
+    """Multiply the loss of each batch of the next run by `factor(learner, number of the batch)`."""
     made = train.make_learner
 
     def make(*args, **kwargs):
@@ -226,9 +226,13 @@ def test_resuming_what_cannot_be(uninterrupted, tmp_path):
 
 
 def test_resuming_a_finished_run_changes_nothing(uninterrupted):
-    before = {path.name: path.read_bytes() for path in uninterrupted.iterdir()}
+    before = files_of(uninterrupted)
     assert train.run(TrainConfig(resume=uninterrupted)) == 0
-    assert {path.name: path.read_bytes() for path in uninterrupted.iterdir()} == before
+    assert files_of(uninterrupted) == before
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
