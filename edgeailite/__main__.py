@@ -38,7 +38,8 @@ def usage() -> str:
     rows = "\n".join(f"  {verb:<11} {line}" for verb, (_, _, line) in VERBS.items())
     return (
         f"edgeailite {__version__}: from labelled images to a proven int8 ONNX file\n\n"
-        f"usage: edgeailite VERB [options]      edgeailite VERB --help\n       edgeailite preset NAME [options]\n\n"
+        f"usage: edgeailite VERB [options]      edgeailite VERB --help\n"
+        f"       edgeailite preset NAME [RUN] [options]\n\n"
         f"{rows}\n\nexit codes: {EXIT_CODES}\n"
     )
 

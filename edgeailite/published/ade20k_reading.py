@@ -66,8 +66,8 @@ def read(script: str, words: Sequence[str]) -> Ade20kCommand:
     settings = {key: value.split() for key, value in form.settings.items()}
     named = _file(published["cfg"]) if "cfg" in published else {}
     named |= replaced | {OLDER.get(name, name): values for name, values in published.items()}
-    if script == "test" and "VAL.checkpoint" in named:  # --suffix is one flag for both
-        named["TEST.checkpoint"] = named["VAL.checkpoint"]
+    if "suffix" in published:  # one flag for both scripts
+        named["TEST.checkpoint"] = published["suffix"]
     settings |= named
     gpus = _gpus(script, year, settings)
     found = _options(script, form, settings, named)

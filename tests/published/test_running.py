@@ -75,16 +75,30 @@ def own_run(folder: Path, data: Path) -> Path:
     return folder
 
 
-def test_training_then_quantization_then_export(here, data, capsys):
+def test_training_then_quantization(here, data, capsys):
     backbone = save_backbone(MOBILENET, here / "weights")
     words = ["--data_path", str(data), "--pretrained", str(backbone), *SMALL, "--save_path", "run"]
-    words += ["--quantize", "True", "--quantize_epochs", "1", "--save_onnx", "True"]
+    words += ["--quantize", "True", "--quantize_epochs", "1"]
     assert running.run(SCRIPT, words) == 0, capsys.readouterr().err
-    assert (here / "run/model.onnx").is_file()
     assert load_checkpoint(here / "run" / LAST).quantization is None
     assert load_checkpoint(here / "run_qat" / LAST).quantization is not None
     with (here / "run_qat/metrics.csv").open() as file:
         assert 0 <= float(next(csv.DictReader(file))["lr"]) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    "line, exported",
+    [("--save_path run", "run"), ("--resume old/last.pt", "old"), ("--save_path run --dry_run True", None)],
+)
+def test_save_onnx_exports_after_the_training(here, asked, line, exported):
+    assert running.run(SCRIPT, ["--save_onnx", "True", *line.split()]) == 0
+    assert [words[0] for words in asked] == (["train", "export"] if exported else ["train"])
+    assert exported is None or asked[1] == ["export", exported]
+
+
+def test_save_onnx_names_the_folder_that_it_exports(here, asked):
+    running.run(SCRIPT, ["--save_onnx", "True"])
+    assert asked[0][asked[0].index("--save_path") + 1] == asked[1][1]
 
 
 def test_quantization_of_a_whole_network_does_not_train_it_first(network, asked, data):
