@@ -152,21 +152,31 @@ def append_metrics(folder: Path, row: Mapping[str, Any]) -> None:
     """Add a row to `metrics.csv`, with a header if the file is new."""
     path = folder / "metrics.csv"
     new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    try:
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}); free disk space") from None
 
 
 def keep_metrics(folder: Path, epochs: int) -> None:
     """Leave in `metrics.csv` only the rows of the first `epochs` epochs: those after them are trained again."""
     rows = read_metrics(folder)
-    if any(int(row["epoch"]) > epochs for row in rows):
+    kept = [row for row in rows if int(row["epoch"]) <= epochs]
+    if len(kept) == len(rows):
+        return
+    if not kept:
         (folder / "metrics.csv").unlink()
-        for row in rows:
-            if int(row["epoch"]) <= epochs:
-                append_metrics(folder, row)
+        return
+    partial = folder / "metrics.csv.partial"
+    with partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(kept)
+    partial.replace(folder / "metrics.csv")
 
 
 def read_metrics(folder: Path) -> list[dict[str, str]]:

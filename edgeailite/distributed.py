@@ -6,6 +6,7 @@ Processes are started by torchrun, on one host or several; every function here d
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,15 +21,20 @@ from torch.nn.parallel import DistributedDataParallel
 from edgeailite.errors import EdgeailiteError, UsageError
 
 T = TypeVar("T")
+PATIENCE = timedelta(days=1)  # for what one does for all, such as making a data set; a process that ends is noticed
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's number, how many there are, and its number on this host (which device it takes)."""
+    """This process's number, how many there are, and its number on this host (which device it takes).
+
+    `patient` is the group of all for what may take longer than one otherwise waits for another.
+    """
 
     rank: int = 0
     count: int = 1
     local_rank: int = 0
+    patient: dist.ProcessGroup | None = None
 
     @property
     def first(self) -> bool:
@@ -47,18 +53,19 @@ def start_processes(device: torch.device, *, timeout: float = 60.0) -> Processes
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         return ALONE
-    processes = Processes(int(os.environ["RANK"]), count, int(os.environ["LOCAL_RANK"]))
+    local_rank = int(os.environ["LOCAL_RANK"])
     if device.type == "cuda":
-        if processes.local_rank >= torch.cuda.device_count():
+        if local_rank >= torch.cuda.device_count():
             raise UsageError(
-                f"torchrun started process {processes.local_rank + 1} of this host but torch sees "
+                f"torchrun started process {local_rank + 1} of this host but torch sees "
                 f"{torch.cuda.device_count()} GPUs; lower --nproc-per-node"
             )
-        torch.cuda.set_device(processes.local_rank)
+        torch.cuda.set_device(local_rank)
     if not dist.is_initialized():
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
-    return processes
+    patient = dist.new_group(backend="gloo", timeout=PATIENCE)
+    return Processes(int(os.environ["RANK"]), count, local_rank, patient)
 
 
 def restarted() -> bool:
@@ -101,7 +108,10 @@ def share_state(model: nn.Module, processes: Processes) -> None:
 
 
 def from_first(make: Callable[[], T], processes: Processes) -> T:
-    """What `make` gives in the first process, on every one; so is an error of ours that it raises there."""
+    """What `make` gives in the first process, on every one; so is an error of ours that it raises there.
+
+    The others wait as long as it takes.
+    """
     if processes.count == 1:
         return make()
     message: list[Any] = [None]  # (value, error)
@@ -110,7 +120,7 @@ def from_first(make: Callable[[], T], processes: Processes) -> T:
             message[0] = make(), None
         except EdgeailiteError as error:
             message[0] = None, error
-    dist.broadcast_object_list(message, 0)
+    dist.broadcast_object_list(message, 0, group=processes.patient)
     value, raised = message[0]
     if raised is not None:
         raise raised
@@ -132,11 +142,16 @@ def wait_for_all(processes: Processes) -> None:
 
 
 def share_model(model: nn.Module, device: torch.device, *, same_buffers: bool) -> DistributedDataParallel:
-    """The network with gradients averaged over all processes. Unless buffers are the same anyway (`same_buffers`,
-    BatchNorm over all processes), every step starts with those of the first process.
+    """The network with the first process's parameters and buffers, and gradients averaged over all processes. Unless
+    buffers stay the same anyway (`same_buffers`, BatchNorm over all processes), every step starts with those of the
+    first process.
     """
+    # torch stores a 1x1 convolution's gradient in another of its equal layouts, and says so once per process
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     devices = [torch.cuda.current_device()] if device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=not same_buffers)
+    shared = DistributedDataParallel(model, device_ids=devices)
+    shared.broadcast_buffers = not same_buffers  # not as argument: that would leave out the first exchange too
+    return shared
 
 
 def synchronise_batchnorm(model: nn.Module, device: torch.device) -> nn.Module:
@@ -190,11 +205,11 @@ class AllReduceBatchNorm2d(nn.BatchNorm2d):
         wide = x if x.dtype == torch.float64 else x.float()
         count = torch.full((1,), wide.numel() / wide.shape[1], dtype=wide.dtype, device=x.device)
         sums = _SumOverProcesses.apply(torch.cat([wide.sum((0, 2, 3)), count]))
-        total = sums[-1]
+        total = sums[-1].detach()
         mean = sums[:-1] / total
         centred = wide - mean.view(1, -1, 1, 1)
         variance = _SumOverProcesses.apply(centred.square().sum((0, 2, 3))) / total
-        self._move_statistics(mean.detach(), variance.detach(), float(total))
+        self._move_statistics(mean.detach(), variance.detach(), total.item())
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(x.dtype)
 

@@ -14,12 +14,12 @@ from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from edgeailite.commands.common import log, print_result, progress, set_threads
 from edgeailite.commands.opening import Opened, classified, open_model
 from edgeailite.config import InferConfig
 from edgeailite.data.images import IMAGE_SUFFIXES, read_image, write_png
+from edgeailite.data.tensors import picture_tensor
 from edgeailite.data.transforms import Image, resize_image
 from edgeailite.engine import select_device
 from edgeailite.errors import DataError, UsageError
@@ -47,7 +47,7 @@ def run(config: InferConfig) -> int:
     tasks = plan(config.input, config.save_path)
     set_threads(config.threads)
     opened = open_model(config.model, device=select_device(config.device), threads=config.threads)
-    check_takes_pictures(opened.card, config.model)
+    _check_takes_pictures(opened.card, config.model)
     skipped = []
     with progress("infer", len(tasks)) as (bar, task):
         for step in tasks:
@@ -68,20 +68,22 @@ def run(config: InferConfig) -> int:
     return 1 if skipped else 0
 
 
-def label_picture(opened: Opened, image: Image, *, size: tuple[int, int] | None = None, views: Views = PLAIN) -> Image:
-    """Class indices (H,W) uint8 of a picture (H,W,3) RGB, at its own size or `size`, preprocessed as in validation.
+def label_picture(opened: Opened, *pictures: Image, size: tuple[int, int] | None = None, views: Views = PLAIN) -> Image:
+    """Class indices (H,W) uint8 of pictures (H,W,3) RGB of one size, one per input, preprocessed as in validation.
 
-    Of several outputs with classes, `segmentation` or the first. With `views` the picture is looked at several times.
+    They have the pictures' size or `size`. Of several outputs with classes, `segmentation` or the first. With `views`
+    the pictures are looked at several times.
     """
     pre = opened.card.preprocessing
-    shown = image if views.short_edges else resize_image(image, (pre.height, pre.width), pre.interpolation)
-    images = (torch.from_numpy(np.ascontiguousarray(shown.transpose(2, 0, 1)))[None],)
+    own = pictures[0].shape[0], pictures[0].shape[1]
+    shown = own if views.short_edges else (pre.height, pre.width)
+    images = tuple(picture_tensor(resize_image(picture, shown, pre.interpolation))[None] for picture in pictures)
     output = classified(opened.card)[0]
-    labels: Image = class_maps(opened.predict, images, size or image.shape[:2], output=output, views=views)[0]
+    labels: Image = class_maps(opened.predict, images, size or own, output=output, views=views)[0]
     return labels.astype(np.uint8)
 
 
-def check_takes_pictures(card: ModelCard, source: Path) -> None:
+def _check_takes_pictures(card: ModelCard, source: Path) -> None:
     """Raises UsageError for networks whose result cannot be drawn, or that want more than a picture."""
     if len(card.inputs) > 1:
         raise UsageError(

@@ -18,7 +18,6 @@ from edgeailite.distributed import Processes, mean_over, share_model, synchronis
 from edgeailite.engine import Learner, Losses, select_amp
 from edgeailite.errors import UsageError
 from edgeailite.losses import enet_weights, median_frequency_weights
-from edgeailite.models.single_values import use_running_statistics_for_single_values
 from edgeailite.optim import MovingAverage, freeze, learning_rate, make_optimizer, parameter_groups
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.tasks import TaskOptions, loss_values, output_losses
@@ -126,7 +125,6 @@ def make_learner(
     same_buffers = processes.count > 1 and config.sync_bn and not isinstance(model, torch.fx.GraphModule)
     if same_buffers:  # a quantized network has BatchNorm inside its convolutions
         model = synchronise_batchnorm(model, device)
-        use_running_statistics_for_single_values(model)
     still = freeze(model, config.freeze_layers)
     if config.freeze_bn:
         still = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]

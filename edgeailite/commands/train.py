@@ -55,14 +55,16 @@ def run(config: TrainConfig) -> int:
         if config.dry_run:
             return _dry_run(config, Placed(device, processes))
         folder, config, start = _begin(config, processes)
+        if start is not None:  # equal weights need the run's own threads and device
+            set_threads(config.threads)
+            device = select_device(config.device)
         last = _train(config, folder, start, Placed(device, processes))
+        if processes.first:
+            print_result("train", {"run": str(folder), **last})
+        # inside: processes that left their group cannot meet a second time under torchrun
+        return quantize.run(continued(config, folder)) if config.quantize else 0
     finally:
         end_processes(processes)
-    if processes.first:
-        print_result("train", {"run": str(folder), **last})
-    if config.quantize:
-        return quantize.run(continued(config, folder))
-    return 0
 
 
 def _begin(config: TrainConfig, processes: Processes) -> tuple[Path, TrainConfig, Checkpoint | None]:
@@ -71,7 +73,8 @@ def _begin(config: TrainConfig, processes: Processes) -> tuple[Path, TrainConfig
     if folder is None and processes.count > 1:
         if config.save_path is None:
             raise UsageError("--save_path: several processes need one that they agree on; give it")
-        folder = config.save_path if restarted() and (config.save_path / LAST).is_file() else None
+        path = config.save_path
+        folder = path if from_first(lambda: restarted() and (path / LAST).is_file(), processes) else None
     if folder is None:
         return config.save_path or _default_folder(config), config, None
     resumed = folder
@@ -180,8 +183,10 @@ def continued(config: TrainConfig, folder: Path) -> QuantizeConfig:
         epochs=config.quantize_epochs,
         lr=config.quantize_lr,
         evaluate_every=config.evaluate_every,
+        save_every=config.save_every,
         workers=config.workers,
         device=config.device,
+        timeout=config.timeout,
         channels_last=config.channels_last,
         threads=config.threads,
         seed=config.seed,

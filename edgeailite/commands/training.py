@@ -149,7 +149,7 @@ def run_training(
     first, step, total = trainer.restore(start) if start is not None else (0, 0, 0.0)
     batches.skip = step * loop.accumulate
     validation = make_validation(val, transforms.val, loop)
-    with _writing(trainer), _interruptible(learner), _lost_process_told(trainer):
+    with _lost_process_told(trainer), _writing(trainer), _interruptible(learner):
         if learner.processes.first:
             keep_metrics(trainer.folder, first)
         with _watch(trainer, val, loop) as watch:
@@ -186,7 +186,8 @@ def _epochs(
             else dict.fromkeys(validation.columns, "")
         )
         row = {"epoch": epoch + 1, "lr": _lr(trainer, epoch + 1), "loss": loss, **_parts(trainer, batches), **scores}
-        trainer.learner.balance.epoch_done({name: value / len(batches) for name, value in trainer.history.items()})
+        updates = len(batches) // loop.accumulate
+        trainer.learner.balance.epoch_done({name: value / updates for name, value in trainer.history.items()})
         trainer.history = {}
         _record(trainer, row, watch=watch, seconds=time.perf_counter() - began)
     return row

@@ -1,8 +1,8 @@
 """Training where BatchNorm sees one value per channel (batch 1 and a 1x1 feature): running statistics are used.
 
 One value has no variance; torch refuses it. A hook, not a class of its own, so that the modules stay torch's and
-torch.fx, SyncBatchNorm and quantization know them. `SyncBatchNorm.convert_sync_batchnorm` makes new modules without
-hooks: install them again behind it.
+torch.fx, SyncBatchNorm and quantization know them. BatchNorm over several processes is made without the hooks: there a
+channel has a value of each.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _RunningStatistics:
 
 
 def use_running_statistics_for_single_values(model: nn.Module) -> None:
-    """Install the hooks on every BatchNorm module of `model`, synchronised ones included."""
+    """Install the hooks on every BatchNorm module of `model`."""
     hooks = _RunningStatistics()
     for module in model.modules():
         if isinstance(module, _BatchNorm):

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from edgeailite.commands.common import log, print_result, progress
-from edgeailite.commands.infer import Task, check_takes_pictures, label_picture, write_results
+from edgeailite.commands.infer import Task, label_picture, write_results
 from edgeailite.commands.opening import Opened, classified, open_model
 from edgeailite.commands.validate import dataset_of
 from edgeailite.data import DataSource, open_dataset
@@ -22,6 +22,7 @@ from edgeailite.data.images import read_image
 from edgeailite.data.source import Item
 from edgeailite.data.transforms import Image, resize_image, resize_label
 from edgeailite.engine import select_device
+from edgeailite.errors import UsageError
 from edgeailite.evaluation import part_of
 from edgeailite.metrics import confusion_matrix, scores
 from edgeailite.plots import colorize, overlay
@@ -37,8 +38,12 @@ def label_dataset(model: Path, options: Mapping[str, Sequence[str]], folder: Pat
     """Write results of every picture of the validation split below `folder`, and mIoU where there are labels."""
     config = training_config(options)
     opened = open_model(model, device=select_device(config.device), threads=config.threads)
-    check_takes_pictures(opened.card, model)
+    if not classified(opened.card):
+        raise UsageError(f"{model}: the network has no output with classes, only {', '.join(opened.card.outputs)}")
     source = open_dataset(config.dataset_name, config.data_path, "val")
+    given, taken = len(source.items[0].images), len(opened.card.inputs)
+    if given != taken:
+        raise UsageError(f"--dataset_name {source.name}: has {given} picture(s) per sample, but {model} takes {taken}")
     labelled = bool(source.items[0].labels)
     if labelled:
         source = dataset_of(opened.card, config.dataset_name, config.data_path, "val")
@@ -62,8 +67,9 @@ def label_dataset(model: Path, options: Mapping[str, Sequence[str]], folder: Pat
 
 def _labelled(opened: Opened, item: Item, size: tuple[int, int] | None) -> tuple[Image, Image]:
     """Class indices and the picture, both at `size` or the picture's own."""
-    picture = read_image(item.image)
-    labels = label_picture(opened, picture, size=size)
+    pictures = [read_image(path) for path in item.images]
+    labels = label_picture(opened, *pictures, size=size)
+    picture = pictures[item.camera]
     return labels, resize_image(picture, labels.shape[:2], opened.card.preprocessing.interpolation)
 
 

@@ -242,3 +242,9 @@ def test_verbs_that_draw_pictures_say_what_they_cannot(command, run, data, tmp_p
     assert "no output with classes" in ended.err
     values = json.loads(command("validate", tmp_path / "depth", "--data_path", data, *QUICK).out)
     assert set(values) == {"model", "data", "ard", "rmse_metres"}
+
+
+def test_report_shows_the_output_whose_classes_the_card_names(command, run, data, tmp_path):
+    ended = command("report", run, "--data_path", data, "--output", tmp_path / "r.html", "--images", 1)
+    assert ended.code == 0, ended.err
+    assert "traffic light" in (tmp_path / "r.html").read_text(encoding="utf-8")
