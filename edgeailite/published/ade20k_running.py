@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgeailite.__main__ import main, reporting
-from edgeailite.published.ade20k import KEYS, OTHER
+from edgeailite.published.ade20k import KEYS, OLDER, OTHER
 from edgeailite.published.ade20k_reading import Ade20kCommand, read
 from edgeailite.published.launching import is_first_process, restart_on_several_gpus, show_gpus
 from edgeailite.published.running import say
@@ -20,7 +20,8 @@ MEASURE = ("data_path", "short_edges", "padding", "workers", "device", "threads"
 def run(script: str, words: Sequence[str]) -> int:
     """Do what a published command asks for; returns the exit code."""
     if "--help" in words or "-h" in words:
-        print(usage(script, KEYS | OTHER))
+        older = {name: KEYS[key] for name, key in OLDER.items()}
+        print(usage(script, KEYS | older | OTHER))
         return 0
     return reporting(lambda: _run(script, list(words)))
 

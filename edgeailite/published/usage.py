@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgeailite.published.flags import Flag
+from edgeailite.published.flags import Flag, shown
 
 
 def usage(script: str, flags: Mapping[str, Flag]) -> str:
     """The flags of a script, what they take and what they are here."""
     rows = "\n".join(
-        f"  {'--' + name + ' ' + flag.takes:<46} {meaning(name, flag)}".rstrip() for name, flag in flags.items()
+        f"  {shown(name) + ' ' + flag.takes:<46} {meaning(name, flag)}".rstrip() for name, flag in flags.items()
     )
     return (
         f"usage: python {script}.py [--flags]\n\nflags as published; beside them every option of `edgeailite train` "
@@ -20,5 +20,5 @@ def usage(script: str, flags: Mapping[str, Flag]) -> str:
 
 def meaning(name: str, flag: Flag) -> str:
     """What a flag is here, in a few words."""
-    other = f"--{flag.to}" if flag.to and flag.to != name else ""
+    other = f"--{flag.to}" if flag.to.isidentifier() and flag.to != name else ""
     return "; ".join(part for part in (other, flag.note or flag.about) if part)
