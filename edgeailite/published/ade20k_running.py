@@ -19,14 +19,14 @@ MEASURE = ("data_path", "short_edges", "padding", "workers", "device", "threads"
 
 def run(script: str, words: Sequence[str]) -> int:
     """Do what a published command asks for; returns the exit code."""
-    if "--help" in words or "-h" in words:
-        older = {name: KEYS[key] for name, key in OLDER.items()}
-        print(usage(script, KEYS | older | OTHER))
-        return 0
     return reporting(lambda: _run(script, list(words)))
 
 
 def _run(script: str, words: list[str]) -> int:
+    if "--help" in words or "-h" in words:
+        older = {name: KEYS[key] for name, key in OLDER.items()}
+        print(usage(script, KEYS | older | OTHER))
+        return 0
     command = located(read(script, words))
     if is_first_process():
         say(command.notes)

@@ -22,13 +22,13 @@ QUANTIZE = {"epochs": ["10"], "lr": ["1e-5"]}  # of the published phase after th
 
 def run(script: str, words: Sequence[str]) -> int:
     """Do what a published command asks for; returns the exit code."""
-    if "--help" in words or "-h" in words:
-        print(usage(script, SCRIPTS[script].flags))
-        return 0
     return reporting(lambda: _run(script, list(words)))
 
 
 def _run(script: str, words: list[str]) -> int:
+    if "--help" in words or "-h" in words:
+        print(usage(script, SCRIPTS[script].flags))
+        return 0
     command = read(script, words)
     check_known(command)
     if is_first_process():
