@@ -1,7 +1,7 @@
 """The int8 network that a float one is expected to become, as a table of layers: an estimate before any export.
 
 Rules, those of `edgeailite export` on a quantized run: (1) BatchNorm and activations are part of the layer whose result
-they alone read, which then has a bias; (2) pictures are quantized first; (3) every value is 1 byte, weights 1 byte,
+they alone read, and layers with MACs have a bias; (2) pictures are quantized first; (3) every value is 1 byte, weights 1 byte,
 biases 4; (4) the last resize is float and reads dequantized logits; an output without one is dequantized itself.
 Pyramid pooling is counted as one integer layer, which in the file is several float products.
 """
@@ -18,6 +18,7 @@ from edgeailite.complexity.operations import ACTIVATIONS, COUNTED, REQUANTIZED, 
 
 RESIZES = ("resize", "resize_nearest")
 FLOAT_BYTES = 4
+BIAS_BYTES = 4
 
 
 @dataclass
@@ -69,24 +70,7 @@ def _is_fused(rewriting: _Rewriting, layer: Layer, readers: Counter[str]) -> boo
 
 
 def _fuse(rewriting: _Rewriting, layer: Layer) -> None:
-    name = rewriting.codes(layer.inputs[0]).name
-    rewriting.renamed[layer.outputs[0].name] = name
-    index = rewriting.maker(name)
-    if layer.operator == "batch_norm" and index is not None:
-        rewriting.layers[index] = _with_bias(rewriting.layers[index])
-
-
-def _with_bias(layer: Layer) -> Layer:
-    """A convolution that has taken in a BatchNorm: one value per channel more, if it had none."""
-    weights, channels = prod(layer.kernel), layer.outputs[0].shape[1]
-    if layer.operator not in COUNTED or layer.parameters > weights:
-        return layer
-    return replace(
-        layer,
-        parameters=weights + channels,
-        weight_bytes=weights + 4 * channels,
-        element_operations=layer.element_operations + layer.outputs[0].elements,
-    )
+    rewriting.renamed[layer.outputs[0].name] = rewriting.codes(layer.inputs[0]).name
 
 
 def _quantize(rewriting: _Rewriting, layer: Layer) -> None:
@@ -95,17 +79,27 @@ def _quantize(rewriting: _Rewriting, layer: Layer) -> None:
     output = layer.outputs[0]
     if output.name in {value.name for value in layer.inputs}:  # in place; the file makes a new value
         rewriting.renamed[output.name] = f"{rewriting.codes(output).name}+"
-    weights = prod(layer.kernel) if layer.kernel else 0
     requantization = 2 * output.elements if layer.operator in REQUANTIZED else 0
-    rewriting.layers.append(
-        replace(
-            layer,
-            inputs=inputs,
-            outputs=(rewriting.codes(output),),
-            weight_bytes=weights + 4 * (layer.parameters - weights),
-            element_operations=layer.element_operations + requantization,
-            integer=True,
-        )
+    integer = replace(
+        layer,
+        inputs=inputs,
+        outputs=(rewriting.codes(output),),
+        weight_bytes=layer.parameters,
+        element_operations=layer.element_operations + requantization,
+        integer=True,
+    )
+    rewriting.layers.append(_with_bias(integer) if layer.operator in COUNTED else integer)
+
+
+def _with_bias(layer: Layer) -> Layer:
+    """A layer with MACs as the file has it: one bias per channel, also where the float network has none."""
+    weights, output = prod(layer.kernel), layer.outputs[0]
+    had_one = layer.parameters > weights
+    return replace(
+        layer,
+        parameters=weights + output.shape[1],
+        weight_bytes=weights + BIAS_BYTES * output.shape[1],
+        element_operations=layer.element_operations + (0 if had_one else output.elements),
     )
 
 

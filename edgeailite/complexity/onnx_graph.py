@@ -21,7 +21,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgeailite.complexity.layer import Layer, Value
-from edgeailite.complexity.onnx_shapes import Shapes, load
+from edgeailite.complexity.onnx_shapes import load
 from edgeailite.complexity.operations import (
     ACTIVATIONS,
     CONVOLUTION,
@@ -63,13 +63,12 @@ class Read:
 def read(path: Path, height_width: tuple[int, int] | None) -> Read:
     """Layers of a file. Raises DataError and UsageError as `onnx_shapes.load`."""
     graph = _Graph(path, height_width)
-    nodes = [node for node in graph.model.graph.node if not all(n in graph.constants for n in node.output if n)]
-    layers = tuple(graph.layer(node) for node in nodes if graph.computes(node))
+    layers = tuple(graph.layer(node) for node in graph.nodes if graph.computes(node))
     weights = graph.weights.values()
     return Read(
         layers,
-        tuple(graph.value(value.name) for value in graph.model.graph.input if value.name not in graph.constants),
-        tuple(graph.value(value.name) for value in graph.model.graph.output),
+        tuple(map(graph.value, graph.inputs)),
+        tuple(map(graph.value, graph.outputs)),
         parameters=sum(array.size for array in weights),
         weight_bytes=sum(array.nbytes for array in weights),
     )
@@ -79,18 +78,20 @@ class _Graph:
     """A file with shapes, who makes and who reads each value, and which nodes form one integer layer."""
 
     def __init__(self, path: Path, height_width: tuple[int, int] | None) -> None:
-        self.model, self.shapes, self.constants = load(path, height_width)
-        self.types = _item_bytes(self.model)
+        sized = load(path, height_width)
+        self.shapes, self.item_bytes, self.constants = sized.shapes, sized.item_bytes, sized.constants
+        self.nodes = [node for node in sized.graph.node if not all(n in sized.constants for n in node.output if n)]
+        self.inputs = [value.name for value in sized.graph.input if value.name not in sized.constants]
         self.maker: dict[str, onnx.NodeProto] = {}
         self.readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
-        self.outputs = {value.name for value in self.model.graph.output}
+        self.outputs = [value.name for value in sized.graph.output]
         self.weights: dict[str, NDArray[Any]] = {}
-        for node in self.model.graph.node:
+        for node in self.nodes:
             self.maker |= dict.fromkeys(node.output, node)
             for name in dict.fromkeys(node.input):
                 self.readers[name].append(node)
         self.quantizer: dict[str, onnx.NodeProto] = {}  # first output of an integer node -> QuantizeLinear behind it
-        for node in self.model.graph.node:
+        for node in self.nodes:
             behind = self._quantizer_behind(node)
             if behind is not None:
                 self.quantizer[node.output[0]] = behind
@@ -102,7 +103,7 @@ class _Graph:
 
     def value(self, name: str) -> Value:
         """A tensor; looks and activations in place have the name of the memory they share."""
-        return Value(self._memory(name), self.shapes[name], self.types[name])
+        return Value(self._memory(name), self.shapes[name], self.item_bytes[name])
 
     def layer(self, node: onnx.NodeProto) -> Layer:
         """The layer of a node that computes."""
@@ -121,7 +122,7 @@ class _Graph:
             integer=integer,
         )
         return Layer(
-            (node.name or node.output[0]).rpartition(f"/{node.op_type}")[0] or node.name or node.output[0],
+            _name(node),
             operator,
             taken,
             given,
@@ -196,7 +197,7 @@ class _Graph:
                 inside.add(behind.output[0])
                 behind = self.readers[behind.output[0]][0]
             inside.add(quantizer.output[0])
-        for node in self.model.graph.node:
+        for node in self.nodes:
             if node.op_type == DEQUANTIZE and node.output[0] not in self.outputs:
                 readers = self.readers[node.output[0]]
                 constant = node.input[0] in self.constants
@@ -215,13 +216,11 @@ class _Graph:
         return self._memory(source) if maker.op_type in LOOKS or in_place else name
 
 
-def _item_bytes(model: onnx.ModelProto) -> dict[str, int]:
-    """Bytes per element of every tensor, from inferred types."""
-    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    values = (*graph.input, *graph.value_info, *graph.output)
-    types = {value.name: value.type.tensor_type.elem_type for value in values}
-    types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
-    return {name: np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)).itemsize for name, kind in types.items() if kind}
+def _name(node: onnx.NodeProto) -> str:
+    """The module's path, which our files have before the operator; the node's name; else what it gives."""
+    if node.op_type in (QUANTIZE, DEQUANTIZE):
+        return str(node.output[0])
+    return str(node.name.rpartition(f"/{node.op_type}")[0] or node.name or node.output[0])
 
 
 def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:

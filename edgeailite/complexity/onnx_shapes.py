@@ -8,6 +8,8 @@ nothing changes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,21 @@ Shapes = dict[str, tuple[int, ...]]
 ROUNDS = 24  # of inference and computation; each makes at least one more value known
 NEVER_COMPUTED = ("QuantizeLinear", "DequantizeLinear")  # a dequantized weight stays what it is: int8
 ONE_BATCH = 1
+SMALL = 1024  # elements: larger constants do not take part in shape arithmetic, only their shapes do
 
 
-def load(path: Path, height_width: tuple[int, int] | None) -> tuple[onnx.ModelProto, Shapes, dict[str, Array]]:
-    """The file's graph, shape of every tensor by name, and constants by name, weights included.
+@dataclass(frozen=True)
+class Sized:
+    """Graph of a file without its large constants; shape, bytes per element and, of constants, values by name."""
+
+    graph: onnx.GraphProto
+    shapes: Mapping[str, tuple[int, ...]]
+    item_bytes: Mapping[str, int]
+    constants: Mapping[str, Array]
+
+
+def load(path: Path, height_width: tuple[int, int] | None) -> Sized:
+    """The file with all shapes known.
 
     Raises DataError for a file that cannot be read or whose shapes cannot be known, UsageError where `height_width`
     is missing or is not the file's own.
@@ -36,23 +49,39 @@ def load(path: Path, height_width: tuple[int, int] | None) -> tuple[onnx.ModelPr
     model = _read(path)
     _fix_inputs(model, height_width, path)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    computed: dict[str, Array] = {}
-    shapes: Shapes = {}
+    _take_out_large(model)
+    known = dict(constants)
+    shapes, item_bytes = _infer(model, {}, path)
     for _ in range(ROUNDS):
-        shapes = _infer(model, computed, path)
-        new = _compute(model, shapes, constants | computed)
+        new = _compute(model, shapes, known)
         if not new:
             break
-        computed |= new
-    known = constants | computed
+        known |= new
+        shapes, item_bytes = _infer(model, {name: known[name] for name in known if name not in constants}, path)
+    for name, value in known.items():
+        shapes[name], item_bytes[name] = value.shape, value.itemsize
     for node in model.graph.node:
-        unknown = [name for name in node.output if name and name not in shapes and name not in known]
+        unknown = [name for name in node.output if name and name not in shapes]
         if unknown:
             raise DataError(
                 f"{path}: the shape of {unknown[0]!r} ({node.op_type}) cannot be inferred; "
                 "simplify the file (onnxsim) or export it with a fixed size"
             )
-    return model, shapes | {name: value.shape for name, value in known.items()}, known
+    return Sized(model.graph, shapes, item_bytes, known)
+
+
+def _take_out_large(model: onnx.ModelProto) -> None:
+    """Large constants become inputs of a shape, in place: inference copies the model."""
+    large = [tensor for tensor in model.graph.initializer if prod(tensor.dims) > SMALL]
+    small = [tensor for tensor in model.graph.initializer if prod(tensor.dims) <= SMALL]
+    names = {value.name for value in model.graph.input}
+    model.graph.input.extend(
+        onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in large
+        if tensor.name not in names
+    )
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(small)
 
 
 def _read(path: Path) -> onnx.ModelProto:
@@ -96,8 +125,8 @@ def _fix_inputs(model: onnx.ModelProto, height_width: tuple[int, int] | None, pa
             dim.dim_value = size
 
 
-def _infer(model: onnx.ModelProto, computed: Mapping[str, Array], path: Path) -> Shapes:
-    """Shapes that are whole. What was computed takes part as constants."""
+def _infer(model: onnx.ModelProto, computed: Mapping[str, Array], path: Path) -> tuple[Shapes, dict[str, int]]:
+    """Shapes that are whole, and bytes per element. What was computed takes part as constants."""
     trial = onnx.ModelProto()
     trial.CopyFrom(model)
     kept = [node for node in trial.graph.node if not all(name in computed for name in node.output if name)]
@@ -110,12 +139,14 @@ def _infer(model: onnx.ModelProto, computed: Mapping[str, Array], path: Path) ->
         graph = shape_inference.infer_shapes(trial, data_prop=True).graph
     except shape_inference.InferenceError as error:
         raise DataError(f"{path}: shapes do not fit ({str(error).splitlines()[0]}); export it again") from None
-    shapes = {}
+    shapes, item_bytes = {}, {}
     for value in (*graph.input, *graph.value_info, *graph.output):
         tensor = value.type.tensor_type
+        if tensor.elem_type:
+            item_bytes[value.name] = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).itemsize
         if tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim):
             shapes[value.name] = tuple(dim.dim_value for dim in tensor.shape.dim)
-    return shapes
+    return shapes, item_bytes
 
 
 def _compute(model: onnx.ModelProto, shapes: Shapes, known: Mapping[str, Array]) -> dict[str, Array]:

@@ -29,6 +29,7 @@ from edgeailite.complexity.operations import (
 )
 
 NOT_LEARNED = 0  # a buffer: read, but no parameter
+FUNCTION_NAMES = {"upsample_bilinear2d": "interpolate", "upsample_nearest2d": "interpolate"}  # as in exported files
 POOL_WINDOW = {"max_pool2d_with_indices", "avg_pool2d"}  # their second argument is the kernel's size
 
 
@@ -71,7 +72,7 @@ class _Recorder(TorchDispatchMode):
         super().__init__()
         self.layers: list[Layer] = []
         self.paths: list[str] = []
-        self.modules: list[tuple[str, bool]] = [("", False)]  # path, and whether it holds other modules
+        self.modules: list[tuple[str, bool]] = [("", False)]  # path, and whether it is one of torch's own layers
         self.live = self.peak = 0
         self.read_weights: dict[int, int] = {}
         self._taken: dict[str, int] = {}
@@ -140,12 +141,12 @@ class _Recorder(TorchDispatchMode):
         )
 
     def _layer_name(self, func: Any) -> str:
-        """The module's path; of what a module computes between its children, `path.operator`, numbered."""
-        path, holds_others = self.modules[-1]
-        if path and not holds_others:
+        """Path of a layer of torch's; of what other modules compute themselves, `path.function`, numbered."""
+        path, is_layer = self.modules[-1]
+        if path and is_layer:
             return path
         kind = func.overloadpacket.__name__.rstrip("_")
-        return self._unused(f"{path}.{TORCH_WORDS.get(kind, kind)}".lstrip("."), "layer")
+        return self._unused(f"{path}.{FUNCTION_NAMES.get(kind, kind)}".lstrip("."), "layer")
 
     def _unused(self, name: str, kind: str) -> str:
         count = self._taken[f"{kind} {name}"] = self._taken.get(f"{kind} {name}", -1) + 1
@@ -198,7 +199,7 @@ def _telling(recorder: _Recorder, paths: Mapping[nn.Module, str]) -> Iterator[No
 
     def enter(module: nn.Module, args: Any) -> None:
         if module in paths:
-            recorder.modules.append((paths[module], next(module.children(), None) is not None))
+            recorder.modules.append((paths[module], type(module).__module__.startswith("torch.nn.")))
 
     def leave(module: nn.Module, args: Any, result: Any) -> None:
         if module in paths:
