@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from edgeailite.config.cache import DataCacheConfig
 from edgeailite.config.checks import Amp, Device, check
+from edgeailite.config.cost import ComplexityConfig
 from edgeailite.config.data import DataCheckConfig, DataShowConfig, DataStatsConfig
 from edgeailite.config.deployment import ExportConfig, InferConfig, ValidateConfig, VerifyConfig
 from edgeailite.config.get import DataGetConfig
@@ -18,5 +19,5 @@ __all__ = [
     "TrainConfig", "CalibrateConfig", "QuantizeConfig", "DemoConfig",
     "ValidateConfig", "ExportConfig", "VerifyConfig", "InferConfig",
     "DataGetConfig", "DataCheckConfig", "DataStatsConfig", "DataShowConfig", "DataCacheConfig",
-    "ReportConfig", "ModelsConfig", "PresetsConfig", "DoctorConfig",
+    "ReportConfig", "ModelsConfig", "ComplexityConfig", "PresetsConfig", "DoctorConfig",
 ]  # fmt: skip
