@@ -35,6 +35,9 @@ POOL_WINDOW = {"max_pool2d_with_indices", "avg_pool2d"}  # their second argument
 # On "meta" torch answers these by Python decompositions, for which it first loads its compiler: more than a second.
 aten = torch.ops.aten
 SHORT_WAY: dict[Any, Callable[..., Any]] = {
+    aten.add.Tensor: lambda x, y: torch.empty_like(x) if _alike(x, y) else x + y,
+    aten.cat.default: lambda parts, axis=0: parts[0].new_empty(_joined([part.shape for part in parts], axis)),
+    aten.mean.dim: lambda x, axes, keep=False: x.new_empty(_reduced(x.shape, axes)) if keep else x.mean(axes),
     aten.relu.default: torch.empty_like,
     aten.relu_.default: lambda x: x,
     aten.hardtanh.default: lambda x, *limits: torch.empty_like(x),
@@ -184,6 +187,23 @@ class _Recorder(TorchDispatchMode):
     def _release(self, key: int, size: int) -> None:
         self._live -= size
         del self._names[key], self._references[key]
+
+
+def _alike(x: Any, y: Any) -> bool:
+    """Whether an element-wise result is shaped as both."""
+    return isinstance(y, Tensor) and x.shape == y.shape and x.dtype == y.dtype
+
+
+def _joined(shapes: Sequence[Sequence[int]], axis: int) -> list[int]:
+    """Shape of tensors joined along `axis`."""
+    shape = list(shapes[0])
+    shape[axis] = sum(one[axis] for one in shapes)
+    return shape
+
+
+def _reduced(shape: Sequence[int], axes: Sequence[int]) -> list[int]:
+    """Shape after a mean over `axes` that keeps them."""
+    return [1 if axis in axes or axis - len(shape) in axes else size for axis, size in enumerate(shape)]
 
 
 def _window(kind: str, args: Any) -> int:
