@@ -171,15 +171,24 @@ def tradeoff(points: Sequence[tuple[str, float, float]], front: Sequence[int], *
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(lambda value, position: f"{value:g}")
     axes.xaxis.set_minor_locator(NullLocator())
-    for name, x, y in best:
-        axes.annotate(
-            _plain(name), (x, y), (6, -4), textcoords="offset points", fontsize=7, color=INK, va="top", annotation_clip=True
-        )
-    axes.margins(x=0.12, y=0.08)
+    axes.margins(x=0.06, y=0.08)
+    if best:
+        axes.set_xlim(right=2.2 * max(x for _, x, _ in points))  # room for the last name
+        _names(axes, best)
     axes.set_xlabel(labels[0], color=FAINT, fontsize=9)
     axes.set_ylabel(labels[1], color=FAINT, fontsize=9)
     _calm(axes, grid="both")
     return _png(figure)
+
+
+def _names(axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:
+    """Names right below their points; higher where the one before would be hit."""
+    free = -float("inf")
+    for name, x, y in points:
+        height = axes.transData.transform((x, y))[1] * 72 / DPI
+        lift = max(-4.0, free - height)
+        axes.annotate(_plain(name), (x, y), (7, lift), textcoords="offset points", fontsize=7, color=INK, va="top")
+        free = height + lift + 9
 
 
 def _title(axes: Axes, text: str) -> None:

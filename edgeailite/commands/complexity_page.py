@@ -67,9 +67,11 @@ def _section(cost: Cost, size: Size) -> dict[str, Any]:
         "summary": summary(cost),
         "kinds": _kinds(cost),
         "figures": [
-            figure(memory_curve(_memory(cost)), "Activation memory held while the layers run."),
-            figure(intensity_scatter(_intensities(cost)), "MACs of the layers against operations per byte moved."),
-            figure(bars, "Bars of the layers with most MACs."),
+            [
+                figure(memory_curve(_memory(cost)), "Activation memory held while the layers run."),
+                figure(intensity_scatter(_intensities(cost)), "MACs of the layers against operations per byte moved."),
+            ],
+            [figure(bars, "Bars of the layers with most MACs.")],
         ],
         "layers": [layer_cells(layer) for layer in cost.layers],
     }
@@ -124,7 +126,7 @@ def _kinds(cost: Cost) -> list[dict[str, Any]]:
 
 def _front(rows: Sequence[dict[str, Any]]) -> Figure:
     rated = [row for row in rows if row["miou"] is not None]
-    points = [(row["name"], row["giga_macs"], row["miou"]) for row in rated]
+    points = [(f"{row['name']} {row['height']}x{row['width']}", row["giga_macs"], row["miou"]) for row in rated]
     front = [index for index, row in enumerate(rated) if row["front"]]
     return figure(tradeoff(points, front, labels=LABELS), "Accuracy against GMACs; the line joins the Pareto front.")
 

@@ -98,7 +98,7 @@ def print_cost(name: str, kind: str, cost: Cost, *, size: tuple[int, int], layer
         table.add_column(column, no_wrap=True)
     for column, _, _ in LAYER_COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("arithmetic")
+    table.add_column("type")
     for layer in chosen:
         table.add_row(*layer_cells(layer))
     print_table(table)
@@ -112,8 +112,7 @@ def top_layers(cost: Cost, count: int = TOP) -> list[Layer]:
 def layer_cells(layer: Layer) -> list[str]:
     """A layer as texts."""
     numbers = [getattr(layer, attribute) / unit for _, attribute, unit in LAYER_COLUMNS]
-    texts = [f"{value:,}" if isinstance(value, int) else f"{value:,.2f}" for value in numbers]
-    texts[1] = f"{layer.parameters:,}"
+    texts = [f"{value:,.{digits}f}" for value, digits in zip(numbers, (2, 0, 2, 1, 1, 1), strict=True)]
     kind = "int8" if layer.integer else "float"
     kernel = shape_text(layer.kernel) + (f" / {layer.groups}" if layer.groups > 1 else "")
     return [layer.name, layer.operator, kernel, shape_text(layer.output_shape), *texts, kind]
