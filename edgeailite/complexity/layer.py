@@ -102,7 +102,7 @@ class Cost:
     @property
     def peak_bytes(self) -> int:
         """Peak activation memory."""
-        return max(self.memory)
+        return max(self.memory, default=sum(value.bytes for value in self.inputs))
 
     @property
     def peak_int8_bytes(self) -> int | None:

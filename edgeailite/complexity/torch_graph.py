@@ -88,7 +88,7 @@ class _Recorder(TorchDispatchMode):
         self.paths: list[str] = []
         self.modules: list[tuple[str, bool]] = [("", False)]  # path, and whether it is one of torch's own layers
         self.memory: list[int] = []
-        self._live = self._most = 0  # bytes alive, and the most of them since the last layer
+        self._live = self._most = 0  # bytes alive, and the most of them in one operator
         self.read_weights: dict[int, int] = {}
         self._taken: dict[str, int] = {}
         self._names: dict[int, str] = {}
@@ -105,6 +105,7 @@ class _Recorder(TorchDispatchMode):
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self._most = self._live
         answer = SHORT_WAY.get(func)
         result = func(*args, **(kwargs or {})) if answer is None else answer(*args, **(kwargs or {}))
         given = _tensors(result)
@@ -120,7 +121,6 @@ class _Recorder(TorchDispatchMode):
             self.layers.append(self._layer(func, name, args, taken, given))
             self.paths.append(self.modules[-1][0])
             self.memory.append(self._most)
-            self._most = self._live
         return result
 
     def value_of(self, tensor: Tensor) -> Value:
