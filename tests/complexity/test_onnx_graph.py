@@ -60,8 +60,8 @@ def test_an_exported_float_file_counts_as_its_network(name, options, inputs, ope
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.data())
-def test_hand_formula_on_random_convolutions(data, tmp_path_factory):
+@given(data=st.data())
+def test_hand_formula_on_random_convolutions(tmp_path_factory, data):
     small = st.integers(1, 3)
     groups, stride, dilation, padding = data.draw(small), data.draw(small), data.draw(small), data.draw(st.integers(0, 2))
     height, width = data.draw(small), data.draw(small)
