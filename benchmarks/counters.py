@@ -1,10 +1,11 @@
 """Counters of MACs side by side: edgeailite, fvcore, thop, torchinfo, ptflops, onnx-tool; accuracy and time.
 
-    pip install --no-deps --target PEERS fvcore iopath yacs portalocker termcolor tabulate thop torchinfo ptflops onnx-tool
+    pip install --no-deps --target PEERS fvcore iopath yacs portalocker termcolor tabulate tqdm thop torchinfo \\
+        ptflops onnx-tool
     PYTHONPATH=PEERS python benchmarks/counters.py [NETWORK] [--size H W]
 
-The yardstick is a count by hand: hooks take the shapes that every convolution and linear layer meets in a real pass, and
-the formula of docs/cost.md gives its MACs. `layers` is how many of them a counter has exactly, by module name. Each
+The yardstick is a count by hand: hooks take the shapes that every convolution and linear layer meets in a real pass,
+and the formula of docs/cost.md gives its MACs. `layers` is how many of them a counter has exactly, by module name. Each
 counter runs once on CPU after its imports, then `shell` is the wall time of a whole process with them. Peers that are
 not installed are named on a line and left out.
 """
@@ -67,12 +68,14 @@ def by_hand(model: nn.Module, image: torch.Tensor) -> Counts:
 
 
 def edgeailite(model: nn.Module, image: torch.Tensor) -> Counts:
+    """This project."""
     from edgeailite.complexity import layer_macs
 
     return dict(layer_macs(model, tuple(image.shape[2:])))
 
 
 def fvcore(model: nn.Module, image: torch.Tensor) -> Counts:
+    """fvcore, per module."""
     from fvcore.nn import FlopCountAnalysis
 
     analysis = FlopCountAnalysis(model, image).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
@@ -81,6 +84,7 @@ def fvcore(model: nn.Module, image: torch.Tensor) -> Counts:
 
 
 def thop(model: nn.Module, image: torch.Tensor) -> Counts:
+    """thop, per module."""
     from thop import profile
 
     macs, _, layers = profile(model, inputs=(image,), verbose=False, ret_layer_info=True)
@@ -98,6 +102,7 @@ def thop(model: nn.Module, image: torch.Tensor) -> Counts:
 
 
 def torchinfo(model: nn.Module, image: torch.Tensor) -> Counts:
+    """torchinfo, per layer."""
     from torchinfo import summary
 
     result = summary(model, input_data=image, verbose=0)
@@ -107,6 +112,7 @@ def torchinfo(model: nn.Module, image: torch.Tensor) -> Counts:
 
 
 def ptflops(model: nn.Module, image: torch.Tensor) -> Counts:
+    """ptflops: the sum."""
     from ptflops import get_model_complexity_info
 
     macs, _ = get_model_complexity_info(
@@ -116,6 +122,7 @@ def ptflops(model: nn.Module, image: torch.Tensor) -> Counts:
 
 
 def onnx_tool(model: nn.Module, image: torch.Tensor) -> Counts:
+    """onnx-tool: the sum of an exported file."""
     import onnx_tool as tool
 
     with tempfile.TemporaryDirectory() as folder:
@@ -186,7 +193,9 @@ def rows(network: str, size: tuple[int, int]) -> list[str]:
         off = 100 * (result["total"] / result["truth"] - 1)
         exact = "not told" if result["exact"] is None else f"{result['exact']} of {result['layers']}"
         lines.append(f"| {counter} | {result['total'] / 1e9:.6f} | {off:+.3f} % | {exact} | {result['seconds']:.2f} |")
-    lines.append(f"\n`edgeailite complexity {network}` from the shell, best of three: {shell_seconds(network, size):.2f} s")
+    lines.append(
+        f"\n`edgeailite complexity {network}` from the shell, best of three: {shell_seconds(network, size):.2f} s"
+    )
     return lines
 
 

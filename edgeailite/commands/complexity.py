@@ -102,7 +102,7 @@ def _count_file(path: Path, config: ComplexityConfig) -> Counted:
 def _noted_size(path: Path) -> Size | None:
     """The input size in the metadata of our files, where the input itself is of open size."""
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # ships no type information
 
     try:
         model = onnx.load(str(path), load_external_data=False)

@@ -83,7 +83,7 @@ class _Recorder(TorchDispatchMode):
     """Makes a layer of every operator that computes, and adds up the storages that are alive."""
 
     def __init__(self, images: Sequence[Tensor], state: Mapping[str, Tensor], learned: set[str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch annotates none of it
         self.layers: list[Layer] = []
         self.paths: list[str] = []
         self.modules: list[tuple[str, bool]] = [("", False)]  # path, and whether it is one of torch's own layers

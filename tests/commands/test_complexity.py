@@ -91,7 +91,7 @@ def test_csv_and_page(command, tmp_path):
     assert sum(int(row["macs"]) for row in rows if row["height"] == "64") == sum(layer.macs for layer in layers)
     text = page.read_text()
     assert text.count("data:image/png;base64,") == 6  # three plots a size
-    assert "src=\"http" not in text
+    assert 'src="http' not in text
     assert all(f">{layer.name}<" in text for layer in layers)
 
 

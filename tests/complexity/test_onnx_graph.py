@@ -63,7 +63,12 @@ def test_an_exported_float_file_counts_as_its_network(name, options, inputs, ope
 @given(data=st.data())
 def test_hand_formula_on_random_convolutions(tmp_path_factory, data):
     small = st.integers(1, 3)
-    groups, stride, dilation, padding = data.draw(small), data.draw(small), data.draw(small), data.draw(st.integers(0, 2))
+    groups, stride, dilation, padding = (
+        data.draw(small),
+        data.draw(small),
+        data.draw(small),
+        data.draw(st.integers(0, 2)),
+    )
     height, width = data.draw(small), data.draw(small)
     transposed, bias = data.draw(st.booleans()), data.draw(st.booleans())
     kind = torch.nn.ConvTranspose2d if transposed else torch.nn.Conv2d
@@ -74,7 +79,9 @@ def test_hand_formula_on_random_convolutions(tmp_path_factory, data):
     weights = {name: value.detach().numpy() for name, value in layer.named_parameters()}
     node = helper.make_node("ConvTranspose" if transposed else "Conv", ["x", *weights], ["y"], group=groups,
                             strides=[stride] * 2, dilations=[dilation] * 2, pads=[padding] * 4)  # fmt: skip
-    file = write(tmp_path_factory.mktemp("conv") / "a.onnx", [node], weights, inputs={"x": x.shape}, outputs={"y": None})
+    file = write(
+        tmp_path_factory.mktemp("conv") / "a.onnx", [node], weights, inputs={"x": x.shape}, outputs={"y": None}
+    )
     [counted] = onnx_layers(file)
     positions = (x if transposed else result).shape[2:]
     per_position = height * width * layer.in_channels * layer.out_channels // groups
