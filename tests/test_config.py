@@ -46,8 +46,6 @@ WRONG = [
     ("ComplexityConfig", "size", ((64, 64), (64, 64))),
     ("ComplexityConfig", "num_classes", 0),
     ("ComplexityConfig", "inputs", 0),
-    ("ComplexityConfig", "model", None),
-    ("ComplexityConfig", "results", (Path("r"),)),
     ("TrainConfig", "epochs", 0),
     ("TrainConfig", "epochs", -3),
     ("TrainConfig", "batch_size", 0),

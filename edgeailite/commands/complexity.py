@@ -37,6 +37,12 @@ def run(config: ComplexityConfig) -> int:
         from edgeailite.commands.complexity_all import run_all
 
         return run_all(config)
+    if config.model is None:
+        raise UsageError(
+            "edgeailite complexity: missing model: a network name, run, checkpoint or ONNX file; or --all True"
+        )
+    if config.results:
+        raise UsageError(f"--results {config.results[0]}: belongs to a comparison; add --all True")
     counted = count(config)
     if config.csv is not None:
         write_csv(config.csv, [row for size, cost in counted.costs.items() for row in layer_rows(cost, size)])

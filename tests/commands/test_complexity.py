@@ -136,7 +136,8 @@ REFUSED = [
     (["nothing*", "--all", "True"], 2, "no network matches 'nothing*'"),
     ([NAME, "--csv", "{file}/x.csv"], 3, "choose another --csv"),
     ([NAME, "--html", "{file}/x.html"], 3, "choose another --html"),
-    ([], 2, "a network, run or file; or --all True"),
+    ([], 2, "missing model: a network name, run, checkpoint or ONNX file; or --all True"),
+    ([NAME, "--results", "r.csv"], 2, "--results r.csv: belongs to a comparison; add --all True"),
     ([NAME, "--size", 16, 64], 2, "height and width of at least 32"),
 ]
 
