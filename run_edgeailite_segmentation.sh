@@ -4,11 +4,12 @@ set -euo pipefail
 
 usage() {
     cat <<'HELP'
-usage: ./run_edgeailite_segmentation.sh [--cpu] [PRESET [flags] | --list | --help]
+usage: ./run_edgeailite_segmentation.sh [--cpu] [PRESET [RUN] [flags] | --list | --help]
 
   (nothing)         the demo: makes a data set, trains, quantizes, exports and proves a lite network (about 8 minutes on 2 cores)
-  --list            the presets, one line each
-  PRESET [flags]    runs a preset; flags replace its values, e.g. --data_path DIR --epochs 30
+  --list            the presets by data set, one line each: every published recipe, and what follows a training
+  PRESET [flags]    runs a preset; flags replace its values, e.g. --data_path DIR --epochs 30, --dry_run True
+  PRESET RUN        presets that take a run folder: qat, calibrate, validate, export, verify, report
   --help            this text; PRESET --help lists the flags
 
   --cpu             comes first. When the set-up has to install: torch and torchvision from PyTorch's CPU index

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from edgeailite import __version__
@@ -13,6 +14,7 @@ from edgeailite import __version__
 VERBS: dict[str, tuple[str, str, str]] = {
     "demo": ("demo", "DemoConfig", "the whole line in minutes, on generated data"),
     "models": ("models", "ModelsConfig", "list networks with parameters and GigaMACs"),
+    "complexity": ("complexity", "ComplexityConfig", "what a network costs, layer by layer"),
     "data get": ("data_get", "DataGetConfig", "download a data set, or how to get it"),
     "data check": ("data_check", "DataCheckConfig", "the doctor of data sets: every picture, mask and split"),
     "data stats": ("data_stats", "DataStatsConfig", "counts, sizes, colours, classes, class weights"),
@@ -37,7 +39,8 @@ def usage() -> str:
     rows = "\n".join(f"  {verb:<11} {line}" for verb, (_, _, line) in VERBS.items())
     return (
         f"edgeailite {__version__}: from labelled images to a proven int8 ONNX file\n\n"
-        f"usage: edgeailite VERB [options]      edgeailite VERB --help\n       edgeailite preset NAME [options]\n\n"
+        f"usage: edgeailite VERB [options]      edgeailite VERB --help\n"
+        f"       edgeailite preset NAME [RUN] [options]\n\n"
         f"{rows}\n\nexit codes: {EXIT_CODES}\n"
     )
 
@@ -57,10 +60,15 @@ def main(arguments: list[str] | None = None) -> int:
     if args[0] == "--version":
         print(__version__)
         return 0
+    return reporting(lambda: _run(args[0], args[1:]))
+
+
+def reporting(action: Callable[[], int]) -> int:
+    """The action's exit code; errors that a user can act on are printed as one line and give theirs."""
     from edgeailite.errors import EdgeailiteError
 
     try:
-        return _run(args[0], args[1:])
+        return action()
     except EdgeailiteError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -46,6 +46,10 @@ def is_text(node: ast.stmt) -> bool:
 
 
 WRONG = [
+    ("ComplexityConfig", "size", ((31, 64),)),
+    ("ComplexityConfig", "size", ((64, 64), (64, 64))),
+    ("ComplexityConfig", "num_classes", 0),
+    ("ComplexityConfig", "inputs", 0),
     ("TrainConfig", "epochs", 0),
     ("TrainConfig", "epochs", -3),
     ("TrainConfig", "batch_size", 0),

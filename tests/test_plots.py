@@ -4,7 +4,17 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeailite.plots import class_bars, colorize, confusion_figure, loss_curve, overlay, score_curves
+from edgeailite.plots import (
+    SEVERAL,
+    Panel,
+    class_bars,
+    colorize,
+    confusion_figure,
+    loss_curve,
+    overlay,
+    panels_figure,
+    score_curves,
+)
 
 PALETTE = ((10, 20, 30), (200, 100, 50))
 NAN = float("nan")
@@ -67,3 +77,30 @@ def test_confusion_is_per_labelled_class():
     assert len(blues) > 1000
     middle = blues.mean(0)
     assert ((blues < middle).all(1).sum() > 100) and ((blues > middle).all(1).sum() > 100)
+
+
+def pixels_of(png: bytes, color: str) -> int:
+    """Pixels in (about) a colour given as #rrggbb."""
+    rgb = [int(color[at : at + 2], 16) for at in (1, 3, 5)]
+    return int((np.abs(decode(png)[..., ::-1].astype(int) - rgb).sum(-1) < 12).sum())
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 2), (4, 2), (5, 3), (7, 3)])
+def test_panels_stand_in_rows_of_two_or_three(count, columns):
+    image = decode(panels_figure([1, 2], [Panel("loss", {"loss": [2.0, 1.0]}, log=True)] * count))
+    assert image.shape == (-(-count // columns) * 432, columns * 640, 3)
+
+
+def test_panels_draw_the_values_there_are_and_no_line_without():
+    epochs = [1, 2, 3, 4]
+    full = panels_figure(epochs, [Panel("score", {"a": [0.1, 0.5, 0.6, 0.7], "b": [NAN] * 4}, per_cent=True)])
+    gaps = panels_figure(epochs, [Panel("score", {"a": [NAN, 0.5, NAN, 0.7]}, per_cent=True)])
+    assert pixels_of(full, SEVERAL[0]) > pixels_of(gaps, SEVERAL[0]) > 500, "a line joins the values there are"
+    assert pixels_of(full, SEVERAL[1]) == 0
+    assert pixels_of(panels_figure([1], [Panel("score", {"a": [0.5]})]), SEVERAL[0]) > 20, "one value is a dot"
+
+
+@pytest.mark.parametrize("values", [[NAN, NAN], [0.0, 0.0], [-1.0, 2.0], [1e-9, 1e9], [float("inf"), 1.0]])
+@pytest.mark.parametrize("log", [False, True])
+def test_panels_of_odd_values(values, log):
+    decode(panels_figure([1, 2], [Panel("a$b", {"$x$": values, "y": values}, log=log)], title="$t$"))

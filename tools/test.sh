@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the tests, setting itself up first where needed. Arguments go to pytest as they are, and paths in them are
-# relative to the repository root: tools/test.sh tests/test_losses.py -k ignore; tools/test.sh -m slow
+# relative to the repository root: tools/test.sh tests/losses -k ignore; tools/test.sh -m slow
 # Without arguments: the whole fast suite, one worker per core; then every worker gets one thread, or they would fight.
 # EDGEAILITE_CAMVID names a CamVid folder for the tests that use real data; without it they are skipped.
 set -euo pipefail

@@ -14,16 +14,16 @@ from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from edgeailite.commands.common import log, print_result, progress, set_threads
 from edgeailite.commands.opening import Opened, classified, open_model
 from edgeailite.config import InferConfig
 from edgeailite.data.images import IMAGE_SUFFIXES, read_image, write_png
+from edgeailite.data.tensors import picture_tensor
 from edgeailite.data.transforms import Image, resize_image
 from edgeailite.engine import select_device
 from edgeailite.errors import DataError, UsageError
-from edgeailite.evaluation import class_maps
+from edgeailite.evaluation import PLAIN, Views, class_maps
 from edgeailite.modelcard import ModelCard
 from edgeailite.plots import colorize, overlay
 
@@ -57,7 +57,9 @@ def run(config: InferConfig) -> int:
                 log(f"skipped {error}")
                 skipped.append(str(error))
             else:
-                _write(step, label_picture(opened, image), image, palette=opened.card.palette, alpha=config.alpha)
+                write_results(
+                    step, label_picture(opened, image), image, palette=opened.card.palette, alpha=config.alpha
+                )
             bar.advance(task)
     if len(skipped) == len(tasks):
         raise DataError(skipped[0] if len(tasks) == 1 else f"{config.input}: none of {len(tasks)} pictures can be read")
@@ -66,16 +68,18 @@ def run(config: InferConfig) -> int:
     return 1 if skipped else 0
 
 
-def label_picture(opened: Opened, image: Image) -> Image:
-    """Class indices (H,W) uint8 of a picture (H,W,3) RGB, at its own size, preprocessed as in validation.
+def label_picture(opened: Opened, *pictures: Image, size: tuple[int, int] | None = None, views: Views = PLAIN) -> Image:
+    """Class indices (H,W) uint8 of pictures (H,W,3) RGB of one size, one per input, preprocessed as in validation.
 
-    Of several outputs with classes, `segmentation` or the first.
+    They have the pictures' size or `size`. Of several outputs with classes, `segmentation` or the first. With `views`
+    the pictures are looked at several times.
     """
     pre = opened.card.preprocessing
-    resized = np.ascontiguousarray(resize_image(image, (pre.height, pre.width), pre.interpolation).transpose(2, 0, 1))
-    height, width = image.shape[:2]
-    images = (torch.from_numpy(resized)[None],)
-    labels: Image = class_maps(opened.predict, images, (height, width), output=classified(opened.card)[0])[0]
+    own = pictures[0].shape[0], pictures[0].shape[1]
+    shown = own if views.short_edges else (pre.height, pre.width)
+    images = tuple(picture_tensor(resize_image(picture, shown, pre.interpolation))[None] for picture in pictures)
+    output = classified(opened.card)[0]
+    labels: Image = class_maps(opened.predict, images, size or own, output=output, views=views)[0]
     return labels.astype(np.uint8)
 
 
@@ -144,7 +148,10 @@ def _key(picture: Path, name: str) -> str:
     return str(picture.with_name(name)).casefold()
 
 
-def _write(task: Task, labels: Image, image: Image, *, palette: Sequence[tuple[int, int, int]], alpha: float) -> None:
+def write_results(
+    task: Task, labels: Image, image: Image, *, palette: Sequence[tuple[int, int, int]], alpha: float
+) -> None:
+    """Write label map, colours and overlay of a picture. Raises DataError where they cannot be written."""
     colors = colorize(labels, palette)
     results = {"label": labels, "color": colors, "overlay": overlay(image, colors, alpha)}
     for kind, path in task.outputs().items():

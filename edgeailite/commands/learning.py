@@ -83,13 +83,14 @@ def _weights(kind: str, source: DataSource, name: str, target: ClassTarget) -> T
 
 
 def _count(source: DataSource, name: str, target: ClassTarget) -> tuple[Tensor, Tensor]:
-    """Pixels of each class, and labelled pixels of the pictures in which it occurs."""
+    """Pixels of each class, and all pixels of the pictures in which it occurs."""
     classes = len(target.classes)
     pixels, with_class = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
     for item in source.items:
-        counts = np.bincount(target.values(item.labels[name], source.name).ravel(), minlength=256)[:classes]
+        label = target.values(item.labels[name], source.name)
+        counts = np.bincount(label.ravel(), minlength=256)[:classes]
         pixels += counts
-        with_class += np.where(counts > 0, counts.sum(), 0)
+        with_class += np.where(counts > 0, label.size, 0)
     return torch.from_numpy(pixels), torch.from_numpy(with_class)
 
 

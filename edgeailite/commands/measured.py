@@ -92,7 +92,8 @@ def _values(part: ClassTally | DepthTally, classes: Sequence[str], *, absent: st
     values = score_values(part.scores(absent=absent), classes)
     if part.contours:
         edges = {"boundary_iou": part.boundary_iou(absent=absent), "boundary_f": part.boundary_f()}
-        values = {name: _per_cent(value) for name, value in edges.items()} | values
+        iou = values.pop("iou")
+        values |= {name: _per_cent(value) for name, value in edges.items()} | {"iou": iou}
     return values
 
 

@@ -137,9 +137,10 @@ def _confusion(tally: Tally, output: str) -> Confusion:
 
 def _example(opened: Opened, source: DataSource, index: int, per_picture: Sequence[Confusion]) -> Example:
     item, palette = source.items[index], opened.card.palette
-    picture = read_image(item.image)
+    pictures = [read_image(path) for path in item.images]
+    picture = pictures[item.camera]
     label = source.class_map(item)
-    prediction = colorize(label_picture(opened, picture), palette)
+    prediction = colorize(label_picture(opened, *pictures), palette)
     return Example(
         item.image.name,
         scores(per_picture[index]).miou,
@@ -154,7 +155,7 @@ def _cost(card: ModelCard, folder: Path) -> tuple[list[tuple[str, str]], list[tu
     """Rows for the table, and the two that belong at the top."""
     size = card.preprocessing.height, card.preprocessing.width
     with torch.device("meta"):
-        cost = complexity(build_network(card), size)
+        cost = complexity(build_network(card), size, inputs=len(card.inputs))
     rows = [
         ("parameters", f"{cost.parameters:,}"),
         (f"GMACs at {size[0]}×{size[1]}", f"{cost.giga_macs:.4f}"),

@@ -39,6 +39,7 @@ from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import DEEP_SUPERVISION, Pixel2Pixel, create_model
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.pretrained import LoadReport, describe, load_pretrained
+from edgeailite.tracking import tensorboard_writer
 
 PRETRAINED = "pretrained.json"  # in the run folder: what was loaded to start from
 
@@ -114,6 +115,7 @@ class Prepared:
 
 def prepare_training(config: TrainConfig, placed: Placed, *, pretrained: bool) -> Prepared:
     """Data, network with its first weights, losses and optimizer. Raises the errors of `edgeailite.errors`."""
+    tensorboard_writer(config.tensorboard)  # raises before anything is written where it is asked for and missing
     from_first(lambda: ensure_dataset(config.dataset_name, config.data_path), placed.processes)
     train, val = training_splits(config)
     torch.manual_seed(config.seed)

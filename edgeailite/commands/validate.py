@@ -37,7 +37,9 @@ def run(config: ValidateConfig) -> int:
     if config.confusion is not None:
         values["confusion"] = [str(path) for path in write_confusions(config.confusion, tally, source)]
     if config.json:
-        print(json.dumps({"model": str(config.model), "data": f"{source.name} {source.split}", **values}))
+        pre = opened.card.preprocessing
+        what = {"model": str(config.model), "network": opened.card.model_name, "size": [pre.height, pre.width]}
+        print(json.dumps({**what, "data": f"{source.name} {source.split}", **values}))
     else:
         count = len(part_of(len(source.items), protocol.epoch_size))
         print_result(f"{config.model} on {source.name} {source.split}, {count} pictures", flat(values))

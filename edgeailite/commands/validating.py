@@ -91,7 +91,7 @@ def measure(learner: Learner, validation: Validation, watch: Watch) -> Tally:
 
 
 def scores_of(tally: Tally) -> dict[str, float]:
-    """`miou` and `pixel_accuracy`, `ard` and `rmse`; of several outputs `<output>_<metric>`, and `score` of all."""
+    """`miou` and `pixel_accuracy`, `ard` and `rmse`; of several outputs `<output>_<metric>` behind a `score` of all."""
     found: dict[str, float] = {}
     mains = []
     for name, part in tally.items():
@@ -104,7 +104,7 @@ def scores_of(tally: Tally) -> dict[str, float]:
             scores = part.scores()
             found |= {f"{start}miou": scores.miou, f"{start}pixel_accuracy": scores.pixel_accuracy}
             mains.append(scores.miou)
-    return found if list(found)[:1] == ["miou"] else {**found, SCORE: sum(mains) / len(mains)}
+    return found if list(found)[:1] == ["miou"] else {SCORE: sum(mains) / len(mains), **found}
 
 
 def score_of(row: Mapping[str, Any]) -> float:

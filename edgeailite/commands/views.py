@@ -22,6 +22,7 @@ def train_transform(config: TrainConfig) -> TrainingTransform:
             padding=config.padding,
             extras=extras,
             interpolation=config.interpolation,
+            flip=config.flip,
         )
     pipeline = PublishedTransform if config.pipeline == "published" else TrainTransform
     return pipeline(
@@ -32,6 +33,7 @@ def train_transform(config: TrainConfig) -> TrainingTransform:
         extras=extras,
         balanced_crops=config.balanced_crops,
         interpolation=config.interpolation,
+        flip=config.flip,
     )
 
 

@@ -128,7 +128,7 @@ class Watch:
         state.lr, state.parts, state.images_per_second = step.lr, step.parts, step.images_per_second
         state.checked = None
         self._shown().moved()
-        if self._writer is not None:
+        if self._tracks:
             self._track_step(step)
 
     def checked(self, done: int, total: int) -> None:
@@ -141,10 +141,11 @@ class Watch:
         epoch = int(row["epoch"])
         self._rows = [old for old in self._rows if int(old["epoch"]) < epoch] + [dict(row)]
         self._state.best, self._state.checked = self._best(), None
-        self._shown().line(epoch_line(row, self.epochs))
+        if not self.quiet:
+            self.note(epoch_line(row, self.epochs))
         if epoch == self.epochs or self.clock() - self._curves_at >= CURVES_EVERY:
             self._draw_curves()
-        if self._writer is not None:
+        if self._tracks:
             self._track_epoch(row)
 
     def pictures(
@@ -169,7 +170,7 @@ class Watch:
         with self._optional(OVERLAYS):
             _write(self.folder / OVERLAYS / f"epoch_{epoch:04}_{output}.png", png)
             _thin_out(self.folder / OVERLAYS, output, epoch=epoch, epochs=self.epochs)
-        if self._writer is not None:
+        if self._tracks:
             with self._optional(TENSORBOARD):
                 self._tracked().picture(f"pictures/{output}", page, self._steps_done)
 
@@ -191,6 +192,11 @@ class Watch:
         with self._optional(CURVES):
             _write(self.folder / CURVES, panels_figure(epochs, panels(self._rows), title=self.title))
         self._curves_at, self._curves_of = self.clock(), len(self._rows)
+
+    @property
+    def _tracks(self) -> bool:
+        """Is there a TensorBoard to write to, and a step to say where? Before it, points would void a resumed run's."""
+        return self._writer is not None and self._state.pace.steps > 0
 
     @property
     def _steps_done(self) -> int:

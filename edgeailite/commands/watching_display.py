@@ -49,8 +49,11 @@ def make_display(state: State, *, quiet: bool, clock: Callable[[], float] = time
     """Bars if stderr is a terminal that can move its cursor, else lines."""
     if quiet:
         return Silent()
-    bars = sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
-    return Bars(state, clock) if bars else Lines(state, clock)
+    console = Console(stderr=True, highlight=False)
+    movable = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    if sys.stderr.isatty() and console.is_terminal and movable:
+        return Bars(state, console, clock)
+    return Lines(state, clock)
 
 
 class Silent:
@@ -91,11 +94,11 @@ class Lines(Silent):
 class Bars(Silent):
     """Bars for the epoch and the run, drawn by the training's own thread; lines go above them and stay."""
 
-    def __init__(self, state: State, clock: Callable[[], float]) -> None:
+    def __init__(self, state: State, console: Console, clock: Callable[[], float]) -> None:
         self.state, self.clock = state, clock
         self._drawn = -math.inf
         self._live = Live(
-            console=Console(stderr=True, highlight=False),
+            console=console,
             get_renderable=lambda: bars(state),
             auto_refresh=False,
             transient=True,
@@ -161,5 +164,6 @@ def _numbers(state: State) -> str:
     if not math.isnan(state.lr):
         found.append(f"lr {state.lr:.1e}")
     if not math.isnan(state.images_per_second):
-        found.append(f"{state.images_per_second:.3g} images/s")
+        speed = state.images_per_second
+        found.append(f"{speed:.0f} images/s" if speed >= 100 else f"{speed:.1f} images/s")
     return "   ".join(found)

@@ -33,6 +33,7 @@ class Metric:
 
 
 METRICS = {
+    "score": Metric("score", per_cent=True),
     "miou": Metric("mIoU", per_cent=True),
     "pixel_accuracy": Metric("pixel accuracy", per_cent=True),
     "accuracy": Metric("accuracy", per_cent=True),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from edgeailite.config.cache import DataCacheConfig
 from edgeailite.config.checks import Amp, Device, check
+from edgeailite.config.cost import ComplexityConfig
 from edgeailite.config.data import DataCheckConfig, DataShowConfig, DataStatsConfig
 from edgeailite.config.demonstration import DemoConfig
 from edgeailite.config.deployment import ExportConfig, InferConfig, ValidateConfig, VerifyConfig
@@ -20,5 +21,5 @@ __all__ = [
     "TrainConfig", "CalibrateConfig", "QuantizeConfig", "DemoConfig",
     "ValidateConfig", "ExportConfig", "VerifyConfig", "InferConfig",
     "DataGetConfig", "DataCheckConfig", "DataStatsConfig", "DataShowConfig", "DataCacheConfig",
-    "ReportConfig", "ModelsConfig", "PresetsConfig", "DoctorConfig",
+    "ReportConfig", "ModelsConfig", "ComplexityConfig", "PresetsConfig", "DoctorConfig",
 ]  # fmt: skip

@@ -38,6 +38,8 @@ class Augmentation:
     """Pipeline ade20k: height and width of a batch are padded to a multiple of this; padding is ignored."""
     rotation: float = 5.0
     """Random rotation up to this many degrees, in half of the pictures."""
+    flip: bool = True
+    """Mirror half of the pictures left to right."""
     color_jitter: float | None = None
     """Random brightness, contrast and saturation, up to this share; default 0.3, with the published pipelines 0."""
     blur: float = 0.0

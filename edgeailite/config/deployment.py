@@ -73,12 +73,12 @@ class ValidateConfig:
     def _check_together(self) -> None:
         """Options that exclude or need one another."""
         if self.short_edges:
-            check(self.scales == (1.0,), "scales", self.scales, "none beside --short_edges, which gives the sizes")
-            check(self.img_resize is None, "img_resize", self.img_resize, "none beside --short_edges")
+            check(self.scales == (1.0,), "scales", self.scales, "none beside short_edges, which give the sizes")
+            check(self.img_resize is None, "img_resize", self.img_resize, "none beside short_edges")
         if self.window_stride is not None:
-            check(self.window is not None, "window_stride", self.window_stride, "--window beside it")
+            check(self.window is not None, "window_stride", self.window_stride, "a window beside it")
             steps = zip(self.window_stride, self.window or self.window_stride, strict=True)
-            check(all(step <= side for step, side in steps), "window_stride", self.window_stride, "at most --window")
+            check(all(step <= side for step, side in steps), "window_stride", self.window_stride, "at most the window")
         if self.confusion is not None:
             check(self.confusion.suffix in (".csv", ".png"), "confusion", self.confusion, "a file name *.csv or *.png")
 

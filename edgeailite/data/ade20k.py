@@ -72,6 +72,14 @@ def class_weights(form: Form) -> tuple[float, ...]:
     return tuple(float(weight) for weight in kept.mean() / kept)
 
 
+def names_and_colours(form: Form = Form()) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
+    """Of the classes of a form."""
+    rows = _table()[: form.labels]
+    names = tuple(row["name"] for row in rows)
+    colours = tuple((int(row["red"]), int(row["green"]), int(row["blue"])) for row in rows)
+    return (("other", *names), ((0, 0, 0), *colours)) if form.other else (names, colours)
+
+
 def _ade20k(root: Path, split: str, *, name: str, form: Form) -> DataSource:
     places = (root, root / FOLDER, root / "data" / FOLDER)
     base = next((place for place in places if (place / "images").is_dir()), root / FOLDER)
@@ -91,11 +99,7 @@ def _ade20k(root: Path, split: str, *, name: str, form: Form) -> DataSource:
         )
     else:
         items = read_list(file, above=base.parent, images=base / "images", labels=base / "annotations")
-    rows = _table()[: form.labels]
-    names = tuple(row["name"] for row in rows)
-    colours = tuple((int(row["red"]), int(row["green"]), int(row["blue"])) for row in rows)
-    if form.other:
-        names, colours = ("other", *names), ((0, 0, 0), *colours)
+    names, colours = names_and_colours(form)
     weights = class_weights(form) if form.weighted else None
     return segmentation(name, split, items, names, colours, label_map(form), class_weights=weights)
 

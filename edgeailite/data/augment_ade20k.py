@@ -47,6 +47,7 @@ class Ade20kTransform:
     label_rate: int = 1
     extras: Extras = NO_EXTRAS
     interpolation: str = "area"
+    flip: bool = True
     edge: int | None = None
 
     @property
@@ -63,7 +64,7 @@ class Ade20kTransform:
         size = scaled_size((images[0].shape[0], images[0].shape[1]), edge, self.max_size)
         views = tuple(resize_image(image, size, self.interpolation) for image in images)
         masks = {name: resize_label(values, size) for name, values in targets.items()}
-        if rng.random() < 0.5:
+        if rng.random() < 0.5 and self.flip:
             views = tuple(mirrored(view) for view in views)
             masks = {name: mirrored(mask) for name, mask in masks.items()}
         return self.extras(views, masks, rng)

@@ -51,6 +51,7 @@ class PublishedTransform:
     extras: Extras = NO_EXTRAS
     balanced_crops: int = 1
     interpolation: str = "area"
+    flip: bool = True
 
     @property
     def stored(self) -> tuple[int, int] | None:
@@ -76,7 +77,7 @@ class PublishedTransform:
         factors = rng.uniform(*self.scale, 2) if rng.random() < 0.5 else np.ones(2)
         size = np.maximum(np.rint(factors * self.size).astype(int), self.crop)
         first = rng.integers(0, np.maximum(size - self.size, 0), endpoint=True)
-        flip = bool(rng.random() < 0.5)
+        flip = bool(rng.random() < 0.5) and self.flip
         second = rng.integers(0, np.maximum(np.minimum(size, self.size) - self.crop, 0), endpoint=True)
         top, left = (first + second).tolist()
         return View((int(size[0]), int(size[1])), (top, left), float(angle), flip)

@@ -74,7 +74,8 @@ def classes_of(targets: Targets) -> NDArray[Any] | None:
 class TrainTransform:
     """Random view of a sample. `size` and `crop` are (height, width); see the module for the rules.
 
-    `balanced_crops` above 1 draws up to so many views and takes the first without a class of more than 75 %.
+    `flip` mirrors half of the pictures. `balanced_crops` above 1 draws up to so many views and takes the first without
+    a class of more than 75 %.
     """
 
     size: tuple[int, int]
@@ -84,6 +85,7 @@ class TrainTransform:
     extras: Extras = NO_EXTRAS
     balanced_crops: int = 1
     interpolation: str = "linear_exact"
+    flip: bool = True
 
     @property
     def stored(self) -> tuple[int, int] | None:
@@ -111,7 +113,7 @@ class TrainTransform:
         scale = rng.uniform(*self.scale)
         aspect = rng.uniform(1 - ASPECT_JITTER, 1 + ASPECT_JITTER) if self.scale[0] != self.scale[1] else 1.0
         angle = np.deg2rad(rng.uniform(-self.rotation, self.rotation)) if rng.random() < 0.5 else 0.0
-        flip = -1.0 if rng.random() < 0.5 else 1.0
+        flip = -1.0 if rng.random() < 0.5 and self.flip else 1.0
         zoom = np.diag([flip * scale * aspect, scale / aspect])
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         linear = turn @ zoom

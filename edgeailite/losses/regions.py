@@ -36,26 +36,36 @@ def lovasz_softmax(logits: Tensor, target: Tensor, *, ignore: int = IGNORE) -> L
     predictions it is 1 - IoU.
     """
     labelled, classes = split_ignored(target, ignore)
-    shares = at_least_float32(logits).softmax(1)
+    shares = at_least_float32(logits).softmax(1).contiguous()
     present = classes[labelled].unique().tolist()
-    lost = [_lovasz_of_class(shares[:, c], (classes == c) & labelled, labelled) for c in present]
+    of_class = shares.unbind(1)  # its gradient is made once, that of an index once per class
+    lost = [_lovasz_of_class(of_class[c], (classes == c) & labelled, labelled) for c in present]
     total = torch.stack(lost).mean() if lost else shares.sum() * 0  # times 0: a gradient exists, and is 0
     return once(total, labelled.any())
 
 
 def _lovasz_of_class(shares: Tensor, truth: Tensor, labelled: Tensor) -> Tensor:
     """One class, from its probabilities and two bool maps, all (N,H,W)."""
-    # An ignored pixel has error 0: it is sorted last and adds 0, so it need not be taken out
-    errors = (truth.to(shares.dtype) - shares).abs() * labelled
-    ordered, order = errors.flatten().sort(descending=True)
-    return (ordered * _steps_of_jaccard(truth.flatten()[order], ordered.dtype)).sum()
+    errors = ((truth.to(shares.dtype) - shares).abs() * labelled).flatten()
+    with torch.no_grad():
+        # An ignored pixel has error 0: it is sorted last and adds 0, so it need not be taken out
+        order = (~_as_integers(errors)).sort().indices  # hardest first
+        steps = torch.empty_like(errors)
+        steps[order] = _steps_of_jaccard(truth.flatten()[order], errors.dtype)
+    return (errors * steps).sum()
+
+
+def _as_integers(errors: Tensor) -> Tensor:
+    """Bits of floats from 0 on, which have the order of the floats; integers sort in a quarter of the time on CPUs."""
+    return errors.view(torch.int64 if errors.dtype == torch.float64 else torch.int32)
 
 
 def _steps_of_jaccard(truth: Tensor, dtype: torch.dtype) -> Tensor:
     """What 1 - IoU grows by as pixels, hardest first, turn wrong: (P,) bool -> (P,). Counted in integers: exact."""
-    hit = truth.cumsum(0)
+    hit = truth.cumsum(0, dtype=torch.int32)
     size = hit[-1]
-    jaccard = 1 - (size - hit).to(dtype) / (size + (~truth).cumsum(0)).to(dtype)
+    others = torch.arange(1, len(hit) + 1, dtype=torch.int32, device=hit.device) - hit
+    jaccard = 1 - (size - hit).to(dtype) / (size + others).to(dtype)
     return torch.diff(jaccard, prepend=jaccard.new_zeros(1))
 
 

@@ -12,6 +12,7 @@ as harmonic mean; per class and picture. Ignored pixels belong to no class on ei
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -57,15 +58,12 @@ def _pixels(shape: tuple[int, ...], ratio: float) -> int:
 
 def _masks(
     label: NDArray[np.integer], prediction: NDArray[np.integer], num_classes: int, *, ignore: int
-) -> list[tuple[int, Mask, Mask]]:
+) -> Iterator[tuple[int, Mask, Mask]]:
     """(class, labelled mask, predicted mask) of the classes that one of them has."""
     labelled = label != ignore
-    present = np.union1d(label[labelled], prediction[labelled])
-    classes = [int(index) for index in present if 0 <= index < num_classes]
-    return [
-        (index, (label == index).astype(np.uint8), ((prediction == index) & labelled).astype(np.uint8))
-        for index in classes
-    ]
+    for index in np.union1d(label[labelled], prediction[labelled]).tolist():
+        if 0 <= index < num_classes:
+            yield index, (label == index).astype(np.uint8), ((prediction == index) & labelled).astype(np.uint8)
 
 
 def _boundary(mask: Mask, distance: int) -> Mask:

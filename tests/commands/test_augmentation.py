@@ -62,6 +62,12 @@ def test_published_pipelines_have_no_colour_jitter_unless_asked():
     assert train_transform(TrainConfig(pipeline="ade20k", color_jitter=0.1)).extras == Extras(0.1)
 
 
+@pytest.mark.parametrize("pipeline", ["affine", "published", "ade20k"])
+def test_every_pipeline_can_leave_pictures_unmirrored(pipeline):
+    assert train_transform(TrainConfig(pipeline=pipeline)).flip
+    assert not train_transform(TrainConfig(pipeline=pipeline, flip=False)).flip
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -1,7 +1,7 @@
 """Accuracy of a run: what training wrote is what validation finds, by hand, and what cannot be measured is said."""
 
+import csv
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +9,8 @@ import pytest
 import torch
 
 from edgeailite.checkpoint import LAST, Checkpoint, save_checkpoint
-from edgeailite.commands.measured import flat, score_values
 from edgeailite.data import open_dataset
 from edgeailite.data.images import read_image
-from edgeailite.metrics import Scores
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing, preprocess
@@ -84,17 +82,6 @@ def test_table_names_absent_classes(command, run):
     assert "miou" in ended.out
 
 
-def test_scores_as_values():
-    values = score_values(Scores(0.5, 0.75, (1.0, 0.0, math.nan)), ("road", "sky", "car"))
-    assert values == {
-        "miou": 50.0,
-        "pixel_accuracy": 75.0,
-        "overall": 62.5,
-        "iou": {"road": 100.0, "sky": 0.0, "car": None},
-    }
-    assert flat(values)["IoU car"] == "absent"
-
-
 def test_what_cannot_be_measured(command, run, miniature, tmp_path):
     for words, code, reason in (
         (["--split", "dev"], 2, "--split dev: streets has train, val, test"),
@@ -116,3 +103,60 @@ def test_data_set_of_other_classes(command, run, tmp_path):
     ended = command("validate", run, "--dataset_name", "camvid", "--data_path", tmp_path)
     assert ended.code == 3
     assert "camvid has 11 classes but the model has 19" in ended.err
+
+
+def test_absent_classes_as_zero(command, run):
+    words = ("--workers", 0, "--device", "cpu", "--json", True)
+    left_out = json.loads(command("validate", run, *words).out)
+    zero = json.loads(command("validate", run, *words, "--miou_absent", "zero").out)
+    assert zero["iou"] == left_out["iou"]
+    present = [value for value in left_out["iou"].values() if value is not None]
+    assert len(present) < len(left_out["iou"])
+    assert zero["miou"] == pytest.approx(sum(present) / len(left_out["iou"]), abs=0.01)
+
+
+def test_confusion_matrix_in_files(command, run, miniature, tmp_path):
+    words = ("--workers", 0, "--device", "cpu", "--json", True)
+    values = json.loads(command("validate", run, *words, "--confusion", tmp_path / "m.csv").out)
+    assert values["confusion"] == [str(tmp_path / "m.csv")]
+    rows = list(csv.reader((tmp_path / "m.csv").read_text(encoding="utf-8").splitlines()))
+    classes = open_dataset("streets", miniature, "val").classes
+    assert (tuple(rows[0][1:]), tuple(row[0] for row in rows[1:])) == (classes, classes)
+    counts = np.array([row[1:] for row in rows[1:]], np.int64)
+    assert counts.sum() == 2 * 64 * 64
+    assert 100 * np.trace(counts) / counts.sum() == pytest.approx(values["pixel_accuracy"], abs=1e-3)
+    assert command("validate", run, *words, "--confusion", tmp_path / "m.png").code == 0
+    assert read_image(tmp_path / "m.png").shape[2] == 3
+    (tmp_path / "file").touch()
+    ended = command("validate", run, *words, "--confusion", tmp_path / "file/m.csv")
+    assert (ended.code, "cannot be written" in ended.err) == (3, True)
+
+
+def test_edges_are_measured_when_asked_for(command, run):
+    words = ("--workers", 0, "--device", "cpu", "--json", True)
+    plain = json.loads(command("validate", run, *words).out)
+    edges = json.loads(command("validate", run, *words, "--boundary", True).out)
+    assert set(edges) - set(plain) == {"boundary_iou", "boundary_f"}
+    assert {name: edges[name] for name in plain} == plain
+    assert all(0 <= edges[name] <= 100 for name in ("boundary_iou", "boundary_f"))
+
+
+@pytest.mark.parametrize(
+    "words, reason",
+    [
+        (("--scales", 0), "--scales (0.0,): expected numbers above 0"),
+        (("--short_edges", 300, "--scales", 0.5), "--scales (0.5,): expected none beside short_edges"),
+        (("--short_edges", 300, "--img_resize", 64, 64), "--img_resize (64, 64): expected none beside short_edges"),
+        (("--window_stride", 8, 8), "--window_stride (8, 8): expected a window beside it"),
+        (("--window", 32, 32, "--window_stride", 8, 33), "--window_stride (8, 33): expected at most the window"),
+        (("--window", 8, 8), "--window (8, 8): expected height and width of at least 32"),
+        (("--confusion", "m.txt"), "--confusion m.txt: expected a file name *.csv or *.png"),
+        (("--epoch_size", -1), "--epoch_size -1.0: expected 0 or more"),
+        (("--padding", 0), "--padding 0: expected at least 1"),
+    ],
+)
+def test_options_that_do_not_go_together(command, run, words, reason):
+    ended = command("validate", run, *words)
+    assert ended.code == 2
+    assert reason in ended.err
+    assert len(ended.err.splitlines()) == 1

@@ -108,3 +108,13 @@ def test_equal_sizes_that_fit_are_only_stacked():
     (images,), targets = PaddedBatch(8)([first, second])
     assert torch.equal(images, torch.stack([first[0][0], second[0][0]]))
     assert torch.equal(targets["segmentation"], torch.stack([first[1]["segmentation"]] * 2))
+
+
+def test_without_flip_no_picture_is_mirrored():
+    image, label = scene(40, 60)
+    for seed in range(8):
+        (picture,), targets = Ade20kTransform((40,), 80, flip=False)(
+            (image,), {"a": label}, np.random.default_rng(seed)
+        )
+        assert np.array_equal(picture, image)
+        assert np.array_equal(targets["a"], label)

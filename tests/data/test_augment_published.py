@@ -108,3 +108,12 @@ def test_geometry_by_hand(angle, flip):
     expected = np.array([y, 100 - x if flip else x])
     for found in (picture[..., 0] > 128, mask == 1):
         assert np.abs(np.argwhere(found).mean(0) + 0.5 - expected).max() < 0.6
+
+
+def test_without_flip_scale_and_rotation_a_view_is_what_validation_sees():
+    image, label = scene()
+    still = PublishedTransform((48, 64), (48, 64), scale=(1.0, 1.0), rotation=0.0, flip=False)
+    for seed in range(8):
+        picture, mask = seen(still, seed, image, label)
+        assert (picture == resize_image(image, (48, 64), "area")).all()
+        assert (mask == resize_label(label, (48, 64))).all()

@@ -88,6 +88,15 @@ def test_without_scale_and_rotation_a_view_is_the_picture_or_its_mirror():
     assert mirrored == {False, True}
 
 
+def test_without_flip_every_view_is_the_picture():
+    image, label = scene(48, 64)
+    still = TrainTransform((48, 64), (48, 64), scale=(1.0, 1.0), rotation=0.0, flip=False)
+    for seed in range(8):
+        view, mask = seen(still, image, label, seed)
+        assert np.array_equal(view, image)
+        assert np.array_equal(mask, label)
+
+
 def test_crops_lie_inside_and_everywhere():
     y, x = np.mgrid[:48, :64].astype(np.uint8)
     corners = set()

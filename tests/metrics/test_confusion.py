@@ -47,9 +47,57 @@ def test_nothing_labelled_is_nan_and_no_warning():
     assert math.isnan(result.pixel_accuracy)
 
 
-def test_prediction_outside_the_classes_is_an_error():
-    with pytest.raises(ValueError, match=r"class 3, expected 0\.\.2"):
-        confusion_matrix(np.zeros(2, np.uint8), np.array([0, 3]), 3)
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int64])
+def test_classes_outside_are_an_error(kind):
+    good, wrong = np.zeros(2, kind), np.array([0, 3], kind)
+    with pytest.raises(ValueError, match=r"prediction holds class 3, expected 0\.\.2"):
+        confusion_matrix(good, wrong, 3)
+    with pytest.raises(ValueError, match=r"label holds class 3, expected 0\.\.2"):
+        confusion_matrix(wrong, good, 3)
+    assert confusion_matrix(np.array([0, 255], np.uint8), wrong, 3).sum() == 1  # what is ignored may be anything
+
+
+@pytest.mark.parametrize("value", [-1, 256, 2**40])
+def test_classes_that_fit_into_no_byte_are_an_error_and_not_another_class(value):
+    with pytest.raises(ValueError, match=f"prediction holds class {value}, expected"):
+        confusion_matrix(np.zeros(2, np.uint8), np.array([0, value]), 3)
+    with pytest.raises(ValueError, match=f"label holds class {value}, expected"):
+        confusion_matrix(np.array([0, value]), np.zeros(2, np.uint8), 3)
+    assert confusion_matrix(np.array([0, 255]), np.array([0, value]), 3).tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
+
+
+def test_shapes_must_agree():
+    with pytest.raises(ValueError, match=r"label \(2, 3\) and prediction \(3, 2\): expected one shape"):
+        confusion_matrix(np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8), 3)
+
+
+@pytest.mark.parametrize("classes", [255, 256, 300])
+def test_many_classes(classes):
+    rng = np.random.default_rng(classes)
+    label, prediction = (rng.integers(0, classes, (40, 50)) for _ in range(2))
+    assert np.array_equal(confusion_matrix(label, prediction, classes), by_hand(label, prediction, classes))
+
+
+def test_counts_stay_exact_beyond_what_float32_holds(monkeypatch):
+    """2^24 + 3 pixels of one pair, in blocks; a picture that is no contiguous piece of memory."""
+    label = np.zeros((2, 2**23 + 3), np.uint8)[:, ::1]
+    assert confusion_matrix(label, label, 2)[0, 0] == 2**24 + 6
+    monkeypatch.setattr("edgeailite.metrics.confusion.BLOCK", 7)
+    rng = np.random.default_rng(0)
+    label, prediction = (rng.integers(0, CLASSES, (9, 11)).astype(np.uint8)[:, ::2] for _ in range(2))
+    assert np.array_equal(confusion_matrix(label, prediction, CLASSES), by_hand(label, prediction, CLASSES))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int16, np.int32, np.int64, np.uint16])
+def test_every_integer_type_counts_alike(kind):
+    rng = np.random.default_rng(0)
+    label, prediction = (rng.integers(0, CLASSES, (9, 11)).astype(kind) for _ in range(2))
+    assert np.array_equal(confusion_matrix(label, prediction, CLASSES), by_hand(label, prediction, CLASSES))
+
+
+def test_nothing_to_count():
+    empty = np.zeros((0, 4), np.int64)
+    assert confusion_matrix(empty, empty, 3).sum() == 0
 
 
 @given(LABELS, PREDICTIONS)
@@ -64,6 +112,15 @@ def test_matrix_of_two_batches_is_the_sum(label, prediction, other_label, other_
     both = confusion_matrix(np.stack([label, other_label]), np.stack([prediction, other_prediction]), CLASSES)
     parts = confusion_matrix(label, prediction, CLASSES) + confusion_matrix(other_label, other_prediction, CLASSES)
     assert np.array_equal(both, parts)
+
+
+@given(LABELS, PREDICTIONS, st.integers(0, 3))
+@settings(max_examples=40, deadline=None)
+def test_scores_do_not_depend_on_how_a_split_is_divided(label, prediction, rows):
+    whole = confusion_matrix(label, prediction, CLASSES)
+    parts = [confusion_matrix(label[part], prediction[part], CLASSES) for part in (slice(0, rows), slice(rows, None))]
+    assert np.array_equal(parts[0] + parts[1], whole)
+    assert scores(parts[0] + parts[1]).miou == pytest.approx(scores(whole).miou, nan_ok=True, abs=0)
 
 
 @given(LABELS, PREDICTIONS, st.permutations(range(CLASSES)))

@@ -1,28 +1,22 @@
 """Named recipes: a verb and its flags, in one line each. `run_edgeailite_segmentation.sh PRESET [flags]` runs one.
 
-Flags given by the user replace those of the preset.
+Flags given by the user replace those of the preset. Every published recipe has one: edgeailite's results table and run
+scripts, the ADE20K toolkit's tables.
 """
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 
 from edgeailite.errors import UsageError
+from edgeailite.presets import ade20k, edgeailite, tasks
+from edgeailite.presets.record import Preset
 
-
-@dataclass(frozen=True)
-class Preset:
-    """What `--list` shows, the verb, and its flags."""
-
-    line: str
-    verb: str
-    flags: str
-
+__all__ = ["GROUPS", "PRESETS", "Preset", "expand"]
 
 _ADAMW = "--optimizer adamw --lr 1e-3 --weight_decay 1e-2 --scheduler poly --class_weights enet"
 
-PRESETS: dict[str, Preset] = {
+STARTS: dict[str, Preset] = {
     "demo": Preset("the whole line in minutes on generated scenes: train, quantize, export, prove, report", "demo", ""),
     "streets": Preset(
         "generated street scenes at 128x256, about half an hour on 2 cores",
@@ -48,21 +42,42 @@ PRESETS: dict[str, Preset] = {
 }
 
 
+GROUPS: dict[str, dict[str, Preset]] = {
+    # heading of `--list`: its presets
+    "to begin with": STARTS,
+    "Cityscapes, 19 classes": edgeailite.CITYSCAPES,
+    "VOC, 21 classes": edgeailite.VOC,
+    "COCO, 21 and 80 classes": edgeailite.COCO,
+    "ADE20K, 32 classes": edgeailite.ADE20K32,
+    "ADE20K, 151 classes, edgeailite networks": edgeailite.ADE20K,
+    "ADE20K, 150 classes, encoder and decoder pairs": ade20k.PAIRS,
+    "depth, motion, several tasks": tasks.TASKS,
+    "after a training": tasks.AFTER,
+    "what networks cost": tasks.COMPLEXITY,
+}
+PRESETS: dict[str, Preset] = {name: preset for group in GROUPS.values() for name, preset in group.items()}
+
+
 def expand(args: list[str]) -> tuple[str, list[str]]:
-    """`NAME [flags]` -> (verb, flags), the user's flags replacing the preset's. UsageError for a wrong name."""
+    """`NAME [RUN] [flags]` -> (verb, words), the user's flags replacing the preset's. UsageError for a wrong name."""
     if not args or args[0].startswith("-"):
-        raise UsageError(f"preset: a name must follow; known: {', '.join(PRESETS)}")
+        raise UsageError("preset: a name must follow; `edgeailite presets` lists them")
     name, given = args[0], args[1:]
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"unknown preset {name!r}{hint} (known: {', '.join(PRESETS)})")
-    replaced = {word.split("=")[0] for word in given if word.startswith("--")}
+        raise UsageError(f"unknown preset {name!r}{hint} (`edgeailite presets` lists {len(PRESETS)})")
+    preset = PRESETS[name]
+    first = [word for word in given[:1] if preset.takes and not word.startswith("-")]
+    if preset.takes and not first and not {"--help", "-h"} & set(given):
+        raise UsageError(f"preset {name}: {preset.takes} must follow, e.g. {name} runs/cityscapes")
+    rest = given[len(first) :]
+    replaced = {word.split("=")[0] for word in rest if word.startswith("--")}
     flags: list[str] = []
     keep = True
-    for word in PRESETS[name].flags.split():
+    for word in preset.flags.split():
         if word.startswith("--"):
             keep = word not in replaced
         if keep:
             flags.append(word)
-    return PRESETS[name].verb, flags + given
+    return preset.verb, [*first, *flags, *rest]
