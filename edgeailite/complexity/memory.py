@@ -1,0 +1,29 @@
+"""Peak activation memory by liveness: what must be held at once, layer by layer.
+
+Rules: (1) a value is held from the layer that makes it to the last one that takes it; (2) inputs of the network are
+held by the caller from beginning to end, outputs from their making to the end; (3) values of one name are one piece of
+memory; (4) weights and what a kernel needs for itself while it runs are not activation memory. A torch network is
+different in (1): there a tensor is held until torch lets it go, which `torch_graph` observes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgeailite.complexity.layer import Layer, Value
+
+
+def peak_bytes(layers: Sequence[Layer], inputs: Sequence[Value], outputs: Sequence[Value]) -> int:
+    """Most bytes held at once while the layers run in order."""
+    size: dict[str, int] = {}
+    for value in (*inputs, *(v for layer in layers for v in (*layer.inputs, *layer.outputs))):
+        size[value.name] = max(size.get(value.name, 0), value.bytes)
+    last = {value.name: index for index, layer in enumerate(layers) for value in (*layer.inputs, *layer.outputs)}
+    kept = {value.name for value in (*inputs, *outputs)}
+    held = {value.name for value in inputs}
+    peak = sum(size[name] for name in held)
+    for index, layer in enumerate(layers):
+        held |= {value.name for value in layer.outputs}
+        peak = max(peak, sum(size[name] for name in held))
+        held = {name for name in held if last.get(name, -1) > index or name in kept}
+    return peak

@@ -1,0 +1,176 @@
+"""An ONNX file with all shapes known: a size for open inputs, shape arithmetic computed, shape inference.
+
+A file of open size computes sizes while it runs (Shape, Gather, Concat, Range). With a size given these are constants:
+onnx infers shapes, what depends on constants alone is computed by onnx's reference implementation, and so on until
+nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import numpy_helper, shape_inference
+from onnx.reference import ReferenceEvaluator
+
+from edgeailite.errors import DataError, UsageError
+
+Array = NDArray[Any]
+Shapes = dict[str, tuple[int, ...]]
+ROUNDS = 24  # of inference and computation; each makes at least one more value known
+NEVER_COMPUTED = ("QuantizeLinear", "DequantizeLinear")  # a dequantized weight stays what it is: int8
+ONE_BATCH = 1
+SMALL = 1024  # elements: larger constants do not take part in shape arithmetic, only their shapes do
+
+
+@dataclass(frozen=True)
+class Sized:
+    """Graph of a file without its large constants; shape, bytes per element and, of constants, values by name."""
+
+    graph: onnx.GraphProto
+    shapes: Mapping[str, tuple[int, ...]]
+    item_bytes: Mapping[str, int]
+    constants: Mapping[str, Array]
+
+
+def load(path: Path, height_width: tuple[int, int] | None) -> Sized:
+    """The file with all shapes known.
+
+    Raises DataError for a file that cannot be read or whose shapes cannot be known, UsageError where `height_width`
+    is missing or is not the file's own.
+    """
+    model = _read(path)
+    _fix_inputs(model, height_width, path)
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    _take_out_large(model)
+    known = dict(constants)
+    shapes, item_bytes = _infer(model, {}, path)
+    for _ in range(ROUNDS):
+        new = _compute(model, shapes, known)
+        if not new:
+            break
+        known |= new
+        shapes, item_bytes = _infer(model, {name: known[name] for name in known if name not in constants}, path)
+    for name, value in known.items():
+        shapes[name], item_bytes[name] = value.shape, value.itemsize
+    for node in model.graph.node:
+        unknown = [name for name in node.output if name and name not in shapes]
+        if unknown:
+            raise DataError(
+                f"{path}: the shape of {unknown[0]!r} ({node.op_type}) cannot be inferred; "
+                "simplify the file (onnxsim) or export it with a fixed size"
+            )
+    return Sized(model.graph, shapes, item_bytes, known)
+
+
+def _take_out_large(model: onnx.ModelProto) -> None:
+    """Large constants become inputs of a shape, in place: inference copies the model."""
+    large = [tensor for tensor in model.graph.initializer if prod(tensor.dims) > SMALL]
+    small = [tensor for tensor in model.graph.initializer if prod(tensor.dims) <= SMALL]
+    names = {value.name for value in model.graph.input}
+    model.graph.input.extend(
+        onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in large
+        if tensor.name not in names
+    )
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(small)
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    try:
+        model = onnx.load(str(path))
+    except (OSError, DecodeError, onnx.checker.ValidationError) as error:
+        raise DataError(f"{path}: cannot be read as ONNX ({str(error).splitlines()[0]}); export it again") from None
+    if not model.graph.node:
+        raise DataError(f"{path}: holds no ONNX graph; export it again")
+    for node in model.graph.node:
+        if any(attribute.type == onnx.AttributeProto.GRAPH for attribute in node.attribute):
+            raise DataError(
+                f"{path}: {node.op_type} {node.name!r} holds a graph of its own, whose cost depends on values; "
+                "export without control flow"
+            )
+    return model
+
+
+def _fix_inputs(model: onnx.ModelProto, height_width: tuple[int, int] | None, path: Path) -> None:
+    """Give open batch, height and width of the inputs their values, in place."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    for value in model.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        if value.name in weights:
+            continue
+        if len(dims) == 4 and not dims[0].dim_value:
+            dims[0].dim_value = ONE_BATCH
+        fixed = tuple(dim.dim_value for dim in dims)
+        if len(dims) != 4:
+            if not all(fixed):
+                raise DataError(f"{path}: input {value.name!r} {list(fixed)}: open sizes are known for (N,C,H,W) alone")
+            continue
+        if height_width is None and not all(fixed):
+            raise UsageError(f"{path}: input {value.name!r} is of open size; give --size H W")
+        for dim, size in zip(dims[2:], height_width or fixed[2:], strict=True):
+            if dim.dim_value not in (0, size):
+                raise UsageError(
+                    f"{path}: input {value.name!r} is fixed to {fixed[2]}x{fixed[3]}, --size asks for "
+                    f"{' '.join(map(str, height_width or ()))}; leave --size out, or export with --dynamic True"
+                )
+            dim.dim_value = size
+
+
+def _infer(model: onnx.ModelProto, computed: Mapping[str, Array], path: Path) -> tuple[Shapes, dict[str, int]]:
+    """Shapes that are whole, and bytes per element. What was computed takes part as constants."""
+    trial = onnx.ModelProto()
+    trial.CopyFrom(model)
+    kept = [node for node in trial.graph.node if not all(name in computed for name in node.output if name)]
+    del trial.graph.node[:], trial.graph.value_info[:]
+    trial.graph.node.extend(kept)
+    for value in trial.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    trial.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in computed.items())
+    try:
+        graph = shape_inference.infer_shapes(trial, data_prop=True).graph
+    except shape_inference.InferenceError as error:
+        raise DataError(f"{path}: shapes do not fit ({str(error).splitlines()[0]}); export it again") from None
+    shapes, item_bytes = {}, {}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        tensor = value.type.tensor_type
+        if tensor.elem_type:
+            item_bytes[value.name] = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).itemsize
+        if tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim):
+            shapes[value.name] = tuple(dim.dim_value for dim in tensor.shape.dim)
+    return shapes, item_bytes
+
+
+def _compute(model: onnx.ModelProto, shapes: Shapes, known: Mapping[str, Array]) -> dict[str, Array]:
+    """New constants: shapes of known tensors, and nodes that take constants alone."""
+    new: dict[str, Array] = {}
+    for node in model.graph.node:
+        names = [name for name in node.input if name]
+        if node.output[0] in known or node.op_type in NEVER_COMPUTED:
+            continue
+        if node.op_type == "Shape" and node.input[0] in shapes:
+            whole = {attribute.name: attribute.i for attribute in node.attribute}
+            shape = shapes[node.input[0]][whole.get("start", 0) : whole.get("end")]
+            new[node.output[0]] = np.array(shape, np.int64)
+        elif all(name in known or name in new for name in names):
+            results = ReferenceEvaluator(_alone(model, node)).run(
+                None, {name: known.get(name, new.get(name)) for name in dict.fromkeys(names)}
+            )
+            new |= dict(zip((name for name in node.output if name), map(np.asarray, results)))
+    return new
+
+
+def _alone(model: onnx.ModelProto, node: onnx.NodeProto) -> onnx.ModelProto:
+    """A model of one node."""
+    inputs = [onnx.helper.make_empty_tensor_value_info(name) for name in dict.fromkeys(node.input) if name]
+    outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name]
+    graph = onnx.helper.make_graph([node], "one", inputs, outputs)
+    return onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
