@@ -5,6 +5,7 @@ tyro turns these into command lines. No torch here; `--help` must be instant.
 
 from __future__ import annotations
 
+from edgeailite.config.benching import BenchConfig, ChooseConfig, DevicesFitConfig, DevicesListConfig
 from edgeailite.config.cache import DataCacheConfig
 from edgeailite.config.checks import Amp, Device, check
 from edgeailite.config.data import DataCheckConfig, DataShowConfig, DataStatsConfig
@@ -18,5 +19,6 @@ __all__ = [
     "TrainConfig", "CalibrateConfig", "QuantizeConfig", "DemoConfig",
     "ValidateConfig", "ExportConfig", "VerifyConfig", "InferConfig",
     "DataGetConfig", "DataCheckConfig", "DataStatsConfig", "DataShowConfig", "DataCacheConfig",
+    "BenchConfig", "ChooseConfig", "DevicesListConfig", "DevicesFitConfig",
     "ReportConfig", "ModelsConfig", "PresetsConfig", "DoctorConfig",
 ]  # fmt: skip
