@@ -7,10 +7,14 @@ adds (changes of layout, conversions around an operator that it computes in floa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from edgeailite.complexity import Layer
-from edgeailite.latency.operators import OperatorTime, source_name
+from edgeailite.devices import Measured
+from edgeailite.latency.measure import alternate
+from edgeailite.latency.operators import OperatorTime, onnx_operators, source_name
+from edgeailite.latency.runners import onnx_runner
 
 WORDS = {  # of the executed graph: of a layer
     "Conv": "convolution",
@@ -21,6 +25,30 @@ WORDS = {  # of the executed graph: of a layer
     "QuantizeLinear": "quantize",
     "DequantizeLinear": "dequantize",
 }
+
+
+def measure_networks(
+    networks: Mapping[str, tuple[Path, Sequence[Layer]]],
+    *,
+    threads: int,
+    rounds: int,
+    height_width: tuple[int, int] | None = None,
+) -> list[Measured]:
+    """Files with their layers, timed by onnxruntime: whole networks in turns, then the operators of each.
+
+    All times are those of the least disturbed round: an estimate is about the machine without other work.
+    """
+    runs = {
+        name: onnx_runner(path, "onnxruntime", threads=threads, height_width=height_width)
+        for name, (path, _) in networks.items()
+    }
+    totals = alternate(runs, rounds=rounds, warmup=3)
+    del runs
+    measured = []
+    for name, (path, layers) in networks.items():
+        operators = onnx_operators(path, threads=threads, height_width=height_width, rounds=rounds)
+        measured.append(Measured(name, layers, layer_times(operators, layers), totals[name].minimum))
+    return measured
 
 
 def layer_times(operators: Sequence[OperatorTime], layers: Sequence[Layer]) -> list[float | None]:
