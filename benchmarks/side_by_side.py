@@ -4,9 +4,9 @@
     PYTHONPATH=.:PEERS python benchmarks/side_by_side.py --size 384 768 --threads 2 --rounds 30
 
 Prints the Markdown table of docs/models.md. All weights are random (speed does not depend on them), all files come from
-the same exporter (torch.onnx, fixed size, simplified where onnxsim is installed), all give logits of 19
-classes at the size of the picture, and GMACs and parameters are counted from the files by the same rules. Peers that are
-not installed are left out, and said so. Exported files are kept in --cache.
+the same exporter (torch.onnx, fixed size, onnxsim), all give logits of 19 classes at the size of the picture, and GMACs
+and parameters are counted from the files (BatchNorm is folded) by the same rules. Peers that are not installed are left
+out, and said so. Exported files are kept in --cache.
 """
 
 from __future__ import annotations

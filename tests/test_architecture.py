@@ -16,7 +16,18 @@ PACKAGE = ROOT / "edgeailite"
 
 ROOMS = [
     {"config", "presets"},  # 0
-    {"models", "data", "losses", "metrics", "optim", "distributed", "complexity", "devices", "plots", "environment"},  # 1
+    {
+        "models",
+        "data",
+        "losses",
+        "metrics",
+        "optim",
+        "distributed",
+        "complexity",
+        "devices",
+        "plots",
+        "environment",
+    },  # 1
     {"tasks", "checkpoint", "pretrained", "quantization", "export", "runtime"},  # 2
     {"engine", "latency", "report", "serve"},  # 3
     {"commands", "cli"},  # 4

@@ -19,7 +19,15 @@ from edgeailite.config import BenchConfig
 from edgeailite.devices import estimate, load_profile
 from edgeailite.environment import cpu_features, cpu_model, installed, usable_cores
 from edgeailite.errors import UsageError
-from edgeailite.latency import OperatorTime, Timing, alternate, onnx_operators, onnx_runner, torch_operators, torch_runner
+from edgeailite.latency import (
+    OperatorTime,
+    Timing,
+    alternate,
+    onnx_operators,
+    onnx_runner,
+    torch_operators,
+    torch_runner,
+)
 
 
 def run(config: BenchConfig) -> int:
@@ -29,7 +37,9 @@ def run(config: BenchConfig) -> int:
     kinds = ("float32", "int8") if config.int8 else ("float32",)
     with tempfile.TemporaryDirectory(prefix="edgeailite-bench-") as folder:
         subjects = open_subjects(config.models, Path(folder), size=config.size, classes=config.classes, kinds=kinds)
-        pairs = [(subject, runtime) for subject in subjects for runtime in config.runtimes if _can_run(subject, runtime)]
+        pairs = [
+            (subject, runtime) for subject in subjects for runtime in config.runtimes if _can_run(subject, runtime)
+        ]
         if not pairs:
             raise UsageError("--runtimes torch: nothing to run; give names or float runs, torch takes no ONNX files")
         runs = {f"{index}": _runner(*pair, threads=threads) for index, pair in enumerate(pairs)}
@@ -38,7 +48,9 @@ def run(config: BenchConfig) -> int:
         rows = [_row(*pair, timing) for pair, timing in zip(pairs, timings.values(), strict=True)]
         if config.operators:
             for row, pair in zip(rows, pairs, strict=True):
-                row["operators"] = [vars(operator) for operator in _operators(*pair, threads=threads, rounds=config.rounds)]
+                row["operators"] = [
+                    vars(operator) for operator in _operators(*pair, threads=threads, rounds=config.rounds)
+                ]
     if profile is not None:
         for row, (subject, _) in zip(rows, pairs, strict=True):
             found = estimate(subject.cost.layers, profile)
@@ -64,7 +76,9 @@ def _can_run(subject: Subject, runtime: str) -> bool:
 def _runner(subject: Subject, runtime: str, *, threads: int) -> Callable[[], object]:
     if runtime == "torch":
         assert subject.network is not None
-        return torch_runner(subject.network, subject.height_width or DEFAULT_SIZE, inputs=subject.inputs, threads=threads)
+        return torch_runner(
+            subject.network, subject.height_width or DEFAULT_SIZE, inputs=subject.inputs, threads=threads
+        )
     return onnx_runner(subject.file, runtime, threads=threads, height_width=subject.height_width)
 
 

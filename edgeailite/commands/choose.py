@@ -11,6 +11,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from rich.table import Table
 
 from edgeailite.checkpoint import find_checkpoint, load_checkpoint, read_metrics, run_folder
 from edgeailite.commands.common import progress
-from edgeailite.complexity import Layer, int8_layers, torch_cost
+from edgeailite.complexity import Cost, Layer, int8_layers, torch_cost
 from edgeailite.config import ChooseConfig
 from edgeailite.devices import Estimate, Profile, estimate, load_profile
 from edgeailite.errors import DataError, UsageError
@@ -104,8 +105,7 @@ def _closeness(row: Accuracy, size: tuple[int, int]) -> tuple[float, float]:
 
 
 def _candidate(name: str, accuracy: Accuracy | None, config: ChooseConfig, profile: Profile | None) -> Candidate:
-    with torch.device("meta"):
-        cost = torch_cost(create_model(name, config.classes), config.size)
+    cost = _cost(name, config.classes, config.size)
     found = None if profile is None else _estimate(cost.layers, profile, config.type)
     height, width = config.size
     return Candidate(
@@ -117,6 +117,13 @@ def _candidate(name: str, accuracy: Accuracy | None, config: ChooseConfig, profi
         None if found is None else (found.milliseconds, found.low, found.high),
         f"edgeailite train --model_name {name} --dataset_name {config.dataset_name} --img_resize {height} {width}",
     )
+
+
+@cache
+def _cost(name: str, classes: int, size: tuple[int, int]) -> Cost:
+    """Layers and parameters, from shapes alone."""
+    with torch.device("meta"):
+        return torch_cost(create_model(name, classes), size)
 
 
 def _estimate(layers: Sequence[Layer], profile: Profile, element_type: str) -> Estimate:

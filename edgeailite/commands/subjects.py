@@ -70,9 +70,7 @@ def _of_file(name: str, path: Path, size: tuple[int, int] | None, network: nn.Mo
     return Subject(name, path, cost, network, len(cost.inputs), size)
 
 
-def _of_name(
-    name: str, kind: str, folder: Path, *, size: tuple[int, int], classes: int | None
-) -> Subject:
+def _of_name(name: str, kind: str, folder: Path, *, size: tuple[int, int], classes: int | None) -> Subject:
     network, card = untrained(name, classes, size)
     path = folder / f"{name}-{size[0]}x{size[1]}-{len(card.classes)}-{kind}.onnx"
     if not path.is_file():

@@ -106,8 +106,8 @@ class DevicesFitConfig:
     networks: tuple[str, ...] = ()
     """ONNX files, run folders or names; default eight networks, each as float and int8 file, at --size."""
     measured: Path | None = None
-    """Times from the device: a .json file that `edgeailite bench --json True --operators 1` printed there, or a .csv file
-    with the columns model (as given here) and ms. Default: measure here and now."""
+    """Times from the device: .json that `edgeailite bench --json True --operators 1` printed there, or .csv with the
+    columns model (as given here) and ms. Default: measure here and now."""
     base: str | None = None
     """Device or .yaml file with figures for what the times do not tell; needed where only totals are known."""
     output: Path = Path("my_device.yaml")

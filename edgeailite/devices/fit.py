@@ -11,7 +11,8 @@ which layers are bound by memory, the roofline is linear in them; so bounds and 
 
 Where only totals are known (a board without a profiler), a base profile gives the start, and as much of an equation
 per figure as keeps figures near it that the totals do not tell. Figures of kinds that no layer had are taken from a
-kind that is computed alike, and say so.
+kind that is computed alike, and say so. What a device leaves to its host, and how much faster its on-chip memory is, is
+not fitted but kept.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ ALIKE = {
 
 @dataclass(frozen=True)
 class Measured:
-    """A network on a device: its layers, milliseconds of each (None where not measured; all may be) and of the whole."""
+    """A network on a device: its layers, milliseconds of each (None where not measured) and of the whole."""
 
     name: str
     layers: Sequence[Layer]
@@ -91,7 +92,10 @@ def fit(networks: Sequence[Measured], profile: Profile, source: str) -> Profile:
 
 def _completed(profile: Profile, other: Profile) -> Profile:
     """Rates that a fit without one network lacks altogether, from the fit with it."""
-    rates = {element_type: {**other.rates[element_type], **profile.rates.get(element_type, {})} for element_type in other.rates}
+    rates = {
+        element_type: {**other.rates[element_type], **profile.rates.get(element_type, {})}
+        for element_type in other.rates
+    }
     return replace(profile, rates=rates)
 
 
@@ -103,7 +107,7 @@ def _fitted(networks: Sequence[Measured], profile: Profile, source: str) -> Prof
     values = _start(rows) if has_layers else prior
     seen: set[bytes] = set()
     for _ in range(ROUNDS):
-        memory = rows.moved * values[-2] > rows.work * values[rows.column]
+        memory = np.asarray(rows.moved * values[-2] > rows.work * values[rows.column], bool)
         if memory.tobytes() in seen:
             break
         seen.add(memory.tobytes())
@@ -129,17 +133,30 @@ def _rows(networks: Sequence[Measured], profile: Profile) -> _Rows:
         for layer, milliseconds in zip(network.layers, network.layer_milliseconds, strict=True)
         if (kind := kind_of(layer, profile.alignment)) is not None
         and f"{type_of(layer)} {layer.operator}" not in profile.fused
+        and layer.operator not in profile.fallback
     ]
     keys = sorted({key for _, key, _, _ in found})
     return _Rows(
         keys,
         np.array([keys.index(key) for _, key, _, _ in found]),
         np.array([work_of(layer, key[1]) / 1e6 for _, key, layer, _ in found]),
-        np.array([(layer.bytes_read + layer.bytes_written) / 1e6 for _, _, layer, _ in found]),
+        np.array([_moved(layer, profile) / 1e6 for _, _, layer, _ in found]),
         np.array([index for index, _, _, _ in found]),
         np.array([np.nan if ms is None else ms for _, _, _, ms in found]),
-        np.array([network.milliseconds for network in networks]),
+        np.array([network.milliseconds - _on_host(network, profile) for network in networks]),
     )
+
+
+def _moved(layer: Layer, profile: Profile) -> float:
+    """Bytes, as many as would take the same time through the external memory."""
+    moved = layer.bytes_read + layer.bytes_written
+    return moved * profile.bandwidth.value / profile.bandwidth_for(moved)
+
+
+def _on_host(network: Measured, profile: Profile) -> float:
+    """Milliseconds of what the host computes, which is not fitted."""
+    left = [layer for layer in network.layers if layer.operator in profile.fallback and kind_of(layer) is not None]
+    return sum(profile.host_milliseconds(layer.bytes_read + layer.bytes_written) for layer in left)
 
 
 def _start(rows: _Rows) -> Array:
@@ -157,7 +174,10 @@ def _start(rows: _Rows) -> Array:
 
 def _prior(rows: _Rows, profile: Profile) -> Array:
     """The figures of a profile in the same order; kinds it lacks as those computed alike."""
-    rates = [profile.rate(*key) or profile.rate(key[0], _alike(key[1])) or profile.rate("float32", key[1]) for key in rows.keys]
+    rates = [
+        profile.rate(*key) or profile.rate(key[0], _alike(key[1])) or profile.rate("float32", key[1])
+        for key in rows.keys
+    ]
     known = [rate for rate in rates if rate] or [1.0]
     values = [1 / (rate or known[0]) for rate in rates]
     return np.array([*values, 1 / profile.bandwidth.value, profile.overhead.value / 1e3])
@@ -185,12 +205,13 @@ def _solve(rows: _Rows, memory: NDArray[np.bool_], prior: Array | None, values: 
         equations.append(np.diag(PRIOR_WEIGHT / np.maximum(prior, 1e-9)))
         results.append(np.full(len(prior), PRIOR_WEIGHT))
     solved = non_negative_least_squares(np.concatenate(equations), np.concatenate(results))
-    silent = np.concatenate([features.any(axis=0)[:-1], [True]])
-    return np.where(silent & ((solved > 0) | (np.arange(count + 2) > count)), solved, values)
+    told = features.any(axis=0) & (solved > 0)
+    told[-1] = True  # an overhead of 0 is one; a rate or a bandwidth without limit is none
+    return np.where(told, solved, values)
 
 
 def non_negative_least_squares(matrix: Array, result: Array) -> Array:
-    """x >= 0 with the least |matrix x - result|, by Lawson and Hanson's active sets; columns are scaled first."""
+    """The x >= 0 with the least |matrix x - result|, by Lawson and Hanson's active sets; columns are scaled first."""
     scale = np.linalg.norm(matrix, axis=0)
     scale[scale == 0] = 1
     scaled = matrix / scale
@@ -229,11 +250,12 @@ def _profile(keys: Sequence[Key], values: Array, profile: Profile, source: str) 
             row.setdefault(kind, Figure(row[alike].value, f"not measured: as {alike}"))
         rates[element_type] = {kind: row[kind] for kind in KINDS if kind in row}
     bandwidth = Figure(1 / max(float(values[-2]), 1e-9), source)
+    faster = profile.on_chip_bandwidth.value / profile.bandwidth.value  # this ratio is kept
     return replace(
         profile,
         measured=True,
         rates={t: row for t, row in rates.items() if row},
         bandwidth=bandwidth,
-        on_chip_bandwidth=profile.on_chip_bandwidth if profile.on_chip_memory.value else bandwidth,
+        on_chip_bandwidth=Figure(bandwidth.value * faster, source),
         overhead=Figure(1e3 * float(values[-1]), source),
     )

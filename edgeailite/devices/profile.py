@@ -38,8 +38,9 @@ class Profile:
     """A device. Rates in 10^9 per second by type and kind, bandwidths in GB/s, memory in bytes, overheads in us.
 
     `measured` tells fitted profiles from those of datasheets; `band` is what an estimate is multiplied with for the
-    lower and the upper end. `fused` lists operators that cost nothing, with their type ("float32 add"), `fallback` those
-    that the host computes. `alignment`: channels that fill a vector; kinds without a rate for others have one for all.
+    lower and the upper end. `fused` lists operators that cost nothing, with their type ("float32 add"), `fallback`
+    those that the host computes. `alignment`: channels that fill a vector; kinds without a rate of their own for other
+    counts have one for all.
     """
 
     name: str
@@ -86,7 +87,9 @@ def load_profile(source: str) -> Profile:
     if not path.is_file():
         near = difflib.get_close_matches(source, list_devices(), n=1, cutoff=0.3)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"device {source!r}: unknown{hint} (`edgeailite devices list` lists them; or give a .yaml file)")
+        raise UsageError(
+            f"device {source!r}: unknown{hint} (`edgeailite devices list` lists them; or give a .yaml file)"
+        )
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -106,7 +109,14 @@ def profile_from(values: Mapping[str, Any], path: Path) -> Profile:
         }  # fmt: skip
         single = {
             name: _figure(values[name], name, path)
-            for name in ("bandwidth", "on_chip_memory", "on_chip_bandwidth", "overhead", "host_bandwidth", "host_overhead")
+            for name in (
+                "bandwidth",
+                "on_chip_memory",
+                "on_chip_bandwidth",
+                "overhead",
+                "host_bandwidth",
+                "host_overhead",
+            )
             if name in values
         }
         low, high = (float(factor) for factor in values["band"]["factors"])

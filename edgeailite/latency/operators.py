@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgeailite.latency.runners import onnx_session, random_inputs, torch_images
+from edgeailite.latency.runners import bound, onnx_session, random_inputs, torch_images
 
 DECORATION = re.compile(r"^fused |_nchwc$|_token_\d+$|_nhwc$")
 
@@ -50,9 +50,9 @@ def onnx_operators(
     """Operators in the order of execution."""
     with tempfile.TemporaryDirectory(prefix="edgeailite-bench-") as folder:
         session = onnx_session(source, threads=threads, profile_prefix=Path(folder) / "profile")
-        inputs = random_inputs(session, height_width)
-        for _ in range(warmup + rounds):
-            session.run(None, inputs)
+        run = bound(session, random_inputs(session, height_width))  # runs it once more
+        for _ in range(warmup + rounds - 1):
+            run()
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     return _medians(events, warmup)
 
@@ -74,7 +74,7 @@ def _medians(events: list[Mapping[str, Any]], warmup: int) -> list[OperatorTime]
 def torch_operators(
     model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1, threads: int, rounds: int = 10
 ) -> list[OperatorTime]:
-    """Operators of torch by kind, slowest first: mean time of one forward pass (for the minimum too), what they call left out."""
+    """Operators of torch by kind, slowest first: mean time in a forward pass (minimum too), what they call left out."""
     torch.set_num_threads(threads)
     images = torch_images(height_width, inputs)
     model = model.eval().to("cpu")

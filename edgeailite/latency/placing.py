@@ -36,7 +36,8 @@ def measure_networks(
 ) -> list[Measured]:
     """Files with their layers, timed by onnxruntime: whole networks in turns, then the operators of each.
 
-    All times are those of the least disturbed round: an estimate is about the machine without other work.
+    All times are those of the least disturbed round: an estimate is about the machine without other work. Operators
+    that together take longer than the network did were disturbed in every round, and are scaled down to it.
     """
     runs = {
         name: onnx_runner(path, "onnxruntime", threads=threads, height_width=height_width)
@@ -47,7 +48,10 @@ def measure_networks(
     measured = []
     for name, (path, layers) in networks.items():
         operators = onnx_operators(path, threads=threads, height_width=height_width, rounds=rounds)
-        measured.append(Measured(name, layers, layer_times(operators, layers), totals[name].minimum))
+        total = totals[name].minimum
+        times = layer_times(operators, layers)
+        excess = max(1.0, sum(time or 0.0 for time in times) / total)
+        measured.append(Measured(name, layers, [None if t is None else t / excess for t in times], total))
     return measured
 
 

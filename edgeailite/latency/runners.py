@@ -6,7 +6,7 @@ depend on them. Open batch sizes become 1, open heights and widths those asked f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,24 @@ def onnx_runner(path: Path, runtime: str, *, threads: int, height_width: tuple[i
     inputs = random_inputs(session, height_width)
     if runtime == "openvino":
         return _openvino_runner(path, inputs, threads)
-    return lambda: session.run(None, inputs)
+    return bound(session, inputs)
+
+
+def bound(session: onnxruntime.InferenceSession, inputs: Mapping[str, NDArray[Any]]) -> Runner:
+    """The session on arrays that stay in place, results too: a fresh result costs page faults, 2 ms for 6 MB."""
+    names = [output.name for output in session.get_outputs()]
+    results = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in session.run(names, dict(inputs))]
+    binding = session.io_binding()
+    for name, array in inputs.items():
+        binding.bind_cpu_input(name, array)
+    for name, result in zip(names, results, strict=True):
+        binding.bind_ortvalue_output(name, result)
+
+    def run() -> list[NDArray[Any]]:
+        session.run_with_iobinding(binding)
+        return [result.numpy() for result in results]
+
+    return run
 
 
 def _openvino_runner(path: Path, inputs: dict[str, NDArray[Any]], threads: int) -> Runner:

@@ -1,7 +1,7 @@
 """Accuracy that was published for networks by name, with its conditions: what a choice can go by before training.
 
-The rows of `published.csv` are those of the reference tables. Nothing was trained or measured here for them, and rows of
-different data sets do not compare.
+The rows of `published.csv` are those of the reference tables. Nothing was trained or measured here for them, and rows
+of different data sets do not compare.
 """
 
 from __future__ import annotations

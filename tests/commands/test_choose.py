@@ -53,7 +53,12 @@ def test_milliseconds_on_a_device_are_a_budget_too(command):
 def test_the_table_shows_conditions_and_commands(command):
     ended = command("choose", *SIZE, "--max_gmacs", 3, "--device", "raspberry_pi_5")
     assert ended.code == 0, ended.err
-    for words in ("49.95", "ADE20K32 512x512", "ms on raspberry_pi_5", "--model_name unet_aspp_mobilenetv2_tv_edgeailite"):
+    for words in (
+        "49.95",
+        "ADE20K32 512x512",
+        "ms on raspberry_pi_5",
+        "--model_name unet_aspp_mobilenetv2_tv_edgeailite",
+    ):
         assert words in ended.out
 
 
@@ -65,7 +70,9 @@ def test_a_budget_that_nothing_meets(command):
     assert "expected --device NAME with it" in ended.err
 
 
-def accuracy(model: str, miou: float, size: tuple[int, int] | None, *, arithmetic: str = "float", classes: int = 19) -> Accuracy:
+def accuracy(
+    model: str, miou: float, size: tuple[int, int] | None, *, arithmetic: str = "float", classes: int = 19
+) -> Accuracy:
     return Accuracy(model, "set", classes, size, miou, arithmetic, "", "")
 
 

@@ -41,7 +41,9 @@ def test_fit_to_totals_of_another_board(command, tmp_path):
     ended = command("devices", "fit", file, *options, "--base", "raspberry_pi_4")
     assert ended.code == 0, ended.err
     estimates = [
-        json.loads(command("bench", file, "--rounds", 1, "--device", device, "--json", True).out)["models"][0]["estimate"]
+        json.loads(command("bench", file, "--rounds", 1, "--device", device, "--json", True).out)["models"][0][
+            "estimate"
+        ]
         for device in ("raspberry_pi_4", profile)
     ]
     assert abs(estimates[1]["ms"] - 7.5) < 0.2 * abs(estimates[0]["ms"] - 7.5)

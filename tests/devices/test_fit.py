@@ -92,11 +92,29 @@ def test_totals_alone_correct_a_wrong_base():
         assert after / held_out.milliseconds == pytest.approx(1.0, rel=0.1)
 
 
+def test_on_chip_memory_and_host_of_the_base_are_kept():
+    planted = replace(device(bandwidth=2.0, fallback=("resize",)), on_chip_memory=Figure(3e5, "x"))
+    planted = replace(planted, on_chip_bandwidth=Figure(20.0, "x"))
+    base = replace(planted, bandwidth=Figure(1.0, "x"), on_chip_bandwidth=Figure(10.0, "x"))
+    found = fit([network(seed, planted) for seed in range(8)], base, "test")
+    assert (found.fallback, found.on_chip_memory.value) == (("resize",), 3e5)
+    assert found.bandwidth.value == pytest.approx(2.0, rel=1e-2)
+    assert found.on_chip_bandwidth.value == pytest.approx(20.0, rel=1e-2)
+    held_out = network(100, planted)
+    assert estimate(held_out.layers, found).milliseconds == pytest.approx(held_out.milliseconds, rel=1e-2)
+
+
 def test_operators_that_never_run_are_fused():
     planted = device()
     networks = [network(seed, planted) for seed in range(4)]
     silent = [
-        replace(n, layer_milliseconds=[None if layer.operator == "add" else ms for layer, ms in zip(n.layers, n.layer_milliseconds, strict=True)])
+        replace(
+            n,
+            layer_milliseconds=[
+                None if layer.operator == "add" else ms
+                for layer, ms in zip(n.layers, n.layer_milliseconds, strict=True)
+            ],
+        )
         for n in networks
     ]
     assert fit(silent, blank_profile(8), "test").fused == ("float32 add", "int8 add")

@@ -59,7 +59,12 @@ def test_on_chip_memory_holds_what_fits():
 
 
 def test_a_network_is_the_sum_and_has_a_band():
-    layers = [convolution("a", 64, 64, kernel=3), plain("a", "relu", 64), plain("b", "add", 64), plain("c", "resize", 19)]
+    layers = [
+        convolution("a", 64, 64, kernel=3),
+        plain("a", "relu", 64),
+        plain("b", "add", 64),
+        plain("c", "resize", 19),
+    ]
     found = estimate(layers, device())
     assert [layer.name for layer in found.layers] == ["a", "b", "c"]
     assert found.milliseconds == pytest.approx(sum(layer.milliseconds for layer in found.layers))
@@ -106,7 +111,7 @@ def test_int8_networks_have_estimates_on_every_device(name):
 
 @pytest.mark.parametrize(
     ("model", "classes", "without_resize", "published"),
-    [  # edgeai-tensorlab, edgeai-benchmark/tests/tidl_goldenref_evm.csv; the ADE20K32 file ends at a quarter of the size
+    [  # edgeai-tensorlab, edgeai-benchmark/tests/tidl_goldenref_evm.csv; the ADE20K32 file ends before the resize
         ("deeplabv3plus_mobilenetv2_tv_edgeailite", 32, True, 7.457),
         ("fpn_aspp_regnetx800mf_edgeailite", 21, False, 13.585),
     ],

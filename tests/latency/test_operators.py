@@ -33,7 +33,9 @@ def test_onnxruntime_tells_every_operator(tmp_path):
 
 
 def test_torch_tells_kinds_slowest_first():
-    found = torch_operators(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU()), (32, 48), threads=1, rounds=2)
+    found = torch_operators(
+        torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU()), (32, 48), threads=1, rounds=2
+    )
     assert any("conv" in operator.kind for operator in found)
     times = [operator.milliseconds for operator in found]
     assert times == sorted(times, reverse=True)

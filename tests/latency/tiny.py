@@ -8,7 +8,9 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save_model
 
 
-def tiny_file(path: Path, *, size: tuple[int | str, int | str] = (32, 48), element_type: int = TensorProto.FLOAT) -> Path:
+def tiny_file(
+    path: Path, *, size: tuple[int | str, int | str] = (32, 48), element_type: int = TensorProto.FLOAT
+) -> Path:
     """Convolution, ReLU and resize of a picture (1,3,H,W); gives back the path."""
     weight = np.random.default_rng(0).normal(size=(8, 3, 3, 3)).astype(np.float32)
     scales = np.array([1, 1, 2, 2], np.float32)
