@@ -14,6 +14,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "demo": ("demo", "DemoConfig", "the whole line in minutes, on generated data"),
     "models": ("models", "ModelsConfig", "list networks with parameters and GigaMACs"),
     "choose": ("choose", "ChooseConfig", "networks within a budget of GigaMACs or milliseconds"),
+    "complexity": ("complexity", "ComplexityConfig", "what a network costs, layer by layer"),
     "data get": ("data_get", "DataGetConfig", "download a data set, or how to get it"),
     "data check": ("data_check", "DataCheckConfig", "the doctor of data sets: every picture, mask and split"),
     "data stats": ("data_stats", "DataStatsConfig", "counts, sizes, colours, classes, class weights"),

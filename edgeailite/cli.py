@@ -28,6 +28,7 @@ POSITIONAL: dict[str, tuple[str, ...]] = {
     "InferConfig": ("model", "input"),
     "ReportConfig": ("run",),
     "ModelsConfig": ("pattern",),
+    "ComplexityConfig": ("model",),
     "DataGetConfig": ("name",),
     "BenchConfig": ("models+",),
     "DevicesListConfig": ("name",),

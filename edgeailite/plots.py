@@ -6,7 +6,7 @@ Figures are PNG bytes drawn with matplotlib's own objects: no display, no `pyplo
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -110,6 +110,85 @@ def confusion_figure(confusion: NDArray[np.int64], names: Sequence[str]) -> byte
         _cells(axes, count)
     _calm(axes, grid=None, size=size)
     return _png(figure)
+
+
+def layer_costs(names: Sequence[str], values: Sequence[float], *, title: str) -> bytes:
+    """Horizontal bars of the layers that cost most, in the order given."""
+    figure = Figure(figsize=(5.6, 0.8 + 0.27 * len(names)), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    axes.barh(range(len(names)), values, height=0.68, color=MIOU)
+    for row, value in enumerate(values):
+        axes.text(value + 0.012 * max(values), row, f"{value:.3g}", va="center", fontsize=8, color=FAINT)
+    axes.set_yticks(range(len(names)), [_plain(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(0, 1.14 * max(values))
+    _title(axes, title)
+    _calm(axes, grid="x", size=8)
+    return _png(figure)
+
+
+def memory_curve(held: Mapping[str, Sequence[int]]) -> bytes:
+    """Activation memory in MB while each layer runs, one step curve per network over its share of layers run."""
+    figure = Figure(figsize=(6.4, 3.2), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    for (name, bytes_held), color in zip(held.items(), (MIOU, LOSS), strict=False):
+        megabytes = [value / 1e6 for value in bytes_held]
+        progress = [100 * index / len(megabytes) for index in range(len(megabytes) + 1)]
+        axes.stairs(megabytes, progress, color=color, linewidth=1.4, label=f"{name}, peak {max(megabytes):.1f} MB")
+    _title(axes, "Activation memory held, MB")
+    axes.set_xlabel("layers run, %", color=FAINT, fontsize=9)
+    axes.set_xlim(0, 100)
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    _calm(axes, grid="both")
+    return _png(figure)
+
+
+def intensity_scatter(groups: Mapping[str, Sequence[tuple[float, float]]]) -> bytes:
+    """Layers as (operations per byte, MACs) dots on log scales, one colour per group of them."""
+    figure = Figure(figsize=(6.4, 3.2), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    for (name, points), color in zip(groups.items(), (MIOU, LOSS, "#5b8c5a", "#8a6aa8"), strict=False):
+        axes.scatter([x for x, _ in points], [y for _, y in points], s=18, color=color, alpha=0.7, lw=0, label=name)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    _title(axes, "MACs of a layer against its arithmetic intensity")
+    axes.set_xlabel("operations per byte moved", color=FAINT, fontsize=9)
+    axes.set_ylabel("MACs", color=FAINT, fontsize=9)
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="best")
+    _calm(axes, grid="both")
+    return _png(figure)
+
+
+def tradeoff(points: Sequence[tuple[str, float, float]], front: Sequence[int], *, labels: tuple[str, str]) -> bytes:
+    """Networks as (name, cost, worth) dots, cost on a log scale; those of the `front` are named and joined."""
+    figure = Figure(figsize=(8.4, 5.0), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    axes.scatter([x for _, x, _ in points], [y for _, _, y in points], s=20, color=ACCURACY, lw=0)
+    best = [points[index] for index in front]
+    axes.plot([x for _, x, _ in best], [y for _, _, y in best], color=MIOU, lw=1.2, marker="o", markersize=5)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(lambda value, position: f"{value:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.margins(x=0.06, y=0.08)
+    if best:
+        axes.set_xlim(right=2.2 * max(x for _, x, _ in points))  # room for the last name
+        _names(axes, best)
+    axes.set_xlabel(labels[0], color=FAINT, fontsize=9)
+    axes.set_ylabel(labels[1], color=FAINT, fontsize=9)
+    _calm(axes, grid="both")
+    return _png(figure)
+
+
+def _names(axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:
+    """Names right below their points; higher where the one before would be hit."""
+    free = -float("inf")
+    for name, x, y in points:
+        height = axes.transData.transform((x, y))[1] * 72 / DPI
+        lift = max(-4.0, free - height)
+        axes.annotate(_plain(name), (x, y), (7, lift), textcoords="offset points", fontsize=7, color=INK, va="top")
+        free = height + lift + 9
 
 
 def _title(axes: Axes, text: str) -> None:

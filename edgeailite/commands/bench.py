@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +9,9 @@ from typing import Any
 
 import onnxruntime
 import torch
-from rich.console import Console
 from rich.table import Table
 
+from edgeailite.commands.printing import print_json, print_table
 from edgeailite.commands.subjects import DEFAULT_SIZE, Subject, open_subjects
 from edgeailite.config import BenchConfig
 from edgeailite.devices import estimate, load_profile
@@ -57,7 +55,7 @@ def run(config: BenchConfig) -> int:
             row["estimate"] = {"device": profile.name, "ms": found.milliseconds, "low": found.low, "high": found.high}
     facts = machine_facts(threads)
     if config.json:
-        print(json.dumps({"machine": facts, "rounds": config.rounds, "models": rows}))
+        print_json({"machine": facts, "rounds": config.rounds, "models": rows})
     else:
         _print(rows, facts, config)
     return 0
@@ -110,7 +108,6 @@ def _row(subject: Subject, runtime: str, timing: Timing) -> dict[str, Any]:
 
 
 def _print(rows: list[dict[str, Any]], facts: dict[str, Any], config: BenchConfig) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 200)
     versions = f"onnxruntime {onnxruntime.__version__}, torch {torch.__version__}"
     title = f"{facts['cpu']} ({' '.join(facts['features'])}), {facts['threads']} threads; {versions}; in turns"
     table = Table(title=f"{title}, {config.rounds} rounds", title_justify="left")
@@ -126,9 +123,9 @@ def _print(rows: list[dict[str, Any]], facts: dict[str, Any], config: BenchConfi
         if "estimate" in row:
             cells.append("{ms:.1f} ({low:.1f}..{high:.1f})".format(**row["estimate"]))
         table.add_row(*cells)
-    console.print(table)
+    print_table(table)
     for row in rows if config.operators else []:
-        console.print(_operator_table(row, config.operators))
+        print_table(_operator_table(row, config.operators))
 
 
 def _operator_table(row: dict[str, Any], count: int) -> Table:

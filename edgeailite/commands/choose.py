@@ -6,9 +6,7 @@ asked for, networks of which nothing is known, largest first.
 
 from __future__ import annotations
 
-import json
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -16,17 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
-from edgeailite.checkpoint import find_checkpoint, load_checkpoint, read_metrics, run_folder
+from edgeailite.commands.accuracies import read_accuracies
 from edgeailite.commands.common import progress
+from edgeailite.commands.printing import print_json, print_table
 from edgeailite.complexity import Cost, Layer, int8_layers, torch_cost
 from edgeailite.config import ChooseConfig
 from edgeailite.devices import Estimate, Profile, estimate, load_profile
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import UsageError
 from edgeailite.models import create_model, list_models
 from edgeailite.models.published import Accuracy, published_accuracy
+
+OWN = "own results"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Candidate:
 def run(config: ChooseConfig) -> int:
     """Print the candidates."""
     profile = None if config.device is None else load_profile(config.device)
-    known = best_known([*published_accuracy(), *(accuracy_of_run(path) for path in config.runs)], config)
+    own = [row for path in config.results for row in own_results(path, config.classes)]
+    known = best_known([*published_accuracy(), *own], config)
     names = sorted(known) if not config.unknown else list_models()
     candidates = []
     with progress("count", len(names)) as (bar, task):
@@ -60,28 +61,27 @@ def run(config: ChooseConfig) -> int:
         hint = "" if config.unknown else ", or --unknown True for networks without a known accuracy"
         raise UsageError(f"nothing within the budget; the cheapest is {cost}; raise it, or take a smaller --size{hint}")
     if config.json:
-        print(json.dumps([asdict(found) for found in chosen]))
+        print_json([asdict(found) for found in chosen])
     else:
         _print(chosen, config)
     return 0
 
 
-def accuracy_of_run(path: Path) -> Accuracy:
-    """The best validation of a run folder. Raises DataError for a run that was never validated."""
-    card = load_checkpoint(find_checkpoint(path)).card
-    measured = [float(row["miou"]) for row in read_metrics(run_folder(path)) if row["miou"]]
-    if not measured:
-        raise DataError(f"{path}: metrics.csv has no mIoU; train it with validation")
-    return Accuracy(
-        model=card.model_name,
-        dataset=card.dataset_name,
-        classes=len(card.classes),
-        height_width=(card.preprocessing.height, card.preprocessing.width),
-        miou=100 * max(measured),
-        arithmetic="float",
-        conditions="validation split, best epoch",
-        source=str(path),
-    )
+def own_results(path: Path, classes: int) -> list[Accuracy]:
+    """Results of a file that `edgeailite complexity` reads too, as rows beside the published ones."""
+    return [
+        Accuracy(
+            model=result.network,
+            dataset=path.name,
+            classes=classes,
+            height_width=result.size,
+            miou=result.miou,
+            arithmetic="float",
+            conditions=OWN,
+            source="own result",
+        )
+        for result in read_accuracies(path)
+    ]
 
 
 def best_known(rows: Sequence[Accuracy], config: ChooseConfig) -> dict[str, Accuracy]:
@@ -97,11 +97,12 @@ def best_known(rows: Sequence[Accuracy], config: ChooseConfig) -> dict[str, Accu
     return found
 
 
-def _closeness(row: Accuracy, size: tuple[int, int]) -> tuple[float, float]:
-    """Smaller is nearer in size; of equals the more accurate."""
+def _closeness(row: Accuracy, size: tuple[int, int]) -> tuple[float, bool, float]:
+    """Smaller is nearer in size; of equals one's own result, then the more accurate."""
+    others = (row.conditions != OWN, -row.miou)
     if row.height_width is None:
-        return (math.inf, -row.miou)
-    return (abs(math.log(math.prod(row.height_width) / math.prod(size))), -row.miou)
+        return (math.inf, *others)
+    return (abs(math.log(math.prod(row.height_width) / math.prod(size))), *others)
 
 
 def _candidate(name: str, accuracy: Accuracy | None, config: ChooseConfig, profile: Profile | None) -> Candidate:
@@ -145,7 +146,6 @@ def _rank(found: Candidate) -> tuple[Any, ...]:
 
 def _print(chosen: Sequence[Candidate], config: ChooseConfig) -> None:
     height, width = config.size
-    console = Console(width=None if sys.stdout.isatty() else 200)
     table = Table(title=f"{len(chosen)} networks at {height}x{width}, {config.classes} classes", title_justify="left")
     table.add_column("", justify="right")
     table.add_column("model", no_wrap=True)
@@ -158,7 +158,7 @@ def _print(chosen: Sequence[Candidate], config: ChooseConfig) -> None:
         if found.milliseconds is not None:
             cells.append("{:.1f} ({:.1f}..{:.1f})".format(*found.milliseconds))
         table.add_row(*cells)
-    console.print(table)
+    print_table(table)
     for index, found in enumerate(chosen, start=1):
         print(f"{index:>3}  {found.train}")
     print("Accuracy at another size is that size's; docs/devices.md says what an estimate in ms is worth.")

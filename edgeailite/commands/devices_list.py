@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import sys
-
-from rich.console import Console
 from rich.table import Table
 
+from edgeailite.commands.printing import print_json, print_table
 from edgeailite.config import DevicesListConfig
 from edgeailite.devices import Profile, list_devices, load_profile, profile_values
 
@@ -16,10 +13,10 @@ def run(config: DevicesListConfig) -> int:
     """Print them."""
     profiles = [load_profile(name) for name in ([config.name] if config.name else list_devices())]
     if config.json:
-        print(json.dumps({profile.name: profile_values(profile) for profile in profiles}))
+        print_json({profile.name: profile_values(profile) for profile in profiles})
         return 0
     table = _figures(profiles[0]) if config.name else _overview(profiles)
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    print_table(table)
     return 0
 
 

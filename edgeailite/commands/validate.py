@@ -34,7 +34,9 @@ def run(config: ValidateConfig) -> int:
     )
     values = as_dict(result, source)
     if config.json:
-        print(json.dumps({"model": str(config.model), "data": f"{source.name} {source.split}", **values}))
+        pre = opened.card.preprocessing
+        what = {"model": str(config.model), "network": opened.card.model_name, "size": [pre.height, pre.width]}
+        print(json.dumps({**what, "data": f"{source.name} {source.split}", **values}))
     else:
         print_result(f"{config.model} on {source.name} {source.split}, {len(source.items)} pictures", flat(values))
     return 0

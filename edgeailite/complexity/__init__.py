@@ -6,20 +6,22 @@ MACs are half of torch's own flop counter. torch and onnx are imported by the fu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeailite.complexity.int8 import int8_layers
+from edgeailite.complexity.int8 import int8_cost, int8_layers
 from edgeailite.complexity.layer import Cost, Layer, Value
-from edgeailite.complexity.memory import peak_bytes
+from edgeailite.complexity.memory import held_bytes
+from edgeailite.complexity.front import pareto
 
 if TYPE_CHECKING:
     from torch import nn
 
 __all__ = [
     "Complexity", "Cost", "Layer", "Value",
-    "complexity", "int8_layers", "layer_macs", "onnx_cost", "onnx_layers", "peak_bytes", "torch_cost", "torch_layers",
+    "complexity", "held_bytes", "int8_cost", "int8_layers", "layer_macs", "onnx_cost", "onnx_layers", "pareto",
+    "torch_cost", "torch_layers",
 ]  # fmt: skip
 
 
@@ -68,17 +70,18 @@ def torch_cost(model: nn.Module, height_width: tuple[int, int], *, inputs: int =
     from edgeailite.complexity.torch_graph import record
 
     recording = record(model, height_width, inputs=inputs)
-    integer = int8_layers(recording.layers)
-    return Cost(
+    cost = Cost(
         recording.layers,
         sum(p.numel() for p in model.parameters()),
         recording.inputs,
         recording.outputs,
-        peak_bytes=recording.peak_bytes,
-        peak_int8_bytes=peak_bytes(integer, recording.inputs, integer[-1].outputs),
+        memory=recording.memory,
+        memory_int8=None,
         weight_bytes=recording.weight_bytes,
-        weight_int8_bytes=sum({(layer.name, layer.kernel): layer.weight_bytes for layer in integer}.values()),
+        weight_int8_bytes=None,
     )
+    integer = int8_cost(cost)
+    return replace(cost, memory_int8=integer.memory, weight_int8_bytes=integer.weight_bytes)
 
 
 def onnx_layers(path: Path, height_width: tuple[int, int] | None = None) -> tuple[Layer, ...]:
@@ -94,15 +97,15 @@ def onnx_cost(path: Path, height_width: tuple[int, int] | None = None) -> Cost:
     from edgeailite.complexity.onnx_graph import read
 
     found = read(path, height_width)
-    peak = peak_bytes(found.layers, found.inputs, found.outputs)
+    memory = held_bytes(found.layers, found.inputs, found.outputs)
     integer = any(layer.integer for layer in found.layers)
     return Cost(
         found.layers,
         found.parameters,
         found.inputs,
         found.outputs,
-        peak_bytes=peak,
-        peak_int8_bytes=peak if integer else None,
+        memory=memory,
+        memory_int8=memory if integer else None,
         weight_bytes=found.weight_bytes,
         weight_int8_bytes=found.weight_bytes if integer else None,
     )

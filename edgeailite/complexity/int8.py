@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from edgeailite.complexity.layer import Layer, Value
+from edgeailite.complexity.layer import Cost, Layer, Value
+from edgeailite.complexity.memory import held_bytes
 from edgeailite.complexity.operations import ACTIVATIONS, COUNTED, REQUANTIZED, element_operations
 
 RESIZES = ("resize", "resize_nearest")
@@ -34,8 +35,8 @@ class _Rewriting:
 
     def maker(self, name: str) -> int | None:
         """Index of the last layer that gives a value; None for what comes from outside."""
-        made = [index for index, layer in enumerate(self.layers) if layer.outputs[0].name == name]
-        return made[-1] if made else None
+        backwards = range(len(self.layers) - 1, -1, -1)
+        return next((index for index in backwards if self.layers[index].outputs[0].name == name), None)
 
 
 def int8_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
@@ -58,6 +59,26 @@ def int8_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
             if layer.outputs[0].name in ends:
                 _convert(rewriting, "dequantize", rewriting.layers[-1].outputs[0], FLOAT_BYTES)
     return tuple(rewriting.layers)
+
+
+def int8_cost(cost: Cost) -> Cost:
+    """The estimated int8 network of a float one: layers, memory by liveness, weights."""
+    layers = int8_layers(cost.layers)
+    read = {value.name for layer in layers for value in layer.inputs}
+    outputs = tuple(layer.outputs[0] for layer in layers if layer.outputs[0].name not in read)
+    memory = held_bytes(layers, cost.inputs, outputs)
+    once = {(layer.name, layer.kernel): layer for layer in layers}.values()  # a layer that is called twice
+    weights = sum(layer.weight_bytes for layer in once)
+    return Cost(
+        layers,
+        sum(layer.parameters for layer in once),
+        cost.inputs,
+        outputs,
+        memory=memory,
+        memory_int8=memory,
+        weight_bytes=weights,
+        weight_int8_bytes=weights,
+    )
 
 
 def _is_fused(rewriting: _Rewriting, layer: Layer, readers: Counter[str]) -> bool:

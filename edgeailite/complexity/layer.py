@@ -85,19 +85,29 @@ class Layer:
 class Cost:
     """A network at one size: its layers in order of execution, and what only the whole has.
 
-    `parameters`: learned values, those that only training uses included. `peak_bytes`: most activation memory held at
-    once, inputs and outputs included (`edgeailite.complexity.memory`), `peak_int8_bytes` the same of the integer
-    network: of this file, or estimated; None for a float file, which does not tell.
+    `parameters`: learned values, those that only training uses included. `memory`: bytes of activations held while each
+    layer runs, inputs and outputs included (`memory.py`); `memory_int8` the same of the integer network: of this file,
+    or estimated; None for a float file, which does not tell. Weight bytes likewise: of the weights that are read.
     """
 
     layers: tuple[Layer, ...]
     parameters: int
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
-    peak_bytes: int
-    peak_int8_bytes: int | None
+    memory: tuple[int, ...]
+    memory_int8: tuple[int, ...] | None
     weight_bytes: int
     weight_int8_bytes: int | None
+
+    @property
+    def peak_bytes(self) -> int:
+        """Peak activation memory."""
+        return max(self.memory, default=sum(value.bytes for value in self.inputs))
+
+    @property
+    def peak_int8_bytes(self) -> int | None:
+        """Peak activation memory of the integer network, if known."""
+        return None if self.memory_int8 is None else max(self.memory_int8)
 
     @property
     def macs(self) -> int:

@@ -13,17 +13,17 @@ from collections.abc import Sequence
 from edgeailite.complexity.layer import Layer, Value
 
 
-def peak_bytes(layers: Sequence[Layer], inputs: Sequence[Value], outputs: Sequence[Value]) -> int:
-    """Most bytes held at once while the layers run in order."""
+def held_bytes(layers: Sequence[Layer], inputs: Sequence[Value], outputs: Sequence[Value]) -> tuple[int, ...]:
+    """Bytes held while each layer runs, the layers running in order; the largest is the peak."""
     size: dict[str, int] = {}
     for value in (*inputs, *(v for layer in layers for v in (*layer.inputs, *layer.outputs))):
         size[value.name] = max(size.get(value.name, 0), value.bytes)
     last = {value.name: index for index, layer in enumerate(layers) for value in (*layer.inputs, *layer.outputs)}
     kept = {value.name for value in (*inputs, *outputs)}
     held = {value.name for value in inputs}
-    peak = sum(size[name] for name in held)
+    memory = []
     for index, layer in enumerate(layers):
         held |= {value.name for value in layer.outputs}
-        peak = max(peak, sum(size[name] for name in held))
+        memory.append(sum(size[name] for name in held))
         held = {name for name in held if last.get(name, -1) > index or name in kept}
-    return peak
+    return tuple(memory)

@@ -7,7 +7,7 @@ and weak references to each tensor's storage say when torch lets it go. The netw
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -32,16 +32,30 @@ NOT_LEARNED = 0  # a buffer: read, but no parameter
 FUNCTION_NAMES = {"upsample_bilinear2d": "interpolate", "upsample_nearest2d": "interpolate"}  # as in exported files
 POOL_WINDOW = {"max_pool2d_with_indices", "avg_pool2d"}  # their second argument is the kernel's size
 
+# On "meta" torch answers these by Python decompositions, for which it first loads its compiler: more than a second.
+aten = torch.ops.aten
+SHORT_WAY: dict[Any, Callable[..., Any]] = {
+    aten.add.Tensor: lambda x, y: torch.empty_like(x) if _alike(x, y) else x + y,
+    aten.cat.default: lambda parts, axis=0: parts[0].new_empty(_joined([part.shape for part in parts], axis)),
+    aten.mean.dim: lambda x, axes, keep=False: x.new_empty(_reduced(x.shape, axes)) if keep else x.mean(axes),
+    aten.relu.default: torch.empty_like,
+    aten.relu_.default: lambda x: x,
+    aten.hardtanh.default: lambda x, *limits: torch.empty_like(x),
+    aten.hardtanh_.default: lambda x, *limits: x,
+    aten.native_batch_norm.default: lambda x, *others: (torch.empty_like(x), x.new_empty(0), x.new_empty(0)),
+    aten.upsample_bilinear2d.default: lambda x, size, *how: x.new_empty(*x.shape[:2], *size),
+}
+
 
 @dataclass(frozen=True)
 class Recording:
-    """What one pass showed. `paths` are the modules that the layers belong to, `peak_bytes` as torch holds tensors."""
+    """What one pass showed. `paths` are the modules that the layers belong to, `memory` as torch holds tensors."""
 
     layers: tuple[Layer, ...]
     paths: tuple[str, ...]
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
-    peak_bytes: int
+    memory: tuple[int, ...]
     weight_bytes: int
 
 
@@ -60,7 +74,7 @@ def record(model: nn.Module, height_width: tuple[int, int], *, inputs: int) -> R
         tuple(recorder.paths),
         tuple(recorder.value_of(image) for image in images),
         outputs,
-        peak_bytes=recorder.peak,
+        memory=tuple(recorder.memory),
         weight_bytes=sum(recorder.read_weights.values()),
     )
 
@@ -73,7 +87,8 @@ class _Recorder(TorchDispatchMode):
         self.layers: list[Layer] = []
         self.paths: list[str] = []
         self.modules: list[tuple[str, bool]] = [("", False)]  # path, and whether it is one of torch's own layers
-        self.live = self.peak = 0
+        self.memory: list[int] = []
+        self._live = self._most = 0  # bytes alive, and the most of them in one operator
         self.read_weights: dict[int, int] = {}
         self._taken: dict[str, int] = {}
         self._names: dict[int, str] = {}
@@ -84,8 +99,15 @@ class _Recorder(TorchDispatchMode):
         for index, image in enumerate(images):
             self._hold(image, f"image{index or ''}")
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False, or torch would load its compiler to keep it away from this mode; saves a second, changes nothing."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
+        self._most = self._live
+        answer = SHORT_WAY.get(func)
+        result = func(*args, **(kwargs or {})) if answer is None else answer(*args, **(kwargs or {}))
         given = _tensors(result)
         taken = _tensors((args, kwargs))
         storages = {_storage(tensor) for tensor in taken}
@@ -98,6 +120,7 @@ class _Recorder(TorchDispatchMode):
         if taken and given and not looks:
             self.layers.append(self._layer(func, name, args, taken, given))
             self.paths.append(self.modules[-1][0])
+            self.memory.append(self._most)
         return result
 
     def value_of(self, tensor: Tensor) -> Value:
@@ -158,12 +181,29 @@ class _Recorder(TorchDispatchMode):
         key, size = storage._cdata, storage.nbytes()
         self._names[key] = self._unused(name, "value")
         self._references[key] = weakref.ref(storage, lambda _: self._release(key, size))
-        self.live += size
-        self.peak = max(self.peak, self.live)
+        self._live += size
+        self._most = max(self._most, self._live)
 
     def _release(self, key: int, size: int) -> None:
-        self.live -= size
+        self._live -= size
         del self._names[key], self._references[key]
+
+
+def _alike(x: Any, y: Any) -> bool:
+    """Whether an element-wise result is shaped as both."""
+    return isinstance(y, Tensor) and x.shape == y.shape and x.dtype == y.dtype
+
+
+def _joined(shapes: Sequence[Sequence[int]], axis: int) -> list[int]:
+    """Shape of tensors joined along `axis`."""
+    shape = list(shapes[0])
+    shape[axis] = sum(one[axis] for one in shapes)
+    return shape
+
+
+def _reduced(shape: Sequence[int], axes: Sequence[int]) -> list[int]:
+    """Shape after a mean over `axes` that keeps them."""
+    return [1 if axis in axes or axis - len(shape) in axes else size for axis, size in enumerate(shape)]
 
 
 def _window(kind: str, args: Any) -> int:

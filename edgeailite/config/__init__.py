@@ -8,6 +8,7 @@ from __future__ import annotations
 from edgeailite.config.benching import BenchConfig, ChooseConfig, DevicesFitConfig, DevicesListConfig
 from edgeailite.config.cache import DataCacheConfig
 from edgeailite.config.checks import Amp, Device, check
+from edgeailite.config.cost import ComplexityConfig
 from edgeailite.config.data import DataCheckConfig, DataShowConfig, DataStatsConfig
 from edgeailite.config.deployment import ExportConfig, InferConfig, ValidateConfig, VerifyConfig
 from edgeailite.config.get import DataGetConfig
@@ -20,5 +21,5 @@ __all__ = [
     "ValidateConfig", "ExportConfig", "VerifyConfig", "InferConfig",
     "DataGetConfig", "DataCheckConfig", "DataStatsConfig", "DataShowConfig", "DataCacheConfig",
     "BenchConfig", "ChooseConfig", "DevicesListConfig", "DevicesFitConfig",
-    "ReportConfig", "ModelsConfig", "PresetsConfig", "DoctorConfig",
+    "ReportConfig", "ModelsConfig", "ComplexityConfig", "PresetsConfig", "DoctorConfig",
 ]  # fmt: skip

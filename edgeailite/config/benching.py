@@ -69,8 +69,8 @@ class ChooseConfig:
     """Input size H W."""
     classes: int = 19
     """Classes; tables of accuracy with as many come first, 19 = Cityscapes, 21 = COCO, 32 or 150 = ADE20K."""
-    runs: tuple[Path, ...] = ()
-    """Run folders whose accuracy is put beside the published ones."""
+    results: tuple[Path, ...] = ()
+    """Files with accuracies of your own: JSON of `edgeailite validate`, or CSV with network, miou and size (HxW)."""
     unknown: bool = False
     """Also list networks without a known accuracy, after the others."""
     dataset_name: str = "folder"

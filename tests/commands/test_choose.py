@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from edgeailite.cli import parse
 from edgeailite.commands import choose
 from edgeailite.config import ChooseConfig
-from edgeailite.errors import DataError
 from edgeailite.models import MODELS
 from edgeailite.models.published import Accuracy, published_accuracy
 
@@ -90,26 +86,15 @@ def test_the_nearest_size_is_taken_and_other_class_counts_are_not():
     assert set(choose.best_known(rows, ChooseConfig(classes=100))) == {"c"}
 
 
-def test_own_runs_stand_beside_the_published_ones(command, monkeypatch):
-    best = accuracy("resnet18_c1", 99, (512, 512), classes=32)
-    monkeypatch.setattr(choose, "accuracy_of_run", lambda path: best)
-    rows = rows_of(command, *SIZE, "--runs", "runs/mine")
+def test_own_results_stand_beside_the_published_ones(command, tmp_path):
+    results = tmp_path / "mine.csv"
+    results.write_text("network,miou,size\nresnet18_c1,99,512x512\nfpn_aspp_regnetx800mf_edgeailite,20.5,512x512\n")
+    rows = rows_of(command, *SIZE, "--results", results)
     assert (rows[0]["model"], rows[0]["accuracy"]["miou"], len(rows)) == ("resnet18_c1", 99, 7)
-
-
-def test_a_run_that_was_never_validated(command, miniature, tmp_path):
-    with pytest.raises(DataError, match="no such run folder"):
-        choose.accuracy_of_run(Path(tmp_path / "none"))
-    run = tmp_path / "run"
-    options = ("--model_name", "resnet18_c1", "--data_path", miniature, "--img_resize", 64, 64, "--batch_size", 2)
-    ended = command("train", *options, "--epochs", 1, "--workers", 0, "--save_path", run)
-    assert ended.code == 0, ended.err
-    found = choose.accuracy_of_run(run)
-    assert (found.model, found.height_width, found.dataset) == ("resnet18_c1", (64, 64), "streets")
-    assert 0 <= found.miou <= 100
-    (run / "metrics.csv").unlink()
-    with pytest.raises(DataError, match=r"metrics\.csv has no mIoU"):
-        choose.accuracy_of_run(run)
+    [fpn] = [row["accuracy"] for row in rows if row["model"] == "fpn_aspp_regnetx800mf_edgeailite"]
+    assert (fpn["miou"], fpn["source"]) == (20.5, "own result"), "one's own result comes before the published one"
+    results.write_text("network,miou\nnone,99\n")
+    assert command("choose", *SIZE, "--results", results).code == 3
 
 
 def test_published_rows_are_of_known_networks():

@@ -1,0 +1,79 @@
+"""Results files: which accuracy a network reached, from JSON of `edgeailite validate` or from a table of one's own.
+
+JSON: an object, a list of objects, or one object a line, as `edgeailite validate --json True` prints. CSV: a header and
+a row per result. Fields: `network` (a name of `edgeailite models`), `miou` in per cent, and if known `size` (JSON [H, W],
+CSV HxW), the input size that the accuracy belongs to; others are left alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeailite.errors import DataError
+from edgeailite.models import ALIASES, MODELS
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """MIoU in per cent of a network at an input size (height, width), None where the file does not say."""
+
+    network: str
+    miou: float
+    size: tuple[int, int] | None
+
+
+def read_accuracies(path: Path) -> list[Accuracy]:
+    """All results of a file. Raises DataError naming the record that cannot be used."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); give JSON or CSV with network and miou") from None
+    records = list(csv.DictReader(text.splitlines())) if path.suffix == ".csv" else _json_records(text, path)
+    if not records:
+        raise DataError(f"{path}: holds no results; write them with `edgeailite validate RUN --json True`")
+    return [_accuracy(record, f"{path}: result {number}") for number, record in enumerate(records, start=1)]
+
+
+def _json_records(text: str, path: Path) -> list[Any]:
+    """One value, or one a line."""
+    try:
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError:
+            values = [json.loads(line) for line in text.splitlines() if line.strip()]
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: not JSON ({error}); name a table *.csv") from None
+    return values if isinstance(values, list) else [values]
+
+
+def _accuracy(record: Any, where: str) -> Accuracy:
+    if not isinstance(record, Mapping) or not record.get("network") or record.get("miou") in (None, ""):
+        raise DataError(f"{where}: expected network and miou, found {_fields(record)}")
+    name = ALIASES.get(str(record["network"]), str(record["network"]))
+    if name not in MODELS:
+        raise DataError(f"{where}: network {name!r} is none of those that `edgeailite models` lists")
+    try:
+        miou = float(record["miou"])
+        size = _size(record.get("size"))
+    except (TypeError, ValueError):
+        given = f"miou {record['miou']!r}, size {record.get('size')!r}"
+        raise DataError(f"{where}: {given}: expected a number and [H, W] or HxW") from None
+    if not 0 <= miou <= 100:
+        raise DataError(f"{where}: miou {miou}: expected per cent, 0 to 100")
+    return Accuracy(name, miou, size)
+
+
+def _size(value: Any) -> tuple[int, int] | None:
+    if value in (None, ""):
+        return None
+    height, width = value.split("x") if isinstance(value, str) else value
+    return int(height), int(width)
+
+
+def _fields(record: Any) -> str:
+    return ", ".join(map(str, record)) if isinstance(record, Mapping) else type(record).__name__

@@ -1,0 +1,82 @@
+"""Sizes of ONNX files: open ones, computed ones, and what is refused."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edgeailite.complexity import onnx_layers
+from edgeailite.errors import DataError, UsageError
+from tests.complexity.test_onnx_graph import write
+
+WEIGHT = {"w": np.ones((4, 3, 3, 3), np.float32)}
+CONV = helper.make_node("Conv", ["x", "w"], ["y"])
+
+
+def test_open_sizes_and_shape_arithmetic(tmp_path):
+    nodes = [
+        helper.make_node("Shape", ["x"], ["size"], start=2),
+        helper.make_node("Mul", ["size", "two"], ["twice"]),
+        helper.make_node("Concat", ["front", "twice"], ["whole"], axis=0),
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("Resize", ["c", "", "", "whole"], ["y"], mode="linear"),
+    ]
+    weights = WEIGHT | {"two": np.array([2, 2]), "front": np.array([1, 4])}
+    file = write(tmp_path / "a.onnx", nodes, weights, inputs={"x": ("N", 3, "H", "W")}, outputs={"y": None})
+    conv, resize = onnx_layers(file, (10, 12))
+    assert (conv.output_shape, resize.output_shape) == ((1, 4, 8, 10), (1, 4, 20, 24))
+    assert conv.macs == 80 * 108
+    assert onnx_layers(file, (20, 12))[0].macs == 18 * 10 * 108
+
+
+def test_the_size_of_a_fixed_file_may_be_said_again(tmp_path):
+    file = write(tmp_path / "a.onnx", [CONV], WEIGHT, inputs={"x": (1, 3, 10, 12)}, outputs={"y": None})
+    assert onnx_layers(file, (10, 12)) == onnx_layers(file)
+    with pytest.raises(UsageError, match=r"fixed to 10x12, --size asks for 10 13; leave --size out"):
+        onnx_layers(file, (10, 13))
+
+
+def test_an_open_file_needs_a_size(tmp_path):
+    file = write(tmp_path / "a.onnx", [CONV], WEIGHT, inputs={"x": ("N", 3, "H", "W")}, outputs={"y": None})
+    with pytest.raises(UsageError, match=r"'x' is of open size; give --size H W"):
+        onnx_layers(file)
+
+
+def test_what_is_no_onnx_file(tmp_path):
+    with pytest.raises(DataError, match=r"none\.onnx: cannot be read"):
+        onnx_layers(tmp_path / "none.onnx")
+    (tmp_path / "text.onnx").write_text("not a protocol buffer")
+    with pytest.raises(DataError, match=r"text\.onnx: "):
+        onnx_layers(tmp_path / "text.onnx")
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    with pytest.raises(DataError, match=r"empty\.onnx: holds no ONNX graph"):
+        onnx_layers(tmp_path / "empty.onnx")
+
+
+def test_shapes_that_cannot_be_known(tmp_path):
+    nodes = [helper.make_node("NonZero", ["x"], ["y"], name="where")]
+    file = write(tmp_path / "a.onnx", nodes, {}, inputs={"x": (1, 3, 4, 4)}, outputs={})
+    with pytest.raises(DataError, match=r"shape of 'y' \(NonZero\) cannot be inferred"):
+        onnx_layers(file)
+
+
+def test_open_sizes_of_what_is_no_picture(tmp_path):
+    file = write(tmp_path / "a.onnx", [helper.make_node("Relu", ["x"], ["y"])], {}, inputs={"x": ("N", 3)}, outputs={})
+    with pytest.raises(DataError, match=r"input 'x' \[0, 3\]"):
+        onnx_layers(file, (10, 10))
+
+
+def test_control_flow(tmp_path):
+    body = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])], "body", [], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    )
+    node = helper.make_node("If", ["yes"], ["out"], name="choice", then_branch=body, else_branch=body)
+    file = write(tmp_path / "a.onnx", [node], {"yes": np.array(True)}, inputs={"x": (1, 3, 4, 4)}, outputs={})
+    with pytest.raises(DataError, match=r"If 'choice' holds a graph of its own"):
+        onnx_layers(file)
+
+
+def test_shapes_that_contradict(tmp_path):
+    file = write(tmp_path / "a.onnx", [CONV], WEIGHT, inputs={"x": (1, 5, 10, 12)}, outputs={"y": None})
+    with pytest.raises((DataError, onnx.shape_inference.InferenceError), match="shape"):
+        onnx_layers(file)
