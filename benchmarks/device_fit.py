@@ -73,7 +73,7 @@ def measure(args: argparse.Namespace) -> dict[str, Measured]:
     subjects = open_subjects(
         (*NETWORKS, *FURTHER), args.cache, size=tuple(args.size), classes=19, kinds=("float32", "int8")
     )
-    files = {subject.name: (subject.file, subject.cost.layers) for subject in subjects}
+    files = {subject.name: (subject.file, subject.layers) for subject in subjects}
     measured = measure_networks(files, threads=args.threads, rounds=args.rounds)
     for network in measured:
         operators = sum(value or 0 for value in network.layer_milliseconds)

@@ -15,6 +15,7 @@ import argparse
 import tempfile
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -102,7 +103,7 @@ def main() -> None:
         path = args.cache / f"{name.replace(' ', '_')}-{size[0]}x{size[1]}.onnx"
         export_peer(build, path, size)
         [subject] = open_subjects([str(path)], args.cache, size=size)
-        subjects.append(Subject(name, path, subject.cost, None, 1, size))
+        subjects.append(replace(subject, name=name))
     runs = {s.name: onnx_runner(s.file, "onnxruntime", threads=args.threads, height_width=size) for s in subjects}
     timings = alternate(runs, rounds=args.rounds, warmup=5)
     facts = machine_facts(args.threads)
@@ -116,7 +117,9 @@ def main() -> None:
 def row(subject: Subject, timing: Timing) -> str:
     """A line of the table."""
     low, high = timing.spread
-    cells = (f"{subject.cost.giga_macs:.3f}", f"{subject.cost.parameters:,}", f"{timing.median:.1f}")
+    cost = subject.cost
+    counted = ("-", "-") if cost is None else (f"{cost.giga_macs:.3f}", f"{cost.parameters:,}")
+    cells = (*counted, f"{timing.median:.1f}")
     return f"| {subject.name} | {' | '.join(cells)} | {low:.1f} .. {high:.1f} | {timing.minimum:.1f} |"
 
 

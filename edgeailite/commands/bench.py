@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
-import torch
 from rich.table import Table
 
 from edgeailite.commands.printing import print_json, print_table
@@ -51,7 +49,7 @@ def run(config: BenchConfig) -> int:
                 ]
     if profile is not None:
         for row, (subject, _) in zip(rows, pairs, strict=True):
-            found = estimate(subject.cost.layers, profile)
+            found = estimate(subject.layers, profile)
             row["estimate"] = {"device": profile.name, "ms": found.milliseconds, "low": found.low, "high": found.high}
     facts = machine_facts(threads)
     if config.json:
@@ -74,9 +72,7 @@ def _can_run(subject: Subject, runtime: str) -> bool:
 def _runner(subject: Subject, runtime: str, *, threads: int) -> Callable[[], object]:
     if runtime == "torch":
         assert subject.network is not None
-        return torch_runner(
-            subject.network, subject.height_width or DEFAULT_SIZE, inputs=subject.inputs, threads=threads
-        )
+        return torch_runner(subject.network, _size(subject), inputs=_inputs(subject), threads=threads)
     return onnx_runner(subject.file, runtime, threads=threads, height_width=subject.height_width)
 
 
@@ -84,22 +80,31 @@ def _operators(subject: Subject, runtime: str, *, threads: int, rounds: int) -> 
     """By onnxruntime's or torch's profiler; [] for OpenVINO."""
     if runtime == "torch":
         assert subject.network is not None
-        size = subject.height_width or DEFAULT_SIZE
-        return torch_operators(subject.network, size, inputs=subject.inputs, threads=threads, rounds=rounds)
+        inputs = _inputs(subject)
+        return torch_operators(subject.network, _size(subject), inputs=inputs, threads=threads, rounds=rounds)
     if runtime == "openvino":
         return []
     return onnx_operators(subject.file, threads=threads, height_width=subject.height_width, rounds=rounds)
 
 
+def _size(subject: Subject) -> tuple[int, int]:
+    return subject.height_width or DEFAULT_SIZE
+
+
+def _inputs(subject: Subject) -> int:
+    return 1 if subject.cost is None else len(subject.cost.inputs)
+
+
 def _row(subject: Subject, runtime: str, timing: Timing) -> dict[str, Any]:
     low, high = timing.spread
+    cost = subject.cost
     return {
         "model": subject.name,
         "runtime": runtime,
         "type": subject.kind,
-        "size": list(subject.cost.inputs[0].shape[2:]),
-        "giga_macs": subject.cost.giga_macs,
-        "parameters": subject.cost.parameters,
+        "size": None if cost is None else list(cost.inputs[0].shape[2:]),
+        "giga_macs": None if cost is None else cost.giga_macs,
+        "parameters": None if cost is None else cost.parameters,
         "median_ms": timing.median,
         "p10_ms": low,
         "p90_ms": high,
@@ -108,7 +113,7 @@ def _row(subject: Subject, runtime: str, timing: Timing) -> dict[str, Any]:
 
 
 def _print(rows: list[dict[str, Any]], facts: dict[str, Any], config: BenchConfig) -> None:
-    versions = f"onnxruntime {onnxruntime.__version__}, torch {torch.__version__}"
+    versions = f"onnxruntime {facts['onnxruntime']}, torch {facts['torch']}"
     title = f"{facts['cpu']} ({' '.join(facts['features'])}), {facts['threads']} threads; {versions}; in turns"
     table = Table(title=f"{title}, {config.rounds} rounds", title_justify="left")
     table.add_column("model", no_wrap=True)
@@ -117,15 +122,19 @@ def _print(rows: list[dict[str, Any]], facts: dict[str, Any], config: BenchConfi
     for name in ("GMACs", "parameters", "median ms", "10..90 %", "min ms", *([config.device] if config.device else [])):
         table.add_column(str(name), justify="right")
     for row in rows:
-        cells = [row["model"], row["runtime"], row["type"], "x".join(map(str, row["size"])), f"{row['giga_macs']:.3f}"]
-        cells += [f"{row['parameters']:,}", f"{row['median_ms']:.2f}", f"{row['p10_ms']:.2f}..{row['p90_ms']:.2f}"]
-        cells.append(f"{row['minimum_ms']:.2f}")
-        if "estimate" in row:
-            cells.append("{ms:.1f} ({low:.1f}..{high:.1f})".format(**row["estimate"]))
-        table.add_row(*cells)
+        table.add_row(*_cells(row))
     print_table(table)
     for row in rows if config.operators else []:
         print_table(_operator_table(row, config.operators))
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    counted = ["-", "-", "-"]
+    if row["size"] is not None:
+        counted = ["x".join(map(str, row["size"])), f"{row['giga_macs']:.3f}", f"{row['parameters']:,}"]
+    times = [f"{row['median_ms']:.2f}", f"{row['p10_ms']:.2f}..{row['p90_ms']:.2f}", f"{row['minimum_ms']:.2f}"]
+    estimated = ["{ms:.1f} ({low:.1f}..{high:.1f})".format(**row["estimate"])] if "estimate" in row else []
+    return [row["model"], row["runtime"], row["type"], *counted, *times, *estimated]
 
 
 def _operator_table(row: dict[str, Any], count: int) -> Table:

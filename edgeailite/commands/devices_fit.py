@@ -111,10 +111,10 @@ def _measured(subjects: Sequence[Subject], config: DevicesFitConfig, threads: in
         if missing:
             known = ", ".join(times) or "nothing"
             raise DataError(f"{config.measured}: no time of {missing[0]}; it has {known}")
-        found = [Measured(s.name, s.cost.layers, *_times_of(s, times[s.name])) for s in subjects]
+        found = [Measured(s.name, s.layers, *_times_of(s, times[s.name])) for s in subjects]
         return found, f"times of {config.measured.name}"
     log(f"measuring {len(subjects)} networks, {threads} threads, {config.rounds} rounds")
-    files = {subject.name: (subject.file, subject.cost.layers) for subject in subjects}
+    files = {subject.name: (subject.file, subject.layers) for subject in subjects}
     measured = measure_networks(files, threads=threads, rounds=config.rounds, height_width=config.size)
     return measured, f"measured on {datetime.now(UTC):%Y-%m-%d} with {threads} threads"
 
@@ -122,7 +122,7 @@ def _measured(subjects: Sequence[Subject], config: DevicesFitConfig, threads: in
 def _times_of(subject: Subject, time: dict[str, Any]) -> tuple[list[float | None], float]:
     """Per layer (where operators were profiled), and in all."""
     operators = [OperatorTime(**operator) for operator in time.get("operators", [])]
-    return layer_times(operators, subject.cost.layers), float(time["ms"])
+    return layer_times(operators, subject.layers), float(time["ms"])
 
 
 def read_times(path: Path) -> dict[str, dict[str, Any]]:

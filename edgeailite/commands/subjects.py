@@ -11,8 +11,8 @@ from torch import nn
 from edgeailite.commands.export import write_model
 from edgeailite.commands.opening import load_network
 from edgeailite.commands.untrained import untrained, untrained_int8
-from edgeailite.complexity import Cost, onnx_cost
-from edgeailite.errors import UsageError
+from edgeailite.complexity import Cost, Layer, onnx_cost
+from edgeailite.errors import DataError, UsageError
 from edgeailite.export import to_onnx
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import ALIASES, MODELS, unknown_model
@@ -22,22 +22,32 @@ DEFAULT_SIZE = (384, 768)
 
 @dataclass(frozen=True)
 class Subject:
-    """A network as a file, with its layers; `network` is the float torch network of it, if it is known.
+    """A network as a file. `network` is the float torch network of it, if it is known; `height_width` the size given.
 
-    `height_width` is set where the file's size is open or the network is run by torch.
+    `cost` is None for a foreign file whose layers cannot be counted (`uncounted` says why): it can be measured all the
+    same.
     """
 
     name: str
     file: Path
-    cost: Cost
-    network: nn.Module | None
-    inputs: int
-    height_width: tuple[int, int] | None
+    cost: Cost | None
+    network: nn.Module | None = None
+    height_width: tuple[int, int] | None = None
+    uncounted: str = ""
 
     @property
     def kind(self) -> str:
-        """int8 or float32."""
+        """int8, float32, or ? for a file that was not counted."""
+        if self.cost is None:
+            return "?"
         return "int8" if self.cost.integer_macs else "float32"
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The file's layers. Raises DataError where they cannot be counted."""
+        if self.cost is None:
+            raise DataError(self.uncounted)
+        return self.cost.layers
 
 
 def open_subjects(
@@ -50,24 +60,28 @@ def open_subjects(
 ) -> list[Subject]:
     """Every source as a file; those that are none are exported into `folder` (once). Names give one file per kind.
 
-    Raises UsageError for a name that is no network and no file, and as the export and the counting do.
+    Raises UsageError for a name that is no network and no file, DataError for a missing file, and as the export does.
     """
     subjects = []
-    for source in sources:
+    for index, source in enumerate(sources):
         if source.endswith(".onnx"):
             subjects.append(_of_file(source, Path(source), size))
         elif source in MODELS or source in ALIASES:
             subjects += [_of_name(source, kind, folder, size=size or DEFAULT_SIZE, classes=classes) for kind in kinds]
         elif Path(source).exists():
-            subjects.append(_of_run(Path(source), folder, size))
+            subjects.append(_of_run(Path(source), folder / f"run{index}.onnx", size))
         else:
             raise UsageError(f"{source}: no such file or run; as a name: {unknown_model(source)}")
     return subjects
 
 
 def _of_file(name: str, path: Path, size: tuple[int, int] | None, network: nn.Module | None = None) -> Subject:
-    cost = onnx_cost(path, size)
-    return Subject(name, path, cost, network, len(cost.inputs), size)
+    if not path.is_file():
+        raise DataError(f"{path}: no such ONNX file; write it with `edgeailite export`")
+    try:
+        return Subject(name, path, onnx_cost(path, size), network, size)
+    except DataError as error:
+        return Subject(name, path, None, network, size, uncounted=str(error))
 
 
 def _of_name(name: str, kind: str, folder: Path, *, size: tuple[int, int], classes: int | None) -> Subject:
@@ -79,12 +93,11 @@ def _of_name(name: str, kind: str, folder: Path, *, size: tuple[int, int], class
     return _of_file(label, path, size, network if kind == "float32" else None)
 
 
-def _of_run(run: Path, folder: Path, size: tuple[int, int] | None) -> Subject:
+def _of_run(run: Path, path: Path, size: tuple[int, int] | None) -> Subject:
     checkpoint, network = load_network(run)
     pre = checkpoint.card.preprocessing
     height, width = size or (pre.height, pre.width)
     card = replace(checkpoint.card, preprocessing=replace(pre, height=height, width=width))
-    path = folder / f"{run.resolve().name}-{height}x{width}.onnx"
     _export(network, card, path)
     return _of_file(str(run), path, (height, width), None if checkpoint.quantization is not None else network)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+from edgeailite.commands import subjects
 from edgeailite.environment import cpu_features
+from edgeailite.errors import DataError
 from tests.latency.tiny import tiny_file
 
 QUICK = ("--rounds", 2, "--warmup", 0, "--threads", 1)
@@ -24,6 +26,20 @@ def test_two_files_with_operators_and_an_estimate(command, tmp_path):
         assert 0 < row["minimum_ms"] <= row["p10_ms"] <= row["median_ms"] <= row["p90_ms"]
         assert row["estimate"]["low"] < row["estimate"]["ms"] < row["estimate"]["high"]
         assert any("Conv" in operator["kind"] for operator in row["operators"])
+
+
+def test_a_file_that_cannot_be_counted_is_measured_all_the_same(command, tmp_path, monkeypatch):
+    def refuse(path, size):
+        raise DataError(f"{path}: shapes unknown")
+
+    monkeypatch.setattr(subjects, "onnx_cost", refuse)
+    file = tiny_file(tmp_path / "a.onnx")
+    [row] = json.loads(command("bench", file, *QUICK, "--json", True).out)["models"]
+    assert (row["giga_macs"], row["type"]) == (None, "?")
+    assert row["median_ms"] > 0
+    assert " - " in command("bench", file, *QUICK).out
+    ended = command("bench", file, *QUICK, "--device", "tda4vm")
+    assert (ended.code, "shapes unknown" in ended.err) == (3, True)
 
 
 def test_a_name_by_torch_and_by_onnxruntime(command):
