@@ -45,7 +45,7 @@ def run(config: DevicesFitConfig) -> int:
             config.networks or NETWORKS,
             Path(folder),
             size=config.size,
-            classes=config.classes,
+            classes=config.num_classes,
             kinds=("float32", "int8"),
         )
         measured, origin = _measured(subjects, config, threads)

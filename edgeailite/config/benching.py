@@ -27,7 +27,7 @@ class BenchConfig:
     """Measure networks given by name as int8 files as well."""
     size: tuple[int, int] | None = None
     """Input size H W; default that of the file or run, 384 768 for names."""
-    classes: int | None = None
+    num_classes: int | None = None
     """Classes of networks given by name; default 19 (edgeailite) or 150 (ade20k)."""
     threads: int | None = None
     """CPU threads; default all."""
@@ -49,7 +49,7 @@ class BenchConfig:
         check(self.rounds >= 1, "rounds", self.rounds, "at least 1")
         check(self.warmup >= 0, "warmup", self.warmup, "0 or more")
         check(self.operators >= 0, "operators", self.operators, "0 or more")
-        check(self.classes is None or self.classes >= 1, "classes", self.classes, "at least 1")
+        check(self.num_classes is None or self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")
         _check_size(self.size)
 
 
@@ -118,7 +118,7 @@ class DevicesFitConfig:
     """Channels that fill a vector: layers with other counts get rates of their own."""
     size: tuple[int, int] = (192, 384)
     """Input size H W of networks given by name."""
-    classes: int = 19
+    num_classes: int = 19
     """Classes of networks given by name."""
     threads: int | None = None
     """CPU threads; default all."""
@@ -131,4 +131,4 @@ class DevicesFitConfig:
         check(self.output.suffix == ".yaml", "output", self.output, "a file that ends in .yaml")
         check(self.alignment >= 1, "alignment", self.alignment, "at least 1")
         check(self.rounds >= 1, "rounds", self.rounds, "at least 1")
-        check(self.classes >= 1, "classes", self.classes, "at least 1")
+        check(self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")
