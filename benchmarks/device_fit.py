@@ -23,7 +23,7 @@ import numpy as np
 from edgeailite.commands.bench import machine_facts
 from edgeailite.commands.devices_fit import NETWORKS, blank_profile, write_profile
 from edgeailite.commands.subjects import open_subjects
-from edgeailite.devices import Measured, estimate, fit
+from edgeailite.devices import Measured, Profile, estimate, fit
 from edgeailite.latency import measure_networks
 
 FURTHER = (
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--alignment", type=int, default=8)
     parser.add_argument("--totals", choices=("network", "operators"), default="network")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "edgeailite-device-fit")
+    parser.add_argument("--other_size", type=int, nargs=2, help="also estimate networks at this size by the fit of all")
     parser.add_argument("--write", type=Path, help="fit all 14 networks and write the profile here (.yaml)")
     args = parser.parse_args()
     facts = machine_facts(args.threads)
@@ -58,6 +59,8 @@ def main() -> None:
         report(seed, networks, args.alignment)
     held_out = {seed: draw(seed, networks)[1] for seed in args.seeds}
     print("\n" + "\n".join(f"seed {seed} held out: {', '.join(names)}" for seed, names in held_out.items()))
+    if args.other_size:
+        report_other_size(args, fit(list(networks.values()), blank_profile(args.alignment), "benchmark"))
     if args.write:
         source = f"fitted to {len(networks)} files, benchmarks/device_fit.py"
         title = f"x86-64 server CPU with {' '.join(facts['features'])}, {args.threads} threads"
@@ -69,10 +72,13 @@ def main() -> None:
 
 def measure(args: argparse.Namespace) -> dict[str, Measured]:
     """All networks, by `name` (float) and `name int8`."""
+    return measure_at(tuple(args.size), (*NETWORKS, *FURTHER), args)
+
+
+def measure_at(size: tuple[int, int], names: Sequence[str], args: argparse.Namespace) -> dict[str, Measured]:
+    """Networks at a size, with their times printed."""
     args.cache.mkdir(parents=True, exist_ok=True)
-    subjects = open_subjects(
-        (*NETWORKS, *FURTHER), args.cache, size=tuple(args.size), classes=19, kinds=("float32", "int8")
-    )
+    subjects = open_subjects(names, args.cache, size=size, classes=19, kinds=("float32", "int8"))
     files = {subject.name: (subject.file, subject.layers) for subject in subjects}
     measured = measure_networks(files, threads=args.threads, rounds=args.rounds)
     for network in measured:
@@ -81,6 +87,17 @@ def measure(args: argparse.Namespace) -> dict[str, Measured]:
     if args.totals == "operators":
         measured = [replace(m, milliseconds=sum(value or 0 for value in m.layer_milliseconds)) for m in measured]
     return {network.name: network for network in measured}
+
+
+def report_other_size(args: argparse.Namespace, profile: Profile) -> None:
+    """Does a profile fitted at one size hold at another? Eight of the networks."""
+    height, width = args.other_size
+    print(f"\nat {height}x{width}, by the profile of {args.size[0]}x{args.size[1]}:")
+    networks = measure_at((height, width), NETWORKS, args)
+    ratios = [estimate(n.layers, profile).milliseconds / n.milliseconds for n in networks.values()]
+    rows = [f"{name}: estimate / measured {ratio:.2f}" for name, ratio in zip(networks, ratios, strict=True)]
+    print("\n".join(rows))
+    print(f"median error {100 * np.median(np.abs(np.array(ratios) - 1)):.1f} %")
 
 
 def draw(seed: int, networks: dict[str, Measured]) -> tuple[list[str], list[str]]:
