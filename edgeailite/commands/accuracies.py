@@ -1,8 +1,8 @@
 """Results files: which accuracy a network reached, from JSON of `edgeailite validate` or from a table of one's own.
 
-JSON: an object, a list of objects, or one object a line, as `edgeailite validate --json True` prints. CSV: a header and
-a row per result. Fields: `network` (a name of `edgeailite models`), `miou` in per cent, and if known `size` (JSON [H, W],
-CSV HxW), the input size that the accuracy belongs to; others are left alone.
+JSON: an object, a list of objects, or one object a line, as `edgeailite validate --json True` prints. CSV: a header
+and a row per result. Fields: `network` (a name of `edgeailite models`), `miou` in per cent, and if known `size` (JSON
+[H, W], CSV HxW), the input size that the accuracy belongs to; others are left alone.
 """
 
 from __future__ import annotations

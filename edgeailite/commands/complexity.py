@@ -37,6 +37,12 @@ def run(config: ComplexityConfig) -> int:
         from edgeailite.commands.complexity_all import run_all
 
         return run_all(config)
+    if config.model is None:
+        raise UsageError(
+            "edgeailite complexity: missing model: a network name, run, checkpoint or ONNX file; or --all True"
+        )
+    if config.results:
+        raise UsageError(f"--results {config.results[0]}: belongs to a comparison; add --all True")
     counted = count(config)
     if config.csv is not None:
         write_csv(config.csv, [row for size, cost in counted.costs.items() for row in layer_rows(cost, size)])
@@ -102,7 +108,7 @@ def _count_file(path: Path, config: ComplexityConfig) -> Counted:
 def _noted_size(path: Path) -> Size | None:
     """The input size in the metadata of our files, where the input itself is of open size."""
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # ships no type information
 
     try:
         model = onnx.load(str(path), load_external_data=False)

@@ -54,7 +54,9 @@ def compare(config: ComplexityConfig) -> list[dict[str, Any]]:
     return rows
 
 
-def _rows(name: str, results: list[Accuracy], sizes: tuple[Size, ...], config: ComplexityConfig) -> list[dict[str, Any]]:
+def _rows(
+    name: str, results: list[Accuracy], sizes: tuple[Size, ...], config: ComplexityConfig
+) -> list[dict[str, Any]]:
     wanted = [(size, result.miou) for result in results for size in ([result.size] if result.size else sizes)]
     pairs: list[tuple[Size, float | None]] = [*wanted] or [(size, None) for size in sizes]
     costs = count_network(

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeailite.complexity.front import pareto
 from edgeailite.complexity.int8 import int8_cost, int8_layers
 from edgeailite.complexity.layer import Cost, Layer, Value
 from edgeailite.complexity.memory import held_bytes
-from edgeailite.complexity.front import pareto
 
 if TYPE_CHECKING:
     from torch import nn

@@ -1,8 +1,8 @@
 """The int8 network that a float one is expected to become, as a table of layers: an estimate before any export.
 
 Rules, those of `edgeailite export` on a quantized run: (1) BatchNorm and activations are part of the layer whose result
-they alone read, and layers with MACs have a bias; (2) pictures are quantized first; (3) every value is 1 byte, weights 1 byte,
-biases 4; (4) the last resize is float and reads dequantized logits; an output without one is dequantized itself.
+they alone read, and layers with MACs have a bias; (2) pictures are quantized first; (3) every value is 1 byte, weights
+1 byte, biases 4; (4) the last resize is float and reads dequantized logits; an output without one is dequantized.
 Pyramid pooling is counted as one integer layer, which in the file is several float products.
 """
 

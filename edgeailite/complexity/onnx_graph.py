@@ -108,7 +108,7 @@ class _Graph:
     def layer(self, node: onnx.NodeProto) -> Layer:
         """The layer of a node that computes."""
         integer = node.output[0] in self.quantizer or node.op_type.startswith(INTEGER_KERNELS)
-        last = self.quantizer[node.output[0]] if node.output[0] in self.quantizer else node
+        last = self.quantizer.get(node.output[0], node)
         taken = tuple(self.value(name) for name in self._activations(node))
         given = tuple(self.value(name) for name in last.output if name)
         operator, kernel, macs, weights = self._weighted(node)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # ships no type information
 from numpy.typing import NDArray
 from onnx import numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
@@ -136,7 +136,7 @@ def _infer(model: onnx.ModelProto, computed: Mapping[str, Array], path: Path) ->
         value.type.tensor_type.ClearField("shape")
     trial.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in computed.items())
     try:
-        graph = shape_inference.infer_shapes(trial, data_prop=True).graph
+        graph = shape_inference.infer_shapes(trial, strict_mode=True, data_prop=True).graph
     except shape_inference.InferenceError as error:
         raise DataError(f"{path}: shapes do not fit ({str(error).splitlines()[0]}); export it again") from None
     shapes, item_bytes = {}, {}

@@ -38,6 +38,7 @@ SHORT_WAY: dict[Any, Callable[..., Any]] = {
     aten.add.Tensor: lambda x, y: torch.empty_like(x) if _alike(x, y) else x + y,
     aten.cat.default: lambda parts, axis=0: parts[0].new_empty(_joined([part.shape for part in parts], axis)),
     aten.mean.dim: lambda x, axes, keep=False: x.new_empty(_reduced(x.shape, axes)) if keep else x.mean(axes),
+    aten.convolution.default: lambda x, w, b, *geometry: x.new_empty(_convolved(x.shape, w.shape, *geometry)),
     aten.relu.default: torch.empty_like,
     aten.relu_.default: lambda x: x,
     aten.hardtanh.default: lambda x, *limits: torch.empty_like(x),
@@ -83,7 +84,7 @@ class _Recorder(TorchDispatchMode):
     """Makes a layer of every operator that computes, and adds up the storages that are alive."""
 
     def __init__(self, images: Sequence[Tensor], state: Mapping[str, Tensor], learned: set[str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch annotates none of it
         self.layers: list[Layer] = []
         self.paths: list[str] = []
         self.modules: list[tuple[str, bool]] = [("", False)]  # path, and whether it is one of torch's own layers
@@ -192,6 +193,17 @@ class _Recorder(TorchDispatchMode):
 def _alike(x: Any, y: Any) -> bool:
     """Whether an element-wise result is shaped as both."""
     return isinstance(y, Tensor) and x.shape == y.shape and x.dtype == y.dtype
+
+
+def _convolved(taken: Sequence[int], kernel: Sequence[int], *geometry: Any) -> list[int]:
+    """Shape of a convolution's result (torch's documented formula); the tests hold it against real passes."""
+    stride, padding, dilation, transposed, output_padding, groups = geometry
+    shape = [taken[0], kernel[1] * groups if transposed else kernel[0]]
+    for axis, size in enumerate(taken[2:]):
+        s, p, d, o = (values[axis if len(values) > 1 else 0] for values in (stride, padding, dilation, output_padding))
+        reach = d * (kernel[axis + 2] - 1)
+        shape.append((size - 1) * s - 2 * p + reach + o + 1 if transposed else (size + 2 * p - reach - 1) // s + 1)
+    return shape
 
 
 def _joined(shapes: Sequence[Sequence[int]], axis: int) -> list[int]:

@@ -39,10 +39,8 @@ class ComplexityConfig:
     """File to write a page with plots to."""
 
     def __post_init__(self) -> None:
-        for size in self.size:
-            check(min(size) >= SMALLEST, "size", size, f"height and width of at least {SMALLEST}")
+        large = all(min(size) >= SMALLEST for size in self.size)
+        check(large, "size", self.size, f"height and width of at least {SMALLEST}")
         check(len(set(self.size)) == len(self.size), "size", self.size, "each size once")
         check(self.num_classes is None or self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")
         check(self.inputs >= 1, "inputs", self.inputs, "at least 1")
-        check(self.all or self.model is not None, "model", self.model, "a network, run or file; or --all True")
-        check(self.all or not self.results, "results", self.results[:1], "--all True beside it")

@@ -3,7 +3,12 @@
 from edgeailite.complexity import Layer, Value, held_bytes
 
 X, A, B, C, OUT = (Value(name, (size,), 1) for name, size in (("x", 1), ("a", 10), ("b", 100), ("c", 1000), ("out", 5)))
-DIAMOND = (Layer("1", "op", (X,), (A,)), Layer("2", "op", (A,), (B,)), Layer("3", "op", (A, B), (C,)), Layer("4", "op", (C,), (OUT,)))
+DIAMOND = (
+    Layer("1", "op", (X,), (A,)),
+    Layer("2", "op", (A,), (B,)),
+    Layer("3", "op", (A, B), (C,)),
+    Layer("4", "op", (C,), (OUT,)),
+)
 
 
 def test_a_value_lives_from_its_layer_to_the_last_that_reads_it():

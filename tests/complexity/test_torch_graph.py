@@ -56,7 +56,9 @@ def test_memory_layer_by_layer(inplace):
 def test_layers_of_a_small_network():
     cost = torch_cost(Residual(inplace=True), (8, 8))
     elements = 3 * 8 * 8
-    told = [(layer.name, layer.operator, layer.macs, layer.parameters, layer.element_operations) for layer in cost.layers]
+    told = [
+        (layer.name, layer.operator, layer.macs, layer.parameters, layer.element_operations) for layer in cost.layers
+    ]
     assert told == [
         ("conv", "convolution", 81 * 64, 84, elements),  # the bias
         ("bn", "batch_norm", 0, 6, 2 * elements),

@@ -1,7 +1,7 @@
 """Networks without values have the shapes of real ones."""
 
-import sys
 import subprocess
+import sys
 
 import torch
 
