@@ -14,6 +14,7 @@ from edgeailite import __version__
 VERBS: dict[str, tuple[str, str, str]] = {
     "demo": ("demo", "DemoConfig", "the whole line in minutes, on generated data"),
     "models": ("models", "ModelsConfig", "list networks with parameters and GigaMACs"),
+    "choose": ("choose", "ChooseConfig", "networks within a budget of GigaMACs or milliseconds"),
     "complexity": ("complexity", "ComplexityConfig", "what a network costs, layer by layer"),
     "data get": ("data_get", "DataGetConfig", "download a data set, or how to get it"),
     "data check": ("data_check", "DataCheckConfig", "the doctor of data sets: every picture, mask and split"),
@@ -28,6 +29,9 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "verify": ("verify", "VerifyConfig", "prove that the file gives the validated answers"),
     "infer": ("infer", "InferConfig", "label pictures: label PNG, colour map, overlay"),
     "report": ("report", "ReportConfig", "one HTML file of a run"),
+    "bench": ("bench", "BenchConfig", "measure how long networks take on this machine"),
+    "devices list": ("devices_list", "DevicesListConfig", "devices that estimates know, with their figures"),
+    "devices fit": ("devices_fit", "DevicesFitConfig", "calibrate a device from measured networks"),
     "presets": ("presets", "PresetsConfig", "list the presets of run_edgeailite_segmentation.sh"),
     "doctor": ("doctor", "DoctorConfig", "what is wrong with this installation, and the fix"),
 }

@@ -30,7 +30,11 @@ POSITIONAL: dict[str, tuple[str, ...]] = {
     "ModelsConfig": ("pattern",),
     "ComplexityConfig": ("model",),
     "DataGetConfig": ("name",),
+    "BenchConfig": ("models+",),
+    "DevicesListConfig": ("name",),
+    "DevicesFitConfig": ("networks+",),
 }
+MANY = "+"  # after the last name: it takes all words that are left
 
 
 def parse(config_name: str, args: list[str], *, prog: str) -> Any:
@@ -52,7 +56,7 @@ def parse(config_name: str, args: list[str], *, prog: str) -> Any:
 def _parse_with_tyro(kind: Any, args: list[str], values: dict[str, Any], *, prog: str) -> Any:
     import tyro
 
-    words = " ".join(POSITIONAL.get(kind.__name__, ())).upper()
+    words = " ".join(POSITIONAL.get(kind.__name__, ())).upper().replace(MANY, "...")
     required = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
     given = {a[2:].split("=")[0] for a in args if a.startswith("--")} | set(values)
     helping = "--help" in args or "-h" in args
@@ -116,6 +120,10 @@ def _words(value: Any) -> list[str]:
 def _name_positionals(args: list[str], positional: tuple[str, ...]) -> list[str]:
     """`RUN --x 1` -> `--run RUN --x 1`: words before the first flag, in the order of `positional`."""
     words = next((i for i, a in enumerate(args) if a.startswith("-")), len(args))
+    if words >= len(positional) > 0 and positional[-1].endswith(MANY):
+        single = len(positional) - 1
+        rest = [f"--{positional[-1].removesuffix(MANY)}", *args[single:words]]
+        return _name_positionals(args[:single], positional[:single]) + rest + args[words:]
     if words > len(positional):
         expected = " ".join(positional).upper() or "only flags"
         raise UsageError(f"unexpected argument {args[len(positional)]!r}; expected {expected}, then --flags")

@@ -28,6 +28,7 @@ ROOMS = [
         "plots",
         "sheets",
         "tracking",
+        "devices",
         "environment",
     },  # 1
     {"tasks", "checkpoint", "pretrained", "quantization", "export", "runtime"},  # 2

@@ -153,3 +153,15 @@ def test_verify_of_a_file_needs_only_the_standard_library(monkeypatch):
         parsed("verify", "a.onnx", "contract.json", "--threads", "two")
     with pytest.raises(UsageError, match="split"):
         parsed("verify", "a.onnx", "contract.json", "--split", "val")
+
+
+@pytest.mark.parametrize(
+    ("words", "models"),
+    [
+        (["a.onnx"], ("a.onnx",)),
+        (["a.onnx", "b.onnx", "--threads", "2"], ("a.onnx", "b.onnx")),
+        (["--models", "a.onnx", "b.onnx"], ("a.onnx", "b.onnx")),
+    ],
+)
+def test_a_verb_may_take_many_words(words, models):
+    assert parsed("bench", *words).models == models

@@ -14,7 +14,7 @@ from edgeailite.__main__ import VERBS
 from edgeailite.errors import UsageError
 
 KINDS = [row[1] for row in VERBS.values()]
-REQUIRED = {"model": Path("m"), "run": Path("r"), "input": Path("i")}
+REQUIRED = {"model": Path("m"), "run": Path("r"), "input": Path("i"), "models": ("m.onnx",)}
 
 
 def build(kind: str, **values: object):
@@ -46,6 +46,23 @@ def is_text(node: ast.stmt) -> bool:
 
 
 WRONG = [
+    ("BenchConfig", "models", ()),
+    ("BenchConfig", "runtimes", ()),
+    ("BenchConfig", "rounds", 0),
+    ("BenchConfig", "warmup", -1),
+    ("BenchConfig", "operators", -1),
+    ("BenchConfig", "num_classes", 0),
+    ("BenchConfig", "size", (16, 64)),
+    ("BenchConfig", "threads", 0),
+    ("ChooseConfig", "max_gmacs", 0.0),
+    ("ChooseConfig", "max_ms", -1.0),
+    ("ChooseConfig", "classes", 0),
+    ("ChooseConfig", "limit", 0),
+    ("ChooseConfig", "size", (16, 64)),
+    ("DevicesFitConfig", "output", Path("device.txt")),
+    ("DevicesFitConfig", "alignment", 0),
+    ("DevicesFitConfig", "rounds", 0),
+    ("DevicesFitConfig", "num_classes", 0),
     ("ComplexityConfig", "size", ((31, 64),)),
     ("ComplexityConfig", "size", ((64, 64), (64, 64))),
     ("ComplexityConfig", "num_classes", 0),

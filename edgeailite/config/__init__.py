@@ -5,6 +5,7 @@ tyro turns these into command lines. No torch here; `--help` must be instant.
 
 from __future__ import annotations
 
+from edgeailite.config.benching import BenchConfig, ChooseConfig, DevicesFitConfig, DevicesListConfig
 from edgeailite.config.cache import DataCacheConfig
 from edgeailite.config.checks import Amp, Device, check
 from edgeailite.config.cost import ComplexityConfig
@@ -21,5 +22,6 @@ __all__ = [
     "TrainConfig", "CalibrateConfig", "QuantizeConfig", "DemoConfig",
     "ValidateConfig", "ExportConfig", "VerifyConfig", "InferConfig",
     "DataGetConfig", "DataCheckConfig", "DataStatsConfig", "DataShowConfig", "DataCacheConfig",
+    "BenchConfig", "ChooseConfig", "DevicesListConfig", "DevicesFitConfig",
     "ReportConfig", "ModelsConfig", "ComplexityConfig", "PresetsConfig", "DoctorConfig",
 ]  # fmt: skip

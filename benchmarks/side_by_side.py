@@ -1,0 +1,127 @@
+"""Our networks beside those of segmentation_models.pytorch and torchvision: float, onnxruntime, one alternating run.
+
+    pip install --no-deps --target PEERS segmentation-models-pytorch timm "huggingface-hub<1" requests urllib3 tqdm
+    PYTHONPATH=.:PEERS python benchmarks/side_by_side.py --size 384 768 --threads 2 --rounds 30
+
+Prints the Markdown table of docs/models.md. All weights are random (speed does not depend on them), all files come from
+the same exporter (torch.onnx, fixed size, onnxsim), all give logits of 19 classes at the size of the picture, and GMACs
+and parameters are counted from the files (BatchNorm is folded) by the same rules. Peers that are not installed are left
+out, and said so. Exported files are kept in --cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import onnxsim
+import torch
+from torch import Tensor, nn
+
+from edgeailite.commands.bench import machine_facts
+from edgeailite.commands.subjects import Subject, open_subjects
+from edgeailite.latency import Timing, alternate, onnx_runner
+
+OURS = (
+    "unet_aspp_mobilenetv2_tv_edgeailite",
+    "deeplabv3plus_mobilenetv2_tv_edgeailite",
+    "fpn_aspp_mobilenetv2_tv_edgeailite",
+    "fpn_aspp_mobilenetv2_tv_fd_edgeailite",
+    "fpn_aspp_regnetx400mf_edgeailite",
+    "fpn_aspp_regnetx800mf_edgeailite",
+)
+CLASSES = 19
+OPSET = 20  # at 21 the exporter writes GroupNormalization, a function whose shapes onnx does not infer
+
+
+def peers() -> dict[str, Callable[[], nn.Module]]:
+    """Name -> what builds it without weights; packages that are missing are named on stderr by the caller."""
+    from torchvision.models import segmentation
+
+    found: dict[str, Callable[[], nn.Module]] = {
+        f"torchvision {name}": lambda name=name: getattr(segmentation, name)(
+            weights=None, weights_backbone=None, num_classes=CLASSES
+        )
+        for name in ("lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large")
+    }
+    try:
+        import segmentation_models_pytorch as smp
+    except ImportError as error:
+        print(f"segmentation_models.pytorch is left out: {error}")
+        return found
+    for name in ("Unet", "FPN", "DeepLabV3Plus"):
+        found[f"smp {smp.__version__} {name} mobilenet_v2"] = lambda name=name: getattr(smp, name)(
+            "mobilenet_v2", encoder_weights=None, classes=CLASSES
+        )
+    return found
+
+
+class Logits(nn.Module):
+    """The logits of a network that gives a dictionary (torchvision) or a tensor."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        found = self.network(image)
+        return found["out"] if isinstance(found, dict) else found
+
+
+def export_peer(build: Callable[[], nn.Module], path: Path, size: tuple[int, int]) -> None:
+    """Write a peer's network as our own export does: BatchNorm folded by onnxsim, fixed size."""
+    if path.is_file():
+        return
+    network = Logits(build()).eval()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter's notes on its own internals
+        program = torch.onnx.export(
+            network, (torch.zeros(1, 3, *size),), dynamo=True, verbose=False, opset_version=OPSET, input_names=["image"]
+        )
+    assert program is not None
+    simplified, valid = onnxsim.simplify(program.model_proto)
+    onnx.save(simplified if valid else program.model_proto, str(path))
+
+
+def main() -> None:
+    """Export, measure in turns, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, nargs=2, default=(384, 768))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "edgeailite-side-by-side")
+    args = parser.parse_args()
+    args.cache.mkdir(parents=True, exist_ok=True)
+    size = (args.size[0], args.size[1])
+    subjects = open_subjects(OURS, args.cache, size=size, classes=CLASSES)
+    for name, build in peers().items():
+        path = args.cache / f"{name.replace(' ', '_')}-{size[0]}x{size[1]}.onnx"
+        export_peer(build, path, size)
+        [subject] = open_subjects([str(path)], args.cache, size=size)
+        subjects.append(replace(subject, name=name))
+    runs = {s.name: onnx_runner(s.file, "onnxruntime", threads=args.threads, height_width=size) for s in subjects}
+    timings = alternate(runs, rounds=args.rounds, warmup=5)
+    facts = machine_facts(args.threads)
+    print(f"\n{size[0]}x{size[1]}, float32, {args.threads} threads, onnxruntime {facts['onnxruntime']}, CPU with")
+    print(f"{' '.join(facts['features'])}; {args.rounds} rounds in turns\n")
+    print("| network | GMACs | parameters | median ms | 10 to 90 % | minimum ms |\n|---|---|---|---|---|---|")
+    for subject in sorted(subjects, key=lambda subject: timings[subject.name].median):
+        print(row(subject, timings[subject.name]))
+
+
+def row(subject: Subject, timing: Timing) -> str:
+    """A line of the table."""
+    low, high = timing.spread
+    cost = subject.cost
+    counted = ("-", "-") if cost is None else (f"{cost.giga_macs:.3f}", f"{cost.parameters:,}")
+    cells = (*counted, f"{timing.median:.1f}")
+    return f"| {subject.name} | {' | '.join(cells)} | {low:.1f} .. {high:.1f} | {timing.minimum:.1f} |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""`edgeailite bench`: networks timed in turns on this machine, their operators, and an estimate for a device beside."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from edgeailite.commands.printing import print_json, print_table
+from edgeailite.commands.subjects import DEFAULT_SIZE, Subject, open_subjects
+from edgeailite.config import BenchConfig
+from edgeailite.devices import estimate, load_profile
+from edgeailite.environment import cpu_features, cpu_model, installed, usable_cores
+from edgeailite.errors import UsageError
+from edgeailite.latency import (
+    OperatorTime,
+    Timing,
+    alternate,
+    onnx_operators,
+    onnx_runner,
+    torch_operators,
+    torch_runner,
+)
+
+
+def run(config: BenchConfig) -> int:
+    """Measure and print."""
+    profile = None if config.device is None else load_profile(config.device)
+    threads = config.threads or usable_cores()
+    kinds = ("float32", "int8") if config.int8 else ("float32",)
+    with tempfile.TemporaryDirectory(prefix="edgeailite-bench-") as folder:
+        subjects = open_subjects(config.models, Path(folder), size=config.size, classes=config.num_classes, kinds=kinds)
+        pairs = [
+            (subject, runtime) for subject in subjects for runtime in config.runtimes if _can_run(subject, runtime)
+        ]
+        if not pairs:
+            raise UsageError("--runtimes torch: nothing to run; give names or float runs, torch takes no ONNX files")
+        runs = {f"{index}": _runner(*pair, threads=threads) for index, pair in enumerate(pairs)}
+        timings = alternate(runs, rounds=config.rounds, warmup=config.warmup)
+        del runs
+        rows = [_row(*pair, timing) for pair, timing in zip(pairs, timings.values(), strict=True)]
+        if config.operators:
+            for row, pair in zip(rows, pairs, strict=True):
+                row["operators"] = [
+                    vars(operator) for operator in _operators(*pair, threads=threads, rounds=config.rounds)
+                ]
+    if profile is not None:
+        for row, (subject, _) in zip(rows, pairs, strict=True):
+            found = estimate(subject.layers, profile)
+            row["estimate"] = {"device": profile.name, "ms": found.milliseconds, "low": found.low, "high": found.high}
+    facts = machine_facts(threads)
+    if config.json:
+        print_json({"machine": facts, "rounds": config.rounds, "models": rows})
+    else:
+        _print(rows, facts, config)
+    return 0
+
+
+def machine_facts(threads: int) -> dict[str, Any]:
+    """What a time depends on beside the network."""
+    versions = {name: installed(name) for name in ("onnxruntime", "torch", "openvino")}
+    return {"cpu": cpu_model(), "features": cpu_features(), "threads": threads, **versions}
+
+
+def _can_run(subject: Subject, runtime: str) -> bool:
+    return runtime != "torch" or subject.network is not None
+
+
+def _runner(subject: Subject, runtime: str, *, threads: int) -> Callable[[], object]:
+    if runtime == "torch":
+        assert subject.network is not None
+        return torch_runner(subject.network, _size(subject), inputs=_inputs(subject), threads=threads)
+    return onnx_runner(subject.file, runtime, threads=threads, height_width=subject.height_width)
+
+
+def _operators(subject: Subject, runtime: str, *, threads: int, rounds: int) -> list[OperatorTime]:
+    """By onnxruntime's or torch's profiler; [] for OpenVINO."""
+    if runtime == "torch":
+        assert subject.network is not None
+        inputs = _inputs(subject)
+        return torch_operators(subject.network, _size(subject), inputs=inputs, threads=threads, rounds=rounds)
+    if runtime == "openvino":
+        return []
+    return onnx_operators(subject.file, threads=threads, height_width=subject.height_width, rounds=rounds)
+
+
+def _size(subject: Subject) -> tuple[int, int]:
+    return subject.height_width or DEFAULT_SIZE
+
+
+def _inputs(subject: Subject) -> int:
+    return 1 if subject.cost is None else len(subject.cost.inputs)
+
+
+def _row(subject: Subject, runtime: str, timing: Timing) -> dict[str, Any]:
+    low, high = timing.spread
+    cost = subject.cost
+    return {
+        "model": subject.name,
+        "runtime": runtime,
+        "type": subject.kind,
+        "size": None if cost is None else list(cost.inputs[0].shape[2:]),
+        "giga_macs": None if cost is None else cost.giga_macs,
+        "parameters": None if cost is None else cost.parameters,
+        "median_ms": timing.median,
+        "p10_ms": low,
+        "p90_ms": high,
+        "minimum_ms": timing.minimum,
+    }
+
+
+def _print(rows: list[dict[str, Any]], facts: dict[str, Any], config: BenchConfig) -> None:
+    versions = f"onnxruntime {facts['onnxruntime']}, torch {facts['torch']}"
+    title = f"{facts['cpu']} ({' '.join(facts['features'])}), {facts['threads']} threads; {versions}; in turns"
+    table = Table(title=f"{title}, {config.rounds} rounds", title_justify="left")
+    table.add_column("model", no_wrap=True)
+    for name in ("runtime", "type", "size"):
+        table.add_column(name)
+    for name in ("GMACs", "parameters", "median ms", "10..90 %", "min ms", *([config.device] if config.device else [])):
+        table.add_column(str(name), justify="right")
+    for row in rows:
+        table.add_row(*_cells(row))
+    print_table(table)
+    for row in rows if config.operators else []:
+        print_table(_operator_table(row, config.operators))
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    counted = ["-", "-", "-"]
+    if row["size"] is not None:
+        counted = ["x".join(map(str, row["size"])), f"{row['giga_macs']:.3f}", f"{row['parameters']:,}"]
+    times = [f"{row['median_ms']:.2f}", f"{row['p10_ms']:.2f}..{row['p90_ms']:.2f}", f"{row['minimum_ms']:.2f}"]
+    estimated = ["{ms:.1f} ({low:.1f}..{high:.1f})".format(**row["estimate"])] if "estimate" in row else []
+    return [row["model"], row["runtime"], row["type"], *counted, *times, *estimated]
+
+
+def _operator_table(row: dict[str, Any], count: int) -> Table:
+    slowest = sorted(row["operators"], key=lambda operator: -operator["milliseconds"])
+    total = sum(operator["milliseconds"] for operator in slowest) or 1.0
+    title = f"{row['model']}, {row['runtime']}: {min(count, len(slowest))} slowest of {len(slowest)} operators"
+    table = Table(title=title, title_justify="left")
+    table.add_column("operator", no_wrap=True)
+    table.add_column("kind")
+    for name in ("ms", "%"):
+        table.add_column(name, justify="right")
+    for operator in slowest[:count]:
+        share = 100 * operator["milliseconds"] / total
+        table.add_row(operator["name"], operator["kind"], f"{operator['milliseconds']:.3f}", f"{share:.1f}")
+    return table

@@ -1,0 +1,52 @@
+"""`edgeailite devices list`: the devices that estimates know, or the figures of one with their sources."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from edgeailite.commands.printing import print_json, print_table
+from edgeailite.config import DevicesListConfig
+from edgeailite.devices import Profile, list_devices, load_profile, profile_values
+
+
+def run(config: DevicesListConfig) -> int:
+    """Print them."""
+    profiles = [load_profile(name) for name in ([config.name] if config.name else list_devices())]
+    if config.json:
+        print_json({profile.name: profile_values(profile) for profile in profiles})
+        return 0
+    table = _figures(profiles[0]) if config.name else _overview(profiles)
+    print_table(table)
+    return 0
+
+
+def _overview(profiles: list[Profile]) -> Table:
+    table = Table(title="estimates of latency, offline (docs/devices.md)", title_justify="left")
+    table.add_column("name", no_wrap=True)
+    table.add_column("device")
+    table.add_column("figures")
+    for name in ("float32 dense GMAC/s", "int8 dense GMAC/s", "GB/s", "band"):
+        table.add_column(name, justify="right")
+    for profile in profiles:
+        rates = [profile.rate(element_type, "dense") for element_type in ("float32", "int8")]
+        cells = ["-" if rate is None else f"{rate:.4g}" for rate in rates]
+        band = f"x{profile.band[0]:.2f}..{profile.band[1]:.2f}"
+        origin = "measured" if profile.measured else "datasheet"
+        table.add_row(profile.name, profile.title, origin, *cells, f"{profile.bandwidth.value:.4g}", band)
+    return table
+
+
+def _figures(profile: Profile) -> Table:
+    table = Table(title=f"{profile.name}: {profile.title}; {profile.runtime}", title_justify="left")
+    for name in ("figure", "value", "source"):
+        table.add_column(name)
+    for element_type, row in profile.rates.items():
+        for kind, figure in row.items():
+            table.add_row(f"{element_type} {kind}, 10^9/s", f"{figure.value:.4g}", figure.source)
+    singles = {"bandwidth, GB/s": profile.bandwidth, "on-chip memory, bytes": profile.on_chip_memory}
+    singles |= {"on-chip bandwidth, GB/s": profile.on_chip_bandwidth, "overhead per layer, us": profile.overhead}
+    for name, figure in singles.items():
+        table.add_row(name, f"{figure.value:.4g}", figure.source)
+    table.add_row("computed by the host", " ".join(profile.fallback) or "-", "")
+    table.add_row("band", f"x{profile.band[0]:.2f}..{profile.band[1]:.2f}", profile.band_source)
+    return table

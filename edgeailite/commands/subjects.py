@@ -1,0 +1,107 @@
+"""What `bench` and `devices fit` measure: networks given as files, runs, checkpoints or names, each as an ONNX file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from edgeailite.commands.export import write_model
+from edgeailite.commands.opening import load_network
+from edgeailite.commands.untrained import untrained, untrained_int8
+from edgeailite.complexity import Cost, Layer, onnx_cost
+from edgeailite.errors import DataError, UsageError
+from edgeailite.export import to_onnx
+from edgeailite.modelcard import ModelCard
+from edgeailite.models import ALIASES, MODELS, unknown_model
+
+DEFAULT_SIZE = (384, 768)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network as a file. `network` is the float torch network of it, if it is known; `height_width` the size given.
+
+    `cost` is None for a foreign file whose layers cannot be counted (`uncounted` says why): it can be measured all the
+    same.
+    """
+
+    name: str
+    file: Path
+    cost: Cost | None
+    network: nn.Module | None = None
+    height_width: tuple[int, int] | None = None
+    uncounted: str = ""
+
+    @property
+    def kind(self) -> str:
+        """int8, float32, or ? for a file that was not counted."""
+        if self.cost is None:
+            return "?"
+        return "int8" if self.cost.integer_macs else "float32"
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The file's layers. Raises DataError where they cannot be counted."""
+        if self.cost is None:
+            raise DataError(self.uncounted)
+        return self.cost.layers
+
+
+def open_subjects(
+    sources: Sequence[str],
+    folder: Path,
+    *,
+    size: tuple[int, int] | None,
+    classes: int | None = None,
+    kinds: Sequence[str] = ("float32",),
+) -> list[Subject]:
+    """Every source as a file; those that are none are exported into `folder` (once). Names give one file per kind.
+
+    Raises UsageError for a name that is no network and no file, DataError for a missing file, and as the export does.
+    """
+    subjects = []
+    for index, source in enumerate(sources):
+        if source.endswith(".onnx"):
+            subjects.append(_of_file(source, Path(source), size))
+        elif source in MODELS or source in ALIASES:
+            subjects += [_of_name(source, kind, folder, size=size or DEFAULT_SIZE, classes=classes) for kind in kinds]
+        elif Path(source).exists():
+            subjects.append(_of_run(Path(source), folder / f"run{index}.onnx", size))
+        else:
+            raise UsageError(f"{source}: no such file or run; as a name: {unknown_model(source)}")
+    return subjects
+
+
+def _of_file(name: str, path: Path, size: tuple[int, int] | None, network: nn.Module | None = None) -> Subject:
+    if not path.is_file():
+        raise DataError(f"{path}: no such ONNX file; write it with `edgeailite export`")
+    try:
+        return Subject(name, path, onnx_cost(path, size), network, size)
+    except DataError as error:
+        return Subject(name, path, None, network, size, uncounted=str(error))
+
+
+def _of_name(name: str, kind: str, folder: Path, *, size: tuple[int, int], classes: int | None) -> Subject:
+    network, card = untrained(name, classes, size)
+    path = folder / f"{name}-{size[0]}x{size[1]}-{len(card.classes)}-{kind}.onnx"
+    if not path.is_file():
+        _export(untrained_int8(network, card) if kind == "int8" else network, card, path)
+    label = name if kind == "float32" else f"{name} {kind}"
+    return _of_file(label, path, size, network if kind == "float32" else None)
+
+
+def _of_run(run: Path, path: Path, size: tuple[int, int] | None) -> Subject:
+    checkpoint, network = load_network(run)
+    pre = checkpoint.card.preprocessing
+    height, width = size or (pre.height, pre.width)
+    card = replace(checkpoint.card, preprocessing=replace(pre, height=height, width=width))
+    _export(network, card, path)
+    return _of_file(str(run), path, (height, width), None if checkpoint.quantization is not None else network)
+
+
+def _export(network: nn.Module, card: ModelCard, path: Path) -> None:
+    size = (card.preprocessing.height, card.preprocessing.width)
+    write_model(path, to_onnx(network, card, size=size))

@@ -1,0 +1,182 @@
+"""A device as figures: how fast it computes which kind of layer, how fast it moves bytes, what a layer costs on top.
+
+Profiles are YAML files in this folder, or of one's own. Every figure has its source beside it: a datasheet, or the
+measurement that it was fitted to.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edgeailite.errors import DataError, UsageError
+
+FOLDER = Path(__file__).parent
+TYPES = ("float32", "int8")
+CONVOLUTIONS = ("dense", "pointwise", "depthwise", "grouped", "stem", "linear")  # rates in 10^9 MACs per second
+OTHERS = ("resize", "elementwise")  # rates in 10^9 elements written per second
+SPLIT = ("pointwise", "depthwise", "grouped", "resize")  # have a second rate for channels that fill no vector
+UNALIGNED = "_unaligned"
+KINDS = (*CONVOLUTIONS, *OTHERS, *(kind + UNALIGNED for kind in SPLIT))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number and where it comes from."""
+
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A device. Rates in 10^9 per second by type and kind, bandwidths in GB/s, memory in bytes, overheads in us.
+
+    `measured` tells fitted profiles from those of datasheets; `band` is what an estimate is multiplied with for the
+    lower and the upper end. `fused` lists operators that cost nothing, with their type ("float32 add"), `fallback`
+    those that the host computes. `alignment`: channels that fill a vector; kinds without a rate of their own for other
+    counts have one for all.
+    """
+
+    name: str
+    title: str
+    runtime: str
+    measured: bool
+    rates: Mapping[str, Mapping[str, Figure]]
+    bandwidth: Figure
+    on_chip_memory: Figure
+    on_chip_bandwidth: Figure
+    overhead: Figure
+    band: tuple[float, float]
+    band_source: str
+    alignment: int = 1
+    fused: tuple[str, ...] = ()
+    fallback: tuple[str, ...] = ()
+    host_bandwidth: Figure | None = None
+    host_overhead: Figure | None = None
+
+    def rate(self, element_type: str, kind: str) -> float | None:
+        """10^9 MACs or elements per second; None where the device does not compute this type."""
+        row = self.rates.get(element_type, {})
+        figure = row.get(kind) or row.get(kind.removesuffix(UNALIGNED))
+        return None if figure is None else figure.value
+
+    def bandwidth_for(self, moved: float) -> float:
+        """GB/s for a layer that moves so many bytes."""
+        return self.on_chip_bandwidth.value if moved <= self.on_chip_memory.value else self.bandwidth.value
+
+    def host_milliseconds(self, moved: float) -> float:
+        """Time of an operator that the host computes."""
+        assert self.host_bandwidth is not None and self.host_overhead is not None  # checked when it was read
+        return moved / self.host_bandwidth.value / 1e6 + self.host_overhead.value / 1e3
+
+
+def list_devices() -> list[str]:
+    """Names of the profiles that come with the package, sorted."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_profile(source: str) -> Profile:
+    """A profile by name, or by the path of a .yaml file. UsageError for an unknown name, DataError for a wrong file."""
+    path = Path(source) if source.endswith(".yaml") else FOLDER / f"{source}.yaml"
+    if not path.is_file():
+        near = difflib.get_close_matches(source, list_devices(), n=1, cutoff=0.3)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(
+            f"device {source!r}: unknown{hint} (`edgeailite devices list` lists them; or give a .yaml file)"
+        )
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: expected a mapping of figures, found {type(values).__name__}")
+    return profile_from(values, path)
+
+
+def profile_from(values: Mapping[str, Any], path: Path) -> Profile:
+    """The record of a file's values. DataError names what is missing or wrong."""
+    try:
+        rates = {
+            element_type: {kind: _figure(values["rates"][element_type][kind], f"{element_type} {kind}", path)
+                           for kind in values["rates"][element_type]}
+            for element_type in values["rates"]
+        }  # fmt: skip
+        single = {
+            name: _figure(values[name], name, path)
+            for name in (
+                "bandwidth",
+                "on_chip_memory",
+                "on_chip_bandwidth",
+                "overhead",
+                "host_bandwidth",
+                "host_overhead",
+            )
+            if name in values
+        }
+        low, high = (float(factor) for factor in values["band"]["factors"])
+        profile = Profile(
+            name=path.stem,
+            title=str(values["title"]),
+            runtime=str(values["runtime"]),
+            measured=bool(values["measured"]),
+            rates=rates,
+            band=(low, high),
+            band_source=str(values["band"]["source"]),
+            alignment=int(values.get("alignment", 1)),
+            fused=tuple(values.get("fused", ())),
+            fallback=tuple(values.get("fallback", ())),
+            **single,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not a device profile ({error}); docs/devices.md describes the form") from None
+    _check(profile, path)
+    return profile
+
+
+def _figure(values: Any, name: str, path: Path) -> Figure:
+    if not isinstance(values, dict) or "value" not in values or not str(values.get("source", "")).strip():
+        raise DataError(f"{path}: {name}: expected {{value: ..., source: ...}}, found {values!r}")
+    return Figure(float(values["value"]), str(values["source"]))
+
+
+def _check(profile: Profile, path: Path) -> None:
+    for element_type, row in profile.rates.items():
+        unknown = [element_type] if element_type not in TYPES else [kind for kind in row if kind not in KINDS]
+        if unknown:
+            raise DataError(f"{path}: rates: unknown {unknown[0]!r}; known are {', '.join(TYPES + KINDS)}")
+        slow = [kind for kind, figure in row.items() if figure.value <= 0]
+        if slow:
+            raise DataError(f"{path}: rate of {element_type} {slow[0]} is {row[slow[0]].value}; expected above 0")
+    if profile.bandwidth.value <= 0 or profile.on_chip_bandwidth.value <= 0 or profile.overhead.value < 0:
+        raise DataError(f"{path}: bandwidths above 0 and an overhead of 0 or more are needed")
+    if not 0 < profile.band[0] <= 1 <= profile.band[1]:
+        raise DataError(f"{path}: band {profile.band}: expected factors around 1, such as [0.5, 2]")
+    if profile.fallback and (profile.host_bandwidth is None or profile.host_overhead is None):
+        raise DataError(f"{path}: fallback needs host_bandwidth and host_overhead")
+
+
+def profile_values(profile: Profile) -> dict[str, Any]:
+    """Inverse of `profile_from`: what a YAML file holds."""
+    singles = ("bandwidth", "on_chip_memory", "on_chip_bandwidth", "overhead", "host_bandwidth", "host_overhead")
+    figures = {name: getattr(profile, name) for name in singles}
+    return {
+        "title": profile.title,
+        "runtime": profile.runtime,
+        "measured": profile.measured,
+        "rates": {t: {kind: _plain(figure) for kind, figure in row.items()} for t, row in profile.rates.items()},
+        **{name: _plain(figure) for name, figure in figures.items() if figure is not None},
+        "alignment": profile.alignment,
+        "fused": list(profile.fused),
+        "fallback": list(profile.fallback),
+        "band": {"factors": [round(factor, 3) for factor in profile.band], "source": profile.band_source},
+    }
+
+
+def _plain(figure: Figure) -> dict[str, Any]:
+    return {"value": float(f"{figure.value:.4g}"), "source": figure.source}

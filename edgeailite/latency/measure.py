@@ -1,0 +1,50 @@
+"""Timing several things fairly: after a warm-up they take turns, so that what else the machine does hits all alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of every round, in order."""
+
+    milliseconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Half of the rounds took longer."""
+        return float(np.median(self.milliseconds))
+
+    @property
+    def minimum(self) -> float:
+        """The round that was disturbed least."""
+        return min(self.milliseconds)
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """One round in ten was faster than the first value, one in ten slower than the second."""
+        low, high = np.percentile(self.milliseconds, (10, 90))
+        return float(low), float(high)
+
+
+def alternate(
+    runs: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    warmup: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Timing]:
+    """Call every function once per round, in the order given; the first `warmup` rounds do not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for index in range(warmup + rounds):
+        for name, run in runs.items():
+            began = clock()
+            run()
+            if index >= warmup:
+                seconds[name].append(clock() - began)
+    return {name: Timing(tuple(1e3 * value for value in values)) for name, values in seconds.items()}
