@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from edgeailite.checkpoint import (
@@ -35,7 +36,7 @@ from edgeailite.data.source import ClassTarget
 from edgeailite.data.transforms import EvalTransform
 from edgeailite.distributed import lost_process, wait_for_all
 from edgeailite.engine import Learner, NonFiniteError, Step, train_epoch
-from edgeailite.errors import DataError, DivergedError, Interrupted, LostProcessError
+from edgeailite.errors import DataError, DivergedError, Interrupted, LostProcessError, UsageError
 from edgeailite.modelcard import ModelCard
 
 
@@ -149,7 +150,7 @@ def run_training(
     first, step, total = trainer.restore(start) if start is not None else (0, 0, 0.0)
     batches.skip = step * loop.accumulate
     validation = make_validation(val, transforms.val, loop)
-    with _loss_told(trainer), _writing(trainer), _interruptible(learner):
+    with _failures_told(trainer), _writing(trainer), _interruptible(learner):
         if learner.processes.first:
             keep_metrics(trainer.folder, first)
         with _watch(trainer, val, loop) as watch:
@@ -281,19 +282,23 @@ def _writing(trainer: Trainer) -> Iterator[None]:
 
 
 @contextmanager
-def _loss_told(trainer: Trainer) -> Iterator[None]:
-    """A loader process, or another of those that train, that is gone: in one line, with what to do."""
+def _failures_told(trainer: Trainer) -> Iterator[None]:
+    """Memory that does not suffice, a loader process or one that trains that is gone: in one line, with what to do."""
     try:
         yield
     except RuntimeError as error:
-        worker = lost_worker(error)
+        worker, first = lost_worker(error), str(error).splitlines()[0][:120]
         if worker is not None:
             raise DataError(worker) from None
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in first:
+            raise UsageError(
+                f"not enough memory ({first}); lower --batch_size, and raise --accumulate by as much, or use smaller "
+                "pictures, or --amp bf16"
+            ) from None
         if trainer.learner.processes.count == 1 or not lost_process(error):
             raise
-        reason = str(error).splitlines()[0][:120]
         raise LostProcessError(
-            f"another of the {trainer.learner.processes.count} processes was lost ({reason}); "
+            f"another of the {trainer.learner.processes.count} processes was lost ({first}); "
             f"go on with --resume {trainer.folder}, or let torchrun do so with --max-restarts 3"
         ) from None
 

@@ -187,6 +187,28 @@ def test_a_gradient_that_is_not_finite_stops_where_gradients_are_clipped(command
     assert "norm of the gradient is" in ended.err.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nMore"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you ..."
+        ),
+    ],
+)
+def test_memory_that_does_not_suffice(command, words, run, monkeypatch, error):
+    def too_large(learner, calls):
+        raise error
+
+    on_each_loss(monkeypatch, too_large)
+    ended = command(*words())
+    assert ended.code == 2
+    assert ended.err.startswith("error: not enough memory (")
+    assert "lower --batch_size, and raise --accumulate" in ended.err
+    assert len(ended.err.splitlines()) == 1
+    assert not (run / LAST).exists()
+
+
 # --- checkpoints of something else
 
 
