@@ -48,16 +48,17 @@ def parameter_groups(
     `decay` is "all", or "weights": those with more than one dimension, so neither biases nor BatchNorm (the ADE20K
     recipes). Raises UsageError if nothing is trained.
     """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            rate = lr_encoder if lr_encoder is not None and name.startswith("encoder.") else lr
+            slow = lr_encoder is not None and name.startswith("encoder.")
             decays = weight_decay if decay == "all" or parameter.ndim > 1 else 0.0
-            groups.setdefault((rate, decays), []).append(parameter)
+            groups.setdefault((slow, decays), []).append(parameter)
     if not groups:
         raise UsageError("--freeze_layers: every parameter is frozen, nothing is left to train")
     return [
-        {"params": members, "lr": rate, "weight_decay": decays} for (rate, decays), members in sorted(groups.items())
+        {"params": members, "lr": lr_encoder if slow else lr, "weight_decay": decays}
+        for (slow, decays), members in sorted(groups.items(), reverse=True)  # the last one's rate is what is reported
     ]
 
 
