@@ -45,6 +45,7 @@ AFTER = {
     "report": Preset("one HTML page of a run", "report", "", "RUN"),
 }
 COMPLEXITY = {
+    "complexity": Preset("what a network, run or file costs, layer by layer", "complexity", "", "MODEL"),
     "complexity_768x384": Preset(
         "edgeailite networks, GigaMACs at 768x384", "models", "--family edgeailite --size 384 768 --sort gmacs"
     ),
