@@ -12,6 +12,7 @@ from edgeailite.errors import UsageError
 from edgeailite.losses import (
     LossSum,
     cross_entropy_sum,
+    depth_relative,
     depth_scale,
     depth_smooth_l1,
     depth_spread,
@@ -29,8 +30,8 @@ class TaskOptions:
     """How outputs are trained. Raises UsageError for an unknown loss and for numbers out of range.
 
     `segmentation` names a row of PIXEL_LOSSES, for class maps (motion as well); `dice` and `lovasz` weigh what is added
-    to it. `class_weights` holds weights (C,) by output, on any device. `depth` weighs smooth
-    L1, scale and spread; `deep_supervision` the second prediction, 0.4 as in the published ADE20K recipes.
+    to it. `class_weights` holds weights (C,) by output, on any device. `depth` weighs smooth L1, scale and spread,
+    `depth_relative` the relative error; `deep_supervision` the second prediction, 0.4 as in the published ADE20K recipes.
     """
 
     segmentation: str = "cross_entropy"
@@ -38,6 +39,7 @@ class TaskOptions:
     lovasz: float = 0.0
     class_weights: Mapping[str, Tensor] = field(default_factory=dict)
     depth: tuple[float, float, float] = (0.125, 0.125, 4.0)
+    depth_relative: float = 0.0
     deep_supervision: float = 0.4
     focal_gamma: float = 2.0
     ohem_threshold: float = 0.7
@@ -51,8 +53,9 @@ class TaskOptions:
             value = getattr(self, name)
             if not value >= 0:
                 raise UsageError(f"{name} is {value}; expected 0 or more")
-        if not min(self.depth) >= 0 or not max(self.depth) > 0:
-            raise UsageError(f"depth is {self.depth}; expected three weights of 0 or more, one of them above 0")
+        if not min(*self.depth, self.depth_relative) >= 0 or not max(*self.depth, self.depth_relative) > 0:
+            given = (*self.depth, self.depth_relative)
+            raise UsageError(f"depth is {given}; expected weights of 0 or more, one of them above 0")
         for name in ("ohem_threshold", "ohem_min_share"):
             value = getattr(self, name)
             if not 0 < value <= 1:
@@ -119,8 +122,9 @@ def loss_values(
 def _terms(output: str, prediction: Tensor, target: Tensor, options: TaskOptions) -> tuple[Term, ...]:
     """Terms of one prediction, those of weight 0 left out and not computed."""
     if task_type(output, prediction.shape[1]) == REGRESSION:
-        kinds = (depth_smooth_l1, depth_scale, depth_spread)
-        return tuple(Term(w, loss(prediction, target)) for w, loss in zip(options.depth, kinds, strict=True) if w > 0)
+        weights = (*options.depth, options.depth_relative)
+        kinds = (depth_smooth_l1, depth_scale, depth_spread, depth_relative)
+        return tuple(Term(w, loss(prediction, target)) for w, loss in zip(weights, kinds, strict=True) if w > 0)
     weight = options.class_weights.get(output)
     main = PIXEL_LOSSES[options.segmentation](prediction, target, weight, options)
     added = ((options.dice, dice), (options.lovasz, lovasz_softmax))

@@ -142,6 +142,10 @@ def test_what_has_weight_zero_is_left_out():
     outputs, targets = predictions()
     losses = output_losses(outputs, targets, TaskOptions(depth=(0.0, 0.0, 1.0)))
     assert [term.weight for term in losses["depth"]] == [1.0]
+    both = output_losses(outputs, targets, TaskOptions(depth=(0.0, 0.0, 1.0), depth_relative=2.0))
+    assert [term.weight for term in both["depth"]] == [1.0, 2.0]
+    alone = output_losses(outputs, targets, TaskOptions(depth=(0.0, 0.0, 0.0), depth_relative=2.0))
+    assert [term.weight for term in alone["depth"]] == [2.0]
 
 
 def test_an_output_without_target_is_named():
@@ -157,7 +161,7 @@ def test_an_output_without_target_is_named():
         ({"segmentation": "hinge"}, "'hinge' is unknown; known are cross_entropy, ohem, focal"),
         ({"dice": -1.0}, "dice is -1.0; expected 0 or more"),
         ({"lovasz": float("nan")}, "lovasz is nan; expected 0 or more"),
-        ({"depth": (1.0, -1.0, 1.0)}, "expected three weights of 0 or more"),
+        ({"depth": (1.0, -1.0, 1.0)}, "expected weights of 0 or more"),
         ({"depth": (0.0, 0.0, 0.0)}, "one of them above 0"),
         ({"ohem_threshold": 0.0}, "ohem_threshold is 0.0; expected above 0, at most 1"),
         ({"ohem_min_share": 1.5}, "ohem_min_share is 1.5"),

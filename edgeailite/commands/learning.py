@@ -46,6 +46,7 @@ def task_options(config: Objective, source: DataSource, device: torch.device) ->
         lovasz=config.lovasz,
         class_weights=class_weights(config, source, device),
         depth=config.depth_weights,
+        depth_relative=config.depth_relative,
         deep_supervision=config.deep_supervision,
         focal_gamma=config.focal_gamma,
         ohem_threshold=config.ohem_threshold,

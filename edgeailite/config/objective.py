@@ -31,6 +31,8 @@ class Objective:
     """Loss weights of your own, one per class of the segmentation output; instead of class_weights."""
     depth_weights: tuple[float, float, float] = (0.125, 0.125, 4.0)
     """Outputs of depth: weights of smooth L1, of the scale loss, and of the variance of the error."""
+    depth_relative: float = 0.0
+    """Outputs of depth: weight of the error over the true depth, which ARD measures (not in the published recipe)."""
     deep_supervision: float = 0.4
     """Weight of the second prediction of networks with deep supervision."""
     task_balancing: Literal["fixed", "uncertainty", "grad_norm", "dwa", "learned", "dwa_grad_norm"] = "fixed"
@@ -47,6 +49,8 @@ class Objective:
         check(self.dice >= 0, "dice", self.dice, "0 or more")
         check(self.lovasz >= 0, "lovasz", self.lovasz, "0 or more")
         check(min(self.depth_weights) >= 0, "depth_weights", self.depth_weights, "0 or more each")
+        check(self.depth_relative >= 0, "depth_relative", self.depth_relative, "0 or more")
+        check(max(*self.depth_weights, self.depth_relative) > 0, "depth_weights", self.depth_weights, "one above 0")
         check(self.deep_supervision >= 0, "deep_supervision", self.deep_supervision, "0 or more")
         weights = self.class_weight_values
         if weights is not None:

@@ -4,7 +4,7 @@ A loss is given as numerator and denominator so that several processes divide by
 Ignored pixels (255; depth 0) count neither above nor below the line. Half precision is computed in float32.
 """
 
-from edgeailite.losses.depth import depth_scale, depth_smooth_l1, depth_spread
+from edgeailite.losses.depth import depth_relative, depth_scale, depth_smooth_l1, depth_spread
 from edgeailite.losses.pixels import cross_entropy, cross_entropy_sum, focal, ohem
 from edgeailite.losses.regions import dice, lovasz_softmax
 from edgeailite.losses.sums import LossSum
@@ -19,6 +19,7 @@ __all__ = [
     "dice",
     "lovasz_softmax",
     "depth_smooth_l1",
+    "depth_relative",
     "depth_scale",
     "depth_spread",
     "enet_weights",

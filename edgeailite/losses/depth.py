@@ -40,6 +40,16 @@ def depth_spread(prediction: Tensor, target: Tensor) -> LossSum:
     return _over_pictures((off**2).sum((1, 2)) / pixels.clamp(min=1), pixels)
 
 
+def depth_relative(prediction: Tensor, target: Tensor) -> LossSum:
+    """Absolute error over true depth, the ARD that is validated; mass is the number of known pixels.
+
+    Not in the published recipe, whose metres count far pixels most.
+    """
+    error, known = _error(prediction, target)
+    share = error.abs() / torch.where(known, target.to(error.dtype), torch.ones_like(error))
+    return LossSum(share.sum(), known.sum().to(error.dtype))
+
+
 def _error(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """(prediction - target, 0 where it is not known; bool map of known pixels), both (N,H,W)."""
     predicted = at_least_float32(prediction)[:, 0]

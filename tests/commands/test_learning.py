@@ -80,6 +80,10 @@ def test_weights_of_the_parts_of_depth(source):
     assert loss_of(source, depth_weights=(0.5, 2.0, 3.0))["depth"] == pytest.approx(
         0.5 * single[0] + 2 * single[1] + 3 * single[2], rel=1e-5
     )
+    relative = loss_of(source, depth_weights=(0, 0, 0), depth_relative=1.0)["depth"]
+    assert loss_of(source, depth_weights=(1, 0, 0), depth_relative=2.0)["depth"] == pytest.approx(
+        single[0] + 2 * relative, rel=1e-5
+    )
 
 
 def test_focal_with_gamma_0_is_cross_entropy(source):

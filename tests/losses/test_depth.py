@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgeailite.losses import depth_scale, depth_smooth_l1, depth_spread
+from edgeailite.losses import depth_relative, depth_scale, depth_smooth_l1, depth_spread
 
 # Two pictures of 1x4; errors of known pixels: +0.5, -2, +3 and +4, +4; the others are not known
 TARGET = torch.tensor([[[10.0, 20.0, 0.0, 30.0]], [[0.0, 5.0, 6.0, 0.0]]])
@@ -29,6 +29,12 @@ def test_spread_is_the_standard_deviation_of_the_error():
     assert loss.mean().item() == pytest.approx((np.std([0.5, -2, 3]) + 0) / 2, abs=1.1e-3)
 
 
+def test_relative_is_the_error_over_the_true_depth():
+    loss = depth_relative(PREDICTION, TARGET)
+    assert loss.mass.item() == 5
+    assert loss.mean().item() == pytest.approx((0.5 / 10 + 2 / 20 + 3 / 30 + 4 / 5 + 4 / 6) / 5)
+
+
 def test_a_constant_offset_is_scale_and_no_spread():
     target = torch.rand(1, 8, 8) * 50 + 1
     offset = (target + 3)[:, None]
@@ -36,7 +42,7 @@ def test_a_constant_offset_is_scale_and_no_spread():
     assert depth_scale(offset, target).mean().item() == pytest.approx(3, abs=1.1e-3)
 
 
-@pytest.mark.parametrize("loss", [depth_smooth_l1, depth_scale, depth_spread])
+@pytest.mark.parametrize("loss", [depth_smooth_l1, depth_scale, depth_spread, depth_relative])
 def test_perfect_depth_is_zero_with_a_finite_gradient(loss):
     target = torch.rand(2, 4, 4) * 50 + 1
     prediction = target[:, None].clone().requires_grad_()
