@@ -31,7 +31,7 @@ class TaskOptions:
 
     `segmentation` names a row of PIXEL_LOSSES, for class maps (motion as well); `dice` and `lovasz` weigh what is added
     to it. `class_weights` holds weights (C,) by output, on any device. `depth` weighs smooth L1, scale and spread,
-    `depth_relative` the relative error; `deep_supervision` the second prediction, 0.4 as in the published ADE20K recipes.
+    `depth_relative` the relative error; `deep_supervision` the second prediction, 0.4 as in the ADE20K recipes.
     """
 
     segmentation: str = "cross_entropy"
