@@ -54,7 +54,7 @@ WORDS = {
     "verb like no other": (["zzz"], "unknown verb 'zzz'", "edgeailite --help lists them"),
     "flag": (["train", "--epoch", "3"], "--epoch", "did you mean --epochs?"),
     "preset": (["preset", "camvit"], "'camvit'", "did you mean camvid?"),
-    "no preset": (["preset"], "a name must follow", "camvid"),
+    "no preset": (["preset"], "a name must follow", "`edgeailite presets` lists them"),
     "type": (["train", "--epochs", "many"], "--epochs", "many"),
     "negative epochs": (["train", "--epochs", "-1"], "--epochs -1", "at least 1"),
     "no epochs": (["train", "--epochs", "0"], "--epochs 0", "at least 1"),

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from edgeailite.commands.datasets import open_labelled
-from edgeailite.commands.train import class_weights
 from edgeailite.data.images import write_png
-from edgeailite.data.source import Item, segmentation
 from edgeailite.data.transforms import EvalTransform
 from edgeailite.errors import UsageError
 from tests.data.test_cityscapes import write_cityscapes
@@ -17,27 +14,14 @@ from tests.data.test_cityscapes import write_cityscapes
 
 def test_pictures_without_labels_are_refused(tmp_path):
     write_png(tmp_path / "leftImg8bit/val/city/city_0_leftImg8bit.png", np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(UsageError, match=r"cityscapes_segmentation_infer: has 1 picture\(s\) and labels for nothing"):
+    with pytest.raises(UsageError, match=r"cityscapes_segmentation_infer: has pictures only, no labels; take its form"):
         open_labelled("cityscapes_segmentation_infer", tmp_path, "val")
 
 
-def test_several_inputs_are_refused(tmp_path):
+def test_several_inputs_and_other_targets_are_taken(tmp_path):
     write_cityscapes(tmp_path)
-    with pytest.raises(UsageError, match=r"has 2 picture\(s\) and labels for segmentation per sample"):
-        open_labelled("cityscapes_segmentation_multi_input", tmp_path, "train")
-    with pytest.raises(UsageError, match=r"has 1 picture\(s\) and labels for depth per sample"):
-        open_labelled("cityscapes_depth", tmp_path, "train")
-
-
-def test_published_class_weights(tmp_path):
-    items = (Item((tmp_path / "a.png",), {"segmentation": tmp_path / "b.png"}),)
-    arguments = ("toy", "train", items, ("a", "b"), ((0, 0, 0),) * 2, {0: 0, 1: 1})
-    weights = class_weights("published", segmentation(*arguments, class_weights=(0.5, 2.0)), torch.device("cpu"))
-    assert weights is not None
-    assert weights.tolist() == [0.5, 2.0]
-    with pytest.raises(UsageError, match="none are published for toy"):
-        class_weights("published", segmentation(*arguments), torch.device("cpu"))
-    assert class_weights("none", segmentation(*arguments), torch.device("cpu")) is None
+    assert len(open_labelled("cityscapes_segmentation_multi_input", tmp_path, "train").items[0].images) == 2
+    assert list(open_labelled("cityscapes_depth", tmp_path, "train").targets) == ["depth"]
 
 
 def test_labels_at_output_size_have_no_new_values():

@@ -118,6 +118,12 @@ def test_weights_of_outputs(source):
 def test_class_weights_that_do_not_fit(source):
     with pytest.raises(UsageError, match="--class_weight_values: 2 numbers, expected one for each of the 19 classes"):
         task_options(Objective(class_weight_values=(1.0, 2.0)), source, CPU)
+    published = tuple(0.5 + index for index in range(19))
+    target = dataclasses.replace(source.targets["segmentation"], class_weights=published)
+    for kind in ("published", "auto"):
+        known = dataclasses.replace(source, targets={"segmentation": target})
+        found = task_options(Objective(class_weights=kind), known, CPU).class_weights
+        assert {name: tuple(weights.tolist()) for name, weights in found.items()} == {"segmentation": published}
     target = dataclasses.replace(source.targets["segmentation"], class_weights=None)
     bare = dataclasses.replace(source, targets={"segmentation": target})
     with pytest.raises(UsageError, match="--class_weights published: none are published for segmentation of streets"):

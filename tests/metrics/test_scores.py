@@ -10,7 +10,7 @@ import pytest
 
 from edgeailite.metrics import confusion_matrix, scores
 
-GOLDEN = Path(__file__).parents[1] / "reference/csail/golden_metrics.npz"
+GOLDEN = Path(__file__).parents[1] / "reference/csail/metrics.npz"
 
 
 def test_absent_classes_are_left_out_or_zero():
