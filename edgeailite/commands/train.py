@@ -34,7 +34,7 @@ from edgeailite.data.cache import open_cache
 from edgeailite.distributed import Processes, end_processes, from_first, restarted, start_processes
 from edgeailite.engine import Learner, select_device
 from edgeailite.environment import environment
-from edgeailite.errors import UsageError
+from edgeailite.errors import DataError, UsageError
 from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import DEEP_SUPERVISION, Pixel2Pixel, create_model
 from edgeailite.preprocessing import Preprocessing
@@ -93,8 +93,13 @@ def _train(config: TrainConfig, folder: Path, start: Checkpoint | None, placed: 
 
 def _write_start(config: TrainConfig, folder: Path, loaded: LoadReport | None) -> None:
     start_run(folder, plain(config), environment())
-    if loaded is not None:
-        (folder / PRETRAINED).write_text(json.dumps(dataclasses.asdict(loaded), indent=2) + "\n", encoding="utf-8")
+    if loaded is None:
+        return
+    path = folder / PRETRAINED
+    try:
+        path.write_text(json.dumps(dataclasses.asdict(loaded), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --save_path") from None
 
 
 @dataclass(frozen=True)

@@ -111,16 +111,20 @@ class Transforms:
 
 
 def load_last(folder: Path) -> Checkpoint:
-    """The last checkpoint of a run to go on with, or the previous one if the last is damaged. DataError if none is."""
-    if not (folder / LAST).is_file():
+    """The last checkpoint of a run to go on with, or the previous one if the last is damaged or gone.
+
+    Raises DataError if there is none.
+    """
+    last, previous = folder / LAST, folder / PREVIOUS
+    if not last.is_file() and not previous.is_file():
         raise DataError(f"--resume {folder}: no {LAST} in it; give the folder of a run that has saved an epoch")
     try:
-        checkpoint = load_checkpoint(folder / LAST)
+        checkpoint = load_checkpoint(last)
     except DataError as error:
-        if not (folder / PREVIOUS).is_file():
+        if not previous.is_file():
             raise
         log(f"warning: {error}; resuming from {PREVIOUS}")
-        checkpoint = load_checkpoint(folder / PREVIOUS)
+        checkpoint = load_checkpoint(previous)
     if "balance" not in checkpoint.training:
         raise DataError(
             f"--resume {folder}: {LAST} holds weights only, or the state of an older version; "

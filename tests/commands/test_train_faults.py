@@ -1,13 +1,10 @@
 """What may go wrong while a network trains, and what is left then: disk, signals, loader processes, numbers, clock."""
 
 import os
-import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +15,7 @@ from edgeailite.checkpoint import LAST, load_checkpoint, locked
 from edgeailite.commands import train
 from tests.commands.real_runs import ROOT, start, train_words
 from tests.commands.test_train import files_of, on_each_loss
+from tests.disks import files_of_at_most
 
 ALL_READABLE = os.geteuid() == 0  # a read-only folder stops everybody but root
 
@@ -34,17 +32,6 @@ def run(tmp_path) -> Path:
 
 
 # --- where it is written
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """A write beyond this many bytes of a file fails, as it does on a full disk: in the middle."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_disk_full_keeps_the_checkpoint_before(command, words, run, monkeypatch):
@@ -65,6 +52,15 @@ def test_disk_full_keeps_the_checkpoint_before(command, words, run, monkeypatch)
     assert not list(run.glob("*.partial"))
     assert command("train", "--resume", run).code == 0
     assert load_checkpoint(run / LAST).training["epoch"] == 2
+
+
+def test_a_disk_that_is_full_at_the_start(command, words, run, tmp_path):
+    """At the record of what was loaded."""
+    assert command(*words("--epochs", 1)).code == 0
+    (tmp_path / "new" / "pretrained.json").mkdir(parents=True)
+    ended = command(*words("--save_path", tmp_path / "new", "--pretrained", run / LAST))
+    assert ended.code == 3, ended
+    assert f"{tmp_path / 'new' / 'pretrained.json'}: cannot be written (" in ended.err.splitlines()[-1]
 
 
 @pytest.mark.skipif(ALL_READABLE, reason="root may write everywhere")
