@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from edgeailite.checkpoint import LAST, Checkpoint, start_run
+from edgeailite.checkpoint import LAST, Checkpoint
 from edgeailite.commands import quantize
 from edgeailite.commands.common import log, plain, print_result, set_threads, train_config
 from edgeailite.commands.datasets import ensure_dataset, open_labelled
@@ -26,14 +26,14 @@ from edgeailite.commands.learning import (
     task_balance,
     task_options,
 )
+from edgeailite.commands.resuming import begin_run, goes_on
 from edgeailite.commands.training import Trainer, Transforms, load_last, run_training
 from edgeailite.commands.views import TrainingTransform, eval_transform, train_transform
 from edgeailite.config import QuantizeConfig, TrainConfig
 from edgeailite.data import DataSource
 from edgeailite.data.cache import open_cache
-from edgeailite.distributed import Processes, end_processes, from_first, restarted, start_processes
+from edgeailite.distributed import Processes, end_processes, from_first, start_processes
 from edgeailite.engine import Learner, select_device
-from edgeailite.environment import environment
 from edgeailite.errors import DataError, UsageError
 from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import DEEP_SUPERVISION, Pixel2Pixel, create_model
@@ -70,11 +70,10 @@ def run(config: TrainConfig) -> int:
 def _begin(config: TrainConfig, processes: Processes) -> tuple[Path, TrainConfig, Checkpoint | None]:
     """Folder, configuration and state to start from: of a run that is resumed, or anew."""
     folder = config.resume
-    if folder is None and processes.count > 1:
-        if config.save_path is None:
-            raise UsageError("--save_path: several processes need one that they agree on; give it")
-        path = config.save_path
-        folder = path if from_first(lambda: restarted() and (path / LAST).is_file(), processes) else None
+    if folder is None and config.save_path is None and processes.count > 1:
+        raise UsageError("--save_path: several processes need one that they agree on; give it")
+    if folder is None and config.save_path is not None and goes_on(config.save_path, processes):
+        folder = config.save_path
     if folder is None:
         return config.save_path or _default_folder(config), config, None
     resumed = folder
@@ -92,7 +91,7 @@ def _train(config: TrainConfig, folder: Path, start: Checkpoint | None, placed: 
 
 
 def _write_start(config: TrainConfig, folder: Path, loaded: LoadReport | None) -> None:
-    start_run(folder, plain(config), environment())
+    begin_run(folder, config)
     if loaded is None:
         return
     path = folder / PRETRAINED
