@@ -219,12 +219,15 @@ def test_a_folder_that_cannot_be_locked(tmp_path, monkeypatch, failing, module):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    before = os.listdir("/proc/self/fd")
+    before = len(list(Path("/proc/self/fd").iterdir()))
     with monkeypatch.context() as patch:
         patch.setattr(module, failing, refuse)
-        with pytest.raises(DataError, match=r"cannot be locked \(No locks available\); choose another"), locked(tmp_path):
+        with (
+            pytest.raises(DataError, match=r"cannot be locked \(No locks available\); choose another"),
+            locked(tmp_path),
+        ):
             pass
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_metrics_grow_and_lose_what_is_trained_again(tmp_path):

@@ -26,7 +26,7 @@ from edgeailite.commands.learning import (
     task_balance,
     task_options,
 )
-from edgeailite.commands.resuming import begin_run, goes_on
+from edgeailite.commands.resuming import begin_run, device_of, goes_on, resumed_config
 from edgeailite.commands.training import Trainer, Transforms, load_last, run_training
 from edgeailite.commands.views import TrainingTransform, eval_transform, train_transform
 from edgeailite.config import QuantizeConfig, TrainConfig
@@ -49,13 +49,13 @@ def run(config: TrainConfig) -> int:
     if config.resume is not None and config.dry_run:
         raise UsageError("--dry_run True: a dry run starts anew; leave out --resume")
     set_threads(config.threads)
-    device = select_device(config.device)
+    device = select_device(device_of(config))
     processes = start_processes(device, timeout=config.timeout)
     try:
         if config.dry_run:
             return _dry_run(config, Placed(device, processes))
         folder, config, start = _begin(config, processes)
-        if start is not None:  # equal weights need the run's own threads and device
+        if start is not None:  # equal weights need the run's own threads and device, unless others are given
             set_threads(config.threads)
             device = select_device(config.device)
         last = _train(config, folder, start, Placed(device, processes))
@@ -77,7 +77,7 @@ def _begin(config: TrainConfig, processes: Processes) -> tuple[Path, TrainConfig
     if folder is None:
         return config.save_path or _default_folder(config), config, None
     resumed = folder
-    return from_first(lambda: _resumed(resumed), processes)
+    return from_first(lambda: _resumed(resumed, config), processes)
 
 
 def _train(config: TrainConfig, folder: Path, start: Checkpoint | None, placed: Placed) -> dict[str, Any]:
@@ -235,11 +235,11 @@ def _default_folder(config: TrainConfig) -> Path:
     return Path("runs") / f"{stamp}_{config.dataset_name}_{config.model_name}"
 
 
-def _resumed(folder: Path) -> tuple[Path, TrainConfig, Checkpoint]:
-    """Folder, configuration and state of a float run."""
+def _resumed(folder: Path, config: TrainConfig) -> tuple[Path, TrainConfig, Checkpoint]:
+    """Folder, configuration and state of a float run, as the command line `config` has it go on."""
     checkpoint = load_last(folder)
     if checkpoint.quantization is not None:
         raise UsageError(
             f"--resume {folder}: a quantized run; use `edgeailite quantize RUN --save_path … --resume True`"
         )
-    return folder, dataclasses.replace(train_config(checkpoint.config), resume=None), checkpoint
+    return folder, resumed_config(config, train_config(checkpoint.config)), checkpoint

@@ -1,12 +1,13 @@
 """Which run is gone on with, decided alike in every process, and with which options."""
 
+import dataclasses
 import json
 
 import pytest
 
-from edgeailite.checkpoint import LAST, PREVIOUS
+from edgeailite.checkpoint import LAST, PREVIOUS, load_checkpoint
 from edgeailite.commands import resuming, train
-from edgeailite.commands.resuming import begin_run, goes_on
+from edgeailite.commands.resuming import begin_run, goes_on, resumed_config
 from edgeailite.config import TrainConfig
 from edgeailite.distributed import ALONE, Processes
 from edgeailite.errors import DataError, Interrupted
@@ -75,6 +76,79 @@ def test_a_record_that_does_not_say(as_job, tmp_path, text):
     assert not goes_on(tmp_path, ALONE)
     (tmp_path / "env.json").write_text(text)
     assert not goes_on(tmp_path, ALONE)
+
+
+# --- options
+
+
+def test_options_of_the_machine_may_be_others(tmp_path, capsys):
+    of_run = TrainConfig(data_path=tmp_path, workers=3, device="cpu", threads=2, timeout=5.0, lr=0.5, resume=tmp_path)
+    assert resumed_config(TrainConfig(resume=tmp_path), of_run) == dataclasses.replace(of_run, resume=None)
+    others = {"data_path": tmp_path / "moved", "workers": 0, "device": "cuda", "threads": 1, "timeout": 7.0}
+    assert set(others) == set(resuming.MACHINE)
+    expected = dataclasses.replace(of_run, resume=None, **others)
+    assert resumed_config(TrainConfig(resume=tmp_path, **others), of_run) == expected
+    assert capsys.readouterr().err == ""
+
+
+def test_options_that_are_not_taken_are_named(tmp_path, capsys):
+    of_run = TrainConfig(lr=0.5, epochs=3)
+    given = TrainConfig(resume=tmp_path, lr=0.25, epochs=3, img_resize=(64, 96), ema=0.9)
+    assert resumed_config(given, of_run) == of_run
+    err = capsys.readouterr().err
+    assert err.startswith("note: a run goes on as it began; not taken: ")
+    assert len(err.splitlines()) == 1
+    assert "--lr (the run's is 0.5)" in err
+    height, width = of_run.img_resize
+    assert f"--img_resize (the run's is {height} {width})" in err
+    assert "--ema (the run's is 0.0)" in err
+    assert err.count("--") == 3
+
+
+def test_a_run_goes_on_with_data_that_moved(own_miniature, tmp_path, capsys):
+    run = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 4)
+        with pytest.raises(Interrupted):
+            train.run(config_for(own_miniature, run))
+    moved = own_miniature.rename(tmp_path / "moved")
+    assert train.run(TrainConfig(resume=run, data_path=moved, epochs=50)) == 0
+    assert "not taken: --epochs (the run's is 2)" in capsys.readouterr().err
+    found = load_checkpoint(run / LAST)
+    assert (found.training["epoch"], found.card.data_path, found.config["data_path"]) == (2, str(moved), str(moved))
+
+
+@pytest.mark.parametrize(
+    "text, given, expected",
+    [
+        ("device: cpu", "auto", "cpu"),
+        ("device: cuda", "auto", "cuda"),
+        ("device: cuda", "cpu", "cpu"),
+        ("device: auto", "auto", "auto"),
+        ("device: tpu", "auto", "auto"),
+        ("device: [", "auto", "auto"),
+        ("- device", "auto", "auto"),
+        (None, "auto", "auto"),
+        (None, "cuda", "cuda"),
+    ],
+)
+def test_the_device_is_known_before_processes_meet(tmp_path, monkeypatch, text, given, expected):
+    if text is not None:
+        (tmp_path / "config.yaml").write_text(text)
+
+    class MetError(Exception):
+        pass
+
+    def meet(device, *, timeout):
+        raise MetError(device)
+
+    monkeypatch.setattr(train, "select_device", lambda name: name)
+    monkeypatch.setattr(train, "start_processes", meet)
+    with pytest.raises(MetError, match=expected):
+        train.run(TrainConfig(resume=tmp_path, device=given))
+
+
+# --- over processes
 
 
 @pytest.mark.parametrize("lost", [True, False])
