@@ -121,11 +121,14 @@ def mean_over(values: Tensor, processes: Processes) -> Tensor:
 
 
 def gather(value: Any, processes: Processes) -> list[Any]:
-    """The values of all processes (anything that can be pickled) in the order of their ranks, on every one."""
+    """The values of all processes (anything that can be pickled) in the order of their ranks, on every one.
+
+    They wait for the slowest as long as it takes.
+    """
     if processes.count == 1:
         return [value]
     values: list[Any] = [None] * processes.count
-    dist.all_gather_object(values, value)
+    dist.all_gather_object(values, value, group=processes.patient)
     return values
 
 
@@ -165,9 +168,9 @@ def lost_process(error: BaseException) -> bool:
 
 
 def wait_for_all(processes: Processes) -> None:
-    """Return when every process got here."""
+    """Return when every process got here, as long as it takes."""
     if processes.count > 1:
-        dist.barrier()
+        dist.barrier(group=processes.patient)
 
 
 def share_model(model: nn.Module, device: torch.device, *, same_buffers: bool) -> DistributedDataParallel:
