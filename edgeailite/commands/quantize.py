@@ -110,7 +110,7 @@ def _trainer(
     learner = make_learner(
         model,
         loop,
-        losses=make_losses(task_options(before, train, placed.device), placed.processes),
+        losses=make_losses(task_options(before, train, placed.device, placed.processes), placed.processes),
         balance=task_balance(before, opened.card.outputs, placed.processes),
         preprocessing=opened.card.preprocessing,
         placed=placed,

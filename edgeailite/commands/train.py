@@ -139,7 +139,7 @@ def prepare_training(config: TrainConfig, placed: Placed, *, pretrained: bool) -
     learner = make_learner(
         model.to(placed.device),
         config,
-        losses=make_losses(task_options(config, train, placed.device), placed.processes),
+        losses=make_losses(task_options(config, train, placed.device, placed.processes), placed.processes),
         balance=task_balance(config, outputs, placed.processes),
         preprocessing=card.preprocessing,
         placed=placed,
