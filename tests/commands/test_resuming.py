@@ -6,9 +6,9 @@ import json
 import pytest
 
 from edgeailite.checkpoint import LAST, PREVIOUS, load_checkpoint
-from edgeailite.commands import quantize, resuming, train
+from edgeailite.commands import resuming, train
 from edgeailite.commands.resuming import begin_run, goes_on, resumed_config
-from edgeailite.config import QuantizeConfig, TrainConfig
+from edgeailite.config import TrainConfig
 from edgeailite.distributed import ALONE, Processes
 from edgeailite.errors import DataError, Interrupted
 from tests.commands.test_train import assert_same_run, config_for, stop_after
@@ -76,17 +76,6 @@ def test_a_record_that_does_not_say(as_job, tmp_path, text):
     assert not goes_on(tmp_path, ALONE)
     (tmp_path / "env.json").write_text(text)
     assert not goes_on(tmp_path, ALONE)
-
-
-@pytest.mark.parametrize("resume, now, expected", [(True, None, True), (False, None, False), (False, ("a", "1"), True)])
-def test_quantizing_goes_on_alike(as_job, tmp_path, monkeypatch, resume, now, expected):
-    as_job(("a", "0"))
-    begin_run(tmp_path, TrainConfig())
-    (tmp_path / LAST).touch()
-    as_job(now)
-    monkeypatch.setattr(quantize, "load_last", lambda folder: folder)
-    config = QuantizeConfig(run=tmp_path / "float", resume=resume)
-    assert quantize._start(config, tmp_path, ALONE) == (tmp_path if expected else None)
 
 
 # --- options
