@@ -11,20 +11,20 @@ from typing import Any
 import torch
 from torch import fx
 
-from edgeailite.checkpoint import Checkpoint, run_folder, start_run
+from edgeailite.checkpoint import Checkpoint, run_folder
 from edgeailite.commands.calibrate import calibrated, open_float
 from edgeailite.commands.common import plain, print_result, set_threads, train_config
 from edgeailite.commands.learning import Placed, make_learner, make_losses, schedule, task_balance, task_options
 from edgeailite.commands.opening import Opened
+from edgeailite.commands.resuming import begin_run, goes_on
 from edgeailite.commands.training import Trainer, Transforms, load_last, run_training
 from edgeailite.commands.validate import dataset_of
 from edgeailite.commands.views import eval_transform, train_transform
 from edgeailite.config import QuantizeConfig, TrainConfig
 from edgeailite.config.loop import Loop
 from edgeailite.data import DataSource
-from edgeailite.distributed import Processes, end_processes, from_first, restarted, start_processes
+from edgeailite.distributed import Processes, end_processes, from_first, start_processes
 from edgeailite.engine import select_device
-from edgeailite.environment import environment
 from edgeailite.quantization import set_state
 
 
@@ -54,7 +54,7 @@ def _quantize(config: QuantizeConfig, placed: Placed) -> tuple[Path, dict[str, A
     trainer = _trainer(config, checkpoint, opened, train, folder=folder, placed=placed)
     start = _start(config, folder, placed.processes)
     if start is None:
-        from_first(lambda: start_run(folder, plain(config), environment()), placed.processes)
+        from_first(lambda: begin_run(folder, config), placed.processes)
     transforms = Transforms(train_transform(before), eval_transform(before))
     last = run_training(trainer, train, val, transforms=transforms, loop=loop, start=start)
     return folder, {**last, "minutes": round((time.perf_counter() - began) / 60, 2)}
@@ -62,7 +62,7 @@ def _quantize(config: QuantizeConfig, placed: Placed) -> tuple[Path, dict[str, A
 
 def _start(config: QuantizeConfig, folder: Path, processes: Processes) -> Checkpoint | None:
     """The state to go on from: asked for, or because torchrun started the processes again."""
-    if config.resume or (restarted() and (folder / "last.pt").is_file()):
+    if from_first(lambda: config.resume, processes) or goes_on(folder, processes):
         return from_first(lambda: load_last(folder), processes)
     return None
 
@@ -110,7 +110,7 @@ def _trainer(
     learner = make_learner(
         model,
         loop,
-        losses=make_losses(task_options(before, train, placed.device), placed.processes),
+        losses=make_losses(task_options(before, train, placed.device, placed.processes), placed.processes),
         balance=task_balance(before, opened.card.outputs, placed.processes),
         preprocessing=opened.card.preprocessing,
         placed=placed,
