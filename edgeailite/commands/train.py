@@ -170,11 +170,12 @@ def _dry_run(config: TrainConfig, placed: Placed) -> int:
         tensorboard="off",
         overlays=0,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        last = _train(short, from_first(lambda: Path(folder), placed.processes), None, placed)
-    if placed.processes.first:
-        print_result("dry run: everything was built, one step taken, nothing kept", last)
-    return 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = from_first(lambda: Path(name), placed.processes)
+        last = _train(short, folder, None, placed)
+        if placed.processes.first:
+            print_result("dry run: everything was built, one step taken, nothing kept", last)
+        return quantize.run(continued(short, folder)) if config.quantize else 0
 
 
 def continued(config: TrainConfig, folder: Path) -> QuantizeConfig:
@@ -185,6 +186,9 @@ def continued(config: TrainConfig, folder: Path) -> QuantizeConfig:
         resume=(folder.with_name(folder.name + "_qat") / LAST).is_file(),
         epochs=config.quantize_epochs,
         lr=config.quantize_lr,
+        epoch_size=config.epoch_size,
+        epoch_size_val=config.epoch_size_val,
+        cache=config.cache,
         evaluate_every=config.evaluate_every,
         save_every=config.save_every,
         workers=config.workers,
@@ -193,6 +197,7 @@ def continued(config: TrainConfig, folder: Path) -> QuantizeConfig:
         channels_last=config.channels_last,
         threads=config.threads,
         seed=config.seed,
+        dry_run=config.dry_run,
     )
 
 
