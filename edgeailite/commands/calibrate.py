@@ -68,7 +68,8 @@ def _calibrate(config: CalibrateConfig, folder: Path) -> dict[str, float]:
     quantized = Opened(
         checkpoint.card, torch_predictor(model, checkpoint.card.preprocessing), "quantized", folder, model
     )
-    tally = measure(quantized, val, workers=config.workers, protocol=Protocol(epoch_size=float(config.dry_run)))
+    protocol = Protocol(epoch_size=1.0 if config.dry_run else 0.0)
+    tally = measure(quantized, val, workers=config.workers, protocol=protocol)
     return {f"val_{name}_fake_quant": 100 * value for name, value in headline(tally).items()}
 
 

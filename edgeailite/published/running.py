@@ -84,6 +84,8 @@ def quantize(command: Command) -> int:
     percentile = {"percentile": ["100"]} if command.given.get("observer") == ["minmax"] else {}
     used = taken(command, "QuantizeConfig", also=("observer",)) | percentile
     options = {"save_path": [default_folder(command) + "_qat"]} | QUANTIZE | used
+    if "resume" in used:  # published: the folder itself; epochs and rate are then the run's
+        options = {"save_path": used["resume"]} | used | {"resume": ["True"]}
     with as_model(command.options, command.given) as model:
         code = main(["quantize", str(model), *as_words(options)])
     return code or exported(command, "".join(options["save_path"]))

@@ -144,6 +144,13 @@ def test_quantization_of_a_whole_network_does_not_train_it_first(network, asked,
     assert words.endswith("--percentile 100")
 
 
+def test_a_quantization_goes_on_in_its_folder(network, asked, data):
+    """Epochs and rate of the published phase are not named for it: they are the run's own."""
+    words = ["--pretrained", "net.pth", "--data_path", str(data), "--quantize", "True", "--resume", "old_qat/last.pt"]
+    assert running.run(SCRIPT, words) == 0
+    assert asked[0][2:] == ["--save_path", "old_qat", "--data_path", str(data), "--resume", "True"]
+
+
 def test_a_backbone_is_trained_first(here, asked):
     backbone = save_backbone(MOBILENET, here / "weights")
     running.run(SCRIPT, ["--pretrained", str(backbone), "--quantize", "True"])
