@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ def run_folder(source: Path) -> Path:
 
 def start_run(folder: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
     """Make a run folder. Raises DataError if it already holds a run or cannot be written."""
-    if (folder / LAST).exists():
+    if (folder / LAST).exists() or (folder / PREVIOUS).exists():
         raise DataError(f"{folder}: holds a run already; choose another --save_path, or --resume it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -135,48 +135,80 @@ def start_run(folder: Path, config: Mapping[str, Any], environment: Mapping[str,
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a run folder for this process alone, until the end of the block or of the process, however it ends."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise DataError(f"{folder}: another process is training here; choose another --save_path") from None
+    """Hold a run folder for this process alone, until the end of the block or of the process, however it ends.
+
+    Raises DataError if another process holds it, or where it cannot be locked.
+    """
+    descriptor = _lock(folder)
     try:
         yield
     finally:
         os.close(descriptor)
 
 
+def _lock(folder: Path) -> int:
+    """A descriptor that holds the lock until it is closed."""
+    descriptor = None
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if descriptor is not None:
+            os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise DataError(f"{folder}: another process is training here; choose another --save_path") from None
+        raise DataError(f"{folder}: cannot be locked ({error.strerror}); choose another --save_path") from None
+    return descriptor
+
+
 def append_metrics(folder: Path, row: Mapping[str, Any]) -> None:
-    """Add a row to `metrics.csv`, with a header if the file is new."""
+    """Add a row to `metrics.csv`, with a header if the file is new. DataError where it cannot be written whole."""
     path = folder / "metrics.csv"
-    new = not path.exists()
+    size = path.stat().st_size if path.exists() else 0
     try:
         with path.open("a", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(row))
-            if new:
+            if size == 0:
                 writer.writeheader()
             writer.writerow(row)
     except OSError as error:
+        with contextlib.suppress(OSError):  # half a row, or half the header, would spoil what is written after it
+            os.truncate(path, size)
         raise DataError(f"{path}: cannot be written ({error.strerror}); free disk space") from None
 
 
 def keep_metrics(folder: Path, epochs: int) -> None:
-    """Leave in `metrics.csv` only the rows of the first `epochs` epochs: those after them are trained again."""
+    """Leave in `metrics.csv` only the rows of the first `epochs` epochs: those after them are trained again.
+
+    Raises DataError where it cannot be written; it is then as it was.
+    """
+    path = folder / "metrics.csv"
     rows = read_metrics(folder)
     kept = [row for row in rows if int(row["epoch"]) <= epochs]
     if len(kept) == len(rows):
         return
-    if not kept:
-        (folder / "metrics.csv").unlink()
-        return
-    partial = folder / "metrics.csv.partial"
-    with partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(kept)
-    partial.replace(folder / "metrics.csv")
+    try:
+        if kept:
+            _replace_metrics(path, kept)
+        else:
+            path.unlink()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}); free disk space or change rights") from None
+
+
+def _replace_metrics(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Write so that `path` is at every moment either the old file or the whole new one."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+    partial.replace(path)
 
 
 def read_metrics(folder: Path) -> list[dict[str, str]]:

@@ -82,8 +82,24 @@ def _join(backend: str, timeout: timedelta) -> None:
 
 
 def restarted() -> bool:
-    """Whether torchrun started these processes again after one was lost."""
+    """Whether torchrun started this host's processes again after one of them was lost."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def named_job() -> str | None:
+    """The name of torchrun's job (--rdzv-id, or one that --standalone makes up); None where it has none."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    return None if name in ("", "none") else name
+
+
+def job() -> str | None:
+    """What tells torchrun's job from others, however often it starts its processes; None without torchrun.
+
+    Where it has no name, it is the number of torchrun's own process.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    return named_job() or f"process {os.getppid()}"
 
 
 def end_processes(processes: Processes) -> None:
@@ -105,11 +121,14 @@ def mean_over(values: Tensor, processes: Processes) -> Tensor:
 
 
 def gather(value: Any, processes: Processes) -> list[Any]:
-    """The values of all processes (anything that can be pickled) in the order of their ranks, on every one."""
+    """The values of all processes (anything that can be pickled) in the order of their ranks, on every one.
+
+    They wait for the slowest as long as it takes.
+    """
     if processes.count == 1:
         return [value]
     values: list[Any] = [None] * processes.count
-    dist.all_gather_object(values, value)
+    dist.all_gather_object(values, value, group=processes.patient)
     return values
 
 
@@ -149,9 +168,9 @@ def lost_process(error: BaseException) -> bool:
 
 
 def wait_for_all(processes: Processes) -> None:
-    """Return when every process got here."""
+    """Return when every process got here, as long as it takes."""
     if processes.count > 1:
-        dist.barrier()
+        dist.barrier(group=processes.patient)
 
 
 def share_model(model: nn.Module, device: torch.device, *, same_buffers: bool) -> DistributedDataParallel:

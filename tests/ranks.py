@@ -39,6 +39,7 @@ from edgeailite.distributed import (
     share_model,
     start_processes,
     sum_over,
+    wait_for_all,
 )
 from edgeailite.engine import Learner, Losses, train_epoch
 from edgeailite.errors import DataError
@@ -127,13 +128,20 @@ def told(processes: Processes, data: Path) -> Any:
 
 
 def patient(processes: Processes, data: Path) -> Any:
-    """What the first process gives when it takes longer than one otherwise waits for another."""
+    """What the first process gives when it takes longer than one otherwise waits for another: when the others wait for
+    what it makes, for its part of a validation, and for the end of a save.
+    """
 
     def slowly() -> int:
         time.sleep(TIMEOUT + 1)
         return processes.rank
 
-    return from_first(slowly, processes)
+    made = from_first(slowly, processes)
+    parts = gather(slowly() if processes.first else processes.rank, processes)
+    if processes.first:
+        slowly()
+    wait_for_all(processes)
+    return {"made": made, "parts": parts}
 
 
 def shared(processes: Processes, data: Path) -> Any:

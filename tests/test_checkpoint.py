@@ -1,5 +1,7 @@
 """Checkpoints are the old file or the new one, never half of one; run folders belong to one process."""
 
+import errno
+import fcntl
 import json
 import os
 import stat
@@ -29,6 +31,7 @@ from edgeailite.checkpoint import (
 from edgeailite.errors import DataError
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
+from tests.disks import files_of_at_most
 
 ROOT = Path(__file__).resolve().parents[1]
 CARD = ModelCard("net", {"segmentation": 2}, ("a", "b"), ((1, 2, 3), (4, 5, 6)), Preprocessing(32, 48), "streets")
@@ -182,9 +185,11 @@ def test_start_run_writes_what_is_needed_and_refuses_a_second(tmp_path):
     assert yaml.safe_load((folder / "config.yaml").read_text()) == {"lr": 0.1, "img_resize": [32, 48]}
     assert json.loads((folder / "env.json").read_text()) == {"torch": "2"}
     start_run(folder, {}, {})  # nothing was trained yet
-    save_checkpoint(folder / LAST, checkpoint())
-    with pytest.raises(DataError, match=r"holds a run already; choose another --save_path, or --resume it"):
-        start_run(folder, {}, {})
+    for name in (LAST, PREVIOUS):  # also where only the one before the last is left
+        save_checkpoint(folder / name, checkpoint())
+        with pytest.raises(DataError, match=r"holds a run already; choose another --save_path, or --resume it"):
+            start_run(folder, {}, {})
+        (folder / name).unlink()
 
 
 def test_a_folder_belongs_to_one_process(tmp_path):
@@ -205,6 +210,24 @@ with locked(Path({str(tmp_path)!r})):
         other.kill()
     with locked(tmp_path):  # a killed process holds nothing
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("failing, module", [("flock", fcntl), ("open", os)])
+def test_a_folder_that_cannot_be_locked(tmp_path, monkeypatch, failing, module):
+    """A network's file system may know no locks; nothing stays open then."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with monkeypatch.context() as patch:
+        patch.setattr(module, failing, refuse)
+        with (
+            pytest.raises(DataError, match=r"cannot be locked \(No locks available\); choose another"),
+            locked(tmp_path),
+        ):
+            pass
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_metrics_grow_and_lose_what_is_trained_again(tmp_path):
@@ -229,6 +252,38 @@ def test_metrics_that_cannot_be_written(tmp_path):
     (tmp_path / "metrics.csv").mkdir()
     with pytest.raises(DataError, match=r"metrics\.csv: cannot be written .*free disk space"):
         append_metrics(tmp_path, {"epoch": 1})
+
+
+@pytest.mark.parametrize("room", [0, 5, 13, 16])
+def test_metrics_of_a_full_disk_go_on_when_there_is_room_again(tmp_path, room):
+    """Be it full at the header, in it, behind it, or in a row."""
+    with files_of_at_most(room), pytest.raises(DataError, match=r"metrics\.csv: cannot be written .*free disk space"):
+        append_metrics(tmp_path, {"epoch": 1, "loss": 0.25})
+    append_metrics(tmp_path, {"epoch": 1, "loss": 0.5})
+    with files_of_at_most(25), pytest.raises(DataError, match="cannot be written"):
+        append_metrics(tmp_path, {"epoch": 2, "loss": 0.25})
+    append_metrics(tmp_path, {"epoch": 2, "loss": 0.75})
+    assert read_metrics(tmp_path) == [{"epoch": "1", "loss": "0.5"}, {"epoch": "2", "loss": "0.75"}]
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_rows_that_cannot_be_left_out(tmp_path, monkeypatch, kept):
+    for epoch in (1, 2):
+        append_metrics(tmp_path, {"epoch": epoch, "loss": 0.25})
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        patch.setattr(Path, "replace", refuse)
+        with pytest.raises(DataError, match=r"metrics\.csv: cannot be written \(Read-only file system\)"):
+            keep_metrics(tmp_path, kept)
+    if kept:
+        with files_of_at_most(14), pytest.raises(DataError, match=r"metrics\.csv: cannot be written .*free disk space"):
+            keep_metrics(tmp_path, kept)
+        assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+    assert [row["epoch"] for row in read_metrics(tmp_path)] == ["1", "2"]
 
 
 def test_metrics_survive_a_kill_while_rows_are_left_out(tmp_path, monkeypatch):

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from edgeailite.balancing import Balance, last_weight, make_balance
+from edgeailite.commands.common import progress
 from edgeailite.config.loop import Loop
 from edgeailite.config.objective import Objective
 from edgeailite.data import DataSource
 from edgeailite.data.source import ClassTarget, DepthTarget
-from edgeailite.distributed import Processes, mean_over, share_model, synchronise_batchnorm
+from edgeailite.distributed import ALONE, Processes, from_first, mean_over, share_model, synchronise_batchnorm
 from edgeailite.engine import Learner, Losses, select_amp
 from edgeailite.errors import UsageError
 from edgeailite.losses import enet_weights, median_frequency_weights
@@ -38,13 +39,15 @@ def output_channels(source: DataSource) -> dict[str, int]:
     }
 
 
-def task_options(config: Objective, source: DataSource, device: torch.device) -> TaskOptions:
+def task_options(
+    config: Objective, source: DataSource, device: torch.device, processes: Processes = ALONE
+) -> TaskOptions:
     """Losses as configured, with class weights found in the data set. Raises UsageError for weights that do not fit."""
     return TaskOptions(
         segmentation=config.loss,
         dice=config.dice,
         lovasz=config.lovasz,
-        class_weights=class_weights(config, source, device),
+        class_weights=class_weights(config, source, device, processes),
         depth=config.depth_weights,
         depth_relative=config.depth_relative,
         deep_supervision=config.deep_supervision,
@@ -54,8 +57,12 @@ def task_options(config: Objective, source: DataSource, device: torch.device) ->
     )
 
 
-def class_weights(config: Objective, source: DataSource, device: torch.device) -> dict[str, Tensor]:
-    """Loss weights by output: given, published for the data set, or from the labels of the training split."""
+def class_weights(
+    config: Objective, source: DataSource, device: torch.device, processes: Processes = ALONE
+) -> dict[str, Tensor]:
+    """Loss weights by output: given, published for the data set, or from the labels of the training split, which the
+    first process reads for all.
+    """
     targets = {name: target for name, target in source.targets.items() if isinstance(target, ClassTarget)}
     if config.class_weight_values is not None:
         given, main = config.class_weight_values, source.main
@@ -66,12 +73,13 @@ def class_weights(config: Objective, source: DataSource, device: torch.device) -
             )
         name = next(name for name, target in targets.items() if target is main)
         return {name: torch.tensor(given, device=device)}
-    found = {name: _weights(config.class_weights, source, name, target) for name, target in targets.items()}
+    found = {name: _weights(config.class_weights, source, name, processes) for name in targets}
     return {name: weights.to(device) for name, weights in found.items() if weights is not None}
 
 
-def _weights(kind: str, source: DataSource, name: str, target: ClassTarget) -> Tensor | None:
-    if kind == "none":
+def _weights(kind: str, source: DataSource, name: str, processes: Processes) -> Tensor | None:
+    target = source.targets[name]
+    if kind == "none" or not isinstance(target, ClassTarget):
         return None
     if kind in ("published", "auto") and target.class_weights is not None:
         return torch.tensor(target.class_weights)
@@ -79,7 +87,7 @@ def _weights(kind: str, source: DataSource, name: str, target: ClassTarget) -> T
         raise UsageError(
             f"--class_weights published: none are published for {name} of {source.name}; take auto, enet or none"
         )
-    pixels, with_class = _count(source, name, target)
+    pixels, with_class = from_first(lambda: _count(source, name, target), processes)
     return median_frequency_weights(pixels, with_class) if kind == "median_frequency" else enet_weights(pixels)
 
 
@@ -87,11 +95,13 @@ def _count(source: DataSource, name: str, target: ClassTarget) -> tuple[Tensor, 
     """Pixels of each class, and all pixels of the pictures in which it occurs."""
     classes = len(target.classes)
     pixels, with_class = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
-    for item in source.items:
-        label = target.values(item.labels[name], source.name)
-        counts = np.bincount(label.ravel(), minlength=256)[:classes]
-        pixels += counts
-        with_class += np.where(counts > 0, label.size, 0)
+    with progress(f"{name}: counting labels for class weights", len(source.items)) as (bar, task):
+        for item in source.items:
+            label = target.values(item.labels[name], source.name)
+            counts = np.bincount(label.ravel(), minlength=256)[:classes]
+            pixels += counts
+            with_class += np.where(counts > 0, label.size, 0)
+            bar.advance(task)
     return torch.from_numpy(pixels), torch.from_numpy(with_class)
 
 

@@ -12,42 +12,41 @@ from typing import Any
 import torch
 from torch import fx
 
-from edgeailite.checkpoint import Checkpoint, run_folder, start_run
+from edgeailite.checkpoint import Checkpoint, run_folder
 from edgeailite.commands.calibrate import calibrated, open_float, splits_of
-from edgeailite.commands.common import log, plain, print_result, set_threads, train_config
+from edgeailite.commands.common import plain, print_result, set_threads, train_config
 from edgeailite.commands.learning import Placed, make_learner, make_losses, schedule, task_balance, task_options
 from edgeailite.commands.opening import Opened
+from edgeailite.commands.resuming import begin_run, device_of, goes_on, resumed_config
 from edgeailite.commands.training import Trainer, Transforms, load_last, run_training
 from edgeailite.commands.views import eval_transform, train_transform
 from edgeailite.config import QuantizeConfig, TrainConfig
 from edgeailite.config.loop import Loop
 from edgeailite.data import DataSource
 from edgeailite.data.cache import open_cache
-from edgeailite.distributed import Processes, end_processes, from_first, restarted, start_processes
+from edgeailite.distributed import Processes, end_processes, from_first, start_processes
 from edgeailite.engine import select_device
-from edgeailite.environment import environment
 from edgeailite.errors import UsageError
 from edgeailite.quantization import normalised_by, set_state
 from edgeailite.quantization.modules import QuantConv2d
 
-OF_THIS_CALL = ("run", "save_path", "resume", "dry_run")  # never taken from the run that is resumed
-OF_THIS_MACHINE = ("data_path", "cache", "workers", "device", "threads", "timeout")  # win over the run's where named
+OF_THIS_CALL = {"run", "save_path", "resume", "dry_run"}  # never taken from the run that is resumed
 
 
 def run(config: QuantizeConfig) -> int:
     """Calibrate, fine-tune with fake quantization, print where the run is."""
     if config.resume and config.dry_run:
         raise UsageError("--dry_run True: a dry run starts anew; leave out --resume")
+    folder = config.save_path or run_folder(config.run).with_name(run_folder(config.run).name + "_qat")
     set_threads(config.threads)
-    device = select_device(config.device)
+    device = select_device(device_of(config.device, folder if config.resume else None))
     processes = start_processes(device, timeout=config.timeout)
     try:
         if config.dry_run:
             return _dry_run(config, Placed(device, processes))
-        folder = config.save_path or run_folder(config.run).with_name(run_folder(config.run).name + "_qat")
         start = _start(config, folder, processes)
         if start is not None:  # equal weights need the run's own threads and device
-            config = _going_on(config, start, processes)
+            config = _resumed(config, start, processes)
             set_threads(config.threads)
             device = select_device(config.device)
         last = _quantize(config, folder, start, Placed(device, processes))
@@ -70,7 +69,7 @@ def _quantize(config: QuantizeConfig, folder: Path, start: Checkpoint | None, pl
         source = open_cache(train, config.cache, size=views.stored, interpolation=before.interpolation)
     trainer = _trainer(config, checkpoint, opened, train, folder=folder, placed=placed)
     if start is None:
-        from_first(lambda: start_run(folder, plain(config), environment()), placed.processes)
+        from_first(lambda: begin_run(folder, config), placed.processes)
     transforms = Transforms(views, eval_transform(before))
     last = run_training(trainer, source, val, transforms=transforms, loop=loop, start=start)
     return {**last, "minutes": round((time.perf_counter() - began) / 60, 2)}
@@ -107,33 +106,23 @@ def float_config(checkpoint: Checkpoint) -> TrainConfig:
     return dataclasses.replace(before, **sizes)
 
 
-def _going_on(config: QuantizeConfig, start: Checkpoint, processes: Processes) -> QuantizeConfig:
-    """The configuration of a run that is resumed; what is named beside it is said to be ignored."""
-    own = resumed(config, start.config)
-    names = ", ".join(f"--{name}" for name in ignored(config, own))
-    if names and processes.first:
-        log(f"{names}: ignored, --resume takes it from the run")
-    return own
+def _resumed(config: QuantizeConfig, start: Checkpoint, processes: Processes) -> QuantizeConfig:
+    """How the run goes on, as the first process says; where the float run is, each says for itself."""
+    own = from_first(lambda: resumed_config(config, of_run(config, start.config)), processes)
+    return dataclasses.replace(own, run=config.run)
 
 
-def resumed(given: QuantizeConfig, saved: Mapping[str, Any]) -> QuantizeConfig:
-    """Options of the run as its checkpoint holds them; those of OF_THIS_MACHINE that differ from the default win."""
-    options = {field.name: field.default for field in dataclasses.fields(QuantizeConfig)}
-    own = {name: saved[name] for name in options if name in saved and name not in OF_THIS_CALL}
+def of_run(given: QuantizeConfig, saved: Mapping[str, Any]) -> QuantizeConfig:
+    """The options that a quantized run began with, from its checkpoint; what `given` calls stays its own."""
+    names = {field.name for field in dataclasses.fields(QuantizeConfig)} - OF_THIS_CALL
+    own = {name: value for name, value in saved.items() if name in names}
     own |= {name: Path(own[name]) for name in ("data_path", "cache") if own.get(name) is not None}
-    named = {name: getattr(given, name) for name in OF_THIS_MACHINE if getattr(given, name) != options[name]}
-    return dataclasses.replace(given, **own | named)
-
-
-def ignored(given: QuantizeConfig, used: QuantizeConfig) -> list[str]:
-    """Options that were named, and are others in the run."""
-    fields = dataclasses.fields(QuantizeConfig)
-    return [f.name for f in fields if getattr(given, f.name) not in (f.default, getattr(used, f.name))]
+    return dataclasses.replace(given, **own)
 
 
 def _start(config: QuantizeConfig, folder: Path, processes: Processes) -> Checkpoint | None:
     """The state to go on from: asked for, or because torchrun started the processes again."""
-    if config.resume or (restarted() and (folder / "last.pt").is_file()):
+    if from_first(lambda: config.resume, processes) or goes_on(folder, processes):
         return from_first(lambda: load_last(folder), processes)
     return None
 
@@ -183,7 +172,7 @@ def _trainer(
     learner = make_learner(
         model,
         loop,
-        losses=make_losses(task_options(before, train, placed.device), placed.processes),
+        losses=make_losses(task_options(before, train, placed.device, placed.processes), placed.processes),
         balance=task_balance(before, opened.card.outputs, placed.processes),
         preprocessing=opened.card.preprocessing,
         placed=placed,

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from edgeailite.checkpoint import LAST, Checkpoint, start_run
+from edgeailite.checkpoint import LAST, Checkpoint
 from edgeailite.commands import quantize
 from edgeailite.commands.common import log, plain, print_result, set_threads, train_config
 from edgeailite.commands.datasets import ensure_dataset, open_labelled
@@ -26,15 +26,15 @@ from edgeailite.commands.learning import (
     task_balance,
     task_options,
 )
+from edgeailite.commands.resuming import begin_run, device_of, goes_on, resumed_config
 from edgeailite.commands.training import Trainer, Transforms, load_last, run_training
 from edgeailite.commands.views import TrainingTransform, eval_transform, train_transform
 from edgeailite.config import QuantizeConfig, TrainConfig
 from edgeailite.data import DataSource
 from edgeailite.data.cache import open_cache
-from edgeailite.distributed import Processes, end_processes, from_first, restarted, start_processes
+from edgeailite.distributed import Processes, end_processes, from_first, start_processes
 from edgeailite.engine import Learner, select_device
-from edgeailite.environment import environment
-from edgeailite.errors import UsageError
+from edgeailite.errors import DataError, UsageError
 from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import DEEP_SUPERVISION, Pixel2Pixel, create_model
 from edgeailite.preprocessing import Preprocessing
@@ -49,13 +49,13 @@ def run(config: TrainConfig) -> int:
     if config.resume is not None and config.dry_run:
         raise UsageError("--dry_run True: a dry run starts anew; leave out --resume")
     set_threads(config.threads)
-    device = select_device(config.device)
+    device = select_device(device_of(config.device, config.resume))
     processes = start_processes(device, timeout=config.timeout)
     try:
         if config.dry_run:
             return _dry_run(config, Placed(device, processes))
         folder, config, start = _begin(config, processes)
-        if start is not None:  # equal weights need the run's own threads and device
+        if start is not None:  # equal weights need the run's own threads and device, unless others are given
             set_threads(config.threads)
             device = select_device(config.device)
         last = _train(config, folder, start, Placed(device, processes))
@@ -70,15 +70,14 @@ def run(config: TrainConfig) -> int:
 def _begin(config: TrainConfig, processes: Processes) -> tuple[Path, TrainConfig, Checkpoint | None]:
     """Folder, configuration and state to start from: of a run that is resumed, or anew."""
     folder = config.resume
-    if folder is None and processes.count > 1:
-        if config.save_path is None:
-            raise UsageError("--save_path: several processes need one that they agree on; give it")
-        path = config.save_path
-        folder = path if from_first(lambda: restarted() and (path / LAST).is_file(), processes) else None
+    if folder is None and config.save_path is None and processes.count > 1:
+        raise UsageError("--save_path: several processes need one that they agree on; give it")
+    if folder is None and config.save_path is not None and goes_on(config.save_path, processes):
+        folder = config.save_path
     if folder is None:
         return config.save_path or _default_folder(config), config, None
     resumed = folder
-    return from_first(lambda: _resumed(resumed), processes)
+    return from_first(lambda: _resumed(resumed, config), processes)
 
 
 def _train(config: TrainConfig, folder: Path, start: Checkpoint | None, placed: Placed) -> dict[str, Any]:
@@ -92,9 +91,14 @@ def _train(config: TrainConfig, folder: Path, start: Checkpoint | None, placed: 
 
 
 def _write_start(config: TrainConfig, folder: Path, loaded: LoadReport | None) -> None:
-    start_run(folder, plain(config), environment())
-    if loaded is not None:
-        (folder / PRETRAINED).write_text(json.dumps(dataclasses.asdict(loaded), indent=2) + "\n", encoding="utf-8")
+    begin_run(folder, config)
+    if loaded is None:
+        return
+    path = folder / PRETRAINED
+    try:
+        path.write_text(json.dumps(dataclasses.asdict(loaded), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --save_path") from None
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ def prepare_training(config: TrainConfig, placed: Placed, *, pretrained: bool) -
     learner = make_learner(
         model.to(placed.device),
         config,
-        losses=make_losses(task_options(config, train, placed.device), placed.processes),
+        losses=make_losses(task_options(config, train, placed.device, placed.processes), placed.processes),
         balance=task_balance(config, outputs, placed.processes),
         preprocessing=card.preprocessing,
         placed=placed,
@@ -236,11 +240,12 @@ def _default_folder(config: TrainConfig) -> Path:
     return Path("runs") / f"{stamp}_{config.dataset_name}_{config.model_name}"
 
 
-def _resumed(folder: Path) -> tuple[Path, TrainConfig, Checkpoint]:
-    """Folder, configuration and state of a float run."""
+def _resumed(folder: Path, config: TrainConfig) -> tuple[Path, TrainConfig, Checkpoint]:
+    """Folder, configuration and state of a float run, as the command line `config` has it go on."""
     checkpoint = load_last(folder)
     if checkpoint.quantization is not None:
         raise UsageError(
             f"--resume {folder}: a quantized run; use `edgeailite quantize RUN --save_path … --resume True`"
         )
-    return folder, dataclasses.replace(train_config(checkpoint.config), resume=None), checkpoint
+    of_run = dataclasses.replace(train_config(checkpoint.config), resume=None)
+    return folder, resumed_config(config, of_run), checkpoint

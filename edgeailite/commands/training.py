@@ -34,7 +34,7 @@ from edgeailite.data import DataSource
 from edgeailite.data.loader import Batches, EpochBatches, Portion, Transform, lost_worker, train_loader
 from edgeailite.data.source import ClassTarget
 from edgeailite.data.transforms import EvalTransform
-from edgeailite.distributed import lost_process, wait_for_all
+from edgeailite.distributed import gather, lost_process, wait_for_all
 from edgeailite.engine import Learner, NonFiniteError, Step, train_epoch
 from edgeailite.errors import DataError, DivergedError, Interrupted, LostProcessError, UsageError
 from edgeailite.modelcard import ModelCard
@@ -66,9 +66,11 @@ class Trainer:
     def save(self, name: str, *, epoch: int, step: int = 0, total: float = 0.0) -> None:
         """Write a checkpoint to go on from: after `step` updates of `epoch`, whose losses so far sum to `total`.
 
-        The file's weights are those to use: the moving average where there is one; the others are beside it.
+        The file's weights are those to use: the moving average where there is one; the others are beside it. To be
+        called in every process. Raises DivergedError for weights that are not finite.
         """
         learner = self.learner
+        self._check_weights(f"after {epoch} epochs and {step} updates")
         if not learner.processes.first:
             return
         training: dict[str, Any] = {
@@ -88,6 +90,14 @@ class Trainer:
             weights = learner.average.values
         checkpoint = Checkpoint(self.card, weights, self.config, self.quantization, training)
         save_checkpoint(self.folder / name, checkpoint, keep=self.folder / PREVIOUS if name == LAST else None)
+
+    def _check_weights(self, when: str) -> None:
+        """A gradient that is not finite spoils them, and is seen in the loss only one update later."""
+        if all(bool(torch.isfinite(value).all()) for value in self.model.parameters()):
+            return
+        last = self.folder / LAST
+        before = f"{last} holds the state before" if last.exists() else "nothing was saved before"
+        raise DivergedError(f"weights are not finite {when}; {before}; lower --lr or set --clip_grad")
 
     def restore(self, checkpoint: Checkpoint) -> tuple[int, int, float]:
         """Load what `save` wrote; returns (epoch, step, sum of losses) to go on from."""
@@ -111,16 +121,20 @@ class Transforms:
 
 
 def load_last(folder: Path) -> Checkpoint:
-    """The last checkpoint of a run to go on with, or the previous one if the last is damaged. DataError if none is."""
-    if not (folder / LAST).is_file():
+    """The last checkpoint of a run to go on with, or the previous one if the last is damaged or gone.
+
+    Raises DataError if there is none.
+    """
+    last, previous = folder / LAST, folder / PREVIOUS
+    if not last.is_file() and not previous.is_file():
         raise DataError(f"--resume {folder}: no {LAST} in it; give the folder of a run that has saved an epoch")
     try:
-        checkpoint = load_checkpoint(folder / LAST)
+        checkpoint = load_checkpoint(last)
     except DataError as error:
-        if not (folder / PREVIOUS).is_file():
+        if not previous.is_file():
             raise
         log(f"warning: {error}; resuming from {PREVIOUS}")
-        checkpoint = load_checkpoint(folder / PREVIOUS)
+        checkpoint = load_checkpoint(previous)
     if "balance" not in checkpoint.training:
         raise DataError(
             f"--resume {folder}: {LAST} holds weights only, or the state of an older version; "
@@ -154,9 +168,10 @@ def run_training(
         if learner.processes.first:
             keep_metrics(trainer.folder, first)
         with _watch(trainer, val, loop) as watch:
-            return _epochs(
-                trainer, loader, batches, loop=loop, validation=validation, watch=watch, begin=(first, total)
-            )
+            row = _epochs(trainer, loader, batches, loop=loop, validation=validation, watch=watch, begin=(first, total))
+        if any(gather(learner.stop, learner.processes)):  # asked behind the last update
+            raise Interrupted(f"stopped after the last epoch, state saved in {trainer.folder / LAST}")
+    return row
 
 
 def _epochs(
@@ -254,9 +269,9 @@ def _record(trainer: Trainer, row: dict[str, Any], *, watch: Watch, seconds: flo
     if trainer.learner.processes.first:
         append_metrics(trainer.folder, row)
         watch.epoch(row)
-        if better:
-            trainer.save(BEST, epoch=row["epoch"])
-        trainer.save(LAST, epoch=row["epoch"])
+    if better:
+        trainer.save(BEST, epoch=row["epoch"])
+    trainer.save(LAST, epoch=row["epoch"])
     wait_for_all(trainer.learner.processes)
 
 

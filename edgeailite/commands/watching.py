@@ -248,12 +248,6 @@ def tags(row: Mapping[str, Any]) -> dict[str, float]:
     return found | {f"validation/{column}": number(row, column) for column in score_columns([row])}
 
 
-def spread(count: int, wanted: int) -> list[int]:
-    """Indices of `wanted` pictures evenly over `count`: the same in every epoch."""
-    wanted = min(wanted, count)
-    return [(2 * index + 1) * count // (2 * wanted) for index in range(wanted)]
-
-
 def _write(path: Path, data: bytes) -> None:
     """Write so that `path` is at every moment either the old file or the whole new one."""
     path.parent.mkdir(exist_ok=True)

@@ -56,7 +56,7 @@ class QuantizeConfig:
     save_path: Path | None = None
     """New run folder; default <run>_qat."""
     resume: bool = False
-    """Go on with save_path from its last.pt; other flags are taken from that run, but for those of data and machine."""
+    """Go on with save_path from its last.pt; other flags are taken from that run (but for data and machine)."""
     scheme: Literal["ort_u8s8", "ort_u8s7"] = "ort_u8s8"
     """ort_u8s8, or ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate."""
     data_path: Path | None = None

@@ -44,7 +44,8 @@ class Subject:
     allow_head_mismatch: bool = False
     """Take weights of another class count: the layers that depend on it keep their initial values."""
     resume: Path | None = None
-    """Run folder to go on with, from its last.pt; other flags are taken from that run."""
+    """Run folder to go on with, from its last.pt. Other flags are taken from that run, but for data_path, workers,
+    device, threads and timeout where they are given here."""
     quantize: bool = False
     """Go on with quantization-aware training of the result, into <save_path>_qat (see `edgeailite quantize`)."""
     quantize_epochs: int = 10

@@ -131,6 +131,24 @@ def test_class_weights_that_do_not_fit(source):
         task_options(Objective(class_weights="published"), bare, CPU)
 
 
+@pytest.mark.parametrize("kind", ["enet", "median_frequency"])
+def test_labels_are_counted_by_the_first_process_for_all(source, monkeypatch, kind):
+    objective, plain = Objective(class_weights=kind), open_dataset_of(source)
+    expected = task_options(objective, plain, CPU).class_weights["segmentation"]
+    asked = []
+
+    def of_first(make, processes):
+        asked.append(processes)
+        return counted  # what the other process found
+
+    counted = learning._count(plain, "segmentation", plain.targets["segmentation"])
+    monkeypatch.setattr(learning, "from_first", of_first)
+    monkeypatch.setattr(learning, "_count", lambda *_: pytest.fail("reads the labels"))
+    found = task_options(objective, plain, CPU, Processes(1, 2)).class_weights["segmentation"]
+    assert torch.equal(found, expected)
+    assert asked == [Processes(1, 2)]
+
+
 # --- the learner
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeailite.__main__ import main
 from edgeailite.checkpoint import BEST, LAST, load_checkpoint
 from tests.commands.real_runs import DYING, ROOT, assert_same_state, train_words
 
@@ -18,13 +20,22 @@ pytestmark = pytest.mark.slow  # each starts two or four processes; the sums the
 STOPS_WITHIN = 60.0  # seconds
 
 
+TWO = ("--standalone", "--nproc-per-node", "2")
+
+
 def torchrun(
-    words: list[str], folder: Path, *, dies_at: int = 10**9, victim: int = 1, restarts: int = 0
+    words: list[str],
+    folder: Path,
+    *,
+    dies_at: int = 10**9,
+    victim: int = 1,
+    restarts: int = 0,
+    started: tuple[str, ...] = TWO,
 ) -> subprocess.Popen[str]:
     """Two processes; the victim dies at the given chance, unless it was started again."""
     script = folder / "dying.py"
     script.write_text(DYING)
-    options = ["--standalone", "--nproc-per-node", "2", "--max-restarts", str(restarts)]
+    options = [*started, "--max-restarts", str(restarts)]
     return subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", *options, str(script), str(dies_at), *words],
         cwd=ROOT,
@@ -89,6 +100,29 @@ def test_torchrun_starts_them_again_from_the_last_save(uninterrupted, miniature,
     assert code == 0, err
     assert err.count("dies at") == 1
     assert_same_state(run, uninterrupted)
+
+
+def test_one_process_is_started_again_too(miniature, tmp_path):
+    """By a torchrun whose job has no name."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = train_words(miniature, tmp_path / "run", "--save_every", 1)
+    one = ("--nproc-per-node", "1", "--master-port", str(port))
+    code, _, err = ended(torchrun(words, tmp_path, dies_at=10, victim=0, restarts=1, started=one))
+    assert code == 0, err
+    assert err.count("dies at") == 1
+    assert main(train_words(miniature, tmp_path / "whole", "--save_every", 1)) == 0
+    assert_same_state(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_run_of_somebody_else_is_not_gone_on_with(uninterrupted, miniature, tmp_path):
+    """The folder is refused, torchrun starts the processes again, and it is refused again."""
+    before = (uninterrupted / LAST).read_bytes()
+    code, _, err = ended(torchrun(train_words(miniature, uninterrupted, "--epochs", 3), tmp_path, restarts=1))
+    assert code != 0
+    assert "holds a run already" in err
+    assert (uninterrupted / LAST).read_bytes() == before
 
 
 def test_a_signal_saves_and_ends_all(miniature, tmp_path):

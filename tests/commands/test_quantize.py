@@ -10,6 +10,7 @@ import torch
 from edgeailite.__main__ import main
 from edgeailite.checkpoint import LAST, load_checkpoint, save_checkpoint
 from edgeailite.commands import quantize
+from edgeailite.commands.resuming import resumed_config
 from edgeailite.config import QuantizeConfig, TrainConfig
 from tests.commands.real_runs import assert_same_state, killed, quantize_words, rows_of, train_words
 
@@ -76,17 +77,17 @@ def test_the_bare_resume_ends_as_the_run_that_nobody_killed(float_run, tmp_path,
     bare = ("quantize", float_run, "--save_path", tmp_path / "cut", "--resume", True)
     ended = command(*bare, "--lr", 1e-2, "--workers", 0)
     assert ended.code == 0
-    assert "--lr: ignored, --resume takes it from the run" in ended.err
+    assert "not taken: --lr (the run's is 0.001)" in ended.err
     assert_same_state(tmp_path / "cut", tmp_path / "whole")
 
 
-def test_the_machine_of_the_command_line_wins_in_a_resumed_run():
-    saved = {"epochs": 3, "lr": 1e-3, "workers": 0, "device": "cpu", "threads": 2, "data_path": "old", "momentum": 0.5}
-    given = QuantizeConfig(Path("r"), resume=True, workers=1, data_path=Path("new"), lr=2.0, timeout=9.0)
-    config = quantize.resumed(given, saved)
-    assert (config.epochs, config.lr, config.device, config.threads) == (3, 1e-3, "cpu", 2)
-    assert (config.workers, config.data_path, config.timeout, config.run) == (1, Path("new"), 9.0, Path("r"))
-    assert quantize.ignored(given, config) == ["lr"]
+def test_options_of_a_quantized_run_come_from_its_checkpoint(tmp_path):
+    saved = {"epochs": 3, "lr": 1e-3, "workers": 0, "data_path": "old", "cache": None, "momentum": 0.5, "run": "gone"}
+    given = QuantizeConfig(Path("r"), Path("s"), resume=True, workers=1, lr=2.0)
+    own = quantize.of_run(given, saved)
+    assert (own.epochs, own.lr, own.workers, own.data_path, own.cache) == (3, 1e-3, 0, Path("old"), None)
+    assert (own.run, own.save_path, own.resume) == (Path("r"), Path("s"), True)
+    assert resumed_config(given, own) == dataclasses.replace(own, workers=1)
 
 
 @pytest.mark.parametrize(

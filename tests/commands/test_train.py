@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -205,10 +206,13 @@ def test_killed_while_saving_and_resumed_equals_uninterrupted(uninterrupted, dat
     assert_same_run(folder, uninterrupted)
 
 
-def test_damaged_last_falls_back_to_the_previous_with_a_warning(uninterrupted, data, tmp_path, capsys):
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_damaged_last_falls_back_to_the_previous_with_a_warning(uninterrupted, tmp_path, capsys, damage):
     folder = tmp_path / "run"
-    train.run(config_for(data, folder))
+    shutil.copytree(uninterrupted, folder)
     (folder / LAST).write_bytes((folder / LAST).read_bytes()[:1000])
+    if damage == "gone":
+        (folder / LAST).unlink()
     capsys.readouterr()
     assert train.run(TrainConfig(resume=folder)) == 0
     warning = capsys.readouterr().err.splitlines()[0]

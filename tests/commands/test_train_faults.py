@@ -1,13 +1,11 @@
 """What may go wrong while a network trains, and what is left then: disk, signals, loader processes, numbers, clock."""
 
+import itertools
 import os
-import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,9 +13,10 @@ import torch
 from safetensors.torch import save_file
 
 from edgeailite.checkpoint import LAST, load_checkpoint, locked
-from edgeailite.commands import train
+from edgeailite.commands import train, training
 from tests.commands.real_runs import ROOT, start, train_words
 from tests.commands.test_train import files_of, on_each_loss
+from tests.disks import files_of_at_most
 
 ALL_READABLE = os.geteuid() == 0  # a read-only folder stops everybody but root
 
@@ -34,17 +33,6 @@ def run(tmp_path) -> Path:
 
 
 # --- where it is written
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """A write beyond this many bytes of a file fails, as it does on a full disk: in the middle."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_disk_full_keeps_the_checkpoint_before(command, words, run, monkeypatch):
@@ -65,6 +53,15 @@ def test_disk_full_keeps_the_checkpoint_before(command, words, run, monkeypatch)
     assert not list(run.glob("*.partial"))
     assert command("train", "--resume", run).code == 0
     assert load_checkpoint(run / LAST).training["epoch"] == 2
+
+
+def test_a_disk_that_is_full_at_the_start(command, words, run, tmp_path):
+    """At the record of what was loaded."""
+    assert command(*words("--epochs", 1)).code == 0
+    (tmp_path / "new" / "pretrained.json").mkdir(parents=True)
+    ended = command(*words("--save_path", tmp_path / "new", "--pretrained", run / LAST))
+    assert ended.code == 3, ended
+    assert f"{tmp_path / 'new' / 'pretrained.json'}: cannot be written (" in ended.err.splitlines()[-1]
 
 
 @pytest.mark.skipif(ALL_READABLE, reason="root may write everywhere")
@@ -94,6 +91,23 @@ def test_two_runs_at_once_into_one_folder(command, words, run):
 
 
 # --- signals and processes
+
+
+def test_an_interrupt_in_the_last_validation_is_not_lost(command, words, run, monkeypatch):
+    """No update follows that would notice it; but quantization-aware training may."""
+    original = training.validated
+
+    def validated(learner, *args, epoch):
+        learner.stop = epoch == 2
+        return original(learner, *args, epoch=epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "validated", validated)
+        ended = command(*words("--quantize", True, "--quantize_epochs", 1))
+    assert ended.code == 130, ended
+    assert ended.err.splitlines()[-1] == f"error: stopped after the last epoch, state saved in {run / LAST}"
+    assert load_checkpoint(run / LAST).training["epoch"] == 2
+    assert not run.with_name("run_qat").exists()
 
 
 def test_a_second_interrupt_ends_at_once(miniature, tmp_path):
@@ -162,7 +176,9 @@ def test_a_loss_that_is_not_finite_is_exit_5_and_leaves_the_batch(command, words
     assert (saved["epoch"], saved["step"]) == (1, 1)
 
 
-def test_a_gradient_that_is_not_finite_stops_where_gradients_are_clipped(command, words, monkeypatch):
+def infinite_slopes(monkeypatch, at) -> None:
+    """Finite losses whose gradients are not, in the batches of the next run whose numbers are in `at`."""
+    numbers = itertools.count(1)
 
     class Sloped(torch.autograd.Function):
         @staticmethod
@@ -178,13 +194,49 @@ def test_a_gradient_that_is_not_finite_stops_where_gradients_are_clipped(command
     def make(*args, **kwargs):
         learner = made(*args, **kwargs)
         original = learner.losses
-        learner.losses = lambda outputs, targets: {k: Sloped.apply(v) for k, v in original(outputs, targets).items()}
+
+        def losses(outputs, targets):
+            found, number = original(outputs, targets), next(numbers)
+            return {name: Sloped.apply(value) for name, value in found.items()} if number in at else found
+
+        learner.losses = losses
         return learner
 
     monkeypatch.setattr(train, "make_learner", make)
+
+
+def test_a_gradient_that_is_not_finite_stops_where_gradients_are_clipped(command, words, monkeypatch):
+    infinite_slopes(monkeypatch, at=range(1, 7))
     ended = command(*words("--clip_grad", 1))
     assert ended.code == 5
     assert "norm of the gradient is" in ended.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "bad, saved, flags",
+    [
+        (4, (1, 0), ("--save_every", 1)),  # saved behind the update
+        (6, (1, 0), ()),  # saved at the end of the epoch
+        (6, (1, 2), ("--save_every", 2, "--ema", 0.9, "--optimizer", "sgd")),
+        (1, None, ("--save_every", 1)),
+    ],
+)
+def test_weights_that_are_not_finite_are_not_saved(command, words, run, monkeypatch, bad, saved, flags):
+    """Without --clip_grad nobody looks at gradients; their weights give a loss that is not finite one update later."""
+    infinite_slopes(monkeypatch, at=[bad])
+    ended = command(*words(*flags))
+    assert ended.code == 5, ended
+    last = ended.err.splitlines()[-1]
+    assert "weights are not finite" in last
+    assert "lower --lr or set --clip_grad" in last
+    if saved is None:
+        assert "nothing was saved before" in last
+        assert not (run / LAST).exists()
+        return
+    assert f"{run / LAST} holds the state before" in last
+    found = load_checkpoint(run / LAST)
+    assert (found.training["epoch"], found.training["step"]) == saved
+    assert all(torch.isfinite(value).all() for value in found.state_dict.values())
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgeailite.commands import watching
-from edgeailite.commands.watching import CURVES, LATEST, OVERLAYS, SPREAD, spread
+from edgeailite.commands.watching import CURVES, LATEST, OVERLAYS, SPREAD
 from edgeailite.sheets import WRONG
 from tests.commands.watched import IMAGE, LABEL, Clock, make, row, show, train
 
@@ -138,10 +138,3 @@ def test_sheets_of_epochs_to_come_and_other_outputs(tmp_path, monkeypatch):
         show(watch, 5)
     left = {"epoch_0004_segmentation.png", "epoch_0005_segmentation.png", "epoch_0008_motion.png", "mine.png"}
     assert {path.name for path in folder.iterdir()} == left
-
-
-def test_pictures_are_spread_over_the_split():
-    assert spread(100, 4) == [12, 37, 62, 87]
-    assert spread(2, 4) == [0, 1]
-    assert spread(0, 4) == spread(5, 0) == []
-    assert all(len(set(spread(count, 7))) == min(7, count) for count in range(1, 40))
