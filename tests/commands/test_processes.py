@@ -104,16 +104,33 @@ def test_torchrun_starts_them_again_from_the_last_save(uninterrupted, miniature,
 
 def test_one_process_is_started_again_too(miniature, tmp_path):
     """By a torchrun whose job has no name."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     words = train_words(miniature, tmp_path / "run", "--save_every", 1)
-    one = ("--nproc-per-node", "1", "--master-port", str(port))
+    one = ("--nproc-per-node", "1", "--master-port", str(free_port()))
     code, _, err = ended(torchrun(words, tmp_path, dies_at=10, victim=0, restarts=1, started=one))
     assert code == 0, err
     assert err.count("dies at") == 1
     assert main(train_words(miniature, tmp_path / "whole", "--save_every", 1)) == 0
     assert_same_state(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_host_that_comes_later_starts_all_again_from_the_last_save(miniature, tmp_path, monkeypatch):
+    """No process was lost, and no number of starts is raised."""
+    monkeypatch.setenv("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")  # without it torch's own meeting fails
+    words = train_words(miniature, tmp_path / "run", "--epochs", 40, "--evaluate_every", 100)
+    meeting = ("--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{free_port()}", "--rdzv-id", "job 7")
+    more = ("--rdzv-conf", "last_call_timeout=3", "--monitor-interval", "1")
+    host = ("--nnodes", "1:2", "--nproc-per-node", "1", *meeting, *more)
+    first = torchrun(words, tmp_path, started=host)
+    deadline = time.time() + 120
+    while not (tmp_path / "run" / LAST).exists() and time.time() < deadline:
+        time.sleep(0.2)
+    second = torchrun(words, tmp_path, started=host)
+    ends = [ended(first), ended(second)]
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    err = ends[0][2] + ends[1][2]
+    assert "error: stopped in epoch" in err
+    assert err.count("epoch 1/40") == 1
+    assert load_checkpoint(tmp_path / "run" / LAST).training["epoch"] == 40
 
 
 def test_a_run_of_somebody_else_is_not_gone_on_with(uninterrupted, miniature, tmp_path):
@@ -157,6 +174,12 @@ def test_what_two_processes_cannot_do(miniature, tmp_path):
         assert message in err
         assert 'Traceback (most recent call last):\n  File "' + str(ROOT) not in err
     assert not (tmp_path / "run" / LAST).exists()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def without(words: list[str], flag: str) -> list[str]:
