@@ -43,7 +43,7 @@ class TaskOptions:
     deep_supervision: float = 0.4
     focal_gamma: float = 2.0
     ohem_threshold: float = 0.7
-    ohem_min_share: float = 1 / 16
+    ohem_min_share: float = 0.1
 
     def __post_init__(self) -> None:
         if self.segmentation not in PIXEL_LOSSES:

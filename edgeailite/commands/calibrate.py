@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -11,11 +13,11 @@ import torch
 from torch import Tensor, fx
 
 from edgeailite.checkpoint import BEST, LAST, Checkpoint, run_folder, save_checkpoint, start_run
-from edgeailite.commands.common import plain, print_result, progress, set_threads
+from edgeailite.commands.common import plain, print_result, progress, set_threads, train_config
 from edgeailite.commands.measured import headline
 from edgeailite.commands.opening import Opened, load_network
 from edgeailite.commands.validate import dataset_of, measure
-from edgeailite.config import CalibrateConfig
+from edgeailite.config import CalibrateConfig, TrainConfig
 from edgeailite.data import DataSource
 from edgeailite.data.loader import eval_loader
 from edgeailite.data.tensors import to_input
@@ -23,7 +25,7 @@ from edgeailite.data.transforms import EvalTransform
 from edgeailite.engine import select_device
 from edgeailite.environment import environment
 from edgeailite.errors import UsageError
-from edgeailite.evaluation import torch_predictor
+from edgeailite.evaluation import Protocol, torch_predictor
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import calibrate, prepare, set_input_range
 
@@ -31,10 +33,22 @@ from edgeailite.quantization import calibrate, prepare, set_input_range
 def run(config: CalibrateConfig) -> int:
     """Calibrate, measure on the validation split, write the run folder."""
     set_threads(config.threads)
-    device = select_device(config.device)
+    if config.dry_run:
+        with tempfile.TemporaryDirectory() as folder:
+            short = dataclasses.replace(config, images=min(config.images, 2), batch_size=1, workers=0)
+            values = _calibrate(short, Path(folder))
+        print_result("dry run: everything was built, two pictures observed, nothing kept", values)
+        return 0
+    run = config.save_path or run_folder(config.run).with_name(run_folder(config.run).name + "_ptq")
+    print_result("calibrate", {"run": str(run), **_calibrate(config, run)})
+    return 0
+
+
+def _calibrate(config: CalibrateConfig, folder: Path) -> dict[str, float]:
+    """Write the run; gives back its accuracy, in per cent."""
     checkpoint, opened = open_float(config.run)
     percentile = config.percentile if config.observer == "percentile" else 100.0
-    train = dataset_of(opened.card, None, config.data_path, "train")
+    train, val = splits_of(opened.card, train_config(checkpoint.config), config.data_path)
     model = calibrated(
         opened,
         train,
@@ -44,22 +58,19 @@ def run(config: CalibrateConfig) -> int:
         batch_size=config.batch_size,
         workers=config.workers,
         seed=config.seed,
-        device=device,
+        device=select_device(config.device),
     )
-    folder = config.save_path or run_folder(config.run).with_name(run_folder(config.run).name + "_ptq")
     start_run(folder, plain(config), environment())
     quantization = {"scheme": config.scheme, "percentile": percentile, "method": "calibration"}
     written = Checkpoint(checkpoint.card, model.state_dict(), checkpoint.config, quantization)
     for name in (LAST, BEST):
         save_checkpoint(folder / name, written)
-    split = checkpoint.config.get("val_split", "val")
     quantized = Opened(
         checkpoint.card, torch_predictor(model, checkpoint.card.preprocessing), "quantized", folder, model
     )
-    tally = measure(quantized, dataset_of(opened.card, None, config.data_path, split), workers=config.workers)
-    values = {f"val_{name}_fake_quant": 100 * value for name, value in headline(tally).items()}
-    print_result("calibrate", {"run": str(folder), **values})
-    return 0
+    protocol = Protocol(epoch_size=1.0 if config.dry_run else 0.0)
+    tally = measure(quantized, val, workers=config.workers, protocol=protocol)
+    return {f"val_{name}_fake_quant": 100 * value for name, value in headline(tally).items()}
 
 
 def open_float(source: Path) -> tuple[Checkpoint, Opened]:
@@ -69,6 +80,15 @@ def open_float(source: Path) -> tuple[Checkpoint, Opened]:
         raise UsageError(f"{source}: quantized already; give the float run it came from")
     predict = torch_predictor(module, checkpoint.card.preprocessing)
     return checkpoint, Opened(checkpoint.card, predict, "float", run_folder(source), module)
+
+
+def splits_of(card: ModelCard, before: TrainConfig, data_path: Path | None) -> tuple[DataSource, DataSource]:
+    """What the float run was trained and validated on; both are its few pictures where it had `overfit`."""
+    train = dataset_of(card, None, data_path, before.train_split)
+    if before.overfit:
+        few = dataclasses.replace(train, items=train.items[: before.overfit])
+        return few, few
+    return train, dataset_of(card, None, data_path, before.val_split)
 
 
 def calibrated(

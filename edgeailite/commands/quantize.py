@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +13,43 @@ import torch
 from torch import fx
 
 from edgeailite.checkpoint import Checkpoint, run_folder
-from edgeailite.commands.calibrate import calibrated, open_float
+from edgeailite.commands.calibrate import calibrated, open_float, splits_of
 from edgeailite.commands.common import plain, print_result, set_threads, train_config
 from edgeailite.commands.learning import Placed, make_learner, make_losses, schedule, task_balance, task_options
 from edgeailite.commands.opening import Opened
-from edgeailite.commands.resuming import begin_run, goes_on
+from edgeailite.commands.resuming import begin_run, device_of, goes_on, resumed_config
 from edgeailite.commands.training import Trainer, Transforms, load_last, run_training
-from edgeailite.commands.validate import dataset_of
 from edgeailite.commands.views import eval_transform, train_transform
 from edgeailite.config import QuantizeConfig, TrainConfig
 from edgeailite.config.loop import Loop
 from edgeailite.data import DataSource
+from edgeailite.data.cache import open_cache
 from edgeailite.distributed import Processes, end_processes, from_first, start_processes
 from edgeailite.engine import select_device
-from edgeailite.quantization import set_state
+from edgeailite.errors import UsageError
+from edgeailite.quantization import normalised_by, set_state
+from edgeailite.quantization.modules import QuantConv2d
+
+OF_THIS_CALL = {"run", "save_path", "resume", "dry_run"}  # never taken from the run that is resumed
 
 
 def run(config: QuantizeConfig) -> int:
     """Calibrate, fine-tune with fake quantization, print where the run is."""
+    if config.resume and config.dry_run:
+        raise UsageError("--dry_run True: a dry run starts anew; leave out --resume")
+    folder = config.save_path or run_folder(config.run).with_name(run_folder(config.run).name + "_qat")
     set_threads(config.threads)
-    device = select_device(config.device)
+    device = select_device(device_of(config.device, folder if config.resume else None))
     processes = start_processes(device, timeout=config.timeout)
     try:
-        folder, last = _quantize(config, Placed(device, processes))
+        if config.dry_run:
+            return _dry_run(config, Placed(device, processes))
+        start = _start(config, folder, processes)
+        if start is not None:  # equal weights need the run's own threads and device
+            config = _resumed(config, start, processes)
+            set_threads(config.threads)
+            device = select_device(config.device)
+        last = _quantize(config, folder, start, Placed(device, processes))
     finally:
         end_processes(processes)
     if processes.first:
@@ -42,22 +57,67 @@ def run(config: QuantizeConfig) -> int:
     return 0
 
 
-def _quantize(config: QuantizeConfig, placed: Placed) -> tuple[Path, dict[str, Any]]:
+def _quantize(config: QuantizeConfig, folder: Path, start: Checkpoint | None, placed: Placed) -> dict[str, Any]:
     began = time.perf_counter()
     torch.manual_seed(config.seed)
     checkpoint, opened = open_float(config.run)
-    before = train_config(checkpoint.config)
-    folder = config.save_path or run_folder(config.run).with_name(run_folder(config.run).name + "_qat")
-    train = dataset_of(opened.card, None, config.data_path, before.train_split)
-    val = dataset_of(opened.card, None, config.data_path, before.val_split)
-    loop = loop_of(config, before)
+    before = float_config(checkpoint)
+    train, val = splits_of(opened.card, before, config.data_path)
+    loop, views = loop_of(config, before), train_transform(before)
+    source = train
+    if config.cache is not None:
+        source = open_cache(train, config.cache, size=views.stored, interpolation=before.interpolation)
     trainer = _trainer(config, checkpoint, opened, train, folder=folder, placed=placed)
-    start = _start(config, folder, placed.processes)
     if start is None:
         from_first(lambda: begin_run(folder, config), placed.processes)
-    transforms = Transforms(train_transform(before), eval_transform(before))
-    last = run_training(trainer, train, val, transforms=transforms, loop=loop, start=start)
-    return folder, {**last, "minutes": round((time.perf_counter() - began) / 60, 2)}
+    transforms = Transforms(views, eval_transform(before))
+    last = run_training(trainer, source, val, transforms=transforms, loop=loop, start=start)
+    return {**last, "minutes": round((time.perf_counter() - began) / 60, 2)}
+
+
+def _dry_run(config: QuantizeConfig, placed: Placed) -> int:
+    """One update with at most two pictures, and one validated picture; nothing is written."""
+    pictures = 2 * placed.processes.count
+    short = dataclasses.replace(
+        config,
+        epochs=1,
+        batch_size=min(config.batch_size or pictures, pictures),
+        accumulate=1,
+        epoch_size=float(min(config.batch_size or pictures, pictures)),
+        epoch_size_val=1.0,
+        calibration_images=min(config.calibration_images, 2),
+        evaluate_every=1,
+        save_every=0,
+        workers=0,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        last = _quantize(short, from_first(lambda: Path(folder), placed.processes), None, placed)
+    if placed.processes.first:
+        print_result("dry run: quantized network built, one step taken, nothing kept", last)
+    return 0
+
+
+def float_config(checkpoint: Checkpoint) -> TrainConfig:
+    """The float run's options, at the size of its card: that is what the network is used at, and may be another."""
+    before, pre = train_config(checkpoint.config), checkpoint.card.preprocessing
+    sizes: dict[str, Any] = {"img_resize": (pre.height, pre.width), "interpolation": pre.interpolation}
+    if sizes["img_resize"] != before.img_resize:
+        sizes["rand_crop"] = None  # the default, all of the picture: the old crop may be larger
+    return dataclasses.replace(before, **sizes)
+
+
+def _resumed(config: QuantizeConfig, start: Checkpoint, processes: Processes) -> QuantizeConfig:
+    """How the run goes on, as the first process says; where the float run is, each says for itself."""
+    own = from_first(lambda: resumed_config(config, of_run(config, start.config)), processes)
+    return dataclasses.replace(own, run=config.run)
+
+
+def of_run(given: QuantizeConfig, saved: Mapping[str, Any]) -> QuantizeConfig:
+    """The options that a quantized run began with, from its checkpoint; what `given` calls stays its own."""
+    names = {field.name for field in dataclasses.fields(QuantizeConfig)} - OF_THIS_CALL
+    own = {name: value for name, value in saved.items() if name in names}
+    own |= {name: Path(own[name]) for name in ("data_path", "cache") if own.get(name) is not None}
+    return dataclasses.replace(given, **own)
 
 
 def _start(config: QuantizeConfig, folder: Path, processes: Processes) -> Checkpoint | None:
@@ -74,11 +134,13 @@ def loop_of(config: QuantizeConfig, before: TrainConfig) -> Loop:
         epoch_size=config.epoch_size,
         epoch_size_val=config.epoch_size_val,
         batch_size=config.batch_size or before.batch_size,
+        accumulate=config.accumulate or before.accumulate,
         optimizer=config.optimizer,
         lr=config.lr,
         weight_decay=config.weight_decay,
         scheduler="cosine",
         warmup_epochs=0.0,
+        freeze_bn=before.freeze_bn,
         freeze_layers=before.freeze_layers,
         evaluate_every=config.evaluate_every,
         save_every=config.save_every,
@@ -86,15 +148,15 @@ def loop_of(config: QuantizeConfig, before: TrainConfig) -> Loop:
         amp="off",
         channels_last=config.channels_last,
         seed=config.seed,
-        overlays=before.overlays,
-        tensorboard=before.tensorboard,
+        overlays=0 if config.dry_run else before.overlays,
+        tensorboard="off" if config.dry_run else before.tensorboard,
     )
 
 
 def _trainer(
     config: QuantizeConfig, checkpoint: Checkpoint, opened: Opened, train: DataSource, *, folder: Path, placed: Placed
 ) -> Trainer:
-    before = train_config(checkpoint.config)
+    before = float_config(checkpoint)
     loop = loop_of(config, before)
     model = calibrated(
         opened,
@@ -115,19 +177,20 @@ def _trainer(
         preprocessing=opened.card.preprocessing,
         placed=placed,
     )
+    used = dataclasses.replace(config, batch_size=loop.batch_size, accumulate=loop.accumulate)
     return Trainer(
         folder=folder,
         card=checkpoint.card,
-        config={**checkpoint.config, **plain(dataclasses.replace(config, batch_size=loop.batch_size))},
+        config={**checkpoint.config, **plain(before), **plain(used)},
         learner=learner,
         schedule=schedule(loop),
         quantization={"scheme": config.scheme, "percentile": config.percentile, "method": "qat"},
-        before_epoch=_freezer(model, config),
+        before_epoch=_freezer(model, config, normalised_by(model, learner.still)),
     )
 
 
-def _freezer(model: fx.GraphModule, config: QuantizeConfig) -> Callable[[int], None]:
-    """BatchNorm statistics and ranges are fixed from their declared share of the epochs on."""
+def _freezer(model: fx.GraphModule, config: QuantizeConfig, still: Sequence[QuantConv2d] = ()) -> Callable[[int], None]:
+    """BatchNorm statistics and ranges are fixed from their declared share of the epochs on, those of `still` always."""
 
     def before_epoch(epoch: int) -> None:
         progress = epoch / config.epochs
@@ -137,5 +200,7 @@ def _freezer(model: fx.GraphModule, config: QuantizeConfig) -> Callable[[int], N
             frozen_bn=progress >= config.freeze_bn_epoch,
             enabled=True,
         )
+        for convolution in still:
+            convolution.frozen_bn = True
 
     return before_epoch

@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from edgeailite.checkpoint import LAST, PREVIOUS, start_run
 from edgeailite.commands.common import log, plain
-from edgeailite.config import TrainConfig
+from edgeailite.config import QuantizeConfig, TrainConfig
 from edgeailite.distributed import Processes, from_first, gather, job, named_job, restarted
 from edgeailite.environment import environment
 
+Run = TypeVar("Run", TrainConfig, QuantizeConfig)
 NOT_OF_A_RUN = ("resume", "dry_run")
 MACHINE = ("data_path", "workers", "device", "threads", "timeout")  # a run may go on elsewhere
 JOB = "job"  # in env.json: torchrun's job that began the run
@@ -47,22 +48,22 @@ def _is_ours(folder: Path, *, again: bool) -> bool:
     return isinstance(found, dict) and found.get(JOB) == ours
 
 
-def device_of(config: TrainConfig) -> str:
-    """The device that a run will be on, before anything of it is loaded: processes meet by way of it.
+def device_of(given: str, folder: Path | None) -> str:
+    """The device that the run of a folder will be on, before anything of it is loaded: processes meet by way of it.
 
     Its own, from config.yaml, if the command line names none; "auto" where that file is not on this host's disk.
     """
-    if config.resume is None or config.device != "auto":
-        return config.device
+    if folder is None or given != "auto":
+        return given
     try:
-        values = yaml.safe_load((config.resume / "config.yaml").read_text(encoding="utf-8"))
+        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
-        return config.device
+        return given
     device = values.get("device") if isinstance(values, dict) else None
-    return device if device in ("cpu", "cuda") else config.device
+    return device if device in ("cpu", "cuda") else given
 
 
-def resumed_config(config: TrainConfig, of_run: TrainConfig) -> TrainConfig:
+def resumed_config(config: Run, of_run: Run) -> Run:
     """The options of a run that goes on, but for those of the machine that the command line `config` gives.
 
     An option is given if it is not the default. Others that differ from the run's are named on stderr: they would make
@@ -70,14 +71,14 @@ def resumed_config(config: TrainConfig, of_run: TrainConfig) -> TrainConfig:
     """
     given = {
         field.name: getattr(config, field.name)
-        for field in dataclasses.fields(TrainConfig)
+        for field in dataclasses.fields(of_run)
         if field.name not in NOT_OF_A_RUN
         and getattr(config, field.name) not in (field.default, getattr(of_run, field.name))
     }
     ignored = [f"--{name} (the run's is {_text(getattr(of_run, name))})" for name in given if name not in MACHINE]
     if ignored:
         log(f"note: a run goes on as it began; not taken: {', '.join(ignored)}")
-    return dataclasses.replace(of_run, resume=None, **{name: given[name] for name in MACHINE if name in given})
+    return dataclasses.replace(of_run, **{name: given[name] for name in MACHINE if name in given})
 
 
 def _text(value: Any) -> str:

@@ -49,7 +49,7 @@ def run(config: TrainConfig) -> int:
     if config.resume is not None and config.dry_run:
         raise UsageError("--dry_run True: a dry run starts anew; leave out --resume")
     set_threads(config.threads)
-    device = select_device(device_of(config))
+    device = select_device(device_of(config.device, config.resume))
     processes = start_processes(device, timeout=config.timeout)
     try:
         if config.dry_run:
@@ -174,11 +174,12 @@ def _dry_run(config: TrainConfig, placed: Placed) -> int:
         tensorboard="off",
         overlays=0,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        last = _train(short, from_first(lambda: Path(folder), placed.processes), None, placed)
-    if placed.processes.first:
-        print_result("dry run: everything was built, one step taken, nothing kept", last)
-    return 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = from_first(lambda: Path(name), placed.processes)
+        last = _train(short, folder, None, placed)
+        if placed.processes.first:
+            print_result("dry run: everything was built, one step taken, nothing kept", last)
+        return quantize.run(continued(short, folder)) if config.quantize else 0
 
 
 def continued(config: TrainConfig, folder: Path) -> QuantizeConfig:
@@ -189,6 +190,9 @@ def continued(config: TrainConfig, folder: Path) -> QuantizeConfig:
         resume=(folder.with_name(folder.name + "_qat") / LAST).is_file(),
         epochs=config.quantize_epochs,
         lr=config.quantize_lr,
+        epoch_size=config.epoch_size,
+        epoch_size_val=config.epoch_size_val,
+        cache=config.cache,
         evaluate_every=config.evaluate_every,
         save_every=config.save_every,
         workers=config.workers,
@@ -197,6 +201,7 @@ def continued(config: TrainConfig, folder: Path) -> QuantizeConfig:
         channels_last=config.channels_last,
         threads=config.threads,
         seed=config.seed,
+        dry_run=config.dry_run,
     )
 
 
@@ -242,4 +247,5 @@ def _resumed(folder: Path, config: TrainConfig) -> tuple[Path, TrainConfig, Chec
         raise UsageError(
             f"--resume {folder}: a quantized run; use `edgeailite quantize RUN --save_path … --resume True`"
         )
-    return folder, resumed_config(config, train_config(checkpoint.config)), checkpoint
+    of_run = dataclasses.replace(train_config(checkpoint.config), resume=None)
+    return folder, resumed_config(config, of_run), checkpoint

@@ -53,6 +53,7 @@ def protocol_of(config: ValidateConfig, opened: Opened) -> Protocol:
         config.flip,
         config.short_edges,
         padding=config.padding,
+        max_size=config.max_size,
         interpolation=opened.card.preprocessing.interpolation,
     )
     protocol = Protocol(

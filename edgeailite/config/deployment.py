@@ -36,7 +36,9 @@ class ValidateConfig:
     window_stride: tuple[int, int] | None = None
     """Pixels H W from one window to the next; default two thirds of the window."""
     short_edges: tuple[int, ...] = ()
-    """ADE20K's averaging: each picture once per short edge (published: 300 400 500 600), longer edge at most 1000."""
+    """ADE20K's averaging: each picture once per short edge (published: 300 400 500 600)."""
+    max_size: int = 1000
+    """With --short_edges: the longer edge is at most this."""
     padding: int = 8
     """With --short_edges: heights and widths are rounded up to a multiple of it (32 for UPerNet and HRNet)."""
     miou_absent: Literal["leave_out", "zero"] = "leave_out"
@@ -62,6 +64,7 @@ class ValidateConfig:
         check_machine(self.threads, workers=self.workers)
         check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         check(self.epoch_size >= 0, "epoch_size", self.epoch_size, "0 or more")
+        check(self.max_size >= 32, "max_size", self.max_size, "at least 32")
         check(self.padding >= 1, "padding", self.padding, "at least 1")
         check(bool(self.scales) and min(self.scales) > 0, "scales", self.scales, "numbers above 0")
         check(all(edge >= 32 for edge in self.short_edges), "short_edges", self.short_edges, "at least 32 pixels each")

@@ -37,6 +37,8 @@ class CalibrateConfig:
     """CPU threads; default all."""
     seed: int = 1
     """Which pictures are observed."""
+    dry_run: bool = False
+    """Build everything, observe and validate a picture or two; nothing is written."""
 
     def __post_init__(self) -> None:
         check_machine(self.threads, workers=self.workers, seed=self.seed)
@@ -54,11 +56,13 @@ class QuantizeConfig:
     save_path: Path | None = None
     """New run folder; default <run>_qat."""
     resume: bool = False
-    """Go on with save_path from its last.pt."""
+    """Go on with save_path from its last.pt; other flags are taken from that run (but for data and machine)."""
     scheme: Literal["ort_u8s8", "ort_u8s7"] = "ort_u8s8"
     """ort_u8s8, or ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
+    cache: Path | None = None
+    """Folder that `edgeailite data cache` wrote, as in training."""
     epochs: int = 10
     """Passes over the training split."""
     epoch_size: float = 0.0
@@ -67,6 +71,8 @@ class QuantizeConfig:
     """Validation pictures: 0 = the split, below 1 a share of it, else a number."""
     batch_size: int | None = None
     """Pictures per step; default as in training."""
+    accumulate: int | None = None
+    """Batches whose gradients are averaged into one update; default as in training."""
     optimizer: Literal["sgd", "adam", "adamw"] = "adam"
     """SGD has momentum 0.9."""
     lr: float = 5e-5
@@ -97,15 +103,20 @@ class QuantizeConfig:
     """CPU threads; default all."""
     seed: int = 1
     """Fixes order and augmentation."""
+    dry_run: bool = False
+    """Build everything, take one step and validate one picture; nothing is written."""
 
     def __post_init__(self) -> None:
-        check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
-        check(self.lr > 0, "lr", self.lr, "above 0")
         check_machine(self.threads, workers=self.workers, seed=self.seed)
-        check(self.batch_size is None or self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
-        check(self.evaluate_every >= 1, "evaluate_every", self.evaluate_every, "at least 1")
-        check(0 <= self.freeze_bn_epoch <= 1, "freeze_bn_epoch", self.freeze_bn_epoch, "a share from 0 to 1")
-        check(
-            0 <= self.freeze_ranges_epoch <= 1, "freeze_ranges_epoch", self.freeze_ranges_epoch, "a share from 0 to 1"
-        )
-        check(self.calibration_images >= 1, "calibration_images", self.calibration_images, "at least 1")
+        for name in ("epochs", "evaluate_every", "calibration_images"):
+            check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("batch_size", "accumulate"):
+            value = getattr(self, name)
+            check(value is None or value >= 1, name, value, "at least 1")
+        for name in ("epoch_size", "epoch_size_val", "weight_decay", "save_every"):
+            check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("freeze_bn_epoch", "freeze_ranges_epoch"):
+            check(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a share from 0 to 1")
+        check(self.lr > 0, "lr", self.lr, "above 0")
+        check(50 < self.percentile <= 100, "percentile", self.percentile, "above 50, at most 100")
+        check(self.timeout > 0, "timeout", self.timeout, "above 0 seconds")

@@ -14,7 +14,7 @@ from edgeailite.published.running import say
 from edgeailite.published.usage import usage
 
 FOLDER = "ADEChallengeData2016"
-MEASURE = ("data_path", "short_edges", "padding", "workers", "device", "threads", "json")
+MEASURE = ("data_path", "short_edges", "max_size", "padding", "workers", "device", "threads", "json")
 
 
 def run(script: str, words: Sequence[str]) -> int:

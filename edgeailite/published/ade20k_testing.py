@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeailite.cli import parse
-from edgeailite.commands.infer import find_pictures, label_picture
+from edgeailite.commands.infer import find_pictures, label_picture, result_names
 from edgeailite.commands.opening import Opened, open_model
 from edgeailite.config import ValidateConfig
 from edgeailite.data.images import read_image, write_png
@@ -33,7 +33,7 @@ def test(command: Ade20kCommand) -> int:
     source = Path(command.setting(name))
     earlier = result if source.resolve() in result.resolve().parents else source
     pictures = find_pictures(source, apart_from=earlier)
-    outputs = [result / f"{picture.stem}.png" for picture in pictures]
+    outputs = result_paths(pictures, source, result)
     lost = {picture.resolve() for picture in pictures} & {output.resolve() for output in outputs}
     if lost:
         raise UsageError(f"TEST.result {result}: would overwrite the input {lost.pop()}; choose another folder")
@@ -43,7 +43,7 @@ def test(command: Ade20kCommand) -> int:
         views = Views(
             short_edges=config.short_edges,
             padding=config.padding,
-            max_size=int(command.options["max_size"][0]) if "max_size" in command.options else Views().max_size,
+            max_size=config.max_size,
             interpolation=opened.card.preprocessing.interpolation,
         )
         for picture, output in zip(pictures, outputs, strict=True):
@@ -51,8 +51,18 @@ def test(command: Ade20kCommand) -> int:
     return 0
 
 
+def result_paths(pictures: Sequence[Path], source: Path, result: Path) -> list[Path]:
+    """STEM.png in the folder, as published; where stems occur twice, in the folders that the pictures have below
+    `source`, as `edgeailite infer` names them.
+    """
+    if len({picture.stem.casefold() for picture in pictures}) == len(pictures):
+        return [result / f"{picture.stem}.png" for picture in pictures]
+    names = zip(pictures, result_names(pictures), strict=True)
+    return [result / picture.relative_to(source).with_name(f"{name}.png") for picture, name in names]
+
+
 def _view_words(command: Ade20kCommand, model: Path) -> list[str]:
-    names = ("short_edges", "padding", "device", "threads")
+    names = ("short_edges", "max_size", "padding", "device", "threads")
     return [
         "--model",
         str(model),

@@ -6,6 +6,7 @@ from edgeailite.checkpoint import BEST, LAST
 from edgeailite.errors import DataError, UsageError
 from edgeailite.pretrained import PUBLISHED, weights_for
 from edgeailite.published.ade20k_reading import Ade20kCommand
+from edgeailite.published.running import say
 
 MODEL = ("dataset_name", "data_path", "model_name", "img_resize", "image_mean", "image_scale", "input_channel_reverse",
          "interpolation", "align_corners", "pretrained")  # fmt: skip
@@ -39,7 +40,10 @@ def find_weights(command: Ade20kCommand, checkpoint: str) -> list[str]:
     pair = [folder / f"{part}_{suffix.removeprefix('_')}" for part in ("encoder", "decoder")]
     if all(path.is_file() for path in pair):
         return [str(path) for path in pair]
-    if any((folder / name).is_file() for name in (LAST, BEST)):
+    own = next((name for name in (LAST, BEST) if (folder / name).is_file()), None)
+    if own is not None:
+        if checkpoint in command.given:
+            say([f"{checkpoint} {suffix}: not in {folder}; its {own}, of a run of this package, is opened instead"])
         return [str(folder)]
     published = next((w for w in PUBLISHED if w.name == f"ADE20K, CSAIL {folder.name}"), None)
     if published is not None:

@@ -22,7 +22,7 @@ from edgeailite.data.images import read_image
 from edgeailite.data.source import Item
 from edgeailite.data.transforms import Image, resize_image, resize_label
 from edgeailite.engine import select_device
-from edgeailite.errors import UsageError
+from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import part_of
 from edgeailite.metrics import confusion_matrix, scores
 from edgeailite.plots import colorize, overlay
@@ -88,8 +88,18 @@ def _metric(path: Path, confusion: np.ndarray) -> dict[str, float]:
     """Write and give back mIoU and pixel accuracy, in per cent."""
     result = scores(confusion)
     values = {"miou": round(100 * result.miou, 3), "pixel_accuracy": round(100 * result.pixel_accuracy, 3)}
-    path.write_text("".join(f"{name} {value}\n" for name, value in values.items()), encoding="utf-8")
+    with _written(path):
+        path.write_text("".join(f"{name} {value}\n" for name, value in values.items()), encoding="utf-8")
     return values
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Raises DataError where this file cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --save_path") from None
 
 
 class _Video:
@@ -111,7 +121,8 @@ class _Video:
 
 @contextlib.contextmanager
 def _video(path: Path) -> Iterator[_Video]:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with _written(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     video = _Video(path)
     try:
         yield video

@@ -58,6 +58,7 @@ def say(notes: Sequence[str]) -> None:
 
 def train(command: Command) -> int:
     """`edgeailite train`; with --quantize True quantization-aware training after it, or of a network that is there."""
+    from edgeailite.checkpoint import LAST
     from edgeailite.published.weights import as_words, holds_network
 
     options = {name: values for name, values in command.options.items() if name not in QUANTIZATION}
@@ -71,9 +72,9 @@ def train(command: Command) -> int:
         options["save_path"] = [default_folder(command)]
     code = main(["train", *as_words(options)])
     folder = "".join(options.get("save_path", options.get("resume", [])))
-    if code == 0 and command.save_onnx and folder and "dry_run" not in options and is_first_process():
-        return main(["export", folder])
-    return code
+    quantized = f"{folder}_qat"
+    follows = command.quantize if "resume" not in options else Path(quantized, LAST).is_file()
+    return code or exported(command, folder, *([quantized] if follows else []))
 
 
 def quantize(command: Command) -> int:
@@ -82,9 +83,12 @@ def quantize(command: Command) -> int:
 
     percentile = {"percentile": ["100"]} if command.given.get("observer") == ["minmax"] else {}
     used = taken(command, "QuantizeConfig", also=("observer",)) | percentile
-    save_path = {"save_path": [default_folder(command) + "_qat"]}
+    options = {"save_path": [default_folder(command) + "_qat"]} | QUANTIZE | used
+    if "resume" in used:  # published: the folder itself; epochs and rate are then the run's
+        options = {"save_path": used["resume"]} | used | {"resume": ["True"]}
     with as_model(command.options, command.given) as model:
-        return main(["quantize", str(model), *as_words(save_path | QUANTIZE | used)])
+        code = main(["quantize", str(model), *as_words(options)])
+    return code or exported(command, "".join(options["save_path"]))
 
 
 def calibrate(command: Command) -> int:
@@ -92,10 +96,19 @@ def calibrate(command: Command) -> int:
     from edgeailite.published.weights import as_model, as_words
 
     used = taken(command, "CalibrateConfig", also=("epoch_size", "epochs"))
-    save_path = {"save_path": [default_folder(command) + "_ptq"]}
-    images = {"images": [str(_pictures(command))]} if "epoch_size" in command.given else {}
+    options = {"save_path": [default_folder(command) + "_ptq"]} | used
     with as_model(command.options, command.given) as model:
-        return main(["calibrate", str(model), *as_words(save_path | images | used)])
+        if "epoch_size" in command.given and "images" not in used:
+            options["images"] = [str(_pictures(command, model))]
+        code = main(["calibrate", str(model), *as_words(options)])
+    return code or exported(command, "".join(options["save_path"]))
+
+
+def exported(command: Command, *folders: str) -> int:
+    """`edgeailite export` of what was written, where --save_onnx True asks for it; the first code that is not 0."""
+    if not command.save_onnx or "dry_run" in command.given or not is_first_process():
+        return 0
+    return next((code for code in (main(["export", folder]) for folder in folders) if code), 0)
 
 
 def validate(command: Command) -> int:
@@ -154,13 +167,18 @@ def _folder_words(command: Command) -> list[str]:
     return ["--save_path", default_folder(command)]
 
 
-def _pictures(command: Command) -> int:
-    """Number of training pictures that `--epoch_size` means: all for 0, a share below 1, else a number."""
-    from edgeailite.data import open_dataset
+def _pictures(command: Command, model: Path) -> int:
+    """Number of pictures that `--epoch_size` means: all that the network was trained on for 0, a share below 1, else
+    a number.
+    """
+    from edgeailite.checkpoint import find_checkpoint, load_checkpoint
+    from edgeailite.commands.calibrate import splits_of
+    from edgeailite.commands.common import train_config
 
-    options = command.options
-    path = options.get("data_path")
-    of = len(open_dataset(options["dataset_name"][0], None if path is None else Path(path[0]), "train").items)
+    checkpoint = load_checkpoint(find_checkpoint(model))
+    path = command.given.get("data_path")
+    train, _ = splits_of(checkpoint.card, train_config(checkpoint.config), None if path is None else Path(path[0]))
+    of = len(train.items)
     try:
         size = float(command.given["epoch_size"][0])
     except ValueError:

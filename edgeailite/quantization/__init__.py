@@ -6,7 +6,7 @@ from edgeailite.quantization.calibrate import calibrate, set_input_range
 from edgeailite.quantization.convert import convert
 from edgeailite.quantization.integer import integer_exact
 from edgeailite.quantization.modules import set_state
-from edgeailite.quantization.prepare import prepare
+from edgeailite.quantization.prepare import normalised_by, prepare
 from edgeailite.quantization.schemes import DEFAULT_SCHEME, SCHEMES
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "calibrate",
     "convert",
     "integer_exact",
+    "normalised_by",
     "prepare",
     "set_input_range",
     "set_state",

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import copy
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import fx, nn
@@ -42,6 +43,7 @@ from edgeailite.quantization.pooling import pool_size
 from edgeailite.quantization.schemes import DEFAULT_SCHEME, Scheme, get_scheme
 
 BN_TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+BEFORE_BN = 2  # arguments of a convolution's node before those of its BatchNorm: input, scale of the input
 POOLS = (nn.MaxPool2d, nn.AdaptiveAvgPool2d)
 BILINEAR_HINT = 'build the network with upsampling="bilinear", or export it in float'
 UPSAMPLERS = (nn.ConvTranspose2d, nn.PixelShuffle)
@@ -73,6 +75,17 @@ def prepare(model: nn.Module, scheme: str = DEFAULT_SCHEME, *, percentile: float
     graph_module.graph.lint()
     graph_module.recompile()
     return graph_module
+
+
+def normalised_by(model: fx.GraphModule, norms: Sequence[nn.Module]) -> list[QuantConv2d]:
+    """The convolutions of a prepared network into which these BatchNorm modules are folded (rule 1)."""
+    found = []
+    for node in model.graph.nodes:
+        if is_module(node, QuantConv2d) and len(node.args) > BEFORE_BN:
+            bn = model.get_submodule(node.args[BEFORE_BN].target.rpartition(".")[0])
+            if any(bn is norm for norm in norms):
+                found.append(model.get_submodule(node.target))
+    return found
 
 
 def _remove_dropout(graph_module: fx.GraphModule) -> None:

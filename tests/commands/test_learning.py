@@ -17,6 +17,7 @@ from edgeailite.distributed import ALONE, AllReduceBatchNorm2d, Processes
 from edgeailite.errors import UsageError
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
+from edgeailite.tasks import TaskOptions
 
 CPU = torch.device("cpu")
 MODEL = "deeplabv3plus_mobilenetv2_tv_edgeailite"
@@ -190,3 +191,7 @@ def test_layout_average_and_limits():
     weight = learner.model.encoder.get_parameter(next(n for n, p in learner.model.encoder.named_parameters()))
     assert weight.is_contiguous(memory_format=torch.channels_last)
     assert learner_of(Loop(channels_last=False, amp="off")).amp is None
+
+
+def test_defaults_of_the_losses_are_those_of_the_options(source):
+    assert task_options(Objective(), source, CPU) == TaskOptions()

@@ -1,16 +1,26 @@
 """Quantization-aware training: what is fixed from which epoch on, and what it takes from the float run."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from edgeailite.__main__ import main
-from edgeailite.checkpoint import LAST, load_checkpoint
+from edgeailite.checkpoint import LAST, load_checkpoint, save_checkpoint
 from edgeailite.commands import quantize
+from edgeailite.commands.resuming import resumed_config
 from edgeailite.config import QuantizeConfig, TrainConfig
-from tests.commands.real_runs import quantize_words, train_words
+from tests.commands.real_runs import assert_same_state, killed, quantize_words, rows_of, train_words
+
+
+@pytest.fixture(scope="module")
+def float_run(miniature, tmp_path_factory) -> Path:
+    """A float run of one epoch, to read only."""
+    folder = tmp_path_factory.mktemp("float") / "run"
+    assert main(train_words(miniature, folder, "--epochs", 1)) == 0
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -42,10 +52,9 @@ def test_the_loop_takes_from_the_float_run_what_it_does_not_say():
     assert quantize.loop_of(changed, before).batch_size == 3
 
 
-def test_fixed_from_the_start_only_the_weights_move(miniature, tmp_path):
+def test_fixed_from_the_start_only_the_weights_move(float_run, tmp_path):
     """The state after calibration is that of a training at a rate of nothing."""
-    run = tmp_path / "run"
-    assert main(train_words(miniature, run, "--epochs", 1)) == 0
+    run = float_run
     fixed = ("--epochs", 1, "--freeze_bn_epoch", 0, "--freeze_ranges_epoch", 0)
     states = []
     for name, rate in (("a", 1e-3), ("b", 1e-15)):
@@ -56,3 +65,102 @@ def test_fixed_from_the_start_only_the_weights_move(miniature, tmp_path):
     still = {name for name in states[0] if name.startswith("ranges.") or "running_" in name}
     assert any(name.startswith("ranges.") for name in still)
     assert not moved & still
+
+
+def test_the_bare_resume_ends_as_the_run_that_nobody_killed(float_run, tmp_path, command):
+    """Epochs, rates, freeze points and batch are the run's own; what is named beside them is said to be ignored."""
+    options = ("--epochs", 3, "--lr", 1e-3, "--batch_size", 3, "--freeze_bn_epoch", 0.5, "--weight_decay", 0)
+    whole, cut = (quantize_words(float_run, tmp_path / name, *options) for name in ("whole", "cut"))
+    assert main(whole) == 0
+    assert killed(cut, dies_at=14), "this chance must come"
+    assert 1 <= len(rows_of(tmp_path / "cut")) - 1 < 3
+    bare = ("quantize", float_run, "--save_path", tmp_path / "cut", "--resume", True)
+    ended = command(*bare, "--lr", 1e-2, "--workers", 0)
+    assert ended.code == 0
+    assert "not taken: --lr (the run's is 0.001)" in ended.err
+    assert_same_state(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_options_of_a_quantized_run_come_from_its_checkpoint(tmp_path):
+    saved = {"epochs": 3, "lr": 1e-3, "workers": 0, "data_path": "old", "cache": None, "momentum": 0.5, "run": "gone"}
+    given = QuantizeConfig(Path("r"), Path("s"), resume=True, workers=1, lr=2.0)
+    own = quantize.of_run(given, saved)
+    assert (own.epochs, own.lr, own.workers, own.data_path, own.cache) == (3, 1e-3, 0, Path("old"), None)
+    assert (own.run, own.save_path, own.resume) == (Path("r"), Path("s"), True)
+    assert resumed_config(given, own) == dataclasses.replace(own, workers=1)
+
+
+@pytest.mark.parametrize(
+    "options", [("--freeze_layers", "encoder.features.0", "encoder.features.1."), ("--freeze_bn", True)]
+)
+def test_what_the_float_run_froze_stays(miniature, tmp_path, options):
+    """Also while other BatchNorm statistics move."""
+    assert main(train_words(miniature, tmp_path / "run", "--epochs", 1, *options)) == 0
+    moving = ("--epochs", 1, "--lr", 1e-3, "--freeze_bn_epoch", 1)
+    assert main(quantize_words(tmp_path / "run", tmp_path / "qat", *moving)) == 0
+    before, after = (load_checkpoint(tmp_path / name / LAST).state_dict for name in ("run", "qat"))
+    statistics = [name for name in before if "running_" in name or "num_batches" in name]
+    moved = [name for name in statistics if not torch.equal(before[name], after[name])]
+    frozen = options[1:] if options[0] == "--freeze_layers" else ("",)
+    still = [name for name in statistics if any(part in name for part in frozen)]
+    assert still
+    assert not set(moved) & set(still)
+    assert bool(moved) == (options[0] == "--freeze_layers")
+
+
+def test_a_dry_run_takes_one_step_and_keeps_nothing(float_run, miniature, tmp_path, command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr(quantize, "run_training", lambda *args, loop, **rest: seen.append(loop) or {"loss": 1.0})
+    run = shutil.copytree(float_run, tmp_path / "run")
+    ended = command("quantize", run, "--dry_run", True, "--workers", 0, "--device", "cpu")
+    assert ended.code == 0
+    assert "dry run" in ended.out
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert (seen[0].epochs, seen[0].epoch_size, seen[0].batch_size, seen[0].epoch_size_val) == (1, 2.0, 2, 1.0)
+    assert command("quantize", run, "--dry_run", True, "--resume", True).code == 2
+
+
+def test_a_dry_run_of_both_trainings_builds_the_quantized_network(miniature, tmp_path, command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = train_words(miniature, tmp_path / "run", "--dry_run", True, "--quantize", True)
+    ended = command(*words)
+    assert ended.code == 0
+    assert ended.out.count("dry run") == 2
+    assert not any(tmp_path.iterdir())
+    ended = command(*words, "--upsampling", "deconvolution")
+    assert ended.code == 2
+    assert "cannot be quantized" in ended.err
+
+
+def test_the_size_of_the_card_is_that_of_the_training(float_run, tmp_path, monkeypatch):
+    """A published command may change it for a run."""
+    checkpoint = load_checkpoint(float_run / LAST)
+    pre = dataclasses.replace(checkpoint.card.preprocessing, height=32, width=96, interpolation="area")
+    changed = dataclasses.replace(checkpoint, card=dataclasses.replace(checkpoint.card, preprocessing=pre))
+    save_checkpoint(tmp_path / "changed.pt", changed)
+    seen = []
+    monkeypatch.setattr(quantize, "run_training", lambda *args, transforms, **rest: seen.append(transforms) or {})
+    assert main(quantize_words(tmp_path / "changed.pt", tmp_path / "qat")) == 0
+    assert (seen[0].val.size, seen[0].val.interpolation) == ((32, 96), "area")
+    assert (seen[0].train.size, seen[0].train.interpolation) == ((32, 96), "area")
+
+
+def test_pictures_are_those_of_the_float_training(miniature, tmp_path, monkeypatch):
+    """Of a run on a few pictures the same few; of part of the split that part; from the cache the cached ones."""
+    cache = ("--cache", tmp_path / "cache", "--pipeline", "affine")
+    sizes = ("--img_resize", 64, 64)
+    written = ("data", "cache", "--dataset_name", "streets", "--data_path", miniature, *cache, *sizes)
+    assert main([str(word) for word in written]) == 0
+    seen = []
+    monkeypatch.setattr(
+        quantize, "run_training", lambda trainer, train, val, *, loop, **rest: seen.append((train, val, loop)) or {}
+    )
+    more = ("--epochs", 1, "--epoch_size", 4, "--epoch_size_val", 1, "--accumulate", 2, "--quantize", True)
+    assert main(train_words(miniature, tmp_path / "cached", *more, *cache)) == 0
+    assert main(train_words(miniature, tmp_path / "few", "--epochs", 1, "--overfit", 2, "--quantize", True)) == 0
+    (train, val, loop), (few, few_val, _) = seen
+    assert type(train).__name__ == "CachedSource"
+    assert len(val.items) == 2
+    assert (loop.epoch_size, loop.epoch_size_val, loop.accumulate) == (4, 1, 2)
+    assert few.items == few_val.items == train.items[:2]

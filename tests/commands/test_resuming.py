@@ -7,7 +7,7 @@ import pytest
 
 from edgeailite.checkpoint import LAST, PREVIOUS, load_checkpoint
 from edgeailite.commands import resuming, train
-from edgeailite.commands.resuming import begin_run, goes_on, resumed_config
+from edgeailite.commands.resuming import begin_run, device_of, goes_on, resumed_config
 from edgeailite.config import TrainConfig
 from edgeailite.distributed import ALONE, Processes
 from edgeailite.errors import DataError, Interrupted
@@ -82,11 +82,11 @@ def test_a_record_that_does_not_say(as_job, tmp_path, text):
 
 
 def test_options_of_the_machine_may_be_others(tmp_path, capsys):
-    of_run = TrainConfig(data_path=tmp_path, workers=3, device="cpu", threads=2, timeout=5.0, lr=0.5, resume=tmp_path)
-    assert resumed_config(TrainConfig(resume=tmp_path), of_run) == dataclasses.replace(of_run, resume=None)
+    of_run = TrainConfig(data_path=tmp_path, workers=3, device="cpu", threads=2, timeout=5.0, lr=0.5)
+    assert resumed_config(TrainConfig(resume=tmp_path), of_run) == of_run
     others = {"data_path": tmp_path / "moved", "workers": 0, "device": "cuda", "threads": 1, "timeout": 7.0}
     assert set(others) == set(resuming.MACHINE)
-    expected = dataclasses.replace(of_run, resume=None, **others)
+    expected = dataclasses.replace(of_run, **others)
     assert resumed_config(TrainConfig(resume=tmp_path, **others), of_run) == expected
     assert capsys.readouterr().err == ""
 
@@ -103,6 +103,17 @@ def test_options_that_are_not_taken_are_named(tmp_path, capsys):
     assert f"--img_resize (the run's is {height} {width})" in err
     assert "--ema (the run's is 0.0)" in err
     assert err.count("--") == 3
+
+
+@pytest.mark.parametrize(
+    "given, text, expected",
+    [("auto", "device: cpu", "cpu"), ("cuda", "device: cpu", "cuda"), ("auto", "- x", "auto"), ("auto", None, "auto")],
+)
+def test_the_device_of_a_run_is_read_from_its_folder(tmp_path, given, text, expected):
+    if text is not None:
+        (tmp_path / "config.yaml").write_text(text)
+    assert device_of(given, tmp_path) == expected
+    assert device_of(given, None) == given
 
 
 def test_a_run_goes_on_with_data_that_moved(own_miniature, tmp_path, capsys):

@@ -160,3 +160,15 @@ def test_options_that_do_not_go_together(command, run, words, reason):
     assert ended.code == 2
     assert reason in ended.err
     assert len(ended.err.splitlines()) == 1
+
+
+def test_the_longer_edge_is_limited(command, run, miniature):
+    """Square pictures: a limit below the short edge takes its place."""
+
+    def measured(*words: object) -> dict[str, object]:
+        ended = command("validate", run, "--data_path", miniature, "--workers", 0, "--json", True, *words)
+        assert ended.code == 0
+        return json.loads(ended.out)
+
+    limited, plain, small = ("--short_edges", 128, "--max_size", 64), ("--short_edges", 128), ("--short_edges", 64)
+    assert measured(*limited) == measured(*small) != measured(*plain)

@@ -104,6 +104,29 @@ def test_weights_to_open(tmp_path, monkeypatch):
     assert find_weights(named, "VAL.checkpoint") == ["e", "d"]
 
 
+def test_a_checkpoint_that_is_named_and_not_there_is_said(tmp_path, capsys):
+    """The run's own last weights are opened instead."""
+    (tmp_path / LAST).touch()
+    find_weights(read("eval", ["DIR", str(tmp_path)]), "VAL.checkpoint")
+    assert capsys.readouterr().err == ""
+    named = read("eval", ["DIR", str(tmp_path), "VAL.checkpoint", "epoch_5.pth"])
+    assert find_weights(named, "VAL.checkpoint") == [str(tmp_path)]
+    assert f"VAL.checkpoint epoch_5.pth: not in {tmp_path}; its last.pt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line, size",
+    [("", "1000"), ("--imgMaxSize 300", "300"), ("--max_size 200", "200"), ("DATASET.imgMaxSize 400", "400")],
+)
+def test_the_longest_edge_reaches_the_measurement(asked, line, size):
+    keys = "" if line.startswith("--") else "MODEL.weights_encoder e MODEL.weights_decoder d"
+    flags = "--weights_encoder e --weights_decoder d" if line.startswith("--") else ""
+    words = f"--pretrained a.onnx {flags} {line} {keys}" if flags else f"--pretrained a.onnx {keys} {line}"
+    assert ade20k_running.run("eval", words.split()) == 0
+    assert asked[0][:2] == ["validate", "a.onnx"]
+    assert value(asked[0], "--max_size") == size
+
+
 def test_published_pairs_are_found_by_the_name_of_the_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = find_weights(read("test", ["--imgs", "a"]), "TEST.checkpoint")

@@ -72,3 +72,15 @@ def test_networks_of_two_pictures_get_both(here, data):
 def test_weights_of_another_number_of_inputs_are_refused(here, data, capsys):
     assert infer(data, "cityscapes_segmentation_measure", inputs=2) == 3
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    "blocked, reason",
+    [("out", "out/Task0.mp4: cannot be written"), ("out/metric.txt/x", "out/metric.txt: cannot be written")],
+)
+def test_results_that_cannot_be_written_are_said(here, data, capsys, blocked, reason):
+    """A file where the folder should be; a folder where the file should be."""
+    (here / blocked).parent.mkdir(parents=True, exist_ok=True)
+    (here / blocked).touch()
+    assert infer(data, "cityscapes_segmentation_measure") == 3
+    assert reason in capsys.readouterr().err

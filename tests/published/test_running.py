@@ -88,12 +88,46 @@ def test_training_then_quantization(here, data, capsys):
 
 @pytest.mark.parametrize(
     "line, exported",
-    [("--save_path run", "run"), ("--resume old/last.pt", "old"), ("--save_path run --dry_run True", None)],
+    [
+        ("--save_path run", ["run"]),
+        ("--resume old/last.pt", ["old"]),
+        ("--resume both", ["both", "both_qat"]),
+        ("--save_path run --dry_run True", []),
+        ("--save_path run --quantize True", ["run", "run_qat"]),
+        ("--save_path run --quantize True --dry_run True", []),
+    ],
 )
 def test_save_onnx_exports_after_the_training(here, asked, line, exported):
+    """Of both trainings, where quantization follows."""
+    (here / "both_qat").mkdir()
+    (here / "both_qat" / LAST).touch()
     assert running.run(SCRIPT, ["--save_onnx", "True", *line.split()]) == 0
-    assert [words[0] for words in asked] == (["train", "export"] if exported else ["train"])
-    assert exported is None or asked[1] == ["export", exported]
+    assert asked[0][0] == "train"
+    assert asked[1:] == [["export", folder] for folder in exported]
+
+
+@pytest.mark.parametrize(
+    "line, verb", [("--quantize True", "quantize"), ("--phase calibration", "calibrate")], ids=["quantize", "calibrate"]
+)
+def test_save_onnx_exports_what_was_quantized(network, asked, data, line, verb):
+    words = ["--pretrained", "net.pth", "--data_path", str(data), "--save_onnx", "True", *line.split()]
+    assert running.run(SCRIPT, words) == 0
+    assert [asked[0][0], asked[1][0]] == [verb, "export"]
+    assert asked[1][1] == asked[0][asked[0].index("--save_path") + 1]
+    asked.clear()
+    assert running.run(SCRIPT, [*words, "--dry_run", "True"]) == 0
+    assert [words[0] for words in asked] == [verb]
+
+
+@pytest.mark.parametrize("line", ["--quantize True", "--phase calibration"])
+def test_a_dry_run_of_a_quantization_keeps_nothing(network, data, capsys, line):
+    before = sorted(network.parent.iterdir())
+    words = ["--pretrained", "net.pth", "--data_path", str(data), "--dry_run", "True", *SMALL, *line.split()]
+    assert running.run(SCRIPT, words) == 0
+    captured = capsys.readouterr()
+    assert "dry run" in captured.out
+    assert "--dry_run" not in captured.err
+    assert sorted(network.parent.iterdir()) == before
 
 
 def test_save_onnx_names_the_folder_that_it_exports(here, asked):
@@ -108,6 +142,13 @@ def test_quantization_of_a_whole_network_does_not_train_it_first(network, asked,
     words = " ".join(asked[0])
     assert "--epochs 10 --lr 2e-5" in words
     assert words.endswith("--percentile 100")
+
+
+def test_a_quantization_goes_on_in_its_folder(network, asked, data):
+    """Epochs and rate of the published phase are not named for it: they are the run's own."""
+    words = ["--pretrained", "net.pth", "--data_path", str(data), "--quantize", "True", "--resume", "old_qat/last.pt"]
+    assert running.run(SCRIPT, words) == 0
+    assert asked[0][2:] == ["--save_path", "old_qat", "--data_path", str(data), "--resume", "True"]
 
 
 def test_a_backbone_is_trained_first(here, asked):
@@ -132,6 +173,17 @@ def test_calibration_counts_pictures_as_epochs_do(network, asked, data, size, im
     assert running.run(SCRIPT, words) == 0
     assert asked[0][0] == "calibrate"
     assert asked[0][asked[0].index("--images") + 1] == images
+
+
+def test_calibration_counts_what_a_run_was_trained_on(here, asked, data):
+    """Split and few pictures of the run, whatever the recipe of the script says."""
+    for name, config, images in (("split", {"train_split": "val"}, "2"), ("few", {"overfit": 3}, "3")):
+        run = own_run(here / name, data)
+        checkpoint = load_checkpoint(run / LAST)
+        save_checkpoint(run / LAST, Checkpoint(checkpoint.card, checkpoint.state_dict, config))
+        words = ["--phase", "calibration", "--pretrained", name, "--epoch_size", "0"]
+        assert running.run(SCRIPT, words) == 0
+        assert asked[-1][asked[-1].index("--images") + 1] == images
 
 
 def test_our_own_runs_are_opened_as_they_are(here, data, asked):
