@@ -79,7 +79,7 @@ def measure_at(size: tuple[int, int], names: Sequence[str], args: argparse.Names
     """Networks at a size, with their times printed."""
     args.cache.mkdir(parents=True, exist_ok=True)
     subjects = open_subjects(names, args.cache, size=size, classes=19, kinds=("float32", "int8"))
-    files = {subject.name: (subject.file, subject.layers) for subject in subjects}
+    files = {subject.name: (subject.file, subject.layers, subject.height_width) for subject in subjects}
     measured = measure_networks(files, threads=args.threads, rounds=args.rounds)
     for network in measured:
         operators = sum(value or 0 for value in network.layer_milliseconds)

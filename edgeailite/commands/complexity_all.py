@@ -6,13 +6,11 @@ import sys
 from typing import Any
 
 from edgeailite.commands.accuracies import Accuracy, read_accuracies
-from edgeailite.commands.complexity import DEFAULT_SIZE, count_network, names_of
+from edgeailite.commands.complexity import count_network, names_of
 from edgeailite.commands.complexity_tables import network_row, print_compared, write_csv
 from edgeailite.commands.printing import print_json
 from edgeailite.complexity import pareto
-from edgeailite.config import ComplexityConfig
-
-Size = tuple[int, int]
+from edgeailite.config import DEFAULT_SIZE, ComplexityConfig, Size
 
 
 def run_all(config: ComplexityConfig) -> int:

@@ -17,11 +17,11 @@ from edgeailite.commands.complexity_tables import (
     top_layers,
 )
 from edgeailite.complexity import Cost, int8_cost
+from edgeailite.config import Size
 from edgeailite.errors import DataError
 from edgeailite.plots import intensity_scatter, layer_costs, memory_curve, tradeoff
 from edgeailite.report import Figure, figure, template
 
-Size = tuple[int, int]
 BARS = 20
 LABELS = ("GMACs", "mIoU, %")
 

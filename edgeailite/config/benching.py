@@ -113,11 +113,11 @@ class DevicesFitConfig:
     output: Path = Path("my_device.yaml")
     """Profile to write; its name is the device's name."""
     title: str | None = None
-    """What the device is; default this CPU."""
-    alignment: int = 8
-    """Channels that fill a vector: layers with other counts get rates of their own."""
-    size: tuple[int, int] = (192, 384)
-    """Input size H W of networks given by name."""
+    """What the device is; default this CPU, or the board that --measured or --base names."""
+    alignment: int | None = None
+    """Channels that fill a vector: layers with other counts get rates of their own; default that of --base, else 8."""
+    size: tuple[int, int] | None = None
+    """Input size H W; default that of the file or run, 192 384 for names."""
     num_classes: int = 19
     """Classes of networks given by name."""
     threads: int | None = None
@@ -129,6 +129,6 @@ class DevicesFitConfig:
         check_machine(self.threads)
         _check_size(self.size)
         check(self.output.suffix == ".yaml", "output", self.output, "a file that ends in .yaml")
-        check(self.alignment >= 1, "alignment", self.alignment, "at least 1")
+        check(self.alignment is None or self.alignment >= 1, "alignment", self.alignment, "at least 1")
         check(self.rounds >= 1, "rounds", self.rounds, "at least 1")
         check(self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")

@@ -28,26 +28,25 @@ WORDS = {  # of the executed graph: of a layer
 
 
 def measure_networks(
-    networks: Mapping[str, tuple[Path, Sequence[Layer]]],
+    networks: Mapping[str, tuple[Path, Sequence[Layer], tuple[int, int] | None]],
     *,
     threads: int,
     rounds: int,
-    height_width: tuple[int, int] | None = None,
 ) -> list[Measured]:
-    """Files with their layers, timed by onnxruntime: whole networks in turns, then the operators of each.
+    """Files with layers and sizes (height, width), timed by onnxruntime: whole networks in turns, then their operators.
 
     All times are those of the least disturbed round: an estimate is about the machine without other work. Operators
     that together take longer than the network did were disturbed in every round, and are scaled down to it.
     """
     runs = {
-        name: onnx_runner(path, "onnxruntime", threads=threads, height_width=height_width)
-        for name, (path, _) in networks.items()
+        name: onnx_runner(path, "onnxruntime", threads=threads, height_width=size)
+        for name, (path, _, size) in networks.items()
     }
     totals = alternate(runs, rounds=rounds, warmup=3)
     del runs
     measured = []
-    for name, (path, layers) in networks.items():
-        operators = onnx_operators(path, threads=threads, height_width=height_width, rounds=rounds)
+    for name, (path, layers, size) in networks.items():
+        operators = onnx_operators(path, threads=threads, height_width=size, rounds=rounds)
         total = totals[name].minimum
         times = layer_times(operators, layers)
         excess = max(1.0, sum(time or 0.0 for time in times) / total)

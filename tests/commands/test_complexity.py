@@ -11,6 +11,7 @@ from edgeailite.checkpoint import Checkpoint, save_checkpoint
 from edgeailite.complexity import int8_cost, onnx_cost, torch_cost
 from edgeailite.export import to_onnx
 from edgeailite.models import create_model, list_models
+from tests.latency.tiny import tiny_file
 from tests.sweep import sweep_card
 
 NAME = "unet_aspp_mobilenetv2_tv_edgeailite"
@@ -125,6 +126,11 @@ def test_all_networks_without_results(command, tmp_path):
     assert ended.code == 0, ended.err
     assert all(name in ended.out for name in list_models(FEW))
     assert "Parameters against GMACs" in (tmp_path / "all.html").read_text()
+
+
+def test_a_file_of_several_pictures_at_once_is_refused(command, tmp_path):
+    ended = command("complexity", tiny_file(tmp_path / "four.onnx", batch=4))
+    assert (ended.code, "takes 4 pictures at once; costs are those of one" in ended.err) == (3, True), ended.err
 
 
 REFUSED = [
