@@ -70,7 +70,8 @@ class ChooseConfig:
     classes: int = 19
     """Classes; tables of accuracy with as many come first, 19 = Cityscapes, 21 = COCO, 32 or 150 = ADE20K."""
     results: tuple[Path, ...] = ()
-    """Files with accuracies of your own: JSON of `edgeailite validate`, or CSV with network, miou and size (HxW)."""
+    """Files with accuracies of your own: JSON of `edgeailite validate`, or CSV with network, miou and if known size
+    (HxW), data, classes and type (float or int8)."""
     unknown: bool = False
     """Also list networks without a known accuracy, after the others."""
     dataset_name: str = "folder"
@@ -85,6 +86,8 @@ class ChooseConfig:
         check(self.max_gmacs is None or self.max_gmacs > 0, "max_gmacs", self.max_gmacs, "above 0")
         check(self.max_ms is None or self.max_ms > 0, "max_ms", self.max_ms, "above 0")
         check(self.max_ms is None or self.device is not None, "max_ms", self.max_ms, "--device NAME with it")
+        named = self.type == "auto" or self.device is not None
+        check(named, "type", self.type, "--device NAME with it, whose arithmetic it is")
         check(self.classes >= 1, "classes", self.classes, "at least 1")
         check(self.limit >= 1, "limit", self.limit, "at least 1")
 
