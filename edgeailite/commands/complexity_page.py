@@ -55,26 +55,32 @@ def write_comparison(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 def _section(cost: Cost, size: Size) -> dict[str, Any]:
     """What the page says about one size."""
+    return {
+        "height": size[0],
+        "width": size[1],
+        "summary": summary(cost),
+        "kinds": _kinds(cost),
+        "figures": _figures(cost),
+        "layers": [layer_cells(layer) for layer in cost.layers],
+    }
+
+
+def _figures(cost: Cost) -> list[list[Figure]]:
+    """Two columns of plots; those of MACs only where a layer has some."""
+    memory = figure(memory_curve(_memory(cost)), "Activation memory held while the layers run.")
+    if not cost.macs:
+        return [[memory]]
     counted = top_layers(cost, BARS)
     bars = layer_costs(
         [layer.name for layer in counted],
         [layer.macs / 1e6 for layer in counted],
         title=f"The {len(counted)} layers with most MACs, in millions",
     )
-    return {
-        "height": size[0],
-        "width": size[1],
-        "summary": summary(cost),
-        "kinds": _kinds(cost),
-        "figures": [
-            [
-                figure(memory_curve(_memory(cost)), "Activation memory held while the layers run."),
-                figure(intensity_scatter(_intensities(cost)), "MACs of the layers against operations per byte moved."),
-            ],
-            [figure(bars, "Bars of the layers with most MACs.")],
-        ],
-        "layers": [layer_cells(layer) for layer in cost.layers],
-    }
+    intensities = intensity_scatter(_intensities(cost))
+    return [
+        [memory, figure(intensities, "MACs of the layers against operations per byte moved.")],
+        [figure(bars, "Bars of the layers with most MACs.")],
+    ]
 
 
 def _tiles(cost: Cost) -> list[tuple[str, str]]:

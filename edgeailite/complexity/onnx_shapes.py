@@ -175,9 +175,12 @@ def _compute(model: onnx.ModelProto, shapes: Shapes, known: Mapping[str, Array])
             shape = shapes[node.input[0]][whole.get("start", 0) : whole.get("end")]
             new[node.output[0]] = np.array(shape, np.int64)
         elif all(name in known or name in new for name in names):
-            results = ReferenceEvaluator(_alone(model, node)).run(
-                None, {name: known.get(name, new.get(name)) for name in dict.fromkeys(names)}
-            )
+            try:
+                results = ReferenceEvaluator(_alone(model, node)).run(
+                    None, {name: known.get(name, new.get(name)) for name in dict.fromkeys(names)}
+                )
+            except Exception:  # noqa: BLE001 - a foreign operator fails in any way; its value stays unknown
+                continue
             new |= dict(zip((name for name in node.output if name), map(np.asarray, results)))
     return new
 

@@ -6,11 +6,13 @@ import csv
 import json
 
 import pytest
+from onnx import helper
 
 from edgeailite.checkpoint import Checkpoint, save_checkpoint
 from edgeailite.complexity import int8_cost, onnx_cost, torch_cost
 from edgeailite.export import to_onnx
 from edgeailite.models import create_model, list_models
+from tests.complexity.test_onnx_graph import write
 from tests.latency.tiny import tiny_file
 from tests.sweep import sweep_card
 
@@ -99,6 +101,16 @@ def test_csv_and_page(command, tmp_path):
 def test_page_of_a_file(command, open_file, tmp_path):
     assert command("complexity", open_file, "--html", tmp_path / "page.html").code == 0
     assert "Float ONNX file" in (tmp_path / "page.html").read_text()
+
+
+def test_page_of_a_file_without_macs(command, tmp_path):
+    relu = helper.make_node("Relu", ["x"], ["y"], name="relu")
+    file = write(tmp_path / "relu.onnx", [relu], {}, inputs={"x": (1, 3, 32, 32)}, outputs={"y": None})
+    ended = command("complexity", file, "--html", tmp_path / "page.html")
+    assert ended.code == 0, ended.err
+    text = (tmp_path / "page.html").read_text()
+    assert text.count("data:image/png;base64,") == 1, "memory alone: no layer has MACs"
+    assert ">relu<" in text
 
 
 def test_all_networks_and_the_front(command, tmp_path):
