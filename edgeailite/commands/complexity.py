@@ -119,6 +119,8 @@ def _count_run(path: Path, config: ComplexityConfig) -> Counted:
     if config.int8:
         costs = {size: int8_cost(cost) for size, cost in costs.items()}
     kind = "int8 estimate" if config.int8 else "float network"
+    if checkpoint.quantization is not None and not config.int8:
+        kind = "quantized network, counted as the float one it came from"
     return Counted(f"{card.model_name} of {path}", kind, costs)
 
 

@@ -120,7 +120,9 @@ def layer_cells(layer: Layer) -> list[str]:
 
 def print_compared(rows: Sequence[dict[str, Any]]) -> None:
     """Networks, one row each; those of the Pareto front are marked."""
-    table = Table(title=f"{len(rows)} networks", title_justify="left")
+    networks = len({row["name"] for row in rows})
+    title = f"{networks} network{'' if networks == 1 else 's'}"
+    table = Table(title=title if len(rows) == networks else f"{title}, {len(rows)} rows", title_justify="left")
     with_accuracy = any("miou" in row for row in rows)
     table.add_column("network", no_wrap=True)
     for column in ("size", "GMACs", "parameters", "peak MB", "peak MB int8", "weights MB int8"):

@@ -16,14 +16,15 @@ from edgeailite.latency.measure import alternate
 from edgeailite.latency.operators import OperatorTime, onnx_operators, source_name
 from edgeailite.latency.runners import onnx_runner
 
+RESIZES = ("resize", "resize_nearest")
 WORDS = {  # of the executed graph: of a layer
-    "Conv": "convolution",
-    "FusedConv": "convolution",
-    "QLinearConv": "convolution",
-    "Upsample": "resize",
-    "Resize": "resize",
-    "QuantizeLinear": "quantize",
-    "DequantizeLinear": "dequantize",
+    "Conv": ("convolution",),
+    "FusedConv": ("convolution",),
+    "QLinearConv": ("convolution",),
+    "Upsample": RESIZES,
+    "Resize": RESIZES,
+    "QuantizeLinear": ("quantize",),
+    "DequantizeLinear": ("dequantize",),
 }
 
 
@@ -73,9 +74,9 @@ def _layer_of(operator: OperatorTime, layers: Sequence[Layer]) -> int | None:
     named = [index for index, layer in enumerate(layers) if layer.name in names]
     if not named:
         return None
-    word = WORDS.get(operator.kind)
-    alike = [index for index in named if layers[index].operator == word]
-    if alike or word != "convolution":
+    words = WORDS.get(operator.kind, ())
+    alike = [index for index in named if layers[index].operator in words]
+    if alike or "convolution" not in words:
         return (alike or named)[0]
     return _convolution_before(named[0], layers)
 

@@ -61,6 +61,12 @@ def test_a_run_folder_and_its_checkpoint(command, tmp_path):
     for source in (tmp_path, tmp_path / "last.pt"):
         [row] = counted(command, source)["sizes"]
         assert (row["height"], row["width"], row["macs"]) == (64, 96, expected.macs)
+    card, quantization = sweep_card(model), {"scheme": "power2", "percentile": None}
+    save_checkpoint(tmp_path / "int8.pt", Checkpoint(card, model.state_dict(), {}, quantization=quantization))
+    assert counted(command, tmp_path / "last.pt")["kind"] == "float network"
+    values = counted(command, tmp_path / "int8.pt")
+    assert values["kind"] == "quantized network, counted as the float one it came from"
+    assert values["sizes"][0]["macs"] == expected.macs
     [row] = counted(command, tmp_path, "--size", 32, 32, "--int8", "True")["sizes"]
     assert (row["height"], row["integer_macs"]) == (32, torch_cost(model, (32, 32)).macs)
 
@@ -130,6 +136,11 @@ def test_all_networks_and_the_front(command, tmp_path):
                     "--html", page)  # fmt: skip
     assert (ended.code, len(table.read_text().splitlines())) == (0, len(rows) + 1)
     assert "70.00" in ended.out
+    assert f"{len(names)} networks, {len(rows)} rows" in ended.out
+    assert ended.err == ""
+    ended = command("complexity", names[1], "--all", "True", "--size", 32, 64, "--results", results)
+    assert "1 network, 2 rows" not in ended.out and "1 network " in ended.out
+    assert f"2 results are of networks outside {names[1]!r} and left out: {names[0]}" in ended.err
     assert page.read_text().count('class="front"') == sum(row["front"] for row in rows)
 
 

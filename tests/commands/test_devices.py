@@ -14,6 +14,10 @@ def test_list_and_figures(command):
     assert not [name for name in list_devices() if name not in ended.out]
     ended = command("devices", "list", "tda4vm")
     assert "SPRY344A" in ended.out
+    out = command("devices", "list", "coral_edge_tpu_usb").out
+    for words in ("host bandwidth, GB/s", "host overhead, us", "alignment, channels", "fused", "resize_nearest"):
+        assert words in out
+    assert "float32 add" in command("devices", "list", "xeon_vnni_amx_1thread").out
     assert set(json.loads(command("devices", "list", "--json", True).out)) == set(list_devices())
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from edgeailite.complexity import Layer, int8_layers, torch_layers
+from edgeailite.complexity.operations import ACTIVATIONS
 from edgeailite.devices import Figure, estimate, list_devices, load_profile
 from edgeailite.devices.roofline import kind_of
 from edgeailite.errors import UsageError
@@ -30,6 +31,9 @@ KIND_CASES = [
     (plain("a", "linear", 19), "linear"),
     (plain("a", "relu", 19), None),
     (plain("a", "batch_norm", 19), None),
+    *((plain("a", activation, 19), None) for activation in ACTIVATIONS),
+    (plain("a", "resize_nearest", 64), "resize"),
+    (plain("a", "resize_nearest", 19), "resize_unaligned"),
 ]
 
 
