@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 from rich.table import Table
 
 from edgeailite.commands.printing import print_table
+from edgeailite.commands.writing import write_result
 from edgeailite.complexity import Cost, Layer
-from edgeailite.errors import DataError
 
 TOP = 10
 LAYER_COLUMNS = (
@@ -146,14 +147,11 @@ def compared_cells(row: dict[str, Any], *, with_accuracy: bool) -> list[str]:
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Rows with a header. Raises DataError if the file cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --csv") from None
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_result(path, text.getvalue(), "csv")
 
 
 def shape_text(shape: Sequence[int]) -> str:

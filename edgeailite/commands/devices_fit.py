@@ -16,6 +16,7 @@ from edgeailite.commands.bench import machine_facts, machine_title
 from edgeailite.commands.common import log, print_result
 from edgeailite.commands.devices_times import BoardTimes, read_times
 from edgeailite.commands.subjects import Subject, open_subjects
+from edgeailite.commands.writing import write_result
 from edgeailite.config import DevicesFitConfig
 from edgeailite.devices import INT8_SUFFIX, Figure, Measured, Profile, estimate, fit, load_profile, profile_values
 from edgeailite.environment import usable_cores
@@ -103,11 +104,7 @@ def summary(measured: Sequence[Measured], profile: Profile) -> dict[str, Any]:
 def write_profile(path: Path, profile: Profile) -> None:
     """A YAML file that `load_profile` reads. Raises DataError if it cannot be written."""
     text = yaml.safe_dump(profile_values(profile), sort_keys=False, width=120, allow_unicode=True)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --output") from None
+    write_result(path, text, "output")
 
 
 def _kinds(networks: Sequence[str], board: BoardTimes) -> tuple[str, ...]:
