@@ -132,7 +132,7 @@ def _row(subject: Subject, runtime: str, timing: Timing) -> dict[str, Any]:
         "model": subject.name,
         "runtime": runtime,
         "type": subject.kind,
-        "size": None if cost is None else list(subject.height_width or ()),
+        "size": None if subject.height_width is None else list(subject.height_width),
         "giga_macs": None if cost is None else cost.giga_macs,
         "parameters": None if cost is None else cost.parameters,
         "median_ms": timing.median,
@@ -159,9 +159,9 @@ def _print(rows: list[dict[str, Any]], facts: dict[str, Any], config: BenchConfi
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    counted = ["-", "-", "-"]
-    if row["size"] is not None:
-        counted = ["x".join(map(str, row["size"])), f"{row['giga_macs']:.3f}", f"{row['parameters']:,}"]
+    counted = ["-" if row["size"] is None else "x".join(map(str, row["size"])), "-", "-"]
+    if row["giga_macs"] is not None:
+        counted[1:] = [f"{row['giga_macs']:.3f}", f"{row['parameters']:,}"]
     times = [f"{row['median_ms']:.2f}", f"{row['p10_ms']:.2f}..{row['p90_ms']:.2f}", f"{row['minimum_ms']:.2f}"]
     estimated = []
     if "estimate" in row:

@@ -12,6 +12,7 @@ from edgeailite.complexity import torch_cost
 from edgeailite.environment import cpu_features
 from edgeailite.errors import DataError
 from edgeailite.models import create_model
+from tests.complexity.test_onnx_graph import write
 from tests.latency.tiny import tiny_file
 from tests.sweep import sweep_card
 
@@ -47,6 +48,16 @@ def test_a_file_that_cannot_be_counted_is_measured_all_the_same(command, tmp_pat
     ended = command("bench", file, *QUICK, "--device", "tda4vm", "--json", True)
     assert (ended.code, "shapes unknown" in ended.err) == (0, True)
     assert json.loads(ended.out)["models"][0]["estimate"] is None
+
+
+def test_a_file_that_takes_no_picture_has_no_size(command, tmp_path):
+    relu = onnx.helper.make_node("Relu", ["x"], ["y"], name="relu")
+    file = write(tmp_path / "a.onnx", [relu], {}, inputs={"x": (4, 8)}, outputs={"y": (4, 8)})
+    ended = command("bench", file, *QUICK, "--json", True)
+    assert ended.code == 0, ended.err
+    [row] = json.loads(ended.out)["models"]
+    assert (row["size"], row["giga_macs"]) == (None, 0)
+    assert command("bench", file, *QUICK).code == 0
 
 
 def test_one_network_without_an_estimate_leaves_the_others(command, tmp_path):
