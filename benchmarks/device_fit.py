@@ -5,8 +5,10 @@
 All 14 networks are measured once, in turns, by onnxruntime; each seed then draws which 6 are held out. Weights are
 random: speed does not depend on them. Printed per seed: rank correlation (Spearman), median and largest relative error
 of the 12 held-out files, and the same for GigaMACs times a constant (one for float, one for int8, fitted to the same 8
-networks). Exported files are kept in --cache. With --totals operators the time of a network is the sum of its
-operators' least disturbed rounds, which other work on the machine disturbs less than whole runs.
+networks). Exported files go to a fresh folder, unless --cache keeps them: whoever keeps them answers for their being of
+this version. --write fits all 14 and writes the profile that comes with the package, texts included. With --totals
+operators the time of a network is the sum of its operators' least disturbed rounds, which other work on the machine
+disturbs less than whole runs.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import random
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -46,10 +49,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2, 3, 4))
     parser.add_argument("--alignment", type=int, default=8)
     parser.add_argument("--totals", choices=("network", "operators"), default="network")
-    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "edgeailite-device-fit")
+    parser.add_argument("--cache", type=Path, help="folder to keep exported files in; default a fresh one")
     parser.add_argument("--other_size", type=int, nargs=2, help="also estimate networks at this size by the fit of all")
     parser.add_argument("--write", type=Path, help="fit all 14 networks and write the profile here (.yaml)")
     args = parser.parse_args()
+    if args.cache is not None:
+        run(args)
+        return
+    with tempfile.TemporaryDirectory(prefix="edgeailite-device-fit-") as folder:
+        args.cache = Path(folder)
+        run(args)
+
+
+def run(args: argparse.Namespace) -> None:
+    """All of it, with exported files in `args.cache`."""
     facts = machine_facts(args.threads)
     print(f"{facts['cpu']} ({' '.join(facts['features'])}), {args.threads} threads, onnxruntime {facts['onnxruntime']}")
     networks = measure(args)
@@ -62,12 +75,25 @@ def main() -> None:
     if args.other_size:
         report_other_size(args, fit(list(networks.values()), blank_profile(args.alignment), "benchmark"))
     if args.write:
-        source = f"fitted to {len(networks)} files, benchmarks/device_fit.py"
-        title = f"x86-64 server CPU with {' '.join(facts['features'])}, {args.threads} threads"
-        profile = fit(list(networks.values()), blank_profile(args.alignment), source)
-        profile = replace(profile, name=args.write.stem, title=title, runtime=f"onnxruntime {facts['onnxruntime']}")
+        profile = shipped(args, networks)
         write_profile(args.write, profile)
-        print(f"written: {args.write}, band {profile.band[0]:.2f}..{profile.band[1]:.2f}")
+        print(f"written: {args.write}, band {profile.band[0]:.2f}..{profile.band[1]:.2f}, {profile.band_source}")
+
+
+def shipped(args: argparse.Namespace, networks: dict[str, Measured]) -> Profile:
+    """The fit of all networks with the texts of a profile that comes with the package."""
+    facts = machine_facts(args.threads)
+    what = f"{len(networks)} files ({len(networks) // 2} networks, float and int8, {args.size[0]}x{args.size[1]})"
+    rounds = {"network": f"the least disturbed of {args.rounds} rounds"}
+    rounds["operators"] = f"{rounds['network']} of their operators"
+    source = f"fitted to {what} by {rounds[args.totals]}, {datetime.now(UTC):%Y-%m-%d}"
+    threads = f"{args.threads} thread{'' if args.threads == 1 else 's'}"
+    return replace(
+        fit(list(networks.values()), blank_profile(args.alignment), source),
+        name=args.write.stem,
+        title=f"x86-64 server CPU with {' '.join(facts['features'])}, {threads}",
+        runtime=f"onnxruntime {facts['onnxruntime']}",
+    )
 
 
 def measure(args: argparse.Namespace) -> dict[str, Measured]:
@@ -79,7 +105,7 @@ def measure_at(size: tuple[int, int], names: Sequence[str], args: argparse.Names
     """Networks at a size, with their times printed."""
     args.cache.mkdir(parents=True, exist_ok=True)
     subjects = open_subjects(names, args.cache, size=size, classes=19, kinds=("float32", "int8"))
-    files = {subject.name: (subject.file, subject.layers) for subject in subjects}
+    files = {subject.name: (subject.file, subject.layers, subject.height_width) for subject in subjects}
     measured = measure_networks(files, threads=args.threads, rounds=args.rounds)
     for network in measured:
         operators = sum(value or 0 for value in network.layer_milliseconds)

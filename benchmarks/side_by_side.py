@@ -6,7 +6,8 @@
 Prints the Markdown table of docs/models.md. All weights are random (speed does not depend on them), all files come from
 the same exporter (torch.onnx, fixed size, onnxsim), all give logits of 19 classes at the size of the picture, and GMACs
 and parameters are counted from the files (BatchNorm is folded) by the same rules. Peers that are not installed are left
-out, and said so. Exported files are kept in --cache.
+out, and said so. Exported files go to a fresh folder, unless --cache keeps them: whoever keeps them answers for their
+being of this version.
 """
 
 from __future__ import annotations
@@ -94,8 +95,18 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(384, 768))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "edgeailite-side-by-side")
+    parser.add_argument("--cache", type=Path, help="folder to keep exported files in; default a fresh one")
     args = parser.parse_args()
+    if args.cache is not None:
+        run(args)
+        return
+    with tempfile.TemporaryDirectory(prefix="edgeailite-side-by-side-") as folder:
+        args.cache = Path(folder)
+        run(args)
+
+
+def run(args: argparse.Namespace) -> None:
+    """All of it, with exported files in `args.cache`."""
     args.cache.mkdir(parents=True, exist_ok=True)
     size = (args.size[0], args.size[1])
     subjects = open_subjects(OURS, args.cache, size=size, classes=CLASSES)

@@ -1,8 +1,9 @@
 """Results files: which accuracy a network reached, from JSON of `edgeailite validate` or from a table of one's own.
 
 JSON: an object, a list of objects, or one object a line, as `edgeailite validate --json True` prints. CSV: a header
-and a row per result. Fields: `network` (a name of `edgeailite models`), `miou` in per cent, and if known `size` (JSON
-[H, W], CSV HxW), the input size that the accuracy belongs to; others are left alone.
+and a row per result. Fields: `network` (a name of `edgeailite models`), `miou` in per cent (of a network with several
+outputs that of `segmentation`); if known `size` (JSON [H, W], CSV HxW), the input size that the accuracy belongs to,
+`data` and `classes` (JSON: those of `iou`) that it was measured on, and `type`, float or int8. Others are left alone.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from edgeailite.models import ALIASES, MODELS
 
 @dataclass(frozen=True)
 class Accuracy:
-    """MIoU in per cent of a network at an input size (height, width), None where the file does not say."""
+    """MIoU in per cent of a network at an input size (height, width), on a data set; None where a file does not say."""
 
     network: str
     miou: float
     size: tuple[int, int] | None
+    data: str | None = None
+    classes: int | None = None
+    arithmetic: str | None = None
 
 
 def read_accuracies(path: Path) -> list[Accuracy]:
@@ -52,20 +56,33 @@ def _json_records(text: str, path: Path) -> list[Any]:
 
 
 def _accuracy(record: Any, where: str) -> Accuracy:
-    if not isinstance(record, Mapping) or not record.get("network") or record.get("miou") in (None, ""):
+    scores = _scores(record)
+    if not isinstance(record, Mapping) or not record.get("network") or scores.get("miou") in (None, ""):
         raise DataError(f"{where}: expected network and miou, found {_fields(record)}")
     name = ALIASES.get(str(record["network"]), str(record["network"]))
     if name not in MODELS:
         raise DataError(f"{where}: network {name!r} is none of those that `edgeailite models` lists")
     try:
-        miou = float(record["miou"])
+        miou = float(scores["miou"])
         size = _size(record.get("size"))
+        classes = int(record["classes"]) if record.get("classes") else len(scores.get("iou") or ()) or None
     except (TypeError, ValueError):
-        given = f"miou {record['miou']!r}, size {record.get('size')!r}"
-        raise DataError(f"{where}: {given}: expected a number and [H, W] or HxW") from None
+        given = f"miou {scores['miou']!r}, size {record.get('size')!r}, classes {record.get('classes')!r}"
+        raise DataError(f"{where}: {given}: expected a number, [H, W] or HxW, and a number") from None
     if not 0 <= miou <= 100:
         raise DataError(f"{where}: miou {miou}: expected per cent, 0 to 100")
-    return Accuracy(name, miou, size)
+    arithmetic = record.get("type") or None
+    if arithmetic not in (None, "float", "int8"):
+        raise DataError(f"{where}: type {arithmetic!r}: expected float or int8")
+    return Accuracy(name, miou, size, record.get("data") or None, classes, arithmetic)
+
+
+def _scores(record: Any) -> Mapping[str, Any]:
+    """The part of a record that holds the mIoU: of several outputs the segmentation's."""
+    if not isinstance(record, Mapping):
+        return {}
+    nested = record.get("segmentation")
+    return nested if "miou" not in record and isinstance(nested, Mapping) else record
 
 
 def _size(value: Any) -> tuple[int, int] | None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from edgeailite.commands.common import log
 from edgeailite.commands.printing import print_json, print_table
-from edgeailite.commands.subjects import DEFAULT_SIZE, Subject, open_subjects
+from edgeailite.commands.subjects import Subject, open_subjects
 from edgeailite.config import BenchConfig
-from edgeailite.devices import estimate, load_profile
+from edgeailite.devices import Profile, estimate, load_profile
 from edgeailite.environment import cpu_features, cpu_model, installed, usable_cores
-from edgeailite.errors import UsageError
+from edgeailite.errors import DataError, UsageError
 from edgeailite.latency import (
     OperatorTime,
     Timing,
@@ -24,10 +25,12 @@ from edgeailite.latency import (
     torch_operators,
     torch_runner,
 )
+from edgeailite.models import ALIASES, MODELS
 
 
 def run(config: BenchConfig) -> int:
     """Measure and print."""
+    _check_names(config)
     profile = None if config.device is None else load_profile(config.device)
     threads = config.threads or usable_cores()
     kinds = ("float32", "int8") if config.int8 else ("float32",)
@@ -38,6 +41,7 @@ def run(config: BenchConfig) -> int:
         ]
         if not pairs:
             raise UsageError("--runtimes torch: nothing to run; give names or float runs, torch takes no ONNX files")
+        estimates = {} if profile is None else _estimates(subjects, profile)
         runs = {f"{index}": _runner(*pair, threads=threads) for index, pair in enumerate(pairs)}
         timings = alternate(runs, rounds=config.rounds, warmup=config.warmup)
         del runs
@@ -47,10 +51,8 @@ def run(config: BenchConfig) -> int:
                 row["operators"] = [
                     vars(operator) for operator in _operators(*pair, threads=threads, rounds=config.rounds)
                 ]
-    if profile is not None:
-        for row, (subject, _) in zip(rows, pairs, strict=True):
-            found = estimate(subject.layers, profile)
-            row["estimate"] = {"device": profile.name, "ms": found.milliseconds, "low": found.low, "high": found.high}
+    for row in rows if profile is not None else []:
+        row["estimate"] = estimates[row["model"]]
     facts = machine_facts(threads)
     if config.json:
         print_json({"machine": facts, "rounds": config.rounds, "models": rows})
@@ -59,10 +61,42 @@ def run(config: BenchConfig) -> int:
     return 0
 
 
+def _check_names(config: BenchConfig) -> None:
+    """Raises UsageError for options that build a network, where none is given by name."""
+    named = [model for model in config.models if model in MODELS or model in ALIASES]
+    if not named and (config.int8 or config.num_classes is not None):
+        raise UsageError(f"--num_classes and --int8: belong to networks given by name; {config.models[0]} has its own")
+
+
+def _estimates(subjects: Sequence[Subject], profile: Profile) -> dict[str, dict[str, Any] | None]:
+    """By name, before anything is measured; None where there is none, and the reason on stderr."""
+    found: dict[str, dict[str, Any] | None] = {}
+    for subject in subjects:
+        try:
+            times = estimate(subject.layers, profile)
+        except (DataError, UsageError) as error:
+            log(f"{subject.name}: no estimate: {error}")
+            found[subject.name] = None
+            continue
+        found[subject.name] = {
+            "device": profile.name,
+            "ms": times.milliseconds,
+            "low": times.low,
+            "high": times.high,
+        }
+    return found
+
+
 def machine_facts(threads: int) -> dict[str, Any]:
     """What a time depends on beside the network."""
     versions = {name: installed(name) for name in ("onnxruntime", "torch", "openvino")}
     return {"cpu": cpu_model(), "features": cpu_features(), "threads": threads, **versions}
+
+
+def machine_title(facts: Mapping[str, Any]) -> str:
+    """CPU, features and threads of `machine_facts`, also of those in a file. KeyError where they lack."""
+    count = facts["threads"]
+    return f"{facts['cpu']} ({' '.join(facts['features'])}), {count} thread{'' if count == 1 else 's'}"
 
 
 def _can_run(subject: Subject, runtime: str) -> bool:
@@ -71,24 +105,20 @@ def _can_run(subject: Subject, runtime: str) -> bool:
 
 def _runner(subject: Subject, runtime: str, *, threads: int) -> Callable[[], object]:
     if runtime == "torch":
-        assert subject.network is not None
-        return torch_runner(subject.network, _size(subject), inputs=_inputs(subject), threads=threads)
+        assert subject.network is not None and subject.height_width is not None
+        return torch_runner(subject.network, subject.height_width, inputs=_inputs(subject), threads=threads)
     return onnx_runner(subject.file, runtime, threads=threads, height_width=subject.height_width)
 
 
 def _operators(subject: Subject, runtime: str, *, threads: int, rounds: int) -> list[OperatorTime]:
     """By onnxruntime's or torch's profiler; [] for OpenVINO."""
     if runtime == "torch":
-        assert subject.network is not None
+        assert subject.network is not None and subject.height_width is not None
         inputs = _inputs(subject)
-        return torch_operators(subject.network, _size(subject), inputs=inputs, threads=threads, rounds=rounds)
+        return torch_operators(subject.network, subject.height_width, inputs=inputs, threads=threads, rounds=rounds)
     if runtime == "openvino":
         return []
     return onnx_operators(subject.file, threads=threads, height_width=subject.height_width, rounds=rounds)
-
-
-def _size(subject: Subject) -> tuple[int, int]:
-    return subject.height_width or DEFAULT_SIZE
 
 
 def _inputs(subject: Subject) -> int:
@@ -102,7 +132,7 @@ def _row(subject: Subject, runtime: str, timing: Timing) -> dict[str, Any]:
         "model": subject.name,
         "runtime": runtime,
         "type": subject.kind,
-        "size": None if cost is None else list(cost.inputs[0].shape[2:]),
+        "size": None if subject.height_width is None else list(subject.height_width),
         "giga_macs": None if cost is None else cost.giga_macs,
         "parameters": None if cost is None else cost.parameters,
         "median_ms": timing.median,
@@ -114,8 +144,8 @@ def _row(subject: Subject, runtime: str, timing: Timing) -> dict[str, Any]:
 
 def _print(rows: list[dict[str, Any]], facts: dict[str, Any], config: BenchConfig) -> None:
     versions = f"onnxruntime {facts['onnxruntime']}, torch {facts['torch']}"
-    title = f"{facts['cpu']} ({' '.join(facts['features'])}), {facts['threads']} threads; {versions}; in turns"
-    table = Table(title=f"{title}, {config.rounds} rounds", title_justify="left")
+    title = f"{machine_title(facts)}; {versions}; in turns, {config.rounds} rounds"
+    table = Table(title=title, title_justify="left")
     table.add_column("model", no_wrap=True)
     for name in ("runtime", "type", "size"):
         table.add_column(name)
@@ -129,11 +159,14 @@ def _print(rows: list[dict[str, Any]], facts: dict[str, Any], config: BenchConfi
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    counted = ["-", "-", "-"]
-    if row["size"] is not None:
-        counted = ["x".join(map(str, row["size"])), f"{row['giga_macs']:.3f}", f"{row['parameters']:,}"]
+    counted = ["-" if row["size"] is None else "x".join(map(str, row["size"])), "-", "-"]
+    if row["giga_macs"] is not None:
+        counted[1:] = [f"{row['giga_macs']:.3f}", f"{row['parameters']:,}"]
     times = [f"{row['median_ms']:.2f}", f"{row['p10_ms']:.2f}..{row['p90_ms']:.2f}", f"{row['minimum_ms']:.2f}"]
-    estimated = ["{ms:.1f} ({low:.1f}..{high:.1f})".format(**row["estimate"])] if "estimate" in row else []
+    estimated = []
+    if "estimate" in row:
+        found = row["estimate"]
+        estimated = ["-" if found is None else "{ms:.1f} ({low:.1f}..{high:.1f})".format(**found)]
     return [row["model"], row["runtime"], row["type"], *counted, *times, *estimated]
 
 

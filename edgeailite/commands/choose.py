@@ -1,7 +1,8 @@
 """`edgeailite choose`: networks within a budget, best known accuracy first, each with the command that trains it.
 
 Accuracy at the size asked for comes first, then accuracy at other sizes (it will be another one at this size), then, if
-asked for, networks of which nothing is known, largest first.
+asked for, networks of which nothing is known, largest first. Every row says which data, size and arithmetic its
+accuracy belongs to: float and int8 networks, or several data sets, stand in one list where nothing better is known.
 """
 
 from __future__ import annotations
@@ -9,29 +10,29 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.table import Table
 
 from edgeailite.commands.accuracies import read_accuracies
 from edgeailite.commands.common import progress
+from edgeailite.commands.complexity import count_network
 from edgeailite.commands.printing import print_json, print_table
-from edgeailite.complexity import Cost, Layer, int8_layers, torch_cost
+from edgeailite.complexity import Layer, int8_layers
 from edgeailite.config import ChooseConfig
 from edgeailite.devices import Estimate, Profile, estimate, load_profile
 from edgeailite.errors import UsageError
-from edgeailite.models import create_model, list_models
+from edgeailite.models import list_models
 from edgeailite.models.published import Accuracy, published_accuracy
 
 OWN = "own results"
+NOT_SAID = "float or int8 not said"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network at the size asked for. `milliseconds` is (middle, low, high) on the device."""
+    """A network at the size asked for. `milliseconds` is (middle, low, high) on the device, computing in `type`."""
 
     model: str
     accuracy: Accuracy | None
@@ -39,6 +40,7 @@ class Candidate:
     giga_macs: float
     parameters: int
     milliseconds: tuple[float, float, float] | None
+    type: str | None
     train: str
 
 
@@ -46,12 +48,13 @@ def run(config: ChooseConfig) -> int:
     """Print the candidates."""
     profile = None if config.device is None else load_profile(config.device)
     own = [row for path in config.results for row in own_results(path, config.classes)]
-    known = best_known([*published_accuracy(), *own], config)
+    element_type = None if profile is None else _element_type(config.type, profile)
+    known = best_known([*published_accuracy(), *own], config, element_type)
     names = sorted(known) if not config.unknown else list_models()
     candidates = []
     with progress("count", len(names)) as (bar, task):
         for name in names:
-            candidates.append(_candidate(name, known.get(name), config, profile))
+            candidates.append(_candidate(name, known.get(name), config, profile, element_type))
             bar.update(task, advance=1)
     chosen = sorted((found for found in candidates if _within(found, config)), key=_rank)[: config.limit]
     if not chosen:
@@ -63,20 +66,23 @@ def run(config: ChooseConfig) -> int:
     if config.json:
         print_json([asdict(found) for found in chosen])
     else:
-        _print(chosen, config)
+        _print(chosen, config, element_type)
     return 0
 
 
 def own_results(path: Path, classes: int) -> list[Accuracy]:
-    """Results of a file that `edgeailite complexity` reads too, as rows beside the published ones."""
+    """Results of a file that `edgeailite complexity` reads too, as rows beside the published ones.
+
+    A file that does not say its classes is taken to be of those asked for.
+    """
     return [
         Accuracy(
             model=result.network,
-            dataset=path.name,
-            classes=classes,
+            dataset=result.data or path.name,
+            classes=result.classes or classes,
             height_width=result.size,
             miou=result.miou,
-            arithmetic="float",
+            arithmetic=result.arithmetic or NOT_SAID,
             conditions=OWN,
             source="own result",
         )
@@ -84,30 +90,36 @@ def own_results(path: Path, classes: int) -> list[Accuracy]:
     ]
 
 
-def best_known(rows: Sequence[Accuracy], config: ChooseConfig) -> dict[str, Accuracy]:
-    """One row per network: of the class count nearest to the one asked for, in float, at the nearest size, the best."""
-    nearest = min((row.classes for row in rows), key=lambda count: abs(math.log(count / config.classes)))
+def best_known(rows: Sequence[Accuracy], config: ChooseConfig, element_type: str | None = None) -> dict[str, Accuracy]:
+    """One row per network: at the nearest size, of equals one's own, then of the estimate's type, then the best.
+
+    Published rows are of the class count nearest to the one asked for, own results also of that one itself.
+    """
+    published = {row.classes for row in rows if row.conditions != OWN} or {config.classes}
+    nearest = min(published, key=lambda count: abs(math.log(count / config.classes)))
     found: dict[str, Accuracy] = {}
     for row in rows:
-        if row.classes != nearest or row.arithmetic != "float":
+        if row.classes != nearest and (row.conditions != OWN or row.classes != config.classes):
             continue
-        before = found.get(row.model)
-        if before is None or _closeness(row, config.size) < _closeness(before, config.size):
-            found[row.model] = row
+        before = found.get(row.model, row)
+        found[row.model] = min(before, row, key=lambda one: _closeness(one, config.size, element_type))
     return found
 
 
-def _closeness(row: Accuracy, size: tuple[int, int]) -> tuple[float, bool, float]:
-    """Smaller is nearer in size; of equals one's own result, then the more accurate."""
-    others = (row.conditions != OWN, -row.miou)
+def _closeness(row: Accuracy, size: tuple[int, int], element_type: str | None) -> tuple[float, bool, bool, float]:
+    """Smaller is nearer in size; of equals one's own result, then the type's, then the more accurate."""
+    other_type = row.arithmetic.startswith("int8") != (element_type == "int8")
+    others = (row.conditions != OWN, other_type, -row.miou)
     if row.height_width is None:
         return (math.inf, *others)
     return (abs(math.log(math.prod(row.height_width) / math.prod(size))), *others)
 
 
-def _candidate(name: str, accuracy: Accuracy | None, config: ChooseConfig, profile: Profile | None) -> Candidate:
-    cost = _cost(name, config.classes, config.size)
-    found = None if profile is None else _estimate(cost.layers, profile, config.type)
+def _candidate(
+    name: str, accuracy: Accuracy | None, config: ChooseConfig, profile: Profile | None, element_type: str | None
+) -> Candidate:
+    cost = count_network(name, (config.size,), num_classes=config.classes, inputs=1, int8=False)[config.size]
+    found = None if profile is None else _estimate(cost.layers, profile, element_type)
     height, width = config.size
     return Candidate(
         name,
@@ -116,20 +128,20 @@ def _candidate(name: str, accuracy: Accuracy | None, config: ChooseConfig, profi
         cost.giga_macs,
         cost.parameters,
         None if found is None else (found.milliseconds, found.low, found.high),
+        element_type,
         f"edgeailite train --model_name {name} --dataset_name {config.dataset_name} --img_resize {height} {width}",
     )
 
 
-@cache
-def _cost(name: str, classes: int, size: tuple[int, int]) -> Cost:
-    """Layers and parameters, from shapes alone."""
-    with torch.device("meta"):
-        return torch_cost(create_model(name, classes), size)
+def _element_type(asked: str, profile: Profile) -> str:
+    """Arithmetic of the estimates: int8 where the device has it, unless another was asked for."""
+    if asked != "auto":
+        return asked
+    return "float32" if profile.rate("int8", "dense") is None else "int8"
 
 
-def _estimate(layers: Sequence[Layer], profile: Profile, element_type: str) -> Estimate:
-    integer = element_type == "int8" or (element_type == "auto" and profile.rate("int8", "dense") is not None)
-    return estimate(int8_layers(layers) if integer else layers, profile)
+def _estimate(layers: Sequence[Layer], profile: Profile, element_type: str | None) -> Estimate:
+    return estimate(int8_layers(layers) if element_type == "int8" else layers, profile)
 
 
 def _within(found: Candidate, config: ChooseConfig) -> bool:
@@ -144,17 +156,23 @@ def _rank(found: Candidate) -> tuple[Any, ...]:
     return (0 if found.same_size else 1, -found.accuracy.miou, found.model)
 
 
-def _print(chosen: Sequence[Candidate], config: ChooseConfig) -> None:
+def _print(chosen: Sequence[Candidate], config: ChooseConfig, element_type: str | None) -> None:
     height, width = config.size
     table = Table(title=f"{len(chosen)} networks at {height}x{width}, {config.classes} classes", title_justify="left")
     table.add_column("", justify="right")
     table.add_column("model", no_wrap=True)
     table.add_column("mIoU %", justify="right")
     table.add_column("known from")
-    for name in ("GMACs", "parameters", *([f"ms on {config.device}"] if config.device else [])):
+    for name in ("GMACs", "parameters", *([f"ms on {config.device} in {element_type}"] if config.device else [])):
         table.add_column(name, justify="right")
     for index, found in enumerate(chosen, start=1):
-        cells = [str(index), found.model, *_accuracy_cells(found), f"{found.giga_macs:.3f}", f"{found.parameters:,}"]
+        cells = [
+            str(index),
+            found.model,
+            *_accuracy_cells(found, config.classes),
+            f"{found.giga_macs:.3f}",
+            f"{found.parameters:,}",
+        ]
         if found.milliseconds is not None:
             cells.append("{:.1f} ({:.1f}..{:.1f})".format(*found.milliseconds))
         table.add_row(*cells)
@@ -164,10 +182,11 @@ def _print(chosen: Sequence[Candidate], config: ChooseConfig) -> None:
     print("Accuracy at another size is that size's; docs/devices.md says what an estimate in ms is worth.")
 
 
-def _accuracy_cells(found: Candidate) -> tuple[str, str]:
+def _accuracy_cells(found: Candidate, classes: int) -> tuple[str, str]:
     row = found.accuracy
     if row is None:
         return ("-", "not known")
     size = "own size" if row.height_width is None else f"{row.height_width[0]}x{row.height_width[1]}"
     other = "" if found.same_size else ", another size"
-    return (f"{row.miou:.2f}", f"{row.dataset} {size}{other}; {row.source}")
+    data = row.dataset if row.classes == classes else f"{row.dataset} ({row.classes} classes)"
+    return (f"{row.miou:.2f}", f"{data} {size}{other}, {row.arithmetic}; {row.source}")

@@ -13,13 +13,10 @@ from pathlib import Path
 from edgeailite.commands.complexity_tables import layer_rows, network_row, print_cost, write_csv
 from edgeailite.commands.printing import print_json
 from edgeailite.complexity import Cost, int8_cost, onnx_cost, torch_cost
-from edgeailite.config import ComplexityConfig
+from edgeailite.config import DEFAULT_SIZE, ComplexityConfig, Size
 from edgeailite.errors import DataError, UsageError
 from edgeailite.models import ALIASES, MODELS, create_model, list_models
 from edgeailite.models.shapes_only import shapes_only
-
-Size = tuple[int, int]
-DEFAULT_SIZE: Size = (384, 768)
 
 
 @dataclass(frozen=True)
@@ -98,28 +95,11 @@ def _count_file(path: Path, config: ComplexityConfig) -> Counted:
     sizes: Sequence[Size | None] = config.size or (None,)
     costs = {}
     for size in sizes:
-        cost = onnx_cost(path, size or _noted_size(path))
+        cost = onnx_cost(path, size)
         height, width = cost.inputs[0].shape[2:] if len(cost.inputs[0].shape) == 4 else (0, 0)
         costs[height, width] = cost
     integer = any(layer.integer for cost in costs.values() for layer in cost.layers)
     return Counted(path.name, "int8 ONNX file" if integer else "float ONNX file", costs)
-
-
-def _noted_size(path: Path) -> Size | None:
-    """The input size in the metadata of our files, where the input itself is of open size."""
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # ships no type information
-
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except (OSError, DecodeError):
-        return None  # `onnx_cost` says what is wrong with it
-    shape = model.graph.input[0].type.tensor_type.shape.dim if model.graph.input else []
-    noted = {entry.key: entry.value for entry in model.metadata_props}.get("input_size", "")
-    if len(shape) != 4 or all(dim.dim_value for dim in shape[2:]) or "x" not in noted:
-        return None
-    height, width = noted.split("x")
-    return int(height), int(width)
 
 
 def _count_run(path: Path, config: ComplexityConfig) -> Counted:
@@ -139,6 +119,8 @@ def _count_run(path: Path, config: ComplexityConfig) -> Counted:
     if config.int8:
         costs = {size: int8_cost(cost) for size, cost in costs.items()}
     kind = "int8 estimate" if config.int8 else "float network"
+    if checkpoint.quantization is not None and not config.int8:
+        kind = "quantized network, counted as the float one it came from"
     return Counted(f"{card.model_name} of {path}", kind, costs)
 
 

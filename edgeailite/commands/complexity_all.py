@@ -6,13 +6,12 @@ import sys
 from typing import Any
 
 from edgeailite.commands.accuracies import Accuracy, read_accuracies
-from edgeailite.commands.complexity import DEFAULT_SIZE, count_network, names_of
+from edgeailite.commands.common import log
+from edgeailite.commands.complexity import count_network, names_of
 from edgeailite.commands.complexity_tables import network_row, print_compared, write_csv
 from edgeailite.commands.printing import print_json
 from edgeailite.complexity import pareto
-from edgeailite.config import ComplexityConfig
-
-Size = tuple[int, int]
+from edgeailite.config import DEFAULT_SIZE, ComplexityConfig, Size
 
 
 def run_all(config: ComplexityConfig) -> int:
@@ -38,6 +37,10 @@ def compare(config: ComplexityConfig) -> list[dict[str, Any]]:
     """
     results = [result for path in config.results for result in read_accuracies(path)]
     names = names_of(config.model)
+    outside = [result.network for result in results if result.network not in names]
+    if outside:
+        left_out = ", ".join(sorted(set(outside)))
+        log(f"{len(outside)} results are of networks outside {config.model!r} and left out: {left_out}")
     sizes = config.size or (DEFAULT_SIZE,)
     rows: list[dict[str, Any]] = []
     for number, name in enumerate(names, start=1):

@@ -16,13 +16,22 @@ from edgeailite.commands.complexity_tables import (
     summary,
     top_layers,
 )
+from edgeailite.commands.writing import write_result
 from edgeailite.complexity import Cost, int8_cost
-from edgeailite.errors import DataError
+from edgeailite.config import Size
+from edgeailite.devices.roofline import kind_of
 from edgeailite.plots import intensity_scatter, layer_costs, memory_curve, tradeoff
 from edgeailite.report import Figure, figure, template
 
-Size = tuple[int, int]
 BARS = 20
+GROUPS = {  # kinds of layers with MACs, as the devices have them: in the plot
+    "depthwise": "depthwise",
+    "grouped": "grouped",
+    "pointwise": "1x1 and linear",
+    "linear": "1x1 and linear",
+    "dense": "larger kernels",
+    "stem": "larger kernels",
+}
 LABELS = ("GMACs", "mIoU, %")
 
 
@@ -37,7 +46,7 @@ def write_page(path: Path, name: str, kind: str, costs: Mapping[Size, Cost]) -> 
         sizes=[_section(cost, size) for size, cost in costs.items()],
         columns=[column for column, _, _ in LAYER_COLUMNS],
     )
-    _write(path, html)
+    write_result(path, html, "html")
 
 
 def write_comparison(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -50,31 +59,37 @@ def write_comparison(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         with_accuracy=with_accuracy,
         rows=[(row, compared_cells(row, with_accuracy=with_accuracy)) for row in rows],
     )
-    _write(path, html)
+    write_result(path, html, "html")
 
 
 def _section(cost: Cost, size: Size) -> dict[str, Any]:
     """What the page says about one size."""
+    return {
+        "height": size[0],
+        "width": size[1],
+        "summary": summary(cost),
+        "kinds": _kinds(cost),
+        "figures": _figures(cost),
+        "layers": [layer_cells(layer) for layer in cost.layers],
+    }
+
+
+def _figures(cost: Cost) -> list[list[Figure]]:
+    """Two columns of plots; those of MACs only where a layer has some."""
+    memory = figure(memory_curve(_memory(cost)), "Activation memory held while the layers run.")
+    if not cost.macs:
+        return [[memory]]
     counted = top_layers(cost, BARS)
     bars = layer_costs(
         [layer.name for layer in counted],
         [layer.macs / 1e6 for layer in counted],
         title=f"The {len(counted)} layers with most MACs, in millions",
     )
-    return {
-        "height": size[0],
-        "width": size[1],
-        "summary": summary(cost),
-        "kinds": _kinds(cost),
-        "figures": [
-            [
-                figure(memory_curve(_memory(cost)), "Activation memory held while the layers run."),
-                figure(intensity_scatter(_intensities(cost)), "MACs of the layers against operations per byte moved."),
-            ],
-            [figure(bars, "Bars of the layers with most MACs.")],
-        ],
-        "layers": [layer_cells(layer) for layer in cost.layers],
-    }
+    intensities = intensity_scatter(_intensities(cost))
+    return [
+        [memory, figure(intensities, "MACs of the layers against operations per byte moved.")],
+        [figure(bars, "Bars of the layers with most MACs.")],
+    ]
 
 
 def _tiles(cost: Cost) -> list[tuple[str, str]]:
@@ -102,9 +117,7 @@ def _intensities(cost: Cost) -> dict[str, list[tuple[float, float]]]:
     groups: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for layer in cost.layers:
         if layer.macs:
-            grouped = "depthwise" if layer.groups > 1 and layer.groups == layer.output_shape[1] else "grouped"
-            dense = "1x1 and linear" if set(layer.kernel[2:]) <= {1} else "larger kernels"
-            groups[dense if layer.groups == 1 else grouped].append((layer.intensity, layer.macs))
+            groups[GROUPS[kind_of(layer) or ""]].append((layer.intensity, layer.macs))
     return dict(sorted(groups.items()))
 
 
@@ -135,11 +148,3 @@ def _parameters(rows: Sequence[dict[str, Any]]) -> Figure:
     points = [(row["name"], row["giga_macs"], row["parameters"] / 1e6) for row in rows]
     drawn = tradeoff(points, (), labels=(LABELS[0], "parameters, millions"))
     return figure(drawn, "Parameters against GMACs of all networks.")
-
-
-def _write(path: Path, html: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(html, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --html") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 from rich.table import Table
 
 from edgeailite.commands.printing import print_table
+from edgeailite.commands.writing import write_result
 from edgeailite.complexity import Cost, Layer
-from edgeailite.errors import DataError
 
 TOP = 10
 LAYER_COLUMNS = (
@@ -120,7 +121,9 @@ def layer_cells(layer: Layer) -> list[str]:
 
 def print_compared(rows: Sequence[dict[str, Any]]) -> None:
     """Networks, one row each; those of the Pareto front are marked."""
-    table = Table(title=f"{len(rows)} networks", title_justify="left")
+    networks = len({row["name"] for row in rows})
+    title = f"{networks} network{'' if networks == 1 else 's'}"
+    table = Table(title=title if len(rows) == networks else f"{title}, {len(rows)} rows", title_justify="left")
     with_accuracy = any("miou" in row for row in rows)
     table.add_column("network", no_wrap=True)
     for column in ("size", "GMACs", "parameters", "peak MB", "peak MB int8", "weights MB int8"):
@@ -144,14 +147,11 @@ def compared_cells(row: dict[str, Any], *, with_accuracy: bool) -> list[str]:
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Rows with a header. Raises DataError if the file cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --csv") from None
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_result(path, text.getvalue(), "csv")
 
 
 def shape_text(shape: Sequence[int]) -> str:

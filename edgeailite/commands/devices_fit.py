@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,15 +12,20 @@ from typing import Any
 import numpy as np
 import yaml
 
-from edgeailite.commands.bench import machine_facts
+from edgeailite.commands.bench import machine_facts, machine_title
 from edgeailite.commands.common import log, print_result
+from edgeailite.commands.devices_times import BoardTimes, read_times
 from edgeailite.commands.subjects import Subject, open_subjects
+from edgeailite.commands.writing import write_result
 from edgeailite.config import DevicesFitConfig
-from edgeailite.devices import Figure, Measured, Profile, estimate, fit, load_profile, profile_values
+from edgeailite.devices import INT8_SUFFIX, Figure, Measured, Profile, estimate, fit, load_profile, profile_values
 from edgeailite.environment import usable_cores
 from edgeailite.errors import DataError, UsageError
-from edgeailite.latency import OperatorTime, layer_times, measure_networks
+from edgeailite.latency import layer_times, measure_networks
 
+KINDS = ("float32", "int8")
+NAME_SIZE = (192, 384)
+ALIGNMENT = 8  # channels: what AVX-512 and onnxruntime's blocked layout divide by
 NETWORKS = (  # every kind of layer, with channels that fill vectors and channels that do not
     "deeplabv3plus_mobilenetv2_tv_edgeailite",
     "unet_aspp_mobilenetv2_tv_edgeailite",
@@ -38,25 +41,30 @@ NETWORKS = (  # every kind of layer, with channels that fill vectors and channel
 def run(config: DevicesFitConfig) -> int:
     """Measure or read, fit, write the profile, and print how well it meets the networks."""
     threads = config.threads or usable_cores()
-    base = blank_profile(config.alignment) if config.base is None else load_profile(config.base)
-    base = replace(base, alignment=config.alignment)
+    base = blank_profile(config.alignment or ALIGNMENT) if config.base is None else load_profile(config.base)
+    base = replace(base, alignment=config.alignment or base.alignment)
+    board = None if config.measured is None else read_times(config.measured)
+    networks = config.networks or NETWORKS
     with tempfile.TemporaryDirectory(prefix="edgeailite-fit-") as folder:
         subjects = open_subjects(
-            config.networks or NETWORKS,
+            networks,
             Path(folder),
             size=config.size,
+            name_size=NAME_SIZE,
             classes=config.num_classes,
-            kinds=("float32", "int8"),
+            kinds=KINDS if board is None else _kinds(networks, board),
         )
-        measured, origin = _measured(subjects, config, threads)
+        if board is None:
+            measured, origin = _measure(subjects, threads=threads, rounds=config.rounds)
+        else:
+            measured, origin = _given(subjects, board), f"times of {board.path.name}"
     without_layers = all(value is None for network in measured for value in network.layer_milliseconds)
     if without_layers and config.base is None:
         raise UsageError(f"{config.measured}: has totals only; give --base DEVICE with figures to start from")
     source = f"fitted to {len(measured)} networks, {origin}"
-    facts = machine_facts(threads)
-    title = config.title or f"{facts['cpu']} ({' '.join(facts['features'])}), {threads} threads"
-    runtime = base.runtime if config.measured else f"onnxruntime {facts['onnxruntime']}"
-    profile = replace(fit(measured, base, source), name=config.output.stem, title=title, runtime=runtime)
+    title, runtime = _machine(board, base, threads)
+    profile = fit(measured, base, source)
+    profile = replace(profile, name=config.output.stem, title=config.title or title, runtime=runtime)
     write_profile(config.output, profile)
     print_result(f"devices fit: {config.output}", summary(measured, profile))
     return 0
@@ -96,42 +104,44 @@ def summary(measured: Sequence[Measured], profile: Profile) -> dict[str, Any]:
 def write_profile(path: Path, profile: Profile) -> None:
     """A YAML file that `load_profile` reads. Raises DataError if it cannot be written."""
     text = yaml.safe_dump(profile_values(profile), sort_keys=False, width=120, allow_unicode=True)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --output") from None
+    write_result(path, text, "output")
 
 
-def _measured(subjects: Sequence[Subject], config: DevicesFitConfig, threads: int) -> tuple[list[Measured], str]:
-    """The networks with their times, and where those come from."""
-    if config.measured is not None:
-        times = read_times(config.measured)
-        missing = [subject.name for subject in subjects if subject.name not in times]
-        if missing:
-            known = ", ".join(times) or "nothing"
-            raise DataError(f"{config.measured}: no time of {missing[0]}; it has {known}")
-        found = [Measured(s.name, s.layers, *_times_of(s, times[s.name])) for s in subjects]
-        return found, f"times of {config.measured.name}"
-    log(f"measuring {len(subjects)} networks, {threads} threads, {config.rounds} rounds")
-    files = {subject.name: (subject.file, subject.layers) for subject in subjects}
-    measured = measure_networks(files, threads=threads, rounds=config.rounds, height_width=config.size)
+def _kinds(networks: Sequence[str], board: BoardTimes) -> tuple[str, ...]:
+    """The kinds of file that names stand for: those that the board has times of."""
+    suffixes = {"float32": "", "int8": INT8_SUFFIX}
+    found = tuple(kind for kind in KINDS if any(name + suffixes[kind] in board.times for name in networks))
+    return found or KINDS
+
+
+def _machine(board: BoardTimes | None, base: Profile, threads: int) -> tuple[str, str]:
+    """Title and runtime: of this machine, or of the board as its file or the base says."""
+    if board is not None:
+        return board.title or base.title, board.runtime or base.runtime
+    facts = machine_facts(threads)
+    return machine_title(facts), f"onnxruntime {facts['onnxruntime']}"
+
+
+def _measure(subjects: Sequence[Subject], *, threads: int, rounds: int) -> tuple[list[Measured], str]:
+    """The networks with their times here, and what a figure's source says of them."""
+    log(f"measuring {len(subjects)} networks, {threads} threads, {rounds} rounds")
+    files = {subject.name: (subject.file, subject.layers, subject.height_width) for subject in subjects}
+    measured = measure_networks(files, threads=threads, rounds=rounds)
     return measured, f"measured on {datetime.now(UTC):%Y-%m-%d} with {threads} threads"
 
 
-def _times_of(subject: Subject, time: dict[str, Any]) -> tuple[list[float | None], float]:
-    """Per layer (where operators were profiled), and in all."""
-    operators = [OperatorTime(**operator) for operator in time.get("operators", [])]
-    return layer_times(operators, subject.layers), float(time["ms"])
-
-
-def read_times(path: Path) -> dict[str, dict[str, Any]]:
-    """Model -> {ms, operators}, from JSON of `bench` or a CSV with model and ms. Raises DataError for other files."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".json":
-            rows = json.loads(text)["models"]
-            return {row["model"]: {"ms": row["minimum_ms"], "operators": row.get("operators", [])} for row in rows}
-        return {row["model"]: {"ms": float(row["ms"])} for row in csv.DictReader(text.splitlines())}
-    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: expected JSON of `edgeailite bench`, or CSV with model and ms ({error!r})") from None
+def _given(subjects: Sequence[Subject], board: BoardTimes) -> list[Measured]:
+    """The networks with the board's times. Raises DataError for one without, or of another size."""
+    measured = []
+    for subject in subjects:
+        time = board.times.get(subject.name)
+        if time is None:
+            raise DataError(f"{board.path}: no time of {subject.name}; it has {', '.join(board.times)}")
+        if time.size is not None and time.size != subject.height_width:
+            there, here = ("x".join(map(str, size or ())) for size in (time.size, subject.height_width))
+            raise DataError(
+                f"{board.path}: {subject.name} was measured at {there}, but is opened at {here}; give the same --size"
+            )
+        times = layer_times(time.operators, subject.layers)
+        measured.append(Measured(subject.name, subject.layers, times, time.milliseconds))
+    return measured

@@ -8,6 +8,15 @@ from edgeailite.commands.printing import print_json, print_table
 from edgeailite.config import DevicesListConfig
 from edgeailite.devices import Profile, list_devices, load_profile, profile_values
 
+SINGLES = {
+    "bandwidth": "bandwidth, GB/s",
+    "on_chip_memory": "on-chip memory, bytes",
+    "on_chip_bandwidth": "on-chip bandwidth, GB/s",
+    "overhead": "overhead per layer, us",
+    "host_bandwidth": "host bandwidth, GB/s",
+    "host_overhead": "host overhead, us",
+}
+
 
 def run(config: DevicesListConfig) -> int:
     """Print them."""
@@ -43,10 +52,12 @@ def _figures(profile: Profile) -> Table:
     for element_type, row in profile.rates.items():
         for kind, figure in row.items():
             table.add_row(f"{element_type} {kind}, 10^9/s", f"{figure.value:.4g}", figure.source)
-    singles = {"bandwidth, GB/s": profile.bandwidth, "on-chip memory, bytes": profile.on_chip_memory}
-    singles |= {"on-chip bandwidth, GB/s": profile.on_chip_bandwidth, "overhead per layer, us": profile.overhead}
-    for name, figure in singles.items():
-        table.add_row(name, f"{figure.value:.4g}", figure.source)
-    table.add_row("computed by the host", " ".join(profile.fallback) or "-", "")
+    for name, label in SINGLES.items():
+        figure = getattr(profile, name)
+        if figure is not None:
+            table.add_row(label, f"{figure.value:.4g}", figure.source)
+    table.add_row("alignment, channels", str(profile.alignment), "")
+    table.add_row("fused", ", ".join(profile.fused) or "-", "")
+    table.add_row("computed by the host", ", ".join(profile.fallback) or "-", "")
     table.add_row("band", f"x{profile.band[0]:.2f}..{profile.band[1]:.2f}", profile.band_source)
     return table

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgeailite.commands.writing import write_result
 from edgeailite.data import DataSource
 from edgeailite.data.source import ClassTarget
-from edgeailite.errors import DataError
 from edgeailite.evaluation import ClassTally, DepthTally, Tally
 from edgeailite.metrics import Confusion, Scores
 from edgeailite.plots import confusion_figure
@@ -68,11 +68,7 @@ def write_confusions(path: Path, tally: Tally, source: DataSource) -> list[Path]
     for target, (name, confusion) in zip(paths, found.items(), strict=True):
         classes = classes_of(source, name)
         data = confusion_figure(confusion, classes) if path.suffix == ".png" else confusion_csv(confusion, classes)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(data)
-        except OSError as error:
-            raise DataError(f"{target}: cannot be written ({error.strerror}); choose another --confusion") from None
+        write_result(target, data, "confusion")
     return paths
 
 

@@ -23,7 +23,8 @@ class Opened:
     """A network ready to predict.
 
     `predict` gives every output of uint8 RGB pictures, one per input. `kind`: float, quantized or onnx. `module` is the
-    torch network, None for a file; `fixed_size` the (height, width) that a file insists on, None if any will do.
+    torch network, None for a file; `fixed_size` the (height, width) that a file insists on, None if any will do;
+    `arithmetic` float or int8.
     """
 
     card: ModelCard
@@ -32,6 +33,7 @@ class Opened:
     folder: Path
     module: nn.Module | None
     fixed_size: tuple[int, int] | None = None
+    arithmetic: str = "float"
 
 
 def open_model(
@@ -47,7 +49,9 @@ def open_model(
         raise UsageError(f"--integer_exact: {source} is a float run; quantize it first")
     network = integer_exact(module).to(device) if integer_exact_mode else module  # type: ignore[arg-type]
     predict = torch_predictor(network, checkpoint.card.preprocessing)
-    return Opened(checkpoint.card, predict, kind, run_folder(source), module)
+    return Opened(
+        checkpoint.card, predict, kind, run_folder(source), module, arithmetic="float" if kind == "float" else "int8"
+    )
 
 
 def load_network(source: Path) -> tuple[Checkpoint, nn.Module]:
@@ -78,4 +82,4 @@ def classified(card: ModelCard) -> list[str]:
 
 def _open_onnx(source: Path, *, threads: int | None) -> Opened:
     model = load_onnx(source, threads=threads)
-    return Opened(model.card, onnx_predictor(model), "onnx", source.parent, None, model.fixed_size)
+    return Opened(model.card, onnx_predictor(model), "onnx", source.parent, None, model.fixed_size, model.kind)

@@ -12,27 +12,27 @@ from edgeailite.commands.export import write_model
 from edgeailite.commands.opening import load_network
 from edgeailite.commands.untrained import untrained, untrained_int8
 from edgeailite.complexity import Cost, Layer, onnx_cost
+from edgeailite.config import DEFAULT_SIZE, Size
+from edgeailite.devices import INT8_SUFFIX
 from edgeailite.errors import DataError, UsageError
 from edgeailite.export import to_onnx
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import ALIASES, MODELS, unknown_model
 
-DEFAULT_SIZE = (384, 768)
-
 
 @dataclass(frozen=True)
 class Subject:
-    """A network as a file. `network` is the float torch network of it, if it is known; `height_width` the size given.
+    """A network as a file. `network` is the float torch network of it, if it is known.
 
-    `cost` is None for a foreign file whose layers cannot be counted (`uncounted` says why): it can be measured all the
-    same.
+    `height_width` is the size of its pictures, None where that cannot be told. `cost` is None for a foreign
+    file whose layers cannot be counted (`uncounted` says why): it can be measured all the same.
     """
 
     name: str
     file: Path
     cost: Cost | None
     network: nn.Module | None = None
-    height_width: tuple[int, int] | None = None
+    height_width: Size | None = None
     uncounted: str = ""
 
     @property
@@ -54,11 +54,13 @@ def open_subjects(
     sources: Sequence[str],
     folder: Path,
     *,
-    size: tuple[int, int] | None,
+    size: Size | None,
+    name_size: Size = DEFAULT_SIZE,
     classes: int | None = None,
     kinds: Sequence[str] = ("float32",),
 ) -> list[Subject]:
-    """Every source as a file; those that are none are exported into `folder` (once). Names give one file per kind.
+    """Every source as a file; those that are none are exported into `folder` (once). Names give one file per kind,
+    at `name_size` where no size is given; files and runs have their own.
 
     Raises UsageError for a name that is no network and no file, DataError for a missing file, and as the export does.
     """
@@ -67,7 +69,7 @@ def open_subjects(
         if source.endswith(".onnx"):
             subjects.append(_of_file(source, Path(source), size))
         elif source in MODELS or source in ALIASES:
-            subjects += [_of_name(source, kind, folder, size=size or DEFAULT_SIZE, classes=classes) for kind in kinds]
+            subjects += [_of_name(source, kind, folder, size=size or name_size, classes=classes) for kind in kinds]
         elif Path(source).exists():
             subjects.append(_of_run(Path(source), folder / f"run{index}.onnx", size))
         else:
@@ -75,25 +77,32 @@ def open_subjects(
     return subjects
 
 
-def _of_file(name: str, path: Path, size: tuple[int, int] | None, network: nn.Module | None = None) -> Subject:
+def _of_file(name: str, path: Path, size: Size | None, network: nn.Module | None = None) -> Subject:
     if not path.is_file():
         raise DataError(f"{path}: no such ONNX file; write it with `edgeailite export`")
     try:
-        return Subject(name, path, onnx_cost(path, size), network, size)
+        cost = onnx_cost(path, size)
     except DataError as error:
         return Subject(name, path, None, network, size, uncounted=str(error))
+    return Subject(name, path, cost, network, size or image_size(cost))
 
 
-def _of_name(name: str, kind: str, folder: Path, *, size: tuple[int, int], classes: int | None) -> Subject:
+def image_size(cost: Cost) -> Size | None:
+    """(height, width) of the first input; None where it is no picture (N,C,H,W)."""
+    shape = cost.inputs[0].shape
+    return (shape[2], shape[3]) if len(shape) == 4 else None
+
+
+def _of_name(name: str, kind: str, folder: Path, *, size: Size, classes: int | None) -> Subject:
     network, card = untrained(name, classes, size)
     path = folder / f"{name}-{size[0]}x{size[1]}-{len(card.classes)}-{kind}.onnx"
     if not path.is_file():
         _export(untrained_int8(network, card) if kind == "int8" else network, card, path)
-    label = name if kind == "float32" else f"{name} {kind}"
+    label = name if kind == "float32" else name + INT8_SUFFIX
     return _of_file(label, path, size, network if kind == "float32" else None)
 
 
-def _of_run(run: Path, path: Path, size: tuple[int, int] | None) -> Subject:
+def _of_run(run: Path, path: Path, size: Size | None) -> Subject:
     checkpoint, network = load_network(run)
     pre = checkpoint.card.preprocessing
     height, width = size or (pre.height, pre.width)

@@ -37,9 +37,14 @@ def run(config: ValidateConfig) -> int:
     if config.confusion is not None:
         values["confusion"] = [str(path) for path in write_confusions(config.confusion, tally, source)]
     if config.json:
-        pre = opened.card.preprocessing
-        what = {"model": str(config.model), "network": opened.card.model_name, "size": [pre.height, pre.width]}
-        print(json.dumps({**what, "data": f"{source.name} {source.split}", **values}))
+        what = {
+            "model": str(config.model),
+            "network": opened.card.model_name,
+            "type": opened.arithmetic,
+            "size": protocol.input_size(opened.card.preprocessing),
+            "data": f"{source.name} {source.split}",
+        }
+        print(json.dumps({**what, **values}))
     else:
         count = len(part_of(len(source.items), protocol.epoch_size))
         print_result(f"{config.model} on {source.name} {source.split}, {count} pictures", flat(values))

@@ -85,7 +85,8 @@ def torch_cost(model: nn.Module, height_width: tuple[int, int], *, inputs: int =
 
 
 def onnx_layers(path: Path, height_width: tuple[int, int] | None = None) -> tuple[Layer, ...]:
-    """Layers of an ONNX file, float or int8, in the file's order; `height_width` for a file of open size.
+    """Layers of an ONNX file, float or int8, in the file's order; `height_width` for a file of open
+    size; without, that which the file notes.
 
     Raises DataError for a file that cannot be read or counted, UsageError for a size that is missing or not the file's.
     """

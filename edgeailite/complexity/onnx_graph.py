@@ -26,9 +26,9 @@ from edgeailite.complexity.operations import (
     ACTIVATIONS,
     CONVOLUTION,
     LINEAR,
-    ONNX_WORDS,
     TRANSPOSED,
     element_operations,
+    onnx_word,
 )
 
 # Operators with MACs: word, and where activation, weight and bias stand among the inputs.
@@ -45,7 +45,7 @@ WEIGHTED = {
 INTEGER_KERNELS = ("QLinear", "ConvInteger", "MatMulInteger")
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 # These look at memory in another way.
-LOOKS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout")
+LOOKS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Slice", "Split")
 POOLS = ("MaxPool", "AveragePool")
 
 
@@ -137,7 +137,9 @@ class _Graph:
 
     def _weighted(self, node: onnx.NodeProto) -> tuple[str, tuple[int, ...], int, dict[str, NDArray[Any]]]:
         """Word, shape of the weight, MACs and weights by name."""
-        word = ONNX_WORDS.get(node.op_type, node.op_type.lower())
+        word = onnx_word(node.op_type)
+        if node.op_type == "Resize" and _attribute(node, "mode", b"nearest") == b"nearest":
+            word = "resize_nearest"
         if node.op_type not in WEIGHTED:
             learned = node.input[1:3] if node.op_type == "BatchNormalization" else node.input
             return word, (), 0, self._constants(learned) if node.op_type in ("BatchNormalization", "PRelu") else {}
@@ -183,7 +185,7 @@ class _Graph:
             reader = self.readers[name][0]
             if reader.op_type == QUANTIZE:
                 return reader
-            if ONNX_WORDS.get(reader.op_type) not in ACTIVATIONS:
+            if onnx_word(reader.op_type) not in ACTIVATIONS:
                 return None
             name = reader.output[0]
         return None
@@ -212,7 +214,7 @@ class _Graph:
             return name
         source = maker.input[0]
         alone = len(self.readers[source]) == 1 and source in self.maker
-        in_place = ONNX_WORDS.get(maker.op_type, maker.op_type.lower()) in ACTIVATIONS and alone
+        in_place = onnx_word(maker.op_type) in ACTIVATIONS and alone
         return self._memory(source) if maker.op_type in LOOKS or in_place else name
 
 

@@ -1,8 +1,8 @@
 """An ONNX file with all shapes known: a size for open inputs, shape arithmetic computed, shape inference.
 
-A file of open size computes sizes while it runs (Shape, Gather, Concat, Range). With a size given these are constants:
-onnx infers shapes, what depends on constants alone is computed by onnx's reference implementation, and so on until
-nothing changes.
+The size is given, or noted in the metadata as in our files. A file of open size computes sizes while it runs (Shape,
+Gather, Concat, Range). With a size given these are constants: onnx infers shapes, what depends on constants alone is
+computed by onnx's reference implementation, and so on until nothing changes.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ def _read(path: Path) -> onnx.ModelProto:
 
 def _fix_inputs(model: onnx.ModelProto, height_width: tuple[int, int] | None, path: Path) -> None:
     """Give open batch, height and width of the inputs their values, in place."""
+    noted = _noted_size(model)
     weights = {tensor.name for tensor in model.graph.initializer}
     for value in model.graph.input:
         dims = value.type.tensor_type.shape.dim
@@ -114,15 +115,28 @@ def _fix_inputs(model: onnx.ModelProto, height_width: tuple[int, int] | None, pa
             if not all(fixed):
                 raise DataError(f"{path}: input {value.name!r} {list(fixed)}: open sizes are known for (N,C,H,W) alone")
             continue
-        if height_width is None and not all(fixed):
+        if fixed[0] != ONE_BATCH:
+            raise DataError(
+                f"{path}: input {value.name!r} takes {fixed[0]} pictures at once; costs are those of one, export the "
+                "file with batch 1"
+            )
+        wanted = height_width or (fixed[2:] if all(fixed) else noted)
+        if wanted is None:
             raise UsageError(f"{path}: input {value.name!r} is of open size; give --size H W")
-        for dim, size in zip(dims[2:], height_width or fixed[2:], strict=True):
+        for dim, size in zip(dims[2:], wanted, strict=True):
             if dim.dim_value not in (0, size):
                 raise UsageError(
                     f"{path}: input {value.name!r} is fixed to {fixed[2]}x{fixed[3]}, --size asks for "
                     f"{' '.join(map(str, height_width or ()))}; leave --size out, or export with --dynamic True"
                 )
             dim.dim_value = size
+
+
+def _noted_size(model: onnx.ModelProto) -> tuple[int, int] | None:
+    """The input size HxW in the metadata, which our files have; None where there is none that can be read."""
+    noted = {entry.key: entry.value for entry in model.metadata_props}.get("input_size", "")
+    height, _, width = noted.partition("x")
+    return (int(height), int(width)) if height.isdecimal() and width.isdecimal() else None
 
 
 def _infer(model: onnx.ModelProto, computed: Mapping[str, Array], path: Path) -> tuple[Shapes, dict[str, int]]:
@@ -161,9 +175,12 @@ def _compute(model: onnx.ModelProto, shapes: Shapes, known: Mapping[str, Array])
             shape = shapes[node.input[0]][whole.get("start", 0) : whole.get("end")]
             new[node.output[0]] = np.array(shape, np.int64)
         elif all(name in known or name in new for name in names):
-            results = ReferenceEvaluator(_alone(model, node)).run(
-                None, {name: known.get(name, new.get(name)) for name in dict.fromkeys(names)}
-            )
+            try:
+                results = ReferenceEvaluator(_alone(model, node)).run(
+                    None, {name: known.get(name, new.get(name)) for name in dict.fromkeys(names)}
+                )
+            except Exception:  # noqa: BLE001 - a foreign operator fails in any way; its value stays unknown
+                continue
             new |= dict(zip((name for name in node.output if name), map(np.asarray, results)))
     return new
 

@@ -43,8 +43,9 @@ ONNX_WORDS = {
     "DequantizeLinear": "dequantize",
     "ArgMax": "argmax",
     "MatMul": "matmul",
+    "LeakyRelu": "leaky_relu",
 }
-ACTIVATIONS = ("relu", "clip", "leaky_relu", "sigmoid", "hardsigmoid", "hardswish", "leakyrelu", "hardswish", "silu")
+ACTIVATIONS = ("relu", "clip", "leaky_relu", "sigmoid", "hardsigmoid", "hardswish", "silu")
 
 # Element operations per element of the result; what is not named takes one.
 PER_OUTPUT = {
@@ -66,12 +67,17 @@ PER_INPUT = ("average_pool", "sum", "argmax")  # every element taken is used onc
 REQUANTIZED = (*COUNTED, "add", "average_pool")  # integer results that get another scale: multiply, round
 
 
+def onnx_word(operator: str) -> str:
+    """The word for an ONNX operator; its own name in lower case where there is none."""
+    return ONNX_WORDS.get(operator, operator.lower())
+
+
 def element_operations(
     operator: str, taken: int, given: int, *, window: int = 1, bias: bool = False, integer: bool = False
 ) -> int:
     """Element operations of an operator that takes and gives so many elements.
 
-    `window` is the area of a pooling's kernel (0: all that it takes), `bias` says whether a layer with MACs adds one.
+    `window` is the area of a pooling's kernel (1: all that it takes), `bias` says whether a layer with MACs adds one.
     """
     requantization = 2 * given if integer and operator in REQUANTIZED else 0
     if operator in COUNTED:

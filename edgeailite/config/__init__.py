@@ -8,7 +8,7 @@ from __future__ import annotations
 from edgeailite.config.benching import BenchConfig, ChooseConfig, DevicesFitConfig, DevicesListConfig
 from edgeailite.config.cache import DataCacheConfig
 from edgeailite.config.checks import Amp, Device, check
-from edgeailite.config.cost import ComplexityConfig
+from edgeailite.config.cost import DEFAULT_SIZE, ComplexityConfig, Size
 from edgeailite.config.data import DataCheckConfig, DataShowConfig, DataStatsConfig
 from edgeailite.config.demonstration import DemoConfig
 from edgeailite.config.deployment import ExportConfig, InferConfig, ValidateConfig, VerifyConfig
@@ -18,7 +18,7 @@ from edgeailite.config.quantizing import CalibrateConfig, QuantizeConfig
 from edgeailite.config.training import MODEL, TrainConfig
 
 __all__ = [
-    "MODEL", "Amp", "Device", "check",
+    "DEFAULT_SIZE", "MODEL", "Amp", "Device", "Size", "check",
     "TrainConfig", "CalibrateConfig", "QuantizeConfig", "DemoConfig",
     "ValidateConfig", "ExportConfig", "VerifyConfig", "InferConfig",
     "DataGetConfig", "DataCheckConfig", "DataStatsConfig", "DataShowConfig", "DataCacheConfig",

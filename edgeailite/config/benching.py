@@ -70,7 +70,8 @@ class ChooseConfig:
     classes: int = 19
     """Classes; tables of accuracy with as many come first, 19 = Cityscapes, 21 = COCO, 32 or 150 = ADE20K."""
     results: tuple[Path, ...] = ()
-    """Files with accuracies of your own: JSON of `edgeailite validate`, or CSV with network, miou and size (HxW)."""
+    """Files with accuracies of your own: JSON of `edgeailite validate`, or CSV with network, miou and if known size
+    (HxW), data, classes and type (float or int8)."""
     unknown: bool = False
     """Also list networks without a known accuracy, after the others."""
     dataset_name: str = "folder"
@@ -85,6 +86,8 @@ class ChooseConfig:
         check(self.max_gmacs is None or self.max_gmacs > 0, "max_gmacs", self.max_gmacs, "above 0")
         check(self.max_ms is None or self.max_ms > 0, "max_ms", self.max_ms, "above 0")
         check(self.max_ms is None or self.device is not None, "max_ms", self.max_ms, "--device NAME with it")
+        named = self.type == "auto" or self.device is not None
+        check(named, "type", self.type, "--device NAME with it, whose arithmetic it is")
         check(self.classes >= 1, "classes", self.classes, "at least 1")
         check(self.limit >= 1, "limit", self.limit, "at least 1")
 
@@ -113,11 +116,11 @@ class DevicesFitConfig:
     output: Path = Path("my_device.yaml")
     """Profile to write; its name is the device's name."""
     title: str | None = None
-    """What the device is; default this CPU."""
-    alignment: int = 8
-    """Channels that fill a vector: layers with other counts get rates of their own."""
-    size: tuple[int, int] = (192, 384)
-    """Input size H W of networks given by name."""
+    """What the device is; default this CPU, or the board that --measured or --base names."""
+    alignment: int | None = None
+    """Channels that fill a vector: layers with other counts get rates of their own; default that of --base, else 8."""
+    size: tuple[int, int] | None = None
+    """Input size H W; default that of the file or run, 192 384 for names."""
     num_classes: int = 19
     """Classes of networks given by name."""
     threads: int | None = None
@@ -129,6 +132,6 @@ class DevicesFitConfig:
         check_machine(self.threads)
         _check_size(self.size)
         check(self.output.suffix == ".yaml", "output", self.output, "a file that ends in .yaml")
-        check(self.alignment >= 1, "alignment", self.alignment, "at least 1")
+        check(self.alignment is None or self.alignment >= 1, "alignment", self.alignment, "at least 1")
         check(self.rounds >= 1, "rounds", self.rounds, "at least 1")
         check(self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")

@@ -8,7 +8,9 @@ from typing import Literal
 
 from edgeailite.config.checks import check
 
+Size = tuple[int, int]  # height, width
 SMALLEST = 32
+DEFAULT_SIZE: Size = (384, 768)  # of networks given by name
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from edgeailite.devices.fit import Measured, fit
+from edgeailite.devices.fit import INT8_SUFFIX, Measured, fit
 from edgeailite.devices.profile import Figure, Profile, list_devices, load_profile, profile_values
 from edgeailite.devices.roofline import Estimate, estimate
 
 __all__ = [
-    "Estimate", "Figure", "Measured", "Profile",
+    "INT8_SUFFIX", "Estimate", "Figure", "Measured", "Profile",
     "estimate", "fit", "list_devices", "load_profile", "profile_values",
 ]  # fmt: skip

@@ -35,6 +35,7 @@ PRIOR_WEIGHT = 0.1  # of a base profile's figure, relative to a network of 1 ms
 START_PERCENTILE = 75
 MOSTLY = 0.25
 SMALLEST_BAND = 0.1  # even where held-out networks are met better
+INT8_SUFFIX = " int8"
 UNTESTED_BAND = (0.5, 2.0)
 ALIKE = {
     "linear": "pointwise",
@@ -50,12 +51,20 @@ ALIKE = {
 
 @dataclass(frozen=True)
 class Measured:
-    """A network on a device: its layers, milliseconds of each (None where not measured) and of the whole."""
+    """A network on a device: its layers, milliseconds of each (None where not measured) and of the whole.
+
+    The int8 file of a network is named as the float one, with `INT8_SUFFIX` behind.
+    """
 
     name: str
     layers: Sequence[Layer]
     layer_milliseconds: Sequence[float | None]
     milliseconds: float
+
+    @property
+    def network(self) -> str:
+        """Name of the network, whose files are held out together."""
+        return self.name.removesuffix(INT8_SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -72,22 +81,32 @@ class _Rows:
 
 
 def fit(networks: Sequence[Measured], profile: Profile, source: str) -> Profile:
-    """`profile` with figures from measurements, and a band from networks left out one at a time.
+    """`profile` with figures from measurements, and a band from networks (all files of one) left out in turn.
 
     Of the profile given, what cannot be seen is kept: on-chip memory, fallback, names. `source` is written beside
-    every fitted figure. Raises UsageError without networks.
+    every fitted figure. Raises UsageError without networks, and for a network that took no longer than what the
+    profile gives to its host.
     """
     if not networks:
         raise UsageError("nothing to fit: no network was measured")
+    for network in networks:
+        on_host = _on_host(network, profile)
+        if network.milliseconds <= on_host:
+            raise UsageError(
+                f"{network.name}: {network.milliseconds:.4g} ms, but the base's figures of the host give {on_host:.4g} "
+                "ms to what it computes alone; correct host_bandwidth and host_overhead, or take another --base"
+            )
     fitted = _fitted(networks, profile, source)
+    names = list(dict.fromkeys(network.network for network in networks))
     ratios = []
-    for index, network in enumerate(networks if len(networks) > 2 else []):
-        others = _fitted([*networks[:index], *networks[index + 1 :]], profile, source)
-        ratios.append(network.milliseconds / estimate(network.layers, _completed(others, fitted)).milliseconds)
+    for name in names if len(names) > 2 else []:
+        others = _completed(_fitted([n for n in networks if n.network != name], profile, source), fitted)
+        held_out = [network for network in networks if network.network == name]
+        ratios += [network.milliseconds / estimate(network.layers, others).milliseconds for network in held_out]
     if not ratios:
         return replace(fitted, band=UNTESTED_BAND, band_source="not tested: fewer than 3 networks were measured")
     band = (min(1 - SMALLEST_BAND, *ratios), max(1 + SMALLEST_BAND, *ratios))
-    return replace(fitted, band=band, band_source=f"{len(networks)} networks, each estimated by a fit of the others")
+    return replace(fitted, band=band, band_source=f"{len(names)} networks, each estimated by a fit of the others")
 
 
 def _completed(profile: Profile, other: Profile) -> Profile:

@@ -7,6 +7,8 @@ measurement that it was fitted to.
 from __future__ import annotations
 
 import difflib
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,9 @@ CONVOLUTIONS = ("dense", "pointwise", "depthwise", "grouped", "stem", "linear") 
 OTHERS = ("resize", "elementwise")  # rates in 10^9 elements written per second
 SPLIT = ("pointwise", "depthwise", "grouped", "resize")  # have a second rate for channels that fill no vector
 UNALIGNED = "_unaligned"
+SINGLES = ("bandwidth", "on_chip_memory", "on_chip_bandwidth", "overhead", "host_bandwidth", "host_overhead")
+MAY_BE_ZERO = ("on_chip_memory", "overhead", "host_overhead")
+OPERATOR = re.compile("[a-z0-9_]+")  # any word: what has none of ours is called by its own name in lower case
 KINDS = (*CONVOLUTIONS, *OTHERS, *(kind + UNALIGNED for kind in SPLIT))
 
 
@@ -107,18 +112,7 @@ def profile_from(values: Mapping[str, Any], path: Path) -> Profile:
                            for kind in values["rates"][element_type]}
             for element_type in values["rates"]
         }  # fmt: skip
-        single = {
-            name: _figure(values[name], name, path)
-            for name in (
-                "bandwidth",
-                "on_chip_memory",
-                "on_chip_bandwidth",
-                "overhead",
-                "host_bandwidth",
-                "host_overhead",
-            )
-            if name in values
-        }
+        single = {name: _figure(values[name], name, path) for name in SINGLES if name in values}
         low, high = (float(factor) for factor in values["band"]["factors"])
         profile = Profile(
             name=path.stem,
@@ -129,8 +123,8 @@ def profile_from(values: Mapping[str, Any], path: Path) -> Profile:
             band=(low, high),
             band_source=str(values["band"]["source"]),
             alignment=int(values.get("alignment", 1)),
-            fused=tuple(values.get("fused", ())),
-            fallback=tuple(values.get("fallback", ())),
+            fused=_words(values, "fused", path),
+            fallback=_words(values, "fallback", path),
             **single,
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -145,26 +139,48 @@ def _figure(values: Any, name: str, path: Path) -> Figure:
     return Figure(float(values["value"]), str(values["source"]))
 
 
+def _words(values: Mapping[str, Any], name: str, path: Path) -> tuple[str, ...]:
+    """A list of operators, none if it is not there."""
+    words = values.get(name, [])
+    if not isinstance(words, list):
+        raise DataError(f"{path}: {name}: expected a list of operators, found {words!r}")
+    return tuple(map(str, words))
+
+
 def _check(profile: Profile, path: Path) -> None:
-    for element_type, row in profile.rates.items():
-        unknown = [element_type] if element_type not in TYPES else [kind for kind in row if kind not in KINDS]
-        if unknown:
-            raise DataError(f"{path}: rates: unknown {unknown[0]!r}; known are {', '.join(TYPES + KINDS)}")
-        slow = [kind for kind, figure in row.items() if figure.value <= 0]
-        if slow:
-            raise DataError(f"{path}: rate of {element_type} {slow[0]} is {row[slow[0]].value}; expected above 0")
-    if profile.bandwidth.value <= 0 or profile.on_chip_bandwidth.value <= 0 or profile.overhead.value < 0:
-        raise DataError(f"{path}: bandwidths above 0 and an overhead of 0 or more are needed")
-    if not 0 < profile.band[0] <= 1 <= profile.band[1]:
+    _check_numbers(profile, path)
+    if profile.alignment < 1:
+        raise DataError(f"{path}: alignment is {profile.alignment}; expected 1 or more channels")
+    if not 0 < profile.band[0] <= 1 <= profile.band[1] < math.inf:
         raise DataError(f"{path}: band {profile.band}: expected factors around 1, such as [0.5, 2]")
+    for word in profile.fallback:
+        if not OPERATOR.fullmatch(word):
+            raise DataError(f"{path}: fallback: {word!r}; expected operators such as resize")
+    for word in profile.fused:
+        element_type, _, operator = word.partition(" ")
+        if element_type not in TYPES or not OPERATOR.fullmatch(operator):
+            raise DataError(f"{path}: fused: {word!r}; expected a type and an operator such as 'float32 add'")
     if profile.fallback and (profile.host_bandwidth is None or profile.host_overhead is None):
         raise DataError(f"{path}: fallback needs host_bandwidth and host_overhead")
 
 
+def _check_numbers(profile: Profile, path: Path) -> None:
+    """Rates and bandwidths are above 0, memory and overheads may be 0."""
+    for element_type, row in profile.rates.items():
+        unknown = [element_type] if element_type not in TYPES else [kind for kind in row if kind not in KINDS]
+        if unknown:
+            raise DataError(f"{path}: rates: unknown {unknown[0]!r}; known are {', '.join(TYPES + KINDS)}")
+    figures = {f"rate of {t} {kind}": figure for t, row in profile.rates.items() for kind, figure in row.items()}
+    figures |= {name: figure for name in SINGLES if (figure := getattr(profile, name)) is not None}
+    for name, figure in figures.items():
+        least = "0 or more" if name in MAY_BE_ZERO else "above 0"
+        if not (0 < figure.value < math.inf or (name in MAY_BE_ZERO and figure.value == 0)):
+            raise DataError(f"{path}: {name} is {figure.value}; expected a number {least}")
+
+
 def profile_values(profile: Profile) -> dict[str, Any]:
     """Inverse of `profile_from`: what a YAML file holds."""
-    singles = ("bandwidth", "on_chip_memory", "on_chip_bandwidth", "overhead", "host_bandwidth", "host_overhead")
-    figures = {name: getattr(profile, name) for name in singles}
+    figures = {name: getattr(profile, name) for name in SINGLES}
     return {
         "title": profile.title,
         "runtime": profile.runtime,

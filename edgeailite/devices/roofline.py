@@ -25,7 +25,9 @@ from typing import Protocol
 from edgeailite.devices.profile import CONVOLUTIONS, SPLIT, UNALIGNED, Profile
 from edgeailite.errors import UsageError
 
-FREE = ("batch_norm", "relu", "clip", "dropout", "identity")
+ACTIVATIONS = ("relu", "clip", "leaky_relu", "sigmoid", "hardsigmoid", "hardswish", "silu")
+FREE = ("batch_norm", "dropout", "identity", *ACTIVATIONS)
+KIND_OF_OPERATOR = {"linear": "linear", "resize": "resize", "resize_nearest": "resize"}  # elementwise: all others
 STEM_CHANNELS = 4  # a picture, with or without depth
 
 
@@ -99,7 +101,7 @@ def kind_of(layer: Layer, alignment: int = 1) -> str | None:
     if layer.operator in ("convolution", "transposed_convolution"):
         kind = _convolution_kind(layer)
     else:
-        kind = layer.operator if layer.operator in ("linear", "resize") else "elementwise"
+        kind = KIND_OF_OPERATOR.get(layer.operator, "elementwise")
     unaligned = kind in SPLIT and _channels(layer) % alignment != 0
     return kind + UNALIGNED if unaligned else kind
 

@@ -34,6 +34,12 @@ class Protocol:
         size = self.img_resize or (None if own else (preprocessing.height, preprocessing.width))
         return EvalTransform(size, preprocessing.interpolation, self.output_size)
 
+    def input_size(self, preprocessing: Preprocessing) -> tuple[int, int] | None:
+        """The one size at which a network of this preprocessing sees pictures; None where there are several."""
+        if self.window is not None or self.views.short_edges or self.views.scales != (1.0,):
+            return None
+        return self.img_resize or (preprocessing.height, preprocessing.width)
+
     def predictor(self, predict: Predict) -> Predict:
         """The predictor, through the window if there is one."""
         if self.window is None:

@@ -58,7 +58,7 @@ def onnx_operators(
 
 
 def _medians(events: list[Mapping[str, Any]], warmup: int) -> list[OperatorTime]:
-    """Medians by name over the rounds after the warm-up."""
+    """Medians by name over the rounds after the warm-up; over all of a node in a branch that ran less often."""
     durations: dict[str, list[float]] = defaultdict(list)
     kinds: dict[str, str] = {}
     for event in events:
@@ -67,7 +67,7 @@ def _medians(events: list[Mapping[str, Any]], warmup: int) -> list[OperatorTime]
         name = event["name"].removesuffix("_kernel_time")
         durations[name].append(event["dur"] / 1e3)
         kinds[name] = event["args"]["op_name"]
-    counted = {name: values[warmup:] for name, values in durations.items()}
+    counted = {name: values[warmup:] or values for name, values in durations.items()}
     return [OperatorTime(n, kinds[n], float(np.median(values)), min(values)) for n, values in counted.items()]
 
 

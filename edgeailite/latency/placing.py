@@ -16,38 +16,38 @@ from edgeailite.latency.measure import alternate
 from edgeailite.latency.operators import OperatorTime, onnx_operators, source_name
 from edgeailite.latency.runners import onnx_runner
 
+RESIZES = ("resize", "resize_nearest")
 WORDS = {  # of the executed graph: of a layer
-    "Conv": "convolution",
-    "FusedConv": "convolution",
-    "QLinearConv": "convolution",
-    "Upsample": "resize",
-    "Resize": "resize",
-    "QuantizeLinear": "quantize",
-    "DequantizeLinear": "dequantize",
+    "Conv": ("convolution",),
+    "FusedConv": ("convolution",),
+    "QLinearConv": ("convolution",),
+    "Upsample": RESIZES,
+    "Resize": RESIZES,
+    "QuantizeLinear": ("quantize",),
+    "DequantizeLinear": ("dequantize",),
 }
 
 
 def measure_networks(
-    networks: Mapping[str, tuple[Path, Sequence[Layer]]],
+    networks: Mapping[str, tuple[Path, Sequence[Layer], tuple[int, int] | None]],
     *,
     threads: int,
     rounds: int,
-    height_width: tuple[int, int] | None = None,
 ) -> list[Measured]:
-    """Files with their layers, timed by onnxruntime: whole networks in turns, then the operators of each.
+    """Files with layers and sizes (height, width), timed by onnxruntime: whole networks in turns, then their operators.
 
     All times are those of the least disturbed round: an estimate is about the machine without other work. Operators
     that together take longer than the network did were disturbed in every round, and are scaled down to it.
     """
     runs = {
-        name: onnx_runner(path, "onnxruntime", threads=threads, height_width=height_width)
-        for name, (path, _) in networks.items()
+        name: onnx_runner(path, "onnxruntime", threads=threads, height_width=size)
+        for name, (path, _, size) in networks.items()
     }
     totals = alternate(runs, rounds=rounds, warmup=3)
     del runs
     measured = []
-    for name, (path, layers) in networks.items():
-        operators = onnx_operators(path, threads=threads, height_width=height_width, rounds=rounds)
+    for name, (path, layers, size) in networks.items():
+        operators = onnx_operators(path, threads=threads, height_width=size, rounds=rounds)
         total = totals[name].minimum
         times = layer_times(operators, layers)
         excess = max(1.0, sum(time or 0.0 for time in times) / total)
@@ -74,9 +74,9 @@ def _layer_of(operator: OperatorTime, layers: Sequence[Layer]) -> int | None:
     named = [index for index, layer in enumerate(layers) if layer.name in names]
     if not named:
         return None
-    word = WORDS.get(operator.kind)
-    alike = [index for index in named if layers[index].operator == word]
-    if alike or word != "convolution":
+    words = WORDS.get(operator.kind, ())
+    alike = [index for index in named if layers[index].operator in words]
+    if alike or "convolution" not in words:
         return (alike or named)[0]
     return _convolution_before(named[0], layers)
 

@@ -71,7 +71,7 @@ def _shape(name: str, shape: Sequence[Any], height_width: tuple[int, int] | None
 
 
 def onnx_runner(path: Path, runtime: str, *, threads: int, height_width: tuple[int, int] | None = None) -> Runner:
-    """The file by onnxruntime or OpenVINO. Raises UsageError where OpenVINO is asked for and not installed."""
+    """The file by onnxruntime or OpenVINO. UsageError where OpenVINO is not installed, DataError where it refuses."""
     session = onnx_session(path, threads=threads)
     inputs = random_inputs(session, height_width)
     if runtime == "openvino":
@@ -102,10 +102,13 @@ def _openvino_runner(path: Path, inputs: dict[str, NDArray[Any]], threads: int) 
     import openvino
 
     core = openvino.Core()
-    model = core.read_model(str(path))
-    model.reshape({name: list(array.shape) for name, array in inputs.items()})
     settings = {"INFERENCE_NUM_THREADS": str(threads), "PERFORMANCE_HINT": "LATENCY"}
-    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    try:
+        model = core.read_model(str(path))
+        model.reshape({name: list(array.shape) for name, array in inputs.items()})
+        request = core.compile_model(model, "CPU", settings).create_infer_request()
+    except RuntimeError as error:
+        raise DataError(f"{path}: OpenVINO cannot load it ({str(error).splitlines()[0][:200]})") from None
     return lambda: request.infer(inputs)
 
 

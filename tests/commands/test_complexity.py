@@ -6,11 +6,14 @@ import csv
 import json
 
 import pytest
+from onnx import helper
 
 from edgeailite.checkpoint import Checkpoint, save_checkpoint
 from edgeailite.complexity import int8_cost, onnx_cost, torch_cost
 from edgeailite.export import to_onnx
 from edgeailite.models import create_model, list_models
+from tests.complexity.test_onnx_graph import write
+from tests.latency.tiny import tiny_file
 from tests.sweep import sweep_card
 
 NAME = "unet_aspp_mobilenetv2_tv_edgeailite"
@@ -58,6 +61,12 @@ def test_a_run_folder_and_its_checkpoint(command, tmp_path):
     for source in (tmp_path, tmp_path / "last.pt"):
         [row] = counted(command, source)["sizes"]
         assert (row["height"], row["width"], row["macs"]) == (64, 96, expected.macs)
+    card, quantization = sweep_card(model), {"scheme": "power2", "percentile": None}
+    save_checkpoint(tmp_path / "int8.pt", Checkpoint(card, model.state_dict(), {}, quantization=quantization))
+    assert counted(command, tmp_path / "last.pt")["kind"] == "float network"
+    values = counted(command, tmp_path / "int8.pt")
+    assert values["kind"] == "quantized network, counted as the float one it came from"
+    assert values["sizes"][0]["macs"] == expected.macs
     [row] = counted(command, tmp_path, "--size", 32, 32, "--int8", "True")["sizes"]
     assert (row["height"], row["integer_macs"]) == (32, torch_cost(model, (32, 32)).macs)
 
@@ -100,6 +109,16 @@ def test_page_of_a_file(command, open_file, tmp_path):
     assert "Float ONNX file" in (tmp_path / "page.html").read_text()
 
 
+def test_page_of_a_file_without_macs(command, tmp_path):
+    relu = helper.make_node("Relu", ["x"], ["y"], name="relu")
+    file = write(tmp_path / "relu.onnx", [relu], {}, inputs={"x": (1, 3, 32, 32)}, outputs={"y": None})
+    ended = command("complexity", file, "--html", tmp_path / "page.html")
+    assert ended.code == 0, ended.err
+    text = (tmp_path / "page.html").read_text()
+    assert text.count("data:image/png;base64,") == 1, "memory alone: no layer has MACs"
+    assert ">relu<" in text
+
+
 def test_all_networks_and_the_front(command, tmp_path):
     names = list_models(FEW)
     results = tmp_path / "results.csv"
@@ -117,6 +136,11 @@ def test_all_networks_and_the_front(command, tmp_path):
                     "--html", page)  # fmt: skip
     assert (ended.code, len(table.read_text().splitlines())) == (0, len(rows) + 1)
     assert "70.00" in ended.out
+    assert f"{len(names)} networks, {len(rows)} rows" in ended.out
+    assert ended.err == ""
+    ended = command("complexity", names[1], "--all", "True", "--size", 32, 64, "--results", results)
+    assert "1 network, 2 rows" not in ended.out and "1 network " in ended.out
+    assert f"2 results are of networks outside {names[1]!r} and left out: {names[0]}" in ended.err
     assert page.read_text().count('class="front"') == sum(row["front"] for row in rows)
 
 
@@ -125,6 +149,11 @@ def test_all_networks_without_results(command, tmp_path):
     assert ended.code == 0, ended.err
     assert all(name in ended.out for name in list_models(FEW))
     assert "Parameters against GMACs" in (tmp_path / "all.html").read_text()
+
+
+def test_a_file_of_several_pictures_at_once_is_refused(command, tmp_path):
+    ended = command("complexity", tiny_file(tmp_path / "four.onnx", batch=4))
+    assert (ended.code, "takes 4 pictures at once; costs are those of one" in ended.err) == (3, True), ended.err
 
 
 REFUSED = [

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from edgeailite.checkpoint import LAST, Checkpoint, save_checkpoint
+from edgeailite.commands.accuracies import read_accuracies
 from edgeailite.data import open_dataset
 from edgeailite.data.images import read_image
 from edgeailite.modelcard import ModelCard
@@ -67,6 +68,28 @@ def test_accuracy_equals_counting_by_hand(command, run, miniature, split, batch_
     assert values["miou"] == pytest.approx(miou_by_hand(run, miniature, split), abs=2e-3)
     assert values["data"] == f"streets {split}"
     assert set(values["iou"]) == set(open_dataset("streets", miniature, split).classes)
+
+
+@pytest.mark.parametrize(
+    ("words", "size"),
+    [
+        ((), list(SIZE)),
+        (("--img_resize", 32, 64, "--flip", True), [32, 64]),
+        (("--window", 32, 32), None),
+        (("--window", 32, 32, "--img_resize", 64, 64), None),
+        (("--short_edges", 32), None),
+        (("--scales", 0.5, 1), None),
+    ],
+)
+def test_the_size_that_an_accuracy_belongs_to(command, run, tmp_path, words, size):
+    """And what is printed is a results file of `choose` and `complexity`."""
+    ended = command("validate", run, "--workers", 0, "--device", "cpu", "--json", True, *words)
+    values = json.loads(ended.out)
+    assert (values["size"], values["type"]) == (size, "float")
+    (tmp_path / "results.json").write_text(ended.out)
+    [found] = read_accuracies(tmp_path / "results.json")
+    assert (found.size, found.miou) == (None if size is None else tuple(size), values["miou"])
+    assert (found.data, found.classes, found.arithmetic) == ("streets val", 19, "float")
 
 
 def test_checkpoint_and_folder_are_the_same(command, run):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from edgeailite.checkpoint import LAST, Checkpoint, load_checkpoint, save_checkpoint
+from edgeailite.commands.accuracies import read_accuracies
 from edgeailite.commands.opening import load_network, open_model
 from edgeailite.commands.validate import dataset_of, measure, tasks_of
 from edgeailite.data import open_dataset
@@ -103,6 +104,15 @@ def test_every_output_equals_counting_by_hand(command, run, data, file, batch_si
     truth, guess = truth[truth > 0].astype(float), guess[truth > 0].astype(float)
     assert values["depth"]["ard"] == pytest.approx(100 * np.mean(np.abs(guess - truth) / truth), abs=0.01)
     assert values["depth"]["rmse_metres"] == pytest.approx(np.sqrt(np.mean((guess - truth) ** 2)), abs=0.01)
+
+
+def test_results_of_several_outputs_are_a_results_file(command, run, data, tmp_path):
+    """The accuracy of the network is that of its segmentation."""
+    ended = command("validate", run / "fixed.onnx", *QUICK, "--data_path", data)
+    (tmp_path / "results.json").write_text(ended.out)
+    [found] = read_accuracies(tmp_path / "results.json")
+    assert (found.network, found.size, found.classes) == (NAME, SIZE, 19)
+    assert found.miou == json.loads(ended.out)["segmentation"]["miou"]
 
 
 def test_argmax_file_is_the_network_at_equal_size(run, data):

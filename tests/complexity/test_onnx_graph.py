@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeailite.complexity import onnx_cost, onnx_layers, torch_cost
+from edgeailite.complexity import onnx_cost, onnx_layers, torch_cost, torch_layers
 from edgeailite.export import to_onnx
 from tests.golden import golden_model
 from tests.sweep import sweep_card
@@ -199,3 +199,53 @@ def test_float_memory_reuses_what_an_activation_alone_reads(tmp_path):
     x, one = 4 * 192, 4 * 256
     assert cost.memory == (x + one, x + one, x + 2 * one, x + 3 * one)
     assert (cost.parameters, onnx.load(file).graph.initializer[0].name) == (12, "w")
+
+
+def test_resizes_and_looks_count_as_in_torch(tmp_path):
+    """Nearest neighbours are moved, not computed; a slice or a split is another look at the same memory."""
+
+    class Network(torch.nn.Module):
+        def forward(self, x):
+            first, second = torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest").split((1, 2), 1)
+            return torch.nn.functional.leaky_relu(first[:, :, 1:]) + torch.sigmoid(second[:, :, 1:])
+
+    expected = torch_layers(Network(), (4, 6))
+    nodes = [
+        helper.make_node("Resize", ["x", "", "scales"], ["up"], mode="nearest"),
+        helper.make_node("Split", ["up", "parts"], ["first", "second"], axis=1),
+        helper.make_node("Slice", ["first", "one", "end", "two"], ["a"]),
+        helper.make_node("Slice", ["second", "one", "end", "two"], ["b"]),
+        helper.make_node("LeakyRelu", ["a"], ["c"]),
+        helper.make_node("Sigmoid", ["b"], ["d"]),
+        helper.make_node("Add", ["c", "d"], ["y"]),
+    ]
+    weights = {
+        "scales": np.array([1, 1, 2, 2], np.float32),
+        "parts": np.array([1, 2]),
+        "one": np.array([1]),
+        "end": np.array([2**31]),
+        "two": np.array([2]),
+    }
+    file = write(tmp_path / "a.onnx", nodes, weights, inputs={"x": (1, 3, 4, 6)}, outputs={"y": None})
+    found = onnx_layers(file)
+    assert [layer.operator for layer in found] == [layer.operator for layer in expected]
+    assert [layer.element_operations for layer in found] == [layer.element_operations for layer in expected]
+
+
+def test_an_activation_behind_an_integer_convolution_by_any_name(tmp_path):
+    """LeakyRelu and HardSwish are computed with it, as Relu is."""
+    for activation in ("LeakyRelu", "HardSwish", "Sigmoid"):
+        nodes = [
+            helper.make_node("QuantizeLinear", ["picture", "s", "z"], ["x8"]),
+            helper.make_node("DequantizeLinear", ["x8", "s", "z"], ["x"]),
+            helper.make_node("DequantizeLinear", ["w8", "s", "z"], ["w"]),
+            helper.make_node("Conv", ["x", "w"], ["c"]),
+            helper.make_node(activation, ["c"], ["r"]),
+            helper.make_node("QuantizeLinear", ["r", "s", "z"], ["y8"]),
+            helper.make_node("DequantizeLinear", ["y8", "s", "z"], ["y"]),
+        ]
+        weights = {"s": np.float32(0.1), "z": np.int8(0), "w8": np.ones((4, 3, 1, 1), np.int8)}
+        file = write(tmp_path / "a.onnx", nodes, weights, inputs={"picture": (1, 3, 4, 4)}, outputs={"y": None})
+        layers = onnx_layers(file)
+        assert [layer.operator for layer in layers] == ["quantize", "convolution", "dequantize"], activation
+        assert layers[1].integer

@@ -84,3 +84,12 @@ def test_shapes_that_contradict(tmp_path):
     file = write(tmp_path / "a.onnx", [node], weights, inputs={"x": (1, 3, 10, 12)}, outputs={"y": None})
     with pytest.raises(DataError, match=r"a\.onnx: shapes do not fit"):
         onnx_layers(file)
+
+
+def test_a_foreign_operator_on_constants(tmp_path):
+    """Onnx's reference implementation knows no other domain: the value stays unknown, and so does its shape."""
+    node = helper.make_node("Magic", ["one"], ["more"], name="magic", domain="com.microsoft")
+    file = write(tmp_path / "a.onnx", [CONV, node], WEIGHT | {"one": np.array([1])}, inputs={"x": (1, 3, 10, 12)},
+                 outputs={"y": None})  # fmt: skip
+    with pytest.raises(DataError, match=r"shape of 'more' \(Magic\) cannot be inferred"):
+        onnx_layers(file)

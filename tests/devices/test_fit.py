@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgeailite.commands.devices_fit import blank_profile
-from edgeailite.devices import Figure, Measured, Profile, estimate, fit
+from edgeailite.devices import INT8_SUFFIX, Figure, Measured, Profile, estimate, fit
 from edgeailite.devices.fit import non_negative_least_squares
 from edgeailite.devices.roofline import estimate_layer
 from edgeailite.errors import UsageError
@@ -129,6 +129,32 @@ def test_kinds_that_were_not_seen_say_so():
     assert found.rates["float32"]["dense"].source == "not measured: as pointwise"
     assert set(found.rates) == {"float32"}
     assert found.band == (0.5, 2.0)
+
+
+def test_both_files_of_a_network_are_held_out_together():
+    """Every network's own pace is half as long again or not, in both of its files: from one the other would be told."""
+    planted = device(bandwidth=20.0)
+    networks = []
+    for seed in range(8):
+        made = network(seed, planted)
+        factor, name = (1.5 if seed % 4 >= 2 else 1.0), f"n{seed // 2}" + (INT8_SUFFIX if seed % 2 else "")
+        slower = [factor * ms for ms in made.layer_milliseconds]
+        networks.append(replace(made, name=name, layer_milliseconds=slower, milliseconds=factor * made.milliseconds))
+    found = fit(networks, blank_profile(8), "test")
+    assert found.band_source == "4 networks, each estimated by a fit of the others"
+    without = [n for n in networks if n.network != "n0"]
+    ratios = [
+        n.milliseconds / estimate(n.layers, fit(without, blank_profile(8), "x")).milliseconds for n in networks[:2]
+    ]
+    assert found.band[0] <= min(ratios)
+    assert found.band[1] >= max(ratios)
+
+
+def test_a_network_that_is_quicker_than_its_host_is_named():
+    base = device(fallback=("resize",))
+    layers = [plain("up", "resize", 64)]
+    with pytest.raises(UsageError, match=r"n: 0\.001 ms, but the base's figures of the host give 0\.6243 ms"):
+        fit([Measured("n", layers, [None], 0.001)], base, "test")
 
 
 def test_nothing_to_fit():

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from edgeailite.complexity import Layer, int8_layers, torch_layers
+from edgeailite.complexity.operations import ACTIVATIONS
 from edgeailite.devices import Figure, estimate, list_devices, load_profile
 from edgeailite.devices.roofline import kind_of
 from edgeailite.errors import UsageError
@@ -30,6 +31,9 @@ KIND_CASES = [
     (plain("a", "linear", 19), "linear"),
     (plain("a", "relu", 19), None),
     (plain("a", "batch_norm", 19), None),
+    *((plain("a", activation, 19), None) for activation in ACTIVATIONS),
+    (plain("a", "resize_nearest", 64), "resize"),
+    (plain("a", "resize_nearest", 19), "resize_unaligned"),
 ]
 
 
@@ -116,7 +120,8 @@ def test_int8_networks_have_estimates_on_every_device(name):
         ("fpn_aspp_regnetx800mf_edgeailite", 21, False, 13.585),
     ],
 )
-def test_tda4vm_meets_the_vendors_times(model, classes, without_resize, published):
+def test_tda4vm_meets_the_vendors_times_that_it_was_tuned_to(model, classes, without_resize, published):
+    """A test of the file, not of the estimate: its shares of the peak were chosen with these two numbers in view."""
     layers = integer_network(model, classes)
     found = estimate(layers[:-1] if without_resize else layers, load_profile("tda4vm"))
     assert found.milliseconds == pytest.approx(published, rel=0.25)

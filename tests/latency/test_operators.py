@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from edgeailite.latency import onnx_operators, torch_operators
-from edgeailite.latency.operators import source_name
+from edgeailite.latency.operators import _medians, source_name
 from tests.latency.tiny import tiny_file
 
 NAMES = [
@@ -30,6 +30,16 @@ def test_onnxruntime_tells_every_operator(tmp_path):
     assert "Relu" not in kinds, "onnxruntime computes it inside the convolution"
     assert all(0 <= operator.minimum <= operator.milliseconds < 1000 for operator in found)
     assert list(tmp_path.iterdir()) == [tmp_path / "tiny.onnx"], "no profile is left behind"
+
+
+def test_a_node_of_a_branch_that_ran_less_often():
+    """Nodes inside an If run in the rounds that take their branch: perhaps in none after the warm-up."""
+    events = [
+        {"cat": "Node", "name": f"{name}_kernel_time", "dur": 1000 * ms, "args": {"op_name": "Conv"}}
+        for name, ms in (("always", 9), ("always", 9), ("branch", 2), ("always", 4))
+    ]
+    found = {operator.name: operator.milliseconds for operator in _medians(events, warmup=2)}
+    assert found == {"always": 4, "branch": 2}
 
 
 def test_torch_tells_kinds_slowest_first():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +49,17 @@ def test_missing_and_damaged_files(tmp_path):
 def test_openvino_is_asked_for_politely(tmp_path, monkeypatch):
     monkeypatch.setattr("edgeailite.latency.runners.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="openvino: not installed"):
+        onnx_runner(tiny_file(tmp_path / "tiny.onnx"), "openvino", threads=1)
+
+
+def test_a_file_that_openvino_refuses_is_named(tmp_path, monkeypatch):
+    class Core:
+        def read_model(self, path):
+            raise RuntimeError("Unsupported operator\nat line 3")
+
+    monkeypatch.setattr("edgeailite.latency.runners.find_spec", lambda name: True)
+    monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(Core=Core))
+    with pytest.raises(DataError, match=r"tiny\.onnx: OpenVINO cannot load it \(Unsupported operator\)"):
         onnx_runner(tiny_file(tmp_path / "tiny.onnx"), "openvino", threads=1)
 
 

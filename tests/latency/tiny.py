@@ -9,9 +9,13 @@ from onnx import TensorProto, helper, numpy_helper, save_model
 
 
 def tiny_file(
-    path: Path, *, size: tuple[int | str, int | str] = (32, 48), element_type: int = TensorProto.FLOAT
+    path: Path,
+    *,
+    size: tuple[int | str, int | str] = (32, 48),
+    element_type: int = TensorProto.FLOAT,
+    batch: int = 1,
 ) -> Path:
-    """Convolution, ReLU and resize of a picture (1,3,H,W); gives back the path."""
+    """Convolution, ReLU and resize of pictures (batch,3,H,W); gives back the path."""
     weight = np.random.default_rng(0).normal(size=(8, 3, 3, 3)).astype(np.float32)
     scales = np.array([1, 1, 2, 2], np.float32)
     nodes = [
@@ -23,7 +27,7 @@ def tiny_file(
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("image", element_type, [1, 3, *size])],
+        [helper.make_tensor_value_info("image", element_type, [batch, 3, *size])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(weight, "weight"), numpy_helper.from_array(scales, "scales")],
     )
