@@ -106,7 +106,11 @@ FLAGS: dict[str, Flag] = {
     "log_file": Flag(takes="FILE", rule=nothing, note="no file: lines go to stderr, numbers to metrics.csv"),
     "pretrained": Flag("pretrained", "FILE|URL"),
     "resume": Flag(
-        "resume", "FILE|DIR", _resume, about="goes on from last.pt of the run; other flags are taken from it"
+        "resume",
+        "FILE|DIR",
+        _resume,
+        about="goes on from last.pt of the run; other flags are taken from it, but for data path, workers, device, "
+        "threads and timeout",
     ),
     "phase": Flag("phase", "training|calibration|validation", OneOf(PHASES, "these are the phases"), about="see above"),
     "save_onnx": Flag("save_onnx", "True|False", boolean, about="True: `edgeailite export` after the training"),
