@@ -17,7 +17,7 @@ def test_list_and_figures(command):
     out = command("devices", "list", "coral_edge_tpu_usb").out
     for words in ("host bandwidth, GB/s", "host overhead, us", "alignment, channels", "fused", "resize_nearest"):
         assert words in out
-    assert "float32 add" in command("devices", "list", "xeon_vnni_amx_1thread").out
+    assert "float32 add" in command("devices", "list", "xeon_vnni_amx_2threads").out
     assert set(json.loads(command("devices", "list", "--json", True).out)) == set(list_devices())
 
 
