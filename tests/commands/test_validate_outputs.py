@@ -251,7 +251,7 @@ def test_verbs_that_draw_pictures_say_what_they_cannot(command, run, data, tmp_p
     ended = command("report", tmp_path / "depth", "--data_path", data)
     assert "no output with classes" in ended.err
     values = json.loads(command("validate", tmp_path / "depth", "--data_path", data, *QUICK).out)
-    assert set(values) == {"model", "network", "size", "data", "ard", "rmse_metres"}
+    assert set(values) == {"model", "network", "size", "type", "data", "ard", "rmse_metres"}
 
 
 def test_report_shows_the_output_whose_classes_the_card_names(command, run, data, tmp_path):

@@ -28,6 +28,7 @@ DEPTH_LOSSES: dict[str, Callable[..., LossSum]] = {
     "depth_smooth_l1": losses.depth_smooth_l1,
     "depth_scale": losses.depth_scale,
     "depth_spread": losses.depth_spread,
+    "depth_relative": losses.depth_relative,
 }
 LOSSES = CLASS_LOSSES | DEPTH_LOSSES
 REGIONS = ("dice", "lovasz_softmax")
