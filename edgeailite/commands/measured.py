@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgeailite.commands.writing import write_result
 from edgeailite.data import DataSource
 from edgeailite.data.source import ClassTarget
-from edgeailite.evaluation import ClassTally, DepthTally, Tally
+from edgeailite.evaluation import ClassTally, DepthTally, Tally, Tasks
 from edgeailite.metrics import Confusion, Scores
 from edgeailite.plots import confusion_figure
 
@@ -36,6 +36,11 @@ def classes_of(source: DataSource, output: str) -> tuple[str, ...]:
     """Class names of an output; none for depth."""
     target = source.targets[output]
     return target.classes if isinstance(target, ClassTarget) else ()
+
+
+def tasks_of(source: DataSource, outputs: Iterable[str]) -> Tasks:
+    """What outputs are compared as: a number of classes, None for depth."""
+    return {name: len(classes_of(source, name)) or None for name in outputs}
 
 
 def score_values(result: Scores, classes: Sequence[str]) -> dict[str, Any]:

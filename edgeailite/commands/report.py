@@ -16,8 +16,9 @@ from edgeailite import __version__
 from edgeailite.checkpoint import read_metrics
 from edgeailite.commands.common import print_result, progress, set_threads
 from edgeailite.commands.infer import label_picture
+from edgeailite.commands.measured import tasks_of
 from edgeailite.commands.opening import Opened, build_network, classified, open_model
-from edgeailite.commands.validate import dataset_of, tasks_of
+from edgeailite.commands.validate import dataset_of
 from edgeailite.complexity import complexity
 from edgeailite.config import ReportConfig
 from edgeailite.data import DataSource
@@ -125,7 +126,7 @@ def _measure(opened: Opened, source: DataSource) -> tuple[Confusion, list[Confus
             per_picture.append(_confusion(picture, names[0]))
             bar.advance(task)
 
-        total = evaluate(opened.predict, loader, tasks_of(opened.card, source), on_picture=on_picture)
+        total = evaluate(opened.predict, loader, tasks_of(source, opened.card.outputs), on_picture=on_picture)
     return _confusion(total, names[0]), per_picture
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgeailite.commands.common import print_result, progress, set_threads
-from edgeailite.commands.measured import as_dict, flat, write_confusions
+from edgeailite.commands.measured import as_dict, flat, tasks_of, write_confusions
 from edgeailite.commands.opening import Opened, open_model
 from edgeailite.config import ValidateConfig
 from edgeailite.data import DataSource, open_dataset
@@ -15,7 +15,7 @@ from edgeailite.data.loader import eval_loader
 from edgeailite.data.source import ClassTarget
 from edgeailite.engine import select_device
 from edgeailite.errors import DataError, UsageError
-from edgeailite.evaluation import Protocol, Tally, Tasks, Views, evaluate, part_of
+from edgeailite.evaluation import Protocol, Tally, Views, evaluate, part_of
 from edgeailite.modelcard import ModelCard
 
 AS_TRAINED = Protocol()
@@ -130,12 +130,6 @@ def _check_output(card: ModelCard, source: DataSource, output: str, channels: in
         )
 
 
-def tasks_of(card: ModelCard, source: DataSource) -> Tasks:
-    """What each output of a model is compared as."""
-    targets = {output: source.targets[output] for output in card.outputs}
-    return {name: len(t.classes) if isinstance(t, ClassTarget) else None for name, t in targets.items()}
-
-
 def measure(
     opened: Opened,
     source: DataSource,
@@ -152,7 +146,7 @@ def measure(
         return evaluate(
             protocol.predictor(opened.predict),
             loader,
-            tasks_of(opened.card, source),
+            tasks_of(source, opened.card.outputs),
             views=protocol.views,
             boundary=protocol.boundary,
             on_picture=lambda picture: bar.advance(task),

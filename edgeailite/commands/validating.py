@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from edgeailite.commands.measured import tasks_of
 from edgeailite.commands.watching import Watch
 from edgeailite.config.loop import Loop
 from edgeailite.data import DataSource
 from edgeailite.data.loader import eval_loader
-from edgeailite.data.source import ClassTarget
 from edgeailite.data.transforms import EvalTransform
 from edgeailite.distributed import gather, share_state
 from edgeailite.engine import Learner
@@ -54,7 +54,7 @@ class Validation:
 
 def make_validation(source: DataSource, transform: EvalTransform, loop: Loop) -> Validation:
     """Validation as configured."""
-    tasks = {name: len(t.classes) if isinstance(t, ClassTarget) else None for name, t in source.targets.items()}
+    tasks = tasks_of(source, source.targets)
     indices = tuple(part_of(len(source.items), loop.epoch_size_val))
     return Validation(source, indices, tasks, transform, loop.workers, loop.overlays)
 

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from edgeailite.checkpoint import LAST, Checkpoint, load_checkpoint, save_checkpoint
 from edgeailite.commands.accuracies import read_accuracies
+from edgeailite.commands.measured import tasks_of
 from edgeailite.commands.opening import load_network, open_model
-from edgeailite.commands.validate import dataset_of, measure, tasks_of
+from edgeailite.commands.validate import dataset_of, measure
 from edgeailite.data import open_dataset
 from edgeailite.data.images import read_image
 from edgeailite.data.loader import eval_loader
@@ -184,7 +185,7 @@ def test_shards_of_a_split_merge_to_the_whole(run, data):
         evaluate(
             opened.predict,
             eval_loader(source, EvalTransform(SIZE), batch_size=1, workers=0, indices=indices),
-            tasks_of(opened.card, source),
+            tasks_of(source, opened.card.outputs),
         )
         for indices in ([1], [0, 2], [])
     ]
