@@ -7,11 +7,12 @@ from edgeailite.quantization.convert import convert
 from edgeailite.quantization.integer import integer_exact
 from edgeailite.quantization.modules import set_state
 from edgeailite.quantization.prepare import normalised_by, prepare
-from edgeailite.quantization.schemes import DEFAULT_SCHEME, SCHEMES
+from edgeailite.quantization.schemes import DEFAULT_SCHEME, SCHEMES, Plan
 
 __all__ = [
     "DEFAULT_SCHEME",
     "SCHEMES",
+    "Plan",
     "calibrate",
     "convert",
     "integer_exact",
