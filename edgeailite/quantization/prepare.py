@@ -87,6 +87,17 @@ def prepare(
     return graph_module
 
 
+def scheme_of(model: fx.GraphModule) -> Scheme:
+    """The scheme of a prepared network."""
+    return next(module.grid.scheme for module in model.modules() if isinstance(module, ActivationQuantizer))
+
+
+def has_wide_parts(model: fx.GraphModule) -> bool:
+    """Whether a plan gave a prepared network layers of 16 bits, which no integer kernel computes."""
+    quantizers = (ActivationQuantizer, QuantConv2d)
+    return any(isinstance(module, quantizers) and module.grid.bits > INTEGER_BITS for module in model.modules())
+
+
 def normalised_by(model: fx.GraphModule, norms: Sequence[nn.Module]) -> list[QuantConv2d]:
     """The convolutions of a prepared network into which these BatchNorm modules are folded (rule 1)."""
     found = []

@@ -45,7 +45,9 @@ class Scheme:
 
 _ROWS = (
     Scheme("ort_u8s8", "onnxruntime and OpenVINO on CPUs: uint8 activations, int8 weights per channel"),
-    Scheme("ort_u8s7", "the same with 7-bit weights, for CPUs without VNNI, whose int8 sums may saturate", weight_bits=7),
+    Scheme(
+        "ort_u8s7", "the same with 7-bit weights, for CPUs without VNNI, whose int8 sums may saturate", weight_bits=7
+    ),
     Scheme("s8s8", "TensorRT: int8 activations without zero points", symmetric=True, signed=True),
     Scheme(
         "tidl_pow2",
