@@ -36,10 +36,10 @@ class OnnxModel:
     fixed_size: tuple[int, int] | None
 
 
-def load_onnx(
+def open_session(
     source: Path | bytes, *, threads: int | None = None, level: str = "ALL", save_optimized: Path | None = None
-) -> OnnxModel:
-    """Open an exported file (or its bytes) on the CPU. Raises DataError for a missing, damaged or foreign file."""
+) -> onnxruntime.InferenceSession:
+    """Any ONNX file (or its bytes) on the CPU. Raises DataError for a missing or damaged file."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = LEVELS[level]
     options.log_severity_level = 3
@@ -51,10 +51,17 @@ def load_onnx(
         raise DataError(f"{source}: no such ONNX file; write it with `edgeailite export`")
     model: Any = str(source) if isinstance(source, Path) else source
     try:
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - onnxruntime raises many kinds, without a common base
         name = source if isinstance(source, Path) else "ONNX model"
         raise DataError(f"{name}: onnxruntime cannot load it ({str(error).splitlines()[0][:200]})") from None
+
+
+def load_onnx(
+    source: Path | bytes, *, threads: int | None = None, level: str = "ALL", save_optimized: Path | None = None
+) -> OnnxModel:
+    """Open an exported file (or its bytes) on the CPU. Raises DataError for a missing, damaged or foreign file."""
+    session = open_session(source, threads=threads, level=level, save_optimized=save_optimized)
     metadata = session.get_modelmeta().custom_metadata_map
     if "edgeailite.card" not in metadata:
         raise DataError(
@@ -62,7 +69,7 @@ def load_onnx(
         )
     return OnnxModel(
         session,
-        _card(metadata),
+        card_of_metadata(metadata),
         metadata["edgeailite.kind"],
         metadata["edgeailite.argmax"],
         _fixed_size(session),
@@ -88,7 +95,7 @@ def _feed(model: OnnxModel, images: Sequence[Array]) -> dict[str, Array]:
     return dict(zip(names, images, strict=True))
 
 
-def _card(metadata: Mapping[str, str]) -> ModelCard:
+def card_of_metadata(metadata: Mapping[str, str]) -> ModelCard:
     """The card, with preprocessing from the plain entries: those are what other programs read."""
     values = json.loads(metadata["edgeailite.card"])
     height, _, width = metadata["input_size"].partition("x")
@@ -108,14 +115,13 @@ def _fixed_size(session: onnxruntime.InferenceSession) -> tuple[int, int] | None
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
 
-def with_outputs(model: bytes, names: Iterable[str], element_type: int) -> bytes:
-    """The file with further tensors as outputs.
+def with_outputs(model: bytes, names: Iterable[str], element_type: int | None = None) -> bytes:
+    """The file with further tensors as outputs, of a type or (None) of whatever type they have.
 
     Protocol buffers merge a message that is appended: a second `graph` that holds outputs alone adds them.
     """
-    outputs = b"".join(
-        _field(12, _field(1, name.encode()) + _field(2, _field(1, _varint_field(1, element_type)))) for name in names
-    )
+    kind = b"" if element_type is None else _field(2, _field(1, _varint_field(1, element_type)))
+    outputs = b"".join(_field(12, _field(1, name.encode()) + kind) for name in names)
     return model + _field(7, outputs)
 
 
