@@ -131,7 +131,9 @@ def _pictures(config: VerifyConfig, setting: Setting) -> list[tuple[Path, ...]]:
         if setting.inputs != 1:
             names = ", ".join(map(input_name, range(setting.inputs)))
             raise UsageError(f"--trace_pictures: the network takes {setting.inputs} ({names}); trace with its data set")
-        items: list[tuple[Path, ...]] = [(path,) for path in find_pictures(config.trace_pictures, apart_from=config.trace_pictures)]
+        items: list[tuple[Path, ...]] = [
+            (path,) for path in find_pictures(config.trace_pictures, apart_from=config.trace_pictures)
+        ]
     elif setting.card is None:
         raise UsageError(f"{config.model}: names no data set; give --trace_pictures FOLDER")
     else:

@@ -30,15 +30,15 @@ from edgeailite.runtime.contract import PROVEN_LEVELS
 
 SIZE = (45, 68)  # odd on purpose
 CLASSES = 5
-RULES = {
-    "Conv": "1 (convolution)", "Add": "2 (addition)", "Concat": "3 (concatenation)", "MaxPool": "3 (maximum pooling)",
-    "Resize": "4 (bilinear resize)", "Input": "5 (quantization)", "Relu": "5 (activation)", "Pool": "6 (average pooling)",
+RULES = {  # of `quantization/integer.py`
+    "Conv": "1 (convolution)", "Add": "2 (addition)", "Concat": "3 (concatenation)", "MaxPool": "3 (max pooling)",
+    "Resize": "4 (bilinear resize)", "Input": "5 (quantization)", "Relu": "5 (activation)", "Pool": "6 (pooling)",
 }  # fmt: skip
 CHECKED_ON = "onnxruntime 1.31.1 and 1.32.0 on x86 with AVX-512 VNNI and AMX"
 
 
 class SmallNetwork(nn.Module):
-    """Convolutions with BatchNorm, depthwise, residual addition, maximum and average pooling, resizes, concatenation."""
+    """Convolutions with BatchNorm, depthwise too; addition, concatenation, resizes, maximum and average pooling."""
 
     def __init__(self) -> None:
         super().__init__()

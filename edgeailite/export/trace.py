@@ -4,8 +4,9 @@ Figures per tensor that both have, over all pictures: signal-to-noise ratio of t
 dB), largest difference and mean shift (in steps of the second's quantizer, or the first's where it has none), and the
 share of equal codes on that grid, of equal values where no side has one.
 
-A tensor departs where the difference cannot be rounding: for two integer forms on one grid any other code; where a
-quantizer is in play more than one step; for floats more than `FLOAT_LOGIT_TOLERANCE` of the standard deviation.
+A tensor departs where the difference cannot be rounding: for two integer forms of one quantization any other code;
+where a quantizer is in play more than one step; for floats more than `FLOAT_LOGIT_TOLERANCE` of the standard deviation.
+Where most tensors have the same scale and zero point on both sides, one that has not departs, too.
 
 What a layer costs is the fall of the SQNR from its worst input to its result. An input counts at most as what its
 number of bits gives anyway (6 dB a bit, less 8), so that no layer is blamed for being the first one.
@@ -209,6 +210,7 @@ def _rows(
 ) -> tuple[Row, ...]:
     known = {b: total for (_, b), total in sums.items()}
     ratios = {b: _sqnr(total) for b, total in known.items()}
+    related = _one_quantization(first, second, list(sums))
     rows = []
     for (a, b), total in sums.items():
         mine, theirs = first.places[a], second.places[b]
@@ -216,25 +218,37 @@ def _rows(
         cap = FLOAT_DB if grid is None else DB_PER_BIT * grid.bits - DB_OFF
         sources = tuple(sources_among(second, b, known))
         before = min([cap, *(ratios[source] for source in sources if not local)])
-        std = math.sqrt(max(0.0, total.signal / total.count - (total.total / total.count) ** 2))
-        rows.append(
-            Row(
-                a,
-                b,
-                mine.layer if first.feeds else theirs.layer,
-                theirs.operator,
-                shapes[b],
-                None if math.isinf(ratios[b]) else ratios[b],
-                total.largest,
-                None if grid is None else total.largest_steps,
-                total.shift / total.count / (1.0 if grid is None else grid.scale),
-                total.equal / total.count,
-                before - min(cap, ratios[b]),
-                departs=_departs(first, second, total, exact=mine.grid == theirs.grid, grid=grid, std=std),
-                sources=sources,
-            )
+        row = Row(
+            a,
+            b,
+            mine.layer if first.feeds else theirs.layer,
+            theirs.operator,
+            shapes[b],
+            None if math.isinf(ratios[b]) else ratios[b],
+            total.largest,
+            None if grid is None else total.largest_steps,
+            total.shift / total.count / (1.0 if grid is None else grid.scale),
+            total.equal / total.count,
+            before - min(cap, ratios[b]),
+            departs=_exceeds(total, grid, exact=related and first.integer and second.integer)
+            or (related and _same_grid(mine, theirs) is False),
+            sources=sources,
         )
+        rows.append(row)
     return tuple(rows)
+
+
+def _one_quantization(first: Side, second: Side, pairs: Sequence[tuple[str, str]]) -> bool:
+    """Whether most tensors that both sides quantize have the same scale and zero point."""
+    same = [_same_grid(first.places[a], second.places[b]) for a, b in pairs]
+    return 2 * same.count(True) > len(same) - same.count(None) > 0
+
+
+def _same_grid(first: Place, second: Place) -> bool | None:
+    """None unless both are quantized. How far the codes reach is not compared: -127 and -128 both begin int8."""
+    if first.grid is None or second.grid is None:
+        return None
+    return (first.grid.scale, first.grid.zero_point) == (second.grid.scale, second.grid.zero_point)
 
 
 def _sqnr(total: Sums) -> float:
@@ -243,10 +257,12 @@ def _sqnr(total: Sums) -> float:
     return 10 * math.log10(max(total.signal, 1e-30) / total.noise)
 
 
-def _departs(first: Side, second: Side, total: Sums, *, exact: bool, grid: Grid | None, std: float) -> bool:
-    if grid is None:
-        return not total.largest <= FLOAT_LOGIT_TOLERANCE * std + 1e-6
-    return total.largest_steps > (0 if exact and first.integer and second.integer else 1)
+def _exceeds(total: Sums, grid: Grid | None, *, exact: bool) -> bool:
+    """Whether the difference is more than rounding."""
+    if grid is not None:
+        return total.largest_steps > (0 if exact else 1)
+    variance = total.signal / total.count - (total.total / total.count) ** 2
+    return not total.largest <= FLOAT_LOGIT_TOLERANCE * math.sqrt(max(0.0, variance)) + 1e-6
 
 
 def _outputs(mine: Reading, theirs: Reading) -> dict[str, Mapping[str, float | None]]:
