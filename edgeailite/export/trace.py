@@ -29,6 +29,7 @@ from edgeailite.runtime.contract import labels_of
 FLOAT_LOGIT_TOLERANCE = 1e-3  # of the standard deviation, as in `parity`
 DB_PER_BIT, DB_OFF = 6.02, 8.0
 FLOAT_DB = 100.0  # what float32 gives
+STEP_SLACK = 1e-4  # of a step: the resize's own rounding
 COSTLY_DB = 1.0  # a smaller fall is nobody's fault
 LABEL = "_label"
 
@@ -211,6 +212,7 @@ def _rows(
     known = {b: total for (_, b), total in sums.items()}
     ratios = {b: _sqnr(total) for b, total in known.items()}
     related = _one_quantization(first, second, list(sums))
+    steps = _resized_steps(first, second, list(sums))
     rows = []
     for (a, b), total in sums.items():
         mine, theirs = first.places[a], second.places[b]
@@ -230,7 +232,7 @@ def _rows(
             total.shift / total.count / (1.0 if grid is None else grid.scale),
             total.equal / total.count,
             before - min(cap, ratios[b]),
-            departs=_exceeds(total, grid, exact=related and first.integer and second.integer)
+            departs=_exceeds(total, grid, exact=related and first.integer and second.integer, step=steps.get(b, 0.0))
             or (related and _same_grid(mine, theirs) is False),
             sources=sources,
         )
@@ -257,8 +259,21 @@ def _sqnr(total: Sums) -> float:
     return 10 * math.log10(max(total.signal, 1e-30) / total.noise)
 
 
-def _exceeds(total: Sums, grid: Grid | None, *, exact: bool) -> bool:
-    """Whether the difference is more than rounding."""
+def _resized_steps(first: Side, second: Side, pairs: Sequence[tuple[str, str]]) -> dict[str, float]:
+    """Resized values that are not quantized again -> the step of what was resized: they differ by it as that does."""
+    grids = {b: grid for a, b in pairs if (grid := _grid(first.places[a], second.places[b])) is not None}
+    found = {}
+    for _, b in pairs:
+        sources = list(sources_among(second, b, grids))
+        if b not in grids and second.places[b].operator == "Resize" and sources:
+            found[b] = max(grids[source].scale for source in sources)
+    return found
+
+
+def _exceeds(total: Sums, grid: Grid | None, *, exact: bool, step: float) -> bool:
+    """Whether the difference is more than rounding; `step` is that of values which were quantized before."""
+    if step and not exact:
+        return total.largest > step * (1 + STEP_SLACK)
     if grid is not None:
         return total.largest_steps > (0 if exact else 1)
     variance = total.signal / total.count - (total.total / total.count) ** 2
