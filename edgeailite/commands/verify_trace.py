@@ -1,7 +1,8 @@
 """`edgeailite verify RUN --trace A B`: where two forms of a network first depart, and how the difference grows.
 
-A and B: `float` (of a quantized run: its weights with the quantizers off), `fake_quant`, `integer_exact`, `ort` and
-`openvino` (the run's file), `ort:LEVEL`, `FILE.onnx` (onnxruntime, level ALL), `FILE.onnx@openvino`, `FILE.onnx@LEVEL`.
+A and B: `float` (of a quantized run: its weights with the quantizers off), `fake_quant`, `integer_exact`; the run's file
+as `ort`, `ort:LEVEL`, `openvino` or `openvino:f32` (float layers not in bf16); `FILE.onnx` (onnxruntime, level ALL),
+`FILE.onnx@LEVEL`, `FILE.onnx@openvino`, `FILE.onnx@openvino:f32`.
 """
 
 from __future__ import annotations
@@ -88,11 +89,11 @@ def side_of(word: str, setting: Setting, *, threads: int | None = None) -> Side:
     kind, _, level = word.partition(":")
     if kind == "ort":
         return file_side(word, setting.file, runtime=level or "ALL", threads=threads)
-    if word == "openvino":
+    if kind == "openvino":
         return file_side(word, setting.file, runtime=word, threads=threads)
     raise UsageError(
-        f"--trace {word}: unknown; known are {', '.join(TORCH_WORDS)}, ort, ort:LEVEL, openvino, FILE.onnx, "
-        "FILE.onnx@openvino, FILE.onnx@LEVEL"
+        f"--trace {word}: unknown; known are {', '.join(TORCH_WORDS)}, ort, ort:LEVEL, openvino, "
+        "openvino:f32, FILE.onnx, FILE.onnx@LEVEL, FILE.onnx@openvino"
     )
 
 
@@ -176,6 +177,10 @@ def summary(found: Trace) -> list[str]:
         if names:
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
             lines.append(f"not matched in {label}: {', '.join(names[:NAMED])}{more}")
+    if found.unread:
+        lines.append(
+            f"not read, since reading them would change OpenVINO's result: {len(found.unread)} inputs of additions"
+        )
     for label, gap in zip(found.sides, found.disturbed, strict=True):
         if gap > 0:
             lines.append(f"reading the inner tensors of {label} changes its outputs by up to {gap:.3g}")

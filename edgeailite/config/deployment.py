@@ -130,8 +130,8 @@ class VerifyConfig:
     skip_hash: bool = False
     """Ignore file hashes: find a fault from the numbers alone."""
     trace: tuple[str, str] | None = None
-    """Compare two forms of the network layer by layer: float, fake_quant, integer_exact, ort, ort:DISABLED (or
-    EXTENDED, ALL), openvino (the last two: the run's file), FILE.onnx, FILE.onnx@openvino or FILE.onnx@EXTENDED."""
+    """Compare two forms of the network layer by layer: float, fake_quant, integer_exact, the run's file as ort,
+    ort:LEVEL (DISABLED, EXTENDED, ALL), openvino or openvino:f32, or FILE.onnx, FILE.onnx@LEVEL, FILE.onnx@openvino."""
     trace_local: bool = False
     """Hand the first form's values to every layer of the second (a torch form): each layer's own difference."""
     trace_plot: Path | None = None

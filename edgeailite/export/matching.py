@@ -37,7 +37,11 @@ def match(first: Side, second: Side, shapes: Sequence[Mapping[str, tuple[int, ..
     order = {name: index for index, name in enumerate(second.places)}
     pairs = sorted(pairs, key=lambda pair: order[pair[1]])
     left = ({a for a, _ in pairs}, {b for _, b in pairs})
-    alone = [tuple(n for n in side.places if n not in known) for side, known in zip((first, second), left, strict=True)]
+    unread = {*first.unread, *second.unread}
+    alone = [
+        tuple(name for name in side.places if name not in known and name not in unread)
+        for side, known in zip((first, second), left, strict=True)
+    ]
     return Matching(tuple(pairs), by, (alone[0], alone[1]))
 
 

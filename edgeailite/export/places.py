@@ -73,7 +73,8 @@ class Side:
 
     `places` are in graph order. `activated` leads from a tensor to what its activation makes of it. `integer`: codes
     are computed with integer arithmetic. `read(images, places, fed)` gives values of the places; in torch networks
-    (`feeds`) those of `fed` are handed on instead of the network's own.
+    (`feeds`) those of `fed` are handed on instead of the network's own. `unread`: places that cannot be read without
+    changing what is computed.
     """
 
     label: str
@@ -82,6 +83,7 @@ class Side:
     integer: bool
     feeds: bool
     read: Read
+    unread: tuple[str, ...] = ()
 
 
 def sources_among(side: Side, name: str, known: Mapping[str, Any]) -> Iterator[str]:

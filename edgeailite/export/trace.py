@@ -91,6 +91,7 @@ class Trace:
     rows: tuple[Row, ...]
     outputs: Mapping[str, Mapping[str, float | None]]
     disturbed: tuple[float, float]
+    unread: tuple[str, ...]
 
     @property
     def first_difference(self) -> Row | None:
@@ -119,6 +120,7 @@ class Trace:
             "unmatched": [list(names) for names in self.matching.unmatched],
             **{key: None if row is None else row.second for key, row in named.items()},
             "costliest": [row.second for row in self.costliest],
+            "unread": list(self.unread),
             "disturbed": list(self.disturbed),
             "outputs": {name: dict(values) for name, values in self.outputs.items()},
             "rows": [asdict(row) for row in self.rows],
@@ -155,7 +157,9 @@ def trace(first: Side, second: Side, pictures: Iterable[Sequence[Array]], *, loc
         raise UsageError("--trace: no picture was compared; give at least one")
     rows = _rows(first, second, sums, shapes=shapes, local=local)
     merged = {name: _merge_outputs(parts) for name, parts in outputs.items()}
-    return Trace((first.label, second.label), local, count, matching, rows, merged, disturbed)
+    return Trace(
+        (first.label, second.label), local, count, matching, rows, merged, disturbed, (*first.unread, *second.unread)
+    )
 
 
 def _matched(first: Side, second: Side, images: Sequence[Array]) -> tuple[Matching, Mapping[str, tuple[int, ...]]]:

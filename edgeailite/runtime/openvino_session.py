@@ -23,11 +23,12 @@ def openvino_session(
     threads: int | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     outputs: Sequence[str] = (),
+    precision: str | None = None,
 ) -> Any:
     """The compiled model of an ONNX file (or its bytes), with further tensors as outputs.
 
-    `option` is what asked for OpenVINO, to be named in the UsageError where it is not installed. Raises DataError where
-    it refuses the file.
+    `precision` (f32, bf16) is that of float layers; None: OpenVINO's choice, bf16 on CPUs with AMX. `option` is what
+    asked for OpenVINO, named in the UsageError where it is not installed. Raises DataError where it refuses the file.
     """
     if find_spec("openvino") is None:
         raise UsageError(f"{option}: not installed; pip install edgeailite[openvino]")
@@ -36,6 +37,8 @@ def openvino_session(
     settings: dict[str, str] = {"PERFORMANCE_HINT": "LATENCY"}
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = str(threads)
+    if precision is not None:
+        settings["INFERENCE_PRECISION_HINT"] = precision
     core = openvino.Core()
     try:
         model = core.read_model(str(source) if isinstance(source, Path) else source)
