@@ -1,7 +1,7 @@
 """`edgeailite verify RUN --trace A B`: where two forms of a network first depart, and how the difference grows.
 
 A and B: `float` (of a quantized run: its weights with the quantizers off), `fake_quant`, `integer_exact`; the run's
-file as `ort`, `ort:LEVEL`, `openvino` or `openvino:f32` (float layers not in bf16); `FILE.onnx` (onnxruntime, level ALL),
+file as `ort`, `ort:LEVEL`, `openvino` or `openvino:f32` (float layers not in bf16); `FILE.onnx` (onnxruntime, ALL),
 `FILE.onnx@LEVEL`, `FILE.onnx@openvino`, `FILE.onnx@openvino:f32`.
 """
 
