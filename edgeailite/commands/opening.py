@@ -14,7 +14,7 @@ from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import Predict, onnx_predictor, torch_predictor
 from edgeailite.modelcard import REGRESSION, ModelCard
 from edgeailite.models import create_model
-from edgeailite.quantization import integer_exact, prepare, set_state
+from edgeailite.quantization import Plan, integer_exact, prepare, set_state
 from edgeailite.runtime import load_onnx
 
 
@@ -59,7 +59,8 @@ def load_network(source: Path) -> tuple[Checkpoint, nn.Module]:
     checkpoint = load_checkpoint(find_checkpoint(source))
     model: nn.Module = build_network(checkpoint.card)
     if checkpoint.quantization is not None:
-        model = prepare(model, checkpoint.quantization["scheme"], percentile=checkpoint.quantization["percentile"])
+        how = checkpoint.quantization
+        model = prepare(model, how["scheme"], plan=Plan(**how.get("plan", {})), percentile=how["percentile"])
         set_state(model, observing=False, enabled=True)
     try:
         model.load_state_dict(checkpoint.state_dict)

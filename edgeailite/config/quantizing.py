@@ -8,6 +8,8 @@ from typing import Literal
 
 from edgeailite.config.checks import Device, check, check_machine
 
+SchemeName = Literal["ort_u8s8", "ort_u8s7", "s8s8", "tidl_pow2"]
+
 
 @dataclass(frozen=True)
 class CalibrateConfig:
@@ -17,8 +19,9 @@ class CalibrateConfig:
     """Float run folder or checkpoint."""
     save_path: Path | None = None
     """New run folder; default <run>_ptq."""
-    scheme: Literal["ort_u8s8", "ort_u8s7"] = "ort_u8s8"
-    """ort_u8s8, or ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate."""
+    scheme: SchemeName = "ort_u8s8"
+    """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; s8s8: no zero points
+    (TensorRT); tidl_pow2: power-of-two scales (TI)."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     images: int = 64
@@ -57,8 +60,9 @@ class QuantizeConfig:
     """New run folder; default <run>_qat."""
     resume: bool = False
     """Go on with save_path from its last.pt; other flags are taken from that run (but for data and machine)."""
-    scheme: Literal["ort_u8s8", "ort_u8s7"] = "ort_u8s8"
-    """ort_u8s8, or ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate."""
+    scheme: SchemeName = "ort_u8s8"
+    """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; s8s8: no zero points
+    (TensorRT); tidl_pow2: power-of-two scales (TI)."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     cache: Path | None = None

@@ -6,17 +6,20 @@ from edgeailite.quantization.calibrate import calibrate, set_input_range
 from edgeailite.quantization.convert import convert
 from edgeailite.quantization.integer import integer_exact
 from edgeailite.quantization.modules import set_state
-from edgeailite.quantization.prepare import normalised_by, prepare
-from edgeailite.quantization.schemes import DEFAULT_SCHEME, SCHEMES
+from edgeailite.quantization.prepare import has_wide_parts, normalised_by, prepare, scheme_of
+from edgeailite.quantization.schemes import DEFAULT_SCHEME, SCHEMES, Plan
 
 __all__ = [
     "DEFAULT_SCHEME",
     "SCHEMES",
+    "Plan",
     "calibrate",
     "convert",
+    "has_wide_parts",
     "integer_exact",
     "normalised_by",
     "prepare",
+    "scheme_of",
     "set_input_range",
     "set_state",
 ]

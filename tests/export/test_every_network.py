@@ -184,7 +184,7 @@ def test_inner_tensors_have_the_same_names_and_codes_in_torch_and_in_the_file(tw
     images = pixels(2, (1, *SIZE), seed=3)
     mine = integer_tensors(convert(two_inputs.module), *images)
     data = two_inputs.file.read_bytes()
-    theirs = tensors(data, list(mine), [image.numpy() for image in images], kind="int8")
+    theirs = tensors(data, list(mine), [image.numpy() for image in images])
     assert set(mine) == {layer.tensor for layer in file_layers(onnx.load_from_string(data), "int8")}
     assert [name for name, codes in mine.items() if not np.array_equal(codes, theirs[name])] == []
     assert all("/" in node.name and "empty" not in node.name for node in onnx.load_from_string(data).graph.node)
