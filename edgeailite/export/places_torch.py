@@ -196,7 +196,7 @@ def _sources(node: fx.Node, held: Mapping[fx.Node, str]) -> list[str]:
 
 def _grid(module: nn.Module) -> Grid:
     if isinstance(module, ActivationQuantizer):
-        return Grid(float(module.scale), int(module.zero_point), 0, module.limit)
+        return Grid(float(module.scale), int(module.zero_point), module.grid.low, module.grid.high)
     assert isinstance(module, Quantize)
     info = torch.iinfo(module.zero_point.dtype)
     return Grid(float(module.scale), int(module.zero_point), info.min, info.max)
