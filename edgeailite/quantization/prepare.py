@@ -39,6 +39,7 @@ from edgeailite.quantization.graph import (
     reads_shape,
 )
 from edgeailite.quantization.modules import ActivationQuantizer, QuantConv2d
+from edgeailite.quantization.observers import DEFAULT_OBSERVER, OBSERVERS
 from edgeailite.quantization.pooling import pool_size
 from edgeailite.quantization.schemes import DEFAULT_SCHEME, Scheme, get_scheme
 
@@ -56,13 +57,22 @@ class _Group:
     sites: list[tuple[fx.Node, bool | None]] = field(default_factory=list)
 
 
-def prepare(model: nn.Module, scheme: str = DEFAULT_SCHEME, *, percentile: float = 99.99) -> fx.GraphModule:
+def prepare(
+    model: nn.Module,
+    scheme: str = DEFAULT_SCHEME,
+    *,
+    percentile: float = 99.99,
+    observer: str = DEFAULT_OBSERVER,
+) -> fx.GraphModule:
     """A copy of `model` with quantizers: same call, same state-dict names plus `ranges.*`; float until calibrated.
 
-    `percentile` is the share of values (per cent) that observed ranges keep. Raises UsageError for an unknown scheme
-    and for what has no integer form: it names the module and what to change.
+    `observer` says how ranges are chosen, a row of OBSERVERS; `percentile` is the share of values (per cent) that those
+    with percentiles keep. Raises UsageError for an unknown scheme or observer, and for what has no integer form: it
+    names the module and what to change.
     """
     record = get_scheme(scheme)
+    if observer not in OBSERVERS:
+        raise UsageError(f"unknown observer {observer!r}; known: {', '.join(OBSERVERS)}")
     graph_module = fx.symbolic_trace(copy.deepcopy(model).eval())
     graph_module.train(model.training)
     merge_inputs(graph_module)
@@ -70,7 +80,10 @@ def prepare(model: nn.Module, scheme: str = DEFAULT_SCHEME, *, percentile: float
     _fold_batch_norms(graph_module, record)
     for node in graph_module.graph.nodes:
         _refuse(node)
-    _insert_quantizers(graph_module, _groups(graph_module), record, percentile)
+    graph_module.add_module("ranges", nn.Module())
+    for group in _groups(graph_module):
+        quantizer = ActivationQuantizer(record, _observed(group), percentile=percentile, observer=observer)
+        _insert_quantizer(graph_module, group, quantizer)
     _pass_input_scales(graph_module)
     graph_module.graph.lint()
     graph_module.recompile()
@@ -181,19 +194,20 @@ def _nonnegative(node: fx.Node) -> bool:
     return module is not None and activation_limits(module)[0] >= 0
 
 
-def _insert_quantizers(graph_module: fx.GraphModule, groups: list[_Group], scheme: Scheme, percentile: float) -> None:
+def _observed(group: _Group) -> list[bool]:
+    return [nonnegative for _, nonnegative in group.sites if nonnegative is not None]
+
+
+def _insert_quantizer(graph_module: fx.GraphModule, group: _Group, quantizer: ActivationQuantizer) -> None:
     graph = graph_module.graph
-    graph_module.add_module("ranges", nn.Module())
-    for group in groups:
-        observed = [nonnegative for _, nonnegative in group.sites if nonnegative is not None]
-        name = f"ranges.{_tensor_name(group.sites[0][0])}"
-        graph_module.add_submodule(name, ActivationQuantizer(scheme, observed, percentile=percentile))
-        site = 0
-        for node, nonnegative in group.sites:
-            with graph.inserting_after(node):
-                quantizer = graph.call_module(name, (node, -1 if nonnegative is None else site))
-            site += nonnegative is not None
-            node.replace_all_uses_with(quantizer, delete_user_cb=lambda user, own=quantizer: user is not own)
+    name = f"ranges.{_tensor_name(group.sites[0][0])}"
+    graph_module.add_submodule(name, quantizer)
+    site = 0
+    for node, nonnegative in group.sites:
+        with graph.inserting_after(node):
+            call = graph.call_module(name, (node, -1 if nonnegative is None else site))
+        site += nonnegative is not None
+        node.replace_all_uses_with(call, delete_user_cb=lambda user, own=call: user is not own)
 
 
 def _tensor_name(node: fx.Node) -> str:
