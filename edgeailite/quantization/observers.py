@@ -4,8 +4,8 @@
 running mean of percentiles of each batch. `mse`: the range with the smallest squared error of quantization. `entropy`:
 the range whose codes lose the least information (Kullback-Leibler divergence).
 
-The last two gather a histogram over all batches and search when calibration ends, once for all tensors that share a
-scale. They ask a `Grid` which codes a range gives, so they hold for any number of bits, symmetric and power-of-two
+The last two gather a histogram over all batches (of about 262,144 values of a tensor in each) and search when
+calibration ends, once for all tensors that share a scale. They ask a `Grid` which codes a range gives, so they hold for any number of bits, symmetric and power-of-two
 scales. Zeros are left out of the histogram: 0 is a code of every grid and costs nothing.
 
 Entropy is after S. Migacz, "8-bit inference with TensorRT" (GTC 2017). There, codes are signed and of |x|: 128 levels,
@@ -24,12 +24,12 @@ import torch
 from torch import Tensor
 
 SAMPLES = 1 << 16  # values that a percentile is taken from
+COUNTED = 1 << 18  # values of a tensor that a histogram takes
 BINS = 2048  # of a histogram, on each side of 0
-EXACT = 1 << 24  # float32 counts up to here
 SMALLEST = 1 / 64  # of the range seen that a search considers
-COARSE, COARSE_PAIRS = 64, 24  # ends tried first: of ranges with one free end, and per end of those with two
-FINE = 9  # ends tried in each refinement
-REFINEMENTS = 3
+COARSE, COARSE_PAIRS = 64, 16  # ends tried first: of ranges with one free end, and per end of those with two
+FINE = 7  # ends tried in each refinement
+REFINEMENTS = 2
 AT_ONCE = 128  # ranges whose errors are computed together: bounds the memory
 
 Grid = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -44,8 +44,9 @@ class Histogram:
         self.counts = torch.zeros(2 * BINS, dtype=torch.float64)
 
     def add(self, x: Tensor) -> None:
-        """Count the values of `x`; a tensor with NaN or infinity is left out (`calibrate` refuses it)."""
-        x = x[x != 0].float()
+        """Count a regular sample of `x`; one with NaN or infinity is left out (`calibrate` refuses it)."""
+        x = sampled(x, COUNTED).float()
+        x = x[x != 0]
         low, high = x.aminmax() if x.numel() else (x.new_zeros(()), x.new_zeros(()))
         largest = max(-float(low), float(high))
         if not 0 < largest < float("inf"):
@@ -55,8 +56,7 @@ class Histogram:
         while BINS * self.width < largest:
             self._widen()
         reach = BINS * self.width
-        for part in x.split(EXACT):
-            self.counts += torch.histc(part, 2 * BINS, -reach, reach).double().cpu()
+        self.counts += torch.histc(x, 2 * BINS, -reach, reach).double().cpu()
 
     def _widen(self) -> None:
         merged = self.counts.view(-1, 2).sum(1)
@@ -86,12 +86,17 @@ def extremes(x: Tensor, percentile: float) -> tuple[Tensor, Tensor]:
     return low, high
 
 
+def sampled(x: Tensor, count: int) -> Tensor:
+    """About `count` values of (..., H, W) at regular positions; all where there are fewer."""
+    stride = max(1, int((x.numel() / count) ** 0.5))
+    return x[..., ::stride, ::stride].flatten()
+
+
 def value_range(x: Tensor, percentile: float) -> tuple[Tensor, Tensor]:
     """Smallest and largest value, or (below 100) percentiles of a regular sample of at most 65,536 values."""
     if percentile >= 100:
         return extremes(x, percentile)
-    stride = max(1, int((x.numel() / SAMPLES) ** 0.5))
-    sample = x[..., ::stride, ::stride].flatten()
+    sample = sampled(x, SAMPLES)
     outside = int(sample.numel() * (1 - percentile / 100))
     low = sample.kthvalue(outside + 1).values
     return low, sample.kthvalue(sample.numel() - outside).values
@@ -158,7 +163,7 @@ DEFAULT_OBSERVER = "percentile"
 def best_range(measure: Measure, histograms: Sequence[Histogram], grid: Grid) -> tuple[float, float]:
     """The range whose grid has the smallest measure, summed over tensors that share it; ties go to the widest.
 
-    Ends are tried from the range seen down to 1/64 of it, in equal ratios, then three times finer around the best.
+    Ends are tried from the range seen down to 1/64 of it, in equal ratios, then twice finer around the best.
     """
     low, high = min(h.low for h in histograms), max(h.high for h in histograms)
     seen = [h for h in histograms if h.width]
