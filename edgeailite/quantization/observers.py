@@ -5,8 +5,9 @@ running mean of percentiles of each batch. `mse`: the range with the smallest sq
 the range whose codes lose the least information (Kullback-Leibler divergence).
 
 The last two gather a histogram over all batches (of about 262,144 values of a tensor in each) and search when
-calibration ends, once for all tensors that share a scale. They ask a `Grid` which codes a range gives, so they hold for any number of bits, symmetric and power-of-two
-scales. Zeros are left out of the histogram: 0 is a code of every grid and costs nothing.
+calibration ends, once for all tensors that share a scale. They ask a `Grid` which codes a range gives, so they hold for
+any number of bits, symmetric and power-of-two scales. Zeros are left out of the histogram: 0 is a code of every grid
+and costs nothing.
 
 Entropy is after S. Migacz, "8-bit inference with TensorRT" (GTC 2017). There, codes are signed and of |x|: 128 levels,
 every threshold from 128 of 2048 bins on, bins grouped by equal counts. Here ranges have two ends of their own and
@@ -27,7 +28,7 @@ SAMPLES = 1 << 16  # values that a percentile is taken from
 COUNTED = 1 << 18  # values of a tensor that a histogram takes
 BINS = 2048  # of a histogram, on each side of 0
 SMALLEST = 1 / 64  # of the range seen that a search considers
-COARSE, COARSE_PAIRS = 64, 16  # ends tried first: of ranges with one free end, and per end of those with two
+COARSE, COARSE_PAIRS = 32, 12  # ends tried first: of ranges with one free end, and per end of those with two
 FINE = 7  # ends tried in each refinement
 REFINEMENTS = 2
 AT_ONCE = 128  # ranges whose errors are computed together: bounds the memory
@@ -45,8 +46,9 @@ class Histogram:
 
     def add(self, x: Tensor) -> None:
         """Count a regular sample of `x`; one with NaN or infinity is left out (`calibrate` refuses it)."""
-        x = sampled(x, COUNTED).float()
-        x = x[x != 0]
+        sample = sampled(x, COUNTED).float()
+        each = x.numel() / max(sample.numel(), 1)  # so that tensors of one scale count by their size
+        x = sample[sample != 0]
         low, high = x.aminmax() if x.numel() else (x.new_zeros(()), x.new_zeros(()))
         largest = max(-float(low), float(high))
         if not 0 < largest < float("inf"):
@@ -56,7 +58,7 @@ class Histogram:
         while BINS * self.width < largest:
             self._widen()
         reach = BINS * self.width
-        self.counts += torch.histc(x, 2 * BINS, -reach, reach).double().cpu()
+        self.counts += torch.histc(x, 2 * BINS, -reach, reach).double().cpu() * each
 
     def _widen(self) -> None:
         merged = self.counts.view(-1, 2).sum(1)
