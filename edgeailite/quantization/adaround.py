@@ -38,14 +38,14 @@ LEAST_FACTOR = 1e-6  # of BatchNorm on a weight: a channel below it is dead
 
 @dataclass(frozen=True)
 class Patches:
-    """What N output positions are made of: inputs (groups, N, in kh kw) and float outputs (groups, N, out)."""
+    """What N output positions are made of: inputs (N, groups, in kh kw) and float outputs (N, groups, out)."""
 
     inputs: Tensor
     targets: Tensor
 
-    def at(self, chosen: Tensor | slice) -> Patches:
-        """Some of the positions."""
-        return Patches(self.inputs[:, chosen], self.targets[:, chosen])
+    def at(self, chosen: slice) -> Patches:
+        """Some of the positions, which lie in random order."""
+        return Patches(self.inputs[chosen], self.targets[chosen])
 
 
 Error = Callable[[Tensor, Patches], Tensor]
@@ -62,8 +62,7 @@ def adaround(
     errors: dict[str, tuple[float, float]] = {}
 
     def visit(layer: Layer) -> None:
-        patches = sample_patches(layer, generator)
-        errors[layer.name] = round_layer(layer, patches, steps=steps, generator=generator)
+        errors[layer.name] = round_layer(layer, sample_patches(layer, generator), steps=steps)
 
     visit_layers(model, batches, visit)
     return errors
@@ -83,12 +82,7 @@ def sample_patches(layer: Layer, generator: torch.Generator) -> Patches:
             inputs.append(x[:, _reach(rows, conv, 0)[:, :, None], _reach(columns, conv, 1)[:, None, :]].transpose(0, 1))
             targets.append(y[:, rows, columns].t())
     order = torch.randperm(sum(map(len, inputs)), generator=generator).to(inputs[0].device)
-    return Patches(*(_by_group(torch.cat(values)[order], conv.groups) for values in (inputs, targets)))
-
-
-def _by_group(values: Tensor, groups: int) -> Tensor:
-    """(N, groups x C, ...) to (groups, N, C x ...): convolving patches is a product of matrices."""
-    return values.reshape(len(values), groups, -1).transpose(0, 1).contiguous()
+    return Patches(*(torch.cat(values)[order].reshape(len(order), conv.groups, -1) for values in (inputs, targets)))
 
 
 def _reach(places: Tensor, conv: QuantConv2d, axis: int) -> Tensor:
@@ -98,24 +92,24 @@ def _reach(places: Tensor, conv: QuantConv2d, axis: int) -> Tensor:
 
 
 @torch.no_grad()
-def round_layer(layer: Layer, patches: Patches, *, steps: int, generator: torch.Generator) -> tuple[float, float]:
+def round_layer(layer: Layer, patches: Patches, *, steps: int) -> tuple[float, float]:
     """Set the weight of a layer; its mean squared error by nearest rounding and by what it got, on held-out patches."""
     conv, in_scale, bn = layer.module, layer.arguments[0], layer.arguments[1:]
     weight, bias = conv.folded(*bn)
     nearest = conv.integer_parameters(in_scale, *bn)
     scale = nearest.weight_scale.reshape(-1, 1, 1, 1)
     bias_values = nearest.bias.float() * nearest.bias_scale if bias is not None else None
-    held_out = patches.inputs.shape[1] // 4
+    held_out = len(patches.inputs) // 4
     check, learn = patches.at(slice(held_out or None)), patches.at(slice(held_out, None))
 
     def error(codes: Tensor, where: Patches) -> Tensor:
         y, wanted = _outputs(layer, where.inputs, codes * scale, bias_values), where.targets
         wanted = wanted if layer.activation is None else layer.activation(wanted.clone())
-        return (y - wanted).square().sum((0, 2)).mean()
+        return (y - wanted).square().sum((1, 2)).mean()
 
     before, old = float(error(nearest.weight.float(), check)), conv.weight.clone()
     cap = torch.floor(weight.abs().amax((1, 2, 3), keepdim=True) / scale + 1e-3)
-    codes = _learned(weight / scale, cap, learn, error, steps=steps, generator=generator)
+    codes = _learned(weight / scale, cap, learn, error, steps=steps)
     codes = torch.where(_fixed(conv, weight, bn), nearest.weight.float(), codes)
     _store(conv, codes, scale, in_scale, bn)
     after = float(error(conv.integer_parameters(in_scale, *bn).weight.float(), check))
@@ -126,15 +120,14 @@ def round_layer(layer: Layer, patches: Patches, *, steps: int, generator: torch.
 
 
 def _outputs(layer: Layer, patches: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    groups = layer.module.groups
-    y = torch.bmm(patches, weight.reshape(groups, len(weight) // groups, -1).transpose(1, 2))
-    y = y if bias is None else y + bias.view(groups, 1, -1)
+    """(N, groups, out): convolving patches is a product of matrices."""
+    by_group = weight.reshape(patches.shape[1], -1, patches.shape[2])
+    y = torch.bmm(patches.transpose(0, 1), by_group.transpose(1, 2)).transpose(0, 1)
+    y = y if bias is None else y + bias.view(len(by_group), -1)
     return layer.activation(y) if layer.activation is not None else y
 
 
-def _learned(
-    values: Tensor, cap: Tensor, learn: Patches, error: Error, *, steps: int, generator: torch.Generator
-) -> Tensor:
+def _learned(values: Tensor, cap: Tensor, learn: Patches, error: Error, *, steps: int) -> Tensor:
     """Codes within -cap..cap from weights in units of their scale."""
     floor = values.floor()
     low, high = STRETCH
@@ -142,12 +135,12 @@ def _learned(
     v = torch.log(share / (1 - share)).requires_grad_()
     optimizer = torch.optim.Adam([v], lr=RATE)
     for step in range(steps):
-        chosen = torch.randint(learn.inputs.shape[1], (PER_STEP,), generator=generator).to(values.device)
+        first = step * PER_STEP % len(learn.inputs)
         progress = (step / steps - WARM_UP) / (1 - WARM_UP)
         with torch.enable_grad():
             up = (torch.sigmoid(v) * (high - low) + low).clamp(0, 1)
             codes = torch.minimum(torch.maximum(floor + up, -cap), cap)
-            loss = error(codes, learn.at(chosen))
+            loss = error(codes, learn.at(slice(first, first + PER_STEP)))
             if progress > 0:
                 beta = BETA[1] + 0.5 * (BETA[0] - BETA[1]) * (1 + math.cos(math.pi * progress))
                 loss = loss + REGULARISER * (1 - (2 * up - 1).abs().pow(beta)).sum()

@@ -51,7 +51,7 @@ def test_a_dry_run_keeps_nothing(miniature, tmp_path, command, monkeypatch):
     run = tmp_path / "run"
     assert main(train_words(miniature, run, "--epochs", 1)) == 0
     before = sorted(tmp_path.rglob("*"))
-    ended = command("calibrate", run, "--dry_run", True, *MACHINE)
+    ended = command("calibrate", run, "--dry_run", True, "--adaround", 1000, *MACHINE)
     assert ended.code == 0
     assert "dry run" in ended.out
     assert sorted(tmp_path.rglob("*")) == before

@@ -148,7 +148,7 @@ def test_patches_give_the_outputs_of_the_layer():
         exact = Layer(layer.name, layer.module, layer.arguments, inputs, targets, None)
         patches = sample_patches(exact, torch.Generator().manual_seed(0))
         by_group = layer.module.weight.view(layer.module.groups, -1, patches.inputs.shape[2])
-        again = torch.einsum("gni,goi->gno", patches.inputs, by_group)
+        again = torch.einsum("ngi,goi->ngo", patches.inputs, by_group)
         torch.testing.assert_close(again, patches.targets, rtol=1e-4, atol=1e-5)
 
     visit_layers(model, pictures(), visit)

@@ -140,6 +140,15 @@ def test_dead_channels_stay():
     assert all(value.isfinite().all() for value in equal.state_dict().values())
 
 
+def test_a_channel_with_a_bias_alone_does_not_take_the_range():
+    chain = block()
+    chain[1].weight.data[2], chain[1].bias.data[2] = 1e-9, 0.5
+    before = (chain[1].bias.abs() + 3 * chain[1].weight.abs()).max()
+    equal = equalize(chain)
+    assert equal[1].bias[2] <= 4.01 * before
+    torch.testing.assert_close(equal(pictures()), chain(pictures()), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["deeplabv3plus_mobilenetv2_tv_edgeailite", "fpn_aspp_regnetx400mf_edgeailite"])
 def test_whole_networks_keep_their_function(name):
     network = golden_model(name, num_classes=3)
