@@ -54,8 +54,8 @@ def run(config: CalibrateConfig) -> int:
     set_threads(config.threads)
     if config.dry_run:
         with tempfile.TemporaryDirectory() as folder:
-            few = {"images": min(config.images, 2), "adaround": min(config.adaround, 2)}
-            short = dataclasses.replace(config, **few, batch_size=1, workers=0)
+            images, steps = min(config.images, 2), min(config.adaround, 2)
+            short = dataclasses.replace(config, images=images, adaround=steps, batch_size=1, workers=0)
             values = _calibrate(short, Path(folder))
         print_result("dry run: everything was built, two pictures observed, nothing kept", values)
         return 0
