@@ -81,8 +81,7 @@ def quantize(command: Command) -> int:
     """`edgeailite quantize` of the network that --pretrained names."""
     from edgeailite.published.weights import as_model, as_words
 
-    percentile = {"percentile": ["100"]} if command.given.get("observer") == ["minmax"] else {}
-    used = taken(command, "QuantizeConfig", also=("observer",)) | percentile
+    used = taken(command, "QuantizeConfig")
     options = {"save_path": [default_folder(command) + "_qat"]} | QUANTIZE | used
     if "resume" in used:  # published: the folder itself; epochs and rate are then the run's
         options = {"save_path": used["resume"]} | used | {"resume": ["True"]}
@@ -136,7 +135,7 @@ def infer(command: Command) -> int:
 def _check_chain(command: Command) -> None:
     """What only `edgeailite quantize` knows has to wait for the float network."""
     given = {name: "".join(command.given.get(name, [])) for name in QUANTIZATION}
-    if given["scheme"] not in ("", "ort_u8s8") or given["observer"] == "minmax":
+    if given["scheme"] not in ("", "ort_u8s8") or given["observer"] == "ema":
         raise UsageError(
             "--bitwidth_weights 7 and --histogram_range False: train first, then give the run as --pretrained with them"
         )
