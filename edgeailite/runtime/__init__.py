@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from edgeailite.runtime.by_openvino import Compute, openvino_run
 from edgeailite.runtime.contract import Golden, Layer, load_contract, recheck
 from edgeailite.runtime.session import OnnxModel, load_onnx, run, run_picture, tensors
 
-__all__ = ["Golden", "Layer", "OnnxModel", "load_contract", "load_onnx", "recheck", "run", "run_picture", "tensors"]
+__all__ = [
+    "Compute", "Golden", "Layer", "OnnxModel", "load_contract", "load_onnx", "openvino_run", "recheck", "run",
+    "run_picture", "tensors",
+]  # fmt: skip
