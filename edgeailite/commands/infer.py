@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -187,7 +188,8 @@ def _say(config: InferConfig, results: Results, seconds: float) -> int:
 def _lines(results: Results) -> dict[str, Any]:
     """What the table says of videos."""
     lines: dict[str, Any] = {}
-    for name, found in results.videos.items():
+    for source, found in results.videos.items():
+        name = Path(source).name
         lines[name] = f"{found['frames']} frames, {found['frames_per_second']:.1f} labelled per second"
         for key, share in found["flicker"].items():
             smoothed = found.get("flicker_smoothed", {}).get(key)
