@@ -7,8 +7,8 @@ says when the video is finished. With `--frames True` also the pictures of each 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -44,6 +44,14 @@ LEAST_PART = 0.9  # of the frames that a header promises: headers are not exact
 
 
 @dataclass(frozen=True)
+class _Opening:
+    """A video that is open, and the file to write for each output."""
+
+    capture: Capture
+    files: list[Path]
+
+
+@dataclass(frozen=True)
 class Drawn:
     """A frame when its files are written: the blend of each output, its shares."""
 
@@ -71,7 +79,7 @@ def label_video(config: InferConfig, network: Opened, wanted: Wanted, found: Fou
             results.skip(found, str(error))
             return
         write_record(record, {"finished": False})
-        made = _label(config, network, wanted, found, results, capture, files)
+        made = _label(config, network, wanted, found, results, _Opening(capture, files))
     problem = _problem(found, made["frames"], capture, config.max_frames)
     if problem:
         log(f"skipped {problem}")
@@ -95,67 +103,80 @@ def _same(file: Path, other: Path) -> bool:
 
 
 def _label(
-    config: InferConfig,
-    network: Opened,
-    wanted: Wanted,
-    found: Found,
-    results: Results,
-    capture: Capture,
-    files: list[Path],
+    config: InferConfig, network: Opened, wanted: Wanted, found: Found, results: Results, opening: _Opening
 ) -> dict[str, Any]:
     """Write the videos, rows of shares and frames; gives what the record says."""
-    keys = tuple(output.key for output in wanted.outputs if not output.is_depth)
-    plain, calm, smooth = Flicker(keys), Flicker(keys), Smoother(config.smooth)
+    capture, files = opening.capture, opening.files
+    film = _Film(config, network, wanted, found.target, found.camera is not None)
     writers = {o.key: Writer(file, config.fps or capture.rate) for o, file in zip(wanted.outputs, files, strict=True)}
-    frame_folder = found.target.with_name(f"{found.target.name}_frames")
     began, count = time.perf_counter(), 0
-
-    def predicted() -> Iterator[tuple[int, Image, dict[str, Tensor]]]:
-        pre = network.card.preprocessing
-        prepared = ordered(
-            lambda frame: (frame, as_input(frame, pre)), _frames(capture, config, live=found.camera is not None)
-        )
-        for index, (frame, picture) in enumerate(prepared):
-            outputs = network.predict((picture,))
-            averaged = smooth(outputs)
-            plain(outputs)
-            if config.smooth:
-                calm(averaged)
-            yield index, frame, averaged
-
-    def drawn(step: tuple[int, Image, dict[str, Tensor]]) -> Drawn:
-        index, frame, outputs = step
-        at_size = results_at(outputs, frame.shape[:2])
-        if config.frames:
-            write(wanted, frame_folder / f"{index:06d}", frame, at_size)
-        blends = {
-            o.key: draw(o, at_size[o.key], frame, (config.video,), alpha=wanted.alpha)[config.video]
-            for o in wanted.outputs
-        }
-        return Drawn(blends, frame.shape[:2], shares_of(wanted.outputs, at_size))
-
-    try:
-        for each in ordered(drawn, predicted()):
+    with _finished(writers.values()):
+        for drawn in ordered(film.drawn, film.predicted(capture)):
             for key, writer in writers.items():
-                writer.add(each.blends[key])
-            results.done(f"{found.source}#{count:06d}", each.size, each.shares)
+                writer.add(drawn.blends[key])
+            results.done(f"{found.source}#{count:06d}", drawn.size, drawn.shares)
             count += 1
-        seconds = time.perf_counter() - began
-        for writer in writers.values():
-            writer.finish()
-    except BaseException:
-        for writer in writers.values():
-            writer.discard()
-        raise
-    smoothed = {"flicker_smoothed": calm.shares} if config.smooth else {}
+    seconds = time.perf_counter() - began
     return {
         "frames": count,
         "frames_per_second": round(count / max(seconds, 1e-9), 2),
         "smooth": config.smooth,
-        "flicker": plain.shares,
-        **smoothed,
+        **film.flicker(),
         "files": [str(file) for file in files],
     }
+
+
+class _Film:
+    """The frames of one video on their way: predicted one after the other, drawn by several threads."""
+
+    def __init__(self, config: InferConfig, network: Opened, wanted: Wanted, target: Path, live: bool) -> None:
+        self.config, self.network, self.wanted, self.live = config, network, wanted, live
+        self.folder = target.with_name(f"{target.name}_frames")
+        keys = tuple(output.key for output in wanted.outputs if not output.is_depth)
+        self.plain, self.calm, self.smooth = Flicker(keys), Flicker(keys), Smoother(config.smooth)
+
+    def predicted(self, capture: Capture) -> Iterator[tuple[int, Image, dict[str, Tensor]]]:
+        """Number, frame and (averaged) outputs."""
+        pre = self.network.card.preprocessing
+        prepared = ordered(lambda frame: (frame, as_input(frame, pre)), _frames(capture, self.config, live=self.live))
+        for index, (frame, picture) in enumerate(prepared):
+            outputs = self.network.predict((picture,))
+            averaged = self.smooth(outputs)
+            self.plain(outputs)
+            if self.config.smooth:
+                self.calm(averaged)
+            yield index, frame, averaged
+
+    def drawn(self, step: tuple[int, Image, dict[str, Tensor]]) -> Drawn:
+        """What the video shows of a frame; its pictures are written here."""
+        index, frame, outputs = step
+        found = results_at(outputs, frame.shape[:2])
+        if self.config.frames:
+            write(self.wanted, self.folder / f"{index:06d}", frame, found)
+        kind = self.config.video
+        blends = {
+            output.key: draw(output, found[output.key], frame, (kind,), alpha=self.wanted.alpha)[kind]
+            for output in self.wanted.outputs
+        }
+        return Drawn(blends, frame.shape[:2], shares_of(self.wanted.outputs, found))
+
+    def flicker(self) -> dict[str, dict[str, float]]:
+        """The figures, with those of the averages where there is an average."""
+        calm = {"flicker_smoothed": self.calm.shares} if self.config.smooth else {}
+        return {"flicker": self.plain.shares, **calm}
+
+
+@contextmanager
+def _finished(writers: Iterable[Writer]) -> Iterator[None]:
+    """Videos get their names with the end of the block; nothing stays of them where it raises."""
+    try:
+        yield
+        for writer in writers:
+            writer.finish()
+    except BaseException:
+        for writer in writers:
+            writer.discard()
+        raise
 
 
 def _frames(capture: Capture, config: InferConfig, *, live: bool) -> Iterator[Image]:

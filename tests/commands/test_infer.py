@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-import os
+import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,22 @@ from edgeailite.evaluation import class_maps
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
+from tests.data.corruption import (
+    HEIC,
+    altered,
+    animation,
+    cmyk_jpeg,
+    encoded,
+    palette,
+    png,
+    png_bomb,
+    png_head,
+    smooth,
+    tiff_bomb,
+    webp_bomb,
+    with_exif,
+    with_profile,
+)
 
 PALETTE = ((128, 64, 128), (0, 0, 142), (70, 130, 180))
 CPU = torch.device("cpu")
@@ -308,9 +325,78 @@ def test_links(run, tmp_path):
     assert files(tmp_path / "out") == {"a_label.png", "linked/b_label.png", "infer.json", "skipped.csv"}
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_folder_without_leave(run, tmp_path):
-    picture(tmp_path / "in/a.png")
-    (tmp_path / "in/closed").mkdir(mode=0)
-    assert infer.run(InferConfig(run, (tmp_path / "in",), tmp_path / "out")) == 1
-    assert "folder cannot be read" in (tmp_path / "out/skipped.csv").read_text()
+def test_damaged_and_odd_pictures(run, tmp_path):
+    """What cannot be read is listed, with the file; every other kind of picture is labelled."""
+    image = smooth(48, 64)
+    jpeg, whole = encoded(".jpg", image), encoded(".png", image)
+    bad = {
+        "empty.jpg": b"",
+        "text.jpg": b"no picture",
+        **{f"cut{share}.jpg": jpeg[: len(jpeg) * share // 100] for share in (10, 50, 99)},
+        "cut.png": whole[: len(whole) // 2],
+        "altered.png": altered(whole),
+        "wide.png": png_head(65535, 65535),
+        "bomb.png": png_bomb(whole),
+        "bomb.tiff": tiff_bomb(whole),
+        "photo.webp": webp_bomb(whole),
+        "apple.jpg": HEIC,
+        "moves.png": animation(".png", image),
+    }
+    good = {
+        "one.png": encoded(".png", image[:1, :1]),
+        "thin.png": encoded(".png", smooth(4000, 1)),
+        "grey.png": encoded(".png", image[..., 0]),
+        "deep.png": encoded(".png", image.astype(np.uint16) * 257),
+        "alpha.png": encoded(".png", np.dstack([image, image[..., 0]])),
+        "palette.png": png(np.arange(48, dtype=np.uint8).reshape(6, 8), 3, extra=palette()),
+        "cmyk.jpg": cmyk_jpeg(64, 48),
+        "turned.jpg": with_exif(jpeg),
+        "profile.jpg": with_profile(jpeg),
+        "UPPER.JPG": jpeg,
+    }
+    root = tmp_path / "in"
+    root.mkdir()
+    for name, data in {**bad, **good}.items():
+        (root / name).write_bytes(data)
+    assert infer.run(InferConfig(run, (root,), tmp_path / "out", write=("labels",))) == 1
+    listed = {Path(row["input"]).name: row["reason"] for row in rows(tmp_path / "out/skipped.csv")}
+    assert set(listed) == set(bad)
+    assert all(str(root / name) in reason for name, reason in listed.items())
+    labels = {f"{Path(name).stem}_label.png" for name in good}
+    assert files(tmp_path / "out") == labels | {"infer.json", "skipped.csv"}
+    assert read_label(tmp_path / "out/turned_label.png").shape == (48, 64)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from edgeailite.__main__ import main
+
+chances, rename = 7, Path.replace
+
+def killed(self, target):
+    global chances
+    chances -= 1
+    if chances < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(self, target)
+
+Path.replace = killed
+main(["infer", *sys.argv[1:]])
+"""
+
+
+def test_after_a_kill_the_results_are_those_of_an_undisturbed_run(run, tmp_path):
+    for index in range(6):
+        picture(tmp_path / f"in/{index}.png", 40 + index)
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    config = InferConfig(run, (tmp_path / "in",), whole, device="cpu")
+    words = [str(run), str(tmp_path / "in"), "--save_path", str(out), "--device", "cpu"]
+    ended = subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert any(path.suffix == ".partial" for path in out.iterdir())
+    assert infer.run(replace(config, save_path=out, resume=True)) == 0
+    assert infer.run(config) == 0
+    for name in files(whole) - {"infer.json"}:
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+    assert files(out) == files(whole)
