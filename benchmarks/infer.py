@@ -4,12 +4,11 @@
     python benchmarks/infer.py MODEL.onnx --images 40 --frames 20      a look
 
 Pictures and video are street scenes made by the generator of `streets`; the scenes of a video are repeated back and
-forth, so that few have to be made. 20 pictures (at most a tenth) are damaged in ten ways: cut off, altered, empty, text,
-a forged header.
+forth, so that few have to be made. 20 pictures (at most a tenth) are damaged: cut off, empty, text, a header alone.
 
 - infer: `edgeailite infer` as it is, in this process: checks, names, resumable files, class shares, list of skips.
-- plain: what people write: `read_image`, `label_picture`, `colorize`, `overlay`, three `cv2.imwrite`, one after the other, with
-  the same network and threads and `except DataError: continue`. Both write labels, colours and overlay.
+- plain: what people write: `read_image`, `label_picture`, `colorize`, `overlay`, three `cv2.imwrite`, one after the
+  other, with the same network and threads and `except DataError: continue`. Both write labels, colours and overlay.
 
 Rounds alternate which comes first, on `--part` of the pictures; the figure is the median of the rounds' ratios. Memory
 is resident memory every 20 pictures (frames), from the first quarter on: a line through it, in KiB per picture.

@@ -14,9 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeailite.cli import parse
 from edgeailite.commands.common import print_result, progress
+from edgeailite.commands.infer_labels import original_values
 from edgeailite.commands.opening import Opened, classified, open_model
 from edgeailite.commands.validate import dataset_of
+from edgeailite.config import InferConfig
 from edgeailite.data import DataSource, open_dataset
 from edgeailite.data.images import read_image
 from edgeailite.data.source import Item
@@ -27,39 +30,49 @@ from edgeailite.evaluation import part_of, results_at
 from edgeailite.inference import Wanted, as_input, draw, outputs_of, write
 from edgeailite.inference.video import Writer
 from edgeailite.metrics import confusion_matrix, scores
-from edgeailite.published.weights import training_config
+from edgeailite.published.weights import as_words, training_config
 
-ALPHA = 0.5
 FRAMES_PER_SECOND = 5.0
 METRIC = "metric.txt"
 KINDS = ("labels", "colors", "overlay")
+OF_TRAIN = ("dataset_name", "data_path", "save_path", "epoch_size", "output_size", "device", "threads")
+OF_INFER = ("write", "alpha", "original_ids", "video", "video_format", "fps")  # with the meaning that they have there
 
 
-def label_dataset(model: Path, options: Mapping[str, Sequence[str]], folder: Path) -> int:
-    """Write results of every picture of the validation split below `folder`, and mIoU where there are labels."""
+def label_dataset(
+    model: Path, options: Mapping[str, Sequence[str]], folder: Path, *, given: Mapping[str, Sequence[str]]
+) -> int:
+    """Write results of every picture of the validation split below `folder`, and mIoU where there are labels.
+
+    `given` are the options that the user named, of which OF_INFER say what is written.
+    """
+    look = _look(given)
     config = training_config(options)
     opened = open_model(model, device=select_device(config.device), threads=config.threads)
     if not classified(opened.card):
         raise UsageError(f"{model}: the network has no output with classes, only {', '.join(opened.card.outputs)}")
     source = open_dataset(config.dataset_name, config.data_path, "val")
-    given, taken = len(source.items[0].images), len(opened.card.inputs)
-    if given != taken:
-        raise UsageError(f"--dataset_name {source.name}: has {given} picture(s) per sample, but {model} takes {taken}")
+    offered, taken = len(source.items[0].images), len(opened.card.inputs)
+    if offered != taken:
+        raise UsageError(
+            f"--dataset_name {source.name}: has {offered} picture(s) per sample, but {model} takes {taken}"
+        )
     labelled = bool(source.items[0].labels)
     if labelled:
         source = dataset_of(opened.card, config.dataset_name, config.data_path, "val")
     chosen = [source.items[index] for index in part_of(len(source.items), config.epoch_size)]
     main = classified(opened.card)[0]
     total = np.zeros((opened.card.outputs[main], opened.card.outputs[main]), np.int64)
-    tasks = _tasks(opened, folder)
+    tasks = _tasks(opened, folder, look, config.data_path)
     with progress("infer", len(chosen)) as (bar, task), contextlib.ExitStack() as stack:
-        videos = [stack.enter_context(_video(wanted.folder.with_suffix(".mp4"))) for wanted in tasks]
+        rate = look.fps or FRAMES_PER_SECOND
+        videos = [stack.enter_context(_video(_beside(wanted.folder, look.video_format), rate)) for wanted in tasks]
         for item in chosen:
             found, picture = _labelled(opened, item, config.output_size)
             for wanted, video in zip(tasks, videos, strict=True):
                 output = wanted.outputs[0]
                 write(wanted, _target_path(item), picture, found)
-                video.add(draw(output, found[output.key], picture, ("overlay",), alpha=ALPHA)["overlay"])
+                video.add(draw(output, found[output.key], picture, (look.video,), alpha=look.alpha)[look.video])
             if labelled:
                 labels = found[main]
                 total += confusion_matrix(_target(source, item, main, labels.shape[:2]), labels, len(total))
@@ -71,10 +84,25 @@ def label_dataset(model: Path, options: Mapping[str, Sequence[str]], folder: Pat
     return 0
 
 
-def _tasks(opened: Opened, folder: Path) -> list[Wanted]:
+def _look(given: Mapping[str, Sequence[str]]) -> InferConfig:
+    """How results look: the options of `edgeailite infer` that are taken here."""
+    named = {"write": KINDS} | {name: given[name] for name in OF_INFER if name in given}
+    if "shares" in named["write"]:
+        raise UsageError("--write shares: `edgeailite infer` writes them; here labels colors overlay side_by_side")
+    words = as_words({"model": ["published"], "input": ["published"], **named})
+    look: InferConfig = parse("InferConfig", words, prog="published command")
+    return look
+
+
+def _tasks(opened: Opened, folder: Path, look: InferConfig, data: Path | None) -> list[Wanted]:
     """What is written of each output: in a folder of its own, with nothing of the output in the names."""
-    outputs = [replace(output, name="") for output in outputs_of(opened.card, {})]
-    return [Wanted(folder / f"Task{i}", (output,), KINDS, ALPHA, shares=False) for i, output in enumerate(outputs)]
+    values = original_values(opened.card, data) if look.original_ids else {}
+    outputs = [replace(output, name="") for output in outputs_of(opened.card, values)]
+    return [Wanted(folder / f"Task{i}", (o,), look.write, look.alpha, shares=False) for i, o in enumerate(outputs)]
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    return folder.with_name(f"{folder.name}.{suffix}")
 
 
 def _labelled(opened: Opened, item: Item, size: tuple[int, int] | None) -> tuple[dict[str, Image], Image]:
@@ -115,11 +143,11 @@ def _written(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _video(path: Path) -> Iterator[Writer]:
-    """A video that is finished with the block, and left out where this OpenCV cannot write one."""
+def _video(path: Path, rate: float) -> Iterator[Writer]:
+    """A video that is finished with the block; nothing stays of it where that raises."""
     with _written(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    video = Writer(path, FRAMES_PER_SECOND)
+    video = Writer(path, rate)
     try:
         yield video
         video.finish()
