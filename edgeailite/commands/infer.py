@@ -12,7 +12,9 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,8 @@ from edgeailite.inference import (
     write,
 )
 
+UNDER_WAY = 32  # pictures that may be read, predicted or written at one time; there are fewer
+
 
 def run(config: InferConfig) -> int:
     """Label every input and print where; 1 if some were skipped. Raises DataError if none could be read."""
@@ -72,7 +76,10 @@ def run(config: InferConfig) -> int:
                     bar.advance(task)
                 continue
             for each in group:
-                label_video(config, opened, wanted, each, results)
+                part = bar.add_task(each.source.name, total=None)
+                shown = partial(bar.update, part)
+                label_video(config, opened, wanted, each, results, on_frame=shown)
+                bar.remove_task(part)
                 bar.advance(task)
     return _say(config, results, time.perf_counter() - began)
 
@@ -113,7 +120,7 @@ def label_pictures(
     )
 
     def predicted() -> Iterator[tuple[Picture, Any] | Left]:
-        for picture in ordered(read, pictures):
+        for picture in ordered(read, _each_once(pictures)):
             yield picture if isinstance(picture, Left) else (picture, opened.predict(picture.inputs))
 
     def written(step: tuple[Picture, Any] | Left) -> tuple[Picture, list[float]] | Left:
@@ -134,10 +141,21 @@ def label_pictures(
             yield picture.found
 
 
+def _each_once(pictures: Iterator[Found]) -> Iterator[Found]:
+    """Without those that a list repeats while the first one is under way: two threads would write one file."""
+    recent: deque[Path] = deque(maxlen=UNDER_WAY)
+    for found in pictures:
+        if found.target not in recent:
+            recent.append(found.target)
+            yield found
+
+
 def _leave(left: Left, results: Results) -> None:
     if left.why == FINISHED:
         results.finished += 1
-    elif left.why != EARLIER_RESULT:
+    elif left.why == EARLIER_RESULT:
+        results.left_out += 1
+    else:
         log(f"skipped {left.why}")
         results.skip(left.found, left.why)
 
@@ -170,6 +188,8 @@ def _made_with(config: InferConfig, opened: Opened) -> dict[str, Any]:
 
 def _say(config: InferConfig, results: Results, seconds: float) -> int:
     done = results.labelled + results.finished
+    if not done and not results.skipped and not results.left_out:
+        raise DataError("-: no paths on stdin; write one a line")
     if not done and results.skipped:
         words = " ".join(map(str, config.input))
         many = f"{words}: none of {results.skipped} pictures can be read"
@@ -177,6 +197,8 @@ def _say(config: InferConfig, results: Results, seconds: float) -> int:
     counts = {"labelled": results.labelled, "skipped": results.skipped}
     if config.resume:
         counts["finished_before"] = results.finished
+    if results.left_out:
+        counts["earlier_results_left_out"] = results.left_out
     values = {"model": str(config.model), **counts, "seconds": round(seconds, 2), "folder": str(config.save_path)}
     if config.json:
         print_result("infer", {**values, "videos": results.videos}, as_json=True)

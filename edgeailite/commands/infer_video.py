@@ -7,7 +7,7 @@ says when the video is finished. With `--frames True` also the pictures of each 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -45,10 +45,11 @@ LEAST_PART = 0.9  # of the frames that a header promises: headers are not exact
 
 @dataclass(frozen=True)
 class _Opening:
-    """A video that is open, and the file to write for each output."""
+    """A video that is open, the file to write for each output, and whom to tell of each frame."""
 
     capture: Capture
     files: list[Path]
+    on_frame: Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,19 @@ class Drawn:
     shares: list[float]
 
 
-def label_video(config: InferConfig, network: Opened, wanted: Wanted, found: Found, results: Results) -> None:
-    """Label a video or what a camera sees; what cannot be opened is skipped, what ends early is said."""
+def label_video(
+    config: InferConfig,
+    network: Opened,
+    wanted: Wanted,
+    found: Found,
+    results: Results,
+    *,
+    on_frame: Callable[..., None] = lambda **progress: None,
+) -> None:
+    """Label a video or what a camera sees; what cannot be opened is skipped, what ends early is said.
+
+    `on_frame(completed=, total=)` is called with the number of frames so far and that in the header (None: unknown).
+    """
     if len(network.card.inputs) > 1:
         raise UsageError(f"infer {found.source}: the network takes several pictures at a time; save frames as pictures")
     record = (wanted.folder / found.target).with_name(f"{found.target.name}_video.json")
@@ -79,7 +91,7 @@ def label_video(config: InferConfig, network: Opened, wanted: Wanted, found: Fou
             results.skip(found, str(error))
             return
         write_record(record, {"finished": False})
-        made = _label(config, network, wanted, found, results, _Opening(capture, files))
+        made = _label(config, network, wanted, found, results, _Opening(capture, files, on_frame))
     problem = _problem(found, made["frames"], capture, config.max_frames)
     if problem:
         log(f"skipped {problem}")
@@ -116,6 +128,7 @@ def _label(
                 writer.add(drawn.blends[key])
             results.done(f"{found.source}#{count:06d}", drawn.size, drawn.shares)
             count += 1
+            opening.on_frame(completed=count, total=config.max_frames or capture.promised or None)
     seconds = time.perf_counter() - began
     return {
         "frames": count,

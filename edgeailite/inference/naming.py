@@ -69,6 +69,11 @@ def _names(folder: Path) -> Mapping[str, str]:
     return {file.name: name for file, name in zip(files, result_names(files), strict=True)}
 
 
+def forget_names() -> None:
+    """Look at folders anew."""
+    _names.cache_clear()
+
+
 def _key(file: Path, name: str) -> str:
     return str(file.with_name(name)).casefold()
 

@@ -27,7 +27,7 @@ class Results:
 
     def __init__(self, wanted: Wanted, *, resume: bool) -> None:
         self.folder, self.outputs = wanted.folder, wanted.outputs
-        self.labelled = self.finished = self.skipped = 0
+        self.labelled = self.finished = self.skipped = self.left_out = 0
         self.first_problem = ""
         self.videos: dict[str, Mapping[str, Any]] = {}
         self._skips: Table | None = None

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edgeailite.data.images import IMAGE_SUFFIXES
 from edgeailite.errors import DataError, UsageError
-from edgeailite.inference.naming import VIDEO_SUFFIXES, absolute, place, result_path
+from edgeailite.inference.naming import VIDEO_SUFFIXES, absolute, forget_names, place, result_path
 
 STDIN = "-"
 CAMERA = re.compile(r"camera:(\d+)")
@@ -97,6 +97,7 @@ def inputs(words: Sequence[Path], *, apart_from: Path, root: Path | None = None)
 
     Raises DataError for a word that names nothing.
     """
+    forget_names()
     bases = [base for word in words if (base := _base(word)) is not None]
     common = Path(os.path.commonpath([absolute(base) for base in bases])) if bases else Path()
     if any(str(word) == STDIN for word in words):

@@ -250,6 +250,26 @@ def test_a_list_on_stdin_keeps_folders(run, tmp_path, monkeypatch):
     assert [row["input"] for row in rows(tmp_path / "out/skipped.csv")] == ["missing.png"]
 
 
+def test_a_list_that_repeats_itself_and_an_empty_one(run, tmp_path, monkeypatch):
+    source = picture(tmp_path / "a.png")
+    config = InferConfig(run, (Path("-"),), tmp_path / "out", write=("labels",), root=tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{source}\n".encode() * 50)))
+    assert infer.run(config) == 0
+    assert files(tmp_path / "out") == {"a_label.png", "infer.json"}
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
+    with pytest.raises(DataError, match="no paths on stdin"):
+        infer.run(config)
+
+
+def test_pictures_that_come_later_get_their_names(run, tmp_path):
+    """Names of folders are remembered in a run, not between runs."""
+    config = InferConfig(run, (tmp_path / "in",), tmp_path / "out", write=("labels",))
+    for name in "ab":
+        picture(tmp_path / f"in/{name}.png")
+        assert infer.run(config) == 0
+        assert f"{name}_label.png" in files(tmp_path / "out")
+
+
 def test_patterns_and_several_words(run, tmp_path):
     for name in ("a/1.png", "a/2.jpg", "b/c/3.png"):
         picture(tmp_path / name)
