@@ -20,7 +20,6 @@ from torch import nn
 from edgeailite.checkpoint import run_folder
 from edgeailite.commands.common import progress, set_threads
 from edgeailite.commands.export import FILE_NAMES
-from edgeailite.commands.infer import find_pictures
 from edgeailite.commands.opening import load_network
 from edgeailite.commands.printing import print_json, print_table
 from edgeailite.commands.validate import dataset_of
@@ -32,6 +31,7 @@ from edgeailite.export.places import Side
 from edgeailite.export.places_file import file_side, read_file
 from edgeailite.export.places_torch import torch_side
 from edgeailite.export.trace import Row, Trace, trace
+from edgeailite.inference import find_pictures
 from edgeailite.modelcard import ModelCard, input_name
 from edgeailite.plots import growth_curve
 from edgeailite.preprocessing import Preprocessing, preprocess

@@ -1,4 +1,4 @@
-"""Options of the verbs that use a run folder: validate, export, verify, infer."""
+"""Options of the verbs that use a run folder: validate, export, verify."""
 
 from __future__ import annotations
 
@@ -162,25 +162,3 @@ class VerifyConfig:
             for name in ("trace_plot", "trace_pictures", "img_resize"):
                 check(getattr(self, name) is None, name, getattr(self, name), "none without --trace")
             check(not self.trace_local, "trace_local", self.trace_local, "False without --trace")
-
-
-@dataclass(frozen=True)
-class InferConfig:
-    """Label pictures: label PNG, colour map and overlay for each."""
-
-    model: Path
-    """Run folder, checkpoint or .onnx file."""
-    input: Path
-    """Picture, or folder of pictures (searched through)."""
-    save_path: Path = Path("predictions")
-    """Folder to write to."""
-    alpha: float = 0.5
-    """Weight of the colours in the overlay."""
-    device: Device = "auto"
-    """Where to run torch models."""
-    threads: int | None = None
-    """CPU threads; default all."""
-
-    def __post_init__(self) -> None:
-        check_machine(self.threads)
-        check(0 <= self.alpha <= 1, "alpha", self.alpha, "0 to 1")

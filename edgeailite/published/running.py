@@ -123,13 +123,16 @@ def validate(command: Command) -> int:
 
 def infer(command: Command) -> int:
     """Label the pictures of a data set, and measure where it has labels."""
-    from edgeailite.published.inference import label_dataset
-    from edgeailite.published.weights import as_model
+    from edgeailite.published.inference import OF_INFER, OF_TRAIN, label_dataset
+    from edgeailite.published.weights import CARD_OPTIONS, NETWORK_OPTIONS, as_model
 
+    idle = set(command.given) - {*OF_TRAIN, *OF_INFER, *CARD_OPTIONS, *NETWORK_OPTIONS}
+    if idle:
+        say([f"{', '.join(f'--{name}' for name in sorted(idle))}: no effect in phase {command.phase}"])
     folder = Path("".join(command.options.get("save_path", [default_folder(command) + "_infer"])))
     with as_model(command.options, command.given) as model:
         _check_quantized(model, command)
-        return label_dataset(model, command.options, folder)
+        return label_dataset(model, command.options, folder, given=command.given)
 
 
 def _check_chain(command: Command) -> None:
