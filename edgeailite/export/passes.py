@@ -46,8 +46,11 @@ class Index:
                 self.readers[name].append(node)
 
     def sole_reader(self, name: str) -> onnx.NodeProto | None:
-        """The one node that reads `name`; None where there are several, or it leaves the network."""
-        readers = self.readers[name]
+        """The one node that reads the values of `name`; None where there are several, or it leaves the network.
+
+        `Shape` reads none, and is asked for heights and widths alone, which no rewrite changes.
+        """
+        readers = [node for node in self.readers[name] if node.op_type != "Shape"]
         return readers[0] if len(readers) == 1 and name not in self.outputs else None
 
     def integer_convolutions(self) -> list[onnx.NodeProto]:
@@ -175,7 +178,7 @@ def _dense_readers(index: Index, conv: onnx.NodeProto) -> list[onnx.NodeProto]:
     for dequantize in index.readers[node.output[0]]:
         if dequantize.op_type != "DequantizeLinear" or dequantize.output[0] in index.outputs:
             return []
-        found += index.readers[dequantize.output[0]]
+        found += [node for node in index.readers[dequantize.output[0]] if node.op_type != "Shape"]
     known = index.integer_convolutions()
     return found if all(node in known and _groups(node) == 1 for node in found) else []
 

@@ -47,7 +47,7 @@ def to_onnx(
 
     `size` (height, width) fixes the input at batch 1; None leaves batch, height and width open. Inputs are named
     `image`, `image1`, ..., outputs after the tasks. `kernels="onnxruntime"` rewrites an int8 file for speed there,
-    bit for bit (`passes`). Raises UsageError where the weights do not fit into one file, or for `kernels` on a float network.
+    bit for bit (`passes`). Raises UsageError for weights beyond one file, or `kernels` on float.
     """
     _check_weights_fit(model)
     quantized = isinstance(model, fx.GraphModule)
