@@ -212,8 +212,13 @@ def timings(paths: Mapping[str, Path], runtimes: Sequence[str], threads: int, ro
             try:
                 runs[f"{name} {runtime}"] = runner(path, runtime, threads)
             except Exception as error:  # noqa: BLE001 - runtimes raise many kinds, without a common base
-                print(f"{name} in {runtime}: {str(error).splitlines()[0][:200]}")
+                print(f"{name} in {runtime}: {reason(error)}")
     return alternate(runs, rounds=rounds, warmup=5)
+
+
+def reason(error: object) -> str:
+    """What went wrong, as one cell of a table."""
+    return " ".join(str(error).split()).replace("|", "/")[:200]
 
 
 def ratio(reference: NDArray[np.float64], values: NDArray[np.float64]) -> str:
@@ -272,10 +277,10 @@ def print_quality(paths: Mapping[str, Path], card: ModelCard, args: argparse.Nam
         try:
             cells = quality(path, card, args)
         except Exception as error:  # noqa: BLE001 - a peer's file may fail in any way, and that is a result
-            cells = [str(error).splitlines()[0][:120].replace("|", "/"), "-", "-"]
+            cells = [reason(error), "-", "-"]
         print(f"| {name} | {path.stat().st_size / 1e6:.1f} | {' | '.join(cells)} |")
     for failed in sorted(args.folder.glob("*.failed")):
-        print(f"| {failed.stem} | not made: {failed.read_text().strip()[:160].replace('|', '/')} | | | |")
+        print(f"| {failed.stem} | - | not made: {reason(failed.read_text())} | - | - |")
 
 
 def print_times(title: str, found: Mapping[str, list[str]], runtimes: Sequence[str]) -> None:
