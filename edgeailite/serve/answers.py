@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeailite.data.headers import read_header, unsupported
+from edgeailite.data.headers import damage, read_header, unsupported
 from edgeailite.data.images import check_data, decode_image, encode_png
 from edgeailite.errors import DataError
 from edgeailite.plots import colorize, overlay
@@ -28,6 +28,8 @@ def decode(data: bytes, *, max_pixels: int) -> Image:
     if not data:
         raise Problem("bad_picture", "the picture is empty (0 bytes)")
     header = read_header(data)
+    if header is None and damage(data):
+        raise Problem("bad_picture", f"{UPLOAD}: {damage(data)} ({len(data)} bytes)")
     if header is None:
         kind = unsupported(data) or "this"
         raise Problem("unsupported", f"{kind} is no picture that can be read; send JPEG, PNG, WebP, BMP, TIFF or PNM")

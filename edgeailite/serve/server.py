@@ -51,9 +51,9 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
 
     def maintenance(self, now: float) -> None:
         """Deadlines of every connection, beside waitress's own rule for idle ones."""
-        super().maintenance(now)
         for channel in list(self.active_channels.values()):
             channel.expire(time.monotonic(), self.client_timeout)
+        super().maintenance(now)
 
     @property
     def busy(self) -> bool:
@@ -93,7 +93,7 @@ def listen(service: Service, *, host: str, port: int, client_timeout: float) -> 
             max_request_body_size=service.max_body + 1,  # waitress refuses from this size on
             outbuf_high_watermark=LARGEST_ANSWER,
             channel_request_lookahead=1,  # a client that goes away is noticed while it waits
-            channel_timeout=max(int(client_timeout), 1),
+            channel_timeout=int(client_timeout) + 2,  # connections that say nothing
             cleanup_interval=1,
             log_socket_errors=False,
         )
