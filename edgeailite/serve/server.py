@@ -7,7 +7,9 @@ the process ends. waitress alone would cancel what waits in its queue. A second 
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -41,12 +43,22 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
 
     channel_class = Channel
 
-    def __init__(self, service: Service, adjustments: Adjustments, *, client_timeout: float) -> None:
+    def __init__(
+        self, service: Service, bound: socket.socket, adjustments: Adjustments, *, client_timeout: float
+    ) -> None:
         self.life, self.metrics, self.client_timeout = service.life, service.metrics, client_timeout
         dispatcher = ThreadedTaskDispatcher()
         dispatcher.set_thread_count(adjustments.threads)
+        about = (bound.family, bound.type, bound.proto, bound.getsockname())
         super().__init__(
-            create_app(service), {}, dispatcher=dispatcher, adj=adjustments, sockinfo=adjustments.listen[0]
+            create_app(service),
+            {},
+            True,
+            bound,
+            dispatcher=dispatcher,
+            adj=adjustments,
+            sockinfo=about,
+            bind_socket=False,
         )
 
     def maintenance(self, now: float) -> None:
@@ -82,24 +94,29 @@ def listen(service: Service, *, host: str, port: int, client_timeout: float) -> 
             f"no folder for temporary files ({error.strerror}), which large uploads need; mount a tmpfs at /tmp or set "
             "TMPDIR"
         ) from None
+    bound = _bind(host, port)
+    adjustments = Adjustments(
+        sockets=[bound],
+        threads=service.gate.slots + service.gate.queue + SPARE_THREADS,
+        ident="edgeailite",
+        connection_limit=CONNECTIONS,
+        max_request_header_size=MAX_HEADER,
+        max_request_body_size=service.max_body + 1,  # waitress refuses from this size on
+        outbuf_high_watermark=LARGEST_ANSWER,
+        channel_request_lookahead=1,  # a client that goes away is noticed while it waits
+        channel_timeout=int(client_timeout) + 2,  # connections that say nothing
+        cleanup_interval=1,
+        log_socket_errors=False,
+    )
+    return Server(service, bound, adjustments, client_timeout=client_timeout)
+
+
+def _bind(host: str, port: int) -> socket.socket:
     try:
-        adjustments = Adjustments(
-            host=host,
-            port=port,
-            threads=service.gate.slots + service.gate.queue + SPARE_THREADS,
-            ident="edgeailite",
-            connection_limit=CONNECTIONS,
-            max_request_header_size=MAX_HEADER,
-            max_request_body_size=service.max_body + 1,  # waitress refuses from this size on
-            outbuf_high_watermark=LARGEST_ANSWER,
-            channel_request_lookahead=1,  # a client that goes away is noticed while it waits
-            channel_timeout=int(client_timeout) + 2,  # connections that say nothing
-            cleanup_interval=1,
-            log_socket_errors=False,
-        )
-        return Server(service, adjustments, client_timeout=client_timeout)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise UsageError(f"--host {host} --port {port}: cannot listen there ({reason})") from None
 
 

@@ -165,13 +165,18 @@ def received(connection: socket.socket) -> bytes:
 
 def start(folder: Path, *words: object, environment: Mapping[str, str] | None = None) -> Running:
     """Start `edgeailite serve` on a free port; it may not be ready yet."""
-    log = folder / "serve.log"
     command = [sys.executable, "-m", "edgeailite", "serve", *map(str, words), "--port", "0"]
+    return start_process(command, folder, environment=environment)
+
+
+def start_process(command: list[str], folder: Path, *, environment: Mapping[str, str] | None = None) -> Running:
+    """Start a server that says where it listens; it may not be ready yet."""
+    log = folder / "serve.log"
     variables = os.environ | {"PYTHONPATH": str(ROOT)} | dict(environment or {})
     with log.open("wb") as file:
         process = subprocess.Popen(command, stderr=file, stdout=file, env=variables, cwd=folder)
     deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and (process.poll() is None or "listening" in log.read_text()):
         if found := re.search(r"listening on http://127\.0\.0\.1:(\d+)", log.read_text()):
             return Running(process, int(found[1]), log)
         time.sleep(0.05)

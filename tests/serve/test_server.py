@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
+from pathlib import Path
 
 import pytest
 
 from edgeailite.commands import infer
 from edgeailite.config import InferConfig
-from tests.serve.running import Answer, picture, serving, start, tiny_model, wait_ready
+from edgeailite.errors import UsageError
+from edgeailite.serve.app import Service
+from edgeailite.serve.gate import Gate
+from edgeailite.serve.server import listen
+from tests.serve.running import Answer, Running, picture, serving, start, start_process, tiny_model, wait_ready
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +49,16 @@ def test_answers_are_those_of_infer(models, tmp_path):
                     answer = running.predict(path.read_bytes(), f"?output={output}&model={name}", headers)
                     assert answer.status == 200
                     assert answer.body == (out / f"{path.stem}_{kind}.png").read_bytes()
+        assert listening(running.port) == [f"0100007F:{running.port:04X}"]  # 127.0.0.1 alone
         assert running.predict(picture()).status == 401
         assert "/secret" not in running.ask("GET", "/models", headers=headers).body.decode()
+        assert running.stop() == 0
+
+
+def listening(port: int) -> list[str]:
+    """Addresses, in hexadecimal, on which something listens on a port."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [row[1] for row in rows if row[3] == "0A" and int(row[1].split(":")[1], 16) == port]
 
 
 def test_ready_comes_after_alive(models, tmp_path):
@@ -95,8 +110,23 @@ def test_signal_drains(models, tmp_path):
             running.ask("GET", "/healthz")
 
 
-def test_an_upload_under_way_is_finished(models, tmp_path):
-    with serving(tmp_path, models / "first.onnx") as running:
+# --- the same server with a model that needs neither torch nor onnxruntime, so that it starts at once
+
+
+@contextmanager
+def light(folder: Path, *, seconds: float = 0.0, failing: bool = False, drain_timeout: float = 30) -> Iterator[Running]:
+    """A process that serves labels of zeros, each after so many seconds; or whose models cannot be loaded."""
+    words = [f"{seconds}", f"{int(failing)}", f"{drain_timeout}"]
+    running = start_process([sys.executable, "-m", "tests.serve.light", *words], folder)
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()
+
+
+def test_an_upload_under_way_is_finished(tmp_path):
+    with light(tmp_path) as running:
         body = picture()
         head = b"POST /predict?output=labels HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
         with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
@@ -109,15 +139,17 @@ def test_an_upload_under_way_is_finished(models, tmp_path):
         assert running.process.wait(30) == 0
 
 
-@pytest.mark.parametrize("numbers, code", [((signal.SIGTERM,), 0), ((signal.SIGINT,), 130)], ids=["term", "ctrl-c"])
-def test_exit_code_of_an_idle_server(models, tmp_path, numbers, code):
-    with serving(tmp_path, models / "first.onnx") as running:
-        for number in numbers:
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["term", "ctrl-c"])
+def test_exit_code_of_an_idle_server(tmp_path, number, code):
+    with light(tmp_path) as running:
+        wait_ready(running)
+        with socket.create_connection(("127.0.0.1", running.port)):  # says nothing: is not waited for
             assert running.stop(number) == code
 
 
-def test_what_does_not_end_is_left_at_the_deadline(models, tmp_path):
-    with serving(tmp_path, models / "first.onnx", "--drain_timeout", 1) as running:
+def test_what_does_not_end_is_left_at_the_deadline(tmp_path):
+    with light(tmp_path, drain_timeout=1) as running:
+        wait_ready(running)
         with socket.create_connection(("127.0.0.1", running.port)) as connection:
             connection.sendall(b"POST /predict HTTP/1.1\r\nContent-Length: 100\r\n\r\nhalf")
             time.sleep(0.5)
@@ -126,36 +158,42 @@ def test_what_does_not_end_is_left_at_the_deadline(models, tmp_path):
             assert time.monotonic() - began < 8
 
 
-def ended(folder, *words: object) -> tuple[int, str]:
-    """Exit code and last line of a server that cannot start."""
-    command = [sys.executable, "-m", "edgeailite", "serve", *map(str, words), "--port", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=180, check=False)
-    return done.returncode, done.stderr.strip().splitlines()[-1]
+def quietly(running: Running) -> None:
+    """A request that gets no answer."""
+    with suppress(OSError, HTTPException):
+        running.predict(picture())
 
 
-def test_models_that_are_missing_or_damaged(models, tmp_path):
-    (tmp_path / "text.onnx").write_text("no model")
-    code, line = ended(tmp_path, models / "first.onnx", "gone.onnx")
-    assert code == 3 and line.startswith("error: gone.onnx: no such ONNX file")
-    code, line = ended(tmp_path, "text.onnx")
-    assert code == 3 and line.startswith("error: text.onnx: onnxruntime cannot load it")
+def test_a_second_signal_ends_at_once(tmp_path):
+    with light(tmp_path, seconds=20) as running:
+        wait_ready(running)
+        asking = threading.Thread(target=quietly, args=(running,))
+        asking.start()
+        time.sleep(0.5)
+        running.process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert running.process.poll() is None
+        assert running.stop(signal.SIGINT) == 1
+        asking.join()
 
 
-def test_an_address_that_is_taken(models, tmp_path):
+def test_models_that_cannot_be_loaded_end_it(tmp_path):
+    with light(tmp_path, failing=True) as running:
+        assert running.process.wait(30) == 3
+        assert "error: gone.onnx: no such file" in running.log.read_text()
+
+
+def test_a_missing_model_ends_the_command(models, tmp_path):
+    running = start(tmp_path, models / "first.onnx", "gone.onnx")
+    assert running.process.wait(60) == 3
+    assert running.log.read_text().splitlines()[-1].startswith("error: gone.onnx: no such ONNX file")
+
+
+def test_an_address_that_is_taken():
+    service = Service(("a",), Gate(1, queue=0, patience=1), max_body=1000, max_pixels=1000)
     with socket.create_server(("127.0.0.1", 0)) as other:
-        command = [sys.executable, "-m", "edgeailite", "serve", str(models / "first.onnx")]
-        command += ["--port", str(other.getsockname()[1])]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=180, check=False)
-    assert done.returncode == 2
-    assert "cannot listen there (Address already in use)" in done.stderr
-
-
-def test_it_listens_on_this_machine_alone(models, tmp_path):
-    running = wait_ready(start(tmp_path, models / "first.onnx"))
-    try:
-        inodes = [line.split() for line in open("/proc/net/tcp").read().splitlines()[1:]]  # noqa: PTH123, SIM115
-        listening = [row[1] for row in inodes if row[3] == "0A" and int(row[1].split(":")[1], 16) == running.port]
-        assert listening == [f"0100007F:{running.port:04X}"]
-    finally:
-        running.process.kill()
-        running.process.wait()
+        port = other.getsockname()[1]
+        with pytest.raises(UsageError, match=rf"--port {port}: cannot listen there \(Address already in use\)"):
+            listen(service, host="127.0.0.1", port=port, client_timeout=1)
+    with pytest.raises(UsageError, match=r"--host no\.such\.name\.invalid --port 1: cannot listen there"):
+        listen(service, host="no.such.name.invalid", port=1, client_timeout=1)
