@@ -19,6 +19,7 @@ from werkzeug.exceptions import HTTPException
 
 from edgeailite.serve.answers import ANSWERS, decode
 from edgeailite.serve.asking import Wish, check_type, picture_bytes, read_model, read_wish
+from edgeailite.serve.crew import Crew
 from edgeailite.serve.gate import Gate
 from edgeailite.serve.headers import add_headers
 from edgeailite.serve.life import READY, Life
@@ -84,6 +85,8 @@ def _check_caller(service: Service) -> None:
 
 
 def _add_predict(app: Flask, service: Service) -> None:
+    crew = Crew(service.gate.slots)
+
     @app.post("/predict")
     def predict() -> Response:
         wish = read_wish(request.args, service.names, alpha=service.alpha)
@@ -93,26 +96,27 @@ def _add_predict(app: Flask, service: Service) -> None:
         service.life.admit(request.environ.get(ARRIVED, time.monotonic()))
         gone = request.environ.get("waitress.client_disconnected", lambda: False)
         with service.gate.slot(gone) as waited:
-            return _labelled(service, wish, waited)
+            data = picture_bytes(request)
+            body, seconds = crew.do(lambda: _labelled(service, wish, data))
+        stages = {"queue": waited, **seconds}
+        service.metrics.observe(stages)
+        service.metrics.count("edgeailite_predictions_total", wish.model, wish.output)
+        timing = ", ".join(f"{stage};dur={1000 * value:.1f}" for stage, value in stages.items())
+        headers = {"Server-Timing": timing, "X-Model": wish.model}
+        return Response(body, mimetype=ANSWERS[wish.output][0], headers=headers)
 
 
-def _labelled(service: Service, wish: Wish, waited: float) -> Response:
-    """The answer, with the time of each stage in the header Server-Timing: bodies are the same every time."""
+def _labelled(service: Service, wish: Wish, data: bytes) -> tuple[bytes, dict[str, float]]:
+    """The body of an answer, and the seconds of each stage, which go into a header: bodies are the same every time."""
     model = service.life.models()[wish.model]
-    kind, write = ANSWERS[wish.output]
     times = [time.perf_counter()]
-    image = decode(picture_bytes(request), max_pixels=service.max_pixels)
+    image = decode(data, max_pixels=service.max_pixels)
     times.append(time.perf_counter())
     labels = model.labels(image)
     times.append(time.perf_counter())
-    body = write(image, labels, model, wish.alpha)
+    body = ANSWERS[wish.output][1](image, labels, model, wish.alpha)
     times.append(time.perf_counter())
-    seconds = [waited, *(end - begin for begin, end in pairwise(times))]
-    stages = dict(zip(STAGES, seconds, strict=True))
-    service.metrics.observe(stages)
-    service.metrics.count("edgeailite_predictions_total", wish.model, wish.output)
-    timing = ", ".join(f"{stage};dur={1000 * value:.1f}" for stage, value in stages.items())
-    return Response(body, mimetype=kind, headers={"Server-Timing": timing, "X-Model": wish.model})
+    return body, dict(zip(STAGES[1:], (end - begin for begin, end in pairwise(times)), strict=True))
 
 
 def _add_models(app: Flask, service: Service) -> None:

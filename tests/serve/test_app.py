@@ -33,7 +33,7 @@ def inverse(image: Image) -> Image:
 
 
 def broken(image: Image) -> Image:
-    raise RuntimeError("secret detail of /home/somebody/model.py")
+    raise RuntimeError("secret detail of model.py")
 
 
 MODELS = {

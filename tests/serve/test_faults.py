@@ -62,6 +62,14 @@ def jpeg_header(width: int, height: int) -> bytes:
     return start[: at + 5] + struct.pack(">HH", height, width) + start[at + 9 :]
 
 
+def jpeg_of_scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan is repeated: each costs a pass over the whole picture."""
+    image = pixels(picture(height=400, width=400))
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    at = data.rindex(b"\xff\xda")
+    return data[:at] + data[at:-2] * count + data[-2:]
+
+
 def multipart(*files: tuple[str, str, bytes], boundary: str = "frontier") -> tuple[bytes, dict[str, str]]:
     """A form: (field, file name or nothing, content)."""
     parts = b""
@@ -98,6 +106,7 @@ BODIES: dict[str, tuple[bytes, int, str]] = {
     "png header of 2^31 pixels a side": (png(2**31 - 1, 2**31 - 1), 413, "too_large"),
     "jpeg header of 65535 x 65535": (jpeg_header(65_535, 65_535), 413, "too_large"),
     "picture just above the limit": (black(2001, 2000), 413, "too_large"),
+    "jpeg of 5000 scans": (jpeg_of_scans(5000), 400, "bad_picture"),
     "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", 415, "unsupported"),
     "svg with a script": (b"<svg><script>alert(1)</script></svg>", 415, "unsupported"),
     "pickle": (b"\x80\x04\x95cos\nsystem\n(S'true'\ntR.", 415, "unsupported"),

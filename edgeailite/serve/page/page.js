@@ -107,7 +107,7 @@ async function reasonOf(answer) {
 
 function networkTime(answer) {
   const found = /network;dur=([\d.]+)/.exec(answer.headers.get("Server-Timing") || "");
-  return found ? ` (network ${Math.round(Number(found[1]))} ms)` : "";
+  return found ? ` (network\u00a0${Math.round(Number(found[1]))}\u00a0ms)` : "";
 }
 
 function present(result, name, note) {
