@@ -28,10 +28,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeailite.commands.infer import find_pictures
 from edgeailite.commands.serve import served
-from edgeailite.data.images import encode_png
 from edgeailite.environment import cpu_features, cpu_model, usable_cores
+from edgeailite.inference import find_pictures
 from edgeailite.serve.answers import decode
 from edgeailite.serve.served import Served
 
@@ -45,7 +44,7 @@ def main() -> int:
     pictures = [path.read_bytes() for path in find_pictures(options.pictures, apart_from=Path("nowhere"))]
     workers = options.workers or usable_cores()
     model = served("model", options.model, threads=1)
-    expected = [encode_png(model.labels(decode(data, max_pixels=MAX_PIXELS))) for data in pictures]
+    expected = [model.png(model.labels(decode(data, max_pixels=MAX_PIXELS))) for data in pictures]
     print(f"{cpu_model()}, {cpu_features()}; {workers} workers of 1 thread, {options.clients} clients", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         process, port = start(options.model, workers, options.clients, Path(folder) / "log")
@@ -128,7 +127,7 @@ def plain_loop(model: Served, pictures: Sequence[bytes], *, workers: int, second
     def work() -> None:
         while time.perf_counter() < end:
             data = pictures[next(numbers) % len(pictures)]
-            encode_png(model.labels(decode(data, max_pixels=MAX_PIXELS)))
+            model.png(model.labels(decode(data, max_pixels=MAX_PIXELS)))
             done.append(1)
 
     began = time.perf_counter()

@@ -19,6 +19,7 @@ from edgeailite.config import ServeConfig
 from edgeailite.engine import select_device
 from edgeailite.environment import usable_cores
 from edgeailite.errors import UsageError
+from edgeailite.inference.writing import png
 from edgeailite.modelcard import ModelCard
 from edgeailite.serve.gate import Gate
 from edgeailite.serve.served import Served
@@ -84,7 +85,9 @@ def served(name: str, path: Path, *, threads: int) -> Served:
     opened = open_model(path, device=select_device("cpu"), threads=threads)
     _check_takes_pictures(opened.card, path)
     output = classified(opened.card)[0]
-    model = Served(name, classes(opened.card, output), lambda image: label_picture(opened, image), facts(opened, path))
+    model = Served(
+        name, classes(opened.card, output), lambda image: label_picture(opened, image), facts(opened, path), png
+    )
     pre = opened.card.preprocessing
     model.labels(np.zeros((pre.height, pre.width, 3), np.uint8))
     return model

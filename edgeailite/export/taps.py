@@ -62,12 +62,13 @@ def torch_float_tensors(model: nn.Module, *images: Tensor) -> dict[str, Array]:
 
 
 def integer_tensors(converted: fx.GraphModule, *images: Tensor) -> dict[str, Array]:
-    """uint8 codes of an integer-exact run by the names of their tensors in the file."""
+    """Codes of an integer-exact run by the names of their tensors in the file."""
     values: dict[str, Array] = {}
     names = quantizer_names(converted)
 
     def seen(node: fx.Node, codes: Codes) -> None:
-        values[names[node.name]] = codes.codes.to(torch.uint8).numpy()
+        code_type = converted.get_submodule(str(node.target)).zero_point.dtype
+        values[names[node.name]] = codes.codes.to(code_type).numpy()
 
     with torch.inference_mode():
         IntegerExact(converted, seen).run(*images)

@@ -22,7 +22,8 @@ from edgeailite.errors import UsageError
 from edgeailite.export.graphs import ARGMAX_MODES, append_argmax, fold_batch_norms
 from edgeailite.export.naming import operator_names, rename
 from edgeailite.modelcard import REGRESSION, ModelCard
-from edgeailite.quantization import convert
+from edgeailite.quantization import convert, scheme_of
+from edgeailite.runtime.session import SESSION_SETTINGS
 
 IR_VERSION = 10
 LARGEST_FILE = 2**31  # bytes
@@ -59,7 +60,10 @@ def to_onnx(
         exported = _simplify(exported)
     exported.producer_name, exported.producer_version = "edgeailite", __version__
     exported.ir_version = IR_VERSION
-    onnx.helper.set_model_props(exported, _metadata(exported, card, quantized=quantized, argmax=argmax))
+    properties = _metadata(exported, card, quantized=quantized, argmax=argmax)
+    if isinstance(model, fx.GraphModule):
+        properties |= _quantization_metadata(model)
+    onnx.helper.set_model_props(exported, dict(sorted(properties.items())))
     onnx.checker.check_model(exported)
     return exported
 
@@ -138,7 +142,7 @@ def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _metadata(model: onnx.ModelProto, card: ModelCard, *, quantized: bool, argmax: str) -> dict[str, str]:
-    values = {
+    return {
         "edgeailite.version": __version__,
         "edgeailite.card": json.dumps({**card.to_dict(), "data_path": None}, sort_keys=True),
         "edgeailite.kind": "int8" if quantized else "float",
@@ -153,4 +157,10 @@ def _metadata(model: onnx.ModelProto, card: ModelCard, *, quantized: bool, argma
         "input_size": f"{card.preprocessing.height}x{card.preprocessing.width}",
         "interpolation": card.preprocessing.interpolation,
     }
-    return dict(sorted(values.items()))
+
+
+def _quantization_metadata(model: fx.GraphModule) -> dict[str, str]:
+    """The scheme, and what onnxruntime must be told so that signed codes run as integers."""
+    scheme = scheme_of(model)
+    settings = {"session.qdqisint8allowed": "1"} if scheme.signed else {}
+    return {"edgeailite.scheme": scheme.name, SESSION_SETTINGS: json.dumps(settings)}

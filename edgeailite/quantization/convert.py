@@ -1,6 +1,6 @@
 """`convert`: a prepared model to integer parameters, the common source of the ONNX file and the integer-exact mode.
 
-The converted graph holds `IntegerConv` (int8 weight, int32 bias, scales), `Quantize` (scale, zero point) and, for
+The converted graph holds `IntegerConv` (weight codes, int32 bias, scales), `Quantize` (scale, zero point) and, for
 average pooling, `CodePool` modules. An activation that the quantizer behind it implies (ReLU6 at a range up to 6) goes;
 one that it does not imply (a ReLU whose scale is shared with negative values) gets a quantizer of the same scale in
 front, because a convolution is an integer kernel only with nothing but its quantizer behind it.
@@ -16,12 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from edgeailite.errors import UsageError
 from edgeailite.quantization.graph import ACTIVATIONS, activation_limits, is_module
 from edgeailite.quantization.modules import ActivationQuantizer, IntegerParameters, QuantConv2d
 from edgeailite.quantization.pooling import RegionPool, pool_size, region_sums
 
 DEFAULT_OPSET = 21
-CODE_LIMIT = 255
+WIDE_OPSET = 21  # the first whose QuantizeLinear knows 16 bits
+WIDE_CODES = (torch.uint16, torch.int16)
 TOLERANCE = 1e-3  # of a step: an activation's limit that lies this near the end of the codes is the end
 
 
@@ -46,7 +48,7 @@ def dequantize_linear(codes: Tensor, scale: Tensor, zero_point: Tensor, *, axis:
 
 
 class Quantize(nn.Module):
-    """uint8 codes of a tensor and back: the Q/DQ pair."""
+    """Codes of a tensor and back: the Q/DQ pair. The type of `zero_point` is that of the codes."""
 
     scale: Tensor
     zero_point: Tensor
@@ -55,12 +57,21 @@ class Quantize(nn.Module):
         super().__init__()
         self.opset = opset
         self.register_buffer("scale", scale.clone())
-        self.register_buffer("zero_point", zero_point.to(torch.uint8))
+        self.register_buffer("zero_point", zero_point.clone())
+
+    def codes(self) -> tuple[int, int]:
+        """The smallest and the largest code."""
+        limits = torch.iinfo(self.zero_point.dtype)
+        return limits.min, limits.max
 
     def bounds(self) -> tuple[float, float]:
         """Values of the smallest and the largest code."""
-        zero_point, scale = int(self.zero_point), float(self.scale)
-        return -zero_point * scale, (CODE_LIMIT - zero_point) * scale
+        (low, high), zero_point, scale = self.codes(), int(self.zero_point), float(self.scale)
+        return (low - zero_point) * scale, (high - zero_point) * scale
+
+    def wide(self) -> bool:
+        """Whether the codes have more bits than integer kernels read."""
+        return self.zero_point.dtype in WIDE_CODES
 
     def forward(self, x: Tensor) -> Tensor:
         codes = quantize_linear(x, self.scale, self.zero_point, opset=self.opset)
@@ -101,7 +112,7 @@ class CodePool(RegionPool):
 
 
 class IntegerConv(nn.Module):
-    """A convolution's codes and scales; `convolve` is its geometry."""
+    """A convolution's codes and scales. Its bias is float32 where it is computed in float (`integer` False)."""
 
     weight: Tensor
     weight_scale: Tensor
@@ -114,24 +125,34 @@ class IntegerConv(nn.Module):
         super().__init__()
         self.opset = opset
         self.geometry = (conv.stride, conv.padding, conv.dilation, conv.groups)
+        self.integer = conv.integer
+        zero_point = torch.zeros_like(parameters.weight_scale, dtype=parameters.weight.dtype)
         self.register_buffer("weight", parameters.weight)
         self.register_buffer("weight_scale", parameters.weight_scale)
-        self.register_buffer("weight_zero_point", torch.zeros_like(parameters.weight_scale, dtype=torch.int8))
+        self.register_buffer("weight_zero_point", zero_point)
         self.register_buffer("bias", parameters.bias)
         self.register_buffer("bias_scale", parameters.bias_scale)
-        self.register_buffer("bias_zero_point", torch.zeros_like(parameters.bias))
+        self.register_buffer("bias_zero_point", torch.zeros_like(parameters.bias_scale, dtype=parameters.bias.dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         weight = dequantize_linear(self.weight, self.weight_scale, self.weight_zero_point, axis=0, opset=self.opset)
-        bias = dequantize_linear(self.bias, self.bias_scale, self.bias_zero_point, axis=0, opset=self.opset)
+        bias = self.bias
+        if self.integer:
+            bias = dequantize_linear(bias, self.bias_scale, self.bias_zero_point, axis=0, opset=self.opset)
         return F.conv2d(x, weight, bias, *self.geometry)
+
+    def values(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias in float32."""
+        scale = self.weight_scale.view(-1, 1, 1, 1)
+        return self.weight * scale, self.bias * self.bias_scale if self.integer else self.bias
 
 
 @torch.no_grad()
 def convert(model: fx.GraphModule, *, opset: int = DEFAULT_OPSET) -> fx.GraphModule:
     """Bake the integer parameters of a prepared and calibrated model, which is left as it is.
 
-    `opset` is the ONNX version of the QuantizeLinear and DequantizeLinear operators that an export will see.
+    `opset` is the ONNX version of the QuantizeLinear and DequantizeLinear operators that an export will see. Raises
+    UsageError where it does not know the plan's bits.
     """
     result = copy.deepcopy(model).eval().cpu()
     graph = result.graph
@@ -145,7 +166,7 @@ def convert(model: fx.GraphModule, *, opset: int = DEFAULT_OPSET) -> fx.GraphMod
             node.args = node.args[:1]
         elif isinstance(module, ActivationQuantizer | Quantize):
             if isinstance(module, ActivationQuantizer):
-                result.set_submodule(node.target, Quantize(module.scale, module.zero_point, opset=opset))
+                result.set_submodule(node.target, _pair(module, str(node.target), opset=opset))
             node.args = node.args[:1]
     for node in list(graph.nodes):
         if node.op == "get_attr" and not node.users:
@@ -159,6 +180,13 @@ def convert(model: fx.GraphModule, *, opset: int = DEFAULT_OPSET) -> fx.GraphMod
     graph.lint()
     result.recompile()
     return result
+
+
+def _pair(quantizer: ActivationQuantizer, name: str, *, opset: int) -> Quantize:
+    code_type = quantizer.grid.code_type
+    if code_type in WIDE_CODES and opset < WIDE_OPSET:
+        raise UsageError(f"--opset {opset}: {name} has codes of 16 bits, which need opset {WIDE_OPSET} or newer")
+    return Quantize(quantizer.scale, quantizer.zero_point.to(code_type), opset=opset)
 
 
 def _settle_activation(node: fx.Node) -> None:

@@ -12,33 +12,37 @@ Rules, found by comparing with onnxruntime's x86 kernels (optimisation levels EX
  5. Quantization divides by the scale in float32 and rounds half to even. An activation behind a quantizer works on
     dequantized values.
  6. Average pooling multiplies the whole sum of (code - zero_point) by scale / area, both float32.
+ 7. What reads or gives codes of 16 bits has no integer kernel: it is computed in float32 from dequantized values, in an
+    order of the machine's own, so that agreement is not promised there.
 Sums are taken in float32 where every partial sum stays below 2^24 and is therefore exact; longer ones are split.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from edgeailite.quantization.convert import CODE_LIMIT, CodePool, FromCodes, IntegerConv, Quantize, convert
+from edgeailite.quantization.convert import CodePool, FromCodes, IntegerConv, Quantize, convert
 from edgeailite.quantization.graph import ACTIVATIONS, ADDITIONS
 from edgeailite.quantization.pooling import region_sums
 
 EXACT_IN_FLOAT32 = 2**24
+LARGEST_CODE = 255  # distance of an 8-bit code from its zero point
 
 
 @dataclass(frozen=True)
 class Codes:
-    """A quantized tensor: integer codes held in float32, their scale and zero point."""
+    """A quantized tensor: integer codes held in float32, their scale and zero point; `wide` if of 16 bits."""
 
     codes: Tensor
     scale: Tensor
     zero_point: Tensor
+    wide: bool = False
 
     @property
     def shape(self) -> torch.Size:
@@ -77,7 +81,7 @@ class IntegerExact(fx.Interpreter):
             if isinstance(module, ACTIVATIONS):  # behind a kernel, clamping the codes does it
                 return value if callable(value) else module(value.dequantize())
             if isinstance(module, nn.MaxPool2d):
-                return Codes(module(value.codes), value.scale, value.zero_point)
+                return replace(value, codes=module(value.codes))
             if isinstance(module, CodePool):
                 return _pool(module, value)
             if isinstance(module, IntegerConv):
@@ -111,20 +115,33 @@ def integer_exact(model: fx.GraphModule) -> IntegerModel:
 def _quantize(module: Quantize, value: Any) -> Codes:
     if isinstance(value, Codes):  # rule 3: same scale by construction
         return value
-    codes = value(module) if callable(value) else torch.round(value / module.scale) + module.zero_point
-    return Codes(codes.clamp(0, CODE_LIMIT), module.scale, module.zero_point.float())
+    zero_point = module.zero_point.float()
+    codes = value(module) if callable(value) else torch.round(value / module.scale) + zero_point
+    return Codes(codes.clamp(*module.codes()), module.scale, zero_point, module.wide())
 
 
 def _convolve(module: IntegerConv, x: Codes) -> Pending:
+    if x.wide or not module.integer:
+        return lambda output: _rounded(_convolve_in_float(module, x), output)
     total = _integer_sum(module, x.codes - x.zero_point)
     exact = _largest_sum(module.weight.float()) + module.bias.abs().max().item() < EXACT_IN_FLOAT32
     total = total + module.bias.to(total.dtype if exact else torch.float64).view(-1, 1, 1)
 
     def finish(output: Quantize) -> Tensor:
+        if output.wide():
+            return _rounded(_convolve_in_float(module, x), output)
         multiplier = (x.scale * module.weight_scale) / output.scale
         return torch.round(total.float() * multiplier.view(-1, 1, 1)) + output.zero_point
 
     return finish
+
+
+def _convolve_in_float(module: IntegerConv, x: Codes) -> Tensor:
+    return F.conv2d(x.dequantize(), *module.values(), *module.geometry)
+
+
+def _rounded(values: Tensor, output: Quantize) -> Tensor:
+    return torch.round(values / output.scale) + output.zero_point.float()
 
 
 def _integer_sum(module: IntegerConv, codes: Tensor) -> Tensor:
@@ -147,11 +164,13 @@ def _dense_sum(codes: Tensor, weight: Tensor, geometry: list[Any]) -> Tensor:
 
 
 def _largest_sum(weight: Tensor) -> float:
-    return CODE_LIMIT * weight.abs().sum((1, 2, 3)).max().item()
+    return LARGEST_CODE * weight.abs().sum((1, 2, 3)).max().item()
 
 
 def _add(a: Codes, b: Codes) -> Pending:
     def finish(output: Quantize) -> Tensor:
+        if a.wide or b.wide or output.wide():
+            return _rounded(a.dequantize() + b.dequantize(), output)
         ratio_a, ratio_b = a.scale / output.scale, b.scale / output.scale
         fixed = output.zero_point.float() - _fma(ratio_a, a.zero_point, ratio_b * b.zero_point)
         return torch.round(_fma(a.codes, ratio_a, _fma(b.codes, ratio_b, fixed)))
@@ -165,7 +184,7 @@ def _fma(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
 
 
 def _concatenate(parts: tuple[Codes, ...], dim: int) -> Codes:
-    return Codes(torch.cat([part.codes for part in parts], dim), parts[0].scale, parts[0].zero_point)
+    return replace(parts[0], codes=torch.cat([part.codes for part in parts], dim))
 
 
 def _pool(module: CodePool, x: Codes) -> Tensor:

@@ -16,11 +16,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgeailite.quantization.schemes import Scheme
+from edgeailite.quantization.grids import (
+    TINY_SCALE,
+    ActivationGrid,
+    WeightGrid,
+    bias_on_power_of_two,
+    ceil_power_of_two,
+)
+from edgeailite.quantization.observers import DEFAULT_OBSERVER, OBSERVERS, Histogram, best_range
 
 BIAS_LIMIT = 2**30  # codes; leaves int32 headroom for the accumulator
-TINY_SCALE = 1e-12
-SAMPLES = 1 << 16  # values that a percentile is taken from
+INTEGER_BITS = 8  # what integer kernels read; with more, a convolution is computed in float between quantizers
 SLOWEST_UPDATE = 0.02
 SINGLE_VALUE = "a convolution gives one value per channel (batch 1, 1x1 feature): running statistics are used there"
 
@@ -33,17 +39,19 @@ class FakeQuantize(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
-        """`low` and `high` are the ends of the codes minus the zero point."""
+    def forward(ctx: Any, x: Tensor, scale: Tensor, low: int, high: int, half_up: bool = False) -> Tensor:
+        """`low` and `high` are the ends of the codes minus the zero point; halves go to even, or up."""
         ctx.save_for_backward(x)
         ctx.bounds = ((low - 0.5) * float(scale), (high + 0.5) * float(scale))
-        return torch.mul(x, 1 / scale).round_().clamp_(low, high).mul_(scale)
+        codes = torch.mul(x, 1 / scale)
+        codes = codes.add_(0.5).floor_() if half_up else codes.round_()
+        return codes.clamp_(low, high).mul_(scale)
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None, None]:
         """Straight through inside the range."""
         (x,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(grad_outputs[0], x, *ctx.bounds), None, None, None
+        return torch.ops.aten.hardtanh_backward(grad_outputs[0], x, *ctx.bounds), None, None, None, None
 
 
 class ActivationQuantizer(nn.Module):
@@ -59,10 +67,13 @@ class ActivationQuantizer(nn.Module):
     scale: Tensor
     zero_point: Tensor
 
-    def __init__(self, scheme: Scheme, sites: list[bool], *, percentile: float) -> None:
-        """`sites` says for each tensor whether it is non-negative (after ReLU)."""
+    def __init__(
+        self, grid: ActivationGrid, sites: list[bool], *, percentile: float, observer: str = DEFAULT_OBSERVER
+    ) -> None:
+        """`sites` says for each tensor whether it is non-negative (after ReLU); `observer` names a row of OBSERVERS."""
         super().__init__()
-        self.limit, self.nonnegative, self.percentile = scheme.activation_limit, tuple(sites), percentile
+        self.observer, self.histograms = observer, [Histogram() for _ in sites]
+        self.grid, self.nonnegative, self.percentile = grid, tuple(sites), percentile
         self.observing, self.enabled, self.fixed = False, True, False
         self.register_buffer("low", torch.zeros(len(sites)))
         self.register_buffer("high", torch.zeros(len(sites)))
@@ -76,21 +87,39 @@ class ActivationQuantizer(nn.Module):
             self.observe(x.detach(), site)
         if not self.enabled:
             return x
-        if x.is_cuda:  # the bounds of `FakeQuantize` would have to be fetched from the GPU each time
-            return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, 0, self.limit)
-        return FakeQuantize.apply(x, self.scale, -int(self.zero_point), self.limit - int(self.zero_point))
+        grid, half_up = self.grid, self.grid.scheme.half_up
+        if x.is_cuda and not half_up:  # the bounds of `FakeQuantize` would have to be fetched from the GPU each time
+            return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, grid.low, grid.high)
+        zero = int(self.zero_point)
+        return FakeQuantize.apply(x, self.scale, grid.low - zero, grid.high - zero, half_up)
 
     @torch.no_grad()
     def observe(self, x: Tensor, site: int) -> None:
-        """Move the range of `site` towards that of `x`: a running mean, then an exponential one."""
-        low, high = value_range(x.float(), self.percentile)
+        """Move the range of `site` by what is in `x`: to hold all, or as a running mean, later an exponential one."""
+        observer = OBSERVERS[self.observer]
+        low, high = observer.of_batch(x.float(), self.percentile)
         if self.nonnegative[site]:
             low = torch.zeros_like(low)
         self.count[site] += 1
         rate = max(1.0 / int(self.count[site]), SLOWEST_UPDATE)
+        if observer.union and self.count[site] > 1:
+            low, high, rate = torch.minimum(low, self.low[site]), torch.maximum(high, self.high[site]), 1.0
         self.low[site] += rate * (low - self.low[site])
         self.high[site] += rate * (high - self.high[site])
+        if observer.measure is not None:
+            self.histograms[site].add(x)
         self.update_scale()
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """End of calibration: a range that is searched for is found, for all sites together."""
+        observer = OBSERVERS[self.observer]
+        if observer.measure is not None and not self.fixed and any(histogram.width for histogram in self.histograms):
+            low, high = best_range(observer.measure, self.histograms, self.grid.reach)
+            self.low.copy_(torch.tensor([0.0 if nonnegative else low for nonnegative in self.nonnegative]))
+            self.high.fill_(high)
+            self.update_scale()
+        self.observer, self.histograms = observer.then, [Histogram() for _ in self.nonnegative]
 
     @torch.no_grad()
     def set_range(self, low: float, high: float) -> None:
@@ -102,55 +131,44 @@ class ActivationQuantizer(nn.Module):
 
     @torch.no_grad()
     def update_scale(self) -> None:
-        """Scale and zero point such that 0 is exact; an all-zero tensor gets range 0..1."""
-        low, high = self.low.min().clamp(max=0), self.high.max().clamp(min=0)
-        span = torch.where(high > low, high - low, torch.ones_like(high))
-        self.scale.copy_(span / self.limit)
-        self.zero_point.copy_(torch.round(-low / self.scale).clamp(0, self.limit))
-
-
-def value_range(x: Tensor, percentile: float) -> tuple[Tensor, Tensor]:
-    """Smallest and largest value, or (below 100) percentiles of a regular sample of at most 65,536 values."""
-    if percentile >= 100:
-        low, high = x.aminmax()
-        return low, high
-    stride = max(1, int((x.numel() / SAMPLES) ** 0.5))
-    sample = x[..., ::stride, ::stride].flatten()
-    outside = int(sample.numel() * (1 - percentile / 100))
-    low = sample.kthvalue(outside + 1).values
-    return low, sample.kthvalue(sample.numel() - outside).values
+        """Scale and zero point of the union of the sites' ranges."""
+        scale, zero_point = self.grid.of_range(self.low.min(), self.high.max())
+        self.scale.copy_(scale)
+        self.zero_point.copy_(zero_point)
 
 
 @dataclass(frozen=True)
 class IntegerParameters:
-    """What the file holds of a convolution: codes and scales (per output channel)."""
+    """What the file holds of a convolution: codes, and scales per output channel or one for all."""
 
-    weight: Tensor  # int8 (out, in/groups, kh, kw)
-    weight_scale: Tensor  # float32 (out,)
-    bias: Tensor  # int32 (out,)
-    bias_scale: Tensor  # float32 (out,): input scale x weight scale
+    weight: Tensor  # int8 (int16 above 8 bits) (out, in/groups, kh, kw)
+    weight_scale: Tensor  # float32 (out,) or ()
+    bias: Tensor  # int32 (out,), or float32 where the convolution is computed in float
+    bias_scale: Tensor  # float32 (out,) or (): input scale x weight scale
 
 
 class QuantConv2d(nn.Conv2d):
     """Convolution with BatchNorm folded in and fake-quantized weight and bias; keeps the convolution's key names.
 
     The BatchNorm module stays where it was; the graph hands its tensors to `forward`. Attributes: `bn_eps`,
-    `bn_momentum`, `frozen_bn` (use running statistics in training too), `enabled` (False: plain float).
+    `bn_momentum`, `frozen_bn` (use running statistics in training too), `enabled` (False: plain float), `grid` (codes
+    of the weight), `integer` (False: its input or weight has more than 8 bits; the bias stays float).
     """
 
     bn_eps: float
     bn_momentum: float
-    weight_limit: int
+    grid: WeightGrid
+    integer: bool
     enabled: bool
     frozen_bn: bool
 
     @classmethod
-    def from_conv(cls, conv: nn.Conv2d, bn: nn.BatchNorm2d | None, scheme: Scheme) -> QuantConv2d:
+    def from_conv(cls, conv: nn.Conv2d, bn: nn.BatchNorm2d | None, grid: WeightGrid) -> QuantConv2d:
         """Share the parameters of `conv`; only zero padding is supported."""
         new = cls.__new__(cls)
         new.__dict__ = conv.__dict__.copy()
         new.bn_eps, new.bn_momentum = (bn.eps, bn.momentum or 0.1) if bn is not None else (0.0, 0.1)
-        new.weight_limit, new.enabled, new.frozen_bn = scheme.weight_limit, True, False
+        new.grid, new.integer, new.enabled, new.frozen_bn = grid, grid.bits <= INTEGER_BITS, True, False
         return new
 
     def forward(self, x: Tensor, in_scale: Tensor, *bn: Tensor) -> Tensor:  # type: ignore[override]
@@ -158,10 +176,8 @@ class QuantConv2d(nn.Conv2d):
         weight, bias = self.folded(*bn)
         if self.enabled:
             scale = self.weight_scale(weight, bias, in_scale)
-            zero = torch.zeros_like(scale, dtype=torch.int32)
-            limit = self.weight_limit
-            weight = torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -limit, limit)
-            bias = None if bias is None else _round_to(bias, in_scale * scale)
+            weight = self._on_grid(weight, scale)
+            bias = None if bias is None else self._rounded_bias(bias, in_scale * scale)
         if bn and self.training and not self.frozen_bn:
             return self._with_batch_statistics(x, weight, *bn)
         return self.convolve(x, weight, bias)
@@ -180,21 +196,50 @@ class QuantConv2d(nn.Conv2d):
         return self.weight * factor.view(-1, 1, 1, 1), bias
 
     def weight_scale(self, weight: Tensor, bias: Tensor | None, in_scale: Tensor) -> Tensor:
-        """Largest weight of each channel / limit; larger where the bias would not fit into int32 (dead channels)."""
-        scale = weight.detach().abs().amax((1, 2, 3)) / self.weight_limit
-        if bias is not None:
-            scale = torch.maximum(scale, bias.detach().abs() / (in_scale * BIAS_LIMIT))
+        """(out,) scales of the grid; larger where the bias would not fit into int32 (dead channels)."""
+        scale = self.grid.scale(weight.detach())
+        if bias is not None and self.integer:
+            scale = torch.maximum(scale, self._least_scale(bias.detach().abs() / (in_scale * BIAS_LIMIT)))
         return scale.clamp(min=TINY_SCALE)
+
+    def _least_scale(self, least: Tensor) -> Tensor:
+        """`least` (out,) on the grid of scales."""
+        scheme = self.grid.scheme
+        least = least if scheme.per_channel else least.max()
+        return ceil_power_of_two(least) if scheme.power_of_two else least
+
+    def _on_grid(self, weight: Tensor, scale: Tensor) -> Tensor:
+        """Fake-quantized weight; the gradient goes straight through."""
+        grid = self.grid
+        if grid.scheme.half_up:
+            rounded = grid.codes(weight.detach(), scale) * scale.view(-1, 1, 1, 1)
+            return weight + (rounded - weight).detach()
+        zero = torch.zeros_like(scale, dtype=torch.int32)
+        return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, grid.low, grid.high)
+
+    def _rounded_bias(self, bias: Tensor, scale: Tensor) -> Tensor:
+        """The bias that the file holds, with a straight-through gradient."""
+        values = self._own_grid(bias.detach())
+        if self.integer:
+            values = (_bias_codes(values, scale) * scale.double()).float()
+        return bias + (values - bias).detach()
+
+    def _own_grid(self, bias: Tensor) -> Tensor:
+        """`bias` on the power-of-two scale of its own that some schemes give it."""
+        bits = self.grid.scheme.bias_bits
+        return bias if bits is None else bias_on_power_of_two(bias, bits)
 
     @torch.no_grad()
     def integer_parameters(self, in_scale: Tensor, *bn: Tensor) -> IntegerParameters:
         """The codes that export writes and the integer-exact mode computes with."""
         weight, bias = self.folded(*bn)
         scale = self.weight_scale(weight, bias, in_scale)
-        codes = torch.round(weight * (1 / scale).view(-1, 1, 1, 1)).clamp(-self.weight_limit, self.weight_limit)
-        bias_scale = in_scale * scale
-        bias = torch.zeros_like(scale) if bias is None else bias
-        return IntegerParameters(codes.to(torch.int8), scale, _bias_codes(bias, bias_scale).to(torch.int32), bias_scale)
+        codes = self.grid.codes(weight, scale).to(self.grid.code_type)
+        bias = torch.zeros_like(scale) if bias is None else self._own_grid(bias)
+        if self.integer:
+            bias = _bias_codes(bias, in_scale * scale).to(torch.int32)
+        scale = scale if self.grid.scheme.per_channel else scale[0]
+        return IntegerParameters(codes, scale, bias, in_scale * scale)
 
     def _with_batch_statistics(self, x: Tensor, weight: Tensor, *bn: Tensor) -> Tensor:
         gamma, beta, mean, var, count = bn
@@ -210,12 +255,6 @@ class QuantConv2d(nn.Conv2d):
 
 def _bias_codes(bias: Tensor, scale: Tensor) -> Tensor:
     return torch.round(bias.double() / scale.double())
-
-
-def _round_to(bias: Tensor, scale: Tensor) -> Tensor:
-    """`bias` rounded to multiples of `scale`, with a straight-through gradient."""
-    rounded = (_bias_codes(bias.detach(), scale) * scale.double()).float()
-    return bias + (rounded - bias).detach()
 
 
 def set_state(

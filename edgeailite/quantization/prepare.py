@@ -17,6 +17,7 @@ Key names do not move; quantizers are added as `ranges.<name of the tensor>`.
 from __future__ import annotations
 
 import copy
+import difflib
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -38,9 +39,11 @@ from edgeailite.quantization.graph import (
     readers,
     reads_shape,
 )
-from edgeailite.quantization.modules import ActivationQuantizer, QuantConv2d
+from edgeailite.quantization.grids import ActivationGrid, WeightGrid
+from edgeailite.quantization.modules import INTEGER_BITS, ActivationQuantizer, QuantConv2d
+from edgeailite.quantization.observers import DEFAULT_OBSERVER, OBSERVERS
 from edgeailite.quantization.pooling import pool_size
-from edgeailite.quantization.schemes import DEFAULT_SCHEME, Scheme, get_scheme
+from edgeailite.quantization.schemes import DEFAULT_SCHEME, EVERYTHING_AS_THE_SCHEME, Plan, Scheme, get_scheme
 
 BN_TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 BEFORE_BN = 2  # arguments of a convolution's node before those of its BatchNorm: input, scale of the input
@@ -56,25 +59,53 @@ class _Group:
     sites: list[tuple[fx.Node, bool | None]] = field(default_factory=list)
 
 
-def prepare(model: nn.Module, scheme: str = DEFAULT_SCHEME, *, percentile: float = 99.99) -> fx.GraphModule:
+def prepare(
+    model: nn.Module,
+    scheme: str = DEFAULT_SCHEME,
+    *,
+    plan: Plan = EVERYTHING_AS_THE_SCHEME,
+    percentile: float = 99.99,
+    observer: str = DEFAULT_OBSERVER,
+) -> fx.GraphModule:
     """A copy of `model` with quantizers: same call, same state-dict names plus `ranges.*`; float until calibrated.
 
-    `percentile` is the share of values (per cent) that observed ranges keep. Raises UsageError for an unknown scheme
-    and for what has no integer form: it names the module and what to change.
+    `plan` gives single layers other bits than the scheme. `observer` says how ranges are chosen, a row of OBSERVERS;
+    `percentile` is the share of values (per cent) that those with percentiles keep. Raises UsageError for an unknown
+    scheme or observer, a plan that names what the network lacks, and for what has no integer form: it names the module
+    and what to change.
     """
     record = get_scheme(scheme)
+    if observer not in OBSERVERS:
+        raise UsageError(f"unknown observer {observer!r}; known: {', '.join(OBSERVERS)}")
     graph_module = fx.symbolic_trace(copy.deepcopy(model).eval())
     graph_module.train(model.training)
     merge_inputs(graph_module)
     _remove_dropout(graph_module)
-    _fold_batch_norms(graph_module, record)
+    _fold_batch_norms(graph_module, record, plan)
     for node in graph_module.graph.nodes:
         _refuse(node)
-    _insert_quantizers(graph_module, _groups(graph_module), record, percentile)
+    graph_module.add_module("ranges", nn.Module())
+    for group in _groups(graph_module):
+        name = _tensor_name(group.sites[0][0])
+        grid = ActivationGrid(record, plan.activations.get(name, 8))
+        quantizer = ActivationQuantizer(grid, _observed(group), percentile=percentile, observer=observer)
+        _insert_quantizer(graph_module, group, f"ranges.{name}", quantizer)
     _pass_input_scales(graph_module)
+    _check_plan(graph_module, plan)
     graph_module.graph.lint()
     graph_module.recompile()
     return graph_module
+
+
+def scheme_of(model: fx.GraphModule) -> Scheme:
+    """The scheme of a prepared network."""
+    return next(module.grid.scheme for module in model.modules() if isinstance(module, ActivationQuantizer))
+
+
+def has_wide_parts(model: fx.GraphModule) -> bool:
+    """Whether a plan gave a prepared network layers of 16 bits, which no integer kernel computes."""
+    quantizers = (ActivationQuantizer, QuantConv2d)
+    return any(isinstance(module, quantizers) and module.grid.bits > INTEGER_BITS for module in model.modules())
 
 
 def normalised_by(model: fx.GraphModule, norms: Sequence[nn.Module]) -> list[QuantConv2d]:
@@ -95,7 +126,7 @@ def _remove_dropout(graph_module: fx.GraphModule) -> None:
             graph_module.graph.erase_node(node)
 
 
-def _fold_batch_norms(graph_module: fx.GraphModule, scheme: Scheme) -> None:
+def _fold_batch_norms(graph_module: fx.GraphModule, scheme: Scheme, plan: Plan) -> None:
     """Rule 1: the convolution's node takes over; the BatchNorm's tensors become its arguments."""
     graph = graph_module.graph
     for node in list(graph.nodes):
@@ -112,7 +143,8 @@ def _fold_batch_norms(graph_module: fx.GraphModule, scheme: Scheme) -> None:
             node.args = (*node.args, *tensors)
             users[0].replace_all_uses_with(node)
             graph.erase_node(users[0])
-        graph_module.set_submodule(node.target, QuantConv2d.from_conv(conv, bn, scheme))
+        grid = WeightGrid(scheme, plan.weights.get(str(node.target), scheme.weight_bits))
+        graph_module.set_submodule(node.target, QuantConv2d.from_conv(conv, bn, grid))
 
 
 def _refuse(node: fx.Node) -> None:
@@ -181,19 +213,29 @@ def _nonnegative(node: fx.Node) -> bool:
     return module is not None and activation_limits(module)[0] >= 0
 
 
-def _insert_quantizers(graph_module: fx.GraphModule, groups: list[_Group], scheme: Scheme, percentile: float) -> None:
+def _check_plan(graph_module: fx.GraphModule, plan: Plan) -> None:
+    convolutions = [name for name, module in graph_module.named_modules() if isinstance(module, QuantConv2d)]
+    ranges = [name for name, _ in graph_module.ranges.named_children()]
+    for what, given, known in (("weights", plan.weights, convolutions), ("activations", plan.activations, ranges)):
+        for name in given:
+            if name not in known:
+                near = ", ".join(difflib.get_close_matches(name, known)) or ", ".join(known[:3]) + ", ..."
+                raise UsageError(f"plan: {what} name {name!r}, which this network lacks; near are: {near}")
+
+
+def _observed(group: _Group) -> list[bool]:
+    return [nonnegative for _, nonnegative in group.sites if nonnegative is not None]
+
+
+def _insert_quantizer(graph_module: fx.GraphModule, group: _Group, name: str, quantizer: ActivationQuantizer) -> None:
     graph = graph_module.graph
-    graph_module.add_module("ranges", nn.Module())
-    for group in groups:
-        observed = [nonnegative for _, nonnegative in group.sites if nonnegative is not None]
-        name = f"ranges.{_tensor_name(group.sites[0][0])}"
-        graph_module.add_submodule(name, ActivationQuantizer(scheme, observed, percentile=percentile))
-        site = 0
-        for node, nonnegative in group.sites:
-            with graph.inserting_after(node):
-                quantizer = graph.call_module(name, (node, -1 if nonnegative is None else site))
-            site += nonnegative is not None
-            node.replace_all_uses_with(quantizer, delete_user_cb=lambda user, own=quantizer: user is not own)
+    graph_module.add_submodule(name, quantizer)
+    site = 0
+    for node, nonnegative in group.sites:
+        with graph.inserting_after(node):
+            call = graph.call_module(name, (node, -1 if nonnegative is None else site))
+        site += nonnegative is not None
+        node.replace_all_uses_with(call, delete_user_cb=lambda user, own=call: user is not own)
 
 
 def _tensor_name(node: fx.Node) -> str:
@@ -208,6 +250,8 @@ def _pass_input_scales(graph_module: fx.GraphModule) -> None:
     for node in list(graph.nodes):
         if is_module(node, QuantConv2d):
             quantizer = node.args[0]
+            bits = graph_module.get_submodule(quantizer.target).grid.bits
+            graph_module.get_submodule(node.target).integer &= bits <= INTEGER_BITS
             with graph.inserting_before(node):
                 scale = graph.get_attr(f"{quantizer.target}.scale")
             node.args = (quantizer, scale, *node.args[1:])

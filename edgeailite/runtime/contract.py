@@ -162,7 +162,7 @@ def first_departure(
     outputs = run(model, *images)
     if not any(departs(outputs[name], expected, exact=exact) for name, expected in golden["outputs"].items()):
         return None
-    values = tensors(data, [layer["tensor"] for layer in golden["layers"]], images, kind=kind, threads=threads)
+    values = tensors(data, [layer["tensor"] for layer in golden["layers"]], images, threads=threads)
     for layer in golden["layers"]:
         where = " -> ".join(layer["nodes"])
         if layer["tensor"] not in values:

@@ -22,7 +22,8 @@ LEVELS = {
     "EXTENDED": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "ALL": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
-UINT8, FLOAT = 2, 1  # TensorProto.DataType
+PROVIDERS = ["CPUExecutionProvider"]
+SESSION_SETTINGS = "edgeailite.session"  # metadata: onnxruntime's session entries under which integer kernels run
 
 
 @dataclass(frozen=True)
@@ -36,25 +37,34 @@ class OnnxModel:
     fixed_size: tuple[int, int] | None
 
 
-def load_onnx(
+def open_session(
     source: Path | bytes, *, threads: int | None = None, level: str = "ALL", save_optimized: Path | None = None
-) -> OnnxModel:
-    """Open an exported file (or its bytes) on the CPU. Raises DataError for a missing, damaged or foreign file."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = LEVELS[level]
-    options.log_severity_level = 3
-    if threads is not None:
-        options.intra_op_num_threads = threads
+) -> onnxruntime.InferenceSession:
+    """Any ONNX file (or its bytes) on the CPU. Raises DataError for a missing or damaged file."""
+    options = _options(threads=threads, level=level)
     if save_optimized is not None:
         options.optimized_model_filepath = str(save_optimized)
     if isinstance(source, Path) and not source.is_file():
         raise DataError(f"{source}: no such ONNX file; write it with `edgeailite export`")
     model: Any = str(source) if isinstance(source, Path) else source
     try:
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(model, options, providers=PROVIDERS)
+        settings = json.loads(session.get_modelmeta().custom_metadata_map.get(SESSION_SETTINGS, "{}"))
+        if settings:  # known only once it is loaded
+            for key, value in settings.items():
+                options.add_session_config_entry(key, value)
+            session = onnxruntime.InferenceSession(model, options, providers=PROVIDERS)
+        return session
     except Exception as error:  # noqa: BLE001 - onnxruntime raises many kinds, without a common base
         name = source if isinstance(source, Path) else "ONNX model"
         raise DataError(f"{name}: onnxruntime cannot load it ({str(error).splitlines()[0][:200]})") from None
+
+
+def load_onnx(
+    source: Path | bytes, *, threads: int | None = None, level: str = "ALL", save_optimized: Path | None = None
+) -> OnnxModel:
+    """Open an exported file (or its bytes) on the CPU. Raises DataError for a missing, damaged or foreign file."""
+    session = open_session(source, threads=threads, level=level, save_optimized=save_optimized)
     metadata = session.get_modelmeta().custom_metadata_map
     if "edgeailite.card" not in metadata:
         raise DataError(
@@ -62,11 +72,20 @@ def load_onnx(
         )
     return OnnxModel(
         session,
-        _card(metadata),
+        card_of_metadata(metadata),
         metadata["edgeailite.kind"],
         metadata["edgeailite.argmax"],
         _fixed_size(session),
     )
+
+
+def _options(*, threads: int | None, level: str) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = LEVELS[level]
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return options
 
 
 def run(model: OnnxModel, *images: NDArray[np.float32]) -> dict[str, Array]:
@@ -88,7 +107,7 @@ def _feed(model: OnnxModel, images: Sequence[Array]) -> dict[str, Array]:
     return dict(zip(names, images, strict=True))
 
 
-def _card(metadata: Mapping[str, str]) -> ModelCard:
+def card_of_metadata(metadata: Mapping[str, str]) -> ModelCard:
     """The card, with preprocessing from the plain entries: those are what other programs read."""
     values = json.loads(metadata["edgeailite.card"])
     height, _, width = metadata["input_size"].partition("x")
@@ -108,23 +127,16 @@ def _fixed_size(session: onnxruntime.InferenceSession) -> tuple[int, int] | None
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
 
-def with_outputs(model: bytes, names: Iterable[str], element_type: int) -> bytes:
-    """The file with further tensors as outputs.
+def with_outputs(model: bytes, names: Iterable[str]) -> bytes:
+    """The file with further tensors as outputs, whose types onnxruntime infers.
 
     Protocol buffers merge a message that is appended: a second `graph` that holds outputs alone adds them.
     """
-    outputs = b"".join(
-        _field(12, _field(1, name.encode()) + _field(2, _field(1, _varint_field(1, element_type)))) for name in names
-    )
-    return model + _field(7, outputs)
+    return model + _field(7, b"".join(_field(12, _field(1, name.encode())) for name in names))
 
 
 def _field(number: int, content: bytes) -> bytes:
     return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _varint_field(number: int, value: int) -> bytes:
-    return _varint(number << 3) + _varint(value)
 
 
 def _varint(value: int) -> bytes:
@@ -141,15 +153,13 @@ def tensors(
     names: Sequence[str],
     images: Sequence[NDArray[np.float32]],
     *,
-    kind: str,
     threads: int | None = None,
 ) -> dict[str, Array]:
-    """Values of inner tensors (uint8 codes of an int8 file, floats of a float one); names the file lacks are left out.
+    """Values of inner tensors (codes of an int8 file, floats of a float one); names the file lacks are left out.
 
     Asking an int8 file for codes keeps its integer kernels; asking for floats would break them up.
     """
-    element_type = UINT8 if kind == "int8" else FLOAT
     present = [name for name in names if _field(2, name.encode()) in model]  # NodeProto.output
-    opened = load_onnx(with_outputs(model, present, element_type), level="EXTENDED", threads=threads)
+    opened = load_onnx(with_outputs(model, present), level="EXTENDED", threads=threads)
     values = opened.session.run(present, _feed(opened, images))
     return dict(zip(present, values, strict=True))

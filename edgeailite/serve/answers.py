@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeailite.data.headers import damage, read_header, unsupported
-from edgeailite.data.images import check_data, decode_image, encode_png
+from edgeailite.data.images import check_data, decode_image
 from edgeailite.errors import DataError
 from edgeailite.plots import colorize, overlay
 from edgeailite.serve.problems import Problem
@@ -47,11 +47,11 @@ def decode(data: bytes, *, max_pixels: int) -> Image:
 
 
 def _overlay(image: Image, labels: Image, model: Served, alpha: float) -> bytes:
-    return encode_png(overlay(image, colorize(labels, model.palette), alpha))
+    return model.png(overlay(image, colorize(labels, model.palette), alpha))
 
 
 def _labels(image: Image, labels: Image, model: Served, alpha: float) -> bytes:
-    return encode_png(labels)
+    return model.png(labels)
 
 
 def _json(image: Image, labels: Image, model: Served, alpha: float) -> bytes:

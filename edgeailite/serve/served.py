@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeailite.data.images import encode_png
+
 Image = NDArray[np.uint8]
 
 
@@ -16,13 +18,15 @@ Image = NDArray[np.uint8]
 class Served:
     """A loaded model: `labels` gives class indices (H,W) of a picture (H,W,3) RGB, as `edgeailite infer` does.
 
-    `facts` is what `GET /model` adds to classes and colours; `classes` pairs a name with its RGB colour.
+    `classes` pairs a name with its RGB colour; `facts` is what `GET /model` adds to that; `png` is how
+    results are written.
     """
 
     name: str
     classes: tuple[tuple[str, tuple[int, int, int]], ...]
     labels: Callable[[Image], Image]
     facts: Mapping[str, Any]
+    png: Callable[[Image], bytes] = encode_png
 
     @property
     def palette(self) -> tuple[tuple[int, int, int], ...]:

@@ -16,13 +16,16 @@ from torch import Tensor, nn
 from edgeailite.errors import UsageError
 from edgeailite.quantization import calibrate, convert, integer_exact, prepare, set_input_range, set_state
 from edgeailite.quantization.convert import IntegerConv
+from edgeailite.quantization.grids import ActivationGrid, WeightGrid
 from edgeailite.quantization.integer import EXACT_IN_FLOAT32, IntegerExact, _integer_sum, resize_bilinear
-from edgeailite.quantization.modules import ActivationQuantizer, IntegerParameters, QuantConv2d, value_range
+from edgeailite.quantization.modules import ActivationQuantizer, IntegerParameters, QuantConv2d
+from edgeailite.quantization.observers import value_range
 from edgeailite.quantization.pooling import RegionPool, pool_size
 from edgeailite.quantization.schemes import SCHEMES
 from tests.golden import golden_model
 
-SCHEME = SCHEMES["ort_u8s8"]
+CODES = ActivationGrid(SCHEMES["ort_u8s8"])
+WEIGHTS = WeightGrid(SCHEMES["ort_u8s8"], 8)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +158,7 @@ def test_integer_sums_equal_int64(batch, shape, kernel, seed):
     weight = torch.randint(-127, 128, conv.weight.shape, generator=generator, dtype=torch.int8)
     scale = torch.ones(8)
     module = IntegerConv(
-        QuantConv2d.from_conv(conv, None, SCHEME),
+        QuantConv2d.from_conv(conv, None, WEIGHTS),
         IntegerParameters(weight, scale, torch.zeros(8, dtype=torch.int32), scale),
     )
     codes = torch.randint(-255, 256, (batch, channels, 5, 6), generator=generator)
@@ -167,7 +170,7 @@ def test_integer_sums_equal_int64(batch, shape, kernel, seed):
 @settings(max_examples=30, deadline=None)
 @given(st.floats(-20, 0), st.floats(0.01, 20), st.integers(0, 100))
 def test_fake_quantization_is_idempotent_and_off_by_half_a_step(low, high, seed):
-    quantizer = ActivationQuantizer(SCHEME, [False], percentile=100.0)
+    quantizer = ActivationQuantizer(CODES, [False], percentile=100.0)
     quantizer.set_range(low, high)
     x = torch.empty(200).uniform_(low, high, generator=torch.Generator().manual_seed(seed)).view(1, 1, 10, 20)
     once = quantizer(x, 0)
@@ -179,7 +182,7 @@ def test_fake_quantization_is_idempotent_and_off_by_half_a_step(low, high, seed)
 
 
 def test_an_all_zero_tensor_keeps_a_usable_scale():
-    quantizer = ActivationQuantizer(SCHEME, [True], percentile=99.9).train()
+    quantizer = ActivationQuantizer(CODES, [True], percentile=99.9).train()
     quantizer.observe(torch.zeros(1, 4, 8, 8), 0)
     assert quantizer.scale > 1e-3
 
@@ -189,7 +192,7 @@ def test_a_dead_channel_keeps_its_bias():
     with torch.no_grad():
         conv.weight[0] = 0
         bn.bias.copy_(torch.tensor([5.0, 1.0]))
-    module = QuantConv2d.from_conv(conv, bn, SCHEME)
+    module = QuantConv2d.from_conv(conv, bn, WEIGHTS)
     scale = torch.tensor(0.01)
     tensors = [getattr(bn, name) for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")]
     parameters = module.integer_parameters(scale, *tensors)
@@ -225,7 +228,7 @@ def test_calibration_without_data_is_refused(network):
 @settings(max_examples=30, deadline=None)
 @given(st.floats(-6, 0), st.floats(0.05, 6), st.integers(0, 50))
 def test_fake_quantization_equals_torch_s_but_for_ties(low, high, seed):
-    quantizer = ActivationQuantizer(SCHEME, [False], percentile=100.0)
+    quantizer = ActivationQuantizer(CODES, [False], percentile=100.0)
     quantizer.set_range(low, high)
     x = torch.empty(1, 2, 16, 16).uniform_(1.3 * low, 1.3 * high, generator=torch.Generator().manual_seed(seed))
     ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()

@@ -42,7 +42,7 @@ def test_answers_are_those_of_infer(models, tmp_path):
     with serving(tmp_path, models / "first.onnx", f"other={models / 'second.onnx'}", environment=token) as running:
         for name, file in (("first", "first.onnx"), ("other", "second.onnx")):
             out = tmp_path / name
-            infer.run(InferConfig(models / file, pictures, out, threads=1))
+            infer.run(InferConfig(models / file, (pictures,), out, threads=1))
             for path in pictures.iterdir():
                 for kind, output in (("label", "labels"), ("overlay", "overlay")):
                     headers = {"Authorization": "Bearer correct horse"}

@@ -1,0 +1,125 @@
+"""From ranges to codes: the formulas of the schemes, on tensors.
+
+An affine grid spends all codes on the range and puts zero on one of them (Jacob et al., 2018,
+https://arxiv.org/abs/1712.05877). A symmetric one has zero in the middle, or at the first code for tensors without
+negative values. Powers of two round the range up, as TI's xnn.quantize does: its scales are `clip / 2^(bits-1)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from edgeailite.quantization.schemes import Scheme
+
+TINY_SCALE = 1e-12
+CODE_TYPES = {
+    (8, False): torch.uint8,
+    (8, True): torch.int8,
+    (16, False): torch.uint16,
+    (16, True): torch.int16,
+}
+
+
+@dataclass(frozen=True)
+class ActivationGrid:
+    """Codes `low`..`high` of an activation; `of_range` chooses scale and zero point."""
+
+    scheme: Scheme
+    bits: int = 8
+
+    @property
+    def low(self) -> int:
+        """Smallest code."""
+        return -(2 ** (self.bits - 1)) if self.scheme.signed else 0
+
+    @property
+    def high(self) -> int:
+        """Largest code."""
+        return self.low + 2**self.bits - 1
+
+    @property
+    def code_type(self) -> torch.dtype:
+        """The codes' type in a file."""
+        return CODE_TYPES[self.bits, self.scheme.signed]
+
+    def of_range(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and zero point (float, a whole number) such that 0 has a code; an all-zero tensor gets range 0..1."""
+        low, high = low.clamp(max=0), high.clamp(min=0)
+        high = torch.where(high > low, high, torch.ones_like(high))
+        if not self.scheme.symmetric:
+            scale = (high - low) / (self.high - self.low)
+            return scale, torch.round(self.low - low / scale).clamp(self.low, self.high)
+        middle = 2 ** (self.bits - 1)
+        largest = torch.maximum(-low, high)
+        unsigned = (low >= 0) & (not self.scheme.signed)
+        if self.scheme.power_of_two:
+            scale = ceil_power_of_two(largest) / torch.where(unsigned, 2 * middle, middle)
+        else:
+            scale = largest / torch.where(unsigned, 2 * middle - 1, middle - 1)
+        zero = torch.where(unsigned, 0.0, 0.0 if self.scheme.signed else float(middle))
+        return scale, zero.to(scale)
+
+    def reach(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scale, and the smallest and largest code without the zero point; for any number of ranges at once."""
+        scale, zero_point = self.of_range(low, high)
+        return scale, self.low - zero_point, self.high - zero_point
+
+
+@dataclass(frozen=True)
+class WeightGrid:
+    """Codes `low`..`high` of a convolution's weight."""
+
+    scheme: Scheme
+    bits: int
+
+    @property
+    def high(self) -> int:
+        """Largest code."""
+        return 2 ** (self.bits - 1) - 1
+
+    @property
+    def low(self) -> int:
+        """Smallest code."""
+        return -self.high - int(self.scheme.full_weights)
+
+    @property
+    def code_type(self) -> torch.dtype:
+        """The codes' type in a file; 4 bits are kept in 8, for that is what integer kernels read."""
+        return torch.int8 if self.bits <= 8 else torch.int16
+
+    def scale(self, weight: Tensor) -> Tensor:
+        """(out,) scales of a weight (out, ...): of each channel's largest value, or all of the tensor's."""
+        largest = weight.abs().flatten(1).amax(1)
+        if not self.scheme.per_channel:
+            largest = largest.max().expand(len(largest))
+        if self.scheme.power_of_two:
+            return ceil_power_of_two(largest) / 2 ** (self.bits - 1)
+        return largest / self.high
+
+    def codes(self, weight: Tensor, scale: Tensor) -> Tensor:
+        """Whole numbers in float32, of the shape of `weight`; `scale` is (out,)."""
+        codes = weight * (1 / scale).view(-1, *[1] * (weight.dim() - 1))
+        codes = half_away_from_zero(codes) if self.scheme.half_up else torch.round(codes)
+        return codes.clamp(self.low, self.high)
+
+
+def ceil_power_of_two(x: Tensor) -> Tensor:
+    """The smallest power of two that is at least `x`, exactly; at least 2^-39, so that zeros have a scale."""
+    mantissa, exponent = torch.frexp(x.clamp(min=TINY_SCALE))
+    return torch.ldexp(torch.ones_like(mantissa), exponent - (mantissa == 0.5).to(exponent.dtype))
+
+
+def half_away_from_zero(x: Tensor) -> Tensor:
+    """Rounded; halves go away from zero, as C's `round`."""
+    return torch.copysign(torch.floor(x.abs() + 0.5), x)
+
+
+def bias_on_power_of_two(bias: Tensor, bits: int) -> Tensor:
+    """Bias rounded to `bits` on one power-of-two scale of its own, as TI's xnn.quantize r8.2."""
+    clip = ceil_power_of_two(bias.abs().max())
+    scale = clip / 2 ** (bits - 1)
+    codes = half_away_from_zero(bias / scale)
+    return codes.clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) * scale
