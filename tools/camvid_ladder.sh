@@ -2,7 +2,8 @@
 # The CamVid ladder: four networks trained from scratch on the train split alone, tested once, at a fixed number of epochs.
 #   tools/camvid_ladder.sh CAMVID_FOLDER RUNS_FOLDER [CHECKPOINTS_FOLDER]
 # Runs that are finished are left as they are, one that was cut off goes on. EPOCHS=, SEEDS= and FLAGS= change the budget;
-# EDGEAILITE=… names another command; ONLY='unet_1 fpn_1' trains these and stops, so that several processes share the runs. With a third folder, the weights are kept there as float16 files.
+# EDGEAILITE=… names another command; ONLY="unet_1 fpn_1" trains these and stops, so that several processes share the runs.
+# With a third folder, the weights are kept there as float16 files.
 set -euo pipefail
 data=${1:?folder of CamVid}
 runs=${2:?folder for the runs}
