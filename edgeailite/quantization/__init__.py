@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeailite.quantization.calibrate import calibrate, set_input_range
+from edgeailite.quantization.calibrate import calibrate, learn_ranges, set_input_range
 from edgeailite.quantization.convert import convert
 from edgeailite.quantization.integer import integer_exact
 from edgeailite.quantization.modules import set_state
@@ -17,6 +17,7 @@ __all__ = [
     "convert",
     "has_wide_parts",
     "integer_exact",
+    "learn_ranges",
     "normalised_by",
     "prepare",
     "scheme_of",

@@ -10,12 +10,21 @@ from torch import Tensor, fx
 
 from edgeailite.quantization.modules import ActivationQuantizer, set_state
 
+INPUTS = r"image\d*"  # names of their ranges
+
 
 def set_input_range(model: fx.GraphModule, low: float, high: float) -> None:
     """Fix the range of every input: preprocessed uint8 pictures then lose nothing in quantization."""
     for name, module in model.ranges.named_children():
-        if re.fullmatch(r"image\d*", name):
+        if re.fullmatch(INPUTS, name):
             module.set_range(low, high)
+
+
+def learn_ranges(model: fx.GraphModule) -> None:
+    """Make parameters (`ranges.*.ends`) of all ranges but the inputs', from where they are."""
+    for name, module in model.ranges.named_children():
+        if not re.fullmatch(INPUTS, name):
+            module.learn()
 
 
 @torch.no_grad()

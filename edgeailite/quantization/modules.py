@@ -23,6 +23,7 @@ from edgeailite.quantization.grids import (
     bias_on_power_of_two,
     ceil_power_of_two,
 )
+from edgeailite.quantization.learned import LearnedFakeQuantize, initial_ends, range_of_ends
 
 BIAS_LIMIT = 2**30  # codes; leaves int32 headroom for the accumulator
 INTEGER_BITS = 8  # what integer kernels read; with more, a convolution is computed in float between quantizers
@@ -59,6 +60,7 @@ class ActivationQuantizer(nn.Module):
 
     Buffers: `low`, `high` (range per site), `count` (updates per site), `scale`, `zero_point`. Ranges move only in
     training mode and while `observing`; `observing` and `enabled` are switched by `set_state`, never by `eval()`.
+    After `learn` the range is the parameter `ends` instead, trained while `observing`.
     """
 
     low: Tensor
@@ -66,6 +68,7 @@ class ActivationQuantizer(nn.Module):
     count: Tensor
     scale: Tensor
     zero_point: Tensor
+    ends: nn.Parameter | None
 
     def __init__(self, grid: ActivationGrid, sites: list[bool], *, percentile: float) -> None:
         """`sites` says for each tensor whether it is non-negative (after ReLU)."""
@@ -77,9 +80,12 @@ class ActivationQuantizer(nn.Module):
         self.register_buffer("count", torch.zeros(len(sites), dtype=torch.int64))
         self.register_buffer("scale", torch.tensor(1.0))
         self.register_buffer("zero_point", torch.tensor(0, dtype=torch.int32))
+        self.register_parameter("ends", None)
 
     def forward(self, x: Tensor, site: int) -> Tensor:
         """Fake-quantized `x`; `site` -1 marks a tensor whose range follows from other sites."""
+        if self.ends is not None:
+            return self._with_learned_range(x)
         if self.observing and self.training and not self.fixed and site >= 0:
             self.observe(x.detach(), site)
         if not self.enabled:
@@ -89,6 +95,15 @@ class ActivationQuantizer(nn.Module):
             return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, grid.low, grid.high)
         zero = int(self.zero_point)
         return FakeQuantize.apply(x, self.scale, grid.low - zero, grid.high - zero, half_up)
+
+    def _with_learned_range(self, x: Tensor) -> Tensor:
+        self.update_scale()
+        if not self.enabled:
+            return x
+        grid, half_up = self.grid, self.grid.scheme.half_up
+        zero = self.zero_point if x.is_cuda else int(self.zero_point)
+        codes = grid.low - zero, grid.high - zero
+        return LearnedFakeQuantize.apply(x, self.ends, self.scale.clone(), *codes, half_up, self.observing)
 
     @torch.no_grad()
     def observe(self, x: Tensor, site: int) -> None:
@@ -110,12 +125,35 @@ class ActivationQuantizer(nn.Module):
         self.fixed = True
         self.update_scale()
 
+    def learn(self) -> None:
+        """Make a parameter of the range, from where it is; what is saved has the scale of its present value."""
+        ends = initial_ends(
+            float(self.low.min()), float(self.high.max()), negative=self.negative, symmetric=self.grid.scheme.symmetric
+        )
+        self.ends = nn.Parameter(ends.to(self.low.device))
+        self.register_state_dict_pre_hook(_update_scale_before_saving)  # type: ignore[no-untyped-call]
+        self.update_scale()
+
+    @property
+    def negative(self) -> bool:
+        """Whether one of the tensors may have negative values."""
+        return not all(self.nonnegative)
+
     @torch.no_grad()
     def update_scale(self) -> None:
-        """Scale and zero point of the union of the sites' ranges."""
-        scale, zero_point = self.grid.of_range(self.low.min(), self.high.max())
+        """Scale and zero point of the union of the sites' ranges, or of the learned range."""
+        low, high = self.low.min(), self.high.max()
+        if self.ends is not None:
+            low, high = range_of_ends(self.ends, negative=self.negative)
+        scale, zero_point = self.grid.of_range(low, high)
         self.scale.copy_(scale)
         self.zero_point.copy_(zero_point)
+
+
+def _update_scale_before_saving(module: nn.Module, prefix: str, keep_vars: bool) -> None:
+    """The optimizer moved the range since the last forward pass."""
+    assert isinstance(module, ActivationQuantizer)
+    module.update_scale()
 
 
 def value_range(x: Tensor, percentile: float) -> tuple[Tensor, Tensor]:
