@@ -55,14 +55,15 @@ class LearnedFakeQuantize(torch.autograd.Function):
         low: Tensor | int,
         high: Tensor | int,
         half_up: bool,
+        relu: bool,
         learning: bool,
     ) -> Tensor:
-        """`low`, `high`, `half_up` as of `FakeQuantize`; without `learning` the gradient of the ends is 0."""
+        """`low` to `relu` as of `FakeQuantize`; without `learning` the gradient of the ends is 0."""
         codes = torch.mul(x, 1 / scale)
         codes = codes.add_(0.5).floor_() if half_up else codes.round_()
         y = torch.clamp(codes, low, high, out=codes).mul_(scale)
         ctx.save_for_backward(*((x, y, ends, scale) if learning else (x, None, ends, scale)))
-        ctx.codes = low, high
+        ctx.codes, ctx.relu = (low, high), relu
         return y
 
     @staticmethod
@@ -70,10 +71,10 @@ class LearnedFakeQuantize(torch.autograd.Function):
         """For x and for the ends."""
         grad, (x, y, ends, scale) = grad_outputs[0], ctx.saved_tensors
         low, high = (float(code) for code in ctx.codes)
-        bounds = ((low - 0.5) * float(scale), (high + 0.5) * float(scale))
+        bounds = (0.0 if ctx.relu else (low - 0.5) * float(scale), (high + 0.5) * float(scale))
         inside = torch.ops.aten.hardtanh_backward(grad, x, *bounds)
         if y is None:
-            return inside, torch.zeros_like(ends), None, None, None, None, None
+            return inside, torch.zeros_like(ends), None, None, None, None, None, None
         # clamped values keep y, the others are left with what rounding added
         of_scale = dot(grad, y - torch.ops.aten.hardtanh_backward(x, x, *bounds)) / scale
         if len(ends) == 1:
@@ -84,7 +85,7 @@ class LearnedFakeQuantize(torch.autograd.Function):
             to_high, to_low = of_scale - low * outside, high * outside - of_scale
             slopes = torch.stack([to_high * values[0], -to_low * values[1]]) / (high - low)
         factor = math.log(2) / math.sqrt(max(high, 1.0) * x[0].numel())
-        return inside, slopes * factor, None, None, None, None, None
+        return inside, slopes * factor, None, None, None, None, None, None
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:

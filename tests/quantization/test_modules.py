@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgeailite.quantization import calibrate, learn_ranges, prepare, set_input_range, set_state
 from edgeailite.quantization.grids import WeightGrid
-from edgeailite.quantization.modules import QuantConv2d
+from edgeailite.quantization.modules import ImpliedReLU, QuantConv2d
 from edgeailite.quantization.schemes import SCHEMES
 
 SCALE = torch.tensor(0.01)
@@ -78,3 +79,35 @@ def test_fixed_statistics_give_what_evaluation_gives():
     quantized.frozen_bn = True
     trained = quantized.train()(x, SCALE, *tensors(own))
     assert torch.equal(trained, quantized.eval()(x, SCALE, *tensors(own)))
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_relu_that_codes_imply_changes_nothing_where_it_is_left_out(scheme, learned):
+    """Equal values, gradients and observed ranges, also of a pooling that shares the scale, and with quantizers off."""
+    torch.manual_seed(0)
+    block = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 2, 1))
+    x = torch.rand(2, 3, 12, 12)
+    model = prepare(block, scheme)
+    set_input_range(model, 0.0, 1.0)
+    calibrate(model, [x])
+    if learned:
+        learn_ranges(model)
+    assert isinstance(model.get_submodule("2"), ImpliedReLU) == (not SCHEMES[scheme].signed)
+    plain = copy.deepcopy(model)
+    plain.set_submodule("2", nn.ReLU())
+    for quantizer in plain.ranges.children():
+        quantizer.behind_relu = False
+    for enabled in (True, False):
+        for network in (model, plain):
+            set_state(network.train(), observing=True, enabled=enabled)
+            network.zero_grad()
+        ours, expected = model(x), plain(x)
+        assert torch.equal(ours, expected)
+        ours.square().sum().backward()
+        expected.square().sum().backward()
+        for (name, got), wanted in zip(model.named_parameters(), plain.parameters(), strict=True):
+            if got.grad is not None or wanted.grad is not None:
+                torch.testing.assert_close(got.grad, wanted.grad, rtol=1e-5, atol=1e-6, msg=name)
+        for name, value in plain.state_dict().items():
+            torch.testing.assert_close(model.state_dict()[name], value, rtol=1e-6, atol=0)
