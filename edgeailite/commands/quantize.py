@@ -165,6 +165,7 @@ def _trainer(
         train,
         images=config.calibration_images,
         percentile=config.percentile,
+        observer=config.observer,
         scheme=config.scheme,
         batch_size=loop.batch_size,
         workers=config.workers,
@@ -195,6 +196,7 @@ def _trainer(
         quantization={
             "scheme": config.scheme,
             "percentile": config.percentile,
+            "observer": config.observer,
             "method": "qat",
             "ranges": config.ranges,
         },
