@@ -93,7 +93,7 @@ def _quantized(network: nn.Module, learned: bool, state: dict[str, bool]) -> nn.
 
 
 def _stepper(model: nn.Module, args: argparse.Namespace) -> Callable[[], None]:
-    model = model.to(args.device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    model = model.to(args.device).to(memory_format=torch.channels_last).train()
     generator = torch.Generator().manual_seed(0)
     x = torch.empty(args.batch, 3, *args.size).uniform_(-2, 2, generator=generator).to(args.device)
     x = x.contiguous(memory_format=torch.channels_last)
@@ -140,7 +140,7 @@ class _Alive(TorchDispatchMode):
     """Adds up the storages that operators make, until torch lets them go."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch annotates none of it
         self.bytes = self.most = 0
         self.references: dict[int, Any] = {}
 
