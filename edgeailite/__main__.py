@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "export": ("export", "ExportConfig", "write float or int8 ONNX"),
     "verify": ("verify", "VerifyConfig", "prove that the file gives the validated answers"),
     "infer": ("infer", "InferConfig", "label pictures and videos: PNG, overlay, shares"),
+    "serve": ("serve", "ServeConfig", "label pictures over HTTP, with a web page"),
     "report": ("report", "ReportConfig", "one HTML file of a run"),
     "bench": ("bench", "BenchConfig", "measure how long networks take on this machine"),
     "devices list": ("devices_list", "DevicesListConfig", "devices that estimates know, with their figures"),

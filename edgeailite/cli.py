@@ -26,6 +26,7 @@ POSITIONAL: dict[str, tuple[str, ...]] = {
     "ExportConfig": ("run",),
     "VerifyConfig": ("model", "contract"),
     "InferConfig": ("model", "input+"),
+    "ServeConfig": ("models+",),
     "ReportConfig": ("run",),
     "ModelsConfig": ("pattern",),
     "ComplexityConfig": ("model",),

@@ -27,7 +27,15 @@ def run(config: ExportConfig) -> int:
         card = replace(card, preprocessing=replace(card.preprocessing, height=height, width=width))
     path = config.output or run_folder(config.run) / FILE_NAMES[checkpoint.quantization is not None]
     size = None if config.dynamic else (card.preprocessing.height, card.preprocessing.width)
-    model = to_onnx(module, card, opset=config.opset, argmax=config.argmax, size=size, simplify=config.simplify)
+    model = to_onnx(
+        module,
+        card,
+        opset=config.opset,
+        argmax=config.argmax,
+        size=size,
+        simplify=config.simplify,
+        kernels=config.kernels,
+    )
     write_model(path, model)
     counts = Counter(node.op_type for node in model.graph.node)
     print_result(

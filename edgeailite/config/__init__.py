@@ -16,12 +16,13 @@ from edgeailite.config.get import DataGetConfig
 from edgeailite.config.inferring import InferConfig
 from edgeailite.config.inspection import DoctorConfig, ModelsConfig, PresetsConfig, ReportConfig
 from edgeailite.config.quantizing import CalibrateConfig, QuantizeConfig
+from edgeailite.config.serving import ServeConfig
 from edgeailite.config.training import MODEL, TrainConfig
 
 __all__ = [
     "DEFAULT_SIZE", "MODEL", "Amp", "Device", "Size", "check",
     "TrainConfig", "CalibrateConfig", "QuantizeConfig", "DemoConfig",
-    "ValidateConfig", "ExportConfig", "VerifyConfig", "InferConfig",
+    "ValidateConfig", "ExportConfig", "VerifyConfig", "InferConfig", "ServeConfig",
     "DataGetConfig", "DataCheckConfig", "DataStatsConfig", "DataShowConfig", "DataCacheConfig",
     "BenchConfig", "ChooseConfig", "DevicesListConfig", "DevicesFitConfig",
     "ReportConfig", "ModelsConfig", "ComplexityConfig", "PresetsConfig", "DoctorConfig",

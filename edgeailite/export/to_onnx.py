@@ -21,6 +21,7 @@ from edgeailite import __version__
 from edgeailite.errors import UsageError
 from edgeailite.export.graphs import ARGMAX_MODES, append_argmax, fold_batch_norms
 from edgeailite.export.naming import operator_names, rename
+from edgeailite.export.passes import Kernels, apply_passes
 from edgeailite.modelcard import REGRESSION, ModelCard
 from edgeailite.quantization import convert, scheme_of
 from edgeailite.runtime.session import SESSION_SETTINGS
@@ -41,14 +42,18 @@ def to_onnx(
     argmax: str = "none",
     size: tuple[int, int] | None = None,
     simplify: bool = True,
+    kernels: Kernels = "plain",
 ) -> onnx.ModelProto:
     """Float ONNX of a network, or int8 ONNX (QuantizeLinear/DequantizeLinear) of a prepared and calibrated one.
 
     `size` (height, width) fixes the input at batch 1; None leaves batch, height and width open. Inputs are named
-    `image`, `image1`, ..., outputs after the tasks. Raises UsageError where the weights do not fit into one file.
+    `image`, `image1`, ..., outputs after the tasks. `kernels="onnxruntime"` rewrites an int8 file for speed there,
+    bit for bit (`passes`). Raises UsageError for weights beyond one file, or `kernels` on float.
     """
     _check_weights_fit(model)
     quantized = isinstance(model, fx.GraphModule)
+    if kernels != "plain" and not quantized:
+        raise UsageError(f"--kernels {kernels}: rewrites int8 files; quantize the run first, or leave the option out")
     traced = convert(model, opset=max(opset, OLDEST_EXPORTED)) if quantized else fold_batch_norms(model)
     if argmax != "none":
         append_argmax(traced, argmax, classified_outputs(card))
@@ -58,9 +63,10 @@ def to_onnx(
         exported = onnx.version_converter.convert_version(exported, opset)
     if simplify:
         exported = _simplify(exported)
+    exported = apply_passes(exported, kernels)
     exported.producer_name, exported.producer_version = "edgeailite", __version__
     exported.ir_version = IR_VERSION
-    properties = _metadata(exported, card, quantized=quantized, argmax=argmax)
+    properties = _metadata(exported, card, quantized=quantized, argmax=argmax, kernels=kernels)
     if isinstance(model, fx.GraphModule):
         properties |= _quantization_metadata(model)
     onnx.helper.set_model_props(exported, dict(sorted(properties.items())))
@@ -141,12 +147,15 @@ def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     return simplified if valid and same else model
 
 
-def _metadata(model: onnx.ModelProto, card: ModelCard, *, quantized: bool, argmax: str) -> dict[str, str]:
+def _metadata(
+    model: onnx.ModelProto, card: ModelCard, *, quantized: bool, argmax: str, kernels: Kernels
+) -> dict[str, str]:
     return {
         "edgeailite.version": __version__,
         "edgeailite.card": json.dumps({**card.to_dict(), "data_path": None}, sort_keys=True),
         "edgeailite.kind": "int8" if quantized else "float",
         "edgeailite.argmax": argmax,
+        "edgeailite.kernels": kernels,
         "edgeailite.tasks": json.dumps(card.tasks),
         "edgeailite.weights_sha256": weights_hash(model),
         "classes": ",".join(card.classes),
