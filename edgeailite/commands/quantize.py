@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import fx
+from torch import fx, nn
 
 from edgeailite.checkpoint import Checkpoint, run_folder
 from edgeailite.commands.calibrate import calibrated, open_float, splits_of
@@ -27,8 +27,10 @@ from edgeailite.data.cache import open_cache
 from edgeailite.distributed import Processes, end_processes, from_first, start_processes
 from edgeailite.engine import select_device
 from edgeailite.errors import UsageError
-from edgeailite.quantization import normalised_by, set_state
+from edgeailite.optim import RANGES
+from edgeailite.quantization import learn_ranges, normalised_by, set_state
 from edgeailite.quantization.modules import QuantConv2d
+from edgeailite.tasks import Distillation
 
 OF_THIS_CALL = {"run", "save_path", "resume", "dry_run"}  # never taken from the run that is resumed
 
@@ -170,13 +172,19 @@ def _trainer(
         seed=config.seed,
         device=placed.device,
     )
+    if config.ranges == "learned":
+        learn_ranges(model)
+    distillation = Distillation(config.distill, config.distill_temperature) if config.distill else None
+    options = task_options(before, train, placed.device, placed.processes)
     learner = make_learner(
         model,
         loop,
-        losses=make_losses(task_options(before, train, placed.device, placed.processes), placed.processes),
+        losses=make_losses(options, placed.processes, distillation),
         balance=task_balance(before, opened.card.outputs, placed.processes),
         preprocessing=opened.card.preprocessing,
         placed=placed,
+        lr_ranges=config.ranges_lr,
+        teacher=_teacher(opened, loop, placed) if config.distill else None,
     )
     used = dataclasses.replace(config, batch_size=loop.batch_size, accumulate=loop.accumulate)
     return Trainer(
@@ -190,19 +198,38 @@ def _trainer(
             "percentile": config.percentile,
             "observer": config.observer,
             "method": "qat",
+            "ranges": config.ranges,
         },
-        before_epoch=_freezer(model, config, normalised_by(model, learner.still)),
+        before_epoch=_freezer(model, config, normalised_by(model, learner.still), learner.optimizer),
     )
 
 
-def _freezer(model: fx.GraphModule, config: QuantizeConfig, still: Sequence[QuantConv2d] = ()) -> Callable[[int], None]:
+def _teacher(opened: Opened, loop: Loop, placed: Placed) -> nn.Module:
+    """The float network, as it is used."""
+    assert opened.module is not None
+    teacher = opened.module.to(placed.device)
+    if loop.channels_last:
+        teacher = teacher.to(memory_format=torch.channels_last)
+    return teacher.eval().requires_grad_(False)
+
+
+def _freezer(
+    model: fx.GraphModule,
+    config: QuantizeConfig,
+    still: Sequence[QuantConv2d] = (),
+    optimizer: torch.optim.Optimizer | None = None,
+) -> Callable[[int], None]:
     """BatchNorm statistics and ranges are fixed from their declared share of the epochs on, those of `still` always."""
 
     def before_epoch(epoch: int) -> None:
         progress = epoch / config.epochs
+        moving = progress < config.freeze_ranges_epoch
+        for group in optimizer.param_groups if optimizer is not None else ():
+            if group.get("name") == RANGES:  # momentum would move them on without a gradient
+                group["initial_lr"] = config.ranges_lr if moving else 0.0
         set_state(
             model,
-            observing=progress < config.freeze_ranges_epoch,
+            observing=moving,
             frozen_bn=progress >= config.freeze_bn_epoch,
             enabled=True,
         )

@@ -98,6 +98,14 @@ class QuantizeConfig:
     """BatchNorm statistics are fixed from this share of the epochs on."""
     freeze_ranges_epoch: float = 0.6
     """Activation ranges are fixed from this share of the epochs on."""
+    ranges: Literal["tracked", "learned"] = "tracked"
+    """Activation ranges follow the values that are seen, or are parameters with gradients of their own (LSQ)."""
+    ranges_lr: float = 1e-3
+    """Learning rate of learned ranges, in powers of two; cosine to zero."""
+    distill: float = 0.0
+    """Weight of a second loss: to be like the float network (0 = none)."""
+    distill_temperature: float = 1.0
+    """Above 1, the float network's less likely classes count more."""
     calibration_images: int = 64
     """Training pictures that give the initial ranges."""
     observer: Observer = "percentile"
@@ -130,10 +138,11 @@ class QuantizeConfig:
         for name in ("batch_size", "accumulate"):
             value = getattr(self, name)
             check(value is None or value >= 1, name, value, "at least 1")
-        for name in ("epoch_size", "epoch_size_val", "weight_decay", "save_every"):
+        for name in ("epoch_size", "epoch_size_val", "weight_decay", "save_every", "distill"):
             check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("lr", "ranges_lr", "distill_temperature"):
+            check(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         for name in ("freeze_bn_epoch", "freeze_ranges_epoch"):
             check(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a share from 0 to 1")
-        check(self.lr > 0, "lr", self.lr, "above 0")
         check(50 < self.percentile <= 100, "percentile", self.percentile, "above 50, at most 100")
         check(self.timeout > 0, "timeout", self.timeout, "above 0 seconds")

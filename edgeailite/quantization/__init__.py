@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgeailite.quantization.adaround import adaround
 from edgeailite.quantization.bias_correction import correct_bias
-from edgeailite.quantization.calibrate import calibrate, set_input_range
+from edgeailite.quantization.calibrate import calibrate, learn_ranges, set_input_range
 from edgeailite.quantization.convert import convert
 from edgeailite.quantization.equalize import equalize
 from edgeailite.quantization.integer import integer_exact
@@ -26,6 +26,7 @@ __all__ = [
     "equalize",
     "has_wide_parts",
     "integer_exact",
+    "learn_ranges",
     "normalised_by",
     "prepare",
     "scheme_of",

@@ -156,6 +156,9 @@ def convert(model: fx.GraphModule, *, opset: int = DEFAULT_OPSET) -> fx.GraphMod
     """
     result = copy.deepcopy(model).eval().cpu()
     graph = result.graph
+    for quantizer in result.modules():
+        if isinstance(quantizer, ActivationQuantizer) and quantizer.ends is not None:
+            quantizer.update_scale()  # the optimizer may have moved a learned range since the last forward pass
     for node in list(graph.nodes):
         if node.op != "call_module":
             continue
