@@ -22,7 +22,7 @@ from edgeailite.errors import UsageError
 from edgeailite.export.graphs import ARGMAX_MODES, append_argmax, fold_batch_norms
 from edgeailite.export.naming import operator_names, rename
 from edgeailite.modelcard import REGRESSION, ModelCard
-from edgeailite.quantization import convert, scheme_of
+from edgeailite.quantization import convert, scheme_of, wide_parts
 from edgeailite.runtime.session import SESSION_SETTINGS
 
 IR_VERSION = 10
@@ -160,7 +160,9 @@ def _metadata(model: onnx.ModelProto, card: ModelCard, *, quantized: bool, argma
 
 
 def _quantization_metadata(model: fx.GraphModule) -> dict[str, str]:
-    """The scheme, and what onnxruntime must be told so that signed codes run as integers."""
+    """The scheme, what onnxruntime must be told so that signed codes run as integers, and parts of 16 bits, if any."""
     scheme = scheme_of(model)
     settings = {"session.qdqisint8allowed": "1"} if scheme.signed else {}
-    return {"edgeailite.scheme": scheme.name, SESSION_SETTINGS: json.dumps(settings)}
+    wide = wide_parts(model)
+    about = {"edgeailite.scheme": scheme.name, SESSION_SETTINGS: json.dumps(settings)}
+    return about | ({"edgeailite.wide": json.dumps(wide)} if wide else {})
