@@ -178,6 +178,25 @@ def layer_costs(names: Sequence[str], values: Sequence[float], *, title: str) ->
     return _png(figure)
 
 
+def noise_bars(layers: Sequence[tuple[str, str, float]], *, title: str) -> bytes:
+    """Horizontal bars of (layer, what is quantized, SQNR in dB), in the order given: one colour for each of what."""
+    figure = Figure(figsize=(7.2, 1.0 + 0.24 * max(len(layers), 1)), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    for kind, color in zip(dict.fromkeys(kind for _, kind, _ in layers), (MIOU, LOSS), strict=False):
+        rows = [row for row, layer in enumerate(layers) if layer[1] == kind]
+        axes.barh(rows, [layers[row][2] for row in rows], height=0.68, color=color, label=kind)
+    for row, (_, _, value) in enumerate(layers):
+        axes.text(max(value, 0) + 0.4, row, f"{value:.1f}", va="center", fontsize=7, color=FAINT)
+    axes.set_yticks(range(len(layers)), [_plain(name) for name, _, _ in layers])
+    axes.set_ylim(len(layers) - 0.4, -0.6)
+    axes.margins(x=0.12)
+    if layers:
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="upper right", bbox_to_anchor=(1, -0.02), ncols=2)
+    _title(axes, title)
+    _calm(axes, grid="x", size=7)
+    return _png(figure)
+
+
 def memory_curve(held: Mapping[str, Sequence[int]]) -> bytes:
     """Activation memory in MB while each layer runs, one step curve per network over its share of layers run."""
     figure = Figure(figsize=(6.4, 3.2), dpi=DPI, layout="constrained")

@@ -16,6 +16,7 @@ from edgeailite.checkpoint import BEST, LAST, Checkpoint, run_folder, save_check
 from edgeailite.commands.common import plain, print_result, progress, set_threads, train_config
 from edgeailite.commands.measured import headline
 from edgeailite.commands.opening import Opened, load_network
+from edgeailite.commands.plans import read_plan, recorded
 from edgeailite.commands.validate import dataset_of, measure
 from edgeailite.config import CalibrateConfig, TrainConfig
 from edgeailite.data import DataSource
@@ -27,7 +28,9 @@ from edgeailite.environment import environment
 from edgeailite.errors import UsageError
 from edgeailite.evaluation import Protocol, torch_predictor
 from edgeailite.modelcard import ModelCard
-from edgeailite.quantization import calibrate, prepare, set_input_range
+from edgeailite.quantization import Plan, calibrate, prepare, set_input_range
+
+NO_PLAN = Plan()
 
 
 def run(config: CalibrateConfig) -> int:
@@ -47,6 +50,7 @@ def run(config: CalibrateConfig) -> int:
 def _calibrate(config: CalibrateConfig, folder: Path) -> dict[str, float]:
     """Write the run; gives back its accuracy, in per cent."""
     checkpoint, opened = open_float(config.run)
+    plan = read_plan(config.plan, scheme=config.scheme)
     percentile = config.percentile if config.observer == "percentile" else 100.0
     train, val = splits_of(opened.card, train_config(checkpoint.config), config.data_path)
     model = calibrated(
@@ -55,13 +59,14 @@ def _calibrate(config: CalibrateConfig, folder: Path) -> dict[str, float]:
         images=config.images,
         percentile=percentile,
         scheme=config.scheme,
+        plan=plan,
         batch_size=config.batch_size,
         workers=config.workers,
         seed=config.seed,
         device=select_device(config.device),
     )
     start_run(folder, plain(config), environment())
-    quantization = {"scheme": config.scheme, "percentile": percentile, "method": "calibration"}
+    quantization = {"scheme": config.scheme, "percentile": percentile, "method": "calibration", **recorded(plan)}
     written = Checkpoint(checkpoint.card, model.state_dict(), checkpoint.config, quantization)
     for name in (LAST, BEST):
         save_checkpoint(folder / name, written)
@@ -98,6 +103,7 @@ def calibrated(
     images: int,
     percentile: float,
     scheme: str,
+    plan: Plan = NO_PLAN,
     batch_size: int,
     workers: int | Literal["auto"],
     seed: int,
@@ -105,7 +111,7 @@ def calibrated(
 ) -> fx.GraphModule:
     """The network prepared, its ranges observed on random training pictures as validation sees them."""
     assert opened.module is not None
-    model = prepare(opened.module, scheme, percentile=percentile).to(device)
+    model = prepare(opened.module, scheme, plan=plan, percentile=percentile).to(device)
     set_input_range(model, *opened.card.preprocessing.input_range)
     count = min(images, len(train.items))
     chosen = np.random.default_rng(seed).choice(len(train.items), count, replace=False)

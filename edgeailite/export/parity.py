@@ -85,7 +85,7 @@ def combine(parts: Sequence[Agreement]) -> Agreement:
 
 
 def holds(result: Agreement, kind: str, *, wide: bool = False) -> bool:
-    """Whether the agreement is what is promised: every bit for int8, rounding for float, most classes with `wide` parts."""
+    """Whether the agreement is what is promised: every bit for int8, rounding for float, most classes if `wide`."""
     if wide:
         near = result.mean_difference <= WIDE_TOLERANCE * result.std
         return near if result.equal_argmax is None else result.equal_argmax >= WIDE_EQUAL_ARGMAX
