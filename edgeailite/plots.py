@@ -182,7 +182,7 @@ def noise_bars(layers: Sequence[tuple[str, str, float]], *, title: str) -> bytes
     """Horizontal bars of (layer, what is quantized, SQNR in dB), in the order given: one colour for each of what."""
     figure = Figure(figsize=(7.2, 1.0 + 0.24 * max(len(layers), 1)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    for kind, color in zip(dict.fromkeys(kind for _, kind, _ in layers), (MIOU, LOSS), strict=False):
+    for kind, color in zip(sorted({kind for _, kind, _ in layers}), (MIOU, LOSS), strict=False):
         rows = [row for row, layer in enumerate(layers) if layer[1] == kind]
         axes.barh(rows, [layers[row][2] for row in rows], height=0.68, color=color, label=kind)
     for row, (_, _, value) in enumerate(layers):
