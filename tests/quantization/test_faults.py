@@ -18,6 +18,7 @@ from edgeailite.quantization.graph import ADDITIONS
 from edgeailite.quantization.schemes import SCHEMES
 from tests.quantization.tiny import Tiny, pixels, quantized, tiny
 
+HUGE = "huge weights"
 IMAGE = pixels(1, seed=8)[0][0]
 
 
@@ -40,24 +41,25 @@ def _huge_weights(network: Tiny) -> None:
 
 
 def _all_weights_zero(network: Tiny) -> None:
-    network.decoders[0].weight.zero_()
-    network.decoders[0].bias.zero_()
+    network.decoders[1].weight.zero_()
+    network.decoders[1].bias.zero_()
 
 
 FAULTS: dict[str, Callable[[Tiny], None]] = {
     "zero-range tensor": _zero_range,
     "dead channel": _dead_channel,
     "denormal weights": _denormal_weights,
-    "huge weights": _huge_weights,
+    HUGE: _huge_weights,
     "all weights zero": _all_weights_zero,
 }
 
 
-def faulty(fault: str) -> Tiny:
-    """The network with a fault in its weights."""
+def faulty(*faults: str) -> Tiny:
+    """The network with faults in its weights."""
     network = tiny()
     with torch.no_grad():
-        FAULTS[fault](network)
+        for fault in faults:
+            FAULTS[fault](network)
     return network
 
 
@@ -72,7 +74,7 @@ def test_scales_stay_positive_and_results_finite(fault, scheme):
             assert torch.isfinite(value).all()
 
 
-@pytest.mark.parametrize("fault", [name for name in FAULTS if name != "huge weights"])
+@pytest.mark.parametrize("fault", [name for name in FAULTS if name != HUGE])
 def test_results_stay_near_float(fault):
     network = faulty(fault)
     expected, got = network(IMAGE), integer_exact(quantized(network))(IMAGE)
