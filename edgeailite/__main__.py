@@ -28,7 +28,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "quantize": ("quantize", "QuantizeConfig", "quantization-aware training from a float run"),
     "export": ("export", "ExportConfig", "write float or int8 ONNX"),
     "verify": ("verify", "VerifyConfig", "prove that the file gives the validated answers"),
-    "infer": ("infer", "InferConfig", "label pictures: label PNG, colour map, overlay"),
+    "infer": ("infer", "InferConfig", "label pictures and videos: PNG, overlay, shares"),
     "report": ("report", "ReportConfig", "one HTML file of a run"),
     "bench": ("bench", "BenchConfig", "measure how long networks take on this machine"),
     "devices list": ("devices_list", "DevicesListConfig", "devices that estimates know, with their figures"),

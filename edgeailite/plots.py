@@ -163,37 +163,25 @@ def _panel(axes: Axes, epochs: Sequence[int], panel: Panel) -> None:
     _over_epochs(axes, epochs)
 
 
-def layer_costs(names: Sequence[str], values: Sequence[float], *, title: str) -> bytes:
-    """Horizontal bars of the layers that cost most, in the order given."""
-    figure = Figure(figsize=(5.6, 0.8 + 0.27 * len(names)), dpi=DPI, layout="constrained")
+def layer_bars(
+    names: Sequence[str], values: Sequence[float], *, title: str, kinds: Sequence[str] = (), size: float = 8
+) -> bytes:
+    """Horizontal bars of layers in the order given; `kinds` says for each which of two colours it has."""
+    figure = Figure(figsize=(5.6 + 0.2 * (8 - size), 0.8 + 0.27 * len(names)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    axes.barh(range(len(names)), values, height=0.68, color=MIOU)
+    for kind, color in zip(sorted(set(kinds)) or [""], (MIOU, LOSS), strict=False):
+        rows = [row for row in range(len(names)) if not kinds or kinds[row] == kind]
+        axes.barh(rows, [values[row] for row in rows], height=0.68, color=color, label=kind)
+    largest = max(values, default=1.0)
     for row, value in enumerate(values):
-        axes.text(value + 0.012 * max(values), row, f"{value:.3g}", va="center", fontsize=8, color=FAINT)
+        axes.text(max(value, 0.0) + 0.012 * largest, row, f"{value:.3g}", va="center", fontsize=8, color=FAINT)
     axes.set_yticks(range(len(names)), [_plain(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_xlim(0, 1.14 * max(values))
+    axes.set_xlim(min(0.0, *values, 0.0), 1.14 * largest)
+    if kinds:
+        figure.legend(frameon=False, fontsize=8, labelcolor=INK, loc="outside lower right", ncols=2)
     _title(axes, title)
-    _calm(axes, grid="x", size=8)
-    return _png(figure)
-
-
-def noise_bars(layers: Sequence[tuple[str, str, float]], *, title: str) -> bytes:
-    """Horizontal bars of (layer, what is quantized, SQNR in dB), in the order given: one colour for each of what."""
-    figure = Figure(figsize=(7.2, 1.0 + 0.24 * max(len(layers), 1)), dpi=DPI, layout="constrained")
-    axes = figure.subplots()
-    for kind, color in zip(sorted({kind for _, kind, _ in layers}), (MIOU, LOSS), strict=False):
-        rows = [row for row, layer in enumerate(layers) if layer[1] == kind]
-        axes.barh(rows, [layers[row][2] for row in rows], height=0.68, color=color, label=kind)
-    for row, (_, _, value) in enumerate(layers):
-        axes.text(max(value, 0) + 0.4, row, f"{value:.1f}", va="center", fontsize=7, color=FAINT)
-    axes.set_yticks(range(len(layers)), [_plain(name) for name, _, _ in layers])
-    axes.set_ylim(len(layers) - 0.4, -0.6)
-    axes.margins(x=0.12)
-    if layers:
-        axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="upper right", bbox_to_anchor=(1, -0.02), ncols=2)
-    _title(axes, title)
-    _calm(axes, grid="x", size=7)
+    _calm(axes, grid="x", size=size)
     return _png(figure)
 
 
@@ -247,6 +235,27 @@ def tradeoff(points: Sequence[tuple[str, float, float]], front: Sequence[int], *
         _names(axes, best)
     axes.set_xlabel(labels[0], color=FAINT, fontsize=9)
     axes.set_ylabel(labels[1], color=FAINT, fontsize=9)
+    _calm(axes, grid="both")
+    return _png(figure)
+
+
+def growth_curve(points: Sequence[tuple[str, float | None]], *, title: str, departure: int | None = None) -> bytes:
+    """SQNR in dB from layer to layer as (name or "", value or None for equal); dashed where it first departs."""
+    figure = Figure(figsize=(8.4, 3.6), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    known = [(index, value) for index, (_, value) in enumerate(points) if value is not None]
+    axes.plot([x for x, _ in known], [y for _, y in known], color=MIOU, linewidth=1.4, marker="o", markersize=3)
+    for index, (name, value) in enumerate(points):
+        if name and value is not None:
+            axes.plot(index, value, "o", color=LOSS, markersize=6)
+            offset = (5, -10 if index % 2 else 6)
+            axes.annotate(_plain(name), (index, value), offset, textcoords="offset points", fontsize=7, color=INK)
+    if departure is not None:
+        axes.axvline(departure, color=LOSS, linewidth=0.9, linestyle=(0, (4, 3)))
+    _title(axes, _plain(title))
+    axes.set_xlabel("tensors in graph order; no dot: equal", color=FAINT, fontsize=9)
+    axes.set_xlim(-0.5, max(1, len(points)) - 0.5)
+    axes.margins(y=0.12)
     _calm(axes, grid="both")
     return _png(figure)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeailite.errors import DataError
-from edgeailite.plots import noise_bars
+from edgeailite.plots import layer_bars
 from edgeailite.report import Figure, Grid, figure
 
 BARS = 30
@@ -33,7 +33,9 @@ def bars(page: Mapping[str, Any]) -> bytes:
     """PNG: SQNR at the worst output of the noisiest layers."""
     rows = [(row, _worst(row)) for row in page["layers"][:BARS]]
     shown = [(row["name"], row["kind"], value) for row, value in rows if value is not None]
-    return noise_bars(shown, title=f"SQNR at the output, dB, one layer quantized ({page['scheme']})")
+    names, kinds, values = zip(*shown, strict=True) if shown else ((), (), ())
+    title = f"SQNR at the output, dB, one layer quantized ({page['scheme']})"
+    return layer_bars(names, values, title=title, kinds=kinds, size=7)
 
 
 def of_folder(folder: Path) -> tuple[Figure, Grid] | None:

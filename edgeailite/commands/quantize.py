@@ -172,6 +172,7 @@ def _trainer(
         train,
         images=config.calibration_images,
         percentile=config.percentile,
+        observer=config.observer,
         scheme=config.scheme,
         plan=plan,
         batch_size=loop.batch_size,
@@ -194,7 +195,13 @@ def _trainer(
         config={**checkpoint.config, **plain(before), **plain(used)},
         learner=learner,
         schedule=schedule(loop),
-        quantization={"scheme": config.scheme, "percentile": config.percentile, "method": "qat", **recorded(plan)},
+        quantization={
+            "scheme": config.scheme,
+            "percentile": config.percentile,
+            "observer": config.observer,
+            "method": "qat",
+            **recorded(plan),
+        },
         before_epoch=_freezer(model, config, normalised_by(model, learner.still)),
     )
 

@@ -12,8 +12,9 @@ from edgeailite.config.checks import Amp, Device, check
 from edgeailite.config.cost import DEFAULT_SIZE, ComplexityConfig, Size
 from edgeailite.config.data import DataCheckConfig, DataShowConfig, DataStatsConfig
 from edgeailite.config.demonstration import DemoConfig
-from edgeailite.config.deployment import ExportConfig, InferConfig, ValidateConfig, VerifyConfig
+from edgeailite.config.deployment import ExportConfig, ValidateConfig, VerifyConfig
 from edgeailite.config.get import DataGetConfig
+from edgeailite.config.inferring import InferConfig
 from edgeailite.config.inspection import DoctorConfig, ModelsConfig, PresetsConfig, ReportConfig
 from edgeailite.config.quantizing import CalibrateConfig, QuantizeConfig
 from edgeailite.config.training import MODEL, TrainConfig

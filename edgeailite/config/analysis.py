@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgeailite.config.checks import Device, check, check_machine
-from edgeailite.config.quantizing import SchemeName
+from edgeailite.config.quantizing import Observer, SchemeName
 
 WEIGHT_BITS = (4, 8, 16)
 
@@ -34,8 +34,10 @@ class AnalyzeConfig:
     """Validation pictures that are analysed, evenly spaced; 0 = the whole split."""
     calibration_images: int = 64
     """Training pictures that give the ranges."""
+    observer: Observer = "percentile"
+    """How ranges are chosen, as in calibrate."""
     percentile: float = 99.99
-    """Share of values inside the ranges, per cent."""
+    """Share of values inside the ranges, per cent, for the percentile observer."""
     rows: int = 20
     """Layers in the printed table."""
     batch_size: int = 4

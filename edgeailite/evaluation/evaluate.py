@@ -6,7 +6,7 @@ of files with ArgMax by nearest neighbour. Of several views, softmax shares at l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,12 @@ def results(value: Tensor) -> NDArray[Any]:
     if value.ndim == 4:
         value = value[:, 0] if value.shape[1] == 1 else value.argmax(1)
     return value.cpu().numpy()
+
+
+def results_at(outputs: Mapping[str, Tensor], size: tuple[int, ...]) -> dict[str, NDArray[Any]]:
+    """Of the first picture's outputs as they come from a predictor: classes (H,W) uint8 and depths at `size`."""
+    found = {name: results(_resized(value[:1], (size[0], size[1])))[0] for name, value in outputs.items()}
+    return {name: value if value.dtype == np.float32 else value.astype(np.uint8) for name, value in found.items()}
 
 
 def _shares(value: Tensor) -> Tensor:
