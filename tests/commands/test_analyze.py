@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ import onnx
 import pytest
 
 from edgeailite.__main__ import _analysis, main
-from edgeailite.checkpoint import LAST, load_checkpoint
+from edgeailite.checkpoint import LAST, load_checkpoint, save_checkpoint
 from edgeailite.commands.analyze import drops, worst
 from edgeailite.commands.opening import load_network
 from edgeailite.commands.plans import read_plan, write_plan
@@ -32,11 +33,32 @@ def float_run(miniature, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def analysed(float_run) -> Path:
+def planted(float_run, tmp_path_factory) -> Path:
+    """The same function with an outlier: a channel times 100 that the next convolution takes back."""
+    folder = shutil.copytree(float_run, tmp_path_factory.mktemp("planted") / "run")
+    checkpoint = load_checkpoint(folder / LAST)
+    state = {name: value.clone() for name, value in checkpoint.state_dict.items()}
+    for name in ("encoder.features.1.conv.2.weight", "encoder.features.1.conv.2.bias"):
+        state[name][0] *= 100
+    state["encoder.features.2.conv.0.0.weight"][:, 0] /= 100
+    save_checkpoint(folder / LAST, dataclasses.replace(checkpoint, state_dict=state))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def analysed(planted) -> Path:
     """Analysed on both validation pictures, with a plan of 1.2 times the bits x MACs."""
-    words = ("quantize", float_run, "--analyze", "True", "--images", 0, "--bits_macs_budget", 1.2)
+    words = ("quantize", planted, "--analyze", "True", "--images", 0, "--bits_macs_budget", 1.2)
     assert main([str(word) for word in (*words, *CALIBRATION, *MACHINE)]) == 0
-    return float_run
+    return planted
+
+
+def test_the_planted_outlier_is_ranked_first_and_widened(analysed):
+    page, plan = (json.loads((analysed / name).read_text()) for name in ("sensitivity.json", "plan.json"))
+    first, second = page["layers"][:2]
+    assert (first["kind"], first["name"]) == ("activations", "encoder_features_1_conv_1")
+    assert first["sqnr_db"]["segmentation"] < second["sqnr_db"]["segmentation"] - 3
+    assert plan["activations"]["encoder_features_1_conv_1"] == 16
 
 
 def test_every_layer_and_section_is_ranked(analysed):
@@ -71,6 +93,16 @@ def test_the_plan_is_followed_and_its_drop_is_the_measured_one(analysed, miniatu
     file = onnx.load(str(tmp_path / "ptq" / "model_int8.onnx"))
     wide = json.loads(next(entry.value for entry in file.metadata_props if entry.key == "edgeailite.wide"))
     assert set(wide) == {*plan["weights"], *(f"ranges.{name}" for name in plan["activations"])}
+
+
+def test_a_drop_that_8_bits_meet_gives_an_empty_plan(float_run, tmp_path, command):
+    options = ("--max_drop", 100, "--plan", tmp_path / "plan.json", "--images", 1, "--json", True)
+    ended = command("analyze", float_run, *options, *CALIBRATION, *MACHINE)
+    assert ended.code == 0
+    assert json.loads(ended.out.splitlines()[0])["layers"]
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    assert (plan["weights"], plan["activations"], plan["cost"]) == ({}, {}, 1)
+    assert plan["predicted_drop"] <= 100
 
 
 def test_training_follows_the_plan_and_so_does_its_resumption(float_run, tmp_path):
