@@ -38,9 +38,9 @@ def planted(float_run, tmp_path_factory) -> Path:
     folder = shutil.copytree(float_run, tmp_path_factory.mktemp("planted") / "run")
     checkpoint = load_checkpoint(folder / LAST)
     state = {name: value.clone() for name, value in checkpoint.state_dict.items()}
-    for name in ("encoder.features.1.conv.2.weight", "encoder.features.1.conv.2.bias"):
+    for name in ("decoders.0.pred.0.1.weight", "decoders.0.pred.0.1.bias"):
         state[name][0] *= 100
-    state["encoder.features.2.conv.0.0.weight"][:, 0] /= 100
+    state["decoders.0.pred.1.0.weight"][:, 0] /= 100
     save_checkpoint(folder / LAST, dataclasses.replace(checkpoint, state_dict=state))
     return folder
 
@@ -56,9 +56,9 @@ def analysed(planted) -> Path:
 def test_the_planted_outlier_is_ranked_first_and_widened(analysed):
     page, plan = (json.loads((analysed / name).read_text()) for name in ("sensitivity.json", "plan.json"))
     first, second = page["layers"][:2]
-    assert (first["kind"], first["name"]) == ("activations", "encoder_features_1_conv_1")
-    assert first["sqnr_db"]["segmentation"] < second["sqnr_db"]["segmentation"] - 3
-    assert plan["activations"]["encoder_features_1_conv_1"] == 16
+    assert (first["kind"], first["name"]) == ("activations", "decoders_0_pred_0_0")
+    assert first["sqnr_db"]["segmentation"] < second["sqnr_db"]["segmentation"] - 5
+    assert plan["activations"]["decoders_0_pred_0_0"] == 16
 
 
 def test_every_layer_and_section_is_ranked(analysed):
