@@ -20,6 +20,7 @@ from edgeailite.checkpoint import BEST, LAST, Checkpoint, run_folder, save_check
 from edgeailite.commands.common import plain, print_result, progress, set_threads, train_config
 from edgeailite.commands.measured import headline
 from edgeailite.commands.opening import Opened, load_network
+from edgeailite.commands.plans import read_plan, recorded
 from edgeailite.commands.validate import dataset_of, measure
 from edgeailite.config import CalibrateConfig, TrainConfig
 from edgeailite.data import DataSource
@@ -31,7 +32,7 @@ from edgeailite.environment import environment
 from edgeailite.errors import UsageError
 from edgeailite.evaluation import Protocol, torch_predictor
 from edgeailite.modelcard import ModelCard
-from edgeailite.quantization import adaround, calibrate, correct_bias, equalize, prepare, set_input_range
+from edgeailite.quantization import Plan, adaround, calibrate, correct_bias, equalize, prepare, set_input_range
 
 RECORDED = ("scheme", "percentile", "observer", "equalize", "correct_bias", "adaround", "refine_images")
 
@@ -47,6 +48,7 @@ class Refinement:
 
 
 RANGES_ONLY = Refinement()
+NO_PLAN = Plan()
 
 
 def run(config: CalibrateConfig) -> int:
@@ -67,6 +69,7 @@ def run(config: CalibrateConfig) -> int:
 def _calibrate(config: CalibrateConfig, folder: Path) -> dict[str, float]:
     """Write the run; gives back its accuracy, in per cent."""
     checkpoint, opened = open_float(config.run)
+    plan = read_plan(config.plan, scheme=config.scheme)
     train, val = splits_of(opened.card, train_config(checkpoint.config), config.data_path)
     model = calibrated(
         opened,
@@ -75,6 +78,7 @@ def _calibrate(config: CalibrateConfig, folder: Path) -> dict[str, float]:
         percentile=config.percentile,
         observer=config.observer,
         scheme=config.scheme,
+        plan=plan,
         batch_size=config.batch_size,
         workers=config.workers,
         seed=config.seed,
@@ -82,7 +86,8 @@ def _calibrate(config: CalibrateConfig, folder: Path) -> dict[str, float]:
         refine=Refinement(config.equalize, config.correct_bias, config.adaround, config.refine_images),
     )
     start_run(folder, plain(config), environment())
-    quantization = {name: getattr(config, name) for name in RECORDED} | {"method": "calibration"}
+    quantization = {name: getattr(config, name) for name in RECORDED}
+    quantization |= {"method": "calibration", **recorded(plan)}
     written = Checkpoint(checkpoint.card, model.state_dict(), checkpoint.config, quantization)
     for name in (LAST, BEST):
         save_checkpoint(folder / name, written)
@@ -120,6 +125,7 @@ def calibrated(
     percentile: float,
     observer: str,
     scheme: str,
+    plan: Plan = NO_PLAN,
     batch_size: int,
     workers: int | Literal["auto"],
     seed: int,
@@ -142,7 +148,7 @@ def calibrated(
     module = opened.module
     if refine.equalize:
         module = equalize(module.to(device), batches("equalize", sorted(few)))
-    model = prepare(module, scheme, percentile=percentile, observer=observer).to(device)
+    model = prepare(module, scheme, plan=plan, percentile=percentile, observer=observer).to(device)
     set_input_range(model, *opened.card.preprocessing.input_range)
     calibrate(model, batches("calibrate", indices), names=[_name(train, index) for index in indices])
     if refine.adaround:

@@ -17,6 +17,7 @@ from edgeailite.commands.calibrate import calibrated, open_float, splits_of
 from edgeailite.commands.common import plain, print_result, set_threads, train_config
 from edgeailite.commands.learning import Placed, make_learner, make_losses, schedule, task_balance, task_options
 from edgeailite.commands.opening import Opened
+from edgeailite.commands.plans import plan_of, read_plan, recorded
 from edgeailite.commands.resuming import begin_run, device_of, goes_on, resumed_config
 from edgeailite.commands.training import Trainer, Transforms, load_last, run_training
 from edgeailite.commands.views import eval_transform, train_transform
@@ -28,7 +29,7 @@ from edgeailite.distributed import Processes, end_processes, from_first, start_p
 from edgeailite.engine import select_device
 from edgeailite.errors import UsageError
 from edgeailite.optim import RANGES
-from edgeailite.quantization import learn_ranges, normalised_by, set_state
+from edgeailite.quantization import Plan, learn_ranges, normalised_by, set_state
 from edgeailite.quantization.modules import QuantConv2d
 from edgeailite.tasks import Distillation
 
@@ -69,7 +70,8 @@ def _quantize(config: QuantizeConfig, folder: Path, start: Checkpoint | None, pl
     source = train
     if config.cache is not None:
         source = open_cache(train, config.cache, size=views.stored, interpolation=before.interpolation)
-    trainer = _trainer(config, checkpoint, opened, train, folder=folder, placed=placed)
+    plan = read_plan(config.plan, scheme=config.scheme) if start is None else plan_of(start)
+    trainer = _trainer(config, checkpoint, opened, train, folder=folder, placed=placed, plan=plan)
     if start is None:
         from_first(lambda: begin_run(folder, config), placed.processes)
     transforms = Transforms(views, eval_transform(before))
@@ -118,7 +120,7 @@ def of_run(given: QuantizeConfig, saved: Mapping[str, Any]) -> QuantizeConfig:
     """The options that a quantized run began with, from its checkpoint; what `given` calls stays its own."""
     names = {field.name for field in dataclasses.fields(QuantizeConfig)} - OF_THIS_CALL
     own = {name: value for name, value in saved.items() if name in names}
-    own |= {name: Path(own[name]) for name in ("data_path", "cache") if own.get(name) is not None}
+    own |= {name: Path(own[name]) for name in ("data_path", "cache", "plan") if own.get(name) is not None}
     return dataclasses.replace(given, **own)
 
 
@@ -156,7 +158,14 @@ def loop_of(config: QuantizeConfig, before: TrainConfig) -> Loop:
 
 
 def _trainer(
-    config: QuantizeConfig, checkpoint: Checkpoint, opened: Opened, train: DataSource, *, folder: Path, placed: Placed
+    config: QuantizeConfig,
+    checkpoint: Checkpoint,
+    opened: Opened,
+    train: DataSource,
+    *,
+    folder: Path,
+    placed: Placed,
+    plan: Plan,
 ) -> Trainer:
     before = float_config(checkpoint)
     loop = loop_of(config, before)
@@ -167,6 +176,7 @@ def _trainer(
         percentile=config.percentile,
         observer=config.observer,
         scheme=config.scheme,
+        plan=plan,
         batch_size=loop.batch_size,
         workers=config.workers,
         seed=config.seed,
@@ -199,6 +209,7 @@ def _trainer(
             "observer": config.observer,
             "method": "qat",
             "ranges": config.ranges,
+            **recorded(plan),
         },
         before_epoch=_freezer(model, config, normalised_by(model, learner.still), learner.optimizer),
     )

@@ -23,6 +23,8 @@ class CalibrateConfig:
     scheme: SchemeName = "ort_u8s8"
     """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; s8s8: no zero points
     (TensorRT); tidl_pow2: power-of-two scales (TI)."""
+    plan: Path | None = None
+    """plan.json of `edgeailite analyze`: layers with other bits than the scheme's."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     images: int = 64
@@ -63,7 +65,7 @@ class CalibrateConfig:
 
 @dataclass(frozen=True)
 class QuantizeConfig:
-    """Quantization-aware training, from a float run."""
+    """Quantization-aware training, from a float run. With --analyze nothing is trained: `edgeailite analyze`."""
 
     run: Path
     """Float run folder or checkpoint."""
@@ -74,6 +76,8 @@ class QuantizeConfig:
     scheme: SchemeName = "ort_u8s8"
     """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; s8s8: no zero points
     (TensorRT); tidl_pow2: power-of-two scales (TI)."""
+    plan: Path | None = None
+    """plan.json of `edgeailite analyze`: layers with other bits than the scheme's."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     cache: Path | None = None

@@ -23,7 +23,7 @@ from edgeailite.export.graphs import ARGMAX_MODES, append_argmax, fold_batch_nor
 from edgeailite.export.naming import operator_names, rename
 from edgeailite.export.passes import Kernels, apply_passes
 from edgeailite.modelcard import REGRESSION, ModelCard
-from edgeailite.quantization import convert, scheme_of
+from edgeailite.quantization import convert, scheme_of, wide_parts
 from edgeailite.runtime.session import SESSION_SETTINGS
 
 IR_VERSION = 10
@@ -169,7 +169,9 @@ def _metadata(
 
 
 def _quantization_metadata(model: fx.GraphModule) -> dict[str, str]:
-    """The scheme, and what onnxruntime must be told so that signed codes run as integers."""
+    """The scheme, what onnxruntime must be told so that signed codes run as integers, and parts of 16 bits, if any."""
     scheme = scheme_of(model)
     settings = {"session.qdqisint8allowed": "1"} if scheme.signed else {}
-    return {"edgeailite.scheme": scheme.name, SESSION_SETTINGS: json.dumps(settings)}
+    wide = wide_parts(model)
+    about = {"edgeailite.scheme": scheme.name, SESSION_SETTINGS: json.dumps(settings)}
+    return about | ({"edgeailite.wide": json.dumps(wide)} if wide else {})

@@ -10,7 +10,7 @@ from edgeailite.quantization.equalize import equalize
 from edgeailite.quantization.integer import integer_exact
 from edgeailite.quantization.modules import set_state
 from edgeailite.quantization.observers import DEFAULT_OBSERVER, OBSERVERS
-from edgeailite.quantization.prepare import has_wide_parts, normalised_by, prepare, scheme_of
+from edgeailite.quantization.prepare import has_wide_parts, normalised_by, prepare, scheme_of, wide_parts
 from edgeailite.quantization.schemes import DEFAULT_SCHEME, SCHEMES, Plan
 
 __all__ = [
@@ -32,4 +32,5 @@ __all__ = [
     "scheme_of",
     "set_input_range",
     "set_state",
+    "wide_parts",
 ]

@@ -102,10 +102,15 @@ def scheme_of(model: fx.GraphModule) -> Scheme:
     return next(module.grid.scheme for module in model.modules() if isinstance(module, ActivationQuantizer))
 
 
-def has_wide_parts(model: fx.GraphModule) -> bool:
-    """Whether a plan gave a prepared network layers of 16 bits, which no integer kernel computes."""
+def wide_parts(model: fx.GraphModule) -> list[str]:
+    """Convolutions and ranges to which a plan gave 16 bits, which no integer kernel computes."""
     quantizers = (ActivationQuantizer, QuantConv2d)
-    return any(isinstance(module, quantizers) and module.grid.bits > INTEGER_BITS for module in model.modules())
+    return [n for n, m in model.named_modules() if isinstance(m, quantizers) and m.grid.bits > INTEGER_BITS]
+
+
+def has_wide_parts(model: fx.GraphModule) -> bool:
+    """Whether a prepared network has any of `wide_parts`."""
+    return bool(wide_parts(model))
 
 
 def normalised_by(model: fx.GraphModule, norms: Sequence[nn.Module]) -> list[QuantConv2d]:

@@ -2,7 +2,8 @@
 
 A golden case is a small uint8 picture for each input, the expected inputs and outputs, and a fingerprint of every inner
 tensor, so that a departure is found at the layer where it starts. int8 files must agree in every bit; float files
-within `tolerance` times the standard deviation of each tensor.
+within `tolerance` times the standard deviation of each tensor. An int8 contract that says `"exact": false` is for a
+file with 16-bit parts: its preprocessing is checked in every bit, its labels on `WIDE_EQUAL_ARGMAX` of the pixels.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ READABLE = (1, FORMAT)  # 1: one picture and one image, not lists
 PROVEN_LEVELS = ("EXTENDED", "ALL")
 SAMPLE = 64
 FLOAT_TOLERANCE = 1e-4
+WIDE_EQUAL_ARGMAX = 0.99
+WIDE_TOLERANCE = 0.1  # of the standard deviation, mean |difference|: outputs without classes
+WIDE_PROMISE = f"not exact (16-bit parts): classes equal on {100 * WIDE_EQUAL_ARGMAX:g} % of pixels"
 
 
 @dataclass(frozen=True)
@@ -117,11 +121,16 @@ def recheck(
     if not skip_hash and data and found != contract["sha256"]:
         raise ParityError(f"{file}: sha256 {found[:16]}… but the contract is for {contract['sha256'][:16]}…")
     results: dict[str, Any] = {"pictures": len(contract["golden"]), "sha256": found}
+    wide = contract["kind"] == "int8" and not contract.get("exact", True)
+    if wide:
+        results |= {"exact": False, "promise": WIDE_PROMISE}
     for level in PROVEN_LEVELS:
         model = load_onnx(file, threads=threads, level=level)
         agreement = [share for golden in contract["golden"] for share in _agreement(model, golden)]
         results[level] = {"equal_argmax": min(agreement, default=None)}
         for golden in contract["golden"]:
+            if wide and _wide_holds(model, golden):
+                continue
             place = first_departure(data, model, golden, kind=contract["kind"], threads=threads)
             if place is not None:
                 share = f": argmax equal on {100 * min(agreement):.3f} % of pixels" if agreement else ""
@@ -148,6 +157,25 @@ def _agreement(model: OnnxModel, golden: Mapping[str, Any]) -> list[float]:
             labels = _unpack(expected["labels"])
             shares.append(float((mine == labels).mean()) if mine.shape == labels.shape else 0.0)
     return shares
+
+
+def _wide_holds(model: OnnxModel, golden: Mapping[str, Any]) -> bool:
+    """All that is promised of a file with 16-bit parts: exact preprocessing, nearly all labels, near values."""
+    images, expected = _inputs(golden, model)
+    if any(departs(image, known, exact=True) for image, known in zip(images, expected, strict=True)):
+        return False
+    if any(share < WIDE_EQUAL_ARGMAX for share in _agreement(model, golden)):
+        return False
+    outputs = run(model, *images)
+    values = {name: known for name, known in golden["outputs"].items() if "labels" not in known}
+    return all(_is_near(outputs[name], known) for name, known in values.items())
+
+
+def _is_near(value: Array, expected: Mapping[str, Any]) -> bool:
+    if list(value.shape) != expected["shape"]:
+        return False
+    gap = np.abs(value.ravel()[_sample_index(value.size)] - np.array(expected["sample"])).mean()
+    return bool(gap <= WIDE_TOLERANCE * expected["std"])
 
 
 def first_departure(
