@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,16 @@ from edgeailite.environment import environment
 from edgeailite.errors import UsageError
 from edgeailite.evaluation import Protocol, torch_predictor
 from edgeailite.modelcard import ModelCard
-from edgeailite.quantization import calibrate, prepare, set_input_range
+from edgeailite.pretrained import describe, load_pretrained, published_ranges
+from edgeailite.quantization import (
+    calibrate,
+    constrain_weights,
+    prepare,
+    scheme_of,
+    set_input_range,
+    set_published_ranges,
+    set_state,
+)
 
 
 def run(config: CalibrateConfig) -> int:
@@ -49,19 +59,24 @@ def _calibrate(config: CalibrateConfig, folder: Path) -> dict[str, float]:
     checkpoint, opened = open_float(config.run)
     percentile = config.percentile if config.observer == "percentile" else 100.0
     train, val = splits_of(opened.card, train_config(checkpoint.config), config.data_path)
-    model = calibrated(
-        opened,
-        train,
-        images=config.images,
-        percentile=percentile,
-        scheme=config.scheme,
-        batch_size=config.batch_size,
-        workers=config.workers,
-        seed=config.seed,
-        device=select_device(config.device),
-    )
+    if config.pretrained is not None:
+        method = "published ranges"
+        model = published(opened, config.pretrained).to(select_device(config.device))
+    else:
+        method = "calibration"
+        model = calibrated(
+            opened,
+            train,
+            images=config.images,
+            percentile=percentile,
+            scheme=config.scheme,
+            batch_size=config.batch_size,
+            workers=config.workers,
+            seed=config.seed,
+            device=select_device(config.device),
+        )
     start_run(folder, plain(config), environment())
-    quantization = {"scheme": config.scheme, "percentile": percentile, "method": "calibration"}
+    quantization = {"scheme": config.scheme, "percentile": percentile, "method": method}
     written = Checkpoint(checkpoint.card, model.state_dict(), checkpoint.config, quantization)
     for name in (LAST, BEST):
         save_checkpoint(folder / name, written)
@@ -106,12 +121,27 @@ def calibrated(
     """The network prepared, its ranges observed on random training pictures as validation sees them."""
     assert opened.module is not None
     model = prepare(opened.module, scheme, percentile=percentile).to(device)
+    if scheme_of(model).published_ranges:
+        constrain_weights(model)
     set_input_range(model, *opened.card.preprocessing.input_range)
     count = min(images, len(train.items))
     chosen = np.random.default_rng(seed).choice(len(train.items), count, replace=False)
     with progress("calibrate", count) as (bar, task):
         batches = _inputs(train, opened.card, sorted(chosen.tolist()), batch_size=batch_size, workers=workers)
         calibrate(model, _counted(batches, lambda n: bar.advance(task, n), device))
+    return model
+
+
+def published(opened: Opened, file: Path) -> fx.GraphModule:
+    """The network of a float run with the weights and ranges of a published file of quantization training."""
+    assert opened.module is not None
+    report = load_pretrained(opened.module, file)
+    model = prepare(opened.module, "tidl_pow2")
+    print(describe(report), file=sys.stderr)
+    unused = set_published_ranges(model, published_ranges(file))
+    if unused:
+        print(f"ranges without a place of their own (concatenations): {', '.join(unused)}", file=sys.stderr)
+    set_state(model, observing=False, enabled=True)
     return model
 
 

@@ -22,6 +22,8 @@ class CalibrateConfig:
     scheme: SchemeName = "ort_u8s8"
     """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; s8s8: no zero points
     (TensorRT); tidl_pow2: power-of-two scales (TI)."""
+    pretrained: Path | None = None
+    """A checkpoint of TI's published quantization training: weights and ranges are its, no picture is observed."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     images: int = 64
@@ -45,6 +47,8 @@ class CalibrateConfig:
 
     def __post_init__(self) -> None:
         check_machine(self.threads, workers=self.workers, seed=self.seed)
+        if self.pretrained is not None:
+            check(self.scheme == "tidl_pow2", "scheme", self.scheme, "tidl_pow2 beside pretrained")
         check(self.images >= 1, "images", self.images, "at least 1")
         check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         check(50 < self.percentile <= 100, "percentile", self.percentile, "above 50, at most 100")

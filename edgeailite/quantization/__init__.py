@@ -8,18 +8,22 @@ from edgeailite.quantization.integer import integer_exact
 from edgeailite.quantization.modules import set_state
 from edgeailite.quantization.prepare import has_wide_parts, normalised_by, prepare, scheme_of
 from edgeailite.quantization.schemes import DEFAULT_SCHEME, SCHEMES, Plan
+from edgeailite.quantization.tidl import constrain_weights, published_names, set_published_ranges
 
 __all__ = [
     "DEFAULT_SCHEME",
     "SCHEMES",
     "Plan",
     "calibrate",
+    "constrain_weights",
     "convert",
     "has_wide_parts",
     "integer_exact",
     "normalised_by",
     "prepare",
+    "published_names",
     "scheme_of",
     "set_input_range",
+    "set_published_ranges",
     "set_state",
 ]

@@ -23,6 +23,7 @@ from edgeailite.quantization.grids import (
     bias_on_power_of_two,
     ceil_power_of_two,
 )
+from edgeailite.quantization.tidl_ranges import histogram_range, update_rate
 
 BIAS_LIMIT = 2**30  # codes; leaves int32 headroom for the accumulator
 INTEGER_BITS = 8  # what integer kernels read; with more, a convolution is computed in float between quantizers
@@ -93,11 +94,14 @@ class ActivationQuantizer(nn.Module):
     @torch.no_grad()
     def observe(self, x: Tensor, site: int) -> None:
         """Move the range of `site` towards that of `x`: a running mean, then an exponential one."""
-        low, high = value_range(x.float(), self.percentile)
+        self.count[site] += 1
+        updates = int(self.count[site])
+        if self.grid.scheme.published_ranges:
+            (low, high), rate = histogram_range(x.float()), update_rate(updates)
+        else:
+            (low, high), rate = value_range(x.float(), self.percentile), max(1.0 / updates, SLOWEST_UPDATE)
         if self.nonnegative[site]:
             low = torch.zeros_like(low)
-        self.count[site] += 1
-        rate = max(1.0 / int(self.count[site]), SLOWEST_UPDATE)
         self.low[site] += rate * (low - self.low[site])
         self.high[site] += rate * (high - self.high[site])
         self.update_scale()
