@@ -140,7 +140,7 @@ def published(opened: Opened, file: Path) -> fx.GraphModule:
     print(describe(report), file=sys.stderr)
     unused = set_published_ranges(model, published_ranges(file))
     if unused:
-        print(f"ranges without a place of their own (concatenations): {', '.join(unused)}", file=sys.stderr)
+        print(f"ranges without a scale of their own here (concatenations, pooling): {', '.join(unused)}", file=sys.stderr)
     set_state(model, observing=False, enabled=True)
     return model
 

@@ -203,7 +203,9 @@ def saturation(graph: Graph) -> Iterator[Finding]:
     """Convolutions of uint8 activations in which a pair of products can leave int16."""
     for node in graph.of("Conv"):
         weight, source = graph.weight_codes(node), graph.producer.get(node.input[0])
-        if weight is None or weight[0].dtype != np.int8 or weight[0].shape[1] == 1 or source is None:
+        if weight is None or weight[0].dtype != np.int8 or source is None:
+            continue
+        if weight[0].shape[1] == 1 and attribute(node, "group", 1) == len(weight[0]):  # depthwise
             continue
         zero = graph.constants.get(source.input[2]) if len(source.input) > 2 else None
         if source.op_type != "DequantizeLinear" or zero is None or zero.dtype != np.uint8:

@@ -70,7 +70,7 @@ def test_tensorrt_s_file_is_symmetric_with_float_biases_and_quantizers_behind_re
             assert producer[node.input[0]].op_type == "Conv"
         if node.op_type == "Conv":
             assert [producer[name].op_type for name in node.input[:2]] == ["DequantizeLinear"] * 2
-            assert values[node.input[2]].dtype == np.float32
+            assert all(values[name].dtype == np.float32 for name in node.input[2:])
             assert values[producer[node.input[1]].input[1]].shape == (
                 values[producer[node.input[1]].input[0]].shape[0],
             )
