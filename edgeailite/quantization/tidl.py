@@ -91,8 +91,8 @@ def _key_of(source: fx.Node, quantizer: fx.Node) -> str:
 def set_published_ranges(model: fx.GraphModule, ranges: Mapping[str, Range]) -> list[str]:
     """Give a prepared network the ranges of a published file; the keys that have no place of their own here.
 
-    Those are of concatenations, whose scale is the union of their inputs', and of maximum pooling. Raises DataError for a range that the file
-    lacks.
+    Those are of concatenations, whose scale is the union of their inputs', and of maximum pooling. Raises DataError for
+    a range that the file lacks.
     """
     unused = set(ranges)
     for node, key in published_names(model).items():
