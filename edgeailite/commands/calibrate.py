@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, fx
 
 from edgeailite.checkpoint import BEST, LAST, Checkpoint, run_folder, save_checkpoint, start_run
-from edgeailite.commands.common import plain, print_result, progress, set_threads, train_config
+from edgeailite.commands.common import log, plain, print_result, progress, set_threads, train_config
 from edgeailite.commands.measured import headline
 from edgeailite.commands.opening import Opened, load_network
 from edgeailite.commands.validate import dataset_of, measure
@@ -137,10 +136,10 @@ def published(opened: Opened, file: Path) -> fx.GraphModule:
     assert opened.module is not None
     report = load_pretrained(opened.module, file)
     model = prepare(opened.module, "tidl_pow2")
-    print(describe(report), file=sys.stderr)
+    log(describe(report))
     unused = set_published_ranges(model, published_ranges(file))
     if unused:
-        print(f"ranges without a scale of their own here (concatenations, pooling): {', '.join(unused)}", file=sys.stderr)
+        log(f"ranges without a scale of their own here (concatenations, pooling): {', '.join(unused)}")
     set_state(model, observing=False, enabled=True)
     return model
 
