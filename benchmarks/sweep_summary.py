@@ -13,8 +13,6 @@ from pathlib import Path
 
 from edgeailite.models import MODELS
 
-MEASURES = {"float": "difference_per_std", "int8": "difference"}
-
 
 def main(path: Path) -> None:
     """One row per kind of file, family and decoder."""
@@ -29,7 +27,9 @@ def main(path: Path) -> None:
     for (kind, family, decoder), members in sorted(groups.items(), key=lambda item: item[0][0]):
         encoders = len({MODELS[line["name"]].encoder for line in members})
         forms = sorted({f"{line['inputs']}×{line['outputs']}" for line in members})
-        worst = max(line.get(MEASURES[kind], float("nan")) for line in members)
+        worst = max(
+            line.get("difference_per_std" if kind == "float" else "difference", float("nan")) for line in members
+        )
         failed = sum(line["result"] != "ok" for line in members)
         cells = (kind, family, decoder, encoders, ", ".join(forms), len(members), f"{worst:.1e}", failed)
         print(f"| {' | '.join(map(str, cells))} |")

@@ -25,7 +25,8 @@ POSITIONAL: dict[str, tuple[str, ...]] = {
     "QuantizeConfig": ("run",),
     "ExportConfig": ("run",),
     "VerifyConfig": ("model", "contract"),
-    "InferConfig": ("model", "input"),
+    "InferConfig": ("model", "input+"),
+    "ServeConfig": ("models+",),
     "ReportConfig": ("run",),
     "ModelsConfig": ("pattern",),
     "ComplexityConfig": ("model",),
@@ -119,7 +120,7 @@ def _words(value: Any) -> list[str]:
 
 def _name_positionals(args: list[str], positional: tuple[str, ...]) -> list[str]:
     """`RUN --x 1` -> `--run RUN --x 1`: words before the first flag, in the order of `positional`."""
-    words = next((i for i, a in enumerate(args) if a.startswith("-")), len(args))
+    words = next((i for i, a in enumerate(args) if a.startswith("-") and a != "-"), len(args))
     if words >= len(positional) > 0 and positional[-1].endswith(MANY):
         single = len(positional) - 1
         rest = [f"--{positional[-1].removesuffix(MANY)}", *args[single:words]]

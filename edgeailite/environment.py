@@ -214,8 +214,12 @@ def onnxruntime_facts() -> dict[str, Any]:
 
 
 def ask_apart(question: str) -> dict[str, Any]:
-    """What one of the functions above answers in a fresh interpreter; {"error": its last line} if it fails or dies."""
-    code = f"import json; from edgeailite.environment import {question}; print('\\n' + json.dumps({question}()))"
+    """What one of the functions above answers in a fresh interpreter; {"error": its last line} if it fails or dies.
+
+    A function of another module is asked for by its full name.
+    """
+    module, _, name = question.rpartition(".")
+    code = f"import json; from {module or __name__} import {name}; print('\\n' + json.dumps({name}()))"
     paths = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
     variables = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, "-P", "-c", code]

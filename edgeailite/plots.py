@@ -232,6 +232,27 @@ def tradeoff(points: Sequence[tuple[str, float, float]], front: Sequence[int], *
     return _png(figure)
 
 
+def growth_curve(points: Sequence[tuple[str, float | None]], *, title: str, departure: int | None = None) -> bytes:
+    """SQNR in dB from layer to layer as (name or "", value or None for equal); dashed where it first departs."""
+    figure = Figure(figsize=(8.4, 3.6), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    known = [(index, value) for index, (_, value) in enumerate(points) if value is not None]
+    axes.plot([x for x, _ in known], [y for _, y in known], color=MIOU, linewidth=1.4, marker="o", markersize=3)
+    for index, (name, value) in enumerate(points):
+        if name and value is not None:
+            axes.plot(index, value, "o", color=LOSS, markersize=6)
+            offset = (5, -10 if index % 2 else 6)
+            axes.annotate(_plain(name), (index, value), offset, textcoords="offset points", fontsize=7, color=INK)
+    if departure is not None:
+        axes.axvline(departure, color=LOSS, linewidth=0.9, linestyle=(0, (4, 3)))
+    _title(axes, _plain(title))
+    axes.set_xlabel("tensors in graph order; no dot: equal", color=FAINT, fontsize=9)
+    axes.set_xlim(-0.5, max(1, len(points)) - 0.5)
+    axes.margins(y=0.12)
+    _calm(axes, grid="both")
+    return _png(figure)
+
+
 def _names(axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:
     """Names right below their points; higher where the one before would be hit."""
     free = -float("inf")

@@ -23,7 +23,7 @@ from torch import Tensor, fx, nn
 
 from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import MODELS, Pixel2Pixel
-from edgeailite.quantization import calibrate, prepare, set_input_range
+from edgeailite.quantization import DEFAULT_SCHEME, calibrate, prepare, set_input_range
 from tests.golden import golden_card, golden_model
 
 OUTPUTS = {"segmentation": 19, "depth": 1, "motion": 2}
@@ -91,9 +91,9 @@ def _choose_momentum(norm: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
     norm.momentum = 1.0 if values_per_channel >= 32 else 0.0
 
 
-def quantized(model: Pixel2Pixel) -> fx.GraphModule:
+def quantized(model: Pixel2Pixel, scheme: str = DEFAULT_SCHEME) -> fx.GraphModule:
     """Prepared and calibrated on two batches."""
-    result = prepare(model).eval()
+    result = prepare(model, scheme).eval()
     set_input_range(result, -2.0, 127 / 64)
     calibrate(result, [pixels(model.inputs, (2, 64, 64), seed=seed) for seed in (1, 2)])
     return result

@@ -32,7 +32,7 @@ ROOMS = [
         "environment",
     },  # 1
     {"tasks", "checkpoint", "pretrained", "quantization", "export", "runtime"},  # 2
-    {"engine", "evaluation", "latency", "report", "serve"},  # 3
+    {"engine", "evaluation", "inference", "latency", "report", "serve"},  # 3
     {"commands", "cli"},  # 4
     {"__main__"},  # 5
     {"published"},  # 6: command lines of others, over the verbs

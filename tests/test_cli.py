@@ -35,6 +35,11 @@ def test_words_before_the_flags_have_names():
     assert parsed("verify", "run", "--sizes", "64", "96", "33", "65").sizes == ((64, 96), (33, 65))
 
 
+def test_a_list_on_stdin_is_a_word():
+    assert parsed("infer", "run", "-", "--alpha", "0.3").input == (Path("-"),)
+    assert parsed("infer", "run", "a.png", "b", "camera:0").input == (Path("a.png"), Path("b"), Path("camera:0"))
+
+
 # --- YAML
 
 

@@ -14,7 +14,7 @@ from edgeailite.__main__ import VERBS
 from edgeailite.errors import UsageError
 
 KINDS = [row[1] for row in VERBS.values()]
-REQUIRED = {"model": Path("m"), "run": Path("r"), "input": Path("i"), "models": ("m.onnx",)}
+REQUIRED = {"model": Path("m"), "run": Path("r"), "input": (Path("i"),), "models": ("m.onnx",)}
 
 
 def build(kind: str, **values: object):
@@ -113,6 +113,13 @@ WRONG = [
     ("VerifyConfig", "images", -1),
     ("VerifyConfig", "sizes", ((96, 160), (8, 8))),
     ("InferConfig", "alpha", 1.5),
+    ("InferConfig", "input", ()),
+    ("InferConfig", "write", ()),
+    ("InferConfig", "smooth", 1.0),
+    ("InferConfig", "max_frames", -1),
+    ("InferConfig", "fps", 0.0),
+    ("InferConfig", "camera_input", -2),
+    ("InferConfig", "data_path", Path("d")),
     ("ReportConfig", "images", -1),
     ("DemoConfig", "epochs", 0),
     ("DemoConfig", "train_images", 0),

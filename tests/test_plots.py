@@ -10,6 +10,7 @@ from edgeailite.plots import (
     class_bars,
     colorize,
     confusion_figure,
+    growth_curve,
     loss_curve,
     overlay,
     panels_figure,
@@ -104,3 +105,9 @@ def test_panels_draw_the_values_there_are_and_no_line_without():
 @pytest.mark.parametrize("log", [False, True])
 def test_panels_of_odd_values(values, log):
     decode(panels_figure([1, 2], [Panel("a$b", {"$x$": values, "y": values}, log=log)], title="$t$"))
+
+
+def test_the_growth_curve_leaves_out_equal_tensors_and_draws_without_any():
+    points = [("", None), ("stem_$0", 41.5), ("", 38.0), ("head", 20.25)]
+    assert growth_curve(points, title="a against b", departure=1).startswith(b"\x89PNG")
+    assert growth_curve([("", None)], title="equal").startswith(b"\x89PNG")

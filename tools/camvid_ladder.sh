@@ -2,7 +2,8 @@
 # The CamVid ladder: four networks trained from scratch on the train split alone, tested once, at a fixed number of epochs.
 #   tools/camvid_ladder.sh CAMVID_FOLDER RUNS_FOLDER [CHECKPOINTS_FOLDER]
 # Runs that are finished are left as they are, one that was cut off goes on. EPOCHS=, SEEDS= and FLAGS= change the budget;
-# EDGEAILITE=… names another command. With a third folder, the weights are kept there as float16 files.
+# EDGEAILITE=… names another command; ONLY="unet_1 fpn_1" trains these and stops, so that several processes share the runs.
+# With a third folder, the weights are kept there as float16 files.
 set -euo pipefail
 data=${1:?folder of CamVid}
 runs=${2:?folder for the runs}
@@ -18,6 +19,7 @@ recipe="--dataset_name camvid --img_resize 360 480 --rand_crop 176 240 --rand_sc
     --evaluate_every 1000 --save_every 30"
 
 train() { # NAME MODEL SEED [flags]
+    case " ${ONLY:-$1} " in *" $1 "*) ;; *) return 0 ;; esac
     if [ -e "$runs/$1/last.pt" ]; then $edgeailite train --resume "$runs/$1" >/dev/null; return; fi
     # shellcheck disable=SC2086
     $edgeailite train $recipe --model_name "$2" --data_path "$data" --save_path "$runs/$1" --seed "$3" ${FLAGS:-} "${@:4}"
@@ -32,6 +34,7 @@ train unet_1 unet_aspp_mobilenetv2_tv_edgeailite 1
 train regnet_1 fpn_aspp_regnetx400mf_edgeailite 1
 # Reported apart: the same budget, from weights that the generated scenes taught (tools/streets_tasks.sh makes them).
 if [ -n "${PRETRAINED:-}" ]; then train deeplab_streets $deeplab 1 --pretrained "$PRETRAINED" --allow_head_mismatch True; fi
+if [ -n "${ONLY:-}" ]; then exit 0; fi
 
 printf '\n== test, 173 pictures\n'
 for run in "$runs"/*/; do score "$(basename "$run")" "$run"; done

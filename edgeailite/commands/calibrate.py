@@ -1,12 +1,16 @@
-"""`edgeailite calibrate`: a float run to a quantized one, without training."""
+"""`edgeailite calibrate`: a float run to a quantized one, without training.
+
+In this order: equalization of the float network, ranges, rounding of the weights, biases.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,8 +33,11 @@ from edgeailite.evaluation import Protocol, torch_predictor
 from edgeailite.modelcard import ModelCard
 from edgeailite.pretrained import describe, load_pretrained, published_ranges
 from edgeailite.quantization import (
+    adaround,
     calibrate,
     constrain_weights,
+    correct_bias,
+    equalize,
     prepare,
     scheme_of,
     set_input_range,
@@ -38,13 +45,29 @@ from edgeailite.quantization import (
     set_state,
 )
 
+RECORDED = ("scheme", "percentile", "observer", "equalize", "correct_bias", "adaround", "refine_images")
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What calibration does beside ranges: the options of that name."""
+
+    equalize: bool = False
+    correct_bias: bool = False
+    adaround: int = 0
+    images: int = 16
+
+
+RANGES_ONLY = Refinement()
+
 
 def run(config: CalibrateConfig) -> int:
     """Calibrate, measure on the validation split, write the run folder."""
     set_threads(config.threads)
     if config.dry_run:
         with tempfile.TemporaryDirectory() as folder:
-            short = dataclasses.replace(config, images=min(config.images, 2), batch_size=1, workers=0)
+            images, steps = min(config.images, 2), min(config.adaround, 2)
+            short = dataclasses.replace(config, images=images, adaround=steps, batch_size=1, workers=0)
             values = _calibrate(short, Path(folder))
         print_result("dry run: everything was built, two pictures observed, nothing kept", values)
         return 0
@@ -56,7 +79,6 @@ def run(config: CalibrateConfig) -> int:
 def _calibrate(config: CalibrateConfig, folder: Path) -> dict[str, float]:
     """Write the run; gives back its accuracy, in per cent."""
     checkpoint, opened = open_float(config.run)
-    percentile = config.percentile if config.observer == "percentile" else 100.0
     train, val = splits_of(opened.card, train_config(checkpoint.config), config.data_path)
     if config.pretrained is not None:
         method = "published ranges"
@@ -67,15 +89,17 @@ def _calibrate(config: CalibrateConfig, folder: Path) -> dict[str, float]:
             opened,
             train,
             images=config.images,
-            percentile=percentile,
+            percentile=config.percentile,
+            observer=config.observer,
             scheme=config.scheme,
             batch_size=config.batch_size,
             workers=config.workers,
             seed=config.seed,
             device=select_device(config.device),
+            refine=Refinement(config.equalize, config.correct_bias, config.adaround, config.refine_images),
         )
     start_run(folder, plain(config), environment())
-    quantization = {"scheme": config.scheme, "percentile": percentile, "method": method}
+    quantization = {name: getattr(config, name) for name in RECORDED} | {"method": method}
     written = Checkpoint(checkpoint.card, model.state_dict(), checkpoint.config, quantization)
     for name in (LAST, BEST):
         save_checkpoint(folder / name, written)
@@ -111,23 +135,39 @@ def calibrated(
     *,
     images: int,
     percentile: float,
+    observer: str,
     scheme: str,
     batch_size: int,
     workers: int | Literal["auto"],
     seed: int,
     device: torch.device,
+    refine: Refinement = RANGES_ONLY,
 ) -> fx.GraphModule:
-    """The network prepared, its ranges observed on random training pictures as validation sees them."""
+    """The network prepared, its ranges observed on random training pictures as validation sees them, and refined."""
     assert opened.module is not None
-    model = prepare(opened.module, scheme, percentile=percentile).to(device)
+    count = min(images, len(train.items))
+    chosen = np.random.default_rng(seed).choice(len(train.items), count, replace=False)
+    few = chosen[: refine.images].tolist()
+    indices = sorted(chosen.tolist())
+
+    def batches(what: str, chosen: list[int]) -> Iterator[tuple[Tensor, ...]]:
+        with progress(what, len(chosen)) as (bar, task):
+            for batch in _inputs(train, opened.card, chosen, batch_size=batch_size, workers=workers):
+                yield tuple(images.to(device) for images in batch)
+                bar.advance(task, len(batch[0]))
+
+    module = opened.module
+    if refine.equalize:
+        module = equalize(module.to(device), batches("equalize", sorted(few)))
+    model = prepare(module, scheme, percentile=percentile, observer=observer).to(device)
     if scheme_of(model).published_ranges:
         constrain_weights(model)
     set_input_range(model, *opened.card.preprocessing.input_range)
-    count = min(images, len(train.items))
-    chosen = np.random.default_rng(seed).choice(len(train.items), count, replace=False)
-    with progress("calibrate", count) as (bar, task):
-        batches = _inputs(train, opened.card, sorted(chosen.tolist()), batch_size=batch_size, workers=workers)
-        calibrate(model, _counted(batches, lambda n: bar.advance(task, n), device))
+    calibrate(model, batches("calibrate", indices), names=[_name(train, index) for index in indices])
+    if refine.adaround:
+        adaround(model, list(batches("adaround", sorted(few))), steps=refine.adaround, seed=seed)
+    if refine.correct_bias:
+        correct_bias(model, list(batches("correct bias", sorted(few))))
     return model
 
 
@@ -144,6 +184,10 @@ def published(opened: Opened, file: Path) -> fx.GraphModule:
     return model
 
 
+def _name(source: DataSource, index: int) -> str:
+    return ", ".join(map(str, source.items[index].images))
+
+
 def _inputs(
     source: DataSource, card: ModelCard, indices: list[int], *, batch_size: int, workers: int | Literal["auto"]
 ) -> Iterator[tuple[Tensor, ...]]:
@@ -151,9 +195,3 @@ def _inputs(
     transform = EvalTransform((pre.height, pre.width), pre.interpolation)
     for images, _ in eval_loader(source, transform, batch_size=batch_size, workers=workers, indices=indices):
         yield tuple(to_input(image, pre) for image in images)
-
-
-def _counted(batches: Iterator[tuple[Tensor, ...]], advance: Any, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
-    for batch in batches:
-        yield tuple(images.to(device) for images in batch)
-        advance(len(batch[0]))

@@ -54,7 +54,7 @@ def run(config: DemoConfig) -> int:
     accuracy: dict[str, float] = {}
     step("validate", lambda: accuracy.update(_accuracies(config, data, root)))
     pictures = data / "leftImg8bit/val"
-    step("infer", lambda: infer.run(InferConfig(root / "qat/model_int8.onnx", pictures, root / "predictions")))
+    step("infer", lambda: infer.run(InferConfig(root / "qat/model_int8.onnx", (pictures,), root / "predictions")))
     step("report", lambda: report.run(ReportConfig(root / "qat", data_path=data, threads=config.threads)))
     print_result("seconds", {**seconds, "total": round(sum(seconds.values()), 1)})
     print_result("val mIoU, per cent", accuracy)

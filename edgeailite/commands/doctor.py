@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,6 +31,8 @@ CV2_BUILDS = (
     "opencv-python-headless",
     "opencv-contrib-python-headless",
 )
+
+EMULATION = "edgeailite.export.rehearsal.emulation_facts"
 
 Level = Literal["ok", "warn", "error"]
 
@@ -61,10 +64,10 @@ def run(config: DoctorConfig) -> int:
 
 def examine(folder: Path) -> list[Finding]:
     """All findings; the folder is where results would be written."""
-    torch, torchvision, cv2, onnxruntime = (
-        environment.ask_apart(question)
-        for question in ("torch_facts", "torchvision_facts", "cv2_facts", "onnxruntime_facts")
-    )
+    questions = ("torch_facts", "torchvision_facts", "cv2_facts", "onnxruntime_facts", EMULATION)
+    with ThreadPoolExecutor(2) as pool:  # the last takes as long as the others together
+        answers = [pool.submit(environment.ask_apart, question) for question in (*questions[-1:], *questions[:-1])]
+    emulation, torch, torchvision, cv2, onnxruntime = (answer.result() for answer in answers)
     cores = environment.usable_cores()
     return [
         check_python(sys.version_info[:3]),
@@ -73,6 +76,7 @@ def examine(folder: Path) -> list[Finding]:
         check_torchvision(torchvision, torch),
         check_cv2(cv2, [name for name in CV2_BUILDS if environment.installed(name)]),
         check_onnxruntime(onnxruntime),
+        check_emulation(emulation, environment.cpu_features()),
         check_cpu(environment.cpu_model(), environment.cpu_features()),
         check_threads(cores, torch.get("threads"), os.environ.get("OMP_NUM_THREADS")),
         check_gpu(torch, driver=Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None),
@@ -166,6 +170,20 @@ def check_onnxruntime(onnxruntime: dict[str, Any]) -> Finding:
         value = f"u8 x s8 sums saturate on this CPU: {onnxruntime['values']} for 200"
         return Finding("warn", what, value, "quantize with --scheme ort_u8s7, or prove on a CPU with VNNI")
     return Finding("ok", what, f"exact; {', '.join(onnxruntime['providers'])}")
+
+
+def check_emulation(emulation: dict[str, Any], features: list[str]) -> Finding:
+    """Does onnxruntime give the bits of the integer-exact evaluation, for a small network with every operator?"""
+    what = "integer-exact"
+    if "error" in emulation:
+        return Finding("warn", what, f"not checked: {emulation['error']}", "repair what is reported above first")
+    here = f"onnxruntime {emulation['onnxruntime']} ({', '.join(features) or 'no CPU features known'})"
+    known = f"checked before on {emulation['checked_on']}"
+    departs = [f"rule {rule} at {level}" for level, rules in emulation["departs"].items() for rule in rules]
+    if departs:
+        advice = "what is measured with --integer_exact is not what runs here; say so, and prove files with verify"
+        return Finding("warn", what, f"departs with {here}: {', '.join(departs)}; {known}", advice)
+    return Finding("ok", what, f"holds at {' and '.join(emulation['departs'])} with {here}; {known}")
 
 
 # --- the machine

@@ -28,7 +28,9 @@ def run(config: ExportConfig) -> int:
         card = replace(card, preprocessing=replace(card.preprocessing, height=height, width=width))
     size = None if config.dynamic else (card.preprocessing.height, card.preprocessing.width)
     opset = target.opset if config.opset is None else config.opset
-    request = Request(module, card, opset, argmax=config.argmax, size=size, simplify=config.simplify)
+    request = Request(
+        module, card, opset, argmax=config.argmax, size=size, simplify=config.simplify, kernels=config.kernels
+    )
     files, findings = write(target.name, request)
     name = FILE_NAMES[checkpoint.quantization is not None] if target.stem is None else f"{target.stem}.onnx"
     path = config.output or run_folder(config.run) / name

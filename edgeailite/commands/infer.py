@@ -1,71 +1,223 @@
-"""`edgeailite infer`: label pictures with a run, a checkpoint or an ONNX file.
+"""`edgeailite infer`: label pictures and videos with a run, a checkpoint or an ONNX file.
 
 For each picture NAME_label.png (class indices), NAME_color.png and NAME_overlay.png at the picture's own size, in the
-same folders below `save_path` as below the input. NAME is the stem, or the whole file name where two pictures of a
-folder share a stem. No input picture is ever written to.
+same folders below `save_path` as below the input; `--write` chooses. NAME is the stem, or the whole file name where two
+files of a folder share a stem; of networks with several outputs NAME_OUTPUT. Of videos NAME_overlay.mp4. Beside them
+`shares.csv` and `shares.json` (classes of every picture), `skipped.csv` (what could not be read) and `infer.json`.
+No file is ever replaced that infer did not write.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain, count
+import hashlib
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from functools import partial
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from edgeailite import __version__
+from edgeailite.checkpoint import find_checkpoint
 from edgeailite.commands.common import log, print_result, progress, set_threads
+from edgeailite.commands.infer_labels import original_values
+from edgeailite.commands.infer_video import label_video
 from edgeailite.commands.opening import Opened, classified, open_model
 from edgeailite.config import InferConfig
-from edgeailite.data.images import IMAGE_SUFFIXES, read_image, write_png
+from edgeailite.data.images import IMAGE_SUFFIXES
 from edgeailite.data.tensors import picture_tensor
 from edgeailite.data.transforms import Image, resize_image
 from edgeailite.engine import select_device
 from edgeailite.errors import DataError, UsageError
-from edgeailite.evaluation import PLAIN, Views, class_maps
-from edgeailite.modelcard import ModelCard
-from edgeailite.plots import colorize, overlay
+from edgeailite.evaluation import PLAIN, Views, class_maps, results_at
+from edgeailite.inference import (
+    EARLIER_RESULT,
+    FINISHED,
+    PICTURES,
+    Found,
+    Inputs,
+    Left,
+    Picture,
+    Read,
+    Results,
+    Wanted,
+    check_outputs,
+    inputs,
+    ordered,
+    outputs_of,
+    settle,
+    write,
+)
 
-KINDS = ("label", "color", "overlay")
-
-
-@dataclass(frozen=True)
-class Task:
-    """A picture, and the path of its results without `_label.png` and the like."""
-
-    picture: Path
-    target: Path
-
-    def outputs(self) -> dict[str, Path]:
-        """The files to write, by kind."""
-        return {kind: self.target.with_name(f"{self.target.name}_{kind}.png") for kind in KINDS}
+UNDER_WAY = 32  # pictures that may be read, predicted or written at one time; there are fewer
 
 
 def run(config: InferConfig) -> int:
-    """Label every picture and print where; 1 if some were skipped. Raises DataError if none could be read."""
-    tasks = plan(config.input, config.save_path)
+    """Label every input and print where; 1 if some were skipped. Raises DataError if none could be read."""
+    source = inputs(config.input, apart_from=config.save_path, root=config.root)
+    total = _count(source)
     set_threads(config.threads)
-    opened = open_model(config.model, device=select_device(config.device), threads=config.threads)
-    _check_takes_pictures(opened.card, config.model)
-    skipped = []
-    with progress("infer", len(tasks)) as (bar, task):
-        for step in tasks:
-            try:
-                image = read_image(step.picture)
-            except DataError as error:
-                log(f"skipped {error}")
-                skipped.append(str(error))
-            else:
-                write_results(
-                    step, label_picture(opened, image), image, palette=opened.card.palette, alpha=config.alpha
-                )
-            bar.advance(task)
-    if len(skipped) == len(tasks):
-        raise DataError(skipped[0] if len(tasks) == 1 else f"{config.input}: none of {len(tasks)} pictures can be read")
-    counts = {"labelled": len(tasks) - len(skipped), "skipped": len(skipped)}
-    print_result("infer", {"model": str(config.model), **counts, "folder": str(config.save_path)})
-    return 1 if skipped else 0
+    opened = open_model(
+        config.model, device=select_device(config.device), threads=config.threads, runtime=config.runtime
+    )
+    _check_streams(config, opened)
+    wanted = wanted_of(config, opened)
+    settle(config.save_path, _made_with(config, opened), resume=config.resume)
+    began = time.perf_counter()
+    with Results(wanted, resume=config.resume) as results, progress("infer", total) as (bar, task):
+        found = source(sys.stdin.buffer) if source.listed else source()
+        for moving, group in groupby(found, key=lambda each: each.moves):
+            if not moving:
+                for _ in label_pictures(config, opened, wanted, group, results):
+                    bar.advance(task)
+                continue
+            for each in group:
+                part = bar.add_task(each.source.name, total=None)
+                shown = partial(bar.update, part)
+                label_video(config, opened, wanted, each, results, on_frame=shown)
+                bar.remove_task(part)
+                bar.advance(task)
+    return _say(config, results, time.perf_counter() - began)
+
+
+def _count(source: Inputs) -> int | None:
+    """How many inputs there are; None of a list on stdin. Raises DataError where there are none."""
+    if source.listed:
+        return None
+    count = sum(1 for _ in source())
+    if not count:
+        words = " ".join(map(str, source.words))
+        raise DataError(f"{words}: no pictures in this folder ({', '.join(IMAGE_SUFFIXES)})")
+    return count
+
+
+def wanted_of(config: InferConfig, opened: Opened) -> Wanted:
+    """What the options ask to be written of this network's outputs."""
+    values = original_values(opened.card, config.data_path) if config.original_ids else {}
+    outputs = outputs_of(opened.card, values)
+    kinds = tuple(kind for kind in PICTURES if kind in config.write)
+    check_outputs(outputs, kinds)
+    shares = "shares" in config.write and any(not output.is_depth for output in outputs)
+    return Wanted(config.save_path, outputs, kinds, config.alpha, shares=shares)
+
+
+def label_pictures(
+    config: InferConfig, opened: Opened, wanted: Wanted, pictures: Iterator[Found], results: Results
+) -> Iterator[Found]:
+    """Label a stream of pictures, some of them under way at a time; gives each when it is done."""
+    camera = config.camera_input % len(opened.card.inputs)
+    read = Read(
+        wanted,
+        opened.card.preprocessing,
+        config.beside,
+        camera=camera,
+        resume=config.resume,
+        known=results.known if config.resume else frozenset(),
+    )
+
+    def predicted() -> Iterator[tuple[Picture, Any] | Left]:
+        for picture in ordered(read, _each_once(pictures)):
+            yield picture if isinstance(picture, Left) else (picture, opened.predict(picture.inputs))
+
+    def written(step: tuple[Picture, Any] | Left) -> tuple[Picture, list[float]] | Left:
+        if isinstance(step, Left):
+            return step
+        picture, outputs = step
+        found = results_at(outputs, picture.image.shape[:2])
+        return picture, write(wanted, picture.found.target, picture.image, found)
+
+    for step in ordered(written, predicted()):
+        if isinstance(step, Left):
+            _leave(step, results)
+            yield step.found
+        else:
+            picture, shares = step
+            results.done(str(picture.found.source), picture.image.shape, shares)
+            results.labelled += 1
+            yield picture.found
+
+
+def _each_once(pictures: Iterator[Found]) -> Iterator[Found]:
+    """Without those that a list repeats while the first one is under way: two threads would write one file."""
+    recent: deque[Path] = deque(maxlen=UNDER_WAY)
+    for found in pictures:
+        if found.target not in recent:
+            recent.append(found.target)
+            yield found
+
+
+def _leave(left: Left, results: Results) -> None:
+    if left.why == FINISHED:
+        results.finished += 1
+    elif left.why == EARLIER_RESULT:
+        results.left_out += 1
+    else:
+        log(f"skipped {left.why}")
+        results.skip(left.found, left.why)
+
+
+def _check_streams(config: InferConfig, opened: Opened) -> None:
+    """Raises UsageError where the number of inputs is another than the network's."""
+    needed = len(opened.card.inputs)
+    if len(config.beside) != needed - 1:
+        raise UsageError(
+            f"infer {config.model}: the network takes {needed} picture(s) at a time, --beside names "
+            f"{len(config.beside)}; give {needed - 1} folder(s), in the order of the network's other inputs"
+        )
+    if config.camera_input >= needed:
+        raise UsageError(f"--camera_input {config.camera_input}: the network's inputs are 0 to {needed - 1}")
+
+
+def _made_with(config: InferConfig, opened: Opened) -> dict[str, Any]:
+    """What decides the results."""
+    file = config.model if config.model.suffix == ".onnx" else find_checkpoint(config.model)
+    names = ("runtime", "write", "original_ids", "alpha", "video", "video_format", "smooth", "frames", "fps")
+    options = {name: getattr(config, name) for name in names}
+    return {
+        "edgeailite": __version__,
+        "network": opened.card.model_name,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        **options,
+        "write": sorted(config.write),
+    }
+
+
+def _say(config: InferConfig, results: Results, seconds: float) -> int:
+    done = results.labelled + results.finished
+    if not done and not results.skipped and not results.left_out:
+        raise DataError("-: no paths on stdin; write one a line")
+    if not done and results.skipped:
+        words = " ".join(map(str, config.input))
+        many = f"{words}: none of {results.skipped} pictures can be read"
+        raise DataError(results.first_problem if results.skipped == 1 else many)
+    counts = {"labelled": results.labelled, "skipped": results.skipped}
+    if config.resume:
+        counts["finished_before"] = results.finished
+    if results.left_out:
+        counts["earlier_results_left_out"] = results.left_out
+    values = {"model": str(config.model), **counts, "seconds": round(seconds, 2), "folder": str(config.save_path)}
+    if config.json:
+        print_result("infer", {**values, "videos": results.videos}, as_json=True)
+    else:
+        print_result("infer", {**values, **_lines(results)})
+    return 1 if results.skipped else 0
+
+
+def _lines(results: Results) -> dict[str, Any]:
+    """What the table says of videos."""
+    lines: dict[str, Any] = {}
+    for source, found in results.videos.items():
+        name = Path(source).name
+        lines[name] = f"{found['frames']} frames, {found['frames_per_second']:.1f} labelled per second"
+        for key, share in found["flicker"].items():
+            smoothed = found.get("flicker_smoothed", {}).get(key)
+            with_it = "" if smoothed is None else f", smoothed {100 * smoothed:.3f} %"
+            lines[f"{name} {key} flicker"] = f"{100 * share:.3f} % of pixels per frame{with_it}"
+    return lines
 
 
 def label_picture(opened: Opened, *pictures: Image, size: tuple[int, int] | None = None, views: Views = PLAIN) -> Image:
@@ -81,81 +233,3 @@ def label_picture(opened: Opened, *pictures: Image, size: tuple[int, int] | None
     output = classified(opened.card)[0]
     labels: Image = class_maps(opened.predict, images, size or own, output=output, views=views)[0]
     return labels.astype(np.uint8)
-
-
-def _check_takes_pictures(card: ModelCard, source: Path) -> None:
-    """Raises UsageError for networks whose result cannot be drawn, or that want more than a picture."""
-    if len(card.inputs) > 1:
-        raise UsageError(
-            f"infer {source}: the network takes {len(card.inputs)} pictures at a time; infer has one, "
-            "use `edgeailite validate` on its data set"
-        )
-    if not classified(card):
-        raise UsageError(f"infer {source}: the network has no output with classes, only {', '.join(card.outputs)}")
-
-
-def plan(source: Path, save_path: Path) -> list[Task]:
-    """What is to be read and written. Raises DataError (nothing to read) or UsageError (an input would be lost)."""
-    pictures = find_pictures(source, apart_from=save_path)
-    root = source if source.is_dir() else source.parent
-    tasks = [
-        Task(picture, save_path / picture.relative_to(root).with_name(name))
-        for picture, name in zip(pictures, result_names(pictures), strict=True)
-    ]
-    inputs = {picture.resolve() for picture in pictures}
-    for task in tasks:
-        for output in task.outputs().values():
-            if output.resolve() in inputs:
-                raise UsageError(f"--save_path {save_path}: would overwrite the input {output}; choose another folder")
-    return tasks
-
-
-def find_pictures(source: Path, *, apart_from: Path) -> list[Path]:
-    """The picture, or all of a folder at any depth, sorted; without earlier results, `apart_from`, if inside it."""
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise DataError(f"{source}: no such picture or folder")
-    results = apart_from.resolve()
-    inside = results != source.resolve()
-    pictures = [
-        path
-        for path in sorted(source.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and path.is_file()
-        and not (inside and results in path.resolve().parents)
-    ]
-    if not pictures:
-        raise DataError(f"{source}: no pictures in this folder ({', '.join(IMAGE_SUFFIXES)})")
-    return pictures
-
-
-def result_names(pictures: Sequence[Path]) -> list[str]:
-    """A name for each picture's results, unique in its folder also where case does not count."""
-    stems = Counter(_key(picture, picture.stem) for picture in pictures)
-    taken: set[str] = set()
-    names = []
-    for picture in pictures:
-        alone = stems[_key(picture, picture.stem)] == 1
-        choices = chain([picture.stem] if alone else [], [picture.name], (f"{picture.name}_{n}" for n in count(2)))
-        name = next(choice for choice in choices if _key(picture, choice) not in taken)
-        taken.add(_key(picture, name))
-        names.append(name)
-    return names
-
-
-def _key(picture: Path, name: str) -> str:
-    return str(picture.with_name(name)).casefold()
-
-
-def write_results(
-    task: Task, labels: Image, image: Image, *, palette: Sequence[tuple[int, int, int]], alpha: float
-) -> None:
-    """Write label map, colours and overlay of a picture. Raises DataError where they cannot be written."""
-    colors = colorize(labels, palette)
-    results = {"label": labels, "color": colors, "overlay": overlay(image, colors, alpha)}
-    for kind, path in task.outputs().items():
-        try:
-            write_png(path, results[kind])
-        except OSError as error:
-            raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --save_path") from None

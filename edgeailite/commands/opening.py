@@ -15,7 +15,9 @@ from edgeailite.evaluation import Predict, onnx_predictor, torch_predictor
 from edgeailite.modelcard import REGRESSION, ModelCard
 from edgeailite.models import create_model
 from edgeailite.quantization import Plan, integer_exact, prepare, set_state
-from edgeailite.runtime import load_onnx
+from edgeailite.runtime import load_onnx, openvino_run
+
+ONNXRUNTIME = "onnxruntime"
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,20 @@ class Opened:
 
 
 def open_model(
-    source: Path, *, device: torch.device, integer_exact_mode: bool = False, threads: int | None = None
+    source: Path,
+    *,
+    device: torch.device,
+    integer_exact_mode: bool = False,
+    threads: int | None = None,
+    runtime: str = ONNXRUNTIME,
 ) -> Opened:
-    """Open a run folder, a .pt checkpoint or an .onnx file. Raises DataError or UsageError."""
+    """Open a run folder, a .pt checkpoint or an .onnx file (`runtime` computes it). Raises DataError or UsageError."""
     if source.suffix == ".onnx":
-        return _open_onnx(source, threads=threads)
+        return _open_onnx(source, threads=threads, runtime=runtime)
+    if runtime != ONNXRUNTIME:
+        raise UsageError(
+            f"--runtime {runtime}: computes .onnx files; {source} is none, write one with `edgeailite export`"
+        )
     checkpoint, module = load_network(source)
     module.to(device)
     kind = "float" if checkpoint.quantization is None else "quantized"
@@ -81,6 +92,8 @@ def classified(card: ModelCard) -> list[str]:
     return sorted(names, key=lambda name: name != SEGMENTATION)
 
 
-def _open_onnx(source: Path, *, threads: int | None) -> Opened:
+def _open_onnx(source: Path, *, threads: int | None, runtime: str) -> Opened:
     model = load_onnx(source, threads=threads)
-    return Opened(model.card, onnx_predictor(model), "onnx", source.parent, None, model.fixed_size, model.kind)
+    compute = None if runtime == ONNXRUNTIME else openvino_run(source, option="--runtime openvino", threads=threads)
+    predict = onnx_predictor(model, compute)
+    return Opened(model.card, predict, "onnx", source.parent, None, model.fixed_size, model.kind)

@@ -163,6 +163,7 @@ def _trainer(
         train,
         images=config.calibration_images,
         percentile=config.percentile,
+        observer=config.observer,
         scheme=config.scheme,
         batch_size=loop.batch_size,
         workers=config.workers,
@@ -184,7 +185,12 @@ def _trainer(
         config={**checkpoint.config, **plain(before), **plain(used)},
         learner=learner,
         schedule=schedule(loop),
-        quantization={"scheme": config.scheme, "percentile": config.percentile, "method": "qat"},
+        quantization={
+            "scheme": config.scheme,
+            "percentile": config.percentile,
+            "observer": config.observer,
+            "method": "qat",
+        },
         before_epoch=_freezer(model, config, normalised_by(model, learner.still)),
     )
 

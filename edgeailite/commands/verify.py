@@ -24,6 +24,10 @@ GOLDEN_WIDTH = 160
 
 def run(config: VerifyConfig) -> int:
     """Print the agreement; ParityError (exit 4) names the first layer that departs."""
+    if config.trace is not None:
+        from edgeailite.commands.verify_trace import show_trace
+
+        return show_trace(config, config.trace)
     if config.contract is not None:
         contract = load_contract(config.contract)
         results = recheck(config.model, contract, skip_hash=config.skip_hash, threads=config.threads)

@@ -11,16 +11,18 @@ from edgeailite.config.checks import Amp, Device, check
 from edgeailite.config.cost import DEFAULT_SIZE, ComplexityConfig, Size
 from edgeailite.config.data import DataCheckConfig, DataShowConfig, DataStatsConfig
 from edgeailite.config.demonstration import DemoConfig
-from edgeailite.config.deployment import ExportConfig, InferConfig, ValidateConfig, VerifyConfig
+from edgeailite.config.deployment import ExportConfig, ValidateConfig, VerifyConfig
 from edgeailite.config.get import DataGetConfig
+from edgeailite.config.inferring import InferConfig
 from edgeailite.config.inspection import DoctorConfig, ModelsConfig, PresetsConfig, ReportConfig
 from edgeailite.config.quantizing import CalibrateConfig, QuantizeConfig
+from edgeailite.config.serving import ServeConfig
 from edgeailite.config.training import MODEL, TrainConfig
 
 __all__ = [
     "DEFAULT_SIZE", "MODEL", "Amp", "Device", "Size", "check",
     "TrainConfig", "CalibrateConfig", "QuantizeConfig", "DemoConfig",
-    "ValidateConfig", "ExportConfig", "VerifyConfig", "InferConfig",
+    "ValidateConfig", "ExportConfig", "VerifyConfig", "InferConfig", "ServeConfig",
     "DataGetConfig", "DataCheckConfig", "DataStatsConfig", "DataShowConfig", "DataCacheConfig",
     "BenchConfig", "ChooseConfig", "DevicesListConfig", "DevicesFitConfig",
     "ReportConfig", "ModelsConfig", "ComplexityConfig", "PresetsConfig", "DoctorConfig",

@@ -1,4 +1,4 @@
-"""Options of the verbs that use a run folder: validate, export, verify, infer."""
+"""Options of the verbs that use a run folder: validate, export, verify."""
 
 from __future__ import annotations
 
@@ -107,6 +107,8 @@ class ExportConfig:
     """ONNX opset, at least 17; default 21, for tensorrt 17, for tidl 18."""
     simplify: bool = True
     """Run onnxsim and check that nothing changed."""
+    kernels: Literal["plain", "onnxruntime"] = "plain"
+    """onnxruntime: rewrite the int8 file for speed on x86 there; same results bit for bit, more MACs (zeros)."""
 
     def __post_init__(self) -> None:
         check(self.opset is None or 17 <= self.opset <= 23, "opset", self.opset, "17 to 23")
@@ -132,6 +134,17 @@ class VerifyConfig:
     """Further sizes H W at which one picture is compared."""
     skip_hash: bool = False
     """Ignore file hashes: find a fault from the numbers alone."""
+    trace: tuple[str, str] | None = None
+    """Compare two forms of the network layer by layer: float, fake_quant, integer_exact, the run's file as ort,
+    ort:LEVEL (DISABLED, EXTENDED, ALL), openvino or openvino:f32, or FILE.onnx, FILE.onnx@LEVEL, FILE.onnx@openvino."""
+    trace_local: bool = False
+    """Hand the first form's values to every layer of the second (a torch form): each layer's own difference."""
+    trace_plot: Path | None = None
+    """Draw how the difference grows to this .png."""
+    trace_pictures: Path | None = None
+    """Picture or folder of pictures to trace with; default the data set's."""
+    img_resize: tuple[int, int] | None = None
+    """With --trace of files without our metadata: size H W of the pictures (value range as in our networks)."""
     threads: int | None = None
     """CPU threads; default all."""
     json: bool = False
@@ -142,25 +155,15 @@ class VerifyConfig:
         check(self.images >= 0, "images", self.images, "0 or more")
         for size in self.sizes:
             check(min(size) >= 32, "sizes", size, "heights and widths of at least 32")
+        self._check_trace()
 
-
-@dataclass(frozen=True)
-class InferConfig:
-    """Label pictures: label PNG, colour map and overlay for each."""
-
-    model: Path
-    """Run folder, checkpoint or .onnx file."""
-    input: Path
-    """Picture, or folder of pictures (searched through)."""
-    save_path: Path = Path("predictions")
-    """Folder to write to."""
-    alpha: float = 0.5
-    """Weight of the colours in the overlay."""
-    device: Device = "auto"
-    """Where to run torch models."""
-    threads: int | None = None
-    """CPU threads; default all."""
-
-    def __post_init__(self) -> None:
-        check_machine(self.threads)
-        check(0 <= self.alpha <= 1, "alpha", self.alpha, "0 to 1")
+    def _check_trace(self) -> None:
+        """What goes with --trace alone."""
+        if self.trace_plot is not None:
+            check(self.trace_plot.suffix == ".png", "trace_plot", self.trace_plot, "a file name *.png")
+        if self.img_resize is not None:
+            check(min(self.img_resize) >= 1, "img_resize", self.img_resize, "height and width of at least 1")
+        if self.trace is None:
+            for name in ("trace_plot", "trace_pictures", "img_resize"):
+                check(getattr(self, name) is None, name, getattr(self, name), "none without --trace")
+            check(not self.trace_local, "trace_local", self.trace_local, "False without --trace")

@@ -9,6 +9,7 @@ from typing import Literal
 from edgeailite.config.checks import Device, check, check_machine
 
 SchemeName = Literal["ort_u8s8", "ort_u8s7", "s8s8", "tidl_pow2"]
+Observer = Literal["minmax", "ema", "percentile", "mse", "entropy"]
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,18 @@ class CalibrateConfig:
     """Training pictures to observe (preprocessed as in validation)."""
     batch_size: int = 4
     """Pictures per step."""
-    observer: Literal["minmax", "percentile"] = "percentile"
-    """How ranges are chosen; percentile cuts `percentile` of the values on each side."""
+    observer: Observer = "percentile"
+    """Ranges: minmax all values, ema mean of the batches' ends, percentile, mse least error, entropy least lost."""
     percentile: float = 99.99
     """Share of values inside the range, per cent, for the percentile observer."""
+    equalize: bool = False
+    """Give channels of neighbouring convolutions weights of one size first (cross-layer equalization)."""
+    correct_bias: bool = False
+    """Take the mean error that quantization adds to each channel off its bias."""
+    adaround: int = 0
+    """Steps per convolution that learn which weights to round up and which down (AdaRound; 1000 is usual)."""
+    refine_images: int = 16
+    """How many of the observed pictures correct_bias and adaround keep in memory with their activations."""
     workers: int | Literal["auto"] = "auto"
     """Loader processes; auto = one per core, up to 8."""
     device: Device = "auto"
@@ -51,6 +60,8 @@ class CalibrateConfig:
             check(self.scheme == "tidl_pow2", "scheme", self.scheme, "tidl_pow2 beside pretrained")
         check(self.images >= 1, "images", self.images, "at least 1")
         check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        check(self.adaround >= 0, "adaround", self.adaround, "0 or more steps")
+        check(self.refine_images >= 1, "refine_images", self.refine_images, "at least 1")
         check(50 < self.percentile <= 100, "percentile", self.percentile, "above 50, at most 100")
 
 
@@ -93,6 +104,8 @@ class QuantizeConfig:
     """Activation ranges are fixed from this share of the epochs on."""
     calibration_images: int = 64
     """Training pictures that give the initial ranges."""
+    observer: Observer = "percentile"
+    """Initial ranges, as in calibrate; training moves them by batch percentiles (minmax, ema: by its span)."""
     percentile: float = 99.99
     """Share of values inside the initial ranges, per cent."""
     evaluate_every: int = 1

@@ -30,7 +30,7 @@ from edgeailite.data.png import repacked
 from edgeailite.errors import DataError
 
 __all__ = [
-    "IMAGE_SUFFIXES", "JPEG_START", "MAX_PIXELS", "decode_image", "header_size",
+    "IMAGE_SUFFIXES", "JPEG_START", "MAX_PIXELS", "check_data", "decode_image", "encode_png", "header_size",
     "read_depth", "read_file", "read_image", "read_label", "write_png",
 ]  # fmt: skip
 
@@ -79,10 +79,15 @@ def read_depth(path: Path) -> NDArray[np.float32]:
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
     """Write (H,W) or (H,W,3) RGB uint8, via a temporary name so that no half file stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    bgr = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(cv2.imencode(".png", bgr)[1].tobytes())
+    partial.write_bytes(encode_png(image))
     partial.replace(path)
+
+
+def encode_png(image: NDArray[np.uint8]) -> bytes:
+    """The bytes that `write_png` writes of (H,W) or (H,W,3) RGB uint8."""
+    bgr = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".png", bgr)[1].tobytes()
 
 
 def read_file(path: Path) -> tuple[bytes, Header | None]:
@@ -91,6 +96,11 @@ def read_file(path: Path) -> tuple[bytes, Header | None]:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); replace it or leave it out") from None
+    return data, check_data(path, data)
+
+
+def check_data(path: Path, data: bytes) -> Header | None:
+    """The header of a picture that looks whole, whose bytes came from `path`. Raises DataError, as `read_file` does."""
     header = read_header(data)
     if header is not None and header.height * header.width > MAX_PIXELS:
         raise DataError(
@@ -104,7 +114,7 @@ def read_file(path: Path) -> tuple[bytes, Header | None]:
         raise DataError(f"{path}: {unsupported(data)} is not supported; convert it to PNG or JPEG")
     if header is not None and header.animated:
         raise DataError(f"{path}: {header.kind.upper()} with several frames; save the frame that is meant as PNG")
-    return data, header
+    return header
 
 
 def _decode(path: Path, data: bytes, flags: int) -> NDArray[Any]:

@@ -1,6 +1,6 @@
 """From a predictor and a split to numbers: one code for torch networks and ONNX files."""
 
-from edgeailite.evaluation.evaluate import class_maps, evaluate, outputs_at
+from edgeailite.evaluation.evaluate import class_maps, evaluate, outputs_at, results_at
 from edgeailite.evaluation.predictors import Predict, onnx_predictor, torch_predictor
 from edgeailite.evaluation.protocol import Protocol, part_of
 from edgeailite.evaluation.tally import ClassTally, DepthTally, Tally, Tasks, empty, merge
@@ -23,6 +23,7 @@ __all__ = [
     "onnx_predictor",
     "outputs_at",
     "part_of",
+    "results_at",
     "sliding_window",
     "torch_predictor",
 ]

@@ -6,10 +6,11 @@ of files with ArgMax by nearest neighbour. Of several views, softmax shares at l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
@@ -73,7 +74,31 @@ def class_maps(
     predict: Predict, images: tuple[Tensor, ...], size: tuple[int, int], *, output: str, views: Views = PLAIN
 ) -> NDArray[np.integer]:
     """Class maps (N,H,W) of one output at `size` (height, width)."""
+    if views.plain:
+        return _results_at(predict(images)[output], size)
     return results(outputs_at(predict, images, size, views=views)[output])
+
+
+def _results_at(value: Tensor, size: tuple[int, int]) -> NDArray[Any]:
+    """`results` of an output at `size`, with little memory where it is logits on the CPU."""
+    if value.ndim == 4 and 1 < value.shape[1] <= 256 and value.device.type == "cpu" and value.is_contiguous():
+        return _class_by_class(value, size)
+    return results(_resized(value, size))
+
+
+def _class_by_class(value: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Argmax of resized logits, the same in every pixel, with two planes in memory instead of one for each class.
+
+    It also takes half the time: argmax over the second dimension jumps through memory. Equal values give the first.
+    """
+    best = _resized(value[:, :1], size)[:, 0]
+    labels = torch.zeros(best.shape, dtype=torch.uint8)
+    for index in range(1, value.shape[1]):
+        plane = _resized(value[:, index : index + 1], size)[:, 0]
+        labels.masked_fill_(plane > best, index)
+        best = torch.maximum(best, plane)
+    found: NDArray[np.uint8] = labels.numpy()
+    return found
 
 
 def results(value: Tensor) -> NDArray[Any]:
@@ -81,6 +106,12 @@ def results(value: Tensor) -> NDArray[Any]:
     if value.ndim == 4:
         value = value[:, 0] if value.shape[1] == 1 else value.argmax(1)
     return value.cpu().numpy()
+
+
+def results_at(outputs: Mapping[str, Tensor], size: tuple[int, ...]) -> dict[str, NDArray[Any]]:
+    """Of the first picture's outputs as they come from a predictor: classes (H,W) uint8 and depths at `size`."""
+    found = {name: _results_at(value[:1], (size[0], size[1]))[0] for name, value in outputs.items()}
+    return {name: value if value.dtype == np.float32 else value.astype(np.uint8) for name, value in found.items()}
 
 
 def _shares(value: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from edgeailite.data.tensors import to_input
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.runtime import OnnxModel, run
+from edgeailite.runtime import Compute, OnnxModel, run
 
 Predict = Callable[[tuple[Tensor, ...]], dict[str, Tensor]]
 """uint8 RGB pictures (N,3,H,W), one per input stream -> every output by name.
@@ -35,14 +36,15 @@ def torch_predictor(model: nn.Module, preprocessing: Preprocessing) -> Predict:
     return predict
 
 
-def onnx_predictor(model: OnnxModel) -> Predict:
-    """An exported file; one of batch 1 is run picture by picture."""
+def onnx_predictor(model: OnnxModel, compute: Compute | None = None) -> Predict:
+    """An exported file; one of batch 1 is run picture by picture. `compute`: by another runtime than onnxruntime."""
+    outputs_of = compute or partial(run, model)
     fixed = model.session.get_inputs()[0].shape[0] == 1
 
     def predict(images: tuple[Tensor, ...]) -> dict[str, Tensor]:
         inputs = [to_input(image, model.card.preprocessing).numpy() for image in images]
         steps = [slice(index, index + 1) for index in range(len(inputs[0]))] if fixed else [slice(None)]
-        parts = [run(model, *(x[step] for x in inputs)) for step in steps]
+        parts = [outputs_of(*(x[step] for x in inputs)) for step in steps]
         return {
             name.removesuffix(LABEL_SUFFIX): torch.from_numpy(np.concatenate([part[name] for part in parts]))
             for name in parts[0]

@@ -24,6 +24,7 @@ from edgeailite.data.tensors import to_input
 from edgeailite.data.transforms import resize_image
 from edgeailite.errors import ParityError, UsageError
 from edgeailite.export.graphs import append_argmax
+from edgeailite.export.passes import Kernels
 from edgeailite.export.taps import absent_layer, file_layers, integer_tensors, torch_float_tensors
 from edgeailite.export.to_onnx import classified_outputs, to_onnx, weights_hash
 from edgeailite.modelcard import ModelCard
@@ -221,7 +222,9 @@ def _prove_sizes(
     """The same network exported with open size, one picture at each of `sizes`, level EXTENDED and ALL."""
     if not sizes:
         return {}
-    data = to_onnx(subject.module, subject.card, argmax=subject.argmax).SerializeToString()
+    metadata = {entry.key: entry.value for entry in onnx.load(str(subject.file)).metadata_props}
+    kernels: Kernels = "onnxruntime" if metadata.get("edgeailite.kernels") == "onnxruntime" else "plain"
+    data = to_onnx(subject.module, subject.card, argmax=subject.argmax, kernels=kernels).SerializeToString()
     reference, results = subject.reference(), {}
     for height, width in sizes:
         preprocessing = replace(subject.card.preprocessing, height=height, width=width)

@@ -22,6 +22,7 @@ from edgeailite import __version__
 from edgeailite.errors import UsageError
 from edgeailite.export.graphs import ARGMAX_MODES, append_argmax, fold_batch_norms
 from edgeailite.export.naming import operator_names, rename
+from edgeailite.export.passes import Kernels, apply_passes
 from edgeailite.modelcard import REGRESSION, ModelCard
 from edgeailite.quantization import convert, scheme_of
 from edgeailite.quantization.convert import DEFAULT_FORM, Form
@@ -44,19 +45,34 @@ def to_onnx(
     size: tuple[int, int] | None = None,
     simplify: bool = True,
     form: Form = DEFAULT_FORM,
+    kernels: Kernels = "plain",
 ) -> onnx.ModelProto:
     """Float ONNX of a network, or int8 ONNX (QuantizeLinear/DequantizeLinear) of a prepared and calibrated one.
 
     `size` (height, width) fixes the input at batch 1; None leaves batch, height and width open. Inputs are named
     `image`, `image1`, ..., outputs after the tasks. `form` is how a device wants its quantizers; integer-exact is what
-    the default form gives. Raises UsageError where the weights do not fit into one file.
+    the default form gives. `kernels="onnxruntime"` rewrites an int8 file for speed there, bit for bit (`passes`).
+    Raises UsageError for weights beyond one file, or `kernels` on float.
     """
     _check_weights_fit(model)
     if not isinstance(model, fx.GraphModule):
+        if kernels != "plain":
+            raise UsageError(
+                f"--kernels {kernels}: rewrites int8 files; quantize the run first, or leave the option out"
+            )
         return write_graph(fold_batch_norms(model), card, opset=opset, argmax=argmax, size=size, simplify=simplify)
     traced = convert(model, opset=max(opset, OLDEST_EXPORTED), form=form)
     properties = {"edgeailite.kind": "int8", **_quantization_metadata(model)}
-    return write_graph(traced, card, opset=opset, argmax=argmax, size=size, simplify=simplify, properties=properties)
+    return write_graph(
+        traced,
+        card,
+        opset=opset,
+        argmax=argmax,
+        size=size,
+        simplify=simplify,
+        kernels=kernels,
+        properties=properties,
+    )
 
 
 def write_graph(
@@ -67,6 +83,7 @@ def write_graph(
     argmax: str,
     size: tuple[int, int] | None,
     simplify: bool,
+    kernels: Kernels = "plain",
     properties: Mapping[str, str] = MappingProxyType({}),
 ) -> onnx.ModelProto:
     """ONNX of a traced network in its final form, which ArgMax may still be appended to; `properties` are metadata."""
@@ -78,9 +95,10 @@ def write_graph(
         exported = onnx.version_converter.convert_version(exported, opset)
     if simplify:
         exported = _simplify(exported)
+    exported = apply_passes(exported, kernels)
     exported.producer_name, exported.producer_version = "edgeailite", __version__
     exported.ir_version = IR_VERSION
-    metadata = {**_metadata(exported, card, argmax=argmax), **properties}
+    metadata = {**_metadata(exported, card, argmax=argmax, kernels=kernels), **properties}
     onnx.helper.set_model_props(exported, dict(sorted(metadata.items())))
     onnx.checker.check_model(exported)
     return exported
@@ -159,12 +177,13 @@ def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     return simplified if valid and same else model
 
 
-def _metadata(model: onnx.ModelProto, card: ModelCard, *, argmax: str) -> dict[str, str]:
+def _metadata(model: onnx.ModelProto, card: ModelCard, *, argmax: str, kernels: Kernels) -> dict[str, str]:
     return {
         "edgeailite.version": __version__,
         "edgeailite.card": json.dumps({**card.to_dict(), "data_path": None}, sort_keys=True),
         "edgeailite.kind": "float",
         "edgeailite.argmax": argmax,
+        "edgeailite.kernels": kernels,
         "edgeailite.tasks": json.dumps(card.tasks),
         "edgeailite.weights_sha256": weights_hash(model),
         "classes": ",".join(card.classes),

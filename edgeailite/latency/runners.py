@@ -7,7 +7,6 @@ depend on them. Open batch sizes become 1, open heights and widths those asked f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgeailite.errors import DataError, UsageError
+from edgeailite.runtime.openvino_session import openvino_session
 
 RUNTIMES = ("onnxruntime", "openvino", "torch")
 ELEMENT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
@@ -97,18 +97,9 @@ def bound(session: onnxruntime.InferenceSession, inputs: Mapping[str, NDArray[An
 
 
 def _openvino_runner(path: Path, inputs: dict[str, NDArray[Any]], threads: int) -> Runner:
-    if find_spec("openvino") is None:
-        raise UsageError("--runtimes openvino: not installed; pip install openvino")
-    import openvino
-
-    core = openvino.Core()
-    settings = {"INFERENCE_NUM_THREADS": str(threads), "PERFORMANCE_HINT": "LATENCY"}
-    try:
-        model = core.read_model(str(path))
-        model.reshape({name: list(array.shape) for name, array in inputs.items()})
-        request = core.compile_model(model, "CPU", settings).create_infer_request()
-    except RuntimeError as error:
-        raise DataError(f"{path}: OpenVINO cannot load it ({str(error).splitlines()[0][:200]})") from None
+    shapes = {name: array.shape for name, array in inputs.items()}
+    compiled = openvino_session(path, option="--runtimes openvino", threads=threads, shapes=shapes)
+    request = compiled.create_infer_request()
     return lambda: request.infer(inputs)
 
 

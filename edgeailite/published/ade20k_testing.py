@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeailite.cli import parse
-from edgeailite.commands.infer import find_pictures, label_picture, result_names
+from edgeailite.commands.infer import label_picture
 from edgeailite.commands.opening import Opened, open_model
 from edgeailite.config import ValidateConfig
 from edgeailite.data.images import read_image, write_png
@@ -16,6 +16,7 @@ from edgeailite.data.transforms import Image
 from edgeailite.engine import select_device
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import Views
+from edgeailite.inference import find_pictures, result_names
 from edgeailite.plots import colorize
 from edgeailite.published.ade20k_reading import Ade20kCommand
 from edgeailite.published.ade20k_weights import model_options

@@ -1,85 +1,125 @@
 """What the published `infer_segmentation_main.py` does: the pictures of a data set labelled, and measured if it can be.
 
-Below the folder: `Task0/NAME_label.png` (classes), `_color.png` and `_overlay.png` (published: blend) at `output_size`,
-`Task0.mp4` of the overlays where OpenCV writes one, and `metric.txt`. mIoU is the mean over classes that occur.
+Below the folder, for each output in the network's order: `Task0/NAME_label.png` (classes), `_color.png` and
+`_overlay.png` (published: blend) at `output_size`, and `Task0.mp4` of the overlays. `metric.txt` holds mIoU and pixel
+accuracy of `segmentation`, or of the first output with classes. mIoU is the mean over classes that occur.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from edgeailite.commands.common import log, print_result, progress
-from edgeailite.commands.infer import Task, label_picture, write_results
+from edgeailite.cli import parse
+from edgeailite.commands.common import print_result, progress
+from edgeailite.commands.infer_labels import original_values
 from edgeailite.commands.opening import Opened, classified, open_model
 from edgeailite.commands.validate import dataset_of
+from edgeailite.config import InferConfig
 from edgeailite.data import DataSource, open_dataset
 from edgeailite.data.images import read_image
 from edgeailite.data.source import Item
 from edgeailite.data.transforms import Image, resize_image, resize_label
 from edgeailite.engine import select_device
 from edgeailite.errors import DataError, UsageError
-from edgeailite.evaluation import part_of
+from edgeailite.evaluation import part_of, results_at
+from edgeailite.inference import Wanted, as_input, draw, outputs_of, write
+from edgeailite.inference.video import Writer
 from edgeailite.metrics import confusion_matrix, scores
-from edgeailite.plots import colorize, overlay
-from edgeailite.published.weights import training_config
+from edgeailite.published.weights import as_words, training_config
 
-ALPHA = 0.5
 FRAMES_PER_SECOND = 5.0
-TASK = "Task0"
 METRIC = "metric.txt"
+KINDS = ("labels", "colors", "overlay")
+OF_TRAIN = ("dataset_name", "data_path", "save_path", "epoch_size", "output_size", "device", "threads")
+OF_INFER = ("write", "alpha", "original_ids", "video", "video_format", "fps")  # with the meaning that they have there
 
 
-def label_dataset(model: Path, options: Mapping[str, Sequence[str]], folder: Path) -> int:
-    """Write results of every picture of the validation split below `folder`, and mIoU where there are labels."""
+def label_dataset(
+    model: Path, options: Mapping[str, Sequence[str]], folder: Path, *, given: Mapping[str, Sequence[str]]
+) -> int:
+    """Write results of every picture of the validation split below `folder`, and mIoU where there are labels.
+
+    `given` are the options that the user named, of which OF_INFER say what is written.
+    """
+    look = _look(given)
     config = training_config(options)
     opened = open_model(model, device=select_device(config.device), threads=config.threads)
     if not classified(opened.card):
         raise UsageError(f"{model}: the network has no output with classes, only {', '.join(opened.card.outputs)}")
     source = open_dataset(config.dataset_name, config.data_path, "val")
-    given, taken = len(source.items[0].images), len(opened.card.inputs)
-    if given != taken:
-        raise UsageError(f"--dataset_name {source.name}: has {given} picture(s) per sample, but {model} takes {taken}")
+    offered, taken = len(source.items[0].images), len(opened.card.inputs)
+    if offered != taken:
+        raise UsageError(
+            f"--dataset_name {source.name}: has {offered} picture(s) per sample, but {model} takes {taken}"
+        )
     labelled = bool(source.items[0].labels)
     if labelled:
         source = dataset_of(opened.card, config.dataset_name, config.data_path, "val")
     chosen = [source.items[index] for index in part_of(len(source.items), config.epoch_size)]
-    classes = opened.card.outputs[classified(opened.card)[0]]
-    total = np.zeros((classes, classes), np.int64)
-    with progress("infer", len(chosen)) as (bar, task), _video(folder / f"{TASK}.mp4") as show:
+    main = classified(opened.card)[0]
+    total = np.zeros((opened.card.outputs[main], opened.card.outputs[main]), np.int64)
+    tasks = _tasks(opened, folder, look, config.data_path)
+    with progress("infer", len(chosen)) as (bar, task), contextlib.ExitStack() as stack:
+        rate = look.fps or FRAMES_PER_SECOND
+        videos = [stack.enter_context(_video(_beside(wanted.folder, look.video_format), rate)) for wanted in tasks]
         for item in chosen:
-            labels, picture = _labelled(opened, item, config.output_size)
-            write_results(_task(item, folder), labels, picture, palette=opened.card.palette, alpha=ALPHA)
-            show(overlay(picture, colorize(labels, opened.card.palette), ALPHA))
+            found, picture = _labelled(opened, item, config.output_size)
+            for wanted, video in zip(tasks, videos, strict=True):
+                output = wanted.outputs[0]
+                write(wanted, _target_path(item), picture, found)
+                video.add(draw(output, found[output.key], picture, (look.video,), alpha=look.alpha)[look.video])
             if labelled:
-                total += confusion_matrix(_target(source, item, opened, labels.shape[:2]), labels, classes)
+                labels = found[main]
+                total += confusion_matrix(_target(source, item, main, labels.shape[:2]), labels, len(total))
             bar.advance(task)
-    found = {"labelled": len(chosen), "folder": str(folder)}
+    values = {"labelled": len(chosen), "folder": str(folder)}
     if labelled:
-        found |= _metric(folder / METRIC, total)
-    print_result("infer", found)
+        values |= _metric(folder / METRIC, total)
+    print_result("infer", values)
     return 0
 
 
-def _labelled(opened: Opened, item: Item, size: tuple[int, int] | None) -> tuple[Image, Image]:
-    """Class indices and the picture, both at `size` or the picture's own."""
+def _look(given: Mapping[str, Sequence[str]]) -> InferConfig:
+    """How results look: the options of `edgeailite infer` that are taken here."""
+    named = {"write": KINDS} | {name: given[name] for name in OF_INFER if name in given}
+    if "shares" in named["write"]:
+        raise UsageError("--write shares: `edgeailite infer` writes them; here labels colors overlay side_by_side")
+    words = as_words({"model": ["published"], "input": ["published"], **named})
+    look: InferConfig = parse("InferConfig", words, prog="published command")
+    return look
+
+
+def _tasks(opened: Opened, folder: Path, look: InferConfig, data: Path | None) -> list[Wanted]:
+    """What is written of each output: in a folder of its own, with nothing of the output in the names."""
+    values = original_values(opened.card, data) if look.original_ids else {}
+    outputs = [replace(output, name="") for output in outputs_of(opened.card, values)]
+    return [Wanted(folder / f"Task{i}", (o,), look.write, look.alpha, shares=False) for i, o in enumerate(outputs)]
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    return folder.with_name(f"{folder.name}.{suffix}")
+
+
+def _labelled(opened: Opened, item: Item, size: tuple[int, int] | None) -> tuple[dict[str, Image], Image]:
+    """What every output found, and the picture, all at `size` or the picture's own."""
     pictures = [read_image(path) for path in item.images]
-    labels = label_picture(opened, *pictures, size=size)
     picture = pictures[item.camera]
-    return labels, resize_image(picture, labels.shape[:2], opened.card.preprocessing.interpolation)
+    shown = size or (picture.shape[0], picture.shape[1])
+    outputs = opened.predict(tuple(as_input(each, opened.card.preprocessing) for each in pictures))
+    return results_at(outputs, shown), resize_image(picture, shown, opened.card.preprocessing.interpolation)
 
 
-def _task(item: Item, folder: Path) -> Task:
+def _target_path(item: Item) -> Path:
     """Named after the folder and the file of a picture, as published."""
-    return Task(item.image, folder / TASK / f"{item.image.parent.name}_{item.image.stem}")
+    return Path(f"{item.image.parent.name}_{item.image.stem}")
 
 
-def _target(source: DataSource, item: Item, opened: Opened, size: tuple[int, int]) -> Image:
-    name = classified(opened.card)[0]
+def _target(source: DataSource, item: Item, name: str, size: tuple[int, int]) -> Image:
     target: Image = resize_label(source.targets[name].values(item.labels[name], source.name), size)
     return target
 
@@ -102,30 +142,14 @@ def _written(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --save_path") from None
 
 
-class _Video:
-    """Frames to a file; the first one's size is that of all."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.writer: cv2.VideoWriter | None = None
-
-    def __call__(self, frame: Image) -> None:
-        size = frame.shape[1], frame.shape[0]
-        if self.writer is None:
-            code = cv2.VideoWriter.fourcc(*"mp4v")
-            self.writer = cv2.VideoWriter(str(self.path), code, FRAMES_PER_SECOND, size)
-            if not self.writer.isOpened():
-                log(f"no video: this OpenCV cannot write {self.path}")
-        self.writer.write(np.ascontiguousarray(frame[..., ::-1]))
-
-
 @contextlib.contextmanager
-def _video(path: Path) -> Iterator[_Video]:
+def _video(path: Path, rate: float) -> Iterator[Writer]:
+    """A video that is finished with the block; nothing stays of it where that raises."""
     with _written(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    video = _Video(path)
+    video = Writer(path, rate)
     try:
         yield video
+        video.finish()
     finally:
-        if video.writer is not None:
-            video.writer.release()
+        video.discard()

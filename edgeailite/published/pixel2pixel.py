@@ -74,7 +74,7 @@ def _folders(asked: Asked) -> Sequence[str]:
 
 
 def _ranges(asked: Asked) -> Sequence[str]:
-    return ["percentile" if is_true(asked) else "minmax"]
+    return ["percentile" if is_true(asked) else "ema"]
 
 
 def _amp(asked: Asked) -> Sequence[str]:
@@ -156,7 +156,7 @@ FLAGS: dict[str, Flag] = {
     # quantization
     "quantize": Flag("quantize", "True|False", boolean, about="see above"),
     "quantization": Flag("quantize", "True|False", boolean),
-    "histogram_range": Flag("observer", "True|False", WhereQuantized(_ranges), about="True percentile, False minmax"),
+    "histogram_range": Flag("observer", "True|False", WhereQuantized(_ranges), about="True percentile, False ema"),
     "per_channel_q": Flag(
         takes="True", rule=WhereQuantized(Only(True, "weights always have a scale for each channel here"))
     ),

@@ -81,8 +81,7 @@ def quantize(command: Command) -> int:
     """`edgeailite quantize` of the network that --pretrained names."""
     from edgeailite.published.weights import as_model, as_words
 
-    percentile = {"percentile": ["100"]} if command.given.get("observer") == ["minmax"] else {}
-    used = taken(command, "QuantizeConfig", also=("observer",)) | percentile
+    used = taken(command, "QuantizeConfig")
     options = {"save_path": [default_folder(command) + "_qat"]} | QUANTIZE | used
     if "resume" in used:  # published: the folder itself; epochs and rate are then the run's
         options = {"save_path": used["resume"]} | used | {"resume": ["True"]}
@@ -124,19 +123,22 @@ def validate(command: Command) -> int:
 
 def infer(command: Command) -> int:
     """Label the pictures of a data set, and measure where it has labels."""
-    from edgeailite.published.inference import label_dataset
-    from edgeailite.published.weights import as_model
+    from edgeailite.published.inference import OF_INFER, OF_TRAIN, label_dataset
+    from edgeailite.published.weights import CARD_OPTIONS, NETWORK_OPTIONS, as_model
 
+    idle = set(command.given) - {*OF_TRAIN, *OF_INFER, *CARD_OPTIONS, *NETWORK_OPTIONS}
+    if idle:
+        say([f"{', '.join(f'--{name}' for name in sorted(idle))}: no effect in phase {command.phase}"])
     folder = Path("".join(command.options.get("save_path", [default_folder(command) + "_infer"])))
     with as_model(command.options, command.given) as model:
         _check_quantized(model, command)
-        return label_dataset(model, command.options, folder)
+        return label_dataset(model, command.options, folder, given=command.given)
 
 
 def _check_chain(command: Command) -> None:
     """What only `edgeailite quantize` knows has to wait for the float network."""
     given = {name: "".join(command.given.get(name, [])) for name in QUANTIZATION}
-    if given["scheme"] not in ("", "ort_u8s8") or given["observer"] == "minmax":
+    if given["scheme"] not in ("", "ort_u8s8") or given["observer"] == "ema":
         raise UsageError(
             "--bitwidth_weights 7 and --histogram_range False: train first, then give the run as --pretrained with them"
         )

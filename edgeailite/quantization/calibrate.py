@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, fx
 
+from edgeailite.errors import DataError
 from edgeailite.quantization.modules import ActivationQuantizer, set_state
+
+Batch = Tensor | tuple[Tensor, ...]
+ONE_VALUE = (
+    "every picture that calibration saw is of one colour: the ranges tell nothing of real pictures; "
+    "calibrate on pictures as the network will meet"
+)
+HOLDS = "holds NaN or infinite values; leave it out of calibration"
+GIVES = (
+    "the network gives NaN or infinite values for it; leave it out, or validate the float run: weights may be damaged"
+)
 
 
 def set_input_range(model: fx.GraphModule, low: float, high: float) -> None:
@@ -19,10 +31,11 @@ def set_input_range(model: fx.GraphModule, low: float, high: float) -> None:
 
 
 @torch.no_grad()
-def calibrate(model: fx.GraphModule, batches: Iterable[Tensor | tuple[Tensor, ...]]) -> None:
+def calibrate(model: fx.GraphModule, batches: Iterable[Batch], *, names: Sequence[str] = ()) -> None:
     """Observe normalised inputs (N,3,H,W) in float, then switch quantization on. Raises ValueError without batches.
 
-    A batch of a network with several inputs is a tuple of as many tensors.
+    A batch of a network with several inputs is a tuple of as many tensors. `names` of the pictures, in order, are for
+    the DataError that one with NaN or infinity raises, in it or in what the network makes of it.
     """
     training = model.training
     model.eval()
@@ -30,13 +43,36 @@ def calibrate(model: fx.GraphModule, batches: Iterable[Tensor | tuple[Tensor, ..
         if isinstance(module, ActivationQuantizer):
             module.train()  # ranges move in training mode only; the network itself stays in eval mode
     set_state(model, observing=True, enabled=False)
+    count, of_one_value = 0, True
     for batch in batches:
-        model(*(batch if isinstance(batch, tuple) else (batch,)))
+        images = batch if isinstance(batch, tuple) else (batch,)
+        _check_finite(images, HOLDS, names, count)
+        outputs = model(*images)
+        _check_finite(list(outputs.values()) if isinstance(outputs, Mapping) else [outputs], GIVES, names, count)
+        count += len(images[0])
+        of_one_value = of_one_value and all(bool((x.amin((2, 3)) == x.amax((2, 3))).all()) for x in images)
     set_state(model, observing=False, enabled=True)
+    for name, module in model.named_modules():
+        if isinstance(module, ActivationQuantizer):
+            _settle(name, module)
     model.train(training)
-    if unseen := [n for n, m in model.named_modules() if isinstance(m, ActivationQuantizer) and not _seen(m)]:
-        raise ValueError(f"no calibration data reached {unseen[0]}; give at least one batch")
+    if of_one_value:
+        warnings.warn(ONE_VALUE, stacklevel=2)
 
 
-def _seen(quantizer: ActivationQuantizer) -> bool:
-    return quantizer.fixed or bool((quantizer.count > 0).all())
+def _check_finite(tensors: Iterable[Tensor], what: str, names: Sequence[str], first: int) -> None:
+    """Raises DataError for the first picture of a batch with a value that is none."""
+    for tensor in tensors:
+        finite = torch.isfinite(tensor).flatten(1).all(1)
+        if not finite.all():
+            index = first + int((~finite).nonzero()[0])
+            name = names[index] if index < len(names) else f"calibration picture {index}"
+            raise DataError(f"{name}: {what}")
+
+
+def _settle(name: str, quantizer: ActivationQuantizer) -> None:
+    if not (quantizer.fixed or bool((quantizer.count > 0).all())):
+        raise ValueError(f"no calibration data reached {name}; give at least one batch")
+    if not (quantizer.low.isfinite().all() and quantizer.high.isfinite().all()):
+        raise DataError(f"{name}: calibration met NaN or infinite values; the weights may be damaged: validate the run")
+    quantizer.settle()

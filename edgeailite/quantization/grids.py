@@ -62,6 +62,11 @@ class ActivationGrid:
         zero = torch.where(unsigned, 0.0, 0.0 if self.scheme.signed else float(middle))
         return scale, zero.to(scale)
 
+    def reach(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scale, and the smallest and largest code without the zero point; for any number of ranges at once."""
+        scale, zero_point = self.of_range(low, high)
+        return scale, self.low - zero_point, self.high - zero_point
+
 
 @dataclass(frozen=True)
 class WeightGrid:

@@ -23,11 +23,11 @@ from edgeailite.quantization.grids import (
     bias_on_power_of_two,
     ceil_power_of_two,
 )
+from edgeailite.quantization.observers import DEFAULT_OBSERVER, OBSERVERS, Histogram, best_range
 from edgeailite.quantization.tidl_ranges import histogram_range, update_rate
 
 BIAS_LIMIT = 2**30  # codes; leaves int32 headroom for the accumulator
 INTEGER_BITS = 8  # what integer kernels read; with more, a convolution is computed in float between quantizers
-SAMPLES = 1 << 16  # values that a percentile is taken from
 SLOWEST_UPDATE = 0.02
 SINGLE_VALUE = "a convolution gives one value per channel (batch 1, 1x1 feature): running statistics are used there"
 
@@ -68,9 +68,12 @@ class ActivationQuantizer(nn.Module):
     scale: Tensor
     zero_point: Tensor
 
-    def __init__(self, grid: ActivationGrid, sites: list[bool], *, percentile: float) -> None:
-        """`sites` says for each tensor whether it is non-negative (after ReLU)."""
+    def __init__(
+        self, grid: ActivationGrid, sites: list[bool], *, percentile: float, observer: str = DEFAULT_OBSERVER
+    ) -> None:
+        """`sites` says for each tensor whether it is non-negative (after ReLU); `observer` names a row of OBSERVERS."""
         super().__init__()
+        self.observer, self.histograms = observer, [Histogram() for _ in sites]
         self.grid, self.nonnegative, self.percentile = grid, tuple(sites), percentile
         self.observing, self.enabled, self.fixed = False, True, False
         self.register_buffer("low", torch.zeros(len(sites)))
@@ -93,18 +96,35 @@ class ActivationQuantizer(nn.Module):
 
     @torch.no_grad()
     def observe(self, x: Tensor, site: int) -> None:
-        """Move the range of `site` towards that of `x`: a running mean, then an exponential one."""
+        """Move the range of `site` by what is in `x`: to hold all, or as a running mean, later an exponential one."""
+        observer = OBSERVERS[self.observer]
         self.count[site] += 1
         updates = int(self.count[site])
-        if self.grid.scheme.published_ranges:
+        rate = max(1.0 / updates, SLOWEST_UPDATE)
+        if self.grid.scheme.published_ranges and self.observer == DEFAULT_OBSERVER:
             (low, high), rate = histogram_range(x.float()), update_rate(updates)
         else:
-            (low, high), rate = value_range(x.float(), self.percentile), max(1.0 / updates, SLOWEST_UPDATE)
+            low, high = observer.of_batch(x.float(), self.percentile)
         if self.nonnegative[site]:
             low = torch.zeros_like(low)
+        if observer.union and updates > 1:
+            low, high, rate = torch.minimum(low, self.low[site]), torch.maximum(high, self.high[site]), 1.0
         self.low[site] += rate * (low - self.low[site])
         self.high[site] += rate * (high - self.high[site])
+        if observer.measure is not None:
+            self.histograms[site].add(x)
         self.update_scale()
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """End of calibration: a range that is searched for is found, for all sites together."""
+        observer = OBSERVERS[self.observer]
+        if observer.measure is not None and not self.fixed and any(histogram.width for histogram in self.histograms):
+            low, high = best_range(observer.measure, self.histograms, self.grid.reach)
+            self.low.copy_(torch.tensor([0.0 if nonnegative else low for nonnegative in self.nonnegative]))
+            self.high.fill_(high)
+            self.update_scale()
+        self.observer, self.histograms = observer.then, [Histogram() for _ in self.nonnegative]
 
     @torch.no_grad()
     def set_range(self, low: float, high: float) -> None:
@@ -120,18 +140,6 @@ class ActivationQuantizer(nn.Module):
         scale, zero_point = self.grid.of_range(self.low.min(), self.high.max())
         self.scale.copy_(scale)
         self.zero_point.copy_(zero_point)
-
-
-def value_range(x: Tensor, percentile: float) -> tuple[Tensor, Tensor]:
-    """Smallest and largest value, or (below 100) percentiles of a regular sample of at most 65,536 values."""
-    if percentile >= 100:
-        low, high = x.aminmax()
-        return low, high
-    stride = max(1, int((x.numel() / SAMPLES) ** 0.5))
-    sample = x[..., ::stride, ::stride].flatten()
-    outside = int(sample.numel() * (1 - percentile / 100))
-    low = sample.kthvalue(outside + 1).values
-    return low, sample.kthvalue(sample.numel() - outside).values
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import copy
 import difflib
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import fx, nn
@@ -41,6 +41,7 @@ from edgeailite.quantization.graph import (
 )
 from edgeailite.quantization.grids import ActivationGrid, WeightGrid
 from edgeailite.quantization.modules import INTEGER_BITS, ActivationQuantizer, QuantConv2d
+from edgeailite.quantization.observers import DEFAULT_OBSERVER, OBSERVERS
 from edgeailite.quantization.pooling import pool_size
 from edgeailite.quantization.schemes import DEFAULT_SCHEME, EVERYTHING_AS_THE_SCHEME, Plan, Scheme, get_scheme
 
@@ -64,14 +65,18 @@ def prepare(
     *,
     plan: Plan = EVERYTHING_AS_THE_SCHEME,
     percentile: float = 99.99,
+    observer: str = DEFAULT_OBSERVER,
 ) -> fx.GraphModule:
     """A copy of `model` with quantizers: same call, same state-dict names plus `ranges.*`; float until calibrated.
 
-    `plan` gives single layers other bits than the scheme. `percentile` is the share of values (per cent) that observed
-    ranges keep. Raises UsageError for an unknown scheme, a plan that names what the network lacks, and for what has no
-    integer form: it names the module and what to change.
+    `plan` gives single layers other bits than the scheme. `observer` says how ranges are chosen, a row of OBSERVERS;
+    `percentile` is the share of values (per cent) that those with percentiles keep. Raises UsageError for an unknown
+    scheme or observer, a plan that names what the network lacks, and for what has no integer form: it names the module
+    and what to change.
     """
     record = get_scheme(scheme)
+    if observer not in OBSERVERS:
+        raise UsageError(f"unknown observer {observer!r}; known: {', '.join(OBSERVERS)}")
     graph_module = fx.symbolic_trace(copy.deepcopy(model).eval())
     graph_module.train(model.training)
     merge_inputs(graph_module)
@@ -79,7 +84,12 @@ def prepare(
     _fold_batch_norms(graph_module, record, plan)
     for node in graph_module.graph.nodes:
         _refuse(node)
-    _insert_quantizers(graph_module, _groups(graph_module), _activation_grids(record, plan), percentile)
+    graph_module.add_module("ranges", nn.Module())
+    for group in _groups(graph_module):
+        name = _tensor_name(group.sites[0][0])
+        grid = ActivationGrid(record, plan.activations.get(name, 8))
+        quantizer = ActivationQuantizer(grid, _observed(group), percentile=percentile, observer=observer)
+        _insert_quantizer(graph_module, group, f"ranges.{name}", quantizer)
     _pass_input_scales(graph_module)
     _check_plan(graph_module, plan)
     graph_module.graph.lint()
@@ -203,10 +213,6 @@ def _nonnegative(node: fx.Node) -> bool:
     return module is not None and activation_limits(module)[0] >= 0
 
 
-def _activation_grids(scheme: Scheme, plan: Plan) -> Callable[[str], ActivationGrid]:
-    return lambda name: ActivationGrid(scheme, plan.activations.get(name, 8))
-
-
 def _check_plan(graph_module: fx.GraphModule, plan: Plan) -> None:
     convolutions = [name for name, module in graph_module.named_modules() if isinstance(module, QuantConv2d)]
     ranges = [name for name, _ in graph_module.ranges.named_children()]
@@ -217,22 +223,19 @@ def _check_plan(graph_module: fx.GraphModule, plan: Plan) -> None:
                 raise UsageError(f"plan: {what} name {name!r}, which this network lacks; near are: {near}")
 
 
-def _insert_quantizers(
-    graph_module: fx.GraphModule, groups: list[_Group], grid: Callable[[str], ActivationGrid], percentile: float
-) -> None:
+def _observed(group: _Group) -> list[bool]:
+    return [nonnegative for _, nonnegative in group.sites if nonnegative is not None]
+
+
+def _insert_quantizer(graph_module: fx.GraphModule, group: _Group, name: str, quantizer: ActivationQuantizer) -> None:
     graph = graph_module.graph
-    graph_module.add_module("ranges", nn.Module())
-    for group in groups:
-        observed = [nonnegative for _, nonnegative in group.sites if nonnegative is not None]
-        tensor = _tensor_name(group.sites[0][0])
-        name = f"ranges.{tensor}"
-        graph_module.add_submodule(name, ActivationQuantizer(grid(tensor), observed, percentile=percentile))
-        site = 0
-        for node, nonnegative in group.sites:
-            with graph.inserting_after(node):
-                quantizer = graph.call_module(name, (node, -1 if nonnegative is None else site))
-            site += nonnegative is not None
-            node.replace_all_uses_with(quantizer, delete_user_cb=lambda user, own=quantizer: user is not own)
+    graph_module.add_submodule(name, quantizer)
+    site = 0
+    for node, nonnegative in group.sites:
+        with graph.inserting_after(node):
+            call = graph.call_module(name, (node, -1 if nonnegative is None else site))
+        site += nonnegative is not None
+        node.replace_all_uses_with(call, delete_user_cb=lambda user, own=call: user is not own)
 
 
 def _tensor_name(node: fx.Node) -> str:

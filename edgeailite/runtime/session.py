@@ -37,10 +37,10 @@ class OnnxModel:
     fixed_size: tuple[int, int] | None
 
 
-def load_onnx(
+def open_session(
     source: Path | bytes, *, threads: int | None = None, level: str = "ALL", save_optimized: Path | None = None
-) -> OnnxModel:
-    """Open an exported file (or its bytes) on the CPU. Raises DataError for a missing, damaged or foreign file."""
+) -> onnxruntime.InferenceSession:
+    """Any ONNX file (or its bytes) on the CPU. Raises DataError for a missing or damaged file."""
     options = _options(threads=threads, level=level)
     if save_optimized is not None:
         options.optimized_model_filepath = str(save_optimized)
@@ -54,9 +54,17 @@ def load_onnx(
             for key, value in settings.items():
                 options.add_session_config_entry(key, value)
             session = onnxruntime.InferenceSession(model, options, providers=PROVIDERS)
+        return session
     except Exception as error:  # noqa: BLE001 - onnxruntime raises many kinds, without a common base
         name = source if isinstance(source, Path) else "ONNX model"
         raise DataError(f"{name}: onnxruntime cannot load it ({str(error).splitlines()[0][:200]})") from None
+
+
+def load_onnx(
+    source: Path | bytes, *, threads: int | None = None, level: str = "ALL", save_optimized: Path | None = None
+) -> OnnxModel:
+    """Open an exported file (or its bytes) on the CPU. Raises DataError for a missing, damaged or foreign file."""
+    session = open_session(source, threads=threads, level=level, save_optimized=save_optimized)
     metadata = session.get_modelmeta().custom_metadata_map
     if "edgeailite.card" not in metadata:
         raise DataError(
@@ -64,7 +72,7 @@ def load_onnx(
         )
     return OnnxModel(
         session,
-        _card(metadata),
+        card_of_metadata(metadata),
         metadata["edgeailite.kind"],
         metadata["edgeailite.argmax"],
         _fixed_size(session),
@@ -99,7 +107,7 @@ def _feed(model: OnnxModel, images: Sequence[Array]) -> dict[str, Array]:
     return dict(zip(names, images, strict=True))
 
 
-def _card(metadata: Mapping[str, str]) -> ModelCard:
+def card_of_metadata(metadata: Mapping[str, str]) -> ModelCard:
     """The card, with preprocessing from the plain entries: those are what other programs read."""
     values = json.loads(metadata["edgeailite.card"])
     height, _, width = metadata["input_size"].partition("x")

@@ -1,13 +1,19 @@
-"""Calibration: which pictures are observed, and what a dry run leaves."""
+"""Calibration: which pictures are observed, what is done to them and recorded, and what a dry run leaves."""
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from edgeailite.__main__ import main
+from edgeailite.checkpoint import LAST, load_checkpoint, save_checkpoint
 from edgeailite.commands import calibrate
-from edgeailite.commands.opening import load_network
+from edgeailite.commands.opening import load_network, open_model
 from edgeailite.quantization import prepare, published_names
 from tests.commands.real_runs import train_words
 
@@ -45,7 +51,7 @@ def test_a_dry_run_keeps_nothing(miniature, tmp_path, command, monkeypatch):
     run = tmp_path / "run"
     assert main(train_words(miniature, run, "--epochs", 1)) == 0
     before = sorted(tmp_path.rglob("*"))
-    ended = command("calibrate", run, "--dry_run", True, *MACHINE)
+    ended = command("calibrate", run, "--dry_run", True, "--adaround", 1000, *MACHINE)
     assert ended.code == 0
     assert "dry run" in ended.out
     assert sorted(tmp_path.rglob("*")) == before
@@ -73,3 +79,72 @@ def test_a_published_quantized_checkpoint_becomes_a_run(miniature, tmp_path, com
     assert {key: value.item() for key, value in loaded.items() if key.endswith("image.scale")} == {
         "ranges.image.scale": 8 / 128
     }
+
+
+@pytest.fixture(scope="module")
+def float_run(miniature, tmp_path_factory) -> Path:
+    """A float run of one epoch, to read only."""
+    folder = tmp_path_factory.mktemp("float") / "run"
+    assert main(train_words(miniature, folder, "--epochs", 1)) == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"equalize": True},
+        {"correct_bias": True},
+        {"adaround": 2, "refine_images": 1},
+        {"observer": "mse", "equalize": True, "correct_bias": True, "adaround": 2, "scheme": "ort_u8s7"},
+    ],
+    ids=lambda options: "_".join(map(str, options.values())),
+)
+def test_the_checkpoint_says_what_was_done_and_opens(float_run, tmp_path, command, options):
+    folder = tmp_path / "ptq"
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    ended = command("calibrate", float_run, "--save_path", folder, "--images", 3, *words, *MACHINE)
+    assert ended.code == 0
+    assert "val_miou_fake_quant" in ended.out
+    before, written = load_checkpoint(float_run / LAST), load_checkpoint(folder / LAST)
+    names = {name for name in written.state_dict if not name.startswith("ranges.")}
+    assert names == set(before.state_dict)
+    done = {"scheme": "ort_u8s8", "observer": "percentile", "equalize": False, "correct_bias": False, "adaround": 0}
+    record = {name: written.quantization[name] for name in done}
+    assert record == done | {name: value for name, value in options.items() if name in done}
+    moved = any(not torch.equal(written.state_dict[name], value) for name, value in before.state_dict.items())
+    assert moved == bool({"equalize", "correct_bias", "adaround"} & set(options))
+    assert open_model(folder, device=torch.device("cpu")).arithmetic == "int8"
+
+
+def test_observers_differ(float_run, tmp_path, command):
+    scales = set()
+    for name in ("minmax", "entropy"):
+        folder = tmp_path / name
+        words = ("--observer", name, "--images", 4, "--batch_size", 2, "--percentile", 99)
+        assert command("calibrate", float_run, "--save_path", folder, *words, *MACHINE).code == 0
+        state = load_checkpoint(folder / LAST).state_dict
+        scales.add(tuple(float(value) for key, value in state.items() if key.endswith(".scale")))
+    assert len(scales) == 2
+
+
+def test_weights_that_are_no_numbers_are_said_with_the_picture(float_run, tmp_path, command):
+    checkpoint = load_checkpoint(float_run / LAST)
+    state = {name: value.clone() for name, value in checkpoint.state_dict.items()}
+    next(value for name, value in state.items() if name.endswith("bn.weight") or value.ndim == 1)[0] = float("nan")
+    save_checkpoint(tmp_path / "broken.pt", dataclasses.replace(checkpoint, state_dict=state))
+    ended = command("calibrate", tmp_path / "broken.pt", "--save_path", tmp_path / "ptq", *MACHINE)
+    assert ended.code == 3
+    assert "streets_000000_000019_leftImg8bit.png: the network gives NaN" in ended.err
+    assert not (tmp_path / "ptq").exists()
+
+
+def test_one_black_picture_calibrates_and_is_warned_of(own_miniature, float_run, tmp_path, command):
+    for path in (own_miniature / "leftImg8bit" / "train").rglob("*.png"):
+        path.write_bytes(cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes())
+    words = ("--data_path", own_miniature, "--images", 1, "--save_path", tmp_path / "ptq")
+    with pytest.warns(UserWarning, match="every picture that calibration saw is of one colour"):
+        assert command("calibrate", float_run, *words, *MACHINE).code == 0
+    state = load_checkpoint(tmp_path / "ptq" / LAST).state_dict
+    scales = torch.stack([value for name, value in state.items() if name.endswith(".scale")])
+    assert scales.isfinite().all()
+    assert (scales > 0).all()

@@ -16,6 +16,7 @@ HEALTHY = {
     "torchvision_facts": {"version": "0.29.2+cpu", "kept": 1},
     "cv2_facts": {"version": "5.0.0", "shape": [2, 2, 3]},
     "onnxruntime_facts": {"providers": ["CPUExecutionProvider"], "values": [200]},
+    doctor.EMULATION: {"onnxruntime": "9.0", "departs": {"EXTENDED": [], "ALL": []}, "checked_on": "some machines"},
 }
 
 
@@ -104,6 +105,18 @@ def test_saturating_cpu_is_told_to_take_7_bit_weights(healthy, capsys, monkeypat
         assert "--scheme ort_u8s7" in findings[what]["fix"]
 
 
+def test_the_emulation_is_checked_and_the_rule_that_departs_named(healthy, capsys):
+    finding = report(capsys)[1]["integer-exact"]
+    assert finding["value"].startswith("holds at EXTENDED and ALL with onnxruntime 9.0 (avx2, avx512_vnni)")
+    assert finding["value"].endswith("checked before on some machines")
+    healthy.facts[doctor.EMULATION]["departs"] = {"EXTENDED": [], "ALL": ["4 (bilinear resize)"]}
+    code, findings = report(capsys)
+    assert (code, findings["integer-exact"]["level"]) == (0, "warn")
+    assert "rule 4 (bilinear resize) at ALL" in findings["integer-exact"]["value"]
+    healthy.facts[doctor.EMULATION] = {"error": "ImportError: torch"}
+    assert report(capsys)[1]["integer-exact"]["value"] == "not checked: ImportError: torch"
+
+
 def test_more_threads_than_cores(healthy, capsys, monkeypatch):
     healthy.facts["torch_facts"]["threads"] = 8
     monkeypatch.setattr(environment, "usable_cores", lambda: 2)
@@ -153,6 +166,14 @@ def test_real_facts_of_this_machine():
     assert 1 <= facts["cores"] <= 4096
     assert json.loads(json.dumps(facts)) == facts
     assert str(Path.home()) not in json.dumps(facts)
+
+
+def test_the_emulation_holds_here_or_says_where_not():
+    facts = environment.ask_apart(doctor.EMULATION)
+    assert "error" not in facts
+    assert facts["onnxruntime"] == environment.installed("onnxruntime")
+    if "avx512_vnni" in environment.cpu_features():
+        assert facts["departs"] == {"EXTENDED": [], "ALL": []}
 
 
 def test_a_failing_interpreter_is_an_answer():

@@ -90,6 +90,19 @@ def test_options_of_a_quantized_run_come_from_its_checkpoint(tmp_path):
     assert resumed_config(given, own) == dataclasses.replace(own, workers=1)
 
 
+def test_the_observer_gives_the_initial_ranges_and_is_recorded(float_run, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(quantize, "run_training", lambda trainer, *args, **rest: seen.append(trainer) or {})
+    for name in ("percentile", "mse"):
+        assert main(quantize_words(float_run, tmp_path / name, "--observer", name)) == 0
+    assert [trainer.quantization["observer"] for trainer in seen] == ["percentile", "mse"]
+    ranges = [
+        torch.stack([value for key, value in trainer.learner.model.state_dict().items() if key.endswith(".scale")])
+        for trainer in seen
+    ]
+    assert not torch.equal(*ranges)
+
+
 @pytest.mark.parametrize(
     "options", [("--freeze_layers", "encoder.features.0", "encoder.features.1."), ("--freeze_bn", True)]
 )

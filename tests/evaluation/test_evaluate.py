@@ -158,3 +158,14 @@ def test_no_pictures_is_an_empty_tally():
     assert tally["depth"] == DepthTally()
     with pytest.raises(ValueError, match="merge: no parts"):
         merge([])
+
+
+@pytest.mark.parametrize("quantized", [False, True], ids=["float", "codes with ties"])
+@pytest.mark.parametrize("sizes", [(8, 12, 8, 12), (8, 12, 33, 47), (64, 96, 37, 51), (16, 16, 1, 400), (7, 5, 720, 3)])
+@pytest.mark.parametrize("classes", [2, 5, 19])
+def test_class_maps_are_argmax_of_resized_logits(classes, sizes, quantized):
+    logits = torch.randn(2, classes, *sizes[:2], generator=torch.Generator().manual_seed(classes))
+    logits = (4 * logits).round() / 4 if quantized else logits
+    found = class_maps(lambda images: {"segmentation": logits}, PICTURE, sizes[2:], output="segmentation")
+    whole = torch.nn.functional.interpolate(logits, sizes[2:], mode="bilinear", align_corners=False)
+    assert np.array_equal(found, whole.numpy().argmax(1))

@@ -22,8 +22,8 @@ from edgeailite.export.graphs import append_argmax
 from edgeailite.export.parity import Subject, integer_kernels, make_golden, prove
 from edgeailite.export.taps import file_layers, integer_tensors
 from edgeailite.export.to_onnx import classified_outputs
-from edgeailite.models import MODELS, create_model
-from edgeailite.quantization import convert, integer_exact, prepare
+from edgeailite.models import MODELS, Pixel2Pixel, create_model
+from edgeailite.quantization import DEFAULT_SCHEME, convert, integer_exact, prepare
 from edgeailite.quantization.integer import IntegerModel
 from edgeailite.runtime import load_onnx, recheck, run, tensors
 from edgeailite.runtime.contract import PROVEN_LEVELS
@@ -43,6 +43,8 @@ from tests.sweep import (
 FLOAT_SHAPES = ((1, 97, 161), (2, 33, 65), (1, 64, 64), (2, 32, 32))
 INT8_SHAPES = ((1, 64, 64), (2, 97, 65))  # no 2x3 features: see the exception of rule 4 in quantization.integer
 INT8_FIXED = (97, 161)
+SWEPT_SHAPES = (*INT8_SHAPES, (1, 128, 256), (1, 225, 401))  # with INT8_FIXED five sizes
+SWEPT_SCHEMES = ("ort_u8s8", "tidl_pow2", "s8s8")
 FLOAT_TOLERANCE = 1e-4  # of the outputs' standard deviation where that is above 1
 FLOAT_DEFAULT = [  # name, inputs, outputs
     ("fpn_aspp_regnetx400mf_fd_edgeailite", 1, 2),  # maximum pooling; fd
@@ -78,15 +80,15 @@ def float_difference(name: str, inputs: int, outputs: int) -> tuple[float, float
     return worst
 
 
-def int8_difference(
-    name: str, inputs: int, outputs: int, file: Path, *, fixed: Sequence[tuple[int, int]] = ()
-) -> float:
-    """Largest |difference| over shapes, levels and outputs, of an open file and `fixed` ones; asserts the kernels."""
-    network = sweep_model(name, inputs=inputs, outputs=outputs)
-    model = quantized(network)
+def int8_difference(network: Pixel2Pixel, scheme: str, file: Path, *, swept: bool) -> float:
+    """Largest |difference| over shapes, levels and outputs; asserts integer kernels.
+
+    Of a file with open sizes, and where `swept` at more sizes and of a file with a fixed one.
+    """
+    model, inputs = quantized(network, scheme), network.inputs
     reference, worst = integer_exact(model), 0.0
-    cases: list[tuple[tuple[int, int] | None, Sequence[tuple[int, int, int]]]] = [(None, INT8_SHAPES)]
-    cases += [(size, [(1, *size)]) for size in fixed]
+    cases: list[tuple[tuple[int, int] | None, Sequence[tuple[int, int, int]]]]
+    cases = [(None, SWEPT_SHAPES), (INT8_FIXED, [(1, *INT8_FIXED)])] if swept else [(None, INT8_SHAPES)]
     for size, shapes in cases:
         file.write_bytes(to_onnx(model, sweep_card(network), size=size).SerializeToString())
         kernels = integer_kernels(file)
@@ -113,9 +115,12 @@ def check_float(name: str, inputs: int, outputs: int) -> None:
         assert line["difference_per_std"] <= FLOAT_TOLERANCE
 
 
-def check_int8(name: str, inputs: int, outputs: int, folder: Path, *, fixed: Sequence[tuple[int, int]] = ()) -> None:
-    with logged("int8", name, inputs, outputs) as line:
-        line["difference"] = int8_difference(name, inputs, outputs, folder / "model_int8.onnx", fixed=fixed)
+def check_int8(
+    name: str, inputs: int, outputs: int, folder: Path, *, scheme: str = DEFAULT_SCHEME, swept: bool = False
+) -> None:
+    with logged("int8" if scheme == DEFAULT_SCHEME else f"int8 {scheme}", name, inputs, outputs) as line:
+        network = sweep_model(name, inputs=inputs, outputs=outputs)
+        line["difference"] = int8_difference(network, scheme, folder / "model_int8.onnx", swept=swept)
         assert line["difference"] == 0
 
 
@@ -137,9 +142,10 @@ def test_every_encoder_and_decoder_in_float(name, inputs, outputs):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("scheme", SWEPT_SCHEMES)
 @pytest.mark.parametrize("name", int8_names())
-def test_every_promised_network_in_int8(name, tmp_path):
-    check_int8(name, 1, 1, tmp_path, fixed=[INT8_FIXED])
+def test_every_promised_network_in_int8(name, scheme, tmp_path):
+    check_int8(name, 1, 1, tmp_path, scheme=scheme, swept=True)
 
 
 @pytest.mark.slow

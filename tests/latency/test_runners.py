@@ -47,8 +47,8 @@ def test_missing_and_damaged_files(tmp_path):
 
 
 def test_openvino_is_asked_for_politely(tmp_path, monkeypatch):
-    monkeypatch.setattr("edgeailite.latency.runners.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match="openvino: not installed"):
+    monkeypatch.setattr("edgeailite.runtime.openvino_session.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"--runtimes openvino: not installed; pip install edgeailite\[openvino\]"):
         onnx_runner(tiny_file(tmp_path / "tiny.onnx"), "openvino", threads=1)
 
 
@@ -57,7 +57,7 @@ def test_a_file_that_openvino_refuses_is_named(tmp_path, monkeypatch):
         def read_model(self, path):
             raise RuntimeError("Unsupported operator\nat line 3")
 
-    monkeypatch.setattr("edgeailite.latency.runners.find_spec", lambda name: True)
+    monkeypatch.setattr("edgeailite.runtime.openvino_session.find_spec", lambda name: True)
     monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(Core=Core))
     with pytest.raises(DataError, match=r"tiny\.onnx: OpenVINO cannot load it \(Unsupported operator\)"):
         onnx_runner(tiny_file(tmp_path / "tiny.onnx"), "openvino", threads=1)

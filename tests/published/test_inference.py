@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from edgeailite.checkpoint import Checkpoint, save_checkpoint
+from edgeailite.data import open_dataset
 from edgeailite.data.images import read_image, read_label
 from edgeailite.metrics import confusion_matrix, scores
+from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import create_model
+from edgeailite.preprocessing import Preprocessing
 from edgeailite.pretrained import published_state_dict
 from edgeailite.published import running
 from tests.published.world import write_cityscapes
@@ -67,6 +71,29 @@ def test_pictures_without_labels_are_only_labelled(here, data, capsys):
 def test_networks_of_two_pictures_get_both(here, data):
     assert infer(data, "cityscapes_segmentation_multi_input_measure", inputs=2) == 0
     assert (here / "out/metric.txt").exists()
+
+
+def test_every_output_has_a_task_and_the_look_is_a_choice(here, data, capsys):
+    """Depth, classes with the data set's own values, motion; side by side, as a VP9 video."""
+    torch.manual_seed(0)
+    form, outputs = "cityscapes_depth_semantic_motion_multi_input", {"depth": 1, "segmentation": 19, "motion": 2}
+    model = create_model("deeplabv3plus_mobilenetv2_tv_edgeailite", outputs=outputs, inputs=2)
+    options = changed_options(model.options)
+    source = open_dataset(form, data, "val")
+    card = ModelCard(model.name, outputs, source.classes, source.palette, Preprocessing(64, 64), form, None, options)
+    save_checkpoint(Path("net.pt"), Checkpoint(card, model.state_dict(), {}))
+    words = ["--dataset_name", form, "--data_path", str(data), "--pretrained", "net.pt", "--output_size", "32", "48"]
+    look = "--write labels side_by_side --video side_by_side --video_format webm --fps 2 --original_ids True"
+    more = [*look.split(), "--device", "cpu", "--threads", "1", "--save_path", "out", "--lr", "1"]
+    assert running.run(SCRIPT, [*words, *more]) == 0
+    name = STEM.removeprefix("Task0/")
+    kinds = [("depth", "side_by_side"), ("label", "side_by_side"), ("label", "side_by_side")]
+    expected = {f"Task{i}/{name}_{kind}.png" for i, pair in enumerate(kinds) for kind in pair}
+    expected |= {"Task0.webm", "Task1.webm", "Task2.webm", "metric.txt"}
+    assert {str(path.relative_to("out")) for path in Path("out").rglob("*") if path.is_file()} == expected
+    assert read_image(here / f"out/Task1/{name}_side_by_side.png").shape == (32, 96, 3)
+    assert set(np.unique(read_label(here / f"out/Task2/{name}_label.png"))) <= {0, 255}
+    assert "--lr: no effect in phase inference" in capsys.readouterr().err
 
 
 def test_weights_of_another_number_of_inputs_are_refused(here, data, capsys):

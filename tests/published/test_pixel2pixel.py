@@ -153,7 +153,7 @@ def test_published_defaults(script, lr, batch, gamma, epoch_size, start):
         ("--multi_task_type pseudo_grad_norm", "task_balancing", "learned"),
         ("--multi_task_type uncertainty", "task_balancing", "uncertainty"),
         ("--phase calibration --bitwidth_weights 7", "scheme", "ort_u8s7"),
-        ("--phase calibration --histogram_range False", "observer", "minmax"),
+        ("--phase calibration --histogram_range False", "observer", "ema"),
         ("--rand_scale 0.5 1.5", "rand_scale", "0.5 1.5"),
         ("--milestones 3 5", "milestones", "3 5"),
         ("--lr=0.1", "lr", "0.1"),

@@ -141,7 +141,7 @@ def test_quantization_of_a_whole_network_does_not_train_it_first(network, asked,
     assert asked[0][0] == "quantize"
     words = " ".join(asked[0])
     assert "--epochs 10 --lr 2e-5" in words
-    assert words.endswith("--percentile 100")
+    assert words.endswith("--observer ema")
 
 
 def test_a_quantization_goes_on_in_its_folder(network, asked, data):

@@ -18,7 +18,8 @@ from edgeailite.quantization import calibrate, convert, integer_exact, prepare, 
 from edgeailite.quantization.convert import IntegerConv
 from edgeailite.quantization.grids import ActivationGrid, WeightGrid
 from edgeailite.quantization.integer import EXACT_IN_FLOAT32, IntegerExact, _integer_sum, resize_bilinear
-from edgeailite.quantization.modules import ActivationQuantizer, IntegerParameters, QuantConv2d, value_range
+from edgeailite.quantization.modules import ActivationQuantizer, IntegerParameters, QuantConv2d
+from edgeailite.quantization.observers import value_range
 from edgeailite.quantization.pooling import RegionPool, pool_size
 from edgeailite.quantization.schemes import SCHEMES
 from tests.golden import golden_model

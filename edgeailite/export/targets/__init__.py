@@ -32,7 +32,9 @@ def write(name: str, request: Request) -> tuple[Files, list[Finding]]:
 
 
 def _check_scheme(target: Target, request: Request) -> None:
-    """Raises UsageError for a scheme that the target does not compute; float networks where it has one."""
+    """Raises UsageError for a scheme that the target does not compute, and for rewriting that is onnxruntime's."""
+    if request.kernels != "plain" and target.name != request.kernels:
+        raise UsageError(f"--kernels {request.kernels}: not for --target {target.name}; leave one of the two out")
     if not target.schemes:
         return
     known = " or ".join(target.schemes)

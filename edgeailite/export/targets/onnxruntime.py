@@ -18,6 +18,7 @@ def run_files(request: Request) -> Files:
         argmax=request.argmax,
         size=request.size,
         simplify=request.simplify,
+        kernels=request.kernels,
     )
     return {".onnx": model}
 

@@ -9,6 +9,7 @@ import onnx
 from torch import nn
 
 from edgeailite.export.lint import Check
+from edgeailite.export.passes import Kernels
 from edgeailite.modelcard import ModelCard
 
 # What carries sizes about and is folded away at a fixed size; with --dynamic it stays.
@@ -29,6 +30,7 @@ class Request:
     argmax: str = "none"
     size: tuple[int, int] | None = None
     simplify: bool = True
+    kernels: Kernels = "plain"
 
 
 Files = dict[str, onnx.ModelProto | str]

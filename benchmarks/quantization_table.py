@@ -1,0 +1,152 @@
+"""What each way of quantizing costs in accuracy: every row a file exported, run by onnxruntime and measured on test.
+
+    python benchmarks/quantization_table.py CAMVID_FOLDER RUNS_FOLDER --networks deeplab_1 fpn_1 unet_1 regnet_1
+
+Starts from the float checkpoints of `benchmarks/camvid` (another folder: --checkpoints). Each cell is made by the verbs
+a user would call: calibrate or quantize, export, validate --split test. What is made stays in RUNS_FOLDER and is not
+made again, a training that was cut off goes on; so several processes may each make the cells of one network, and a last
+call prints the table of docs/quantization.md. --only names the rows to make, --epochs the length of the trainings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ADAROUND = "200"  # steps per layer
+SCHEMES = ("ort_u8s8", "s8s8", "tidl_pow2")
+OBSERVERS = ("minmax", "ema", "percentile", "mse", "entropy")
+SEEDS = {"deeplab_1": (1, 2, 3)}  # of quantization-aware training with the default scheme
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of quantizing: a verb and its options."""
+
+    name: str
+    verb: str
+    options: tuple[str, ...]
+    seeds: bool = False
+    """Three seeds for the networks of SEEDS."""
+
+
+REFINED = {
+    "equalize": ("--equalize", "True"),
+    "bias": ("--correct_bias", "True"),
+    "adaround": ("--adaround", ADAROUND),
+}
+ALL_REFINED = tuple(option for options in REFINED.values() for option in options)
+
+
+def rows(epochs: int) -> list[Row]:
+    """Observers, refinements, schemes and trainings."""
+    found = [Row(f"ort_u8s8 {name}", "calibrate", ("--observer", name)) for name in OBSERVERS]
+    found += [Row(f"ort_u8s8 percentile + {name}", "calibrate", options) for name, options in REFINED.items()]
+    found.append(Row("ort_u8s8 percentile + all three", "calibrate", ALL_REFINED))
+    for scheme in SCHEMES[1:]:
+        found.append(Row(f"{scheme} percentile", "calibrate", ("--scheme", scheme)))
+        found.append(Row(f"{scheme} percentile + all three", "calibrate", ("--scheme", scheme, *ALL_REFINED)))
+    for scheme in SCHEMES:
+        options = ("--scheme", scheme, "--epochs", str(epochs), "--evaluate_every", "1000", "--save_every", "30")
+        found.append(Row(f"{scheme} QAT", "quantize", options, seeds=scheme == SCHEMES[0]))
+    return found
+
+
+def main() -> None:
+    """Make the cells that are missing, then print all there are."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--checkpoints", type=Path, default=HERE / "camvid")
+    parser.add_argument("--networks", nargs="*", default=["deeplab_1", "fpn_1", "unet_1", "regnet_1"])
+    parser.add_argument("--only", nargs="*", help="names of rows; default all")
+    parser.add_argument("--epochs", type=int, default=6, help="of quantization-aware training")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    wanted = [row for row in rows(args.epochs) if not args.only or row.name in args.only]
+    for network in args.networks:
+        source = args.checkpoints / f"camvid_{network}.pt"
+        float_cell(args, network, source)
+        for row in wanted:
+            for seed in SEEDS.get(network, (1,)) if row.seeds else (1,):
+                quantized_cell(args, network, source, row, seed)
+    print_table(args.runs, args.networks, rows(args.epochs))
+
+
+def float_cell(args: argparse.Namespace, network: str, source: Path) -> None:
+    """Accuracy of the float checkpoint."""
+    folder = args.runs / network / "float"
+    if not (folder / "test.json").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        keep(folder, edgeailite("validate", source, "--data_path", args.data, "--split", "test", threads=args.threads))
+
+
+def quantized_cell(args: argparse.Namespace, network: str, source: Path, row: Row, seed: int) -> None:
+    """Quantize, export, measure the file."""
+    folder = args.runs / network / f"{row.name.replace(' ', '_').replace('+', 'and')}_{seed}"
+    if (folder / "test.json").is_file():
+        return
+    common = ("--data_path", args.data, "--save_path", folder, "--seed", seed, "--workers", 0)
+    if row.verb == "quantize" and (folder / "last.pt").is_file():
+        common = (*common, "--resume", True)
+    if row.verb == "quantize" or not (folder / "best.pt").is_file():
+        edgeailite(row.verb, source, *row.options, *common, threads=args.threads, as_json=False)
+    edgeailite("export", folder / "last.pt", as_json=False)
+    file = folder / "model_int8.onnx"
+    keep(folder, edgeailite("validate", file, "--data_path", args.data, "--split", "test", threads=args.threads))
+
+
+def edgeailite(verb: str, *arguments: Any, threads: int | None = None, as_json: bool = True) -> str:
+    """Run a verb; EDGEAILITE=… names another command."""
+    command = shlex.split(os.environ.get("EDGEAILITE", f"{shlex.quote(sys.executable)} -m edgeailite"))
+    command += [verb, *map(str, arguments)]
+    command += [] if threads is None else ["--threads", str(threads)]
+    command += ["--json", "True"] if as_json else []
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def keep(folder: Path, printed: str) -> None:
+    """The numbers of a cell."""
+    (folder / "test.json").write_text(printed)
+
+
+def miou(folder: Path) -> float | None:
+    """Mean IoU on test, per cent."""
+    path = folder / "test.json"
+    return json.loads(path.read_text())["miou"] if path.is_file() else None
+
+
+def print_table(runs: Path, networks: list[str], table: list[Row]) -> None:
+    """Markdown: a row per way, a column per network; in brackets the difference to float."""
+    floats = {network: miou(runs / network / "float") for network in networks}
+    print(f"| | {' | '.join(networks)} |\n|---|{'---|' * len(networks)}")
+    print(f"| float | {' | '.join('' if v is None else f'{v:.2f}' for v in floats.values())} |")
+    for row in table:
+        name = row.name.replace(" ", "_").replace("+", "and")
+        cells = []
+        for network in networks:
+            found = [miou(path) for path in sorted((runs / network).glob(f"{name}_[0-9]"))]
+            cells.append(cell([value for value in found if value is not None], floats[network]))
+        print(f"| {row.name} | {' | '.join(cells)} |")
+
+
+def cell(values: list[float], reference: float | None) -> str:
+    """Mean, spread of several seeds, and the difference to float."""
+    if not values or reference is None:
+        return ""
+    mean = statistics.fmean(values)
+    spread = f" ± {statistics.stdev(values):.2f} ({len(values)} seeds)" if len(values) > 1 else ""
+    return f"{mean:.2f}{spread} ({mean - reference:+.2f})"
+
+
+if __name__ == "__main__":
+    main()

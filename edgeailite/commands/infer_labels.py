@@ -1,0 +1,55 @@
+"""Classes back to the label values of the data set that a network was trained on (`infer --original_ids`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeailite.data import DataSource, open_dataset
+from edgeailite.data.source import IGNORE, ClassTarget
+from edgeailite.errors import DataError, EdgeailiteError, UsageError
+from edgeailite.modelcard import REGRESSION, ModelCard
+
+SPLITS = ("val", "train")
+
+
+def original_values(card: ModelCard, path: Path | None) -> dict[str, NDArray[np.uint8]]:
+    """For each output with classes the label value (256) of each class; of several values of a class the least.
+
+    Raises UsageError where the data set cannot be opened, DataError where it has other classes.
+    """
+    source = _data_set(card, path)
+    found = {}
+    for output, channels in card.outputs.items():
+        if card.tasks[output] == REGRESSION:
+            continue
+        target = source.targets.get(output)
+        if not isinstance(target, ClassTarget) or len(target.classes) != channels:
+            raise DataError(f"--original_ids: data set {source.name} has no {channels} classes for output {output}")
+        found[output] = inverse(target.label_map)
+    return found
+
+
+def inverse(label_map: Mapping[int, int]) -> NDArray[np.uint8]:
+    """(256) label value by class; a class without one is 255."""
+    values = np.full(256, IGNORE, np.uint8)
+    for value in sorted(label_map, reverse=True):
+        if label_map[value] != IGNORE:
+            values[label_map[value]] = value
+    return values
+
+
+def _data_set(card: ModelCard, path: Path | None) -> DataSource:
+    known = path or (None if card.data_path is None else Path(card.data_path))
+    reason = ""
+    for split in SPLITS:
+        try:
+            return open_dataset(card.dataset_name, known, split)
+        except EdgeailiteError as error:
+            reason = reason or str(error)
+    raise UsageError(
+        f"--original_ids: the label values stand with data set {card.dataset_name} ({reason}); give its --data_path"
+    )

@@ -1,0 +1,138 @@
+"""`edgeailite serve`: models behind HTTP, labelling as `edgeailite infer` does."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from edgeailite import __version__
+from edgeailite.checkpoint import find_checkpoint
+from edgeailite.commands.common import log, set_threads
+from edgeailite.commands.infer import label_picture
+from edgeailite.commands.opening import Opened, classified, open_model
+from edgeailite.config import ServeConfig
+from edgeailite.engine import select_device
+from edgeailite.environment import usable_cores
+from edgeailite.errors import UsageError
+from edgeailite.inference.writing import png
+from edgeailite.modelcard import ModelCard
+from edgeailite.serve.gate import Gate
+from edgeailite.serve.served import Served
+
+TOKEN = "EDGEAILITE_TOKEN"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+MEGA = 1_000_000
+NEW_COLOR = (128, 128, 128)  # of a class that the card has no colour for
+
+
+def run(config: ServeConfig) -> int:
+    """Serve until a signal; prints where. Raises UsageError where flask and waitress are not installed."""
+    try:
+        from edgeailite.serve.app import Service
+        from edgeailite.serve.server import listen, serve
+    except ModuleNotFoundError as error:
+        raise UsageError(f"serve needs {error.name}; pip install 'edgeailite[serve]'") from None
+    paths = named(config.models)
+    set_threads(config.threads)
+    service = Service(
+        tuple(paths),
+        Gate(config.workers or usable_cores(), queue=config.queue, patience=config.queue_timeout),
+        max_body=int(config.max_megabytes * MEGA),
+        max_pixels=int(config.max_megapixels * MEGA),
+        alpha=config.alpha,
+        token=token(config.token, os.environ),
+        origins=config.origins,
+    )
+    server = listen(service, host=config.host, port=config.port, client_timeout=config.client_timeout)
+    log(f"listening on http://{_address(server.effective_host)}:{server.effective_port}, loading {', '.join(paths)}")
+
+    def load() -> dict[str, Served]:
+        return {name: served(name, path, threads=config.threads) for name, path in paths.items()}
+
+    return serve(server, load, drain_timeout=config.drain_timeout, on_ready=lambda: log("ready"))
+
+
+def named(models: tuple[str, ...]) -> dict[str, Path]:
+    """NAME=PATH or PATH, where the name is that of the file or folder. Raises UsageError for a name given twice."""
+    paths: dict[str, Path] = {}
+    for word in models:
+        name, equals, rest = word.partition("=")
+        path = Path(rest if equals else word)
+        name = name if equals else path.resolve().stem if path.suffix else path.resolve().name
+        if not NAME.fullmatch(name):
+            raise UsageError(f"--models {word}: {name!r} is no name for a model (letters, digits, . _ -); NAME={path}")
+        if name in paths:
+            raise UsageError(f"--models {word}: {name} is the name of {paths[name]} already; write OTHER={path}")
+        paths[name] = path
+    return paths
+
+
+def token(given: str | None, variables: Mapping[str, str]) -> str | None:
+    """The token asked for, if any."""
+    found = given or variables.get(TOKEN) or None
+    if found is not None and len(found) < 8:
+        raise UsageError(f"${TOKEN}: expected at least 8 characters")
+    return found
+
+
+def served(name: str, path: Path, *, threads: int) -> Served:
+    """Open a model and label one picture with it, so that the first request is as fast as the next."""
+    opened = open_model(path, device=select_device("cpu"), threads=threads)
+    _check_takes_pictures(opened.card, path)
+    output = classified(opened.card)[0]
+    model = Served(
+        name, classes(opened.card, output), lambda image: label_picture(opened, image), facts(opened, path), png
+    )
+    pre = opened.card.preprocessing
+    model.labels(np.zeros((pre.height, pre.width, 3), np.uint8))
+    return model
+
+
+def classes(card: ModelCard, output: str) -> tuple[tuple[str, tuple[int, int, int]], ...]:
+    """Name and colour of every class of an output; numbers and grey for those that the card does not name."""
+    return tuple(
+        (
+            card.classes[index] if index < len(card.classes) else f"class {index}",
+            card.palette[index] if index < len(card.palette) else NEW_COLOR,
+        )
+        for index in range(card.outputs[output])
+    )
+
+
+def facts(opened: Opened, path: Path) -> dict[str, object]:
+    """What `GET /model` says beside classes; no path of this machine."""
+    pre = opened.card.preprocessing
+    file = path if path.suffix == ".onnx" else find_checkpoint(path)
+    return {
+        "network": opened.card.model_name,
+        "data": opened.card.dataset_name,
+        "arithmetic": opened.arithmetic,
+        "form": opened.kind,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "input": {
+            "height": pre.height,
+            "width": pre.width,
+            "mean": list(pre.mean),
+            "scale": list(pre.scale),
+            "channel_order": pre.channel_order,
+            "interpolation": pre.interpolation,
+        },
+        "version": __version__,
+    }
+
+
+def _check_takes_pictures(card: ModelCard, source: Path) -> None:
+    """Raises UsageError for networks whose result cannot be drawn, or that want more than a picture."""
+    if len(card.inputs) > 1:
+        raise UsageError(f"serve {source}: the network takes {len(card.inputs)} pictures at a time, a request has one")
+    if not classified(card):
+        raise UsageError(f"serve {source}: the network has no output with classes, only {', '.join(card.outputs)}")
+
+
+def _address(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,15 @@
+"""From inputs of any kind to result files, around a network that is somebody else's: what `edgeailite infer` does."""
+
+from edgeailite.inference.drawing import PICTURES, Output, draw, outputs_of
+from edgeailite.inference.naming import result_names
+from edgeailite.inference.ordered import ordered
+from edgeailite.inference.pictures import EARLIER_RESULT, FINISHED, Left, Picture, Read, Wanted, as_input, write
+from edgeailite.inference.results import Results, check_outputs, read_record, settle, write_record
+from edgeailite.inference.smoothing import Flicker, Smoother
+from edgeailite.inference.sources import Found, Inputs, find_pictures, inputs
+
+__all__ = [
+    "EARLIER_RESULT", "FINISHED", "PICTURES", "Flicker", "Found", "Inputs", "Left", "Output", "Picture", "Read",
+    "Results", "Smoother", "Wanted", "as_input", "check_outputs", "draw", "find_pictures", "inputs", "ordered",
+    "outputs_of", "read_record", "result_names", "settle", "write", "write_record",
+]  # fmt: skip

@@ -1,0 +1,107 @@
+"""From what a network found to pictures: the files of one output, by kind.
+
+labels         classes (H,W) uint8, or the data set's own values; depth: uint16 in 1/256 metre, 0 = not known
+colors         the palette's colours; depth: viridis from near (bright) to far
+overlay        the colours mixed with the picture
+side_by_side   the picture, and the colours beside it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeailite.data.source import SEGMENTATION
+from edgeailite.modelcard import REGRESSION, ModelCard
+from edgeailite.plots import Palette, colorize, overlay
+from edgeailite.sheets import Scale, depth_colors, depth_scale
+
+Array = NDArray[Any]
+PICTURES = ("labels", "colors", "overlay", "side_by_side")
+WORDS = {"labels": "label", "colors": "color"}  # in file names
+DEPTH_UNIT = 256  # stored per metre, as KITTI has it
+SPREAD = ((0, 0, 0), (119, 11, 32), (0, 130, 180), (107, 142, 35), (250, 170, 30), (244, 35, 232), (152, 251, 152))
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output and how it is drawn. `name` is what stands in file names: "" where there is only one output.
+
+    `values` holds the data set's own value of each class; None keeps classes. `classes` and `palette` are empty of a
+    depth, whose colours go over `scale` (None: that of each picture).
+    """
+
+    key: str
+    name: str
+    classes: tuple[str, ...]
+    palette: Palette
+    values: NDArray[np.uint8] | None = None
+    scale: Scale | None = None
+
+    @property
+    def is_depth(self) -> bool:
+        """Whether it has metres, not classes."""
+        return not self.classes
+
+    def path(self, target: Path, kind: str, suffix: str = "png") -> Path:
+        """The file of a kind of result."""
+        words = [self.name, WORDS.get(kind, kind)]
+        if kind == "labels" and self.is_depth:
+            words = [self.name or REGRESSION]
+        return target.with_name("_".join([target.name, *filter(None, words)]) + f".{suffix}")
+
+
+def outputs_of(card: ModelCard, values: Mapping[str, NDArray[np.uint8]]) -> tuple[Output, ...]:
+    """All outputs of a network; `values` are the data set's own, by output."""
+    classified = [name for name, task in card.tasks.items() if task != REGRESSION]
+    main = SEGMENTATION if SEGMENTATION in classified else next(iter(classified), None)
+    ranges = card.options.get("output_range") or {}
+    found = []
+    for key, channels in card.outputs.items():
+        name = key if len(card.outputs) > 1 else ""
+        if key not in classified:
+            scale = Scale(*map(float, ranges[key])) if key in ranges else None
+            found.append(Output(key, name, (), (), scale=scale))
+            continue
+        own = key == main and len(card.classes) == channels
+        classes = card.classes if own else tuple(map(str, range(channels)))
+        palette = card.palette if own else _palette(channels)
+        found.append(Output(key, name, classes, palette, values=values.get(key)))
+    return tuple(found)
+
+
+def _palette(count: int) -> Palette:
+    """Colours for classes that have none: the first is black, as for what does not move."""
+    return tuple(SPREAD[index % len(SPREAD)] for index in range(count))
+
+
+def draw(output: Output, result: Array, image: Array, kinds: Sequence[str], *, alpha: float) -> dict[str, Array]:
+    """The pictures of these kinds of a result: classes (H,W) uint8 or metres (H,W) float32, of the image's size."""
+    colors = colors_of(output, result) if set(kinds) - {"labels"} else image
+    rules: dict[str, Callable[[], Array]] = {
+        "labels": lambda: _stored(output, result),
+        "colors": lambda: colors,
+        "overlay": lambda: overlay(image, colors, alpha),
+        "side_by_side": lambda: np.concatenate([image, colors], axis=1),
+    }
+    return {kind: rules[kind]() for kind in kinds}
+
+
+def colors_of(output: Output, result: Array) -> Array:
+    """A result in colour, (H,W,3) uint8."""
+    if output.is_depth:
+        return depth_colors(result, output.scale or depth_scale([result]))
+    return colorize(result, output.palette)
+
+
+def _stored(output: Output, result: Array) -> Array:
+    """What the file with values holds."""
+    if output.is_depth:
+        stored = np.rint(np.nan_to_num(result, nan=0, posinf=0, neginf=0) * DEPTH_UNIT)
+        return np.clip(stored, 0, np.iinfo(np.uint16).max).astype(np.uint16)
+    return result if output.values is None else output.values[result]

@@ -1,0 +1,102 @@
+"""The folder of results as a whole: what it was made with, rows of shares, what was skipped, and the counts.
+
+`infer.json` says what the results were made with, so that going on with another network is refused; `skipped.csv` has
+a row for each input that could not be labelled, `shares.csv` one for each that was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgeailite.errors import DataError, UsageError
+from edgeailite.inference.drawing import Output
+from edgeailite.inference.pictures import Wanted
+from edgeailite.inference.shares import CSV, JSON, Table, share_columns, write_json
+from edgeailite.inference.sources import Found
+from edgeailite.inference.writing import write_whole
+
+RECORD, SKIPPED = "infer.json", "skipped.csv"
+MADE_BY = {"made_by": "edgeailite infer"}
+
+
+class Results:
+    """Counts, and the tables of a folder. Use it in a `with`: the tables are completed at its end."""
+
+    def __init__(self, wanted: Wanted, *, resume: bool) -> None:
+        self.folder, self.outputs = wanted.folder, wanted.outputs
+        self.labelled = self.finished = self.skipped = self.left_out = 0
+        self.first_problem = ""
+        self.videos: dict[str, Mapping[str, Any]] = {}
+        self._skips: Table | None = None
+        if (self.folder / SKIPPED).exists():
+            Table(self.folder / SKIPPED, ("input", "reason")).close()  # of an earlier run: refuses one of somebody else
+            (self.folder / SKIPPED).unlink()
+        columns = share_columns(wanted.outputs)
+        self.table = Table(self.folder / CSV, columns, go_on=resume) if wanted.shares else None
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Pictures that have a row of shares already."""
+        return frozenset(self.table.known if self.table is not None else ())
+
+    def done(self, name: str, size: Sequence[int], shares: Sequence[float]) -> None:
+        """A picture or frame was labelled: keep its row."""
+        if self.table is not None:
+            self.table.add([name, *size[:2], *shares])
+
+    def skip(self, found: Found, reason: str) -> None:
+        """Keep why an input was not labelled."""
+        self._skips = self._skips or Table(self.folder / SKIPPED, ("input", "reason"))
+        self._skips.add([found.source, reason])
+        self.first_problem = self.first_problem or reason
+        self.skipped += 1
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for table in filter(None, (self.table, self._skips)):
+            table.close()
+        if self.table is not None and error[0] is None:
+            write_json(self.table.path, self.folder / JSON, self.outputs)
+
+
+def settle(folder: Path, made_with: Mapping[str, Any], *, resume: bool) -> None:
+    """Write the record. With `resume`, raise UsageError where an earlier one says something else."""
+    path = folder / RECORD
+    before = read_record(path)
+    if before is None and path.exists():
+        raise DataError(f"{path}: not written by infer; choose another --save_path")
+    wanted = MADE_BY | dict(made_with)
+    if resume and before is not None:
+        for key, value in wanted.items():
+            if before.get(key) != value:
+                raise UsageError(
+                    f"--resume True: {folder} was made with {key} {before.get(key)}, not {value}; choose another "
+                    "--save_path, or leave --resume out to label everything again"
+                )
+    write_whole(path, (json.dumps(wanted, indent=1) + "\n").encode())
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """A JSON file that `infer` wrote; None where there is none, or another's."""
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    ours = isinstance(values, dict) and values.get("made_by") == MADE_BY["made_by"]
+    return values if ours else None
+
+
+def write_record(path: Path, values: Mapping[str, Any]) -> None:
+    """A JSON file that `read_record` knows again."""
+    write_whole(path, (json.dumps(MADE_BY | dict(values), indent=1) + "\n").encode())
+
+
+def check_outputs(outputs: Sequence[Output], kinds: Sequence[str]) -> None:
+    """Raise UsageError where the network has no output that the kinds could be written of."""
+    if not kinds and all(output.is_depth for output in outputs):
+        raise UsageError("--write shares: the network has no output with classes; write labels or colors")

@@ -1,0 +1,184 @@
+"""What is to be labelled, as a stream: pictures, folders at any depth, patterns, videos, cameras, a list on stdin.
+
+Folders are walked one at a time, in order, each link followed once; lists are read line by line. So memory does not
+grow with the number of pictures, but for the names of the folder at hand.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeailite.data.images import IMAGE_SUFFIXES
+from edgeailite.errors import DataError, UsageError
+from edgeailite.inference.naming import VIDEO_SUFFIXES, absolute, forget_names, place, result_path
+
+STDIN = "-"
+CAMERA = re.compile(r"camera:(\d+)")
+WILD = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A picture, video or camera, and the path of its results relative to their folder, without kind and suffix.
+
+    `relative` is its own path below the root of the inputs; `problem` says why it cannot be read, if that is known.
+    """
+
+    source: Path
+    target: Path
+    relative: Path
+    problem: str = ""
+
+    @property
+    def camera(self) -> int | None:
+        """The number of a camera; None of a file."""
+        match = CAMERA.fullmatch(str(self.source))
+        return None if match is None else int(match[1])
+
+    @property
+    def moves(self) -> bool:
+        """Whether it is a video or a camera."""
+        return self.camera is not None or self.source.suffix.lower() in VIDEO_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The words of the command line; `root` is the folder below which results keep their sub-folders."""
+
+    words: tuple[Path, ...]
+    root: Path
+    apart_from: Path  # the folder of results: not looked through
+
+    @property
+    def listed(self) -> bool:
+        """Whether the list comes from stdin, so that it can be read once and has no known length."""
+        return any(str(word) == STDIN for word in self.words)
+
+    def __call__(self, lines: Iterable[bytes] = ()) -> Iterator[Found]:
+        """All of them in order; `lines` are those of stdin."""
+        for word in self.words:
+            if str(word) == STDIN:
+                paths = (Path(os.fsdecode(line.rstrip(b"\r\n"))) for line in lines)
+                yield from (self._found(path) for path in paths if str(path) != ".")
+            elif word.is_dir():
+                yield from self._below(word)
+            elif not CAMERA.fullmatch(str(word)) and not word.exists():
+                yield from self._matching(str(word))
+            else:
+                yield self._found(word)
+
+    def _matching(self, pattern: str) -> Iterator[Found]:
+        """Pictures and videos that a pattern matches now; unless it has **, everything below matching folders too."""
+        for path in map(Path, sorted(glob.iglob(pattern, recursive=True))):  # noqa: PTH207 - Path.glob knows no absolute one
+            if path.is_dir():
+                yield from self._below(path) if "**" not in pattern else ()
+            elif path.name.lower().endswith((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)):
+                yield self._found(path)
+
+    def _below(self, folder: Path) -> Iterator[Found]:
+        for path, problem in walk(folder, apart_from=self.apart_from):
+            yield self._found(path, problem)
+
+    def _found(self, path: Path, problem: str = "") -> Found:
+        camera = CAMERA.fullmatch(str(path))
+        if camera is not None:
+            name = Path(f"camera_{camera[1]}")
+            return Found(path, name, name)
+        return Found(path, result_path(path, self.root), place(path, self.root), problem)
+
+
+def inputs(words: Sequence[Path], *, apart_from: Path, root: Path | None = None) -> Inputs:
+    """The inputs that words name; their root, unless given, is the folder that they have in common.
+
+    Raises DataError for a word that names nothing.
+    """
+    forget_names()
+    bases = [base for word in words if (base := _base(word)) is not None]
+    common = Path(os.path.commonpath([absolute(base) for base in bases])) if bases else Path()
+    if any(str(word) == STDIN for word in words):
+        common = Path()
+        if len(words) > 1:
+            raise UsageError("- (the list on stdin) stands alone; put the other inputs into the list")
+    return Inputs(tuple(words), root or common, apart_from)
+
+
+def _base(word: Path) -> Path | None:
+    """The folder that a word starts from. Raises DataError if there is none."""
+    if str(word) == STDIN or CAMERA.fullmatch(str(word)):
+        return None
+    if word.is_dir():
+        return word
+    if word.exists():
+        return word.parent
+    wild = next((index for index, part in enumerate(word.parts) if WILD.search(part)), None)
+    if wild is None:
+        raise DataError(f"{word}: no such picture or folder")
+    if next(glob.iglob(str(word), recursive=True), None) is None:  # noqa: PTH207 - as above
+        raise DataError(f"{word}: nothing matches this pattern")
+    return Path(*word.parts[:wild])
+
+
+def walk(folder: Path, *, apart_from: Path) -> Iterator[tuple[Path, str]]:
+    """(picture, "") of a folder at any depth, sorted; (folder, why) of one that cannot be listed.
+
+    Hidden files, the folder `apart_from` (if it lies inside) and links to a folder above are left out.
+    """
+    results = os.path.realpath(apart_from)
+    yield from _walk(folder, results if results != os.path.realpath(folder) else "", (os.path.realpath(folder),))
+
+
+def _walk(folder: Path, results: str, above: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        yield folder, f"folder cannot be read ({error.strerror}); give leave to read it"
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            real = os.path.realpath(entry.path)
+            if real not in (results, *above):
+                yield from _walk(folder / entry.name, results, (*above, real))
+        elif entry.name.lower().endswith(IMAGE_SUFFIXES):
+            yield folder / entry.name, ""
+
+
+def find_pictures(source: Path, *, apart_from: Path) -> list[Path]:
+    """The picture, or all of a folder. Raises DataError where there is none."""
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise DataError(f"{source}: no such picture or folder")
+    pictures = [path for path, problem in walk(source, apart_from=apart_from) if not problem]
+    if not pictures:
+        raise DataError(f"{source}: no pictures in this folder ({', '.join(IMAGE_SUFFIXES)})")
+    return pictures
+
+
+def companion(folder: Path, found: Found) -> Path:
+    """The picture of another input stream: of the same relative name, the same stem, or the only one of the same begin.
+
+    The begin is the stem up to its last `_`, as in Cityscapes: X_leftImg8bit.png and X_flow.png. Raises DataError.
+    """
+    if folder.is_file():
+        return folder
+    wanted = folder / found.relative
+    if wanted.is_file():
+        return wanted
+    stem, below = wanted.stem, wanted.parent
+    begins = (f"{stem}.", f"{stem.rpartition('_')[0] or stem}_")
+    names = sorted(entry.name for entry in os.scandir(below)) if below.is_dir() else []
+    names = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
+    for begin in begins:
+        matches = [name for name in names if name.startswith(begin)]
+        if len(matches) == 1:
+            return below / matches[0]
+        if matches:
+            raise DataError(f"{found.source}: {matches[0]} and {matches[1]} in {below} may belong to it; keep one")
+    raise DataError(f"{found.source}: no picture of this name in {folder}; add {wanted}")

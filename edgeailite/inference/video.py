@@ -1,0 +1,154 @@
+"""Frames of a video file or a camera, and a video of frames, through OpenCV.
+
+What `opencv-python-headless` can write is in FORMATS: its FFmpeg has no H.264 encoder, so .mp4 is MPEG-4 part 2, which
+players take and browsers do not; .webm is VP9, which browsers take. Every writer is asked whether it opened, and the
+file is read back before it gets its name.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeailite.data.images import MAX_PIXELS
+from edgeailite.errors import DataError
+
+Image = NDArray[np.uint8]
+FORMATS = {"mp4": "mp4v", "webm": "VP90", "avi": "MJPG"}
+USUAL_RATE = 25.0
+MAX_RATE = 1000.0
+
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what fails is said here, in one line
+
+
+@dataclass(frozen=True)
+class Capture:
+    """An opened video: frames per second, and how many frames its header promises (0: unknown, a camera)."""
+
+    frames_of: cv2.VideoCapture
+    rate: float
+    promised: int
+
+    def frames(self) -> Iterator[Image]:
+        """Frames (H,W,3) uint8 RGB until the end."""
+        while True:
+            there, frame = self.frames_of.read()
+            if not there:
+                return
+            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+@contextmanager
+def opened(source: Path, camera: int | None = None) -> Iterator[Capture]:
+    """A video file or, by number, a camera. Raises DataError for one that cannot be opened or is too large."""
+    if camera is None and not os.access(source, os.R_OK):
+        raise DataError(f"{source}: cannot be read; check the name and the permissions")
+    capture = cv2.VideoCapture(str(source)) if camera is None else cv2.VideoCapture(camera)
+    try:
+        if not capture.isOpened():
+            what = (
+                "not a readable video" if camera is None else "this camera cannot be opened; is it connected, and free?"
+            )
+            raise DataError(f"{source}: {what}")
+        size = capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+        if size > MAX_PIXELS:
+            raise DataError(f"{source}: frames of {size:.0f} pixels, refused; the limit is {MAX_PIXELS}, shrink it")
+        promised = capture.get(cv2.CAP_PROP_FRAME_COUNT) if camera is None else 0
+        yield Capture(capture, _rate(capture.get(cv2.CAP_PROP_FPS)), int(max(promised, 0)))
+    finally:
+        capture.release()
+
+
+def _rate(said: float) -> float:
+    return said if math.isfinite(said) and 0 < said <= MAX_RATE else USUAL_RATE
+
+
+def _writable(rate: float) -> float:
+    """MPEG-4 has 16 bits for the frames of so many seconds that they are a whole number."""
+    return round(rate, 3 if rate < 65 else 2 if rate < 655 else 1)
+
+
+class Writer:
+    """A video file; the first frame's size is that of all. It has its name only after `finish`."""
+
+    def __init__(self, path: Path, rate: float) -> None:
+        self.path, self.rate, self.count = path, rate, 0
+        self.partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+        self.writer: cv2.VideoWriter | None = None
+        self.size = (0, 0)
+
+    def add(self, frame: Image) -> None:
+        """Append a frame (H,W,3) uint8 RGB. Raises DataError where the file cannot be written."""
+        if self.writer is None:
+            self.writer = self._open(frame)
+        if (frame.shape[1], frame.shape[0]) != self.size:
+            height, width = min(frame.shape[0], self.size[1]), min(frame.shape[1], self.size[0])
+            fitted = np.zeros((self.size[1], self.size[0], 3), np.uint8)
+            fitted[:height, :width] = frame[:height, :width]
+            frame = fitted
+        self.writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        self.count += 1
+
+    def _open(self, frame: Image) -> cv2.VideoWriter:
+        """Encoders want even sides: an odd one gets a black line."""
+        self.size = frame.shape[1] + frame.shape[1] % 2, frame.shape[0] + frame.shape[0] % 2
+        try:
+            self.partial.parent.mkdir(parents=True, exist_ok=True)
+            self.partial.touch()
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be written ({error.strerror}); choose another --save_path") from None
+        code = cv2.VideoWriter.fourcc(*FORMATS[self.path.suffix[1:]])
+        writer = cv2.VideoWriter(str(self.partial), code, _writable(self.rate), self.size)
+        if not writer.isOpened():
+            self.discard()
+            raise DataError(
+                f"{self.path}: this OpenCV ({cv2.__version__}) cannot write {self.path.suffix} of "
+                f"{self.size[0]}x{self.size[1]}; try another --video_format ({', '.join(FORMATS)})"
+            )
+        return writer
+
+    def finish(self) -> None:
+        """Close the file, see that it can be read, and give it its name. Raises DataError, DataError of a full disk."""
+        if self.writer is None:
+            return
+        self.writer.release()
+        capture = cv2.VideoCapture(str(self.partial))
+        readable = capture.isOpened() and capture.read()[0]
+        capture.release()
+        if not readable:
+            self.discard()
+            raise DataError(f"{self.path}: the video that was written cannot be read; is the disk full?")
+        self.partial.replace(self.path)
+
+    def discard(self) -> None:
+        """Leave nothing of a video that was not finished."""
+        if self.writer is not None:
+            self.writer.release()
+        self.partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def until_interrupted() -> Iterator[Callable[[], bool]]:
+    """Within it, the first Ctrl-C makes the given question true; the second is what it always was."""
+    asked = False
+    usual = signal.getsignal(signal.SIGINT)
+
+    def stop(number: int, frame: object) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, usual)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, usual)

@@ -1,0 +1,65 @@
+"""Result files: whole or not there, and never in the place of anything that `infer` did not write.
+
+Each PNG says in its first chunk that it is a result. So a file that is there can be told from somebody's picture or
+mask without a list, and earlier results among the inputs are no pictures.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import cv2
+from numpy.typing import NDArray
+
+from edgeailite.errors import DataError
+
+TAG = b"Software\0edgeailite infer"
+PNG_HEAD = 33  # bytes of signature and IHDR, which come first
+_CHUNK = b"tEXt" + TAG
+TAG_CHUNK = len(TAG).to_bytes(4, "big") + _CHUNK + zlib.crc32(_CHUNK).to_bytes(4, "big")
+
+
+def png(image: NDArray[Any]) -> bytes:
+    """(H,W) uint8 or uint16, or (H,W,3) uint8 RGB, as a PNG that says it is a result."""
+    data = cv2.imencode(".png", image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+    return data[:PNG_HEAD] + TAG_CHUNK + data[PNG_HEAD:]
+
+
+def is_result(data: bytes) -> bool:
+    """Whether a file, of which these are (at least) the first bytes, was written by `png`."""
+    return data[PNG_HEAD : PNG_HEAD + len(TAG_CHUNK)] == TAG_CHUNK
+
+
+def finished(paths: Iterable[Path]) -> bool:
+    """Whether all of these results are there: they get their names when they are whole."""
+    return all(_state(path) == "result" for path in paths)
+
+
+def foreign(paths: Iterable[Path]) -> Path | None:
+    """The first of these files that is there and no result, so that it must not be written."""
+    return next((path for path in paths if _state(path) == "foreign"), None)
+
+
+def _state(path: Path) -> str:
+    """State: free (also an empty file), result, foreign."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(PNG_HEAD + len(TAG_CHUNK))
+    except OSError:
+        return "free"
+    return "result" if is_result(data) else "foreign" if data else "free"
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write under another name, then rename. Raises DataError where that cannot be done."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
+        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --save_path") from None

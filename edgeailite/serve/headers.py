@@ -1,0 +1,47 @@
+"""Headers of every answer: what a browser may do with it, and which other sites may read it (none by default)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flask import Request, Response
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob: data:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+FIXED = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+def add_headers(response: Response, request: Request, origins: Sequence[str]) -> Response:
+    """The response with them; answers are not stored by caches unless a route said otherwise."""
+    response.headers.update(FIXED)
+    response.headers.setdefault("Cache-Control", "no-store")
+    origin = request.headers.get("Origin", "")
+    if origins:
+        response.headers.add("Vary", "Origin")
+    if origin in origins:
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Expose-Headers"] = "Server-Timing, X-Model, Retry-After"
+        if request.method == "OPTIONS":
+            response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+            response.headers["Access-Control-Allow-Methods"] = response.headers.get("Allow", "GET, POST")
+            response.headers["Access-Control-Max-Age"] = "600"
+    else:
+        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    return response

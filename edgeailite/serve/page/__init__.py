@@ -1,0 +1,37 @@
+"""The web page: three files that ask nobody else for anything, read once when the service starts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from importlib import resources
+
+from flask import Flask, Response, request
+
+FILES = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/picture.js": ("picture.js", "text/javascript"),
+    "/camera.js": ("camera.js", "text/javascript"),
+}
+PAGE = tuple(FILES)
+
+
+def add_assets(app: Flask) -> None:
+    """A route for each file; a browser asks whether it changed (ETag)."""
+    for path, (name, kind) in FILES.items():
+        content = resources.files(__name__).joinpath(name).read_bytes()
+        app.add_url_rule(path, endpoint=name, view_func=_view(content, kind), methods=["GET"])
+
+
+def _view(content: bytes, kind: str) -> Callable[[], Response]:
+    tag = hashlib.sha256(content).hexdigest()[:20]
+
+    def view() -> Response:
+        response = Response(content, mimetype=kind, headers={"Cache-Control": "no-cache"})
+        response.set_etag(tag)
+        response.make_conditional(request)
+        return response
+
+    return view

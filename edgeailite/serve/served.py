@@ -1,0 +1,41 @@
+"""A model as the service knows it, and what it says of it: nothing about files or folders of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeailite.data.images import encode_png
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A loaded model: `labels` gives class indices (H,W) of a picture (H,W,3) RGB, as `edgeailite infer` does.
+
+    `classes` pairs a name with its RGB colour; `facts` is what `GET /model` adds to that; `png` is how
+    results are written.
+    """
+
+    name: str
+    classes: tuple[tuple[str, tuple[int, int, int]], ...]
+    labels: Callable[[Image], Image]
+    facts: Mapping[str, Any]
+    png: Callable[[Image], bytes] = encode_png
+
+    @property
+    def palette(self) -> tuple[tuple[int, int, int], ...]:
+        """Colours by class index."""
+        return tuple(color for _, color in self.classes)
+
+    def description(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        classes = [
+            {"index": index, "name": name, "color": list(color)} for index, (name, color) in enumerate(self.classes)
+        ]
+        return {"name": self.name, **self.facts, "classes": classes}

@@ -1,0 +1,103 @@
+"""From the words of `edgeailite serve` to models by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeailite import cli
+from edgeailite.commands import serve
+from edgeailite.config import ServeConfig
+from edgeailite.errors import UsageError
+from edgeailite.modelcard import ModelCard
+from edgeailite.preprocessing import Preprocessing
+from tests.serve.running import CLASSES, picture, pixels, tiny_model
+
+
+def test_names():
+    words = ("runs/first", "a/model_int8.onnx", "best=runs/x.onnx", "b/model.v2.onnx")
+    assert serve.named(words) == {
+        "first": Path("runs/first"),
+        "model_int8": Path("a/model_int8.onnx"),
+        "best": Path("runs/x.onnx"),
+        "model.v2": Path("b/model.v2.onnx"),
+    }
+
+
+@pytest.mark.parametrize(
+    "words, reason",
+    [
+        (("a/model.onnx", "b/model.onnx"), r"model is the name of a/model\.onnx already; write OTHER=b/model\.onnx"),
+        (("=x.onnx",), "'' is no name"),
+        (("a b=x.onnx",), "'a b' is no name for a model"),
+        (("x/<b>.onnx",), r"NAME=x/<b>\.onnx"),
+    ],
+)
+def test_names_that_cannot_be(words, reason):
+    with pytest.raises(UsageError, match=reason):
+        serve.named(words)
+
+
+def test_token_from_the_command_line_or_the_environment():
+    assert serve.token(None, {}) is None
+    assert serve.token(None, {serve.TOKEN: ""}) is None
+    assert serve.token(None, {serve.TOKEN: "from outside"}) == "from outside"
+    assert serve.token("from a flag", {serve.TOKEN: "from outside"}) == "from a flag"
+    with pytest.raises(UsageError, match="at least 8 characters"):
+        serve.token(None, {serve.TOKEN: "short"})
+
+
+def test_options(tmp_path):
+    config = cli.parse("ServeConfig", ["a.onnx", "b=c.onnx", "--port", "0"], prog="edgeailite serve")
+    assert config == ServeConfig(("a.onnx", "b=c.onnx"), port=0)
+    assert config.host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "options, reason",
+    [
+        ({"models": ()}, "--models"),
+        ({"port": 70_000}, "--port 70000: expected 0 to 65535"),
+        ({"workers": 0}, "--workers 0"),
+        ({"queue": -1}, "--queue -1"),
+        ({"queue_timeout": 0}, "--queue_timeout 0"),
+        ({"max_megapixels": float("nan")}, "--max_megapixels nan"),
+        ({"token": "short"}, r"--token \.\.\.: expected at least 8 characters"),
+        ({"origins": ("example.org",)}, "--origins example.org"),
+    ],
+)
+def test_options_that_cannot_be(options, reason):
+    with pytest.raises(UsageError, match=reason):
+        ServeConfig(**({"models": ("a.onnx",)} | options))
+
+
+def test_a_served_model_says_what_it_is_and_no_path(tmp_path):
+    model = serve.served("tiny", tiny_model(tmp_path / "tiny.onnx"), threads=1)
+    found = model.description()
+    assert [row["name"] for row in found["classes"]] == list(CLASSES)
+    assert found["input"]["height"] == 64
+    assert len(found["sha256"]) == 64
+    assert str(tmp_path) not in str(found) and "/secret" not in str(found)
+    assert model.labels(np.ascontiguousarray(pixels(picture())[..., ::-1])).shape == (48, 80)
+
+
+def test_classes_without_name_or_colour_get_one():
+    pre = Preprocessing(64, 64)
+    card = ModelCard("x", {"segmentation": 3}, ("a",), ((1, 2, 3),), pre, dataset_name="none")
+    named = (("a", (1, 2, 3)), ("class 1", serve.NEW_COLOR), ("class 2", serve.NEW_COLOR))
+    assert serve.classes(card, "segmentation") == named
+
+
+@pytest.mark.parametrize(
+    "outputs, options, reason",
+    [
+        ({"segmentation": 3}, {"inputs": 2}, "takes 2 pictures at a time"),
+        ({"depth": 1}, {}, "no output with classes, only depth"),
+    ],
+)
+def test_networks_that_cannot_be_served(outputs, options, reason):
+    card = ModelCard("x", outputs, (), (), Preprocessing(64, 64), dataset_name="none", options=options)
+    with pytest.raises(UsageError, match=reason):
+        serve._check_takes_pictures(card, Path("run"))

@@ -1,0 +1,68 @@
+"""The table of shares: rows as they come, what a kill leaves, and the JSON that is made of it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from edgeailite.errors import DataError
+from edgeailite.inference.drawing import Output
+from edgeailite.inference.shares import Table, class_shares, share_columns, write_json
+
+TWO = Output("segmentation", "", ("a", "b,c"), ((0, 0, 0), (1, 1, 1)))
+DEPTH = Output("depth", "depth", (), ())
+
+
+def test_shares():
+    assert class_shares(TWO, np.array([[0, 1, 1, 1]], np.uint8)) == [0.25, 0.75]
+
+
+def test_rows_are_there_at_once_and_become_json(tmp_path):
+    path = tmp_path / "new/shares.csv"
+    table = Table(path, share_columns([TWO, DEPTH]))
+    table.add(["x\ny,\udcff.png", 3, 4, 0.25, 0.75])
+    assert path.read_bytes().startswith(b'picture,height,width,a,"b,c"\n')
+    table.add(["z.png", 1, 1, 1.0, 0.0])
+    assert path.read_bytes().endswith(b"z.png,1,1,1.0,0.0\n")
+    table.close()
+    write_json(path, tmp_path / "shares.json", [TWO, DEPTH])
+    first, second = json.loads((tmp_path / "shares.json").read_text())
+    assert first == {
+        "picture": "x\ny,\udcff.png",
+        "height": 3,
+        "width": 4,
+        "shares": {"segmentation": {"a": 0.25, "b,c": 0.75}},
+    }
+    assert second["picture"] == "z.png"
+
+
+def test_no_rows_are_an_empty_list(tmp_path):
+    Table(tmp_path / "t.csv", share_columns([TWO])).close()
+    write_json(tmp_path / "t.csv", tmp_path / "t.json", [TWO])
+    assert json.loads((tmp_path / "t.json").read_text()) == []
+
+
+def test_going_on_drops_half_a_row_and_knows_the_rest(tmp_path):
+    path = tmp_path / "t.csv"
+    for name in ("a.png", "b.png"):
+        table = Table(path, ("picture", "n"), go_on=True)
+        table.add([name, 1])
+        table.close()
+        with path.open("a") as file:
+            file.write("half")
+    table = Table(path, ("picture", "n"), go_on=True)
+    assert table.known == {"a.png", "b.png"}
+    table.add(["a.png", 2])
+    table.add(["c.png", 3])
+    table.close()
+    assert path.read_text() == "picture,n\na.png,1\nb.png,1\nc.png,3\n"
+    Table(path, ("picture", "other"), go_on=True).close()
+    assert path.read_text() == "picture,other\n"
+
+
+def test_somebody_elses_table_stays(tmp_path):
+    (tmp_path / "t.csv").write_text("mine\n")
+    with pytest.raises(DataError, match=r"t\.csv: not written by infer"):
+        Table(tmp_path / "t.csv", ("picture",))

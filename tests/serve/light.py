@@ -1,0 +1,37 @@
+"""A server whose model needs neither torch nor onnxruntime: `-m tests.serve.light SECONDS FAILING DRAIN_TIMEOUT`."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import numpy as np
+
+from edgeailite.__main__ import reporting
+from edgeailite.errors import DataError
+from edgeailite.serve.app import Service
+from edgeailite.serve.gate import Gate
+from edgeailite.serve.served import Image, Served
+from edgeailite.serve.server import listen, serve
+
+
+def main(seconds: float, failing: bool, drain_timeout: float) -> int:
+    """Serve until a signal."""
+
+    def labels(image: Image) -> Image:
+        time.sleep(seconds)
+        return np.zeros(image.shape[:2], np.uint8)
+
+    def load() -> dict[str, Served]:
+        if failing:
+            raise DataError("gone.onnx: no such file")
+        return {"zeros": Served("zeros", (("all", (1, 2, 3)),), labels, {})}
+
+    service = Service(("zeros",), Gate(2, queue=4, patience=10), max_body=1_000_000, max_pixels=1_000_000)
+    server = listen(service, host="127.0.0.1", port=0, client_timeout=5)
+    print(f"listening on http://127.0.0.1:{server.effective_port}", file=sys.stderr, flush=True)
+    return serve(server, load, drain_timeout=drain_timeout, on_ready=lambda: None)
+
+
+if __name__ == "__main__":
+    sys.exit(reporting(lambda: main(float(sys.argv[1]), sys.argv[2] == "1", float(sys.argv[3]))))
