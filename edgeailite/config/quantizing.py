@@ -25,6 +25,8 @@ class CalibrateConfig:
     (TensorRT); tidl_pow2: power-of-two scales (TI)."""
     plan: Path | None = None
     """plan.json of `edgeailite analyze`: layers with other bits than the scheme's."""
+    pretrained: Path | None = None
+    """A checkpoint of TI's published quantization training: weights and ranges are its, no picture is observed."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     images: int = 64
@@ -56,6 +58,9 @@ class CalibrateConfig:
 
     def __post_init__(self) -> None:
         check_machine(self.threads, workers=self.workers, seed=self.seed)
+        if self.pretrained is not None:
+            check(self.scheme == "tidl_pow2", "scheme", self.scheme, "tidl_pow2 beside pretrained")
+            check(self.plan is None, "plan", self.plan, "none beside pretrained, whose layers all have 8 bits")
         check(self.images >= 1, "images", self.images, "at least 1")
         check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         check(self.adaround >= 0, "adaround", self.adaround, "0 or more steps")

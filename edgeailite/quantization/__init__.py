@@ -12,6 +12,7 @@ from edgeailite.quantization.modules import set_state
 from edgeailite.quantization.observers import DEFAULT_OBSERVER, OBSERVERS
 from edgeailite.quantization.prepare import has_wide_parts, normalised_by, prepare, scheme_of, wide_parts
 from edgeailite.quantization.schemes import DEFAULT_SCHEME, SCHEMES, Plan
+from edgeailite.quantization.tidl import constrain_weights, published_names, set_published_ranges
 
 __all__ = [
     "DEFAULT_OBSERVER",
@@ -21,6 +22,7 @@ __all__ = [
     "Plan",
     "adaround",
     "calibrate",
+    "constrain_weights",
     "convert",
     "correct_bias",
     "equalize",
@@ -29,8 +31,10 @@ __all__ = [
     "learn_ranges",
     "normalised_by",
     "prepare",
+    "published_names",
     "scheme_of",
     "set_input_range",
+    "set_published_ranges",
     "set_state",
     "wide_parts",
 ]

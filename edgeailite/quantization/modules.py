@@ -25,6 +25,7 @@ from edgeailite.quantization.grids import (
 )
 from edgeailite.quantization.learned import LearnedFakeQuantize, initial_ends, range_of_ends
 from edgeailite.quantization.observers import DEFAULT_OBSERVER, OBSERVERS, Histogram, best_range
+from edgeailite.quantization.tidl_ranges import histogram_range, update_rate
 
 BIAS_LIMIT = 2**30  # codes; leaves int32 headroom for the accumulator
 INTEGER_BITS = 8  # what integer kernels read; with more, a convolution is computed in float between quantizers
@@ -128,12 +129,16 @@ class ActivationQuantizer(nn.Module):
     def observe(self, x: Tensor, site: int) -> None:
         """Move the range of `site` by what is in `x`: to hold all, or as a running mean, later an exponential one."""
         observer = OBSERVERS[self.observer]
-        low, high = observer.of_batch(x.float(), self.percentile)
+        self.count[site] += 1
+        updates = int(self.count[site])
+        rate = max(1.0 / updates, SLOWEST_UPDATE)
+        if self.grid.scheme.published_ranges and self.observer == DEFAULT_OBSERVER:
+            (low, high), rate = histogram_range(x.float()), update_rate(updates)
+        else:
+            low, high = observer.of_batch(x.float(), self.percentile)
         if self.nonnegative[site]:
             low = torch.zeros_like(low)
-        self.count[site] += 1
-        rate = max(1.0 / int(self.count[site]), SLOWEST_UPDATE)
-        if observer.union and self.count[site] > 1:
+        if observer.union and updates > 1:
             low, high, rate = torch.minimum(low, self.low[site]), torch.maximum(high, self.high[site]), 1.0
         self.low[site] += rate * (low - self.low[site])
         self.high[site] += rate * (high - self.high[site])

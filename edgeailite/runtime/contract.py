@@ -12,7 +12,7 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,10 +195,15 @@ def first_departure(
         where = " -> ".join(layer["nodes"])
         if layer["tensor"] not in values:
             return f"{where}: tensor {layer['tensor']} is missing in the file"
-        if departs(values[layer["tensor"]], layer, exact=exact):
+        if departs(_own_channels(values[layer["tensor"]], layer["shape"]), layer, exact=exact):
             return f"{where} (tensor {layer['tensor']})"
     name = next(n for n, expected in golden["outputs"].items() if departs(outputs[n], expected, exact=exact))
     return f"output {name}, behind the last of {len(golden['layers'])} inner tensors, which agree"
+
+
+def _own_channels(value: Array, shape: Sequence[int]) -> Array:
+    """Without the channels of zeros that a file rewritten for fast kernels has behind the network's own."""
+    return value[:, : shape[1]] if value.ndim == len(shape) == 4 else value
 
 
 def _sample_index(size: int) -> NDArray[np.int64]:
