@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import importlib.util
 import re
 
@@ -145,16 +146,19 @@ def test_presets_named_in_the_text_exist():
 # --- troubleshooting
 
 
-def templates() -> list[str]:
-    """Every string of the package, with a mark where a value is put in."""
-    found = []
-    for path in sorted((ROOT / "edgeailite").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.JoinedStr):
-                found.append("".join(v.value if isinstance(v, ast.Constant) else "\0" for v in node.values))
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.append(node.value)
-    return found
+@functools.cache
+def nodes() -> tuple[ast.AST, ...]:
+    """Every string and `raise` of the package."""
+    paths = sorted((ROOT / "edgeailite").rglob("*.py"))
+    found = (node for path in paths for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    return tuple(node for node in found if isinstance(node, (ast.JoinedStr, ast.Constant, ast.Raise)))
+
+
+def template(node: ast.AST) -> str:
+    """A string as it is written, with a mark where a value is put in; "" for anything else."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(v.value) if isinstance(v, ast.Constant) else "\0" for v in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 TROUBLE = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
@@ -164,15 +168,15 @@ OF_THE_SHELL = "command not found: edgeailite"
 
 @pytest.fixture(scope="module")
 def strings() -> list[str]:
-    return templates()
+    return [template(node) for node in nodes() if isinstance(node, (ast.JoinedStr, ast.Constant))]
 
 
-def is_written(message: str, template: str) -> bool:
-    """Are the message's fixed parts in the template, in this order, with values or nothing else between them?"""
+def is_written(message: str, text: str) -> bool:
+    """Are the message's fixed parts in the text, in this order, with values or nothing else between them?"""
     parts = [part for part in message.replace("……", "…\\…").split("…") if part.strip(" :;,()\\.")]
     at = 0
     for part in parts:
-        at = template.find(part.replace("\\", "").strip(), at)
+        at = text.find(part.replace("\\", "").strip(), at)
         if at < 0:
             return False
         at += len(part.strip())
@@ -181,26 +185,18 @@ def is_written(message: str, template: str) -> bool:
 
 @pytest.mark.parametrize("message", [m for m in QUOTED if m != OF_THE_SHELL])
 def test_message_is_one_of_ours(message, strings):
-    assert any(is_written(message, template) for template in strings)
+    assert any(is_written(message, text) for text in strings)
 
 
 def test_many_messages_are_explained_and_an_invented_one_would_be_found(strings):
     assert len(QUOTED) > 80 and len(set(QUOTED)) == len(QUOTED)
-    assert not any(is_written("…: the moon is full; wait for …", template) for template in strings)
+    assert not any(is_written("…: the moon is full; wait for …", text) for text in strings)
 
 
 def raised(kind: str) -> list[str]:
     """The messages of `raise kind(...)`, with a mark for each value."""
-    found = []
-    for path in sorted((ROOT / "edgeailite").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and ast.unparse(node.exc.func) == kind:
-                text = node.exc.args[0]
-                if isinstance(text, ast.JoinedStr):
-                    found.append("".join(v.value if isinstance(v, ast.Constant) else "\0" for v in text.values))
-                elif isinstance(text, ast.Constant):
-                    found.append(str(text.value))
-    return found
+    calls = [node.exc for node in nodes() if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)]
+    return [template(call.args[0]) for call in calls if ast.unparse(call.func) == kind]
 
 
 @pytest.mark.parametrize("kind", ["ParityError", "NonFiniteError", "LostProcessError"])
