@@ -108,7 +108,7 @@ def quantized_cell(args: argparse.Namespace, network: str, row: Row, seed: int) 
         plan = source / "plan.json"
         edgeailite("analyze", source, *options, "--data_path", args.data, "--plan", plan, threads=args.threads)
         verb, options = "calibrate", ("--plan", str(plan))
-    common = ("--data_path", args.data, "--save_path", folder, "--seed", seed, "--workers", 0)
+    common: tuple[Any, ...] = ("--data_path", args.data, "--save_path", folder, "--seed", seed, "--workers", 0)
     if verb == "quantize" and (folder / "last.pt").is_file():
         common = (*common, "--resume", True)
     if verb == "quantize" or not (folder / "best.pt").is_file():

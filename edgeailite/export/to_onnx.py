@@ -52,9 +52,12 @@ def to_onnx(
     `size` (height, width) fixes the input at batch 1; None leaves batch, height and width open. Inputs are named
     `image`, `image1`, ..., outputs after the tasks. `form` is how a device wants its quantizers; integer-exact is what
     the default form gives. `kernels="onnxruntime"` rewrites an int8 file for speed there, bit for bit (`passes`).
-    Raises UsageError for weights beyond one file, or `kernels` on float.
+    Warns of a network in training mode, which is exported as in evaluation. Raises UsageError for weights beyond one
+    file, or `kernels` on float.
     """
     _check_weights_fit(model)
+    if model.training:
+        warnings.warn("the network is in training mode; it is exported as in evaluation (model.eval())", stacklevel=2)
     if not isinstance(model, fx.GraphModule):
         if kernels != "plain":
             raise UsageError(

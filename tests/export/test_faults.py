@@ -220,7 +220,9 @@ def test_training_mode_does_not_reach_the_file_and_stays(kind, float_bytes, int8
     """Of a network that is built anew: the same bytes again."""
     training = (tiny() if kind == "float" else quantized(tiny())).train()
     state = {name: value.clone() for name, value in training.state_dict().items()}
-    assert to_onnx(training, CARD).SerializeToString() == (float_bytes if kind == "float" else int8_bytes)
+    with pytest.warns(UserWarning, match="in training mode; it is exported as in evaluation"):
+        written = to_onnx(training, CARD).SerializeToString()
+    assert written == (float_bytes if kind == "float" else int8_bytes)
     assert training.training
     assert all(torch.equal(state[name], value) for name, value in training.state_dict().items())
 
@@ -320,7 +322,7 @@ def test_an_input_of_wrong_type_or_shape_is_no_result(wrong, golden):
         "float64": image.astype(np.float64),
         "size": image[:, :, :16],
     }[wrong]
-    with pytest.raises(Exception, match=r"(?i)invalid.*image|image.*invalid|unexpected input"):
+    with pytest.raises(UsageError, match=r"image: the file takes tensor\(float\) 1x3x\d+x\d+, got "):
         run(load_onnx(golden[0], threads=1), np.ascontiguousarray(given))
 
 
