@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,8 +176,9 @@ def comment_above(node: ast.stmt, module: str) -> str:
 
 
 def code(text: str) -> str:
-    """A block of Python."""
-    return f"```python\n{text}\n```"
+    """A block of Python, in double quotes as in the sources."""
+    quoted = re.sub(r"""'([^'"\\\n]*)'""", r'"\1"', text)
+    return f"```python\n{quoted}\n```"
 
 
 def docstring(node: ast.AST) -> str:
