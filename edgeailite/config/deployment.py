@@ -18,7 +18,7 @@ class ValidateConfig:
     dataset_name: str | None = None
     """Default: the data set the model was trained on."""
     data_path: Path | None = None
-    """Folder of the data set; default as in training."""
+    """Folder of the data set; default as in training (ONNX files do not hold it)."""
     split: str = "val"
     """train, val or test."""
     epoch_size: float = 0.0
