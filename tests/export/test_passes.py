@@ -173,7 +173,7 @@ def test_a_fault_in_a_rewritten_file_is_found_where_it_is(tmp_path):
 
 def test_a_float_file_is_refused():
     with pytest.raises(UsageError, match="--kernels onnxruntime: rewrites int8 files"):
-        to_onnx(nn.Identity(), golden_card(SIZE), kernels="onnxruntime")
+        to_onnx(nn.Identity().eval(), golden_card(SIZE), kernels="onnxruntime")
 
 
 @settings(max_examples=25, deadline=None)
