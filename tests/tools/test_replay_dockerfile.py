@@ -137,6 +137,20 @@ def test_every_package_is_known_here():
         importlib.metadata.version(name)
 
 
+def test_docs_name_what_there_is():
+    page = (ROOT / "docs/docker.md").read_text()
+    arguments = set(re.findall(r"^ARG (\w+)", TEXT, re.MULTILINE))
+    named = set(re.findall(r"--build-arg (\w+)=", page))
+    assert named and named <= arguments
+    assert f"`DEMO_IMAGES` ({re.search(r'DEMO_IMAGES=(.+)', TEXT)[1]})" in page
+    assert f"`DEMO_EPOCHS` ({re.search(r'DEMO_EPOCHS=(.+)', TEXT)[1]})" in page
+    assert f"user {IMAGE.last('USER').partition(':')[0]}" in page
+    commands = set(re.findall(r"image_semantic_segmentation ([a-z]\w*)", page))
+    assert commands == {"init", "test", "serve", "verify"}
+    for link in re.findall(r"\]\(([^)]+)\)", page):
+        assert (ROOT / "docs" / link).exists(), link
+
+
 SMALL = """
 # a comment
 ARG WHO=world
