@@ -14,14 +14,16 @@ ARG MODEL=demo
 FROM ${PYTHON_IMAGE} AS runtime
 ARG TORCH=torch>=2.11
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-ENV PATH=/opt/edgeailite/venv/bin:$PATH
-RUN python3 -m venv /opt/edgeailite/venv
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
+    PATH=/opt/edgeailite/venv/bin:$PATH
+# Without pip, which the base image has for building.
+RUN python3 -m venv --without-pip /opt/edgeailite/venv
 # The builds for the CPU: those of PyPI bring 3 GB of CUDA. What torch needs to compile and to export stays out, and so do
-# its headers and test programs.
-RUN python3 -m pip install --no-deps --index-url "$TORCH_INDEX" "$TORCH" && \
-    cd /opt/edgeailite/venv/lib/python3*/site-packages/torch && rm -rf include test bin share
-RUN python3 -m pip install --no-deps typing_extensions \
+# its headers and programs, but for one that it looks for when it is imported.
+RUN pip --python /opt/edgeailite/venv/bin/python install --no-deps --index-url "$TORCH_INDEX" "$TORCH" && \
+    cd /opt/edgeailite/venv/lib/python3*/site-packages/torch && rm -rf include test share && \
+    find bin -type f ! -name torch_shm_manager -delete
+RUN pip --python /opt/edgeailite/venv/bin/python install --no-deps typing_extensions \
         onnxruntime flatbuffers protobuf "numpy>=2" opencv-python-headless isal \
         flask werkzeug jinja2 markupsafe itsdangerous click blinker waitress \
         tyro docstring-parser typeguard rich markdown-it-py mdurl pygments PyYAML safetensors \
@@ -29,15 +31,14 @@ RUN python3 -m pip install --no-deps typing_extensions \
 WORKDIR /opt/edgeailite/source
 COPY pyproject.toml setup.py README.md LICENSE ./
 COPY edgeailite ./edgeailite
-RUN python3 -m pip install --no-deps . && \
-    python3 -m compileall -q /opt/edgeailite/venv/lib && \
+RUN pip --python /opt/edgeailite/venv/bin/python install --no-deps . && \
     python3 -c "import edgeailite.commands.serve, edgeailite.commands.infer, edgeailite.serve.server"
 
 # --- the model: /opt/edgeailite/model holds model.onnx, its contract where there is one, and a test picture
 FROM runtime AS model-demo
 ARG DEMO_IMAGES=400
 ARG DEMO_EPOCHS=4
-RUN python3 -m pip install onnx onnxscript onnxsim filelock fsspec mpmath networkx sympy
+RUN pip --python /opt/edgeailite/venv/bin/python install onnx onnxscript onnxsim filelock fsspec mpmath networkx sympy
 WORKDIR /opt/edgeailite/demo
 RUN python3 -m edgeailite demo --save_path runs --data_path streets \
         --train_images "$DEMO_IMAGES" --val_images 20 --epochs "$DEMO_EPOCHS"

@@ -187,6 +187,8 @@ def use(stage: Stage, built: Built, folder: Path, port: int) -> None:
     variables = environment(built) | {"PORT": str(port), "MODELS": f"{root}/models", "HOME": str(folder)}
     variables |= {"BUILT_IN": f"{root}/opt/edgeailite/model", "MPLCONFIGDIR": str(folder), "PYTHONNOUSERSITE": "1"}
     picture = root / "opt/edgeailite/model/test.png"
+    if not picture.exists():
+        picture = ROOT / "docs/serve_phone.png"
     begin = time.monotonic()
     server = subprocess.Popen(entry(stage, built), cwd=folder, env=variables)
     try:

@@ -65,7 +65,7 @@ def installed() -> set[str]:
     arguments = dict(step.rest.split("=", 1) for step in stage.steps if step.word == "ARG")
     names = set()
     for step in stage.steps:
-        for line in re.findall(r"pip install ([^&]+)", step.rest) if step.word == "RUN" else []:
+        for line in re.findall(r"pip --python \S+ install ([^&]+)", step.rest) if step.word == "RUN" else []:
             words = shlex.split(replay.expanded(line, arguments).replace(arguments["TORCH_INDEX"], ""))
             names |= {
                 re.split("[<>=]", word)[0].lower().replace("_", "-")
