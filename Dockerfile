@@ -64,9 +64,10 @@ COPY --from=runtime /opt/edgeailite/venv /opt/edgeailite/venv
 COPY --from=model /opt/edgeailite/model /opt/edgeailite/model
 COPY tools/container.sh /opt/edgeailite/container.sh
 RUN mkdir /models && chown 10001:10001 /models
-# Nothing is written but /models (init) and /tmp, so that the root may be read-only; there is no home.
+# Nothing is written but /models (init) and /tmp, so that the root may be read-only; there is no home. onnxruntime from PyPI
+# reports to its maker unless it is told not to.
 ENV PATH=/opt/edgeailite/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
-    PYTHONSAFEPATH=1 HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib EDGEAILITE_HOME=/tmp/edgeailite PORT=80
+    PYTHONSAFEPATH=1 ORT_DISABLE_TELEMETRY=1 HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib EDGEAILITE_HOME=/tmp/edgeailite PORT=80
 WORKDIR /tmp
 # A number, so that Kubernetes' runAsNonRoot can tell. Docker lets any user of a container listen on port 80 since 20.10.
 USER 10001:10001

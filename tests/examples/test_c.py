@@ -51,7 +51,13 @@ def release(tmp_path) -> Path:
 def given(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """A command of the README in this folder."""
     return subprocess.run(
-        command, shell=True, cwd=folder, capture_output=True, text=True, check=False, env=os.environ | {"ORT": "ort"}
+        command,
+        shell=True,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"ORT": "ort", "ORT_DISABLE_TELEMETRY": "1"},
     )
 
 

@@ -102,6 +102,7 @@ def test_the_image_runs_as_nobody_and_says_how_it_is():
     entry = json.loads(IMAGE.last("ENTRYPOINT"))
     health = json.loads(IMAGE.last("HEALTHCHECK").partition("CMD ")[2])
     assert health == [*entry, "ready"]
+    assert "ORT_DISABLE_TELEMETRY=1" in IMAGE.last("ENV").split()
     assert any(step.rest.endswith(entry[-1]) for step in IMAGE.steps if step.word == "COPY")
     after = [step.word for step in IMAGE.steps][[step.word for step in IMAGE.steps].index("USER") :]
     assert "RUN" not in after and "COPY" not in after
