@@ -22,6 +22,7 @@ from edgeailite.errors import DataError, UsageError
 POSITIONAL: dict[str, tuple[str, ...]] = {
     "ValidateConfig": ("model",),
     "CalibrateConfig": ("run",),
+    "AnalyzeConfig": ("run",),
     "QuantizeConfig": ("run",),
     "ExportConfig": ("run",),
     "VerifyConfig": ("model", "contract"),

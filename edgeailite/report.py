@@ -77,7 +77,8 @@ class Figure:
 
 @dataclass(frozen=True)
 class Report:
-    """All that the report shows. `history` has rows of metrics.csv; `facts` and the like are (name, text) rows."""
+    """All that the report shows. `history` has rows of metrics.csv; `facts` and the like are (name, text) rows;
+    `sensitivity` bars and rows of layers."""
 
     card: ModelCard
     kind: str
@@ -93,6 +94,7 @@ class Report:
     environment: Rows = ()
     hashes: Rows = ()
     tiles: Rows = ()
+    sensitivity: tuple[Figure, Grid] | None = None
 
 
 def template(name: str) -> Template:

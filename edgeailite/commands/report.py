@@ -14,6 +14,7 @@ import yaml
 
 from edgeailite import __version__
 from edgeailite.checkpoint import read_metrics
+from edgeailite.commands.analysis_page import of_folder
 from edgeailite.commands.common import print_result, progress, set_threads
 from edgeailite.commands.infer import label_picture
 from edgeailite.commands.measured import tasks_of
@@ -78,6 +79,7 @@ def gather(opened: Opened, source: DataSource, confusion: Confusion, *, examples
         cost=cost,
         tiles=tiles,
         parity=read_parity(opened.folder),
+        sensitivity=of_folder(opened.folder),
         config=flatten(_read_mapping(opened.folder / "config.yaml")),
         environment=flatten(_read_mapping(opened.folder / "env.json")),
         hashes=[(file.name, _sha256(file)) for file in weight_files(opened.folder)],
