@@ -1,0 +1,78 @@
+# A service that labels pictures over HTTP, on the CPU: docs/docker.md.
+#
+#     docker build -t image_semantic_segmentation .
+#     docker run --name segmentation -p 80:80 image_semantic_segmentation
+#
+# MODEL says where the model in the image comes from: `demo` (trained here on generated streets, int8), `url` (an exported
+# file at MODEL_URL, checked against MODEL_SHA256 where that is given) or `none` (mount one at /models).
+# tools/replay_dockerfile.py goes through these steps without Docker. It knows the instructions used here and no others.
+
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+ARG MODEL=demo
+
+# --- what serve and infer import; each package is named, and nothing else comes along
+FROM ${PYTHON_IMAGE} AS runtime
+ARG TORCH=torch>=2.11
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
+    PATH=/opt/edgeailite/venv/bin:$PATH
+# Without pip, which the base image has for building.
+RUN python3 -m venv --without-pip /opt/edgeailite/venv
+# The builds for the CPU: those of PyPI bring 3 GB of CUDA. What torch needs to compile and to export stays out, and so do
+# its headers and programs, but for one that it looks for when it is imported.
+RUN pip --python /opt/edgeailite/venv/bin/python install --no-deps --index-url "$TORCH_INDEX" "$TORCH" && \
+    cd /opt/edgeailite/venv/lib/python3*/site-packages/torch && rm -rf include test share && \
+    find bin -type f ! -name torch_shm_manager -delete
+RUN pip --python /opt/edgeailite/venv/bin/python install --no-deps typing_extensions \
+        onnxruntime flatbuffers protobuf "numpy>=2" opencv-python-headless isal \
+        flask werkzeug jinja2 markupsafe itsdangerous click blinker waitress \
+        tyro docstring-parser typeguard rich markdown-it-py mdurl pygments PyYAML safetensors \
+        matplotlib cycler kiwisolver fonttools packaging pillow pyparsing python-dateutil six contourpy
+WORKDIR /opt/edgeailite/source
+COPY pyproject.toml setup.py README.md LICENSE ./
+COPY edgeailite ./edgeailite
+RUN pip --python /opt/edgeailite/venv/bin/python install --no-deps . && \
+    python3 -c "import edgeailite.commands.serve, edgeailite.commands.infer, edgeailite.serve.server"
+
+# --- the model: /opt/edgeailite/model holds model.onnx, its contract where there is one, and a test picture
+FROM runtime AS model-demo
+ARG DEMO_IMAGES=400
+ARG DEMO_EPOCHS=4
+RUN pip --python /opt/edgeailite/venv/bin/python install onnx onnxscript onnxsim filelock fsspec mpmath networkx sympy
+WORKDIR /opt/edgeailite/demo
+RUN python3 -m edgeailite demo --save_path runs --data_path streets \
+        --train_images "$DEMO_IMAGES" --val_images 20 --epochs "$DEMO_EPOCHS"
+RUN mkdir /opt/edgeailite/model && cd /opt/edgeailite/model && \
+    cp /opt/edgeailite/demo/runs/qat/model_int8.onnx model.onnx && \
+    cp /opt/edgeailite/demo/runs/qat/contract_int8.json contract.json && \
+    cp "$(find /opt/edgeailite/demo/streets/leftImg8bit/val -name '*.png' | sort | head -n 1)" test.png
+
+FROM runtime AS model-url
+ARG MODEL_URL
+ARG MODEL_SHA256=
+COPY tools/container.sh /opt/edgeailite/container.sh
+RUN MODELS=/opt/edgeailite/model bash /opt/edgeailite/container.sh init
+
+FROM runtime AS model-none
+RUN mkdir /opt/edgeailite/model
+
+FROM model-${MODEL} AS model
+
+# --- the image
+FROM ${PYTHON_IMAGE}
+COPY --from=runtime /opt/edgeailite/venv /opt/edgeailite/venv
+COPY --from=model /opt/edgeailite/model /opt/edgeailite/model
+COPY tools/container.sh /opt/edgeailite/container.sh
+RUN mkdir /models && chown 10001:10001 /models
+# Nothing is written but /models (init) and /tmp, so that the root may be read-only; there is no home. onnxruntime from PyPI
+# reports to its maker unless it is told not to.
+ENV PATH=/opt/edgeailite/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    PYTHONSAFEPATH=1 ORT_DISABLE_TELEMETRY=1 HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib EDGEAILITE_HOME=/tmp/edgeailite PORT=80
+WORKDIR /tmp
+# A number, so that Kubernetes' runAsNonRoot can tell. Docker lets any user of a container listen on port 80 since 20.10.
+USER 10001:10001
+EXPOSE 80
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["bash", "/opt/edgeailite/container.sh", "ready"]
+ENTRYPOINT ["bash", "/opt/edgeailite/container.sh"]
+CMD ["serve"]

@@ -1,0 +1,193 @@
+"""The Dockerfile as it is read by the replay: what a reviewer would look for; and the replay itself, on a small one."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.serve.running import picture, tiny_model
+
+ROOT = Path(__file__).resolve().parents[2]
+SPEC = importlib.util.spec_from_file_location("replay_dockerfile", ROOT / "tools/replay_dockerfile.py")
+assert SPEC is not None and SPEC.loader is not None
+replay = importlib.util.module_from_spec(SPEC)
+sys.modules[SPEC.name] = replay
+SPEC.loader.exec_module(replay)
+
+TEXT = (ROOT / "Dockerfile").read_text()
+STAGES = replay.read_stages(TEXT, {})
+IMAGE = STAGES[-1]
+NOT_RUNNING = {"torchvision", "onnx", "onnxscript", "onnxsim"}  # of pyproject.toml: training and export
+# What torch imports where it is not the build for the CPU is let through.
+RUN_ALONE = """
+import importlib.metadata as metadata, sys
+allowed = set(sys.argv.pop(1).split(","))
+owners = metadata.packages_distributions()
+norm = lambda name: name.lower().replace("_", "-").replace(".", "-")
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        owned = {norm(owner) for owner in owners.get(name.partition(".")[0], ())}
+        if owned and not owned & allowed and not any(o.startswith(('nvidia', 'cuda', 'triton')) for o in owned):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Refuse())
+import edgeailite.commands.serve, edgeailite.serve.server
+from edgeailite.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def copied() -> list[str]:
+    """What COPY takes from the checkout."""
+    found = []
+    for stage in STAGES:
+        for step in stage.steps:
+            if step.word == "COPY" and "--from=" not in step.rest:
+                found += shlex.split(step.rest)[:-1]
+    return found
+
+
+def installed() -> set[str]:
+    """Distributions of the stage `runtime`, by normal name."""
+    (stage,) = [stage for stage in STAGES if stage.name == "runtime"]
+    arguments = dict(step.rest.split("=", 1) for step in stage.steps if step.word == "ARG")
+    names = set()
+    for step in stage.steps:
+        for line in re.findall(r"pip --python \S+ install ([^&]+)", step.rest) if step.word == "RUN" else []:
+            words = shlex.split(replay.expanded(line, arguments).replace(arguments["TORCH_INDEX"], ""))
+            names |= {
+                re.split("[<>=]", word)[0].lower().replace("_", "-")
+                for word in words
+                if not word.startswith(("-", "."))
+            }
+    return names - {""}
+
+
+def test_sources_exist_and_are_not_ignored():
+    patterns = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert copied()
+    for name in copied():
+        assert (ROOT / name).exists(), name
+        assert any(fnmatch.fnmatch(name.removeprefix("./"), pattern) for pattern in patterns), f"{name} is ignored"
+
+
+def test_bases_are_pinned_by_tag():
+    names = {stage.name for stage in STAGES}
+    bases = {stage.base for stage in STAGES} - names
+    assert bases == {"python:3.11-slim-bookworm"}
+
+
+@pytest.mark.parametrize("model, made", [("demo", "model-demo"), ("url", "model-url"), ("none", "model-none")])
+def test_only_the_stages_of_the_chosen_model_are_needed(model, made):
+    stages = replay.needed(replay.read_stages(TEXT, {"MODEL": model}))
+    assert [stage.name for stage in stages] == ["runtime", made, "model", "image"]
+
+
+def test_the_image_runs_as_nobody_and_says_how_it_is():
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", IMAGE.last("USER"))
+    assert (IMAGE.last("EXPOSE"), IMAGE.last("STOPSIGNAL")) == ("80", "SIGTERM")
+    assert json.loads(IMAGE.last("CMD")) == ["serve"]
+    entry = json.loads(IMAGE.last("ENTRYPOINT"))
+    health = json.loads(IMAGE.last("HEALTHCHECK").partition("CMD ")[2])
+    assert health == [*entry, "ready"]
+    assert "ORT_DISABLE_TELEMETRY=1" in IMAGE.last("ENV").split()
+    assert any(step.rest.endswith(entry[-1]) for step in IMAGE.steps if step.word == "COPY")
+    after = [step.word for step in IMAGE.steps][[step.word for step in IMAGE.steps].index("USER") :]
+    assert "RUN" not in after and "COPY" not in after
+
+
+def test_pip_installs_what_pyproject_asks_for_in_the_versions_it_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = project["dependencies"] + project["optional-dependencies"]["serve"]
+    assert installed() >= {re.split("[<>=]", line)[0].lower() for line in asked} - NOT_RUNNING
+    for line in asked:
+        if ">=" in line and re.split(">=", line)[0] not in NOT_RUNNING:
+            assert re.search(rf"[\s=\"]{re.escape(line)}[\s\"]", TEXT), line
+
+
+def test_nothing_but_what_is_installed_there_is_needed(tmp_path):
+    model = tiny_model(tmp_path / "tiny.onnx")
+    (tmp_path / "a.png").write_bytes(picture())
+    allowed = ",".join({*installed(), "edgeailite"})
+    words = ["infer", str(model), str(tmp_path / "a.png"), "--save_path", str(tmp_path / "out")]
+    ended = subprocess.run(
+        [sys.executable, "-c", RUN_ALONE, allowed, *words],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "out/a_label.png").exists()
+
+
+def test_every_package_is_known_here():
+    for name in installed() - {"six"}:
+        importlib.metadata.version(name)
+
+
+def test_docs_name_what_there_is():
+    page = (ROOT / "docs/docker.md").read_text()
+    arguments = set(re.findall(r"^ARG (\w+)", TEXT, re.MULTILINE))
+    named = set(re.findall(r"--build-arg (\w+)=", page))
+    assert named and named <= arguments
+    assert f"`DEMO_IMAGES` ({re.search(r'DEMO_IMAGES=(.+)', TEXT)[1]})" in page
+    assert f"`DEMO_EPOCHS` ({re.search(r'DEMO_EPOCHS=(.+)', TEXT)[1]})" in page
+    assert f"user {IMAGE.last('USER').partition(':')[0]}" in page
+    commands = set(re.findall(r"image_semantic_segmentation ([a-z]\w*)", page))
+    assert commands == {"init", "test", "serve", "verify"}
+    for link in re.findall(r"\]\(([^)]+)\)", page):
+        assert (ROOT / "docs" / link).exists(), link
+
+
+SMALL = """
+# a comment
+ARG WHO=world
+FROM scratch-${WHO} AS first
+ARG GREETING=hello
+ENV NAME=$WHO-x PATH=/opt/edgeailite/bin:$PATH
+WORKDIR /opt/edgeailite/here
+RUN printf "%s" "$GREETING" > said && \\
+    # between
+    test "$(pwd)" = /opt/edgeailite/here
+COPY LICENSE README.md ./
+FROM unused AS other
+RUN exit 1
+FROM first
+COPY --from=first --chown=1:1 /opt/edgeailite/here/said /models/said
+RUN test -f /opt/edgeailite/here/LICENSE && test "${PATH#*/opt/edgeailite/bin}" != "$PATH"
+USER 1:1
+"""
+
+
+def test_a_small_one_is_replayed(tmp_path):
+    arguments = {"GREETING": "good day"}
+    stages = replay.needed(replay.read_stages(SMALL, arguments))
+    assert [(stage.name, stage.base) for stage in stages] == [("first", "scratch-world"), ("image", "first")]
+    done: dict = {}
+    for stage in stages:
+        done[stage.name] = replay.replay(stage, done, tmp_path, arguments)
+    assert (tmp_path / "image/models/said").read_text() == "good day"
+    assert str(tmp_path / "image") in done["image"].variables["PATH"]
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_step_that_fails_or_is_not_known_ends_it(tmp_path):
+    (failing,) = replay.read_stages("FROM a\nRUN exit 7", {})
+    with pytest.raises(subprocess.CalledProcessError):
+        replay.replay(failing, {}, tmp_path, {})
+    (unknown,) = replay.read_stages("FROM a\nADD x y", {})
+    with pytest.raises(SystemExit, match="ADD is not known"):
+        replay.replay(unknown, {}, tmp_path, {})
