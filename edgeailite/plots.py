@@ -78,8 +78,13 @@ class Panel:
     log: bool = False  # on a log scale if the values fall far
 
 
-def panels_figure(epochs: Sequence[int], panels: Sequence[Panel], *, title: str = "") -> bytes:
-    """Small diagrams over one axis of epochs, two or three in a row; lines without a value are left out."""
+def panels_figure(
+    epochs: Sequence[int], panels: Sequence[Panel], *, title: str = "", marks: Mapping[str, float] | None = None
+) -> bytes:
+    """Small diagrams over one axis of epochs, two or three in a row; lines without a value are left out.
+
+    `marks` are places on that axis by name: dashed lines in every diagram.
+    """
     columns = 2 if len(panels) <= 4 else 3
     rows = math.ceil(len(panels) / columns)
     size = PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows + (0.3 if title else 0)
@@ -89,6 +94,7 @@ def panels_figure(epochs: Sequence[int], panels: Sequence[Panel], *, title: str 
     fields = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, panel in zip(fields, panels, strict=False):
         _panel(axes, epochs, panel)
+        _mark(axes, marks or {})
     for axes in fields[len(panels) :]:
         axes.set_visible(False)
     return _png(figure)
@@ -161,6 +167,14 @@ def _panel(axes: Axes, epochs: Sequence[int], panel: Panel) -> None:
         axes.legend(frameon=False, fontsize=8, labelcolor=INK)
     _title(axes, _plain(panel.title))
     _over_epochs(axes, epochs)
+
+
+def _mark(axes: Axes, marks: Mapping[str, float]) -> None:
+    """Dashed lines with their names along them."""
+    for name, place in marks.items():
+        axes.axvline(place, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
+        where = axes.get_xaxis_transform()
+        axes.text(place, 0.98, f" {name}", transform=where, rotation=90, va="top", ha="right", fontsize=6, color=FAINT)
 
 
 def layer_costs(names: Sequence[str], values: Sequence[float], *, title: str) -> bytes:
