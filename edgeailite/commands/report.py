@@ -14,8 +14,9 @@ from edgeailite import __version__
 from edgeailite.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, read_metrics
 from edgeailite.commands.common import print_result, progress, set_threads
 from edgeailite.commands.complexity_tables import summary
+from edgeailite.commands.costs import cost_of
 from edgeailite.commands.measured import tasks_of
-from edgeailite.commands.opening import Opened, build_network, open_model
+from edgeailite.commands.opening import Opened, open_model
 from edgeailite.commands.report_examples import Scored, examples_of, picture_scores, worst_pictures
 from edgeailite.commands.report_facts import (
     curves_of,
@@ -35,7 +36,7 @@ from edgeailite.commands.report_forms import Measuring, forms_of, quantization_r
 from edgeailite.commands.reproducing import commands_of
 from edgeailite.commands.validate import dataset_of
 from edgeailite.commands.writing import write_result
-from edgeailite.complexity import Cost, onnx_cost, torch_cost
+from edgeailite.complexity import Cost
 from edgeailite.config import ReportConfig
 from edgeailite.data import DataSource
 from edgeailite.data.loader import eval_loader
@@ -44,7 +45,6 @@ from edgeailite.data.transforms import EvalTransform
 from edgeailite.engine import select_device
 from edgeailite.environment import cpu_model, git_commit
 from edgeailite.evaluation import ClassTally, DepthTally, Tally, evaluate
-from edgeailite.models.shapes_only import shapes_only
 from edgeailite.report import ClassResult, DepthResult, Example, Form, Report, Verdict, flatten, render
 
 MISSING = {
@@ -135,7 +135,7 @@ def gather(
     parity = read_parity(folder.path)
     verdicts = verdicts_of(parity, folder.path)
     forms, tiles = _forms(config, opened, source, folder=folder, tally=measured.tally, proven=_proven(verdicts, parity))
-    cost = _cost(config.run, opened)
+    cost = cost_of(config.run, opened)
     history = read_metrics(folder.path)
     values: dict[str, Any] = {
         "verdicts": verdicts,
@@ -205,7 +205,8 @@ def _forms(
     """The table of forms, and the exported file's first number for the top."""
     if config.forms == "none" or opened.kind == "onnx":
         return None, []
-    measuring = Measuring(source, select_device(config.device), config.threads, exact=config.forms == "all")
+    device = select_device(config.device)
+    measuring = Measuring(source, device, config.threads, opened.card.outputs, exact=config.forms == "all")
     before = folder.config.get("run") if opened.kind == "quantized" else None
     head, forms, tallies = forms_of(
         opened, config.run, tally, before=None if before is None else str(before), proven=proven, measuring=measuring
@@ -213,16 +214,6 @@ def _forms(
     file = next((form for form in forms if form.name.endswith("onnxruntime") and not form.note), None)
     shown = file is not None and opened.kind == "quantized" and len(tallies) > 1
     return (head, forms), [(f"int8 file {head[0]}", file.cells[0].split()[0])] if file is not None and shown else []
-
-
-def _cost(run: Path, opened: Opened) -> Cost:
-    """Of the file, or of the float network that a run's network came from."""
-    if opened.kind == "onnx":
-        return onnx_cost(run)
-    with shapes_only():
-        network = build_network(opened.card)
-    size = opened.card.preprocessing.height, opened.card.preprocessing.width
-    return torch_cost(network, size, inputs=len(opened.card.inputs))
 
 
 def _cost_rows(cost: Cost, folder: Path) -> list[tuple[str, str]]:

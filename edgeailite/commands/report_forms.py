@@ -12,7 +12,7 @@ import torch
 
 from edgeailite.commands.export import FILE_NAMES
 from edgeailite.commands.opening import Opened, open_model
-from edgeailite.commands.validate import dataset_of, measure
+from edgeailite.commands.validate import measure
 from edgeailite.data import DataSource
 from edgeailite.errors import EdgeailiteError
 from edgeailite.evaluation import DepthTally, Tally
@@ -28,6 +28,7 @@ class Measuring:
     source: DataSource
     device: torch.device
     threads: int | None
+    outputs: Mapping[str, int]
     exact: bool  # the integer-exact network, too, which is slow
 
 
@@ -102,7 +103,8 @@ def _measured(path: Path, measuring: Measuring, *, fix: str, exact: bool = False
         return f"{path.name} is not there; {fix}"
     try:
         opened = open_model(path, device=measuring.device, integer_exact_mode=exact, threads=measuring.threads)
-        dataset_of(opened.card, measuring.source.name, None, measuring.source.split)
+        if dict(opened.card.outputs) != dict(measuring.outputs):
+            return f"has other outputs ({', '.join(opened.card.outputs)}) than the run"
         return measure(opened, measuring.source, workers="auto")
     except EdgeailiteError as error:
         return str(error)

@@ -11,7 +11,7 @@ from edgeailite.config.checks import Device, check, check_machine
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """One HTML file (at most 5 MB) of a run: data, curves, accuracy, worst pictures, quantization, cost, parity, hashes."""
+    """One HTML file of a run, at most 5 MB: data, curves, accuracy, worst pictures, quantization, cost, parity."""
 
     run: Path
     """Run folder, checkpoint or .onnx file."""
