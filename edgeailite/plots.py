@@ -174,7 +174,8 @@ def _mark(axes: Axes, marks: Mapping[str, float]) -> None:
     for name, place in marks.items():
         axes.axvline(place, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
         where = axes.get_xaxis_transform()
-        axes.text(place, 0.98, f" {name}", transform=where, rotation=90, va="top", ha="right", fontsize=6, color=FAINT)
+        how = {"textcoords": "offset points", "rotation": 90, "va": "top", "ha": "right", "fontsize": 6, "color": FAINT}
+        axes.annotate(name, (place, 0.98), (-2, 0), xycoords=where, **how)  # type: ignore[arg-type]
 
 
 def layer_costs(names: Sequence[str], values: Sequence[float], *, title: str) -> bytes:

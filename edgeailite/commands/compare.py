@@ -74,14 +74,22 @@ def run(config: CompareConfig) -> int:
         "outputs": {name: _output(config, source, name, part) for name, part in found.items()},
     }
     if config.sheet is not None:
-        most = {name: [(-i, part) for share, i, part in sorted(c.most, reverse=True)] for name, c in found.items()}
-        most = {name: [(indices[place], part) for place, part in several] for name, several in most.items()}
-        values["sheets"] = [str(path) for path in write_sheet(config.sheet, models, source, most)]
+        most = {
+            name: [(indices[-place], agreement) for _, place, agreement in sorted(part.most, reverse=True, key=_first)]
+            for name, part in found.items()
+        }
+        sheets = write_sheet(config.sheet, models, source, most, labels=(str(config.a), str(config.b)))
+        values["sheets"] = [str(path) for path in sheets]
     if config.json:
         print_json(values)
     else:
         print_comparison(values)
     return 0
+
+
+def _first(entry: tuple[float, int, Agreement]) -> tuple[float, int]:
+    """What the heap goes by."""
+    return entry[:2]
 
 
 def open_both(config: CompareConfig) -> tuple[Opened, Opened]:

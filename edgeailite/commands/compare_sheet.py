@@ -14,7 +14,7 @@ from edgeailite.commands.report_examples import predictions
 from edgeailite.commands.writing import write_result
 from edgeailite.data import DataSource
 from edgeailite.data.images import read_image
-from edgeailite.data.source import ClassTarget
+from edgeailite.data.source import ClassTarget, DepthTarget
 from edgeailite.evaluation import Agreement
 from edgeailite.evaluation.pairing import who_is_closer, who_is_right
 from edgeailite.plots import colorize
@@ -30,8 +30,13 @@ Most = Mapping[str, Sequence[tuple[int, Agreement]]]
 """By output: pictures by index, and how far the two agree there."""
 
 
-def write_sheet(path: Path, models: tuple[Opened, Opened], source: DataSource, most: Most) -> list[Path]:
-    """One page per output: at `path`, or with `_OUTPUT` added where there are several. DataError if not writable."""
+def write_sheet(
+    path: Path, models: tuple[Opened, Opened], source: DataSource, most: Most, *, labels: tuple[str, str]
+) -> list[Path]:
+    """One page per output: at `path`, or with `_OUTPUT` added where there are several. DataError if not writable.
+
+    `labels` say what A and B are.
+    """
     paths = []
     for name, pictures in most.items():
         target = path if len(most) == 1 else path.with_name(f"{path.stem}_{name}{path.suffix}")
@@ -39,7 +44,7 @@ def write_sheet(path: Path, models: tuple[Opened, Opened], source: DataSource, m
         names = CLASS_NAMES if classes else DEPTH_NAMES
         meanings = [(text, (int(r), int(g), int(b))) for text, (r, g, b) in zip(names, COLORS, strict=True) if text]
         rows = [_fields(models, source, name, index, part) for index, part in pictures]
-        title = f"{name} of {source.name} {source.split}: A and B differ most"
+        title = f"{name} of {source.name} {source.split}, where A ({labels[0]}) and B ({labels[1]}) differ most"
         page = laid_out(rows, columns=COLUMNS, meanings=meanings, title=title)
         data = cv2.imencode(".png", cv2.cvtColor(page, cv2.COLOR_RGB2BGR))[1].tobytes()
         write_result(target, data, "sheet")
@@ -50,19 +55,19 @@ def write_sheet(path: Path, models: tuple[Opened, Opened], source: DataSource, m
 def _fields(models: tuple[Opened, Opened], source: DataSource, name: str, index: int, part: Agreement) -> Fields:
     item, target = source.items[index], source.targets[name]
     pictures = [read_image(path) for path in item.images]
-    label = target.values(item.labels[name], source.name)
-    a, b = (predictions(model, pictures, label.shape)[name] for model in models)
     maps: tuple[NDArray[np.uint8], ...]
-    if isinstance(target, ClassTarget):
-        maps = tuple(colorize(values, target.palette) for values in (label, a, b))
-        who = who_is_right(label, a, b)
+    if isinstance(target, DepthTarget):
+        depth = target.values(item.labels[name], source.name)
+        a, b = (predictions(model, pictures, depth.shape)[name] for model in models)
+        scale = depth_scale([depth, a, b])
+        maps = (*(depth_colors(values, scale) for values in (depth, a, b)), COLORS[who_is_closer(depth, a, b)])
     else:
-        scale = depth_scale([label, a, b])
-        maps = tuple(depth_colors(values, scale) for values in (label, a, b))
-        who = who_is_closer(label, a, b)
+        label = target.values(item.labels[name], source.name)
+        a, b = (predictions(model, pictures, label.shape)[name] for model in models)
+        maps = (*(colorize(values, target.palette) for values in (label, a, b)), COLORS[who_is_right(label, a, b)])
     share = f"{100 * part.share:.1f} % differ"
     right = [f"right on {_per_cent(count, part.differ)} of these" for count in (part.a_right, part.b_right)]
-    return Fields(pictures[item.camera], (*maps, COLORS[who]), (item.image.name, "", *right, share))
+    return Fields(pictures[item.camera], maps, (item.image.name, "", *right, share))
 
 
 def _per_cent(part: int, whole: int) -> str:

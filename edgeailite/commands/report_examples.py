@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgeailite.commands.opening import Opened
 from edgeailite.data import DataSource
 from edgeailite.data.images import read_image
-from edgeailite.data.source import ClassTarget, DepthTarget
+from edgeailite.data.source import DepthTarget
 from edgeailite.data.tensors import picture_tensor
 from edgeailite.data.transforms import resize_image
 from edgeailite.evaluation import ClassTally, DepthTally, Tally, results_at
@@ -68,14 +68,13 @@ def _example(opened: Opened, source: DataSource, output: str, scored: Scored) ->
     item, target = source.items[index], source.targets[output]
     pictures = [read_image(path) for path in item.images]
     picture = pictures[item.camera]
-    label = target.values(item.labels[output], source.name)
-    found = predictions(opened, pictures, label.shape)[output]
     if isinstance(target, DepthTarget):
-        scale = depth_scale([label, found])
-        views = depth_colors(label, scale), depth_colors(found, scale), depth_differences(label, found)
+        depth = target.values(item.labels[output], source.name)
+        guess = predictions(opened, pictures, depth.shape)[output]
+        scale = depth_scale([depth, guess])
+        views = depth_colors(depth, scale), depth_colors(guess, scale), depth_differences(depth, guess)
         return Example(item.image.name, f"ARD {percent(-score)} %", picture, *views)
-    assert isinstance(target, ClassTarget)
-    colors = colorize(found, target.palette)
+    label = target.values(item.labels[output], source.name)
+    colors = colorize(predictions(opened, pictures, label.shape)[output], target.palette)
     over = overlay(picture, colors, OVERLAY_ALPHA)
-    label_colors = colorize(label, target.palette)
-    return Example(item.image.name, f"mIoU {percent(score)} %", picture, label_colors, colors, over)
+    return Example(item.image.name, f"mIoU {percent(score)} %", picture, colorize(label, target.palette), colors, over)

@@ -83,8 +83,7 @@ def pair(target: NDArray[Any], a: NDArray[Any], b: NDArray[Any], classes: int | 
     """Two predictions (H,W) against one target: classes, or depths where `classes` is None."""
     if classes is None:
         return Pair(_depth_row(target, a), _depth_row(target, b), _agreement(who_is_closer(target, a, b)))
-    counts = [_class_row(target, found, classes) for found in (a, b)]
-    return Pair(*counts, _agreement(who_is_right(target, a, b)))
+    return Pair(_class_row(target, a, classes), _class_row(target, b, classes), _agreement(who_is_right(target, a, b)))
 
 
 BOTH, SAME_WRONG, A_RIGHT, B_RIGHT, NEITHER, UNKNOWN = range(6)
