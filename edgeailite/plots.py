@@ -24,6 +24,7 @@ INK, FAINT, GRID = "#2b3440", "#75808c", "#e3e7eb"
 LOSS, MIOU, ACCURACY = "#b4663a", "#2f6f9f", "#7fa7c4"
 SEVERAL = ("#2f6f9f", "#b4663a", "#4f8a5b", "#8a5a99", "#b59a2e", "#5f6b78", "#a8475f", "#3f9aa0")  # lines of a panel
 PANEL_INCHES = (4.0, 2.7)
+CONFUSION_INCHES = 4.0  # least width: room for the title
 LOG_ABOVE = 20  # times: a loss that falls this far is drawn on a log scale
 NUMBERS_UP_TO = 24  # classes: in larger matrices the numbers could not be read
 
@@ -131,7 +132,7 @@ def confusion_figure(confusion: NDArray[np.int64], names: Sequence[str]) -> byte
         share = 100 * confusion / np.where(total > 0, total, np.nan)
     count = len(names)
     side = min(2.2 + 0.36 * count, 11.0)
-    figure = Figure(figsize=(side, side * 0.96), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(max(side, CONFUSION_INCHES), side * 0.96), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     axes.imshow(np.nan_to_num(share), cmap="Blues", vmin=0, vmax=100)
     size = 8.0 if count <= NUMBERS_UP_TO else 2.5 + 130 / count
