@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from torch import Tensor
 
@@ -187,8 +188,8 @@ def _verdict(contract: Parity) -> Verdict:
 
 def _share(value: float) -> str:
     """Per cent that never rounds up to all."""
-    text = f"{100 * value:.4f}"
-    return f"{100 * value!r}" if value < 1 and float(text) == 100 else text.rstrip("0").rstrip(".")
+    text = f"{100 * value:.10g}"
+    return "just below 100" if value < 1 and float(text) == 100 else text
 
 
 def sensitivity_of(folder: Path) -> Grid | None:
@@ -256,5 +257,5 @@ def weights_hash(weights: Mapping[str, Tensor]) -> str:
     for name in sorted(weights):
         value = weights[name].detach().cpu().contiguous()
         total.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
-        total.update(value.flatten().view(-1).numpy().tobytes())
+        total.update(value.flatten().view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
