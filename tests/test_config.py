@@ -14,7 +14,14 @@ from edgeailite.__main__ import VERBS
 from edgeailite.errors import UsageError
 
 KINDS = [row[1] for row in VERBS.values()]
-REQUIRED = {"model": Path("m"), "run": Path("r"), "input": (Path("i"),), "models": ("m.onnx",)}
+REQUIRED = {
+    "a": Path("a"),
+    "b": Path("b"),
+    "model": Path("m"),
+    "run": Path("r"),
+    "input": (Path("i"),),
+    "models": ("m.onnx",),
+}
 
 
 def build(kind: str, **values: object):

@@ -100,7 +100,10 @@ def read_folder(run: Path, opened: Opened) -> Folder:
     if opened.kind == "onnx":
         return Folder(opened.folder, None, run.name, config, environment)
     file = find_checkpoint(run)
-    return Folder(opened.folder, load_checkpoint(file), file.name, config, environment)
+    checkpoint = load_checkpoint(file)
+    if not config and (checkpoint.quantization or {}).get("method") != "calibration":  # that one holds its float run's
+        config = dict(checkpoint.config)
+    return Folder(opened.folder, checkpoint, file.name, config, environment)
 
 
 def measure(opened: Opened, source: DataSource) -> Measured:
@@ -141,7 +144,7 @@ def gather(
         "verdicts": verdicts,
         "facts": _facts(source, folder),
         "tiles": [*tiles, ("parameters", f"{cost.parameters / 1e6:.2f} M"), ("GMACs", f"{cost.giga_macs:.3g}")],
-        "data": data_rows(card, source, folder.config, config.data_path),
+        "data": data_rows(card, source, _train_config(folder), config.data_path),
         "curves": curves_of(history, folder.config),
         "training": training_rows(history, folder.config, weights=folder.weights),
         "forms": forms,
@@ -182,6 +185,12 @@ def _missing(values: Mapping[str, Any], examples: Mapping[str, Sequence[Example]
         "worst": any(examples.values()),
     }
     return {name: MISSING[name] for name, found in there.items() if not found}
+
+
+def _train_config(folder: Folder) -> dict[str, Any]:
+    """What a checkpoint remembers of its training, the float one's included."""
+    known = {} if folder.checkpoint is None else dict(folder.checkpoint.config)
+    return {**known, **folder.config}
 
 
 def _facts(source: DataSource, folder: Folder) -> list[tuple[str, str]]:
