@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 Palette = Sequence[tuple[int, int, int]]
 
 DPI = 160
-CURVE_INCHES = (4.8, 3.2)
 INK, FAINT, GRID = "#2b3440", "#75808c", "#e3e7eb"
 LOSS, MIOU, ACCURACY = "#b4663a", "#2f6f9f", "#7fa7c4"
 SEVERAL = ("#2f6f9f", "#b4663a", "#4f8a5b", "#8a5a99", "#b59a2e", "#5f6b78", "#a8475f", "#3f9aa0")  # lines of a panel
@@ -42,31 +41,6 @@ def overlay(image: NDArray[np.uint8], colors: NDArray[np.uint8], alpha: float) -
     """Mix two (H,W,3) uint8 pictures: `alpha` of `colors` over the rest of `image`."""
     mixed = (1 - alpha) * image.astype(np.float32) + alpha * colors.astype(np.float32)
     return np.rint(mixed).astype(np.uint8)
-
-
-def loss_curve(epochs: Sequence[int], loss: Sequence[float]) -> bytes:
-    """Training loss over the epochs, on a log scale if it falls far."""
-    figure = Figure(figsize=CURVE_INCHES, dpi=DPI, layout="constrained")
-    axes = figure.subplots()
-    _line(axes, epochs, loss, color=LOSS, name="training loss")
-    if min(loss) > 0 and max(loss) > LOG_ABOVE * min(loss):
-        _logarithmic(axes)
-    _title(axes, "Training loss")
-    _over_epochs(axes, epochs)
-    return _png(figure)
-
-
-def score_curves(epochs: Sequence[int], *, miou: Sequence[float], pixel_accuracy: Sequence[float]) -> bytes:
-    """MIoU and pixel accuracy in per cent (given as shares, NaN in epochs that were not validated)."""
-    figure = Figure(figsize=CURVE_INCHES, dpi=DPI, layout="constrained")
-    axes = figure.subplots()
-    _line(axes, epochs, [100 * v for v in pixel_accuracy], color=ACCURACY, name="pixel accuracy")
-    _line(axes, epochs, [100 * v for v in miou], color=MIOU, name="mIoU")
-    _title(axes, "Validation, %" + _best(epochs, miou))
-    axes.set_ylim(0, 100)
-    axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower right")
-    _over_epochs(axes, epochs)
-    return _png(figure)
 
 
 @dataclass(frozen=True)
@@ -281,15 +255,6 @@ def _names(axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:
 
 def _title(axes: Axes, text: str) -> None:
     axes.set_title(text, fontsize=10, color=INK, loc="left")
-
-
-def _best(epochs: Sequence[int], miou: Sequence[float]) -> str:
-    """Where the highest mIoU was, for a title; nothing if nothing was validated."""
-    measured = [(value, -epoch) for epoch, value in zip(epochs, miou, strict=True) if value == value]
-    if not measured:
-        return ""
-    value, epoch = max(measured)
-    return f"  (best mIoU {100 * value:.1f} in epoch {-epoch})"
 
 
 def _over_epochs(axes: Axes, epochs: Sequence[int]) -> None:

@@ -27,7 +27,12 @@ def print_comparison(values: Mapping[str, Any]) -> None:
     """Cost side by side, then for each output the numbers and who is right."""
     _print_models(values)
     for name, part in values["outputs"].items():
-        _print_output(values, name, part)
+        _print_output(name, part)
+    how = values["bootstrap"]
+    print(
+        f"interval: the middle {how['level']} % of {how['draws']} paired draws of pictures (seed {how['seed']}); "
+        "*: it leaves 0 out"
+    )
     for path in values.get("sheets", ()):
         print(f"sheet: {path}")
 
@@ -41,10 +46,8 @@ def _print_models(values: Mapping[str, Any]) -> None:
     print_table(table)
 
 
-def _print_output(values: Mapping[str, Any], name: str, part: Mapping[str, Any]) -> None:
-    how = values["bootstrap"]
-    title = f"{name}; in brackets {how['level']} % of {how['draws']} paired draws of pictures (seed {how['seed']})"
-    table = Table(title=title, title_justify="left")
+def _print_output(name: str, part: Mapping[str, Any]) -> None:
+    table = Table(title=escape(name), title_justify="left")
     table.add_column("", overflow="fold")
     for column in ("A", "B", "B - A", "interval", ""):
         table.add_column(column, justify="right", no_wrap=True)
@@ -53,7 +56,6 @@ def _print_output(values: Mapping[str, Any], name: str, part: Mapping[str, Any])
     for label, row in rows:
         table.add_row(escape(label), *_cells(row))
     print_table(table)
-    print("*: the interval leaves 0 out")
     print(agreement_text(part["agreement"], classes="iou" in part))
 
 
