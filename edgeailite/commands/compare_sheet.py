@@ -20,7 +20,7 @@ from edgeailite.evaluation.pairing import who_is_closer, who_is_right
 from edgeailite.plots import colorize
 from edgeailite.sheets import IGNORED, Fields, depth_colors, depth_scale, laid_out
 
-COLUMNS = ("picture", "label", "A", "B", "who is right")
+COLUMNS = ("picture", "label", "A", "B")  # and who is right, or closer
 BOTH, SAME_WRONG, A, B, NEITHER = (246, 247, 248), (205, 208, 212), (47, 111, 159), (224, 138, 40), (172, 40, 48)
 COLORS = np.array([BOTH, SAME_WRONG, A, B, NEITHER, IGNORED], np.uint8)  # in the order of `pairing`
 CLASS_NAMES = ("both", "same error", "A", "B", "neither", "not labelled")
@@ -45,7 +45,8 @@ def write_sheet(
         meanings = [(text, (int(r), int(g), int(b))) for text, (r, g, b) in zip(names, COLORS, strict=True) if text]
         rows = [_fields(models, source, name, index, part) for index, part in pictures]
         title = f"{name} of {source.name} {source.split}, where A ({labels[0]}) and B ({labels[1]}) differ most"
-        page = laid_out(rows, columns=COLUMNS, meanings=meanings, title=title)
+        columns = (*COLUMNS, f"who is {_word(classes)}")
+        page = laid_out(rows, columns=columns, meanings=meanings, title=title)
         data = cv2.imencode(".png", cv2.cvtColor(page, cv2.COLOR_RGB2BGR))[1].tobytes()
         write_result(target, data, "sheet")
         paths.append(target)
@@ -65,9 +66,14 @@ def _fields(models: tuple[Opened, Opened], source: DataSource, name: str, index:
         label = target.values(item.labels[name], source.name)
         a, b = (predictions(model, pictures, label.shape)[name] for model in models)
         maps = (*(colorize(values, target.palette) for values in (label, a, b)), COLORS[who_is_right(label, a, b)])
+    word = _word(not isinstance(target, DepthTarget))
     share = f"{100 * part.share:.1f} % differ"
-    right = [f"right on {_per_cent(count, part.differ)} of these" for count in (part.a_right, part.b_right)]
+    right = [f"{word} on {_per_cent(count, part.differ)} of these" for count in (part.a_right, part.b_right)]
     return Fields(pictures[item.camera], maps, (item.image.name, "", *right, share))
+
+
+def _word(classes: bool) -> str:
+    return "right" if classes else "closer"
 
 
 def _per_cent(part: int, whole: int) -> str:
