@@ -25,6 +25,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "validate": ("validate", "ValidateConfig", "accuracy of a run, a checkpoint or an ONNX file"),
     "compare": ("compare", "CompareConfig", "two models on the same pictures: is the difference real?"),
     "calibrate": ("calibrate", "CalibrateConfig", "quantize after training, from a few pictures"),
+    "analyze": ("analyze", "AnalyzeConfig", "what quantizing each layer costs; plans of mixed precision"),
     "quantize": ("quantize", "QuantizeConfig", "quantization-aware training from a float run"),
     "export": ("export", "ExportConfig", "write float or int8 ONNX"),
     "verify": ("verify", "VerifyConfig", "prove that the file gives the validated answers"),
@@ -92,6 +93,8 @@ def _run(verb: str, args: list[str]) -> int:
         from edgeailite.presets import expand
 
         verb, args = expand(args)
+    if verb == "quantize":
+        verb, args = _analysis(args)
     group = [name for name in VERBS if name.startswith(f"{verb} ")]
     if group:
         if not args or args[0] in ("-h", "--help", "help"):
@@ -108,6 +111,17 @@ def _run(verb: str, args: list[str]) -> int:
     config: Any = parse(config_name, args, prog=f"edgeailite {verb}")
     command = importlib.import_module(f"edgeailite.commands.{module}")
     return int(command.run(config))
+
+
+def _analysis(args: list[str]) -> tuple[str, list[str]]:
+    """`quantize RUN --analyze [True]` is `analyze RUN`; words and flags beside it are those of `analyze`."""
+    parts = [part for arg in args for part in (arg.split("=", 1) if arg.startswith("--analyze=") else (arg,))]
+    if "--analyze" not in parts:
+        return "quantize", args
+    at = parts.index("--analyze")
+    value = parts[at + 1] if parts[at + 1 : at + 2] in (["True"], ["False"]) else ""
+    rest = parts[:at] + parts[at + 1 + bool(value) :]
+    return ("quantize" if value == "False" else "analyze"), rest
 
 
 if __name__ == "__main__":

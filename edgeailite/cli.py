@@ -23,6 +23,7 @@ POSITIONAL: dict[str, tuple[str, ...]] = {
     "ValidateConfig": ("model",),
     "CompareConfig": ("a", "b"),
     "CalibrateConfig": ("run",),
+    "AnalyzeConfig": ("run",),
     "QuantizeConfig": ("run",),
     "ExportConfig": ("run",),
     "VerifyConfig": ("model", "contract"),

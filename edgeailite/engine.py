@@ -24,6 +24,7 @@ from edgeailite.environment import cpu_features
 from edgeailite.errors import DivergedError, Interrupted, UsageError
 from edgeailite.optim import MovingAverage, set_rates
 from edgeailite.preprocessing import Preprocessing
+from edgeailite.tasks import as_targets
 
 # Outputs and targets by name -> loss of each output, such that the mean over processes is the loss of all their pixels.
 Losses = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Mapping[str, Tensor]]
@@ -59,7 +60,8 @@ class Learner:
 
     `model` is the network, `call` what is called in its place (compiled, or wrapped for several processes). `shared`
     are the parameters at which gradients of several outputs are compared, `still` the BatchNorm modules whose
-    statistics do not move. `stop` asks for an end after the running update.
+    statistics do not move. `teacher` sees the same pictures; its outputs become targets. `stop` asks for an end after
+    the running update.
     """
 
     model: nn.Module
@@ -73,6 +75,7 @@ class Learner:
     still: Sequence[nn.Module] = ()
     amp: torch.dtype | None = None
     average: MovingAverage | None = None
+    teacher: nn.Module | None = None
     clip_grad: float | None = None
     accumulate: int = 1
     seed: int = 1
@@ -198,6 +201,9 @@ def _forward(learner: Learner, batch: Sample) -> tuple[Tensor, Tensor]:
     wanted = {name: target.to(device, non_blocking=True) for name, target in targets.items()}
     with torch.autocast(device.type, dtype=learner.amp) if learner.amp else nullcontext():
         outputs = learner.call(*inputs)
+        if learner.teacher is not None:
+            with torch.no_grad():
+                wanted |= as_targets(learner.teacher(*inputs))
     values = learner.losses(outputs, wanted)
     stacked = learner.balance.stacked(values).detach()
     report = mean_over(torch.cat([stacked, stacked.new_tensor([float(learner.stop)])]), learner.processes)

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from edgeailite.errors import UsageError
 
+RANGES = "ranges."  # names of a quantized network's learned ranges begin so
+RANGES_EPS = 1e-14  # Adam's: their gradients are means over pictures and times 1/sqrt of the values in one
+
 
 def make_optimizer(
     name: str,
@@ -41,22 +44,31 @@ def make_optimizer(
 
 
 def parameter_groups(
-    model: nn.Module, *, lr: float, lr_encoder: float | None, weight_decay: float, decay: str
+    model: nn.Module,
+    *,
+    lr: float,
+    lr_encoder: float | None,
+    weight_decay: float,
+    decay: str,
+    lr_ranges: float = 0.0,
 ) -> list[dict[str, Any]]:
     """Trained parameters by rate (those of `encoder.*` may have their own) and by what decays.
 
     `decay` is "all", or "weights": those with more than one dimension, so neither biases nor BatchNorm (the ADE20K
-    recipes). Raises UsageError if nothing is trained.
+    recipes). Learned ranges (`ranges.*`) are a group named RANGES, at the rate `lr_ranges`, and never decay. Raises
+    UsageError if nothing is trained.
     """
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    ranges = [p for name, p in model.named_parameters() if name.startswith(RANGES) and p.requires_grad]
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and not name.startswith(RANGES):
             slow = lr_encoder is not None and name.startswith("encoder.")
             decays = weight_decay if decay == "all" or parameter.ndim > 1 else 0.0
             groups.setdefault((slow, decays), []).append(parameter)
     if not groups:
         raise UsageError("--freeze_layers: every parameter is frozen, nothing is left to train")
-    return [
+    learned = {"params": ranges, "name": RANGES, "lr": lr_ranges, "weight_decay": 0.0, "eps": RANGES_EPS}
+    return [learned][: len(ranges)] + [
         {"params": members, "lr": lr_encoder if slow else lr, "weight_decay": decays}
         for (slow, decays), members in sorted(groups.items(), reverse=True)  # the last one's rate is what is reported
     ]

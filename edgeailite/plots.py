@@ -153,18 +153,25 @@ def _mark(axes: Axes, marks: Mapping[str, float]) -> None:
         axes.annotate(name, (place, 0.98), (-2, 0), xycoords=where, **how)  # type: ignore[arg-type]
 
 
-def layer_costs(names: Sequence[str], values: Sequence[float], *, title: str) -> bytes:
-    """Horizontal bars of the layers that cost most, in the order given."""
-    figure = Figure(figsize=(5.6, 0.8 + 0.27 * len(names)), dpi=DPI, layout="constrained")
+def layer_bars(
+    names: Sequence[str], values: Sequence[float], *, title: str, kinds: Sequence[str] = (), size: float = 8
+) -> bytes:
+    """Horizontal bars of layers in the order given; `kinds` says for each which of two colours it has."""
+    figure = Figure(figsize=(5.6 + 0.2 * (8 - size), 0.8 + 0.27 * len(names)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    axes.barh(range(len(names)), values, height=0.68, color=MIOU)
+    for kind, color in zip(sorted(set(kinds)) or [""], (MIOU, LOSS), strict=False):
+        rows = [row for row in range(len(names)) if not kinds or kinds[row] == kind]
+        axes.barh(rows, [values[row] for row in rows], height=0.68, color=color, label=kind)
+    largest = max(values, default=1.0)
     for row, value in enumerate(values):
-        axes.text(value + 0.012 * max(values), row, f"{value:.3g}", va="center", fontsize=8, color=FAINT)
+        axes.text(max(value, 0.0) + 0.012 * largest, row, f"{value:.3g}", va="center", fontsize=8, color=FAINT)
     axes.set_yticks(range(len(names)), [_plain(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_xlim(0, 1.14 * max(values))
+    axes.set_xlim(min(0.0, *values, 0.0), 1.14 * largest)
+    if kinds:
+        figure.legend(frameon=False, fontsize=8, labelcolor=INK, loc="outside lower right", ncols=2)
     _title(axes, title)
-    _calm(axes, grid="x", size=8)
+    _calm(axes, grid="x", size=size)
     return _png(figure)
 
 

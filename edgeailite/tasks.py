@@ -17,12 +17,16 @@ from edgeailite.losses import (
     depth_smooth_l1,
     depth_spread,
     dice,
+    distilled_classes,
+    distilled_values,
     focal,
     lovasz_softmax,
     ohem,
 )
 from edgeailite.modelcard import REGRESSION, task_type
 from edgeailite.models.pixel2pixel import DEEP_SUPERVISION
+
+TEACHER = "teacher of "  # before the name of an output, among the targets
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,35 @@ def output_losses(
         if auxiliary is not None and options.deep_supervision > 0:
             added = _terms(output, auxiliary, targets[output], options)
             terms[output] += tuple(Term(options.deep_supervision * term.weight, term.loss) for term in added)
+    return terms
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """`weight` of the loss towards a teacher's outputs; `temperature` softens the classes' probabilities."""
+
+    weight: float
+    temperature: float = 1.0
+
+
+def as_targets(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A teacher's outputs under the names by which `distillation_losses` finds them among the targets."""
+    return {TEACHER + output: prediction for output, prediction in outputs.items()}
+
+
+def distillation_losses(
+    outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], options: Distillation
+) -> dict[str, tuple[Term, ...]]:
+    """One term for each output that the teacher has, too: classes or values towards its."""
+    terms: dict[str, tuple[Term, ...]] = {}
+    for output, prediction in outputs.items():
+        if TEACHER + output in targets:
+            teacher = targets[TEACHER + output]
+            if task_type(output, prediction.shape[1]) == REGRESSION:
+                loss = distilled_values(prediction, teacher)
+            else:
+                loss = distilled_classes(prediction, teacher, temperature=options.temperature)
+            terms[output] = (Term(options.weight, loss),)
     return terms
 
 

@@ -178,6 +178,23 @@ def test_several_outputs_are_weighed():
     assert mean == pytest.approx(np.mean(sums))
 
 
+def test_a_teacher_sees_the_same_pictures_and_stays_as_it_is():
+    seen = []
+
+    def losses(outputs, targets):
+        seen.append((outputs, targets))
+        return {name: output.square().mean() for name, output in outputs.items()}
+
+    teacher = Pointwise()
+    before = state_of(teacher)
+    train(learner_of(Pointwise(), teacher=teacher, losses=losses), samples())
+    outputs, targets = seen[0]
+    assert set(targets) == {"segmentation", "teacher of segmentation"}
+    assert torch.equal(targets["teacher of segmentation"], outputs["segmentation"])  # equal weights at first
+    assert not targets["teacher of segmentation"].requires_grad
+    assert_equal(state_of(teacher), before)
+
+
 @pytest.mark.parametrize("largest", [0.05, 1e6])
 def test_the_gradient_is_clipped_by_its_norm(largest):
     model, twin = Pointwise(), Pointwise()

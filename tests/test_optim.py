@@ -9,7 +9,7 @@ from torch import nn
 from edgeailite.commands.learning import schedule
 from edgeailite.config.loop import Loop
 from edgeailite.errors import UsageError
-from edgeailite.optim import MovingAverage, freeze, learning_rate, make_optimizer, parameter_groups, set_rates
+from edgeailite.optim import RANGES, MovingAverage, freeze, learning_rate, make_optimizer, parameter_groups, set_rates
 
 
 def rate(epoch: float, scheduler: str, *, warmup: float = 0.0) -> float:
@@ -172,6 +172,17 @@ CONVOLUTION, VECTORS = ("0.weight",), ("0.bias", "1.weight", "1.bias")
 )
 def test_groups_by_rate_and_decay(options, expected):
     assert names_by_group(Small(), **options) == expected
+
+
+def test_learned_ranges_have_a_rate_of_their_own_and_do_not_decay():
+    model = Small()
+    model.ranges = nn.Module()
+    model.ranges.ends = nn.Parameter(torch.zeros(2))
+    groups = parameter_groups(model, lr=0.1, lr_encoder=None, weight_decay=0.5, decay="all", lr_ranges=0.01)
+    assert [group.get("name") for group in groups] == [RANGES, None]
+    for name in ("sgd", "adam", "adamw"):
+        first = make_optimizer(name, groups, lr=0.1, weight_decay=0.5).param_groups[0]
+        assert (first["params"], first["initial_lr"], first["weight_decay"]) == ([model.ranges.ends], 0.01, 0.0)
 
 
 def test_frozen_layers_are_in_no_group_and_their_statistics_are_named():

@@ -11,6 +11,7 @@ from edgeailite.plots import (
     colorize,
     confusion_figure,
     growth_curve,
+    layer_bars,
     overlay,
     panels_figure,
 )
@@ -58,6 +59,9 @@ def test_marks_are_drawn_in_every_panel():
 def test_bars_with_absent_classes_and_formula_like_names():
     decode(class_bars(("a$b$", "pole"), (NAN, 0.5), PALETTE))
     decode(class_bars(("a", "b"), (NAN, NAN), PALETTE))
+    kinds = ("weights", "activations", "weights")
+    decode(layer_bars(("a$b$", "c", "d"), (-3.0, 40.0, 41.0), title="SQNR", kinds=kinds))
+    decode(layer_bars(("a", "b", "c"), (1.0, 2.0, 3.0), title="MACs"))
 
 
 @pytest.mark.parametrize("count", [2, 30])

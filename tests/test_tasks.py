@@ -10,7 +10,15 @@ from torch import Tensor
 from edgeailite.errors import UsageError
 from edgeailite.losses import dice, focal, lovasz_softmax, ohem
 from edgeailite.models import create_model
-from edgeailite.tasks import PIXEL_LOSSES, TaskOptions, loss_values, output_losses
+from edgeailite.tasks import (
+    PIXEL_LOSSES,
+    Distillation,
+    TaskOptions,
+    as_targets,
+    distillation_losses,
+    loss_values,
+    output_losses,
+)
 
 
 def predictions() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -127,6 +135,26 @@ def test_two_processes_together_have_the_loss_and_gradient_of_the_whole_batch():
         gradients = [torch.autograd.grad(x, outputs[name], retain_graph=True)[0] for x in (both, value)]
         torch.testing.assert_close(*gradients)
     assert values[0]["segmentation"].item() != pytest.approx(values[1]["segmentation"].item(), rel=0.1)
+
+
+def test_a_teacher_counts_at_its_weight_and_by_the_pixels_of_all_processes():
+    outputs, _ = predictions()
+    teacher = as_targets({name: output.detach() + 1 + output.detach() ** 2 for name, output in outputs.items()})
+    whole = distillation_losses(outputs, teacher, Distillation(0.5))
+    assert list(whole) == list(outputs)
+    assert loss_values(whole)["depth"].item() == pytest.approx(
+        0.5 * (1 + outputs["depth"] ** 2).mean().item(), rel=1e-5
+    )
+    parts = [
+        distillation_losses(
+            {k: v[a:b] for k, v in outputs.items()}, {k: v[a:b] for k, v in teacher.items()}, Distillation(0.5)
+        )
+        for a, b in ((0, 3), (3, 4))
+    ]
+    masses = [torch.stack([term.loss.mass for terms in part.values() for term in terms]) for part in parts]
+    values = [loss_values(part, reduce=lambda own: (masses[0] + masses[1]) / 2) for part in parts]
+    for name, value in loss_values(whole).items():
+        assert ((values[0][name] + values[1][name]) / 2).item() == pytest.approx(value.item(), rel=1e-5)
 
 
 def test_an_output_without_labels_is_zero():

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, fx
 
 from edgeailite.checkpoint import BEST, LAST, Checkpoint, run_folder, save_checkpoint, start_run
-from edgeailite.commands.common import plain, print_result, progress, set_threads, train_config
+from edgeailite.commands.common import log, plain, print_result, progress, set_threads, train_config
 from edgeailite.commands.measured import headline
 from edgeailite.commands.opening import Opened, load_network
+from edgeailite.commands.plans import read_plan, recorded
 from edgeailite.commands.validate import dataset_of, measure
 from edgeailite.config import CalibrateConfig, TrainConfig
 from edgeailite.data import DataSource
@@ -31,7 +32,20 @@ from edgeailite.environment import environment
 from edgeailite.errors import UsageError
 from edgeailite.evaluation import Protocol, torch_predictor
 from edgeailite.modelcard import ModelCard
-from edgeailite.quantization import adaround, calibrate, correct_bias, equalize, prepare, set_input_range
+from edgeailite.pretrained import describe, load_pretrained, published_ranges
+from edgeailite.quantization import (
+    Plan,
+    adaround,
+    calibrate,
+    constrain_weights,
+    correct_bias,
+    equalize,
+    prepare,
+    scheme_of,
+    set_input_range,
+    set_published_ranges,
+    set_state,
+)
 
 RECORDED = ("scheme", "percentile", "observer", "equalize", "correct_bias", "adaround", "refine_images")
 
@@ -47,6 +61,7 @@ class Refinement:
 
 
 RANGES_ONLY = Refinement()
+NO_PLAN = Plan()
 
 
 def run(config: CalibrateConfig) -> int:
@@ -67,22 +82,29 @@ def run(config: CalibrateConfig) -> int:
 def _calibrate(config: CalibrateConfig, folder: Path) -> dict[str, float]:
     """Write the run; gives back its accuracy, in per cent."""
     checkpoint, opened = open_float(config.run)
+    plan = read_plan(config.plan, scheme=config.scheme)
     train, val = splits_of(opened.card, train_config(checkpoint.config), config.data_path)
-    model = calibrated(
-        opened,
-        train,
-        images=config.images,
-        percentile=config.percentile,
-        observer=config.observer,
-        scheme=config.scheme,
-        batch_size=config.batch_size,
-        workers=config.workers,
-        seed=config.seed,
-        device=select_device(config.device),
-        refine=Refinement(config.equalize, config.correct_bias, config.adaround, config.refine_images),
-    )
+    if config.pretrained is not None:
+        method = "published ranges"
+        model = published(opened, config.pretrained).to(select_device(config.device))
+    else:
+        method = "calibration"
+        model = calibrated(
+            opened,
+            train,
+            images=config.images,
+            percentile=config.percentile,
+            observer=config.observer,
+            scheme=config.scheme,
+            plan=plan,
+            batch_size=config.batch_size,
+            workers=config.workers,
+            seed=config.seed,
+            device=select_device(config.device),
+            refine=Refinement(config.equalize, config.correct_bias, config.adaround, config.refine_images),
+        )
     start_run(folder, plain(config), environment())
-    quantization = {name: getattr(config, name) for name in RECORDED} | {"method": "calibration"}
+    quantization = {name: getattr(config, name) for name in RECORDED} | {"method": method, **recorded(plan)}
     written = Checkpoint(checkpoint.card, model.state_dict(), checkpoint.config, quantization)
     for name in (LAST, BEST):
         save_checkpoint(folder / name, written)
@@ -120,6 +142,7 @@ def calibrated(
     percentile: float,
     observer: str,
     scheme: str,
+    plan: Plan = NO_PLAN,
     batch_size: int,
     workers: int | Literal["auto"],
     seed: int,
@@ -142,13 +165,28 @@ def calibrated(
     module = opened.module
     if refine.equalize:
         module = equalize(module.to(device), batches("equalize", sorted(few)))
-    model = prepare(module, scheme, percentile=percentile, observer=observer).to(device)
+    model = prepare(module, scheme, plan=plan, percentile=percentile, observer=observer).to(device)
+    if scheme_of(model).published_ranges:
+        constrain_weights(model)
     set_input_range(model, *opened.card.preprocessing.input_range)
     calibrate(model, batches("calibrate", indices), names=[_name(train, index) for index in indices])
     if refine.adaround:
         adaround(model, list(batches("adaround", sorted(few))), steps=refine.adaround, seed=seed)
     if refine.correct_bias:
         correct_bias(model, list(batches("correct bias", sorted(few))))
+    return model
+
+
+def published(opened: Opened, file: Path) -> fx.GraphModule:
+    """The network of a float run with the weights and ranges of a published file of quantization training."""
+    assert opened.module is not None
+    report = load_pretrained(opened.module, file)
+    model = prepare(opened.module, "tidl_pow2")
+    log(describe(report))
+    unused = set_published_ranges(model, published_ranges(file))
+    if unused:
+        log(f"ranges without a scale of their own here (concatenations, pooling): {', '.join(unused)}")
+    set_state(model, observing=False, enabled=True)
     return model
 
 

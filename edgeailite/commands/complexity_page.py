@@ -20,7 +20,7 @@ from edgeailite.commands.writing import write_result
 from edgeailite.complexity import Cost, int8_cost
 from edgeailite.config import Size
 from edgeailite.devices.roofline import kind_of
-from edgeailite.plots import intensity_scatter, layer_costs, memory_curve, tradeoff
+from edgeailite.plots import intensity_scatter, layer_bars, memory_curve, tradeoff
 from edgeailite.report import Figure, figure, template
 
 BARS = 20
@@ -80,7 +80,7 @@ def _figures(cost: Cost) -> list[list[Figure]]:
     if not cost.macs:
         return [[memory]]
     counted = top_layers(cost, BARS)
-    bars = layer_costs(
+    bars = layer_bars(
         [layer.name for layer in counted],
         [layer.macs / 1e6 for layer in counted],
         title=f"The {len(counted)} layers with most MACs, in millions",

@@ -1,4 +1,4 @@
-"""`edgeailite export`: a run to an ONNX file, float or int8."""
+"""`edgeailite export`: a run to an ONNX file, float or int8, for a device family."""
 
 from __future__ import annotations
 
@@ -13,52 +13,67 @@ from edgeailite.commands.common import print_result
 from edgeailite.commands.opening import load_network
 from edgeailite.config import ExportConfig
 from edgeailite.errors import DataError
-from edgeailite.export import to_onnx
+from edgeailite.export.lint import lines
+from edgeailite.export.targets import TARGETS, Files, Request, write
 
 FILE_NAMES = {False: "model.onnx", True: "model_int8.onnx"}
 
 
 def run(config: ExportConfig) -> int:
-    """Write the file and print what it holds."""
+    """Write the files and print what the first holds, and what the checks of the target found."""
     checkpoint, module = load_network(config.run)
-    card = checkpoint.card
+    card, target = checkpoint.card, TARGETS[config.target]
     if config.img_resize is not None:
         height, width = config.img_resize
         card = replace(card, preprocessing=replace(card.preprocessing, height=height, width=width))
-    path = config.output or run_folder(config.run) / FILE_NAMES[checkpoint.quantization is not None]
     size = None if config.dynamic else (card.preprocessing.height, card.preprocessing.width)
-    model = to_onnx(
-        module,
-        card,
-        opset=config.opset,
-        argmax=config.argmax,
-        size=size,
-        simplify=config.simplify,
-        kernels=config.kernels,
+    opset = target.opset if config.opset is None else config.opset
+    request = Request(
+        module, card, opset, argmax=config.argmax, size=size, simplify=config.simplify, kernels=config.kernels
     )
-    write_model(path, model)
+    files, findings = write(target.name, request)
+    name = FILE_NAMES[checkpoint.quantization is not None] if target.stem is None else f"{target.stem}.onnx"
+    path = config.output or run_folder(config.run) / name
+    written = write_files(path, files)
+    model = next(content for content in files.values() if isinstance(content, onnx.ModelProto))
     counts = Counter(node.op_type for node in model.graph.node)
     print_result(
         "export",
         {
             "file": str(path),
             "kilobytes": path.stat().st_size // 1000,
-            "opset": config.opset,
+            **({"further files": ", ".join(file.name for file in written[1:])} if len(written) > 1 else {}),
+            "target": target.about,
+            "opset": opset,
             "inputs": ", ".join(card.inputs),
             "input": "open size" if size is None else f"1x3x{size[0]}x{size[1]}",
             "outputs": ", ".join(value.name for value in model.graph.output),
             "nodes": ", ".join(f"{count} {kind}" for kind, count in counts.most_common()),
+            **lines(findings),
         },
     )
     return 0
 
 
+def write_files(path: Path, files: Files) -> list[Path]:
+    """Write all files of a target: `path` is the first one's, the others stand beside it under its stem."""
+    stem = path.name.removesuffix(".onnx")
+    paths = [path, *(path.with_name(stem + end) for end in list(files)[1:])]
+    for file, content in zip(paths, files.values(), strict=True):
+        _write(file, content if isinstance(content, str) else content.SerializeToString(deterministic=True))
+    return paths
+
+
 def write_model(path: Path, model: onnx.ModelProto) -> None:
     """Write atomically. Raises DataError if the folder cannot be written."""
+    _write(path, model.SerializeToString(deterministic=True))
+
+
+def _write(path: Path, content: str | bytes) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(model.SerializeToString(deterministic=True))
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
         partial.replace(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --output") from None

@@ -21,7 +21,7 @@ from edgeailite.errors import UsageError
 from edgeailite.losses import enet_weights, median_frequency_weights
 from edgeailite.optim import MovingAverage, freeze, learning_rate, make_optimizer, parameter_groups
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.tasks import TaskOptions, loss_values, output_losses
+from edgeailite.tasks import Distillation, TaskOptions, distillation_losses, loss_values, output_losses
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,17 @@ def _count(source: DataSource, name: str, target: ClassTarget) -> tuple[Tensor, 
     return torch.from_numpy(pixels), torch.from_numpy(with_class)
 
 
-def make_losses(options: TaskOptions, processes: Processes) -> Losses:
-    """Losses by output, divided by the labelled pixels of all processes."""
+def make_losses(options: TaskOptions, processes: Processes, distillation: Distillation | None = None) -> Losses:
+    """Losses by output, divided by the labelled pixels of all processes; with `distillation` those of the teacher's
+    outputs, which are then among the targets, are added.
+    """
 
     def losses(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        return loss_values(output_losses(outputs, targets, options), reduce=lambda masses: mean_over(masses, processes))
+        terms = output_losses(outputs, targets, options)
+        if distillation is not None:
+            added = distillation_losses(outputs, targets, distillation)
+            terms = {output: own + added.get(output, ()) for output, own in terms.items()}
+        return loss_values(terms, reduce=lambda masses: mean_over(masses, processes))
 
     return losses
 
@@ -126,9 +132,20 @@ def task_balance(config: Objective, outputs: Mapping[str, int], processes: Proce
 
 
 def make_learner(
-    model: nn.Module, config: Loop, *, losses: Losses, balance: Balance, preprocessing: Preprocessing, placed: Placed
+    model: nn.Module,
+    config: Loop,
+    *,
+    losses: Losses,
+    balance: Balance,
+    preprocessing: Preprocessing,
+    placed: Placed,
+    lr_ranges: float = 0.0,
+    teacher: nn.Module | None = None,
 ) -> Learner:
-    """The network on its device, frozen and shared between processes as configured, with its optimizer."""
+    """The network on its device, frozen and shared between processes as configured, with its optimizer.
+
+    `lr_ranges` is the rate of learned ranges; `teacher` gives what `make_losses` with a distillation compares with.
+    """
     device, processes = placed.device, placed.processes
     if config.channels_last:
         model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -144,7 +161,8 @@ def make_learner(
     return Learner(
         model=model,
         call=share_model(call, device, same_buffers=same_buffers) if processes.count > 1 else call,
-        optimizer=_optimizer(config, model, balance),
+        optimizer=_optimizer(config, model, balance, lr_ranges),
+        teacher=teacher,
         losses=losses,
         balance=balance,
         preprocessing=preprocessing,
@@ -160,9 +178,14 @@ def make_learner(
     )
 
 
-def _optimizer(config: Loop, model: nn.Module, balance: Balance) -> torch.optim.Optimizer:
+def _optimizer(config: Loop, model: nn.Module, balance: Balance, lr_ranges: float) -> torch.optim.Optimizer:
     groups = parameter_groups(
-        model, lr=config.lr, lr_encoder=config.lr_encoder, weight_decay=config.weight_decay, decay=config.decay
+        model,
+        lr=config.lr,
+        lr_encoder=config.lr_encoder,
+        weight_decay=config.weight_decay,
+        decay=config.decay,
+        lr_ranges=lr_ranges,
     )
     learned = list(balance.parameters())
     if learned:

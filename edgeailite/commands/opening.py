@@ -14,7 +14,7 @@ from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import Predict, onnx_predictor, torch_predictor
 from edgeailite.modelcard import REGRESSION, ModelCard
 from edgeailite.models import create_model
-from edgeailite.quantization import Plan, integer_exact, prepare, set_state
+from edgeailite.quantization import Plan, integer_exact, learn_ranges, prepare, set_state
 from edgeailite.runtime import load_onnx, openvino_run
 
 ONNXRUNTIME = "onnxruntime"
@@ -72,6 +72,8 @@ def load_network(source: Path) -> tuple[Checkpoint, nn.Module]:
     if checkpoint.quantization is not None:
         how = checkpoint.quantization
         model = prepare(model, how["scheme"], plan=Plan(**how.get("plan", {})), percentile=how["percentile"])
+        if how.get("ranges") == "learned":
+            learn_ranges(model)
         set_state(model, observing=False, enabled=True)
     try:
         model.load_state_dict(checkpoint.state_dict)

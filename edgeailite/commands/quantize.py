@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import fx
+from torch import fx, nn
 
 from edgeailite.checkpoint import Checkpoint, run_folder
 from edgeailite.commands.calibrate import calibrated, open_float, splits_of
 from edgeailite.commands.common import plain, print_result, set_threads, train_config
 from edgeailite.commands.learning import Placed, make_learner, make_losses, schedule, task_balance, task_options
 from edgeailite.commands.opening import Opened
+from edgeailite.commands.plans import plan_of, read_plan, recorded
 from edgeailite.commands.resuming import begin_run, device_of, goes_on, resumed_config
 from edgeailite.commands.training import Trainer, Transforms, load_last, run_training
 from edgeailite.commands.views import eval_transform, train_transform
@@ -27,8 +28,10 @@ from edgeailite.data.cache import open_cache
 from edgeailite.distributed import Processes, end_processes, from_first, start_processes
 from edgeailite.engine import select_device
 from edgeailite.errors import UsageError
-from edgeailite.quantization import normalised_by, set_state
+from edgeailite.optim import RANGES
+from edgeailite.quantization import Plan, learn_ranges, normalised_by, set_state
 from edgeailite.quantization.modules import QuantConv2d
+from edgeailite.tasks import Distillation
 
 OF_THIS_CALL = {"run", "save_path", "resume", "dry_run"}  # never taken from the run that is resumed
 
@@ -67,7 +70,8 @@ def _quantize(config: QuantizeConfig, folder: Path, start: Checkpoint | None, pl
     source = train
     if config.cache is not None:
         source = open_cache(train, config.cache, size=views.stored, interpolation=before.interpolation)
-    trainer = _trainer(config, checkpoint, opened, train, folder=folder, placed=placed)
+    plan = read_plan(config.plan, scheme=config.scheme) if start is None else plan_of(start)
+    trainer = _trainer(config, checkpoint, opened, train, folder=folder, placed=placed, plan=plan)
     if start is None:
         from_first(lambda: begin_run(folder, config), placed.processes)
     transforms = Transforms(views, eval_transform(before))
@@ -116,7 +120,7 @@ def of_run(given: QuantizeConfig, saved: Mapping[str, Any]) -> QuantizeConfig:
     """The options that a quantized run began with, from its checkpoint; what `given` calls stays its own."""
     names = {field.name for field in dataclasses.fields(QuantizeConfig)} - OF_THIS_CALL
     own = {name: value for name, value in saved.items() if name in names}
-    own |= {name: Path(own[name]) for name in ("data_path", "cache") if own.get(name) is not None}
+    own |= {name: Path(own[name]) for name in ("data_path", "cache", "plan") if own.get(name) is not None}
     return dataclasses.replace(given, **own)
 
 
@@ -154,7 +158,14 @@ def loop_of(config: QuantizeConfig, before: TrainConfig) -> Loop:
 
 
 def _trainer(
-    config: QuantizeConfig, checkpoint: Checkpoint, opened: Opened, train: DataSource, *, folder: Path, placed: Placed
+    config: QuantizeConfig,
+    checkpoint: Checkpoint,
+    opened: Opened,
+    train: DataSource,
+    *,
+    folder: Path,
+    placed: Placed,
+    plan: Plan,
 ) -> Trainer:
     before = float_config(checkpoint)
     loop = loop_of(config, before)
@@ -165,18 +176,25 @@ def _trainer(
         percentile=config.percentile,
         observer=config.observer,
         scheme=config.scheme,
+        plan=plan,
         batch_size=loop.batch_size,
         workers=config.workers,
         seed=config.seed,
         device=placed.device,
     )
+    if config.ranges == "learned":
+        learn_ranges(model)
+    distillation = Distillation(config.distill, config.distill_temperature) if config.distill else None
+    options = task_options(before, train, placed.device, placed.processes)
     learner = make_learner(
         model,
         loop,
-        losses=make_losses(task_options(before, train, placed.device, placed.processes), placed.processes),
+        losses=make_losses(options, placed.processes, distillation),
         balance=task_balance(before, opened.card.outputs, placed.processes),
         preprocessing=opened.card.preprocessing,
         placed=placed,
+        lr_ranges=config.ranges_lr,
+        teacher=_teacher(opened, loop, placed) if config.distill else None,
     )
     used = dataclasses.replace(config, batch_size=loop.batch_size, accumulate=loop.accumulate)
     return Trainer(
@@ -190,19 +208,39 @@ def _trainer(
             "percentile": config.percentile,
             "observer": config.observer,
             "method": "qat",
+            "ranges": config.ranges,
+            **recorded(plan),
         },
-        before_epoch=_freezer(model, config, normalised_by(model, learner.still)),
+        before_epoch=_freezer(model, config, normalised_by(model, learner.still), learner.optimizer),
     )
 
 
-def _freezer(model: fx.GraphModule, config: QuantizeConfig, still: Sequence[QuantConv2d] = ()) -> Callable[[int], None]:
+def _teacher(opened: Opened, loop: Loop, placed: Placed) -> nn.Module:
+    """The float network, as it is used."""
+    assert opened.module is not None
+    teacher = opened.module.to(placed.device)
+    if loop.channels_last:
+        teacher = teacher.to(memory_format=torch.channels_last)
+    return teacher.eval().requires_grad_(False)
+
+
+def _freezer(
+    model: fx.GraphModule,
+    config: QuantizeConfig,
+    still: Sequence[QuantConv2d] = (),
+    optimizer: torch.optim.Optimizer | None = None,
+) -> Callable[[int], None]:
     """BatchNorm statistics and ranges are fixed from their declared share of the epochs on, those of `still` always."""
 
     def before_epoch(epoch: int) -> None:
         progress = epoch / config.epochs
+        moving = progress < config.freeze_ranges_epoch
+        for group in optimizer.param_groups if optimizer is not None else ():
+            if group.get("name") == RANGES:  # momentum would move them on without a gradient
+                group["initial_lr"] = config.ranges_lr if moving else 0.0
         set_state(
             model,
-            observing=progress < config.freeze_ranges_epoch,
+            observing=moving,
             frozen_bn=progress >= config.freeze_bn_epoch,
             enabled=True,
         )

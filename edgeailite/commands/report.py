@@ -12,6 +12,7 @@ import torch
 
 from edgeailite import __version__
 from edgeailite.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, read_metrics
+from edgeailite.commands.analysis_page import of_folder
 from edgeailite.commands.common import print_result, progress, set_threads
 from edgeailite.commands.complexity_tables import summary
 from edgeailite.commands.costs import cost_of
@@ -25,7 +26,6 @@ from edgeailite.commands.report_facts import (
     label_values,
     read_mapping,
     read_parity,
-    sensitivity_of,
     sha256,
     training_rows,
     verdicts_of,
@@ -50,7 +50,7 @@ from edgeailite.report import ClassResult, DepthResult, Example, Form, Report, V
 MISSING = {
     "learning": "No metrics.csv with epochs: the network was calibrated or exported, not trained here.",
     "quantization": "Nothing is quantized, and the forms were not compared (--forms quick or all does).",
-    "sensitivity": "No sensitivity.json in the run folder: which layers suffer from quantization was not analysed.",
+    "sensitivity": "No sensitivity.json in the run folder: `edgeailite analyze` ranks the layers of a float run.",
     "devices": "No device was asked for; --devices NAME estimates the time (`edgeailite devices list`).",
     "parity": "No contract in the run folder: run `edgeailite export` and `edgeailite verify`.",
     "files": "No env.json or config.yaml in the run folder: where and how it was made is not known.",
@@ -149,7 +149,7 @@ def gather(
         "training": training_rows(history, folder.config, weights=folder.weights),
         "forms": forms,
         "quantization": [] if how is None else quantization_rows(how),
-        "sensitivity": sensitivity_of(folder.path),
+        "sensitivity": of_folder(folder.path),
         "cost": _cost_rows(cost, folder.path),
         "devices": device_grid(cost, config.devices, integer=opened.arithmetic == "int8"),
         "parity": parity,

@@ -26,7 +26,6 @@ from edgeailite.runtime import load_contract
 
 WEIGHT_FILES = ("*.pt", "*.onnx")
 CURVES_TEXT = "Curves over the epochs: losses, learning rate, validation scores of every output, seconds per epoch."
-SENSITIVITY_ROWS = 40
 LEAST_EQUAL = 0.999  # share of pixels with equal class below which nothing is called proven
 
 Rows = list[tuple[str, str]]
@@ -190,40 +189,6 @@ def _share(value: float) -> str:
     """Per cent that never rounds up to all."""
     text = f"{100 * value:.10g}"
     return "just below 100" if value < 1 and float(text) == 100 else text
-
-
-def sensitivity_of(folder: Path) -> Grid | None:
-    """The ranking of a sensitivity.json, whatever of it is understood; None without one. DataError for a damaged one.
-
-    Understood are records with a name: numbers in them are columns, those of nested records too; the rest is left out.
-    """
-    values = read_mapping(folder / "sensitivity.json")
-    listed = [values.get("sections"), values.get("layers")]
-    records = [
-        row for part in listed if isinstance(part, list) for row in part if isinstance(row, Mapping) and "name" in row
-    ]
-    if not records:
-        return None
-    rows = [(_part_name(row), _numbers_of(row)) for row in records[:SENSITIVITY_ROWS]]
-    head = list(dict.fromkeys(column for _, numbers in rows for column in numbers))[:8]
-    return Grid(head, [(name, [numbers.get(column, "–") for column in head]) for name, numbers in rows])
-
-
-def _part_name(row: Mapping[str, Any]) -> str:
-    kind = row.get("kind")
-    return f"{row['name']} ({kind})" if kind else str(row["name"])
-
-
-def _numbers_of(row: Mapping[str, Any]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for key, value in row.items():
-        if key == "tensors":
-            continue
-        nested = value.items() if isinstance(value, Mapping) else [("", value)]
-        for name, part in nested:
-            if isinstance(part, int | float) and not isinstance(part, bool):
-                found[f"{key} {name}".strip()] = f"{part:,}" if isinstance(part, int) else f"{part:.2f}"
-    return found
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

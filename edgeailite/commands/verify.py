@@ -92,7 +92,7 @@ def _contract(subject: Subject, items: list[tuple[Path, ...]], results: dict[str
     from edgeailite import __version__
     from edgeailite.environment import environment
     from edgeailite.export.parity import FLOAT_LOGIT_TOLERANCE, make_golden
-    from edgeailite.runtime.contract import FLOAT_TOLERANCE, FORMAT
+    from edgeailite.runtime.contract import FLOAT_TOLERANCE, FORMAT, WIDE_PROMISE
 
     step = max(1, len(items) // GOLDEN_PICTURES)
     chosen = [tuple(map(_small, pictures)) for pictures in _pictures(items[::step][:GOLDEN_PICTURES])]
@@ -101,9 +101,10 @@ def _contract(subject: Subject, items: list[tuple[Path, ...]], results: dict[str
         "edgeailite": __version__,
         "file": subject.file.name,
         "kind": subject.kind,
+        "exact": subject.kind == "int8" and not subject.wide,
         "sha256": hashlib.sha256(subject.file.read_bytes()).hexdigest(),
         "tolerance": {
-            "int8": "every bit" if subject.kind == "int8" else None,
+            "int8": (WIDE_PROMISE if subject.wide else "every bit") if subject.kind == "int8" else None,
             "float_logits_std": FLOAT_LOGIT_TOLERANCE,
             "float_layer_std": FLOAT_TOLERANCE,
         },

@@ -5,6 +5,7 @@ tyro turns these into command lines. No torch here; `--help` must be instant.
 
 from __future__ import annotations
 
+from edgeailite.config.analysis import AnalyzeConfig
 from edgeailite.config.benching import BenchConfig, ChooseConfig, DevicesFitConfig, DevicesListConfig
 from edgeailite.config.cache import DataCacheConfig
 from edgeailite.config.checks import Amp, Device, check
@@ -22,7 +23,7 @@ from edgeailite.config.training import MODEL, TrainConfig
 
 __all__ = [
     "DEFAULT_SIZE", "MODEL", "Amp", "Device", "Size", "check",
-    "TrainConfig", "CalibrateConfig", "QuantizeConfig", "DemoConfig",
+    "TrainConfig", "CalibrateConfig", "AnalyzeConfig", "QuantizeConfig", "DemoConfig",
     "ValidateConfig", "CompareConfig", "ExportConfig", "VerifyConfig", "InferConfig", "ServeConfig",
     "DataGetConfig", "DataCheckConfig", "DataStatsConfig", "DataShowConfig", "DataCacheConfig",
     "BenchConfig", "ChooseConfig", "DevicesListConfig", "DevicesFitConfig",

@@ -18,7 +18,7 @@ class ValidateConfig:
     dataset_name: str | None = None
     """Default: the data set the model was trained on."""
     data_path: Path | None = None
-    """Folder of the data set; default as in training."""
+    """Folder of the data set; default as in training (ONNX files do not hold it)."""
     split: str = "val"
     """train, val or test."""
     epoch_size: float = 0.0
@@ -93,22 +93,25 @@ class ExportConfig:
     run: Path
     """Run folder or checkpoint."""
     output: Path | None = None
-    """File to write; default model.onnx or model_int8.onnx in the run folder."""
+    """File to write; default model.onnx or model_int8.onnx in the run folder, for some targets model_<target>.onnx."""
+    target: Literal["onnxruntime", "openvino", "tensorrt", "tidl"] = "onnxruntime"
+    """Device family that the file is written for and checked against. openvino: the same file; tensorrt: a run of
+    scheme s8s8; tidl: one of tidl_pow2, as Clips, as QDQ, and settings for the compiler."""
     img_resize: tuple[int, int] | None = None
     """Input size H W; default the run's."""
     dynamic: bool = False
     """Leave batch, height and width open."""
     argmax: Literal["none", "full", "before_upsampling"] = "none"
     """Append ArgMax: after the last up-sampling, or before it (nearest up-sampling of labels; faster, other edges)."""
-    opset: int = 21
-    """ONNX opset, at least 17."""
+    opset: int | None = None
+    """ONNX opset, at least 17; default 21, for tensorrt 17, for tidl 18."""
     simplify: bool = True
     """Run onnxsim and check that nothing changed."""
     kernels: Literal["plain", "onnxruntime"] = "plain"
     """onnxruntime: rewrite the int8 file for speed on x86 there; same results bit for bit, more MACs (zeros)."""
 
     def __post_init__(self) -> None:
-        check(17 <= self.opset <= 23, "opset", self.opset, "17 to 23")
+        check(self.opset is None or 17 <= self.opset <= 23, "opset", self.opset, "17 to 23")
         if self.img_resize is not None:
             check(min(self.img_resize) >= 32, "img_resize", self.img_resize, "height and width of at least 32")
 

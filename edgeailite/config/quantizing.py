@@ -23,6 +23,10 @@ class CalibrateConfig:
     scheme: SchemeName = "ort_u8s8"
     """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; s8s8: no zero points
     (TensorRT); tidl_pow2: power-of-two scales (TI)."""
+    plan: Path | None = None
+    """plan.json of `edgeailite analyze`: layers with other bits than the scheme's."""
+    pretrained: Path | None = None
+    """A checkpoint of TI's published quantization training: weights and ranges are its, no picture is observed."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     images: int = 64
@@ -54,6 +58,9 @@ class CalibrateConfig:
 
     def __post_init__(self) -> None:
         check_machine(self.threads, workers=self.workers, seed=self.seed)
+        if self.pretrained is not None:
+            check(self.scheme == "tidl_pow2", "scheme", self.scheme, "tidl_pow2 beside pretrained")
+            check(self.plan is None, "plan", self.plan, "none beside pretrained, whose layers all have 8 bits")
         check(self.images >= 1, "images", self.images, "at least 1")
         check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         check(self.adaround >= 0, "adaround", self.adaround, "0 or more steps")
@@ -63,7 +70,7 @@ class CalibrateConfig:
 
 @dataclass(frozen=True)
 class QuantizeConfig:
-    """Quantization-aware training, from a float run."""
+    """Quantization-aware training, from a float run. With --analyze nothing is trained: `edgeailite analyze`."""
 
     run: Path
     """Float run folder or checkpoint."""
@@ -74,6 +81,8 @@ class QuantizeConfig:
     scheme: SchemeName = "ort_u8s8"
     """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; s8s8: no zero points
     (TensorRT); tidl_pow2: power-of-two scales (TI)."""
+    plan: Path | None = None
+    """plan.json of `edgeailite analyze`: layers with other bits than the scheme's."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     cache: Path | None = None
@@ -98,6 +107,14 @@ class QuantizeConfig:
     """BatchNorm statistics are fixed from this share of the epochs on."""
     freeze_ranges_epoch: float = 0.6
     """Activation ranges are fixed from this share of the epochs on."""
+    ranges: Literal["tracked", "learned"] = "tracked"
+    """Activation ranges follow the values that are seen, or are parameters with gradients of their own (LSQ)."""
+    ranges_lr: float = 1e-3
+    """Learning rate of learned ranges, in powers of two; cosine to zero."""
+    distill: float = 0.0
+    """Weight of a second loss: to be like the float network (0 = none)."""
+    distill_temperature: float = 1.0
+    """Above 1, the float network's less likely classes count more."""
     calibration_images: int = 64
     """Training pictures that give the initial ranges."""
     observer: Observer = "percentile"
@@ -130,10 +147,11 @@ class QuantizeConfig:
         for name in ("batch_size", "accumulate"):
             value = getattr(self, name)
             check(value is None or value >= 1, name, value, "at least 1")
-        for name in ("epoch_size", "epoch_size_val", "weight_decay", "save_every"):
+        for name in ("epoch_size", "epoch_size_val", "weight_decay", "save_every", "distill"):
             check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("lr", "ranges_lr", "distill_temperature"):
+            check(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         for name in ("freeze_bn_epoch", "freeze_ranges_epoch"):
             check(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a share from 0 to 1")
-        check(self.lr > 0, "lr", self.lr, "above 0")
         check(50 < self.percentile <= 100, "percentile", self.percentile, "above 50, at most 100")
         check(self.timeout > 0, "timeout", self.timeout, "above 0 seconds")

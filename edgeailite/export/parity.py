@@ -3,6 +3,8 @@
 A float file's logits must agree within `FLOAT_LOGIT_TOLERANCE` of their standard deviation. An int8 file must agree
 with the integer-exact network in every bit at the levels where the fused integer kernels run (EXTENDED, ALL), and
 every convolution, addition and concatenation must be such a kernel; without optimisation the agreement is reported.
+Parts of 16 bits have no integer kernel: a file with such parts is not promised to be exact, only that classes are equal
+on `WIDE_EQUAL_ARGMAX` of the pixels (without classes: mean |difference| within `WIDE_TOLERANCE` of the deviation).
 """
 
 from __future__ import annotations
@@ -29,10 +31,17 @@ from edgeailite.export.taps import absent_layer, file_layers, integer_tensors, t
 from edgeailite.export.to_onnx import classified_outputs, to_onnx, weights_hash
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing, preprocess
-from edgeailite.quantization import convert
+from edgeailite.quantization import convert, has_wide_parts
 from edgeailite.quantization.integer import IntegerModel
 from edgeailite.runtime import Golden, OnnxModel, load_onnx, run, run_picture
-from edgeailite.runtime.contract import PROVEN_LEVELS, first_departure, labels_of
+from edgeailite.runtime.contract import (
+    PROVEN_LEVELS,
+    WIDE_EQUAL_ARGMAX,
+    WIDE_PROMISE,
+    WIDE_TOLERANCE,
+    first_departure,
+    labels_of,
+)
 
 Picture = NDArray[np.uint8]
 Array = NDArray[Any]
@@ -76,8 +85,11 @@ def combine(parts: Sequence[Agreement]) -> Agreement:
     )
 
 
-def holds(result: Agreement, kind: str) -> bool:
-    """Whether the agreement is what is promised: every bit for int8, rounding only for float."""
+def holds(result: Agreement, kind: str, *, wide: bool = False) -> bool:
+    """Whether the agreement is what is promised: every bit for int8, rounding for float, most classes if `wide`."""
+    if wide:
+        near = result.mean_difference <= WIDE_TOLERANCE * result.std
+        return near if result.equal_argmax is None else result.equal_argmax >= WIDE_EQUAL_ARGMAX
     return result.max_difference <= (0.0 if kind == "int8" else FLOAT_LOGIT_TOLERANCE * result.std)
 
 
@@ -94,6 +106,15 @@ class Subject:
     def kind(self) -> str:
         """int8 for a prepared network, else float."""
         return "int8" if isinstance(self.module, fx.GraphModule) else "float"
+
+    @property
+    def wide(self) -> bool:
+        """Whether it has parts of 16 bits, with which a file is not exact."""
+        return isinstance(self.module, fx.GraphModule) and has_wide_parts(self.module)
+
+    def holds(self, result: Agreement) -> bool:
+        """Whether an agreement is what is promised of this file."""
+        return holds(result, self.kind, wide=self.wide)
 
     def reference(self) -> nn.Module:
         """The network whose answers the file gives: integer-exact if quantized, with ArgMax if the file has it."""
@@ -182,17 +203,19 @@ def prove(
             del models["DISABLED"]
         for level, result in _compare_picture(subject, reference, models, picture).items():
             parts.setdefault(level, []).append(result)
-            if level in PROVEN_LEVELS and not holds(result, subject.kind):
+            if level in PROVEN_LEVELS and not subject.holds(result):
                 raise ParityError(_explain(subject, models["EXTENDED"], picture, result, level))
         on_picture()
     if first is None:
         raise ParityError("no picture was compared; give at least one")
-    if kernels is not None and not kernels["all_integer"]:
+    if kernels is not None and not kernels["all_integer"] and not subject.wide:
         places = ", ".join(kernels["float_nodes"][:3]) or _explain(subject, models["EXTENDED"], first, None, "EXTENDED")
         raise ParityError(f"{subject.file}: not all kernels are integer; in float: {places}")
     results: dict[str, Any] = {level: asdict(combine(values)) for level, values in parts.items()}
     if kernels is not None:
         results["integer_kernels"] = kernels
+    if subject.wide:
+        results |= {"exact": False, "promise": WIDE_PROMISE}
     return results | {"sizes": _prove_sizes(subject, first, sizes, threads=threads)}
 
 
@@ -234,7 +257,7 @@ def _prove_sizes(
             got = run(load_onnx(data, threads=threads, level=level), *images)
             result = _compare_outputs(expected, got)
             results[f"{height}x{width} {level}"] = asdict(result)
-            if not holds(result, subject.kind):
+            if not subject.holds(result):
                 raise ParityError(
                     f"{subject.file.name} at {height}x{width}, {level}: logits differ by {result.max_difference:.3g}"
                 )

@@ -10,7 +10,8 @@ import json
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import onnx
 import onnx.version_converter
@@ -23,7 +24,8 @@ from edgeailite.export.graphs import ARGMAX_MODES, append_argmax, fold_batch_nor
 from edgeailite.export.naming import operator_names, rename
 from edgeailite.export.passes import Kernels, apply_passes
 from edgeailite.modelcard import REGRESSION, ModelCard
-from edgeailite.quantization import convert, scheme_of
+from edgeailite.quantization import convert, scheme_of, wide_parts
+from edgeailite.quantization.convert import DEFAULT_FORM, Form
 from edgeailite.runtime.session import SESSION_SETTINGS
 
 IR_VERSION = 10
@@ -42,19 +44,52 @@ def to_onnx(
     argmax: str = "none",
     size: tuple[int, int] | None = None,
     simplify: bool = True,
+    form: Form = DEFAULT_FORM,
     kernels: Kernels = "plain",
 ) -> onnx.ModelProto:
     """Float ONNX of a network, or int8 ONNX (QuantizeLinear/DequantizeLinear) of a prepared and calibrated one.
 
     `size` (height, width) fixes the input at batch 1; None leaves batch, height and width open. Inputs are named
-    `image`, `image1`, ..., outputs after the tasks. `kernels="onnxruntime"` rewrites an int8 file for speed there,
-    bit for bit (`passes`). Raises UsageError for weights beyond one file, or `kernels` on float.
+    `image`, `image1`, ..., outputs after the tasks. `form` is how a device wants its quantizers; integer-exact is what
+    the default form gives. `kernels="onnxruntime"` rewrites an int8 file for speed there, bit for bit (`passes`).
+    Warns of a network in training mode, which is exported as in evaluation. Raises UsageError for weights beyond one
+    file, or `kernels` on float.
     """
     _check_weights_fit(model)
-    quantized = isinstance(model, fx.GraphModule)
-    if kernels != "plain" and not quantized:
-        raise UsageError(f"--kernels {kernels}: rewrites int8 files; quantize the run first, or leave the option out")
-    traced = convert(model, opset=max(opset, OLDEST_EXPORTED)) if quantized else fold_batch_norms(model)
+    if model.training:
+        warnings.warn("the network is in training mode; it is exported as in evaluation (model.eval())", stacklevel=2)
+    if not isinstance(model, fx.GraphModule):
+        if kernels != "plain":
+            raise UsageError(
+                f"--kernels {kernels}: rewrites int8 files; quantize the run first, or leave the option out"
+            )
+        return write_graph(fold_batch_norms(model), card, opset=opset, argmax=argmax, size=size, simplify=simplify)
+    traced = convert(model, opset=max(opset, OLDEST_EXPORTED), form=form)
+    properties = {"edgeailite.kind": "int8", **_quantization_metadata(model)}
+    return write_graph(
+        traced,
+        card,
+        opset=opset,
+        argmax=argmax,
+        size=size,
+        simplify=simplify,
+        kernels=kernels,
+        properties=properties,
+    )
+
+
+def write_graph(
+    traced: fx.GraphModule,
+    card: ModelCard,
+    *,
+    opset: int,
+    argmax: str,
+    size: tuple[int, int] | None,
+    simplify: bool,
+    kernels: Kernels = "plain",
+    properties: Mapping[str, str] = MappingProxyType({}),
+) -> onnx.ModelProto:
+    """ONNX of a traced network in its final form, which ArgMax may still be appended to; `properties` are metadata."""
     if argmax != "none":
         append_argmax(traced, argmax, classified_outputs(card))
     names = operator_names(traced.graph)
@@ -66,10 +101,8 @@ def to_onnx(
     exported = apply_passes(exported, kernels)
     exported.producer_name, exported.producer_version = "edgeailite", __version__
     exported.ir_version = IR_VERSION
-    properties = _metadata(exported, card, quantized=quantized, argmax=argmax, kernels=kernels)
-    if isinstance(model, fx.GraphModule):
-        properties |= _quantization_metadata(model)
-    onnx.helper.set_model_props(exported, dict(sorted(properties.items())))
+    metadata = {**_metadata(exported, card, argmax=argmax, kernels=kernels), **properties}
+    onnx.helper.set_model_props(exported, dict(sorted(metadata.items())))
     onnx.checker.check_model(exported)
     return exported
 
@@ -147,13 +180,11 @@ def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     return simplified if valid and same else model
 
 
-def _metadata(
-    model: onnx.ModelProto, card: ModelCard, *, quantized: bool, argmax: str, kernels: Kernels
-) -> dict[str, str]:
+def _metadata(model: onnx.ModelProto, card: ModelCard, *, argmax: str, kernels: Kernels) -> dict[str, str]:
     return {
         "edgeailite.version": __version__,
         "edgeailite.card": json.dumps({**card.to_dict(), "data_path": None}, sort_keys=True),
-        "edgeailite.kind": "int8" if quantized else "float",
+        "edgeailite.kind": "float",
         "edgeailite.argmax": argmax,
         "edgeailite.kernels": kernels,
         "edgeailite.tasks": json.dumps(card.tasks),
@@ -169,7 +200,9 @@ def _metadata(
 
 
 def _quantization_metadata(model: fx.GraphModule) -> dict[str, str]:
-    """The scheme, and what onnxruntime must be told so that signed codes run as integers."""
+    """The scheme, what onnxruntime must be told so that signed codes run as integers, and parts of 16 bits, if any."""
     scheme = scheme_of(model)
     settings = {"session.qdqisint8allowed": "1"} if scheme.signed else {}
-    return {"edgeailite.scheme": scheme.name, SESSION_SETTINGS: json.dumps(settings)}
+    wide = wide_parts(model)
+    about = {"edgeailite.scheme": scheme.name, SESSION_SETTINGS: json.dumps(settings)}
+    return about | ({"edgeailite.wide": json.dumps(wide)} if wide else {})

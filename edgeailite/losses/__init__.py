@@ -5,6 +5,7 @@ Ignored pixels (255; depth 0) count neither above nor below the line. Half preci
 """
 
 from edgeailite.losses.depth import depth_relative, depth_scale, depth_smooth_l1, depth_spread
+from edgeailite.losses.distillation import distilled_classes, distilled_values
 from edgeailite.losses.pixels import cross_entropy, cross_entropy_sum, focal, ohem
 from edgeailite.losses.regions import dice, lovasz_softmax
 from edgeailite.losses.sums import LossSum
@@ -22,6 +23,8 @@ __all__ = [
     "depth_relative",
     "depth_scale",
     "depth_spread",
+    "distilled_classes",
+    "distilled_values",
     "enet_weights",
     "median_frequency_weights",
 ]

@@ -6,6 +6,7 @@ from edgeailite.pretrained.loading import load_pretrained
 from edgeailite.pretrained.nesting import state_dict_of
 from edgeailite.pretrained.opening import Source, fetch
 from edgeailite.pretrained.publishing import published_state_dict
+from edgeailite.pretrained.ranges import published_ranges
 from edgeailite.pretrained.reading import read_weights
 from edgeailite.pretrained.report import LoadReport, describe
 from edgeailite.pretrained.urls import PUBLISHED, PublishedWeights, weights_for
@@ -18,6 +19,7 @@ __all__ = [
     "describe",
     "fetch",
     "load_pretrained",
+    "published_ranges",
     "published_state_dict",
     "read_weights",
     "state_dict_of",

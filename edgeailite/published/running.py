@@ -148,7 +148,7 @@ def taken(command: Command, config: str, *, also: Sequence[str] = ()) -> dict[st
     """The named options that a verb has; the others are said to have no effect in the phase."""
     from edgeailite.published.weights import CARD_OPTIONS, NETWORK_OPTIONS
 
-    fields = {field.name for field in dataclasses.fields(getattr(configs, config))} - {"img_resize"}
+    fields = {field.name for field in dataclasses.fields(getattr(configs, config))} - {"img_resize", "pretrained"}
     rest = set(command.given) - fields - {*CARD_OPTIONS, *NETWORK_OPTIONS, *also}
     if rest:
         say([f"{', '.join(f'--{name}' for name in sorted(rest))}: no effect in phase {command.phase}"])

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from edgeailite.quantization.adaround import adaround
 from edgeailite.quantization.bias_correction import correct_bias
-from edgeailite.quantization.calibrate import calibrate, set_input_range
+from edgeailite.quantization.calibrate import calibrate, learn_ranges, set_input_range
 from edgeailite.quantization.convert import convert
 from edgeailite.quantization.equalize import equalize
 from edgeailite.quantization.integer import integer_exact
 from edgeailite.quantization.modules import set_state
 from edgeailite.quantization.observers import DEFAULT_OBSERVER, OBSERVERS
-from edgeailite.quantization.prepare import has_wide_parts, normalised_by, prepare, scheme_of
+from edgeailite.quantization.prepare import has_wide_parts, normalised_by, prepare, scheme_of, wide_parts
 from edgeailite.quantization.schemes import DEFAULT_SCHEME, SCHEMES, Plan
+from edgeailite.quantization.tidl import constrain_weights, published_names, set_published_ranges
 
 __all__ = [
     "DEFAULT_OBSERVER",
@@ -21,14 +22,19 @@ __all__ = [
     "Plan",
     "adaround",
     "calibrate",
+    "constrain_weights",
     "convert",
     "correct_bias",
     "equalize",
     "has_wide_parts",
     "integer_exact",
+    "learn_ranges",
     "normalised_by",
     "prepare",
+    "published_names",
     "scheme_of",
     "set_input_range",
+    "set_published_ranges",
     "set_state",
+    "wide_parts",
 ]

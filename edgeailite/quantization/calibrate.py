@@ -12,6 +12,7 @@ from torch import Tensor, fx
 from edgeailite.errors import DataError
 from edgeailite.quantization.modules import ActivationQuantizer, set_state
 
+INPUTS = r"image\d*"  # names of their ranges
 Batch = Tensor | tuple[Tensor, ...]
 ONE_VALUE = (
     "every picture that calibration saw is of one colour: the ranges tell nothing of real pictures; "
@@ -26,8 +27,15 @@ GIVES = (
 def set_input_range(model: fx.GraphModule, low: float, high: float) -> None:
     """Fix the range of every input: preprocessed uint8 pictures then lose nothing in quantization."""
     for name, module in model.ranges.named_children():
-        if re.fullmatch(r"image\d*", name):
+        if re.fullmatch(INPUTS, name):
             module.set_range(low, high)
+
+
+def learn_ranges(model: fx.GraphModule) -> None:
+    """Make parameters (`ranges.*.ends`) of all ranges but the inputs', from where they are."""
+    for name, module in model.ranges.named_children():
+        if not re.fullmatch(INPUTS, name):
+            module.learn()
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ exporter to see; `edgeailite.quantization.integer` computes with their codes.
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,23 @@ from edgeailite.quantization.pooling import RegionPool, pool_size, region_sums
 DEFAULT_OPSET = 21
 WIDE_OPSET = 21  # the first whose QuantizeLinear knows 16 bits
 WIDE_CODES = (torch.uint16, torch.int16)
+MIDDLE = 128  # of the codes of uint8
 TOLERANCE = 1e-3  # of a step: an activation's limit that lies this near the end of the codes is the end
+
+
+@dataclass(frozen=True)
+class Form:
+    """What readers of a device want of a file that onnxruntime's integer kernels do not; these compute the default."""
+
+    signed: bool = False
+    """Tensors whose zero point is 128 get signed codes and zero point 0: the same values."""
+    float_bias: bool = False
+    """The bias is float32 (on its grid still), not int32 codes."""
+    activation_first: bool = False
+    """No quantizer between a convolution and its activation, whatever that clamps."""
+
+
+DEFAULT_FORM = Form()
 
 
 def quantize_linear(x: Tensor, scale: Tensor, zero_point: Tensor, *, opset: int) -> Tensor:
@@ -135,7 +152,8 @@ class IntegerConv(nn.Module):
         self.register_buffer("bias_zero_point", torch.zeros_like(parameters.bias_scale, dtype=parameters.bias.dtype))
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = dequantize_linear(self.weight, self.weight_scale, self.weight_zero_point, axis=0, opset=self.opset)
+        axis = 0 if self.weight_scale.dim() else 1  # one scale has no axis; 1 is what ONNX writes by default
+        weight = dequantize_linear(self.weight, self.weight_scale, self.weight_zero_point, axis=axis, opset=self.opset)
         bias = self.bias
         if self.integer:
             bias = dequantize_linear(bias, self.bias_scale, self.bias_zero_point, axis=0, opset=self.opset)
@@ -148,31 +166,34 @@ class IntegerConv(nn.Module):
 
 
 @torch.no_grad()
-def convert(model: fx.GraphModule, *, opset: int = DEFAULT_OPSET) -> fx.GraphModule:
+def convert(model: fx.GraphModule, *, opset: int = DEFAULT_OPSET, form: Form = DEFAULT_FORM) -> fx.GraphModule:
     """Bake the integer parameters of a prepared and calibrated model, which is left as it is.
 
-    `opset` is the ONNX version of the QuantizeLinear and DequantizeLinear operators that an export will see. Raises
-    UsageError where it does not know the plan's bits.
+    `opset` is the ONNX version of the QuantizeLinear and DequantizeLinear operators that an export will see, `form` how
+    a device wants them. Raises UsageError where the opset does not know the plan's bits.
     """
     result = copy.deepcopy(model).eval().cpu()
     graph = result.graph
+    for quantizer in result.modules():
+        if isinstance(quantizer, ActivationQuantizer) and quantizer.ends is not None:
+            quantizer.update_scale()  # the optimizer may have moved a learned range since the last forward pass
     for node in list(graph.nodes):
         if node.op != "call_module":
             continue
         module = result.get_submodule(node.target)
         if isinstance(module, QuantConv2d):
             tensors = [_attribute(result, argument.target) for argument in node.args[1:]]
-            result.set_submodule(node.target, IntegerConv(module, module.integer_parameters(*tensors), opset=opset))
+            result.set_submodule(node.target, _integer_conv(module, tensors, opset=opset, form=form))
             node.args = node.args[:1]
         elif isinstance(module, ActivationQuantizer | Quantize):
             if isinstance(module, ActivationQuantizer):
-                result.set_submodule(node.target, _pair(module, str(node.target), opset=opset))
+                result.set_submodule(node.target, _pair(module, str(node.target), opset=opset, form=form))
             node.args = node.args[:1]
     for node in list(graph.nodes):
         if node.op == "get_attr" and not node.users:
             graph.erase_node(node)
         elif is_module(node, ACTIVATIONS) and not is_module(node.args[0], Quantize):
-            _settle_activation(node)
+            _settle_activation(node, form)
     for node in list(graph.nodes):
         if is_module(node, nn.AdaptiveAvgPool2d):
             _pool_codes(node)
@@ -182,14 +203,26 @@ def convert(model: fx.GraphModule, *, opset: int = DEFAULT_OPSET) -> fx.GraphMod
     return result
 
 
-def _pair(quantizer: ActivationQuantizer, name: str, *, opset: int) -> Quantize:
+def _integer_conv(module: QuantConv2d, tensors: list[Tensor], *, opset: int, form: Form) -> IntegerConv:
+    parameters = module.integer_parameters(*tensors)
+    if not (form.float_bias and module.integer):
+        return IntegerConv(module, parameters, opset=opset)
+    converted = IntegerConv(module, replace(parameters, bias=parameters.bias * parameters.bias_scale), opset=opset)
+    converted.integer = False
+    return converted
+
+
+def _pair(quantizer: ActivationQuantizer, name: str, *, opset: int, form: Form) -> Quantize:
     code_type = quantizer.grid.code_type
     if code_type in WIDE_CODES and opset < WIDE_OPSET:
         raise UsageError(f"--opset {opset}: {name} has codes of 16 bits, which need opset {WIDE_OPSET} or newer")
-    return Quantize(quantizer.scale, quantizer.zero_point.to(code_type), opset=opset)
+    zero_point = quantizer.zero_point.to(code_type)
+    if form.signed and code_type == torch.uint8 and int(zero_point) == MIDDLE:
+        zero_point = torch.zeros_like(zero_point, dtype=torch.int8)
+    return Quantize(quantizer.scale, zero_point, opset=opset)
 
 
-def _settle_activation(node: fx.Node) -> None:
+def _settle_activation(node: fx.Node, form: Form) -> None:
     """Drop the activation behind a kernel if its quantizer clamps as it does, else quantize before it, too.
 
     A ReLU stays where the zero point is 0: onnxruntime drops it, and readers of the file expect it.
@@ -201,8 +234,9 @@ def _settle_activation(node: fx.Node) -> None:
     low, high = activation_limits(module)
     bottom, top = quantize.bounds()
     if low > bottom + TOLERANCE * quantize.scale or high < top - TOLERANCE * quantize.scale:
-        with node.graph.inserting_before(node):
-            node.args = (node.graph.call_module(str(quantizer.target), node.args[:1]),)
+        if not form.activation_first:
+            with node.graph.inserting_before(node):
+                node.args = (node.graph.call_module(str(quantizer.target), node.args[:1]),)
     elif not isinstance(module, nn.ReLU):
         node.replace_all_uses_with(node.args[0])
         node.graph.erase_node(node)

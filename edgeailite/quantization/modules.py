@@ -23,7 +23,9 @@ from edgeailite.quantization.grids import (
     bias_on_power_of_two,
     ceil_power_of_two,
 )
+from edgeailite.quantization.learned import LearnedFakeQuantize, initial_ends, range_of_ends
 from edgeailite.quantization.observers import DEFAULT_OBSERVER, OBSERVERS, Histogram, best_range
+from edgeailite.quantization.tidl_ranges import histogram_range, update_rate
 
 BIAS_LIMIT = 2**30  # codes; leaves int32 headroom for the accumulator
 INTEGER_BITS = 8  # what integer kernels read; with more, a convolution is computed in float between quantizers
@@ -39,19 +41,30 @@ class FakeQuantize(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, low: int, high: int, half_up: bool = False) -> Tensor:
-        """`low` and `high` are the ends of the codes minus the zero point; halves go to even, or up."""
+    def forward(ctx: Any, x: Tensor, scale: Tensor, low: int, high: int, half_up: bool, relu: bool) -> Tensor:
+        """`low` and `high` are the ends of the codes minus the zero point; halves go to even, or up.
+
+        `relu` stands for a ReLU in front whose values the codes imply: its gradient ends at 0.
+        """
         ctx.save_for_backward(x)
-        ctx.bounds = ((low - 0.5) * float(scale), (high + 0.5) * float(scale))
+        ctx.bounds = (0.0 if relu else (low - 0.5) * float(scale), (high + 0.5) * float(scale))
         codes = torch.mul(x, 1 / scale)
         codes = codes.add_(0.5).floor_() if half_up else codes.round_()
         return codes.clamp_(low, high).mul_(scale)
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         """Straight through inside the range."""
         (x,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(grad_outputs[0], x, *ctx.bounds), None, None, None, None
+        return torch.ops.aten.hardtanh_backward(grad_outputs[0], x, *ctx.bounds), None, None, None, None, None
+
+
+class ImpliedReLU(nn.ReLU):
+    """A ReLU in front of a quantizer whose codes begin at 0, which clamps as it does: left out in training on CPUs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N,C,H,W) -> the same, with negative values where the quantizer takes care of them."""
+        return x if self.training and not x.is_cuda else super().forward(x)
 
 
 class ActivationQuantizer(nn.Module):
@@ -59,6 +72,7 @@ class ActivationQuantizer(nn.Module):
 
     Buffers: `low`, `high` (range per site), `count` (updates per site), `scale`, `zero_point`. Ranges move only in
     training mode and while `observing`; `observing` and `enabled` are switched by `set_state`, never by `eval()`.
+    After `learn` the range is the parameter `ends` instead, trained while `observing`.
     """
 
     low: Tensor
@@ -66,6 +80,7 @@ class ActivationQuantizer(nn.Module):
     count: Tensor
     scale: Tensor
     zero_point: Tensor
+    ends: nn.Parameter | None
 
     def __init__(
         self, grid: ActivationGrid, sites: list[bool], *, percentile: float, observer: str = DEFAULT_OBSERVER
@@ -74,35 +89,56 @@ class ActivationQuantizer(nn.Module):
         super().__init__()
         self.observer, self.histograms = observer, [Histogram() for _ in sites]
         self.grid, self.nonnegative, self.percentile = grid, tuple(sites), percentile
-        self.observing, self.enabled, self.fixed = False, True, False
+        self.observing, self.enabled, self.fixed, self.behind_relu = False, True, False, False
         self.register_buffer("low", torch.zeros(len(sites)))
         self.register_buffer("high", torch.zeros(len(sites)))
         self.register_buffer("count", torch.zeros(len(sites), dtype=torch.int64))
         self.register_buffer("scale", torch.tensor(1.0))
         self.register_buffer("zero_point", torch.tensor(0, dtype=torch.int32))
+        self.register_parameter("ends", None)
 
     def forward(self, x: Tensor, site: int) -> Tensor:
         """Fake-quantized `x`; `site` -1 marks a tensor whose range follows from other sites."""
+        if self.ends is not None:
+            return self._with_learned_range(x, site)
         if self.observing and self.training and not self.fixed and site >= 0:
             self.observe(x.detach(), site)
         if not self.enabled:
-            return x
+            return self._with_relu(x)
         grid, half_up = self.grid, self.grid.scheme.half_up
         if x.is_cuda and not half_up:  # the bounds of `FakeQuantize` would have to be fetched from the GPU each time
             return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, grid.low, grid.high)
         zero = int(self.zero_point)
-        return FakeQuantize.apply(x, self.scale, grid.low - zero, grid.high - zero, half_up)
+        relu = self.implies_relu and site >= 0
+        return FakeQuantize.apply(x, self.scale, grid.low - zero, grid.high - zero, half_up, relu)
+
+    def _with_learned_range(self, x: Tensor, site: int) -> Tensor:
+        self.update_scale()
+        if not self.enabled:
+            return self._with_relu(x)
+        grid, half_up = self.grid, self.grid.scheme.half_up
+        zero = self.zero_point if x.is_cuda else int(self.zero_point)
+        codes, relu = (grid.low - zero, grid.high - zero), self.implies_relu and site >= 0 and not x.is_cuda
+        return LearnedFakeQuantize.apply(x, self.ends, self.scale.clone(), *codes, half_up, relu, self.observing)
+
+    def _with_relu(self, x: Tensor) -> Tensor:
+        """`x` as it is without quantization: `ImpliedReLU` may have left the ReLU to this."""
+        return F.relu(x) if self.implies_relu and self.training else x
 
     @torch.no_grad()
     def observe(self, x: Tensor, site: int) -> None:
         """Move the range of `site` by what is in `x`: to hold all, or as a running mean, later an exponential one."""
         observer = OBSERVERS[self.observer]
-        low, high = observer.of_batch(x.float(), self.percentile)
+        self.count[site] += 1
+        updates = int(self.count[site])
+        rate = max(1.0 / updates, SLOWEST_UPDATE)
+        if self.grid.scheme.published_ranges and self.observer == DEFAULT_OBSERVER:
+            (low, high), rate = histogram_range(x.float()), update_rate(updates)
+        else:
+            low, high = observer.of_batch(x.float(), self.percentile)
         if self.nonnegative[site]:
             low = torch.zeros_like(low)
-        self.count[site] += 1
-        rate = max(1.0 / int(self.count[site]), SLOWEST_UPDATE)
-        if observer.union and self.count[site] > 1:
+        if observer.union and updates > 1:
             low, high, rate = torch.minimum(low, self.low[site]), torch.maximum(high, self.high[site]), 1.0
         self.low[site] += rate * (low - self.low[site])
         self.high[site] += rate * (high - self.high[site])
@@ -129,12 +165,40 @@ class ActivationQuantizer(nn.Module):
         self.fixed = True
         self.update_scale()
 
+    def learn(self) -> None:
+        """Make a parameter of the range, from where it is; what is saved has the scale of its present value."""
+        ends = initial_ends(
+            float(self.low.min()), float(self.high.max()), negative=self.negative, symmetric=self.grid.scheme.symmetric
+        )
+        self.ends = nn.Parameter(ends.to(self.low.device))
+        self.register_state_dict_pre_hook(_update_scale_before_saving)  # type: ignore[no-untyped-call]
+        self.update_scale()
+
+    @property
+    def implies_relu(self) -> bool:
+        """Whether codes begin at 0 and the tensors came from a ReLU, so that quantizing does what that does."""
+        return not self.negative and not self.grid.scheme.signed and self.behind_relu
+
+    @property
+    def negative(self) -> bool:
+        """Whether one of the tensors may have negative values."""
+        return not all(self.nonnegative)
+
     @torch.no_grad()
     def update_scale(self) -> None:
-        """Scale and zero point of the union of the sites' ranges."""
-        scale, zero_point = self.grid.of_range(self.low.min(), self.high.max())
+        """Scale and zero point of the union of the sites' ranges, or of the learned range."""
+        low, high = self.low.min(), self.high.max()
+        if self.ends is not None:
+            low, high = range_of_ends(self.ends, negative=self.negative)
+        scale, zero_point = self.grid.of_range(low, high)
         self.scale.copy_(scale)
         self.zero_point.copy_(zero_point)
+
+
+def _update_scale_before_saving(module: nn.Module, prefix: str, keep_vars: bool) -> None:
+    """The optimizer moved the range since the last forward pass."""
+    assert isinstance(module, ActivationQuantizer)
+    module.update_scale()
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ from edgeailite.quantization.graph import (
     reads_shape,
 )
 from edgeailite.quantization.grids import ActivationGrid, WeightGrid
-from edgeailite.quantization.modules import INTEGER_BITS, ActivationQuantizer, QuantConv2d
+from edgeailite.quantization.modules import INTEGER_BITS, ActivationQuantizer, ImpliedReLU, QuantConv2d
 from edgeailite.quantization.observers import DEFAULT_OBSERVER, OBSERVERS
 from edgeailite.quantization.pooling import pool_size
 from edgeailite.quantization.schemes import DEFAULT_SCHEME, EVERYTHING_AS_THE_SCHEME, Plan, Scheme, get_scheme
@@ -102,10 +102,15 @@ def scheme_of(model: fx.GraphModule) -> Scheme:
     return next(module.grid.scheme for module in model.modules() if isinstance(module, ActivationQuantizer))
 
 
-def has_wide_parts(model: fx.GraphModule) -> bool:
-    """Whether a plan gave a prepared network layers of 16 bits, which no integer kernel computes."""
+def wide_parts(model: fx.GraphModule) -> list[str]:
+    """Convolutions and ranges to which a plan gave 16 bits, which no integer kernel computes."""
     quantizers = (ActivationQuantizer, QuantConv2d)
-    return any(isinstance(module, quantizers) and module.grid.bits > INTEGER_BITS for module in model.modules())
+    return [n for n, m in model.named_modules() if isinstance(m, quantizers) and m.grid.bits > INTEGER_BITS]
+
+
+def has_wide_parts(model: fx.GraphModule) -> bool:
+    """Whether a prepared network has any of `wide_parts`."""
+    return bool(wide_parts(model))
 
 
 def normalised_by(model: fx.GraphModule, norms: Sequence[nn.Module]) -> list[QuantConv2d]:
@@ -230,12 +235,25 @@ def _observed(group: _Group) -> list[bool]:
 def _insert_quantizer(graph_module: fx.GraphModule, group: _Group, name: str, quantizer: ActivationQuantizer) -> None:
     graph = graph_module.graph
     graph_module.add_submodule(name, quantizer)
+    _imply_relu(graph_module, group, quantizer)
     site = 0
     for node, nonnegative in group.sites:
         with graph.inserting_after(node):
             call = graph.call_module(name, (node, -1 if nonnegative is None else site))
         site += nonnegative is not None
         node.replace_all_uses_with(call, delete_user_cb=lambda user, own=call: user is not own)
+
+
+def _imply_relu(graph_module: fx.GraphModule, group: _Group, quantizer: ActivationQuantizer) -> None:
+    """Every tensor of the group that is observed comes from a ReLU of its own: training leaves those to the codes."""
+    nodes = [node for node, nonnegative in group.sites if nonnegative is not None]
+    names = [node.target for node in graph_module.graph.nodes if node.op == "call_module"]
+    relus = [node for node in nodes if is_module(node, nn.ReLU) and names.count(node.target) == 1]
+    quantizer.behind_relu = len(relus) == len(nodes)
+    if quantizer.implies_relu:
+        for node in relus:
+            relu = graph_module.get_submodule(str(node.target))
+            graph_module.set_submodule(str(node.target), ImpliedReLU(relu.inplace).train(relu.training))
 
 
 def _tensor_name(node: fx.Node) -> str:

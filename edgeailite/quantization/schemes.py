@@ -41,6 +41,8 @@ class Scheme:
     """Fake quantization rounds halves up (activations) and away from zero (weights), else to even as in files."""
     bias_bits: int | None = None
     """Bits of the bias, on a power-of-two scale of its own; None: int32 at scale input x weight."""
+    published_ranges: bool = False
+    """Ranges are tracked as TI's training does (`tidl_ranges`), whatever percentile is asked for."""
 
 
 _ROWS = (
@@ -58,6 +60,7 @@ _ROWS = (
         full_weights=True,
         half_up=True,
         bias_bits=8,
+        published_ranges=True,
     ),
 )
 SCHEMES: dict[str, Scheme] = {row.name: row for row in _ROWS}

@@ -99,7 +99,8 @@ class Figure:
 class Report:
     """All that the report shows. `facts` and the like are (name, text) rows; `missing` says by section what to run.
 
-    `curves` are PNG bytes and what they show; `forms` the head of their scores and the forms.
+    `curves` are PNG bytes and what they show; `forms` the head of their scores and the forms;
+    `sensitivity` bars and rows of layers.
     """
 
     card: ModelCard
@@ -115,7 +116,7 @@ class Report:
     training: Rows = ()
     forms: tuple[Sequence[str], Sequence[Form]] | None = None
     quantization: Rows = ()
-    sensitivity: Grid | None = None
+    sensitivity: tuple[Figure, Grid] | None = None
     cost: Rows = ()
     devices: Grid | None = None
     parity: Sequence[Parity] = ()

@@ -2,7 +2,8 @@
 
 A golden case is a small uint8 picture for each input, the expected inputs and outputs, and a fingerprint of every inner
 tensor, so that a departure is found at the layer where it starts. int8 files must agree in every bit; float files
-within `tolerance` times the standard deviation of each tensor.
+within `tolerance` times the standard deviation of each tensor. An int8 contract that says `"exact": false` is for a
+file with 16-bit parts: its preprocessing is checked in every bit, its labels on `WIDE_EQUAL_ARGMAX` of the pixels.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ READABLE = (1, FORMAT)  # 1: one picture and one image, not lists
 PROVEN_LEVELS = ("EXTENDED", "ALL")
 SAMPLE = 64
 FLOAT_TOLERANCE = 1e-4
+WIDE_EQUAL_ARGMAX = 0.99
+WIDE_TOLERANCE = 0.1  # of the standard deviation, mean |difference|: outputs without classes
+WIDE_PROMISE = f"not exact (16-bit parts): classes equal on {100 * WIDE_EQUAL_ARGMAX:g} % of pixels"
 
 
 @dataclass(frozen=True)
@@ -117,11 +121,16 @@ def recheck(
     if not skip_hash and data and found != contract["sha256"]:
         raise ParityError(f"{file}: sha256 {found[:16]}… but the contract is for {contract['sha256'][:16]}…")
     results: dict[str, Any] = {"pictures": len(contract["golden"]), "sha256": found}
+    wide = contract["kind"] == "int8" and not contract.get("exact", True)
+    if wide:
+        results |= {"exact": False, "promise": WIDE_PROMISE}
     for level in PROVEN_LEVELS:
         model = load_onnx(file, threads=threads, level=level)
         agreement = [share for golden in contract["golden"] for share in _agreement(model, golden)]
         results[level] = {"equal_argmax": min(agreement, default=None)}
         for golden in contract["golden"]:
+            if wide and _wide_holds(model, golden):
+                continue
             place = first_departure(data, model, golden, kind=contract["kind"], threads=threads)
             if place is not None:
                 share = f": argmax equal on {100 * min(agreement):.3f} % of pixels" if agreement else ""
@@ -150,6 +159,25 @@ def _agreement(model: OnnxModel, golden: Mapping[str, Any]) -> list[float]:
     return shares
 
 
+def _wide_holds(model: OnnxModel, golden: Mapping[str, Any]) -> bool:
+    """All that is promised of a file with 16-bit parts: exact preprocessing, nearly all labels, near values."""
+    images, expected = _inputs(golden, model)
+    if any(departs(image, known, exact=True) for image, known in zip(images, expected, strict=True)):
+        return False
+    if any(share < WIDE_EQUAL_ARGMAX for share in _agreement(model, golden)):
+        return False
+    outputs = run(model, *images)
+    values = {name: known for name, known in golden["outputs"].items() if "labels" not in known}
+    return all(_is_near(outputs[name], known) for name, known in values.items())
+
+
+def _is_near(value: Array, expected: Mapping[str, Any]) -> bool:
+    if list(value.shape) != expected["shape"]:
+        return False
+    gap = np.abs(value.ravel()[_sample_index(value.size)] - np.array(expected["sample"])).mean()
+    return bool(gap <= WIDE_TOLERANCE * expected["std"])
+
+
 def first_departure(
     data: bytes, model: OnnxModel, golden: Mapping[str, Any], *, kind: str, threads: int | None = None
 ) -> str | None:
@@ -167,10 +195,15 @@ def first_departure(
         where = " -> ".join(layer["nodes"])
         if layer["tensor"] not in values:
             return f"{where}: tensor {layer['tensor']} is missing in the file"
-        if departs(values[layer["tensor"]], layer, exact=exact):
+        if departs(_own_channels(values[layer["tensor"]], layer["shape"]), layer, exact=exact):
             return f"{where} (tensor {layer['tensor']})"
     name = next(n for n, expected in golden["outputs"].items() if departs(outputs[n], expected, exact=exact))
     return f"output {name}, behind the last of {len(golden['layers'])} inner tensors, which agree"
+
+
+def _own_channels(value: Array, shape: Sequence[int]) -> Array:
+    """Without the channels of zeros that a file rewritten for fast kernels has behind the network's own."""
+    return value[:, : shape[1]] if value.ndim == len(shape) == 4 else value
 
 
 def _sample_index(size: int) -> NDArray[np.int64]:

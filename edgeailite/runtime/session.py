@@ -22,6 +22,7 @@ LEVELS = {
     "EXTENDED": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "ALL": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
+INPUT_TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
 PROVIDERS = ["CPUExecutionProvider"]
 SESSION_SETTINGS = "edgeailite.session"  # metadata: onnxruntime's session entries under which integer kernels run
 
@@ -104,7 +105,22 @@ def _feed(model: OnnxModel, images: Sequence[Array]) -> dict[str, Array]:
     names = [value.name for value in model.session.get_inputs()]
     if len(images) != len(names):
         raise UsageError(f"the file takes {len(names)} image(s) ({', '.join(names)}), got {len(images)}")
+    for value, image in zip(model.session.get_inputs(), images, strict=True):
+        _check_image(value, image)
     return dict(zip(names, images, strict=True))
+
+
+def _check_image(value: Any, image: Array) -> None:
+    """Raises UsageError for another type or shape than an input's (open sizes are names there)."""
+    fits = len(image.shape) == len(value.shape) and all(
+        not isinstance(side, int) or side == found for side, found in zip(value.shape, image.shape, strict=True)
+    )
+    if not fits or image.dtype != INPUT_TYPES.get(value.type, image.dtype):
+        shape = "x".join(map(str, value.shape))
+        raise UsageError(
+            f"{value.name}: the file takes {value.type} {shape}, got {image.dtype} {'x'.join(map(str, image.shape))}; "
+            "`run_picture` makes it from a picture (H,W,3)"
+        )
 
 
 def card_of_metadata(metadata: Mapping[str, str]) -> ModelCard:

@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from edgeailite.__main__ import main
-from edgeailite.checkpoint import LAST, load_checkpoint, save_checkpoint
+from edgeailite.checkpoint import LAST, find_checkpoint, load_checkpoint, save_checkpoint
 from edgeailite.commands import quantize
+from edgeailite.commands.opening import load_network
 from edgeailite.commands.resuming import resumed_config
 from edgeailite.config import QuantizeConfig, TrainConfig
+from edgeailite.errors import UsageError
+from edgeailite.optim import RANGES
 from tests.commands.real_runs import assert_same_state, killed, quantize_words, rows_of, train_words
 
 
@@ -67,9 +70,42 @@ def test_fixed_from_the_start_only_the_weights_move(float_run, tmp_path):
     assert not moved & still
 
 
-def test_the_bare_resume_ends_as_the_run_that_nobody_killed(float_run, tmp_path, command):
+def test_learned_ranges_move_until_they_are_fixed_and_open_again(float_run, tmp_path):
+    """The rate that is left behind is nothing: momentum would move them on."""
+    options = ("--ranges", "learned", "--freeze_ranges_epoch", 0.5, "--ranges_lr", 0.01)
+    assert main(quantize_words(float_run, tmp_path / "qat", *options)) == 0
+    checkpoint, network = load_network(tmp_path / "qat")
+    ends = [name for name in checkpoint.state_dict if name.endswith(".ends")]
+    assert len(ends) == len(list(network.ranges.children())) - 1
+    values = [(checkpoint.state_dict[name.replace(".ends", ".high")].max().log2(), name) for name in ends]
+    moved = [not torch.equal(checkpoint.state_dict[name][0], start) for start, name in values]
+    assert sum(moved) > 0.8 * len(ends)
+    groups = load_checkpoint(tmp_path / "qat" / LAST).training["optimizer"]["param_groups"]
+    assert [group["initial_lr"] for group in groups if group.get("name") == RANGES] == [0.0]
+
+
+def test_the_teacher_is_the_float_network_as_it_is_used(float_run, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(quantize, "run_training", lambda trainer, *args, **rest: seen.append(trainer.learner) or {})
+    assert main(quantize_words(float_run, tmp_path / "with", "--distill", 2)) == 0
+    assert main(quantize_words(float_run, tmp_path / "without")) == 0
+    teacher, expected = seen[0].teacher, load_checkpoint(find_checkpoint(float_run)).state_dict
+    assert all(torch.equal(value, expected[name]) for name, value in teacher.state_dict().items())
+    assert not teacher.training
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+    assert seen[1].teacher is None
+
+
+@pytest.mark.parametrize("options", [{"distill": -1.0}, {"ranges_lr": 0.0}, {"distill_temperature": 0.0}])
+def test_numbers_out_of_range_are_refused(options):
+    with pytest.raises(UsageError, match=next(iter(options))):
+        QuantizeConfig(run=Path("r"), **options)
+
+
+@pytest.mark.parametrize("more", [(), ("--ranges", "learned", "--distill", 2, "--freeze_ranges_epoch", 0.5)])
+def test_the_bare_resume_ends_as_the_run_that_nobody_killed(float_run, tmp_path, command, more):
     """Epochs, rates, freeze points and batch are the run's own; what is named beside them is said to be ignored."""
-    options = ("--epochs", 3, "--lr", 1e-3, "--batch_size", 3, "--freeze_bn_epoch", 0.5, "--weight_decay", 0)
+    options = ("--epochs", 3, "--lr", 1e-3, "--batch_size", 3, "--freeze_bn_epoch", 0.5, "--weight_decay", 0, *more)
     whole, cut = (quantize_words(float_run, tmp_path / name, *options) for name in ("whole", "cut"))
     assert main(whole) == 0
     assert killed(cut, dies_at=14), "this chance must come"

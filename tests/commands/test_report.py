@@ -115,7 +115,9 @@ def test_hostile_names_are_text(made, tmp_path):
     make_run(folder, made / "data")
     (folder / "config.yaml").write_text(yaml.safe_dump({"note": hostile, "epochs": hostile}))
     (folder / "env.json").write_text(json.dumps({hostile: hostile}))
-    (folder / "sensitivity.json").write_text(json.dumps({"layers": [{"name": hostile, hostile: 1.0}]}))
+    layer = {"name": hostile, "kind": "weights", "sqnr_db": {hostile: 1.0}, "drop": {}}
+    page = {"scheme": hostile, "sections": [], "layers": [layer]}
+    (folder / "sensitivity.json").write_text(json.dumps(page))
     html = written(ReportConfig(folder, images=1, forms="none"))
     assert "<img src=http" not in html
     assert html.count("&lt;img src=http://x onerror") >= 4

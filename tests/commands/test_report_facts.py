@@ -8,7 +8,6 @@ import torch
 
 from edgeailite.commands import report_facts as facts
 from edgeailite.data.source import ClassTarget
-from edgeailite.errors import DataError
 from edgeailite.report import Parity
 from edgeailite.runtime.contract import FORMAT
 
@@ -74,22 +73,6 @@ def test_files_without_a_contract(tmp_path):
     (tmp_path / "model_int8.onnx").touch()
     assert verdicts(tmp_path)[0][0] == "open"
     assert "model_int8.onnx has no contract" in verdicts(tmp_path)[0][1]
-
-
-def test_sensitivity_takes_what_it_understands(tmp_path):
-    assert facts.sensitivity_of(tmp_path) is None
-    layers = [{"name": "a", "kind": "weights", "macs": 1000, "sqnr_db": {"seg": 12.346}, "tensors": {"t": 1.0}}, "?"]
-    (tmp_path / "sensitivity.json").write_text(
-        json.dumps({"format": 9, "layers": [*layers, {"name": "b", "new": [1]}]})
-    )
-    grid = facts.sensitivity_of(tmp_path)
-    assert grid.head == ["macs", "sqnr_db seg"]
-    assert grid.rows == [("a (weights)", ["1,000", "12.35"]), ("b", ["–", "–"])]
-    (tmp_path / "sensitivity.json").write_text('{"other": 1}')
-    assert facts.sensitivity_of(tmp_path) is None
-    (tmp_path / "sensitivity.json").write_text("{")
-    with pytest.raises(DataError, match=r"sensitivity\.json: cannot be read"):
-        facts.sensitivity_of(tmp_path)
 
 
 def test_marks_stand_between_the_epochs_that_differ():

@@ -239,7 +239,7 @@ def test_verbs_that_draw_pictures_say_what_they_cannot(command, run, data, tmp_p
     picture = next(data.rglob("*_leftImg8bit.png"))
     ended = command("infer", run, picture, "--save_path", tmp_path / "out")
     assert ended.code == 2
-    assert "the network takes 2 pictures at a time" in ended.err
+    assert "the network takes 2 picture(s) at a time, --beside names 0" in ended.err
     checkpoint = load_checkpoint(run / LAST)
     model = create_model(NAME, outputs={"depth": 1})
     card = replace(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import numpy_helper
 from torch import Tensor, fx, nn
 
-from edgeailite.errors import UsageError
+from edgeailite.errors import ParityError, UsageError
 from edgeailite.export import to_onnx
-from edgeailite.export.parity import integer_kernels
+from edgeailite.export.parity import Subject, integer_kernels, prove
 from edgeailite.export.passes import apply_passes, merged_weight, pad_depthwise
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import (
@@ -155,9 +157,23 @@ def test_export_writes_what_was_asked_for_and_says_so(subject):
     assert {entry.key: entry.value for entry in written.metadata_props}["edgeailite.kernels"] == "onnxruntime"
 
 
+def test_a_fault_in_a_rewritten_file_is_found_where_it_is(tmp_path):
+    """Channels of zeros that the network lacks are no departure; a changed weight behind them is."""
+    name = next(iter(NETWORKS))
+    model, card, file = quantized(name), golden_card(SIZE, NETWORKS[name]), tmp_path / "model_int8.onnx"
+    written = to_onnx(model, card, size=SIZE, kernels="onnxruntime")
+    planted = "decoders.0.unet.smooth_convs.4.1.0"
+    weight = next(tensor for tensor in written.graph.initializer if tensor.name == f"{planted}.weight")
+    codes = -numpy_helper.to_array(weight)
+    weight.CopyFrom(numpy_helper.from_array(codes, weight.name))
+    file.write_bytes(written.SerializeToString())
+    with pytest.raises(ParityError, match=rf"departs first at {re.escape(planted)}"):
+        prove(Subject(model, card, file), smooth_pictures(1, (70, 110)), skip_hash=True)
+
+
 def test_a_float_file_is_refused():
     with pytest.raises(UsageError, match="--kernels onnxruntime: rewrites int8 files"):
-        to_onnx(nn.Identity(), golden_card(SIZE), kernels="onnxruntime")
+        to_onnx(nn.Identity().eval(), golden_card(SIZE), kernels="onnxruntime")
 
 
 @settings(max_examples=25, deadline=None)

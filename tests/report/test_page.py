@@ -16,6 +16,7 @@ from edgeailite.report import (
     ClassResult,
     DepthResult,
     Example,
+    Figure,
     Form,
     Grid,
     Parity,
@@ -62,7 +63,7 @@ def full() -> Report:
         training=rows,
         forms=(["<b>mIoU"], [Form("<b>float", ["1"]), Form("exact", note="<b>not measured")]),
         quantization=rows,
-        sensitivity=Grid(("<b>sqnr",), [("<b>layer", ["1"])]),
+        sensitivity=(Figure("data:image/png;base64,", "<b>bars", 10), Grid(("<b>sqnr",), [("<b>layer", ["1"])])),
         cost=rows,
         devices=Grid(("ms",), [("<b>device", ["1"])]),
         parity=[Parity("<b>.onnx", "<b>state", {"<b>ALL": LEVEL, "EXTENDED": LEVEL})],
@@ -105,7 +106,7 @@ def test_the_file_is_complete_in_itself():
     page = Tags(html := render(full()))
     assert page.open == []
     inside = {f"#{attributes['id']}" for _, attributes in page.found if "id" in attributes}
-    assert len([source for source in page.sources if source.startswith("data:image/")]) == 3 + 2 * 4
+    assert len([source for source in page.sources if source.startswith("data:image/")]) == 4 + 2 * 4
     assert all(source.startswith("data:image/") or source in inside for source in page.sources)
     for remote in ("<script", "url(", "@import", "http:", "https:", "<link", "srcset"):
         assert remote not in html, remote

@@ -1,0 +1,57 @@
+"""How a sensitivity.json is shown: rows of a table, bars, and the part of the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgeailite.errors import DataError
+from edgeailite.plots import layer_bars
+from edgeailite.report import Figure, Grid, figure
+
+BARS = 30
+ROWS = 20
+BARS_TEXT = "Layers whose quantization alone makes most noise at an output, in dB above which the signal is."
+
+
+def head(page: Mapping[str, Any]) -> list[str]:
+    """Column names: a row's kind and name, then SQNR by output and points lost by metric."""
+    row = page["layers"][0]
+    return ["layer", "quantized", *(f"SQNR {name}, dB" for name in row["sqnr_db"]), *(f"{k} lost" for k in row["drop"])]
+
+
+def cells(row: Mapping[str, Any]) -> list[str]:
+    """The texts of a row."""
+    decibels = ["no noise" if value is None else f"{value:.1f}" for value in row["sqnr_db"].values()]
+    points = ["–" if value is None else f"{value:+.2f}" for value in row["drop"].values()]
+    return [str(row["name"]), "all of it" if row["kind"] == "section" else str(row["kind"]), *decibels, *points]
+
+
+def bars(page: Mapping[str, Any]) -> bytes:
+    """PNG: SQNR at the worst output of the noisiest layers."""
+    rows = [(row, _worst(row)) for row in page["layers"][:BARS]]
+    shown = [(row["name"], row["kind"], value) for row, value in rows if value is not None]
+    names, kinds, values = zip(*shown, strict=True) if shown else ((), (), ())
+    title = f"SQNR at the output, dB, one layer quantized ({page['scheme']})"
+    return layer_bars(names, values, title=title, kinds=kinds, size=7)
+
+
+def of_folder(folder: Path) -> tuple[Figure, Grid] | None:
+    """What the report shows of a run's sensitivity.json; None without one. Raises DataError for a damaged one."""
+    path = folder / "sensitivity.json"
+    if not path.is_file():
+        return None
+    try:
+        page = json.loads(path.read_text(encoding="utf-8"))
+        rows = [*page["sections"], *page["layers"][:ROWS]]
+        grid = Grid(head(page)[1:], [(texts[0], texts[1:]) for texts in map(cells, rows)])
+        return figure(bars(page), BARS_TEXT), grid
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise DataError(f"{path}: cannot be read ({error!r:.120}); run `edgeailite analyze` again") from None
+
+
+def _worst(row: Mapping[str, Any]) -> float | None:
+    values = [value for value in row["sqnr_db"].values() if value is not None]
+    return min(values) if values else None

@@ -1,0 +1,45 @@
+"""Device families: `write(name, request)` gives a target's files, checked. One module and one row of `TARGETS` each."""
+
+from __future__ import annotations
+
+import onnx
+from torch import fx
+
+from edgeailite.errors import UsageError
+from edgeailite.export.lint import Finding, lint, lint_ranges, refuse_errors
+from edgeailite.export.targets import onnxruntime, openvino, tensorrt, tidl
+from edgeailite.export.targets.record import Files, Request, Target
+from edgeailite.quantization import scheme_of
+
+__all__ = ["TARGETS", "Files", "Request", "Target", "write"]
+
+TARGETS: dict[str, Target] = {
+    target.name: target for target in (onnxruntime.TARGET, openvino.TARGET, tensorrt.TARGET, tidl.TARGET)
+}
+
+
+def write(name: str, request: Request) -> tuple[Files, list[Finding]]:
+    """The files of a target and its warnings. Raises UsageError where the network does not fit it."""
+    target = TARGETS[name]
+    _check_scheme(target, request)
+    files = target.files(request)
+    findings = lint_ranges(request.module) if isinstance(request.module, fx.GraphModule) else []
+    for content in files.values():
+        if isinstance(content, onnx.ModelProto):
+            findings += lint(content, target.checks, operators=target.operators, newest_opset=target.newest_opset)
+    refuse_errors(findings, name)
+    return files, findings
+
+
+def _check_scheme(target: Target, request: Request) -> None:
+    """Raises UsageError for a scheme that the target does not compute, and for rewriting that is onnxruntime's."""
+    if request.kernels != "plain" and target.name != request.kernels:
+        raise UsageError(f"--kernels {request.kernels}: not for --target {target.name}; leave one of the two out")
+    if not target.schemes:
+        return
+    known = " or ".join(target.schemes)
+    if not isinstance(request.module, fx.GraphModule):
+        raise UsageError(f"--target {target.name}: a float run; calibrate or quantize it with --scheme {known} first")
+    if scheme_of(request.module).name not in target.schemes:
+        scheme = scheme_of(request.module).name
+        raise UsageError(f"--target {target.name}: scheme {scheme}; quantize the float run with --scheme {known}")

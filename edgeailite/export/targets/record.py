@@ -1,0 +1,55 @@
+"""What a device family is to the export: which operators it runs, what is checked, which files it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnx
+from torch import nn
+
+from edgeailite.export.lint import Check
+from edgeailite.export.passes import Kernels
+from edgeailite.modelcard import ModelCard
+
+# What carries sizes about and is folded away at a fixed size; with --dynamic it stays.
+SHAPE_ARITHMETIC = frozenset(
+    ("Shape", "Gather", "Cast", "Concat", "Constant", "Slice", "Unsqueeze", "Squeeze", "Mul", "Div", "Add", "Sub")
+)
+LAYERS = frozenset(("Conv", "Relu", "Clip", "Add", "Concat", "Resize", "MaxPool", "ArgMax"))
+QUANTIZERS = frozenset(("QuantizeLinear", "DequantizeLinear"))
+
+
+@dataclass(frozen=True)
+class Request:
+    """A float or quantized network and how its file is wanted."""
+
+    module: nn.Module
+    card: ModelCard
+    opset: int
+    argmax: str = "none"
+    size: tuple[int, int] | None = None
+    simplify: bool = True
+    kernels: Kernels = "plain"
+
+
+Files = dict[str, onnx.ModelProto | str]
+"""What is written: ends of file names, the main file's (`.onnx`) first -> a model, or text."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device family. `schemes`: those it computes, empty for any and for float; `stem`: of the files, None: a run's.
+
+    `opset` is the default. `checks` are made on every ONNX file that `files` gives.
+    """
+
+    name: str
+    about: str
+    files: Callable[[Request], Files]
+    operators: frozenset[str]
+    checks: tuple[Check, ...]
+    opset: int
+    newest_opset: int
+    schemes: tuple[str, ...] = ()
+    stem: str | None = None

@@ -1,0 +1,35 @@
+"""Activation ranges of a published file of quantization-aware training; its weights are `load_pretrained`'s."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeailite.errors import DataError
+from edgeailite.pretrained.nesting import state_dict_of
+from edgeailite.pretrained.opening import fetch
+from edgeailite.pretrained.reading import read_weights
+from edgeailite.pretrained.recognise import without_wrappers
+
+CLIPS, BATCHES = ".clips_act", ".num_batches_tracked"
+
+
+def published_ranges(source: str | Path) -> dict[str, tuple[float, float, int]]:
+    """Key of each module with a range -> its low and high end and the number of batches it has seen.
+
+    Raises DataError for a file without ranges.
+    """
+    weights, _ = state_dict_of(read_weights(fetch(source)), str(source))
+    tensors = without_wrappers(weights, str(source))
+    ranges = {}
+    for key, value in tensors.items():
+        if not key.endswith(CLIPS):
+            continue
+        name = key.removesuffix(CLIPS)
+        ends = value.flatten().tolist()
+        if len(ends) != 2 or not ends[0] <= ends[1]:
+            raise DataError(f"{source}: {key} is {ends}, not a low and a high end; take another file")
+        batches = tensors.get(name + BATCHES)
+        ranges[name] = (float(ends[0]), float(ends[1]), 0 if batches is None else int(batches))
+    if not ranges:
+        raise DataError(f"{source}: no activation ranges (clips_act) in this file; calibrate without --pretrained")
+    return ranges

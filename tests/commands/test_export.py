@@ -1,0 +1,52 @@
+"""`export --target`: which files are written, what is said of them, and what is refused."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import onnx
+import pytest
+
+from edgeailite.commands import export
+from edgeailite.runtime import load_onnx
+from tests.export.toy import toy_card, toy_quantized
+
+
+@pytest.fixture
+def opened(monkeypatch, tmp_path):
+    """A run folder whose network is a small one, quantized with the scheme that is asked for."""
+
+    def open_as(scheme: str):
+        checkpoint = SimpleNamespace(card=toy_card(), quantization={"scheme": scheme})
+        monkeypatch.setattr(export, "load_network", lambda run: (checkpoint, toy_quantized(scheme)))
+        return tmp_path
+
+    return open_as
+
+
+def test_tidl_writes_three_files_of_one_stem(opened, command):
+    run = opened("tidl_pow2")
+    done = command("export", run, "--target", "tidl")
+    assert done.code == 0
+    names = sorted(file.name for file in run.iterdir())
+    assert names == ["model_tidl.onnx", "model_tidl.yaml", "model_tidl_qdq.onnx"]
+    assert "model_tidl_qdq.onnx, model_tidl.yaml" in done.out
+    kinds = [load_onnx(run / name).kind for name in ("model_tidl.onnx", "model_tidl_qdq.onnx")]
+    assert kinds == ["float", "int8"]
+
+
+def test_warnings_are_printed_and_the_file_is_the_run_s(opened, command, monkeypatch):
+    run = opened("ort_u8s8")
+    done = command("export", run, "--opset", 19, "--output", run / "some.onnx")
+    assert done.code == 0
+    assert [file.name for file in run.iterdir()] == ["some.onnx"]
+    assert onnx.load(str(run / "some.onnx")).opset_import[0].version == 19
+    assert "warning: saturation" in done.out
+
+
+def test_errors_refuse_and_write_nothing(opened, command):
+    run = opened("ort_u8s8")
+    done = command("export", run, "--target", "tensorrt")
+    assert done.code == 2
+    assert "--scheme s8s8" in done.err
+    assert list(run.iterdir()) == []
