@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "data cache": ("data_cache", "DataCacheConfig", "decode and resize pictures once, for train --cache"),
     "train": ("train", "TrainConfig", "train a network from labelled images"),
     "validate": ("validate", "ValidateConfig", "accuracy of a run, a checkpoint or an ONNX file"),
+    "compare": ("compare", "CompareConfig", "two models on the same pictures: is the difference real?"),
     "calibrate": ("calibrate", "CalibrateConfig", "quantize after training, from a few pictures"),
     "analyze": ("analyze", "AnalyzeConfig", "what quantizing each layer costs; plans of mixed precision"),
     "quantize": ("quantize", "QuantizeConfig", "quantization-aware training from a float run"),

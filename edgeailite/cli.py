@@ -21,6 +21,7 @@ from edgeailite.errors import DataError, UsageError
 
 POSITIONAL: dict[str, tuple[str, ...]] = {
     "ValidateConfig": ("model",),
+    "CompareConfig": ("a", "b"),
     "CalibrateConfig": ("run",),
     "AnalyzeConfig": ("run",),
     "QuantizeConfig": ("run",),

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 Palette = Sequence[tuple[int, int, int]]
 
 DPI = 160
-CURVE_INCHES = (4.8, 3.2)
 INK, FAINT, GRID = "#2b3440", "#75808c", "#e3e7eb"
 LOSS, MIOU, ACCURACY = "#b4663a", "#2f6f9f", "#7fa7c4"
 SEVERAL = ("#2f6f9f", "#b4663a", "#4f8a5b", "#8a5a99", "#b59a2e", "#5f6b78", "#a8475f", "#3f9aa0")  # lines of a panel
 PANEL_INCHES = (4.0, 2.7)
+CONFUSION_INCHES = 4.0  # least width: room for the title
 LOG_ABOVE = 20  # times: a loss that falls this far is drawn on a log scale
 NUMBERS_UP_TO = 24  # classes: in larger matrices the numbers could not be read
 
@@ -43,31 +43,6 @@ def overlay(image: NDArray[np.uint8], colors: NDArray[np.uint8], alpha: float) -
     return np.rint(mixed).astype(np.uint8)
 
 
-def loss_curve(epochs: Sequence[int], loss: Sequence[float]) -> bytes:
-    """Training loss over the epochs, on a log scale if it falls far."""
-    figure = Figure(figsize=CURVE_INCHES, dpi=DPI, layout="constrained")
-    axes = figure.subplots()
-    _line(axes, epochs, loss, color=LOSS, name="training loss")
-    if min(loss) > 0 and max(loss) > LOG_ABOVE * min(loss):
-        _logarithmic(axes)
-    _title(axes, "Training loss")
-    _over_epochs(axes, epochs)
-    return _png(figure)
-
-
-def score_curves(epochs: Sequence[int], *, miou: Sequence[float], pixel_accuracy: Sequence[float]) -> bytes:
-    """MIoU and pixel accuracy in per cent (given as shares, NaN in epochs that were not validated)."""
-    figure = Figure(figsize=CURVE_INCHES, dpi=DPI, layout="constrained")
-    axes = figure.subplots()
-    _line(axes, epochs, [100 * v for v in pixel_accuracy], color=ACCURACY, name="pixel accuracy")
-    _line(axes, epochs, [100 * v for v in miou], color=MIOU, name="mIoU")
-    _title(axes, "Validation, %" + _best(epochs, miou))
-    axes.set_ylim(0, 100)
-    axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower right")
-    _over_epochs(axes, epochs)
-    return _png(figure)
-
-
 @dataclass(frozen=True)
 class Panel:
     """One field of `panels_figure`: lines by name, each one value per epoch (NaN where there is none)."""
@@ -78,8 +53,13 @@ class Panel:
     log: bool = False  # on a log scale if the values fall far
 
 
-def panels_figure(epochs: Sequence[int], panels: Sequence[Panel], *, title: str = "") -> bytes:
-    """Small diagrams over one axis of epochs, two or three in a row; lines without a value are left out."""
+def panels_figure(
+    epochs: Sequence[int], panels: Sequence[Panel], *, title: str = "", marks: Mapping[str, float] | None = None
+) -> bytes:
+    """Small diagrams over one axis of epochs, two or three in a row; lines without a value are left out.
+
+    `marks` are places on that axis by name: dashed lines in every diagram.
+    """
     columns = 2 if len(panels) <= 4 else 3
     rows = math.ceil(len(panels) / columns)
     size = PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows + (0.3 if title else 0)
@@ -89,6 +69,7 @@ def panels_figure(epochs: Sequence[int], panels: Sequence[Panel], *, title: str 
     fields = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, panel in zip(fields, panels, strict=False):
         _panel(axes, epochs, panel)
+        _mark(axes, marks or {})
     for axes in fields[len(panels) :]:
         axes.set_visible(False)
     return _png(figure)
@@ -125,7 +106,7 @@ def confusion_figure(confusion: NDArray[np.int64], names: Sequence[str]) -> byte
         share = 100 * confusion / np.where(total > 0, total, np.nan)
     count = len(names)
     side = min(2.2 + 0.36 * count, 11.0)
-    figure = Figure(figsize=(side, side * 0.96), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(max(side, CONFUSION_INCHES), side * 0.96), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     axes.imshow(np.nan_to_num(share), cmap="Blues", vmin=0, vmax=100)
     size = 8.0 if count <= NUMBERS_UP_TO else 2.5 + 130 / count
@@ -161,6 +142,15 @@ def _panel(axes: Axes, epochs: Sequence[int], panel: Panel) -> None:
         axes.legend(frameon=False, fontsize=8, labelcolor=INK)
     _title(axes, _plain(panel.title))
     _over_epochs(axes, epochs)
+
+
+def _mark(axes: Axes, marks: Mapping[str, float]) -> None:
+    """Dashed lines with their names along them."""
+    for name, place in marks.items():
+        axes.axvline(place, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
+        where = axes.get_xaxis_transform()
+        how = {"textcoords": "offset points", "rotation": 90, "va": "top", "ha": "right", "fontsize": 6, "color": FAINT}
+        axes.annotate(name, (place, 0.98), (-2, 0), xycoords=where, **how)  # type: ignore[arg-type]
 
 
 def layer_bars(
@@ -272,15 +262,6 @@ def _names(axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:
 
 def _title(axes: Axes, text: str) -> None:
     axes.set_title(text, fontsize=10, color=INK, loc="left")
-
-
-def _best(epochs: Sequence[int], miou: Sequence[float]) -> str:
-    """Where the highest mIoU was, for a title; nothing if nothing was validated."""
-    measured = [(value, -epoch) for epoch, value in zip(epochs, miou, strict=True) if value == value]
-    if not measured:
-        return ""
-    value, epoch = max(measured)
-    return f"  (best mIoU {100 * value:.1f} in epoch {-epoch})"
 
 
 def _over_epochs(axes: Axes, epochs: Sequence[int]) -> None:

@@ -32,6 +32,7 @@ TILE_WIDTH, LEAST_WIDTH = 320, 96
 COMPRESSION = 6  # of PNG: 9 takes three times as long for one per cent
 DPI = 128  # a power of two: pixels / DPI * DPI are the same pixels
 
+Color = tuple[int, int, int]
 Label = tuple[int, int, str, str]  # left, middle, text, colour
 
 
@@ -44,6 +45,15 @@ class Row:
     prediction: Image
     differences: Image | None
     captions: tuple[str, str, str, str]
+
+
+@dataclass(frozen=True)
+class Fields:
+    """A row of any columns: a photograph, maps of colours with a meaning (None: an empty field), a caption for each."""
+
+    image: Image
+    maps: tuple[Image | None, ...]
+    captions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -119,22 +129,42 @@ def depth_row(
 
 def sheet(rows: Sequence[Row], *, title: str, scale: Scale | None = None, tile_width: int = TILE_WIDTH) -> Image:
     """The page (H,W,3) uint8 RGB: a title, the columns' names, the rows with captions, what the colours mean."""
+    fields = [Fields(row.image, (row.label, row.prediction, row.differences), row.captions) for row in rows]
+    names = ("right", "wrong", "not labelled")
+    if scale is not None:
+        names = ("right", f"{100 * FULL_ERROR:.0f} % off", "not known")
+    meanings = tuple(zip(names, (RIGHT, WRONG, IGNORED), strict=True))
+    return laid_out(fields, columns=COLUMNS, meanings=meanings, title=title, scale=scale, tile_width=tile_width)
+
+
+def laid_out(
+    rows: Sequence[Fields],
+    *,
+    columns: Sequence[str],
+    meanings: Sequence[tuple[str, Color]],
+    title: str,
+    scale: Scale | None = None,
+    tile_width: int = TILE_WIDTH,
+) -> Image:
+    """A page (H,W,3) uint8 RGB of rows with any columns; `meanings` are the names of the last column's colours."""
     heights = [max(1, round(row.image.shape[0] * tile_width / row.image.shape[1])) for row in rows]
-    width = GAP + len(COLUMNS) * (tile_width + GAP)
+    width = GAP + len(columns) * (tile_width + GAP)
     foot = FOOT * (1 if scale is None else 2)
     page = np.full((2 * HEAD + sum(heights) + len(rows) * CAPTION + foot, width, 3), 255, np.uint8)
-    lefts = [GAP + column * (tile_width + GAP) for column in range(len(COLUMNS))]
+    lefts = [GAP + column * (tile_width + GAP) for column in range(len(columns))]
     texts = [(GAP, HEAD // 2 + 2, title, INK)]
-    texts += [(left, HEAD + HEAD // 2, name, FAINT) for left, name in zip(lefts, COLUMNS, strict=True)]
+    texts += [
+        (left, HEAD + HEAD // 2, _cut(name, tile_width), FAINT) for left, name in zip(lefts, columns, strict=True)
+    ]
     top = 2 * HEAD
     for row, height in zip(rows, heights, strict=True):
-        maps = [_map(colors, height, tile_width) for colors in (row.label, row.prediction, row.differences)]
+        maps = [_map(colors, height, tile_width) for colors in row.maps]
         fields = [_photograph(row.image, height, tile_width), *maps]
         for left, pixels, caption in zip(lefts, fields, row.captions, strict=True):
             page[top : top + height, left : left + tile_width] = pixels
             texts.append((left, top + height + CAPTION // 2 - 2, _cut(caption, tile_width), INK))
         top += height + CAPTION
-    texts += _meanings(page, top + FOOT // 2, scale)
+    texts += _meanings(page, top + FOOT // 2, meanings)
     if scale is not None:
         texts += _depth_bar(page, top + FOOT + FOOT // 2, scale)
     return _written(page, texts)
@@ -172,13 +202,10 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= letters else "…" + text[-(letters - 1) :]
 
 
-def _meanings(page: Image, middle: int, scale: Scale | None) -> list[Label]:
+def _meanings(page: Image, middle: int, meanings: Sequence[tuple[str, Color]]) -> list[Label]:
     """Patches of the last column's colours, drawn on the page; the texts that belong to them."""
-    names = ("right", "wrong", "not labelled")
-    if scale is not None:
-        names = ("right", f"{100 * FULL_ERROR:.0f} % off", "not known")
     texts = []
-    for index, (color, name) in enumerate(zip((RIGHT, WRONG, IGNORED), names, strict=True)):
+    for index, (name, color) in enumerate(meanings):
         left = GAP + index * SLOT
         page[middle - 6 : middle + 6, left : left + 12] = IGNORED
         page[middle - 5 : middle + 5, left + 1 : left + 11] = color

@@ -14,7 +14,14 @@ from edgeailite.__main__ import VERBS
 from edgeailite.errors import UsageError
 
 KINDS = [row[1] for row in VERBS.values()]
-REQUIRED = {"model": Path("m"), "run": Path("r"), "input": (Path("i"),), "models": ("m.onnx",)}
+REQUIRED = {
+    "a": Path("a"),
+    "b": Path("b"),
+    "model": Path("m"),
+    "run": Path("r"),
+    "input": (Path("i"),),
+    "models": ("m.onnx",),
+}
 
 
 def build(kind: str, **values: object):
@@ -92,6 +99,10 @@ WRONG = [
     ("ValidateConfig", "batch_size", 0),
     ("ValidateConfig", "workers", -1),
     ("ValidateConfig", "max_size", 16),
+    ("CompareConfig", "draws", 10),
+    ("CompareConfig", "images", 0),
+    ("CompareConfig", "epoch_size", -1.0),
+    ("CompareConfig", "sheet", Path("sheet.jpg")),
     ("CalibrateConfig", "images", 0),
     ("CalibrateConfig", "percentile", 101.0),
     ("AnalyzeConfig", "images", -1),

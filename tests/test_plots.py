@@ -12,10 +12,8 @@ from edgeailite.plots import (
     confusion_figure,
     growth_curve,
     layer_bars,
-    loss_curve,
     overlay,
     panels_figure,
-    score_curves,
 )
 
 PALETTE = ((10, 20, 30), (200, 100, 50))
@@ -49,16 +47,13 @@ def test_overlay_mixes():
     assert (overlay(image, colors, 0.25) == 139).all()  # 138.75: rounded, not cut
 
 
-@pytest.mark.parametrize("loss", [[1.0], [9.0, 3.0, 0.1], [0.0, 0.0, 0.0]])
-def test_curves(loss):
-    epochs = list(range(1, len(loss) + 1))
-    decode(loss_curve(epochs, loss))
-    validated = [NAN] * (len(loss) - 1) + [0.4]
-    decode(score_curves(epochs, miou=validated, pixel_accuracy=validated))
-
-
-def test_curves_of_a_run_that_never_validated():
-    decode(score_curves([1, 2], miou=[NAN, NAN], pixel_accuracy=[NAN, NAN]))
+def test_marks_are_drawn_in_every_panel():
+    panels = [Panel("a", {"x": [1.0, 2.0]}), Panel("b", {"x": [2.0, 1.0]}), Panel("c", {})]
+    plain, marked = (decode(panels_figure([1, 2], panels, marks=marks)) for marks in (None, {"fixed": 1.5}))
+    changed = (plain != marked).any(2)
+    height, width = changed.shape
+    fields = changed[: height // 2, : width // 2], changed[: height // 2, width // 2 :], changed[height // 2 :]
+    assert all(field.any() for field in fields)
 
 
 def test_bars_with_absent_classes_and_formula_like_names():

@@ -2,42 +2,79 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from edgeailite import __version__
-from edgeailite.checkpoint import read_metrics
+from edgeailite.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, read_metrics
 from edgeailite.commands.analysis_page import of_folder
 from edgeailite.commands.common import print_result, progress, set_threads
-from edgeailite.commands.infer import label_picture
+from edgeailite.commands.complexity_tables import summary
+from edgeailite.commands.costs import cost_of
 from edgeailite.commands.measured import tasks_of
-from edgeailite.commands.opening import Opened, build_network, classified, open_model
+from edgeailite.commands.opening import Opened, open_model
+from edgeailite.commands.report_examples import Scored, examples_of, picture_scores, worst_pictures
+from edgeailite.commands.report_facts import (
+    curves_of,
+    data_rows,
+    device_grid,
+    label_values,
+    read_mapping,
+    read_parity,
+    sha256,
+    training_rows,
+    verdicts_of,
+    weight_files,
+    weights_hash,
+)
+from edgeailite.commands.report_forms import Measuring, forms_of, quantization_rows
+from edgeailite.commands.reproducing import commands_of
 from edgeailite.commands.validate import dataset_of
-from edgeailite.complexity import complexity
+from edgeailite.commands.writing import write_result
+from edgeailite.complexity import Cost
 from edgeailite.config import ReportConfig
 from edgeailite.data import DataSource
-from edgeailite.data.images import read_image
 from edgeailite.data.loader import eval_loader
+from edgeailite.data.source import ClassTarget
 from edgeailite.data.transforms import EvalTransform
 from edgeailite.engine import select_device
-from edgeailite.environment import cpu_model
-from edgeailite.errors import DataError, UsageError
-from edgeailite.evaluation import ClassTally, Tally, evaluate
-from edgeailite.metrics import Confusion, scores
-from edgeailite.modelcard import ModelCard
-from edgeailite.plots import colorize, overlay
-from edgeailite.report import Example, Parity, Report, flatten, render
-from edgeailite.runtime import load_contract
+from edgeailite.environment import cpu_model, git_commit
+from edgeailite.evaluation import ClassTally, DepthTally, Tally, evaluate
+from edgeailite.report import ClassResult, DepthResult, Example, Form, Report, Verdict, flatten, render
 
-OVERLAY_ALPHA = 0.5
-WEIGHT_FILES = ("*.pt", "*.onnx")
+MISSING = {
+    "learning": "No metrics.csv with epochs: the network was calibrated or exported, not trained here.",
+    "quantization": "Nothing is quantized, and the forms were not compared (--forms quick or all does).",
+    "sensitivity": "No sensitivity.json in the run folder: `edgeailite analyze` ranks the layers of a float run.",
+    "devices": "No device was asked for; --devices NAME estimates the time (`edgeailite devices list`).",
+    "parity": "No contract in the run folder: run `edgeailite export` and `edgeailite verify`.",
+    "files": "No env.json or config.yaml in the run folder: where and how it was made is not known.",
+    "worst": "No pictures were asked for, or none is labelled.",
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The whole split, and every picture's own score by output."""
+
+    tally: Tally
+    scores: Mapping[str, Sequence[Scored]]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What stands in the run folder beside weights; `checkpoint` is None of an exported file."""
+
+    path: Path
+    checkpoint: Checkpoint | None
+    weights: str
+    config: Mapping[str, Any]
+    environment: Mapping[str, Any]
 
 
 def run(config: ReportConfig) -> int:
@@ -45,142 +82,157 @@ def run(config: ReportConfig) -> int:
     set_threads(config.threads)
     opened = open_model(config.run, device=select_device(config.device), threads=config.threads)
     source = dataset_of(opened.card, None, config.data_path, config.split)
+    folder = read_folder(config.run, opened)
     path = config.output or opened.folder / "report.html"
-    confusion, per_picture = _measure(opened, source)
-    worst = worst_pictures(per_picture, config.images)
-    html = render(gather(opened, source, confusion, examples=[_example(opened, source, i, per_picture) for i in worst]))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(html, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --output") from None
-    print_result("report", {"report": str(path), "megabytes": round(len(html) / 1e6, 2)})
+    measured = measure(opened, source)
+    worst = {name: worst_pictures(scores, config.images) for name, scores in measured.scores.items()}
+    examples = examples_of(opened, source, worst)
+    html = render(gather(config, opened, source, folder=folder, measured=measured, examples=examples))
+    write_result(path, html, "output")
+    print_result("report", {"report": str(path), "megabytes": round(len(html.encode()) / 1e6, 2)})
     return 0
 
 
-def gather(opened: Opened, source: DataSource, confusion: Confusion, *, examples: Sequence[Example]) -> Report:
-    """Everything in the run folder, and what the network costs."""
-    cost, tiles = _cost(opened.card, opened.folder)
-    facts = [
-        ("data set", f"{source.name} {source.split}"),
-        ("date", datetime.now().strftime("%Y-%m-%d %H:%M")),
-        ("tool", f"edgeailite {__version__}, torch {torch.__version__}"),
-        ("measured on", cpu_model() or "unknown CPU"),
-    ]
-    return Report(
-        opened.card,
-        opened.kind,
-        source.split,
-        confusion,
-        pictures=len(source.items),
-        facts=facts,
-        history=read_metrics(opened.folder),
-        examples=examples,
-        cost=cost,
-        tiles=tiles,
-        parity=read_parity(opened.folder),
-        sensitivity=of_folder(opened.folder),
-        config=flatten(_read_mapping(opened.folder / "config.yaml")),
-        environment=flatten(_read_mapping(opened.folder / "env.json")),
-        hashes=[(file.name, _sha256(file)) for file in weight_files(opened.folder)],
-    )
+def read_folder(run: Path, opened: Opened) -> Folder:
+    """Raises DataError for a damaged file in it."""
+    config = read_mapping(opened.folder / "config.yaml")
+    environment = read_mapping(opened.folder / "env.json")
+    if opened.kind == "onnx":
+        return Folder(opened.folder, None, run.name, config, environment)
+    file = find_checkpoint(run)
+    checkpoint = load_checkpoint(file)
+    if not config and (checkpoint.quantization or {}).get("method") != "calibration":  # that one holds its float run's
+        config = dict(checkpoint.config)
+    return Folder(opened.folder, checkpoint, file.name, config, environment)
 
 
-def worst_pictures(per_picture: Sequence[Confusion], count: int) -> list[int]:
-    """Indices of the pictures with the lowest mIoU of their own, worst first; without those with nothing labelled."""
-    labelled = [index for index, confusion in enumerate(per_picture) if confusion.sum() > 0]
-    return sorted(labelled, key=lambda index: scores(per_picture[index]).miou)[:count]
-
-
-def read_parity(folder: Path) -> list[Parity]:
-    """The numbers of every contract in the folder, and whether the file is still the one they were measured on."""
-    found = []
-    for path in sorted(folder.glob("contract*.json")):
-        contract = load_contract(path)
-        file = folder / str(contract.get("file", ""))
-        state = "the file is no longer in the run folder"
-        if file.is_file():
-            same = _sha256(file) == contract.get("sha256")
-            state = "" if same else "the file has changed since; run `edgeailite verify` again"
-        results = contract.get("results")
-        found.append(Parity(file.name, state, results if isinstance(results, dict) else {}))
-    return found
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Checkpoints and exported files of a run folder."""
-    return sorted(path for pattern in WEIGHT_FILES for path in folder.glob(pattern) if path.is_file())
-
-
-def _measure(opened: Opened, source: DataSource) -> tuple[Confusion, list[Confusion]]:
-    """The matrix of the output whose classes the card names, and of each picture. UsageError without one."""
-    names = classified(opened.card)
-    if not names:
-        raise UsageError(f"report {opened.folder}: the network has no output with classes; use `edgeailite validate`")
+def measure(opened: Opened, source: DataSource) -> Measured:
+    """One pass over the split; of a picture its scores are kept."""
     pre = opened.card.preprocessing
-    loader = eval_loader(
-        source, EvalTransform((pre.height, pre.width), pre.interpolation), batch_size=1, workers="auto"
-    )
-    per_picture: list[Confusion] = []
+    transform = EvalTransform((pre.height, pre.width), pre.interpolation)
+    loader = eval_loader(source, transform, batch_size=1, workers="auto")
+    found: dict[str, list[Scored]] = {name: [] for name in opened.card.outputs}
     with progress("report", len(source.items)) as (bar, task):
 
         def on_picture(picture: Tally) -> None:
-            per_picture.append(_confusion(picture, names[0]))
+            for name, score in picture_scores(picture).items():
+                found[name].append((len(found[name]), score))
             bar.advance(task)
 
         total = evaluate(opened.predict, loader, tasks_of(source, opened.card.outputs), on_picture=on_picture)
-    return _confusion(total, names[0]), per_picture
+    return Measured(total, found)
 
 
-def _confusion(tally: Tally, output: str) -> Confusion:
-    part = tally[output]
-    assert isinstance(part, ClassTally)
-    return part.confusion
+def gather(
+    config: ReportConfig,
+    opened: Opened,
+    source: DataSource,
+    *,
+    folder: Folder,
+    measured: Measured,
+    examples: Mapping[str, Sequence[Example]],
+) -> Report:
+    """Everything in the run folder, and what the network costs."""
+    card = opened.card
+    how = None if folder.checkpoint is None else folder.checkpoint.quantization
+    parity = read_parity(folder.path)
+    verdicts = verdicts_of(parity, folder.path)
+    forms, tiles = _forms(config, opened, source, folder=folder, tally=measured.tally, proven=_proven(verdicts, parity))
+    cost = cost_of(config.run, opened)
+    history = read_metrics(folder.path)
+    values: dict[str, Any] = {
+        "verdicts": verdicts,
+        "facts": _facts(source, folder),
+        "tiles": [*tiles, ("parameters", f"{cost.parameters / 1e6:.2f} M"), ("GMACs", f"{cost.giga_macs:.3g}")],
+        "data": data_rows(card, source, _train_config(folder), config.data_path),
+        "curves": curves_of(history, folder.config),
+        "training": training_rows(history, folder.config, weights=folder.weights),
+        "forms": forms,
+        "quantization": [] if how is None else quantization_rows(how),
+        "sensitivity": of_folder(folder.path),
+        "cost": _cost_rows(cost, folder.path),
+        "devices": device_grid(cost, config.devices, integer=opened.arithmetic == "int8"),
+        "parity": parity,
+        "config": flatten(folder.config),
+        "environment": flatten(folder.environment),
+        "hashes": _hashes(folder),
+        "commands": commands_of(folder.path, folder.config, how, commit=folder.environment.get("commit")),
+    }
+    results = [_result(source, name, part, examples.get(name, ())) for name, part in measured.tally.items()]
+    missing = _missing(values, examples)
+    return Report(card, opened.kind, source.split, len(source.items), results, missing=missing, **values)
 
 
-def _example(opened: Opened, source: DataSource, index: int, per_picture: Sequence[Confusion]) -> Example:
-    item, palette = source.items[index], opened.card.palette
-    pictures = [read_image(path) for path in item.images]
-    picture = pictures[item.camera]
-    label = source.class_map(item)
-    prediction = colorize(label_picture(opened, *pictures), palette)
-    return Example(
-        item.image.name,
-        scores(per_picture[index]).miou,
-        picture,
-        label=colorize(label, palette),
-        prediction=prediction,
-        overlay=overlay(picture, prediction, OVERLAY_ALPHA),
-    )
+def _result(
+    source: DataSource, name: str, part: ClassTally | DepthTally, examples: Sequence[Example]
+) -> ClassResult | DepthResult:
+    if isinstance(part, DepthTally):
+        return DepthResult(name, part.scores(), examples)
+    target = source.targets[name]
+    assert isinstance(target, ClassTarget)
+    return ClassResult(name, target.classes, target.palette, part.confusion, label_values(target), examples)
 
 
-def _cost(card: ModelCard, folder: Path) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Rows for the table, and the two that belong at the top."""
-    size = card.preprocessing.height, card.preprocessing.width
-    with torch.device("meta"):
-        cost = complexity(build_network(card), size, inputs=len(card.inputs))
-    rows = [
-        ("parameters", f"{cost.parameters:,}"),
-        (f"GMACs at {size[0]}×{size[1]}", f"{cost.giga_macs:.4f}"),
+def _missing(values: Mapping[str, Any], examples: Mapping[str, Sequence[Example]]) -> dict[str, str]:
+    """By section: what is not there, and what to run for it."""
+    there = {
+        "learning": values["curves"] is not None,
+        "quantization": bool(values["quantization"] or values["forms"]),
+        "sensitivity": values["sensitivity"] is not None,
+        "devices": values["devices"] is not None,
+        "parity": bool(values["parity"]),
+        "files": bool(values["config"] or values["environment"]),
+        "worst": any(examples.values()),
+    }
+    return {name: MISSING[name] for name, found in there.items() if not found}
+
+
+def _train_config(folder: Folder) -> dict[str, Any]:
+    """What a checkpoint remembers of its training, the float one's included."""
+    known = {} if folder.checkpoint is None else dict(folder.checkpoint.config)
+    return {**known, **folder.config}
+
+
+def _facts(source: DataSource, folder: Folder) -> list[tuple[str, str]]:
+    return [
+        ("data set", f"{source.name} {source.split}"),
+        ("weights", f"{folder.weights} in {folder.path}"),
+        ("date", datetime.now().strftime("%Y-%m-%d %H:%M")),
+        ("tool", f"edgeailite {__version__} ({git_commit() or 'no checkout'}), torch {torch.__version__}"),
+        ("measured on", cpu_model() or "unknown CPU"),
     ]
-    rows += [(f"size of {file.name}", f"{file.stat().st_size / 1e6:.2f} MB") for file in weight_files(folder)]
-    return rows, [("parameters", f"{cost.parameters / 1e6:.2f} M"), ("GMACs", f"{cost.giga_macs:.2f}")]
 
 
-def _read_mapping(path: Path) -> dict[str, Any]:
-    """A YAML or JSON file of a run folder; {} if there is none. Raises DataError for a damaged one."""
-    if not path.is_file():
-        return {}
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]}); restore or remove it") from None
-    if not isinstance(values, dict):
-        raise DataError(f"{path}: expected names and values, found {type(values).__name__}; restore or remove it")
-    return values
+def _proven(verdicts: Sequence[Verdict], parity: Sequence[Any]) -> list[str]:
+    """Files whose contract holds."""
+    return [contract.file for contract, verdict in zip(parity, verdicts, strict=False) if verdict.mark == "good"]
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _forms(
+    config: ReportConfig, opened: Opened, source: DataSource, *, folder: Folder, tally: Tally, proven: Sequence[str]
+) -> tuple[tuple[list[str], list[Form]] | None, list[tuple[str, str]]]:
+    """The table of forms, and the exported file's first number for the top."""
+    if config.forms == "none" or opened.kind == "onnx":
+        return None, []
+    device = select_device(config.device)
+    measuring = Measuring(source, device, config.threads, opened.card.outputs, exact=config.forms == "all")
+    before = folder.config.get("run") if opened.kind == "quantized" else None
+    head, forms, tallies = forms_of(
+        opened, config.run, tally, before=None if before is None else str(before), proven=proven, measuring=measuring
+    )
+    file = next((form for form in forms if form.name.endswith("onnxruntime") and not form.note), None)
+    shown = file is not None and opened.kind == "quantized" and len(tallies) > 1
+    return (head, forms), [(f"int8 file {head[0]}", file.cells[0].split()[0])] if file is not None and shown else []
+
+
+def _cost_rows(cost: Cost, folder: Path) -> list[tuple[str, str]]:
+    height, width = cost.inputs[0].shape[-2:]
+    rows = [(f"{name} at {height}×{width}" if name == "GMACs" else name, text) for name, text in summary(cost)]
+    return rows + [(f"size of {file.name}", f"{file.stat().st_size / 1e6:.2f} MB") for file in weight_files(folder)]
+
+
+def _hashes(folder: Folder) -> list[tuple[str, str]]:
+    rows = [(file.name, sha256(file)) for file in weight_files(folder.path)]
+    if folder.checkpoint is not None:
+        rows.append((f"weights in {folder.weights}", weights_hash(folder.checkpoint.state_dict)))
+    return rows

@@ -9,6 +9,7 @@ from edgeailite.config.analysis import AnalyzeConfig
 from edgeailite.config.benching import BenchConfig, ChooseConfig, DevicesFitConfig, DevicesListConfig
 from edgeailite.config.cache import DataCacheConfig
 from edgeailite.config.checks import Amp, Device, check
+from edgeailite.config.comparing import CompareConfig
 from edgeailite.config.cost import DEFAULT_SIZE, ComplexityConfig, Size
 from edgeailite.config.data import DataCheckConfig, DataShowConfig, DataStatsConfig
 from edgeailite.config.demonstration import DemoConfig
@@ -23,7 +24,7 @@ from edgeailite.config.training import MODEL, TrainConfig
 __all__ = [
     "DEFAULT_SIZE", "MODEL", "Amp", "Device", "Size", "check",
     "TrainConfig", "CalibrateConfig", "AnalyzeConfig", "QuantizeConfig", "DemoConfig",
-    "ValidateConfig", "ExportConfig", "VerifyConfig", "InferConfig", "ServeConfig",
+    "ValidateConfig", "CompareConfig", "ExportConfig", "VerifyConfig", "InferConfig", "ServeConfig",
     "DataGetConfig", "DataCheckConfig", "DataStatsConfig", "DataShowConfig", "DataCacheConfig",
     "BenchConfig", "ChooseConfig", "DevicesListConfig", "DevicesFitConfig",
     "ReportConfig", "ModelsConfig", "ComplexityConfig", "PresetsConfig", "DoctorConfig",

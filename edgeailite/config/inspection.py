@@ -11,10 +11,10 @@ from edgeailite.config.checks import Device, check, check_machine
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """One HTML file of a run: curves, accuracy, worst pictures, cost, parity."""
+    """One HTML file of a run, at most 5 MB: data, curves, accuracy, worst pictures, quantization, cost, parity."""
 
     run: Path
-    """Run folder."""
+    """Run folder, checkpoint or .onnx file."""
     output: Path | None = None
     """File to write; default report.html in the run folder."""
     data_path: Path | None = None
@@ -22,7 +22,12 @@ class ReportConfig:
     split: str = "val"
     """Split whose worst pictures are shown."""
     images: int = 6
-    """Worst pictures shown."""
+    """Worst pictures shown of each output."""
+    forms: Literal["none", "quick", "all"] = "quick"
+    """Forms of the network that are measured too. quick: the float run and the exported file; all: the integer-exact
+    network as well (slow); none."""
+    devices: tuple[str, ...] = ()
+    """Devices whose time is estimated: names of `edgeailite devices list`, or YAML files."""
     device: Device = "auto"
     """Where to run."""
     threads: int | None = None

@@ -1,6 +1,8 @@
 """From a predictor and a split to numbers: one code for torch networks and ONNX files."""
 
+from edgeailite.evaluation.bootstrap import differences, interval
 from edgeailite.evaluation.evaluate import class_maps, evaluate, outputs_at, results_at
+from edgeailite.evaluation.pairing import Agreement, Pair, class_numbers, depth_numbers, pair_up
 from edgeailite.evaluation.predictors import Predict, onnx_predictor, torch_predictor
 from edgeailite.evaluation.protocol import Protocol, part_of
 from edgeailite.evaluation.tally import ClassTally, DepthTally, Tally, Tasks, empty, merge
@@ -9,19 +11,26 @@ from edgeailite.evaluation.windows import sliding_window
 
 __all__ = [
     "PLAIN",
+    "Agreement",
     "ClassTally",
     "DepthTally",
+    "Pair",
     "Predict",
     "Protocol",
     "Tally",
     "Tasks",
     "Views",
     "class_maps",
+    "class_numbers",
+    "depth_numbers",
+    "differences",
     "empty",
     "evaluate",
+    "interval",
     "merge",
     "onnx_predictor",
     "outputs_at",
+    "pair_up",
     "part_of",
     "results_at",
     "sliding_window",

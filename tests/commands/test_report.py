@@ -3,12 +3,14 @@
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from edgeailite.checkpoint import LAST, Checkpoint, append_metrics, save_checkpoint, start_run
 from edgeailite.commands import report
@@ -19,7 +21,6 @@ from edgeailite.errors import DataError
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.runtime.contract import FORMAT
 
 CLASSES = len(CLASS_TABLE)
 LABELS = (7, 11, 0)  # road, building, and a picture with nothing labelled
@@ -68,57 +69,65 @@ def written(config: ReportConfig) -> str:
 
 
 def test_report_of_a_run(made, tmp_path, capsys):
-    html = written(ReportConfig(made / "run", output=tmp_path / "deep/report.html"))
+    html = written(ReportConfig(made / "run", output=tmp_path / "deep/report.html", devices=("raspberry_pi_4",)))
     assert str(tmp_path / "deep/report.html") in capsys.readouterr().out
-    assert len(html) < 5_000_000
+    assert len(html.encode()) < 5_000_000
     for part in ("2,425,024", "GMACs at 64×64", "0.125", "packages.torch", "Float network", "3 pictures"):
         assert part in html, part
     assert hashlib.sha256((made / "run/last.pt").read_bytes()).hexdigest() in html
-    assert 'id="learning"' in html
-    assert 'id="parity"' not in html
-    assert not re.search(r'(src|href)="(?!data:)', html)
+    assert "raspberry_pi_4" in html
+    assert "edgeailite train --epochs 2 --lr 0.125" in html
+    assert not re.search(r'(src|href)="(?!data:image/|#)', html)
 
 
 def test_worst_pictures_are_labelled_ones_worst_first(made, tmp_path):
-    html = written(ReportConfig(made / "run", output=tmp_path / "r.html"))
-    shown = re.findall(r'<h3>(town_\d+)_leftImg8bit\.png <span class="soft">mIoU ([\d.]+)', html)
+    html = written(ReportConfig(made / "run", output=tmp_path / "r.html", forms="none"))
+    shown = re.findall(r'<h4>(town_\d+)_leftImg8bit\.png <span class="soft">mIoU ([\d.]+)', html)
     assert {name for name, _ in shown} == {"town_000000", "town_000001"}
     assert float(shown[0][1]) <= float(shown[1][1])
-    assert 'id="worst"' not in written(ReportConfig(made / "run", output=tmp_path / "r.html", images=0))
+    without = written(ReportConfig(made / "run", output=tmp_path / "r.html", images=0, forms="none"))
+    assert "No pictures were asked for" in without
+    assert 'class="example"' not in without
 
 
-def test_order_of_worst_pictures():
-    right, wrong, nothing = np.array([[4, 0], [0, 4]]), np.array([[0, 4], [4, 0]]), np.zeros((2, 2), np.int64)
-    half = np.array([[2, 2], [0, 4]])
-    assert report.worst_pictures([right, nothing, half, wrong], 2) == [3, 2]
+def test_what_is_missing_is_said(made, tmp_path):
+    """A folder with nothing but the checkpoint."""
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    shutil.copy(made / "run/last.pt", folder)
+    html = written(ReportConfig(folder, images=0))
+    for part in (
+        "No metrics.csv",
+        "No sensitivity.json",
+        "No contract",
+        "No env.json",
+        "No file was exported",
+        "No device",
+    ):
+        assert part in html, part
+    assert "model.onnx is not there" in html
 
 
-def test_parity_says_whether_the_file_is_still_the_same(made, tmp_path):
-    file = tmp_path / "model.onnx"
-    file.write_bytes(b"weights")
-    contract = {
-        "format": FORMAT,
-        "file": file.name,
-        "sha256": hashlib.sha256(b"weights").hexdigest(),
-        "results": {"ALL": {"equal_argmax": 1.0}, "EXTENDED": {"equal_argmax": 0.5}},
-    }
-    (tmp_path / "contract.json").write_text(json.dumps(contract))
-    [parity] = report.read_parity(tmp_path)
-    assert (parity.file, parity.state) == ("model.onnx", "")
-    file.write_bytes(b"others")
-    assert "changed since" in report.read_parity(tmp_path)[0].state
-    file.unlink()
-    assert "no longer" in report.read_parity(tmp_path)[0].state
-
-
-def test_parity_is_shown(made, tmp_path):
+def test_hostile_names_are_text(made, tmp_path):
+    """Class names come from the data set's settings, values of the run from its files."""
+    hostile = '"><img src=http://x onerror=alert(1)>'
     folder = tmp_path / "run"
     make_run(folder, made / "data")
-    (folder / "contract.json").write_text(
-        json.dumps({"format": FORMAT, "file": "model.onnx", "results": {"ALL": {"equal_argmax": 0.5}}})
-    )
-    html = written(ReportConfig(folder))
-    assert re.search(r"ALL equal_<wbr>argmax\s*</th><td>0\.5</td>", html)
+    (folder / "config.yaml").write_text(yaml.safe_dump({"note": hostile, "epochs": hostile}))
+    (folder / "env.json").write_text(json.dumps({hostile: hostile}))
+    layer = {"name": hostile, "kind": "weights", "sqnr_db": {hostile: 1.0}, "drop": {}}
+    page = {"scheme": hostile, "sections": [], "layers": [layer]}
+    (folder / "sensitivity.json").write_text(json.dumps(page))
+    html = written(ReportConfig(folder, images=1, forms="none"))
+    assert "<img src=http" not in html
+    assert html.count("&lt;img src=http://x onerror") >= 4
+
+
+def test_damaged_metrics_are_left_out(made, tmp_path):
+    folder = tmp_path / "run"
+    make_run(folder, made / "data")
+    (folder / "metrics.csv").write_text("epoch,loss\nx,y\n")
+    assert "No metrics.csv with epochs" in written(ReportConfig(folder, images=0, forms="none"))
 
 
 def test_damaged_files_are_named(made, tmp_path):

@@ -1,0 +1,88 @@
+"""What `edgeailite compare` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from edgeailite.commands.printing import print_table
+
+NAMES = {"miou": "mIoU, %", "pixel_accuracy": "pixel accuracy, %", "ard": "ARD, %", "rmse_metres": "RMSE, m"}
+COSTS = (
+    ("network", "network"),
+    ("type", "type"),
+    ("size", "input size"),
+    ("giga_macs", "GMACs"),
+    ("parameters", "parameters"),
+    ("peak_activation_megabytes", "peak activations, MB"),
+    ("file", "file"),
+    ("file_megabytes", "size of the file, MB"),
+)
+
+
+def print_comparison(values: Mapping[str, Any]) -> None:
+    """Cost side by side, then for each output the numbers and who is right."""
+    _print_models(values)
+    for name, part in values["outputs"].items():
+        _print_output(name, part)
+    how = values["bootstrap"]
+    print(
+        f"interval: the middle {how['level']} % of {how['draws']} paired draws of pictures (seed {how['seed']}); "
+        "*: it leaves 0 out"
+    )
+    for path in values.get("sheets", ()):
+        print(f"sheet: {path}")
+
+
+def _print_models(values: Mapping[str, Any]) -> None:
+    table = Table(title=f"{values['data']}, {values['pictures']} pictures", title_justify="left")
+    for column in ("", "A", "B"):
+        table.add_column(column, overflow="fold")
+    for key, label in (("model", "model"), *COSTS):
+        table.add_row(label, *(escape(_cost_text(values[side][key])) for side in ("a", "b")))
+    print_table(table)
+
+
+def _print_output(name: str, part: Mapping[str, Any]) -> None:
+    table = Table(title=escape(name), title_justify="left")
+    table.add_column("", overflow="fold")
+    for column in ("A", "B", "B - A", "interval", ""):
+        table.add_column(column, justify="right", no_wrap=True)
+    rows = [(NAMES[key], row) for key, row in part.items() if key in NAMES]
+    rows += [(f"IoU {label}, %", row) for label, row in part.get("iou", {}).items()]
+    for label, row in rows:
+        table.add_row(escape(label), *_cells(row))
+    print_table(table)
+    print(agreement_text(part["agreement"], classes="iou" in part))
+
+
+def agreement_text(part: Mapping[str, Any], *, classes: bool) -> str:
+    """The sentence about where they differ."""
+    if part["differ"] is None:
+        return "no pixel is labelled"
+    what = "they differ on" if classes else "one is closer by more than 1 % of the depth on"
+    text = f"{what} {part['differ']:.3f} % of {part['labelled_pixels']:,} labelled pixels"
+    if part["a_right"] is None:
+        return text
+    right = "right" if classes else "closer"
+    text += f"; there A is {right} on {part['a_right']:.1f} %, B on {part['b_right']:.1f} %"
+    return text + (f", neither on {part['neither']:.1f} %" if classes else "")
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    """Numbers as text; the last says whether the interval leaves 0 out."""
+    numbers = ["–" if row[key] is None else f"{row[key]:.2f}" for key in ("a", "b")]
+    gap = "–" if row["difference"] is None else f"{row['difference']:+.2f}"
+    if row["interval"] is None:
+        return [*numbers, gap, "–", ""]
+    low, high = row["interval"]
+    return [*numbers, gap, f"{low:+.2f} to {high:+.2f}", "*" if low > 0 or high < 0 else ""]
+
+
+def _cost_text(value: Any) -> str:
+    if isinstance(value, list):
+        return "×".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,82 @@
+"""The commands that would make a run again, from what its folder and checkpoint remember."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edgeailite.commands.common import plain
+from edgeailite.config import CalibrateConfig, QuantizeConfig, TrainConfig
+
+VERBS = {"train": TrainConfig, "quantize": QuantizeConfig, "calibrate": CalibrateConfig}
+POSITIONAL = ("run",)
+LEFT_OUT = ("resume", "dry_run")  # how it was run this time, not what was made
+
+
+def command_of(verb: str, values: Mapping[str, Any]) -> str:
+    """The command line of a verb whose configuration had these values; defaults are not repeated."""
+    words = ["edgeailite", *verb.split()]
+    for field in dataclasses.fields(VERBS[verb]):
+        if field.name not in values or field.name in LEFT_OUT:
+            continue
+        value = values[field.name]
+        if field.name in POSITIONAL:
+            words.insert(1 + len(verb.split()), str(value))
+        elif value != _default(field):
+            words += [f"--{field.name}", *_words(value)]
+    return shlex.join(words)
+
+
+def verb_of(quantization: Mapping[str, Any] | None) -> str:
+    """What made a checkpoint."""
+    if quantization is None:
+        return "train"
+    return "calibrate" if quantization.get("method") == "calibration" else "quantize"
+
+
+def commands_of(
+    folder: Path, config: Mapping[str, Any], quantization: Mapping[str, Any] | None, *, commit: str | None
+) -> list[str]:
+    """From the version of the code to the report, in order; without a configuration, what can still be done."""
+    found = []
+    if commit and not commit.endswith("-dirty"):
+        found.append(f"git checkout {commit}")
+    if quantization is not None and config.get("run"):
+        before = float_config(Path(str(config["run"])))
+        found += [command_of("train", before)] if before else []
+    if config:
+        found.append(command_of(verb_of(quantization), config))
+    name = shlex.quote(str(folder))
+    exact = " --integer_exact True" if quantization is not None else ""
+    found += [f"edgeailite export {name}", f"edgeailite verify {name}"]
+    return [*found, f"edgeailite validate {name}{exact}", f"edgeailite report {name}"]
+
+
+def float_config(source: Path) -> dict[str, Any]:
+    """The configuration of the float run that a quantized one came from; {} where it is gone or cannot be read."""
+    path = (source if source.is_dir() else source.parent) / "config.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """As `plain` writes it."""
+    return plain(_Only(field.default))["value"] if field.default is not dataclasses.MISSING else dataclasses.MISSING
+
+
+@dataclasses.dataclass(frozen=True)
+class _Only:
+    value: Any
+
+
+def _words(value: Any) -> Sequence[str]:
+    """A list, also one of lists, as the words that a flag takes."""
+    return [word for part in value for word in _words(part)] if isinstance(value, list) else [str(value)]

@@ -1,0 +1,138 @@
+"""Two predictors on the same pictures: counts of each, picture by picture, and where they differ.
+
+Of a picture a few counts per class are kept and no map, so that memory does not grow with the size of pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeailite.data.tensors import Sample
+from edgeailite.evaluation.evaluate import outputs_at, results
+from edgeailite.evaluation.predictors import Predict
+from edgeailite.evaluation.tally import Tasks
+from edgeailite.metrics import confusion_matrix, depth_sums
+from edgeailite.metrics.scores import mean_iou
+
+IGNORE = 255
+HIT, LABELLED, PREDICTED = range(3)
+CLOSER = 0.01  # of the true depth: errors that differ by less are called equal
+
+Counts = NDArray[np.int64]
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Labelled pixels of a picture, those where the two differ, and of these: A right, B right, neither."""
+
+    pixels: int
+    differ: int
+    a_right: int
+    b_right: int
+
+    @property
+    def neither(self) -> int:
+        """Differing pixels where both are wrong."""
+        return self.differ - self.a_right - self.b_right
+
+    @property
+    def share(self) -> float:
+        """Of labelled pixels that differ; 0 where nothing is labelled."""
+        return self.differ / self.pixels if self.pixels else 0.0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One output on one picture: `a` and `b` are counts (3 x C) of classes, or (relative, squared, pixels) of depth."""
+
+    a: Array
+    b: Array
+    agreement: Agreement
+
+
+def pair_up(
+    predict: tuple[Predict, Predict],
+    samples: Iterable[tuple[Sample, Sample]],
+    tasks: Tasks,
+    *,
+    on_picture: Callable[[dict[str, Pair]], None],
+) -> None:
+    """Calls `on_picture` with every output's pair; samples come as A takes them and as B does, with one label."""
+    for (images_a, targets), (images_b, _) in samples:
+        size = next(iter(targets.values())).shape[1:]
+        found_a, found_b = (
+            {name: results(value) for name, value in outputs_at(one, images, (size[0], size[1])).items()}
+            for one, images in zip(predict, (images_a, images_b), strict=True)
+        )
+        for index in range(len(images_a[0])):
+            on_picture(
+                {
+                    name: pair(targets[name][index].numpy(), found_a[name][index], found_b[name][index], classes)
+                    for name, classes in tasks.items()
+                }
+            )
+
+
+def pair(target: NDArray[Any], a: NDArray[Any], b: NDArray[Any], classes: int | None) -> Pair:
+    """Two predictions (H,W) against one target: classes, or depths where `classes` is None."""
+    if classes is None:
+        return Pair(_depth_row(target, a), _depth_row(target, b), _agreement(who_is_closer(target, a, b)))
+    return Pair(_class_row(target, a, classes), _class_row(target, b, classes), _agreement(who_is_right(target, a, b)))
+
+
+BOTH, SAME_WRONG, A_RIGHT, B_RIGHT, NEITHER, UNKNOWN = range(6)
+
+
+def who_is_right(target: NDArray[np.integer], a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """(H,W): BOTH right, the SAME_WRONG class, only A_RIGHT, only B_RIGHT, NEITHER (different ones), UNKNOWN."""
+    hit_a, hit_b, same = a == target, b == target, a == b
+    found = np.select([hit_a & hit_b, same, hit_a, hit_b], [BOTH, SAME_WRONG, A_RIGHT, B_RIGHT], NEITHER)
+    return np.where(target == IGNORE, UNKNOWN, found).astype(np.uint8)
+
+
+def who_is_closer(target: NDArray[np.floating], a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """(H,W): errors alike (BOTH), A_RIGHT or B_RIGHT where one is closer by CLOSER of the depth, UNKNOWN."""
+    known = target > 0
+    lead = (np.abs(b - target) - np.abs(a - target)) / np.where(known, target, 1)  # above 0: A is closer
+    found = np.select([lead > CLOSER, lead < -CLOSER], [A_RIGHT, B_RIGHT], BOTH)
+    return np.where(known, found, UNKNOWN).astype(np.uint8)
+
+
+def _agreement(who: NDArray[np.uint8]) -> Agreement:
+    counts = np.bincount(who.ravel(), minlength=6)
+    differ = int(counts[A_RIGHT] + counts[B_RIGHT] + counts[NEITHER])
+    return Agreement(int(who.size - counts[UNKNOWN]), differ, int(counts[A_RIGHT]), int(counts[B_RIGHT]))
+
+
+def _class_row(target: NDArray[np.integer], found: NDArray[np.integer], classes: int) -> Array:
+    confusion = confusion_matrix(target, found, classes)
+    return np.concatenate([np.diag(confusion), confusion.sum(1), confusion.sum(0)]).astype(np.float64)
+
+
+def _depth_row(target: NDArray[np.floating], found: NDArray[np.floating]) -> Array:
+    sums = depth_sums(target, found)
+    return np.array([sums.relative, sums.squared, sums.pixels], np.float64)
+
+
+def class_numbers(sums: Array) -> Array:
+    """Sums (draws, 3 C) of counts -> (draws, 2 + C): mIoU, pixel accuracy, IoU by class; NaN where absent."""
+    parts = sums.reshape(len(sums), 3, -1)
+    hit = parts[:, HIT]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        iou = hit / (parts[:, LABELLED] + parts[:, PREDICTED] - hit)
+        accuracy = hit.sum(1) / parts[:, LABELLED].sum(1)
+    miou = np.array([mean_iou(row) for row in iou])
+    return np.column_stack([miou, accuracy, iou])
+
+
+def depth_numbers(sums: Array) -> Array:
+    """Sums (draws, 3) -> (draws, 2): ARD as a share, RMSE in metres; NaN where nothing is known."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: Array = np.column_stack([sums[:, 0] / sums[:, 2], np.sqrt(sums[:, 1] / sums[:, 2])])
+    return found

@@ -1,0 +1,127 @@
+"""The layout of the report: templates/report.html filled with texts, tables and data URIs.
+
+The file has at most LIMIT bytes: everything but the worst pictures is laid out first and measured, the pictures get
+what is left (rule in `pictures`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from edgeailite.metrics import Confusion, scores
+from edgeailite.plots import class_bars, confusion_figure
+from edgeailite.report.pictures import Shown, figure, fitted
+from edgeailite.report.record import ClassResult, DepthResult, Report
+from edgeailite.report.text import percent, tabulate
+
+LIMIT = 5_000_000  # bytes
+SPARE = 20_000  # bytes of the sections around pictures
+KINDS = {
+    "float": "Float network, as trained.",
+    "quantized": "Quantized network; accuracy below is that of float fake-quantization.",
+    "exact": "Quantized network; accuracy below is that of integer arithmetic, bit for bit as in the int8 file.",
+    "onnx": "Exported ONNX file, run by onnxruntime.",
+}
+BARS_TEXT = "Bars of the IoU per class, best first; the numbers are in the table."
+MATRIX_TEXT = "Confusion matrix, rows are labelled classes, columns are predicted ones."
+OVERLAY, DIFFERENCES = "prediction over picture", "differences"
+
+
+def template(name: str) -> Template:
+    """A page of `edgeailite/templates`: names are escaped, and what is not defined is an error."""
+    return Environment(
+        loader=PackageLoader("edgeailite", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template(name)
+
+
+def render(report: Report) -> str:
+    """The whole HTML file, at most LIMIT bytes."""
+    values = {
+        "report": report,
+        "kind": KINDS.get(report.kind, report.kind),
+        "tiles": [*(tile for result in report.results for tile in _tiles(report, result)), *report.tiles],
+        "results": [_section(result) for result in report.results],
+        "curves": None if report.curves is None else figure(*report.curves),
+        "parity": [(contract, *tabulate(contract.results)) for contract in report.parity],
+        "missing": report.missing or {},
+    }
+    page = template("report.html")
+    room = LIMIT - SPARE - len(page.render(**values, shown={}, note="").encode())
+    examples = {result.output: result.examples for result in report.results if result.examples}
+    overlays = {r.output: OVERLAY if isinstance(r, ClassResult) else DIFFERENCES for r in report.results}
+    chosen = fitted(examples, overlays, room=max(0, room))
+    shown: Shown = {output: several for output, several in chosen.shown.items() if several}
+    return page.render(**values, shown=shown, note=chosen.note)
+
+
+def _tiles(report: Report, result: ClassResult | DepthResult) -> list[tuple[str, str]]:
+    """The numbers that come first: all three of an only output, the first of each of several."""
+    before = f"{result.output} " if len(report.results) > 1 else ""
+    if isinstance(result, DepthResult):
+        found = [("ARD, %", percent(result.scores.ard)), ("RMSE, m", _decimals(result.scores.rmse))]
+    else:
+        sums = scores(result.confusion)
+        found = [("mIoU, %", percent(sums.miou)), ("pixel accuracy, %", percent(sums.pixel_accuracy))]
+    return [(before + name, value) for name, value in (found[:1] if before else found)]
+
+
+def _section(result: ClassResult | DepthResult) -> dict[str, Any]:
+    """What the page says about one output."""
+    if isinstance(result, DepthResult):
+        rows = [
+            ("mean relative error (ARD)", f"{percent(result.scores.ard, digits=2)} %"),
+            ("RMSE", f"{_decimals(result.scores.rmse)} m"),
+        ]
+        return {"output": result.output, "depth": rows}
+    sums = scores(result.confusion)
+    rows = [
+        ("mIoU", f"{percent(sums.miou, digits=2)} %"),
+        ("pixel accuracy", f"{percent(sums.pixel_accuracy, digits=2)} %"),
+        ("overall score", f"{percent(sums.overall, digits=2)} %"),
+    ]
+    return {
+        "output": result.output,
+        "depth": None,
+        "sums": rows,
+        "classes": class_rows(result),
+        "absent": [name for name, value in zip(result.classes, sums.iou, strict=True) if math.isnan(value)],
+        "bars": figure(class_bars(result.classes, sums.iou, result.palette), BARS_TEXT),
+        "matrix": figure(confusion_figure(result.confusion, result.classes), MATRIX_TEXT),
+    }
+
+
+def class_rows(result: ClassResult) -> list[dict[str, str]]:
+    """Per class: name, colour, IoU, recall (of the labelled), precision (of the predicted), share of labels."""
+    confusion: Confusion = result.confusion
+    hit = np.diag(confusion).astype(np.float64)
+    labelled, predicted = confusion.sum(1), confusion.sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall, precision = hit / labelled, hit / predicted
+        share = labelled / confusion.sum()
+    iou = scores(confusion).iou
+    values: Mapping[int, str] = dict(enumerate(result.values))
+    return [
+        {
+            "name": name,
+            "color": "#{:02x}{:02x}{:02x}".format(*result.palette[index]),
+            "values": values.get(index, ""),
+            "iou": percent(iou[index]),
+            "recall": percent(recall[index]),
+            "precision": percent(precision[index]),
+            "share": percent(share[index], digits=2),
+        }
+        for index, name in enumerate(result.classes)
+    ]
+
+
+def _decimals(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.2f}"

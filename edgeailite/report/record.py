@@ -1,0 +1,127 @@
+"""What a report shows, as records: gathered by `edgeailite report` (commands/report.py), laid out by `page`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeailite.metrics import Confusion, DepthScores
+from edgeailite.modelcard import ModelCard
+
+Picture = NDArray[np.uint8]
+Rows = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture of the split with what was expected and what came: RGB (H,W,3) each; `score` of this picture alone.
+
+    `overlay` is the prediction over the picture, or of a depth the differences.
+    """
+
+    name: str
+    score: str
+    picture: Picture
+    label: Picture
+    prediction: Picture
+    overlay: Picture
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """An output with classes over the whole split; `values` are the label values of each class, as text."""
+
+    output: str
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    confusion: Confusion
+    values: tuple[str, ...] = ()
+    examples: Sequence[Example] = ()
+
+
+@dataclass(frozen=True)
+class DepthResult:
+    """An output of depths over the whole split."""
+
+    output: str
+    scores: DepthScores
+    examples: Sequence[Example] = ()
+
+
+@dataclass(frozen=True)
+class Parity:
+    """A contract.json: the file it was written for, whether that file is still the same, and the numbers (nested)."""
+
+    file: str
+    state: str
+    results: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is proven of a file, in a sentence. `mark`: good, bad or open."""
+
+    mark: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Form:
+    """The network in one form (float, fake-quantized, ...): scores by name, as texts; or why there are none."""
+
+    name: str
+    cells: Sequence[str] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Records that have the same fields: a head, and rows of a name and texts."""
+
+    head: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[str]]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing: data URI, what it shows in words, and its natural width in CSS pixels."""
+
+    source: str
+    text: str
+    width: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the report shows. `facts` and the like are (name, text) rows; `missing` says by section what to run.
+
+    `curves` are PNG bytes and what they show; `forms` the head of their scores and the forms;
+    `sensitivity` bars and rows of layers.
+    """
+
+    card: ModelCard
+    kind: str
+    split: str
+    pictures: int
+    results: Sequence[ClassResult | DepthResult]
+    verdicts: Sequence[Verdict] = ()
+    facts: Rows = ()
+    tiles: Rows = ()
+    data: Rows = ()
+    curves: tuple[bytes, str] | None = None
+    training: Rows = ()
+    forms: tuple[Sequence[str], Sequence[Form]] | None = None
+    quantization: Rows = ()
+    sensitivity: tuple[Figure, Grid] | None = None
+    cost: Rows = ()
+    devices: Grid | None = None
+    parity: Sequence[Parity] = ()
+    config: Rows = ()
+    environment: Rows = ()
+    hashes: Rows = ()
+    commands: Sequence[str] = ()
+    missing: Mapping[str, str] | None = None
