@@ -150,6 +150,7 @@ def test_files_give_what_the_predictor_gives(single, data, tmp_path, file):
     assert len(np.unique(label)) > 1
 
 
+@pytest.mark.openvino
 @pytest.mark.parametrize("file, least", [("float.onnx", 0.999), ("int8.onnx", 0.9)])
 def test_openvino_agrees(single, data, tmp_path, file, least):
     picture = next((data / "leftImg8bit/val/streets").iterdir())

@@ -299,6 +299,7 @@ def test_where_a_quantizer_stands_for_relu6_the_values_behind_it_are_compared():
     assert len(again.rows) >= 13
 
 
+@pytest.mark.openvino
 def test_openvino_is_a_side_too(forms):
     found = compared(forms, "integer_exact", forms.int8_file, runtime="openvino")
     assert found.unread == ("stem.2", "project.0")
