@@ -58,7 +58,8 @@ def open_session(
         return session
     except Exception as error:  # noqa: BLE001 - onnxruntime raises many kinds, without a common base
         name = source if isinstance(source, Path) else "ONNX model"
-        raise DataError(f"{name}: onnxruntime cannot load it ({str(error).splitlines()[0][:200]})") from None
+        reason = str(error).splitlines()[0].replace(f"Load model from {name} failed:", "")  # said already
+        raise DataError(f"{name}: onnxruntime cannot load it ({reason[:200]})") from None
 
 
 def load_onnx(
