@@ -13,7 +13,7 @@ from torch import Tensor, fx
 
 from edgeailite.checkpoint import run_folder
 from edgeailite.commands.analysis_page import bars, cells, head
-from edgeailite.commands.calibrate import NO_PLAN, calibrated, open_float, splits_of
+from edgeailite.commands.calibrate import calibrated, open_float, splits_of
 from edgeailite.commands.common import log, print_result, progress, set_threads, train_config
 from edgeailite.commands.measured import headline, tasks_of
 from edgeailite.commands.opening import Opened, build_network
@@ -30,7 +30,7 @@ from edgeailite.engine import select_device
 from edgeailite.errors import DataError
 from edgeailite.evaluation import Tally, Tasks, evaluate, merge, part_of, torch_predictor
 from edgeailite.modelcard import ModelCard
-from edgeailite.quantization import Plan
+from edgeailite.quantization import EVERYTHING_AS_THE_SCHEME, Plan
 from edgeailite.quantization.mixed import Choice, Costs, Noise, costs_of, noise_of, planned, under_cost, under_drop
 from edgeailite.quantization.partial import WEIGHTS, set_bits
 from edgeailite.quantization.sensitivity import (
@@ -72,7 +72,7 @@ def run(config: AnalyzeConfig) -> int:
     set_threads(config.threads)
     checkpoint, opened = open_float(config.run)
     train, val = splits_of(opened.card, train_config(checkpoint.config), config.data_path)
-    model = _quantized(config, opened, train, NO_PLAN)
+    model = _quantized(config, opened, train, EVERYTHING_AS_THE_SCHEME)
     pictures = Pictures(val, opened.card, part_of(len(val.items), config.images), config.workers)
     measured, tallies = measure_parts(model, pictures)
     costs = costs_of(model, _macs(opened))

@@ -34,6 +34,7 @@ from edgeailite.evaluation import Protocol, torch_predictor
 from edgeailite.modelcard import ModelCard
 from edgeailite.pretrained import describe, load_pretrained, published_ranges
 from edgeailite.quantization import (
+    EVERYTHING_AS_THE_SCHEME,
     Plan,
     adaround,
     calibrate,
@@ -61,7 +62,6 @@ class Refinement:
 
 
 RANGES_ONLY = Refinement()
-NO_PLAN = Plan()
 
 
 def run(config: CalibrateConfig) -> int:
@@ -142,7 +142,7 @@ def calibrated(
     percentile: float,
     observer: str,
     scheme: str,
-    plan: Plan = NO_PLAN,
+    plan: Plan = EVERYTHING_AS_THE_SCHEME,
     batch_size: int,
     workers: int | Literal["auto"],
     seed: int,

@@ -31,7 +31,7 @@ from edgeailite.export.taps import absent_layer, file_layers, integer_tensors, t
 from edgeailite.export.to_onnx import classified_outputs, to_onnx, weights_hash
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing, preprocess
-from edgeailite.quantization import convert, has_wide_parts
+from edgeailite.quantization import convert, wide_parts
 from edgeailite.quantization.integer import IntegerModel
 from edgeailite.runtime import Golden, OnnxModel, load_onnx, run, run_picture
 from edgeailite.runtime.contract import (
@@ -110,7 +110,7 @@ class Subject:
     @property
     def wide(self) -> bool:
         """Whether it has parts of 16 bits, with which a file is not exact."""
-        return isinstance(self.module, fx.GraphModule) and has_wide_parts(self.module)
+        return isinstance(self.module, fx.GraphModule) and bool(wide_parts(self.module))
 
     def holds(self, result: Agreement) -> bool:
         """Whether an agreement is what is promised of this file."""

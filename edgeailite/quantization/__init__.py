@@ -10,13 +10,14 @@ from edgeailite.quantization.equalize import equalize
 from edgeailite.quantization.integer import integer_exact
 from edgeailite.quantization.modules import set_state
 from edgeailite.quantization.observers import DEFAULT_OBSERVER, OBSERVERS
-from edgeailite.quantization.prepare import has_wide_parts, normalised_by, prepare, scheme_of, wide_parts
-from edgeailite.quantization.schemes import DEFAULT_SCHEME, SCHEMES, Plan
+from edgeailite.quantization.prepare import normalised_by, prepare, scheme_of, wide_parts
+from edgeailite.quantization.schemes import DEFAULT_SCHEME, EVERYTHING_AS_THE_SCHEME, SCHEMES, Plan
 from edgeailite.quantization.tidl import constrain_weights, published_names, set_published_ranges
 
 __all__ = [
     "DEFAULT_OBSERVER",
     "DEFAULT_SCHEME",
+    "EVERYTHING_AS_THE_SCHEME",
     "OBSERVERS",
     "SCHEMES",
     "Plan",
@@ -26,7 +27,6 @@ __all__ = [
     "convert",
     "correct_bias",
     "equalize",
-    "has_wide_parts",
     "integer_exact",
     "learn_ranges",
     "normalised_by",

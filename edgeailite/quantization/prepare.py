@@ -108,11 +108,6 @@ def wide_parts(model: fx.GraphModule) -> list[str]:
     return [n for n, m in model.named_modules() if isinstance(m, quantizers) and m.grid.bits > INTEGER_BITS]
 
 
-def has_wide_parts(model: fx.GraphModule) -> bool:
-    """Whether a prepared network has any of `wide_parts`."""
-    return bool(wide_parts(model))
-
-
 def normalised_by(model: fx.GraphModule, norms: Sequence[nn.Module]) -> list[QuantConv2d]:
     """The convolutions of a prepared network into which these BatchNorm modules are folded (rule 1)."""
     found = []

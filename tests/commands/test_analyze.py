@@ -17,7 +17,7 @@ from edgeailite.commands.opening import load_network
 from edgeailite.commands.plans import read_plan, write_plan
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import empty
-from edgeailite.quantization import Plan, has_wide_parts
+from edgeailite.quantization import Plan, wide_parts
 from tests.commands.real_runs import quantize_words, train_words
 
 MACHINE = ("--workers", 0, "--device", "cpu", "--threads", 1)
@@ -84,7 +84,7 @@ def test_the_plan_is_followed_and_its_drop_is_the_measured_one(analysed, miniatu
     assert command("calibrate", analysed, "--save_path", tmp_path / "ptq", *options).code == 0
     checkpoint, module = load_network(tmp_path / "ptq")
     assert checkpoint.quantization["plan"] == {name: plan[name] for name in ("weights", "activations")}
-    assert has_wide_parts(module)
+    assert wide_parts(module)
     found = json.loads(command("validate", tmp_path / "ptq", "--json", True, *MACHINE).out)["miou"]
     before = json.loads((analysed / "sensitivity.json").read_text())["float"]["miou"]
     assert before - found == pytest.approx(plan["predicted_drop"], abs=0.01)

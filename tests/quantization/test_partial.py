@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import fx
 
-from edgeailite.quantization import Plan, has_wide_parts, set_state
+from edgeailite.quantization import Plan, set_state, wide_parts
 from edgeailite.quantization.partial import ACTIVATIONS, WEIGHTS, Part, PartialRuns, parts_of, set_bits
 from edgeailite.quantization.schemes import SCHEMES
 from tests.quantization.tiny import pixels, quantized, tiny
@@ -92,7 +92,7 @@ def test_bits_set_afterwards_are_those_of_a_network_prepared_with_them(scheme):
     expected, changed = quantized(tiny(), scheme, plan), quantized(tiny(), scheme)
     plain = changed(image)["segmentation"]
     set_bits(changed, plan)
-    assert has_wide_parts(changed)
+    assert wide_parts(changed)
     assert torch.equal(changed(image)["segmentation"], expected(image)["segmentation"])
     set_bits(changed, Plan())
     assert torch.equal(changed(image)["segmentation"], plain)

@@ -17,11 +17,11 @@ from edgeailite.quantization import (
     Plan,
     calibrate,
     convert,
-    has_wide_parts,
     integer_exact,
     prepare,
     scheme_of,
     set_input_range,
+    wide_parts,
 )
 from edgeailite.quantization.convert import IntegerConv, Quantize
 from edgeailite.runtime import load_onnx, run
@@ -59,7 +59,7 @@ def test_the_command_line_offers_every_scheme():
 def test_integer_arithmetic_is_onnxruntime_s(scheme):
     model, image = quantized(scheme), images()[1]
     assert scheme_of(model).name == scheme
-    assert not has_wide_parts(model)
+    assert not wide_parts(model)
     expected = integer_exact(model)(image)["segmentation"].numpy()
     for level in ("EXTENDED", "ALL"):
         np.testing.assert_array_equal(onnx_logits(model, image, level=level), expected)
@@ -85,7 +85,7 @@ def test_codes_are_those_that_the_scheme_names(scheme):
 
 def test_wide_layers_come_near_and_narrow_ones_keep_their_codes():
     model, image = quantized("ort_u8s8", WIDE), images()[1]
-    assert has_wide_parts(model)
+    assert wide_parts(model)
     expected = integer_exact(model)(image)["segmentation"].numpy()
     got = onnx_logits(model, image)
     assert np.abs(got - expected).max() < 0.05 * expected.std()
