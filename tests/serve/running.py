@@ -30,8 +30,18 @@ PALETTE = ((128, 64, 128), (70, 130, 180), (0, 0, 142), (107, 142, 35))
 PATIENCE = 180.0  # seconds a server may need to start on a busy machine
 
 
-def tiny_model(path: Path, *, seed: int = 0, size: int = 64, repeats: int = 0) -> Path:
-    """An ONNX file with the metadata of an exported one: a convolution, `repeats` of 64 channels to make it slow."""
+def tiny_model(
+    path: Path,
+    *,
+    seed: int = 0,
+    size: int = 64,
+    repeats: int = 0,
+    data: tuple[str, object] = ("none", "/secret/folder"),
+) -> Path:
+    """An ONNX file with the metadata of an exported one: a convolution, `repeats` of 64 channels to make it slow.
+
+    `data` is the name and the folder of the data set that it claims to be trained on.
+    """
     rng = np.random.default_rng(seed)
     weights = {"w0": rng.normal(size=(64 if repeats else 4, 3, 3, 3))}
     nodes, last = [helper.make_node("Conv", ["image", "w0"], ["x0"], pads=[1] * 4)], "x0"
@@ -49,9 +59,7 @@ def tiny_model(path: Path, *, seed: int = 0, size: int = 64, repeats: int = 0) -
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
     pre = Preprocessing(size, size)
-    card = ModelCard(
-        "tiny", {"segmentation": 4}, CLASSES, PALETTE, pre, dataset_name="none", data_path="/secret/folder"
-    )
+    card = ModelCard("tiny", {"segmentation": 4}, CLASSES, PALETTE, pre, dataset_name=data[0], data_path=str(data[1]))
     metadata = {
         "edgeailite.card": json.dumps(card.to_dict()),
         "edgeailite.kind": "float",
