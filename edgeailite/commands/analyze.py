@@ -70,7 +70,7 @@ class Pictures:
 def run(config: AnalyzeConfig) -> int:
     """Print the ranking; write sensitivity.json and .png, and under a budget the plan, into the run folder."""
     set_threads(config.threads)
-    checkpoint, opened = open_float(config.run)
+    checkpoint, opened = open_float(config.run, config.data_path)
     train, val = splits_of(opened.card, train_config(checkpoint.config), config.data_path)
     model = _quantized(config, opened, train, EVERYTHING_AS_THE_SCHEME)
     pictures = Pictures(val, opened.card, part_of(len(val.items), config.images), config.workers)

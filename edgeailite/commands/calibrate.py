@@ -81,7 +81,7 @@ def run(config: CalibrateConfig) -> int:
 
 def _calibrate(config: CalibrateConfig, folder: Path) -> dict[str, float]:
     """Write the run; gives back its accuracy, in per cent."""
-    checkpoint, opened = open_float(config.run)
+    checkpoint, opened = open_float(config.run, config.data_path)
     plan = read_plan(config.plan, scheme=config.scheme)
     train, val = splits_of(opened.card, train_config(checkpoint.config), config.data_path)
     if config.pretrained is not None:
@@ -116,11 +116,14 @@ def _calibrate(config: CalibrateConfig, folder: Path) -> dict[str, float]:
     return {f"val_{name}_fake_quant": 100 * value for name, value in headline(tally).items()}
 
 
-def open_float(source: Path) -> tuple[Checkpoint, Opened]:
-    """A float run. Raises UsageError for a quantized one."""
+def open_float(source: Path, data_path: Path | None) -> tuple[Checkpoint, Opened]:
+    """A float run, whose card names the data set's folder if it is given. Raises UsageError for a quantized one."""
     checkpoint, module = load_network(source)
     if checkpoint.quantization is not None:
         raise UsageError(f"{source}: quantized already; give the float run it came from")
+    if data_path is not None:
+        card = dataclasses.replace(checkpoint.card, data_path=str(data_path.resolve()))
+        checkpoint = dataclasses.replace(checkpoint, card=card)
     predict = torch_predictor(module, checkpoint.card.preprocessing)
     return checkpoint, Opened(checkpoint.card, predict, "float", run_folder(source), module)
 

@@ -63,7 +63,7 @@ def run(config: QuantizeConfig) -> int:
 def _quantize(config: QuantizeConfig, folder: Path, start: Checkpoint | None, placed: Placed) -> dict[str, Any]:
     began = time.perf_counter()
     torch.manual_seed(config.seed)
-    checkpoint, opened = open_float(config.run)
+    checkpoint, opened = open_float(config.run, config.data_path)
     before = float_config(checkpoint)
     train, val = splits_of(opened.card, before, config.data_path)
     loop, views = loop_of(config, before), train_transform(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import cv2
@@ -55,6 +56,14 @@ def test_a_dry_run_keeps_nothing(miniature, tmp_path, command, monkeypatch):
     assert ended.code == 0
     assert "dry run" in ended.out
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_data_set_that_moved_is_found_by_what_comes_after(float_run, miniature, tmp_path, command):
+    moved = tmp_path / "moved"
+    shutil.copytree(miniature, moved)
+    options = ("--data_path", moved, "--save_path", tmp_path / "q", "--images", 2)
+    assert command("calibrate", float_run, *options, *MACHINE).code == 0
+    assert load_checkpoint(tmp_path / "q" / LAST).card.data_path == str(moved.resolve())
 
 
 def test_a_published_quantized_checkpoint_becomes_a_run(miniature, tmp_path, command):
