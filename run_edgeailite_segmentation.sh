@@ -13,7 +13,7 @@ usage: ./run_edgeailite_segmentation.sh [--cpu] [PRESET [RUN] [flags] | --list |
   --help            this text; PRESET --help lists the flags
 
   --cpu             comes first. When the set-up has to install: torch and torchvision from PyTorch's CPU index
-                    (https://download.pytorch.org/whl/cpu, 0.2 GB) instead of PyPI, whose Linux builds bring CUDA (3 GB)
+                    (https://download.pytorch.org/whl/cpu, 0.2 GB) instead of PyPI, whose Linux builds bring CUDA (6 GB on disk)
 
 The first run makes .venv beside this script, unless the active environment has all that is needed; a later run
 spends no time on that. Paths in flags and the results are relative to the folder this is called from.

@@ -148,11 +148,11 @@ usage() {
 usage: tools/setup.sh [--cpu] [EXTRA]
 
 Finds a Python that has everything edgeailite needs, or makes .venv in the repository root and installs it there;
-prints the interpreter. EXTRA is one of pyproject.toml's: serve, openvino, tensorboard, bench, dev.
+prints the interpreter. EXTRA is one of pyproject.toml's: openvino, tensorboard, bench, dev.
 A second run does nothing.
 
   --cpu    when installing: torch and torchvision from https://download.pytorch.org/whl/cpu (0.2 GB) instead of PyPI,
-           whose Linux builds bring the CUDA libraries along (3 GB). An environment that exists already stays as it is.
+           whose Linux builds bring the CUDA libraries along (.venv then has 6 GB). An environment that exists already stays as it is.
 HELP
 }
 
@@ -168,7 +168,7 @@ if [ "${BASH_SOURCE[0]}" = "$0" ]; then
         esac
     done
     if [ -n "$extra" ] && ! grep -q "^$extra = \[" "$EDGEAILITE_ROOT/pyproject.toml"; then
-        say "error: unknown extra $extra; there are serve, openvino, tensorboard, bench, dev"
+        say "error: unknown extra $extra; there are openvino, tensorboard, bench, dev"
         exit 2
     fi
     setup_python "$extra" "$cpu"

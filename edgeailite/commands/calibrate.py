@@ -202,5 +202,7 @@ def _inputs(
 ) -> Iterator[tuple[Tensor, ...]]:
     pre = card.preprocessing
     transform = EvalTransform((pre.height, pre.width), pre.interpolation)
-    for images, _ in eval_loader(source, transform, batch_size=batch_size, workers=workers, indices=indices):
+    pictures = tuple(dataclasses.replace(source.items[index], labels={}) for index in indices)  # no mask is read
+    chosen = dataclasses.replace(source, items=pictures)
+    for images, _ in eval_loader(chosen, transform, batch_size=batch_size, workers=workers):
         yield tuple(to_input(image, pre) for image in images)

@@ -36,7 +36,7 @@ def run(config: ServeConfig) -> int:
         from edgeailite.serve.app import Service
         from edgeailite.serve.server import listen, serve
     except ModuleNotFoundError as error:
-        raise UsageError(f"serve needs {error.name}; pip install 'edgeailite[serve]'") from None
+        raise UsageError(f"serve needs {error.name}; pip install flask waitress") from None
     paths = named(config.models)
     set_threads(config.threads)
     service = Service(

@@ -50,7 +50,7 @@ class ValidateConfig:
     integer_exact: bool = False
     """For a quantized run: compute as the integer kernels do, bit for bit (slow), not with float fake-quantization."""
     batch_size: int = 1
-    """Pictures per step; above 1 all label files must have one size."""
+    """Pictures per step, at most: those of one step have labels of one size."""
     workers: int | Literal["auto"] = "auto"
     """Loader processes; auto = one per core, up to 8."""
     device: Device = "auto"

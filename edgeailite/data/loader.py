@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from edgeailite.data.augment_ade20k import Ade20kTransform, PaddedBatch
 from edgeailite.data.batches import ALL, AspectBatches, EpochBatches, Key, Portion
@@ -74,6 +75,23 @@ class Batches:
                 raise
             message = found
         raise DataError(message)
+
+
+class OneSizeBatches(Batches):
+    """Batches in order; one whose samples differ in size (labels keep the size of their files) comes in parts."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        for parts in super().__iter__():
+            yield from parts  # type: ignore[misc] # what `_of_one_size` makes of a batch
+
+
+def _of_one_size(samples: list[Sample]) -> list[Sample]:
+    """A batch from each row of samples that have one size."""
+
+    def sizes(sample: Sample) -> list[torch.Size]:
+        return [tensor.shape for tensor in (*sample[0], *sample[1].values())]
+
+    return [default_collate(list(row)) for _, row in groupby(samples, key=sizes)]
 
 
 def lost_worker(error: RuntimeError) -> str | None:
@@ -142,15 +160,16 @@ def eval_loader(
     indices: list[int] | None = None,
     start_method: str | None = None,
 ) -> Batches:
-    """Loader over the split (or `indices`) in order; batches of one label size each are the caller's choice of 1."""
+    """Loader over the split (or `indices`) in order, in batches of at most `batch_size` whose labels have one size."""
     order = [(0, index) for index in (range(len(source.items)) if indices is None else indices)]
     loader = DataLoader(
         Samples(source, transform, seed=0),
         batch_size=batch_size,
         sampler=order,
+        collate_fn=_of_one_size,
         **_processes(worker_count(workers), start_method),
     )
-    return Batches(loader)
+    return OneSizeBatches(loader)
 
 
 def _processes(count: int, start_method: str | None) -> dict[str, Any]:

@@ -66,6 +66,15 @@ def test_a_data_set_that_moved_is_found_by_what_comes_after(float_run, miniature
     assert load_checkpoint(tmp_path / "q" / LAST).card.data_path == str(moved.resolve())
 
 
+def test_pictures_of_several_sizes(own_miniature, float_run, tmp_path, command):
+    for index, path in enumerate(sorted(own_miniature.rglob("*.png"))):
+        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        path.write_bytes(cv2.imencode(".png", pixels[: 48 + 4 * (index % 4)])[1].tobytes())
+    options = ("--data_path", own_miniature, "--save_path", tmp_path / "q", "--images", 6, "--batch_size", 4)
+    ended = command("calibrate", float_run, *options, *MACHINE)
+    assert ended.code == 0, ended.err
+
+
 def test_a_published_quantized_checkpoint_becomes_a_run(miniature, tmp_path, command):
     """Weights and ranges are the file's; no picture is observed; the run is measured and can be exported."""
     assert main(train_words(miniature, tmp_path / "run", "--epochs", 1)) == 0

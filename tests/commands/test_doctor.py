@@ -146,8 +146,8 @@ def test_plain_lines_where_there_is_no_terminal(healthy, capsys):
 
 
 def test_table_keeps_brackets(capsys):
-    doctor._print_table([doctor.Finding("error", "a", "edgeailite[serve]", "fix")])
-    assert "edgeailite[serve]" in capsys.readouterr().out
+    doctor._print_table([doctor.Finding("error", "a", "edgeailite[openvino]", "fix")])
+    assert "edgeailite[openvino]" in capsys.readouterr().out
 
 
 def test_needs_only_the_standard_library():

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import signal
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -186,6 +187,21 @@ def test_validation_is_in_order_at_label_size(miniature, workers):
         assert targets["segmentation"].shape == (1, 64, 64)
     [(_, targets)] = eval_loader(source, EvalTransform((32, 48)), batch_size=1, workers=workers, indices=[1])
     assert torch.equal(targets["segmentation"], seen[1][1]["segmentation"])
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_labels_of_other_sizes_split_a_batch(own_miniature, workers):
+    """Sizes 64, 64, 48, 64, 64, 64 in batches of 4: a batch holds its neighbours of one size, nothing is lost."""
+    source = open_dataset("streets", own_miniature, "train")
+    for path in (source.items[2].image, source.items[2].label):
+        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[:48]
+        path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    found = list(eval_loader(source, EvalTransform((32, 48)), batch_size=4, workers=workers))
+    assert [tuple(targets["segmentation"].shape[:2]) for _, targets in found] == [(2, 64), (1, 48), (1, 64), (2, 64)]
+    single = list(eval_loader(source, EvalTransform((32, 48)), batch_size=1, workers=0))
+    assert torch.equal(torch.cat([images[0] for images, _ in found]), torch.cat([images[0] for images, _ in single]))
+    labels = [label for _, targets in found for label in targets["segmentation"]]
+    assert all(torch.equal(a, b["segmentation"][0]) for a, (_, b) in zip(labels, single, strict=True))
 
 
 def failure(loader) -> str:
