@@ -41,6 +41,7 @@ def as_json(checkup: Checkup) -> dict[str, Any]:
         **{f"{level}s": found.count(level) for level in LEVELS},
         "counts": dict(found.counts),
         "findings": [{"level": f.level, "code": f.code, "file": f.file, "message": f.message} for f in found.ordered()],
+        "not_opened": checkup.closed,
         "splits": {split: summary(one) for split, one in checkup.surveys.items()},
     }
 
@@ -59,6 +60,7 @@ def as_text(checkup: Checkup, show: int) -> str:
         more = found.counts[code] - len(told)
         parts.append("\n".join([*lines, *([f"  … and {more} more"] if more else [])]))
     parts += [describe(split, summary(one)) for split, one in checkup.surveys.items()]
+    parts += [f"split {split}: not opened; repair the above, then check again for the rest" for split in checkup.closed]
     counts = ", ".join(f"{found.count(level)} {level}{'' if found.count(level) == 1 else 's'}" for level in LEVELS)
     total = sum(len(one.source.items) for one in checkup.surveys.values())
     return "\n\n".join([*parts, f"data check: {checkup.name}, {total} pictures: {counts}"])

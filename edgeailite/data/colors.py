@@ -53,9 +53,13 @@ class ColorReader:
 
 @dataclass(frozen=True)
 class IndexReader:
-    """`reader(path)` gives label values (H,W) of an index mask; a colour mask is an error that shows what to write."""
+    """`reader(path)` gives label values (H,W) of an index mask; a colour mask is an error that shows what to write.
+
+    `numbers`: the settings say already what numbers mean, so that colours cannot be said beside them.
+    """
 
     settings: Path
+    numbers: bool = False
 
     def __call__(self, path: Path) -> NDArray[np.integer]:
         try:
@@ -66,6 +70,12 @@ class IndexReader:
             colours = [(int(code) >> 16, int(code) >> 8 & 255, int(code) & 255) for code in codes[np.argsort(-counts)]]
             if all(red == green == blue for red, green, blue in colours):
                 raise  # not for its colours
+        what = f"{path}: colour mask ({len(colours)} colours), expected class indices"
+        if self.numbers:
+            raise DataError(
+                f"{what}; {self.settings} says what numbers mean: save the mask again as class numbers, or, if all "
+                "masks are in colours, give colors instead"
+            )
         rows = ", ".join(f'"{_written(colour)}": CLASS' for colour in colours[:SHOWN])
         more = f" and {len(colours) - SHOWN} more" if len(colours) > SHOWN else ""
         raise DataError(

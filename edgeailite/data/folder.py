@@ -22,7 +22,6 @@ classes overlap, pixels are ignored. All pictures are kept (published: those wit
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.data.coco import drawings, load_annotations, target_of
-from edgeailite.data.colors import ColorReader, IndexReader
+from edgeailite.data.colors import ColorReader
 from edgeailite.data.folder_settings import Settings, read_settings
+from edgeailite.data.folder_values import class_count, index_reader
 from edgeailite.data.images import IMAGE_SUFFIXES
 from edgeailite.data.listing import Files, by_stem, files_below, pair, read_names, without_suffix
 from edgeailite.data.source import IGNORE, SEGMENTATION, ClassTarget, DataSource, Item
@@ -44,7 +44,6 @@ LABELS = ("labels", "masks", "SegmentationClassPNG", "SegmentationClass", "masks
 LISTS = ("{}.txt", "splits/{}.txt", "ImageSets/Segmentation/{}.txt")
 CALLED = {"train": ("train", "training"), "val": ("val", "validation", "valid")}
 SCANNED = 200  # masks
-ROW = 32  # so many label values may have gaps: classes are rare; beyond, half of them must be seen
 
 Pairs = list[tuple[Path, Path]]
 
@@ -57,7 +56,7 @@ def folder(root: Path, split: str) -> DataSource:
     found = _find(root, split)
     if isinstance(found, Path):
         return _polygons(root, split, found, settings)
-    read: Callable[[Any], NDArray[np.integer]] = IndexReader(settings.file)
+    read: Callable[[Any], NDArray[np.integer]] = index_reader(settings)
     if settings.colors:
         names = dict(enumerate(settings.classes or ())) | {IGNORE: "ignore"}
         read = ColorReader(settings.colors, names, settings.file)
@@ -71,43 +70,13 @@ def _target(settings: Settings, train: Pairs, read: Callable[[Any], NDArray[np.i
     names = settings.classes
     if names is None:
         step = max(1, -(-len(train) // SCANNED))
-        count = _class_count([label for _, label in train[::step]], settings)
+        count = class_count([label for _, label in train[::step]], settings)
         names = tuple(f"class {number}" for number in range(count))
     label_map = {value: value for value in range(len(names))} if settings.colors else settings.label_values(len(names))
     palette = settings.palette or voc_colours(len(names))
     if len(palette) != len(names):
         raise DataError(f"{settings.file}: palette has {len(palette)} colours but the masks hold {len(names)} classes")
     return ClassTarget(names, palette, {IGNORE: IGNORE} | label_map, read, settings=settings.file)
-
-
-def _class_count(masks: list[Path], settings: Settings) -> int:
-    """Classes that masks hold: 0 to the highest value that is not ignored."""
-    stamps = tuple((path, (stat := path.stat()).st_mtime_ns, stat.st_size) for path in masks)
-    ignored = {IGNORE, *settings.ignore, *(settings.label_map or {}), *([0] if settings.reduce_zero_label else [])}
-    seen = _values_of(stamps, settings.file)
-    values = sorted(seen - ignored)
-    lowest = 1 if settings.reduce_zero_label else 0
-    where = f"{len(masks)} masks such as {masks[0]}"
-    if not values or (values == [0] and IGNORE in seen):
-        hint = " (255 as a class: label_map: {0: background, 255: object})" if IGNORE in seen else ""
-        raise DataError(
-            f"{where} hold only the label values {', '.join(map(str, sorted(seen)))}: "
-            f"not two classes; say in {settings.file} what they mean{hint}"
-        )
-    if values[-1] >= ROW and len(values) < (values[-1] + 1 - lowest) / 2:
-        shown = ", ".join(map(str, values[:6])) + (", .." if len(values) > 6 else "")
-        raise DataError(
-            f"{where} hold the label values {shown}, which do not number classes in a row; "
-            f"say in {settings.file} what they mean: label_map: {{{values[0]}: NAME, {values[-1]}: NAME}}"
-        )
-    return values[-1] + 1 - lowest
-
-
-@lru_cache(maxsize=8)
-def _values_of(stamps: tuple[tuple[Path, int, int], ...], settings: Path) -> frozenset[int]:
-    """Label values in mask files, named with time and size so that changed ones are read again."""
-    read = IndexReader(settings)
-    return frozenset(int(value) for path, _, _ in stamps for value in np.unique(read(path)))
 
 
 # --- where the files of a split are

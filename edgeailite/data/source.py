@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from edgeailite.errors import DataError
 
 IGNORE = 255
 SEGMENTATION = "segmentation"
+STRAY = 0.001  # of a mask's pixels: a value that covers less is rather a slip of the pen than a class
+ROWS_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -77,16 +79,31 @@ class ClassTarget:
         unknown = (classes < 0) | (label > 255) | (label < 0)
         if unknown.any():
             y, x = np.argwhere(unknown)[0]
-            value = label[y, x]
-            fix = f"map {value} to a class or to 255 (ignore)"
+            value = int(label[y, x])
+            count = int((label == value).sum())
+            fix = f"correct the mask, or map {value} to a class or to 255 (ignore)"
             if self.settings is not None:
-                fix = f'add "{value}: ignore", or a class, to label_map in {self.settings}'
+                fix = self.label_fix([value], self.settings, stray=count < STRAY * label.size)
             raise DataError(
-                f"{path}: label {value} ({(label == value).sum()} pixels, first at x={x} y={y}) but data set "
+                f"{path}: label {value} ({count} pixels, first at x={x} y={y}) but data set "
                 f"{name} has {len(self.classes)} classes from label values "
-                f"{_ranges(self.label_map)}; correct the mask, or {fix}"
+                f"{_ranges(self.label_map)}; {fix}"
             )
         return classes.astype(np.uint8)
+
+    def label_fix(self, values: Sequence[int], file: object, *, stray: bool) -> str:
+        """What to do about label values without a class: stray ones are mended or ignored, others are classes."""
+        if stray:
+            return f'correct the mask, or add "{values[0]}: ignore", or a class, to label_map in {file}'
+        if any(value != found for value, found in self.label_map.items()):
+            rows = ", ".join(f'"{value}: NAME"' for value in values)
+            return f"add {rows} (NAME a class, or ignore) to label_map in {file}, or correct the mask"
+        known = [f"{value}: {self.classes[value]}" for value in sorted(set(self.label_map) - {IGNORE})]
+        rows = ", ".join([*known[:ROWS_SHOWN], *(["..."] if len(known) > ROWS_SHOWN else [])])
+        new = ", ".join(f"{value}: NAME" for value in values)
+        return (
+            f"name every value in {file}: label_map: {{{rows}, {new}}} (NAME a class, or ignore), or correct the mask"
+        )
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,17 @@ def test_text_shows_a_few_of_each_kind(command, data):
     assert command(*words("check", data, "--show", 0)).out.count("EXIF orientation 6 is not applied") == 3
 
 
+def test_split_that_cannot_be_opened_is_said_to_hide_the_rest(command, data):
+    (data / "classes.txt").write_text("\n")
+    ended = command("data", "check", "--dataset_name", "folder", "--data_path", data)
+    assert ended.code == 3
+    assert ended.out.count("classes.txt: an empty list; write one name a line") == 1
+    assert "split val: not opened; repair the above, then check again for the rest" in ended.out
+    assert ended.out.splitlines()[-1] == "data check: folder, 0 pictures: 1 error, 0 warnings, 0 notes"
+    values = json.loads(command("data", "check", "--dataset_name", "folder", "--data_path", data, "--json", True).out)
+    assert set(values["not_opened"]) >= {"train", "val"}
+
+
 def test_json_holds_everything(command, data):
     file, code = WAYS["B label 34"](data, "train", "b x")
     values = json.loads(command(*words("check", data, "--json", True)).out)

@@ -147,7 +147,7 @@ def test_a_table_of_labels_is_the_whole_table(tmp_path):
     write_folders(tmp_path, (7, 0))
     text(tmp_path / "dataset.yaml", "label_map: {7: road, 8: walk}")
     source = opened(tmp_path)
-    message = r"label 0 \(24 pixels.*classes from label values 7\.\.255; .*add \"0: ignore\".*dataset\.yaml"
+    message = r"label 0 \(24 pixels.*classes from label values 7\.\.255; .*add \"0: NAME\".*dataset\.yaml"
     with pytest.raises(DataError, match=message):
         source.class_map(source.items[0])
 
@@ -199,6 +199,12 @@ def test_colour_masks_without_settings_show_what_to_write(tmp_path):
     message = r"a\.png: colour mask \(3 colours\), expected class indices; say in .*dataset\.yaml.*colors: \{\""
     with pytest.raises(DataError, match=message):
         opened(tmp_path)
+
+
+def test_colours_are_not_offered_where_numbers_have_a_meaning(tmp_path):
+    source = opened(write_colours(tmp_path, "label_map: {0: road, 7: car}"))
+    with pytest.raises(DataError, match=r"3 colours\), .*dataset\.yaml says what numbers mean: save the mask again as"):
+        source.class_map(source.items[0])
 
 
 def test_jpeg_masks_are_refused(tmp_path):
@@ -364,7 +370,11 @@ def test_empty_split_and_wrong_lists(tmp_path):
     [
         ((0, 255), r"only the label values 0, 255: not two classes; .*label_map: \{0: background, 255: object\}"),
         (255, r"hold only the label values 255: not two classes"),
-        ((0, 128, 200), r"label values 0, 128, 200, which do not number classes in a row; .*label_map: \{0: NAME, 200"),
+        (
+            (0, 128, 200),
+            r"label values 0, 128, 200, which do not number classes in a row; .*: \{0: NAME, 128: NAME, 200: NAME\}$",
+        ),
+        (range(0, 250, 10), r"0, 10, .*, 190, \.\.\., which .*label_map: \{0: NAME, .*, 190: NAME, \.\.\.\}$"),
     ],
 )
 def test_values_that_are_no_classes(tmp_path, values, message):

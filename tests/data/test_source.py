@@ -49,8 +49,30 @@ def test_split_without_pictures_is_an_error():
 
 def test_error_names_the_file_of_settings():
     target = ClassTarget(("a", "b"), ((0, 0, 0),) * 2, {0: 0, 1: 1}, settings=Path("mine/dataset.yaml"))
-    with pytest.raises(DataError, match=r'add "7: ignore", or a class, to label_map in mine/dataset\.yaml'):
-        target.to_classes(np.full((2, 2), 7, np.uint8), MASK, "folder")
+    with pytest.raises(DataError, match=r'correct the mask, or add "7: ignore", or a class, to label_map in mine/dat'):
+        target.to_classes(spotted(7, 1), MASK, "folder")
+
+
+@pytest.mark.parametrize(
+    "label_map, fix",
+    [
+        ({0: 0, 100: 1}, r'; add "7: NAME" \(NAME a class, or ignore\) to label_map in dataset\.yaml, or correct'),
+        ({0: 0, 1: 1, 255: 255}, r"; name every value in dataset\.yaml: label_map: \{0: a, 1: b, 7: NAME\} \(NAME a"),
+    ],
+)
+def test_a_value_of_many_pixels_is_offered_a_class_first(label_map, fix):
+    target = ClassTarget(("a", "b"), ((0, 0, 0),) * 2, label_map, settings=Path("dataset.yaml"))
+    with pytest.raises(DataError, match=fix):
+        target.to_classes(spotted(7, 10), MASK, "folder")
+    with pytest.raises(DataError, match='; correct the mask, or add "7: ignore"'):
+        target.to_classes(spotted(7, 9), MASK, "folder")
+
+
+def spotted(value: int, count: int) -> np.ndarray:
+    """10,000 pixels, some of which hold a value."""
+    label = np.zeros((100, 100), np.uint8)
+    label.flat[:count] = value
+    return label
 
 
 def test_camera_is_the_picture_of_an_item():

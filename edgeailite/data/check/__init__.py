@@ -18,6 +18,7 @@ from edgeailite.data.check.findings import CODES, Finding, Findings, Level
 from edgeailite.data.check.opening import Mirror, Open, mirrored, open_split
 from edgeailite.data.check.strays import check_lists, stray_files
 from edgeailite.data.check.survey import SplitSurvey, main_target, survey
+from edgeailite.data.check.together import masks_of, reword
 from edgeailite.data.duplicates import DIGEST_BYTES, nearest, split_sequences
 from edgeailite.errors import DataError, UsageError
 
@@ -30,12 +31,13 @@ ABSENT = re.compile(r"does not exist")
 
 @dataclass
 class Checkup:
-    """All that was found. `surveys` has the splits that could be opened, in order."""
+    """All that was found. `surveys` has the splits that could be opened, in order, `closed` those that could not."""
 
     name: str
     root: Path
     findings: Findings = field(default_factory=Findings)
     surveys: dict[str, SplitSurvey] = field(default_factory=dict)
+    closed: list[str] = field(default_factory=list)
     real: Callable[[str], str] = lambda text: text
 
     @property
@@ -74,11 +76,12 @@ def check_dataset(
     with mirrored(root) as mirror:
         checkup = Checkup(name, root, real=mirror.real)
         _open(checkup, read, splits, mirror, workers, progress)
-        checkup.findings.add(_once(mirror.findings))
+        checkup.findings.add(mirror.findings)
         sources = [one.source for one in checkup.surveys.values()]
-        strays = [Finding(f.code, mirror.real(f.file), mirror.real(f.message)) for f in stray_files(sources)]
+        strays = [finding.renamed(mirror.real) for finding in stray_files(sources)]
         checkup.findings.add([*strays, *check_lists(root, splits)])
         _compare(checkup)
+        reword(checkup.findings, {mirror.real(mask) for source in sources for mask in masks_of(source)})
         yield checkup
 
 
@@ -119,7 +122,9 @@ def _open(
             absent += opened.findings
             continue
         checkup.findings.add(opened.findings)
-        if opened.source is not None:
+        if opened.source is None:
+            checkup.closed.append(split)
+        else:
             total, done = len(opened.source.items), 0
 
             def advance(count: int, *, split: str = split, total: int = total) -> None:
@@ -132,10 +137,6 @@ def _open(
             )
     missing = "split-missing" if checkup.surveys or checkup.findings.kept else "listing"
     checkup.findings.add(Finding(missing, finding.file, finding.message) for finding in absent)
-
-
-def _once(findings: Sequence[Finding]) -> list[Finding]:
-    return list(dict.fromkeys(findings))
 
 
 def _repeated(checkup: Checkup, apart: Apart) -> Iterator[Finding]:

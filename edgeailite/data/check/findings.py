@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Level = Literal["error", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")
-KEPT_PER_CODE = 2000  # further ones are counted only: the memory must not grow with the number of bad files
+KEPT_PER_CODE = 2000  # further ones are counted only: a message each would fill the memory
 
 CODES: dict[str, tuple[Level, str]] = {
     # the listing
@@ -98,16 +98,25 @@ TWINS = re.compile(r"^(?P<first>.+?) and (?P<second>.+?): (?P<rest>two files of 
 
 @dataclass(frozen=True)
 class Finding:
-    """One find. `message` says what, where, the value and the fix; it does not repeat the file's name."""
+    """One find. `message` says what, where, the value and the fix; it does not repeat the file's name.
+
+    `values` are label values without a class, and `if_often` the message if other masks have them as well.
+    """
 
     code: str
     file: str
     message: str
+    values: tuple[int, ...] = field(default=(), compare=False)
+    if_often: str = field(default="", compare=False)
 
     @property
     def level(self) -> Level:
         """The level of the code."""
         return CODES[self.code][0]
+
+    def renamed(self, real: Callable[[str], str]) -> Finding:
+        """The same with other paths."""
+        return replace(self, file=real(self.file), message=real(self.message), if_often=real(self.if_often))
 
     def __str__(self) -> str:
         return f"{self.level}: {self.code}: {self.file}: {self.message}"
@@ -128,14 +137,22 @@ def from_message(message: str, *, default: str, file: str = "") -> Finding:
 
 @dataclass
 class Findings:
-    """A growing list of findings that keeps so many of each code and counts the others."""
+    """A growing list of findings that keeps so many of each code and counts the others (a hash of each remains).
+
+    What was found before is left out.
+    """
 
     kept: list[Finding] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    seen: set[int] = field(default_factory=set)
 
     def add(self, findings: Iterable[Finding]) -> None:
         """Keep, or only count."""
         for finding in findings:
+            key = hash(finding)
+            if key in self.seen:
+                continue
+            self.seen.add(key)
             if self.counts[finding.code] < KEPT_PER_CODE:
                 self.kept.append(finding)
             self.counts[finding.code] += 1

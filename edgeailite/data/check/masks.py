@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.data.check.findings import Finding, from_message
-from edgeailite.data.source import IGNORE, ClassTarget, DepthTarget
+from edgeailite.data.source import IGNORE, STRAY, ClassTarget, DepthTarget
 from edgeailite.errors import DataError
 
 VALUES_NAMED = 6  # of the label values that have no class
@@ -74,8 +74,8 @@ def _unknown(
         f"label {', '.join(named)}{more} but the data set has {len(target.classes)} classes from label values "
         f"{known[0]}..{known[-1]}"
     )
-    file_of_values = target.settings or "dataset.yaml (--dataset_name folder)"
-    where = f"label_map in {file_of_values}"
+    settings = target.settings or "dataset.yaml (--dataset_name folder)"
+    where = f"label_map in {settings}"
     if set(unknown) <= {IGNORE, *MINUS_ONE}:
         fix = f'looks like "ignore" of another tool; map {unknown[0]} to 255 (ignore) in {where}'
         return Finding("unmapped-ignore", file, f"{what}; {fix}")
@@ -84,8 +84,12 @@ def _unknown(
             f"every label looks one too high, {known[0]} does not occur; subtract 1 (reduce_zero_label) or mend {where}"
         )
         return Finding("off-by-one", file, f"{what}; {fix}")
-    fix = f'correct the mask, or add "{unknown[0]}: ignore", or a class, to {where}'
-    return Finding("label-out-of-range", file, f"{what}; {fix}")
+    wide = [value for value in unknown if counts[value] >= STRAY * raw.size]
+    one, many = (
+        f"{what}; {target.label_fix((wide or unknown)[:VALUES_NAMED], settings, stray=stray)}"
+        for stray in (not wide, False)
+    )
+    return Finding("label-out-of-range", file, one, tuple(unknown[:VALUES_NAMED]), many)
 
 
 def _histogram(raw: NDArray[np.integer]) -> tuple[list[int], list[int]]:

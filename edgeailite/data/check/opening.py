@@ -2,8 +2,9 @@
 
 A reader stops at the first problem, as it should when training. Here it is then given a mirror of the data set (a
 folder of links, in the temporary folder) from which the file that it named has been left out, and so on until it is
-content. Nothing in the data set itself is touched. Lists are copied, so that a bad line can be left out. A file that
-could not be left out ends this: the message is a finding, and the split has no items.
+content. Where nobody says what label values mean, the mirror gets settings of its own that name each. Nothing in the
+data set itself is touched. Lists are copied, so that a bad line can be left out. A file that could not be left out ends
+this: the message is a finding, and the split has no items.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeailite.data.check.findings import TWINS, Finding, from_message
+from edgeailite.data.folder_settings import FILE
+from edgeailite.data.folder_values import UnclearLabelsError
 from edgeailite.data.source import DataSource
 from edgeailite.errors import DataError
 
@@ -109,8 +112,20 @@ class Mirror:
             return True
         return False
 
+    def name_labels(self, label_map: Mapping[int, str]) -> bool:
+        """Give label values names in settings of the mirror, so that masks can be read; False the second time."""
+        file = self.folder / FILE
+        if not label_map or (file.is_file() and not file.is_symlink()):
+            return False
+        file.unlink(missing_ok=True)
+        rows = ", ".join(f"{value}: {name}" for value, name in label_map.items())
+        file.write_text(f"label_map: {{{rows}}}\n", encoding="utf-8")
+        return True
+
     def follows(self, finding: Finding) -> bool:
-        """Whether a file lacks its partner only because that was left out before."""
+        """Whether a file lacks its partner, or masks their meaning, only because that was left out before."""
+        if Path(FILE).stem in self.left_out and re.search(r"say in .* (what they mean|which colour)", finding.message):
+            return True
         return finding.code in ("missing-mask", "mask-without-picture") and Path(finding.file).stem in self.left_out
 
 
@@ -147,7 +162,7 @@ def open_split(read: Open, root: Path, split: str, mirror: Mirror) -> Opened:
             opened.source = read(mirror.folder, split)
             break
         except DataError as error:
-            message = str(error)
+            message, label_map = str(error), error.label_map if isinstance(error, UnclearLabelsError) else None
         finding = from_message(mirror.real(message), default="listing")
         if finding.code == "empty-split" and mirror.left_out:
             finding = Finding("listing", "", "nothing remains of it without the files that are named with other errors")
@@ -155,7 +170,8 @@ def open_split(read: Open, root: Path, split: str, mirror: Mirror) -> Opened:
             finding = Finding(finding.code, f"split {split}", finding.message)
         if not mirror.follows(finding):
             opened.findings.append(finding)
-        if time.monotonic() - began > MAX_SECONDS or not mirror.leave_out(message):
+        done = mirror.leave_out(message) if label_map is None else mirror.name_labels(label_map)
+        if time.monotonic() - began > MAX_SECONDS or not done:
             break
     if opened.source is not None and not opened.findings and not mirror.findings:
         opened.findings.append(from_message(first, default="listing"))

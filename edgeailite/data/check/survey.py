@@ -17,7 +17,7 @@ from multiprocessing import get_context
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.data.check.findings import Finding, Findings
+from edgeailite.data.check.findings import Findings
 from edgeailite.data.check.pictures import Examined, Targets, examine
 from edgeailite.data.duplicates import DIGEST_BYTES, HASH_BYTES
 from edgeailite.data.source import ClassTarget, DataSource, Item
@@ -95,7 +95,7 @@ def survey(
     examined = _examined(source.items, source.targets, main_target(source), check, workers)
     for index, one in enumerate(examined):
         result.add(index, one)
-        findings.add(Finding(f.code, real(f.file), real(f.message)) for f in one.findings)
+        findings.add(finding.renamed(real) for finding in one.findings)
         progress(1)
     return result
 
