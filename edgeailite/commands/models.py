@@ -50,7 +50,7 @@ def run(config: ModelsConfig) -> int:
     if config.json:
         print(json.dumps(rows))
         return 0
-    print_table(rows, config)
+    print_networks(rows, config)
     return 0
 
 
