@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from edgeailite.commands.common import print_result, progress, set_threads
-from edgeailite.commands.measured import as_dict, flat, tasks_of, write_confusions
+from edgeailite.commands.common import log, print_result, progress, set_threads
+from edgeailite.commands.measured import as_dict, flat, never_predicted, tasks_of, write_confusions
 from edgeailite.commands.opening import Opened, open_model
 from edgeailite.config import ValidateConfig
 from edgeailite.data import DataSource, open_dataset
@@ -48,6 +48,8 @@ def run(config: ValidateConfig) -> int:
     else:
         count = len(part_of(len(source.items), protocol.epoch_size))
         print_result(f"{config.model} on {source.name} {source.split}, {count} pictures", flat(values))
+    for line in never_predicted(tally, source):
+        log(line)
     return 0
 
 

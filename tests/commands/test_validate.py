@@ -103,6 +103,7 @@ def test_table_names_absent_classes(command, run):
     assert ended.code == 0
     assert "IoU road" in ended.out
     assert "miou" in ended.out
+    assert ended.err.endswith("were never predicted\n"), "random weights know few classes"
 
 
 def test_what_cannot_be_measured(command, run, miniature, tmp_path):
