@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16", "asimddp", "i8mm")
+VNNI = {"avx512_vnni", "avx_vnni"}  # either: x86 then adds products of int8 in 32 bits
 
 
 class Requirement(NamedTuple):

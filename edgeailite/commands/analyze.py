@@ -271,7 +271,7 @@ def _show(config: AnalyzeConfig, page: dict[str, Any], folder: Path) -> None:
         print_json({**page, **short})
         return
     title = f"{config.run}, {page['scheme']}, {page['data']}, {page['pictures']} pictures; most noise first"
-    table = Table(*head(page), title=title, title_justify="left")
+    table = Table(*head(page), title=title)
     for row in [*page["sections"], *page["layers"][: config.rows]]:
         table.add_row(*cells(row))
     print_table(table)

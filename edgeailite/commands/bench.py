@@ -145,7 +145,7 @@ def _row(subject: Subject, runtime: str, timing: Timing) -> dict[str, Any]:
 def _print(rows: list[dict[str, Any]], facts: dict[str, Any], config: BenchConfig) -> None:
     versions = f"onnxruntime {facts['onnxruntime']}, torch {facts['torch']}"
     title = f"{machine_title(facts)}; {versions}; in turns, {config.rounds} rounds"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title)
     table.add_column("model", no_wrap=True)
     for name in ("runtime", "type", "size"):
         table.add_column(name)
@@ -174,7 +174,7 @@ def _operator_table(row: dict[str, Any], count: int) -> Table:
     slowest = sorted(row["operators"], key=lambda operator: -operator["milliseconds"])
     total = sum(operator["milliseconds"] for operator in slowest) or 1.0
     title = f"{row['model']}, {row['runtime']}: {min(count, len(slowest))} slowest of {len(slowest)} operators"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title)
     table.add_column("operator", no_wrap=True)
     table.add_column("kind")
     for name in ("ms", "%"):

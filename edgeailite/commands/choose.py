@@ -158,7 +158,7 @@ def _rank(found: Candidate) -> tuple[Any, ...]:
 
 def _print(chosen: Sequence[Candidate], config: ChooseConfig, element_type: str | None) -> None:
     height, width = config.size
-    table = Table(title=f"{len(chosen)} networks at {height}x{width}, {config.classes} classes", title_justify="left")
+    table = Table(title=f"{len(chosen)} networks at {height}x{width}, {config.classes} classes")
     table.add_column("", justify="right")
     table.add_column("model", no_wrap=True)
     table.add_column("mIoU %", justify="right")

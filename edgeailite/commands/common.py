@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,10 +11,14 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from edgeailite.commands.printing import print_json, print_table
 from edgeailite.config import TrainConfig
+
+RESULT_WIDTH = 160  # columns, where there is no terminal
 
 
 def set_threads(count: int | None) -> None:
@@ -55,12 +58,12 @@ def train_config(values: Mapping[str, Any]) -> TrainConfig:
 def print_result(title: str, values: Mapping[str, Any], *, as_json: bool = False) -> None:
     """Results go to stdout: a two-column table, or one JSON object."""
     if as_json:
-        print(json.dumps(values))
+        print_json(values)
         return
-    table = Table(title=title, show_header=False, title_justify="left")
+    table = Table(title=escape(title), show_header=False)
     for key, value in values.items():
-        table.add_row(key, f"{value:.4g}" if isinstance(value, float) else str(value))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+        table.add_row(key, f"{value:.4g}" if isinstance(value, float) else escape(str(value)))
+    print_table(table, width=RESULT_WIDTH)
 
 
 @contextmanager

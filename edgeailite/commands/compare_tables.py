@@ -38,7 +38,7 @@ def print_comparison(values: Mapping[str, Any]) -> None:
 
 
 def _print_models(values: Mapping[str, Any]) -> None:
-    table = Table(title=f"{values['data']}, {values['pictures']} pictures", title_justify="left")
+    table = Table(title=f"{values['data']}, {values['pictures']} pictures")
     for column in ("", "A", "B"):
         table.add_column(column, overflow="fold")
     for key, label in (("model", "model"), *COSTS):
@@ -47,7 +47,7 @@ def _print_models(values: Mapping[str, Any]) -> None:
 
 
 def _print_output(name: str, part: Mapping[str, Any]) -> None:
-    table = Table(title=escape(name), title_justify="left")
+    table = Table(title=escape(name))
     table.add_column("", overflow="fold")
     for column in ("A", "B", "B - A", "interval", ""):
         table.add_column(column, justify="right", no_wrap=True)

@@ -85,7 +85,7 @@ def summary(cost: Cost) -> list[tuple[str, str]]:
 
 def print_cost(name: str, kind: str, cost: Cost, *, size: tuple[int, int], layers: str) -> None:
     """Sums, and the layers asked for."""
-    table = Table(title=f"{name}: {kind} at {size[0]}x{size[1]}", show_header=False, title_justify="left")
+    table = Table(title=f"{name}: {kind} at {size[0]}x{size[1]}", show_header=False)
     for label, text in summary(cost):
         table.add_row(label, text)
     print_table(table)
@@ -93,7 +93,7 @@ def print_cost(name: str, kind: str, cost: Cost, *, size: tuple[int, int], layer
         return
     chosen = top_layers(cost) if layers == "top" else cost.layers
     title = f"{len(chosen)} of {len(cost.layers)} layers, most MACs first" if layers == "top" else "layers in order"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title)
     table.add_column("layer", overflow="fold")
     for column in ("operator", "kernel", "output"):
         table.add_column(column, no_wrap=True)
@@ -123,7 +123,7 @@ def print_compared(rows: Sequence[dict[str, Any]]) -> None:
     """Networks, one row each; those of the Pareto front are marked."""
     networks = len({row["name"] for row in rows})
     title = f"{networks} network{'' if networks == 1 else 's'}"
-    table = Table(title=title if len(rows) == networks else f"{title}, {len(rows)} rows", title_justify="left")
+    table = Table(title=title if len(rows) == networks else f"{title}, {len(rows)} rows")
     with_accuracy = any("miou" in row for row in rows)
     table.add_column("network", no_wrap=True)
     for column in ("size", "GMACs", "parameters", "peak MB", "peak MB int8", "weights MB int8"):

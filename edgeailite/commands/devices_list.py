@@ -30,7 +30,7 @@ def run(config: DevicesListConfig) -> int:
 
 
 def _overview(profiles: list[Profile]) -> Table:
-    table = Table(title="estimates of latency, offline (docs/devices.md)", title_justify="left")
+    table = Table(title="estimates of latency, offline (docs/devices.md)")
     table.add_column("name", no_wrap=True)
     table.add_column("device")
     table.add_column("figures")
@@ -46,7 +46,7 @@ def _overview(profiles: list[Profile]) -> Table:
 
 
 def _figures(profile: Profile) -> Table:
-    table = Table(title=f"{profile.name}: {profile.title}; {profile.runtime}", title_justify="left")
+    table = Table(title=f"{profile.name}: {profile.title}; {profile.runtime}")
     for name in ("figure", "value", "source"):
         table.add_column(name)
     for element_type, row in profile.rates.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from edgeailite.checkpoint import run_folder
 from edgeailite.commands.common import print_result
 from edgeailite.commands.opening import load_network
 from edgeailite.config import ExportConfig
+from edgeailite.environment import VNNI, cpu_features
 from edgeailite.errors import DataError
-from edgeailite.export.lint import lines
+from edgeailite.export.lint import Finding, lines
 from edgeailite.export.targets import TARGETS, Files, Request, write
 
+SATURATION = "saturation"  # a code of the checks
 FILE_NAMES = {False: "model.onnx", True: "model_int8.onnx"}
 
 
@@ -49,10 +52,24 @@ def run(config: ExportConfig) -> int:
             "input": "open size" if size is None else f"1x3x{size[0]}x{size[1]}",
             "outputs": ", ".join(value.name for value in model.graph.output),
             "nodes": ", ".join(f"{count} {kind}" for kind, count in counts.most_common()),
-            **lines(findings),
+            **_found(findings),
         },
     )
     return 0
+
+
+def _found(findings: Sequence[Finding]) -> dict[str, str]:
+    """Rows of what the checks found; saturation, of many convolutions or of none, as a short one."""
+    rows = lines([finding for finding in findings if finding.code != SATURATION])
+    count = sum(finding.code == SATURATION for finding in findings)
+    if count:
+        here = bool(VNNI & set(cpu_features()))
+        level, has = ("note", "has it") if here else ("warning", "has not")
+        rows[f"{level}: {SATURATION}"] = (
+            f"{count} convolution{'' if count == 1 else 's'}, on x86 CPUs without VNNI (this one {has}; edgeailite "
+            "doctor): --scheme ort_u8s7, docs/targets.md"
+        )
+    return rows
 
 
 def write_files(path: Path, files: Files) -> list[Path]:

@@ -16,6 +16,8 @@ from edgeailite.evaluation import ClassTally, DepthTally, Tally, Tasks
 from edgeailite.metrics import Confusion, Scores
 from edgeailite.plots import confusion_figure
 
+NAMED = 8  # classes that a line names
+
 
 def as_dict(tally: Tally, source: DataSource, *, absent: str = "leave_out") -> dict[str, Any]:
     """The scores of the only output, or of each by name."""
@@ -41,6 +43,21 @@ def classes_of(source: DataSource, output: str) -> tuple[str, ...]:
 def tasks_of(source: DataSource, outputs: Iterable[str]) -> Tasks:
     """What outputs are compared as: a number of classes, None for depth."""
     return {name: len(classes_of(source, name)) or None for name in outputs}
+
+
+def never_predicted(tally: Tally, source: DataSource) -> list[str]:
+    """`class hole was never predicted`: a line for each output, of classes that labels have and predictions lack."""
+    found = []
+    for output, part in tally.items():
+        if isinstance(part, DepthTally):
+            continue
+        missed = (part.confusion.sum(1) > 0) & (part.confusion.sum(0) == 0)
+        names = [name for name, one in zip(classes_of(source, output), missed, strict=True) if one]
+        if names:
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            which = f"class {names[0]} was" if len(names) == 1 else f"classes {', '.join(names[:NAMED])}{more} were"
+            found.append(f"{'' if len(tally) == 1 else f'{output}: '}{which} never predicted")
+    return found
 
 
 def score_values(result: Scores, classes: Sequence[str]) -> dict[str, Any]:

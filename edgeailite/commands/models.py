@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import nn
 
 from edgeailite.commands.common import progress
+from edgeailite.commands.printing import print_table
 from edgeailite.complexity import complexity
 from edgeailite.config import ModelsConfig
 from edgeailite.errors import UsageError
@@ -41,7 +40,7 @@ def run(config: ModelsConfig) -> int:
         for name in names:
             rows.append(describe(name, config.num_classes, config.size, inputs=config.inputs))
             bar.update(task, advance=1)
-    rows.sort(key=SORTS[config.sort])
+    rows.sort(key=SORTS[config.sort or ("name" if config.max_gmacs is None else "gmacs")])
     cheapest = min(rows, key=SORTS["gmacs"])
     rows = [row for row in rows if config.max_gmacs is None or row["giga_macs"] <= config.max_gmacs]
     if not rows:
@@ -50,7 +49,7 @@ def run(config: ModelsConfig) -> int:
     if config.json:
         print(json.dumps(rows))
         return 0
-    print_table(rows, config)
+    print_networks(rows, config)
     return 0
 
 
@@ -84,10 +83,10 @@ def _without_batch_norm(model: Pixel2Pixel) -> Pixel2Pixel:
     return model
 
 
-def print_table(rows: list[dict[str, Any]], config: ModelsConfig) -> None:
+def print_networks(rows: list[dict[str, Any]], config: ModelsConfig) -> None:
     """The rows for people; `strides` are the encoder's features and the decoder's output."""
     height, width = config.size
-    table = Table(title=f"{len(rows)} networks; GMACs at {height}x{width}", title_justify="left")
+    table = Table(title=f"{len(rows)} networks; GMACs at {height}x{width}")
     table.add_column("name", no_wrap=True)
     for title in ("classes", "parameters", "GMACs"):
         table.add_column(title, justify="right")
@@ -97,4 +96,4 @@ def print_table(rows: list[dict[str, Any]], config: ModelsConfig) -> None:
         strides = f"{' '.join(map(str, row['strides']))} → {row['decoder_stride']}"
         cells = (str(row["classes"]), f"{row['parameters']:,}", f"{row['giga_macs']:.4f}", strides)
         table.add_row(row["name"], *cells, ", ".join(dict.fromkeys(w.split(",")[0] for w in row["weights"])) or "-")
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    print_table(table)

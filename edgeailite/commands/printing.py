@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-WIDTH = 200
+WIDTH = 200  # columns, where there is no terminal
 
 
 def print_json(values: Any) -> None:
@@ -17,6 +17,10 @@ def print_json(values: Any) -> None:
     print(json.dumps(values))
 
 
-def print_table(table: Table) -> None:
-    """A table for people."""
-    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
+def print_table(table: Table, *, width: int = WIDTH) -> None:
+    """A table for people; its title is a line of its own above it, however narrow the table is."""
+    console = Console(width=None if sys.stdout.isatty() else width)
+    title, table.title = table.title, None
+    if title is not None:
+        console.print(title, highlight=False, soft_wrap=True)
+    console.print(table)

@@ -15,6 +15,7 @@ from torch import fx, nn
 from edgeailite.checkpoint import Checkpoint, run_folder
 from edgeailite.commands.calibrate import calibrated, open_float, splits_of
 from edgeailite.commands.common import plain, print_result, set_threads, train_config
+from edgeailite.commands.ending import ending, last_epoch
 from edgeailite.commands.learning import Placed, make_learner, make_losses, schedule, task_balance, task_options
 from edgeailite.commands.opening import Opened
 from edgeailite.commands.plans import plan_of, read_plan, recorded
@@ -56,7 +57,7 @@ def run(config: QuantizeConfig) -> int:
     finally:
         end_processes(processes)
     if processes.first:
-        print_result("quantize", {"run": str(folder), **last})
+        print_result("quantize", ending(folder, last, verbs="export", following="export"))
     return 0
 
 
@@ -97,7 +98,7 @@ def _dry_run(config: QuantizeConfig, placed: Placed) -> int:
     with tempfile.TemporaryDirectory() as folder:
         last = _quantize(short, from_first(lambda: Path(folder), placed.processes), None, placed)
     if placed.processes.first:
-        print_result("dry run: quantized network built, one step taken, nothing kept", last)
+        print_result("dry run: quantized network built, one step taken, nothing kept", last_epoch(last))
     return 0
 
 

@@ -54,7 +54,7 @@ def run(config: ServeConfig) -> int:
     def load() -> dict[str, Served]:
         return {name: served(name, path, threads=config.threads) for name, path in paths.items()}
 
-    return serve(server, load, drain_timeout=config.drain_timeout, on_ready=lambda: log("ready"))
+    return serve(server, load, drain_timeout=config.drain_timeout, on_ready=lambda: log("ready"), on_stopped=log)
 
 
 def named(models: tuple[str, ...]) -> dict[str, Path]:

@@ -17,6 +17,7 @@ from edgeailite.checkpoint import LAST, Checkpoint
 from edgeailite.commands import quantize
 from edgeailite.commands.common import log, plain, print_result, set_threads, train_config
 from edgeailite.commands.datasets import ensure_dataset, open_labelled
+from edgeailite.commands.ending import ending, last_epoch
 from edgeailite.commands.learning import (
     Placed,
     make_learner,
@@ -60,7 +61,8 @@ def run(config: TrainConfig) -> int:
             device = select_device(config.device)
         last = _train(config, folder, start, Placed(device, processes))
         if processes.first:
-            print_result("train", {"run": str(folder), **last})
+            following = None if config.quantize else "calibrate"
+            print_result("train", ending(folder, last, verbs="calibrate, quantize, export", following=following))
         # inside: processes that left their group cannot meet a second time under torchrun
         return quantize.run(continued(config, folder)) if config.quantize else 0
     finally:
@@ -178,7 +180,7 @@ def _dry_run(config: TrainConfig, placed: Placed) -> int:
         folder = from_first(lambda: Path(name), placed.processes)
         last = _train(short, folder, None, placed)
         if placed.processes.first:
-            print_result("dry run: everything was built, one step taken, nothing kept", last)
+            print_result("dry run: everything was built, one step taken, nothing kept", last_epoch(last))
         return quantize.run(continued(short, folder)) if config.quantize else 0
 
 

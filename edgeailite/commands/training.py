@@ -169,6 +169,8 @@ def run_training(
             keep_metrics(trainer.folder, first)
         with _watch(trainer, val, loop) as watch:
             row = _epochs(trainer, loader, batches, loop=loop, validation=validation, watch=watch, begin=(first, total))
+            for line in watch.remarks:
+                watch.note(line)
         if any(gather(learner.stop, learner.processes)):  # asked behind the last update
             raise Interrupted(f"stopped after the last epoch, state saved in {trainer.folder / LAST}")
     return row

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from edgeailite.commands.common import print_result, progress, set_threads
-from edgeailite.commands.measured import as_dict, flat, tasks_of, write_confusions
+from edgeailite.commands.common import log, print_result, progress, set_threads
+from edgeailite.commands.measured import as_dict, flat, never_predicted, tasks_of, write_confusions
 from edgeailite.commands.opening import Opened, open_model
 from edgeailite.config import ValidateConfig
-from edgeailite.data import DataSource, open_dataset
+from edgeailite.data import DATASETS, DataSource, default_path, open_dataset
 from edgeailite.data.loader import eval_loader
 from edgeailite.data.source import ClassTarget
 from edgeailite.engine import select_device
@@ -48,6 +48,8 @@ def run(config: ValidateConfig) -> int:
     else:
         count = len(part_of(len(source.items), protocol.epoch_size))
         print_result(f"{config.model} on {source.name} {source.split}, {count} pictures", flat(values))
+    for line in never_predicted(tally, source):
+        log(line)
     return 0
 
 
@@ -96,10 +98,17 @@ def _check_size(protocol: Protocol, fixed: tuple[int, int] | None, model: Path) 
 def dataset_of(card: ModelCard, name: str | None, path: Path | None, split: str) -> DataSource:
     """The data set a model was trained on, or the one asked for; with labels for every output of the model.
 
-    Raises UsageError for pictures without labels or of another number of inputs, DataError for other classes.
+    Raises UsageError for pictures without labels or of another number of inputs, DataError for other classes, or
+    where nothing says in which folder it lies.
     """
-    known = None if card.data_path is None else Path(card.data_path)
-    source = open_dataset(name or card.dataset_name, path or known, split)
+    name = name or card.dataset_name
+    found = path or (None if card.data_path is None else Path(card.data_path))
+    if found is None and name in DATASETS and not default_path(name).is_dir():
+        raise DataError(
+            f"data set {name}: the model does not know where it lies, and {default_path(name)}/ does not exist; "
+            "give --data_path DIR"
+        )
+    source = open_dataset(name, found, split)
     item = source.items[0]
     if not item.labels:
         raise UsageError(f"--dataset_name {source.name}: has pictures only, no labels to compare with")

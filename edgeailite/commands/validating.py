@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edgeailite.commands.measured import tasks_of
+from edgeailite.commands.measured import never_predicted, tasks_of
 from edgeailite.commands.watching import Watch
 from edgeailite.config.loop import Loop
 from edgeailite.data import DataSource
@@ -66,6 +66,8 @@ def validated(learner: Learner, validation: Validation, watch: Watch, *, epoch: 
         tally = measure(learner, validation, watch)
         if learner.processes.first and validation.shown:
             draw(learner, validation, watch, epoch=epoch)
+    if learner.processes.first and len(validation.indices) > 1:  # one picture need not show every class
+        watch.remarks = never_predicted(tally, validation.source)
     return scores_of(tally)
 
 

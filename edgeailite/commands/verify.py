@@ -14,12 +14,13 @@ from edgeailite.errors import UsageError
 from edgeailite.runtime import load_contract, recheck
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from edgeailite.export.parity import Picture, Subject
 
 GOLDEN_PICTURES = 2
 GOLDEN_WIDTH = 160
+SHOWN = ("equal_argmax", "max_difference")  # columns of the table
 
 
 def run(config: VerifyConfig) -> int:
@@ -31,18 +32,22 @@ def run(config: VerifyConfig) -> int:
     if config.contract is not None:
         contract = load_contract(config.contract)
         results = recheck(config.model, contract, skip_hash=config.skip_hash, threads=config.threads)
-        _show(f"{config.model} keeps its contract", results, as_json=config.json)
+        size = contract["preprocessing"]["height"], contract["preprocessing"]["width"]
+        title = f"{config.model} keeps its contract: {results['pictures']} pictures"
+        _show(title, results, height_width=size, as_json=config.json)
         return 0
     if config.model.suffix == ".onnx":
         raise UsageError(
             f"verify {config.model}: give its contract too: edgeailite verify {config.model} contract.json"
         )
-    results = _prove_run(config)
-    _show(f"{config.model} is proven", results, as_json=config.json)
+    results, size = _prove_run(config)
+    title = f"{config.model} is proven: {results['data']}, {results['ALL']['pictures']} pictures"
+    _show(title, results, height_width=size, as_json=config.json)
     return 0
 
 
-def _prove_run(config: VerifyConfig) -> dict[str, Any]:
+def _prove_run(config: VerifyConfig) -> tuple[dict[str, Any], tuple[int, int]]:
+    """The numbers, and the size (height, width) of the file's pictures."""
     from edgeailite.checkpoint import run_folder
     from edgeailite.commands.common import progress, set_threads
     from edgeailite.commands.export import FILE_NAMES
@@ -71,7 +76,8 @@ def _prove_run(config: VerifyConfig) -> dict[str, Any]:
     results = {"data": f"{source.name} {source.split}", **results}
     path = folder / ("contract_int8.json" if subject.kind == "int8" else "contract.json")
     path.write_text(json.dumps(_contract(subject, items, results), indent=1) + "\n")
-    return {**results, "contract": str(path)}
+    pre = checkpoint.card.preprocessing
+    return {**results, "contract": str(path)}, (pre.height, pre.width)
 
 
 def _pictures(items: list[tuple[Path, ...]]) -> Iterator[tuple[Picture, ...]]:
@@ -123,18 +129,36 @@ def _small(picture: Picture) -> Picture:
     return resize_image(picture, (height, GOLDEN_WIDTH))
 
 
-def _show(title: str, results: dict[str, Any], *, as_json: bool) -> None:
-    """A table where rich is installed, plain lines where it is not."""
+def _show(title: str, results: dict[str, Any], *, height_width: Sequence[int], as_json: bool) -> None:
+    """The verdict and a row per size and level: plain lines, for rich may be missing; all numbers as JSON."""
     if as_json:
         print(json.dumps(results))
         return
     print(title)
-    for name, value in _flatten(results):
-        print(f"  {name:<44} {value:.6g}" if isinstance(value, float) else f"  {name:<44} {value}")
+    rows = _rows(results, "x".join(map(str, height_width)))
+    names = [name for name in SHOWN if any(name in row for _, _, row in rows)]
+    cells = [("size", "level", *names)]
+    cells += [(size, level, *(_cell(row.get(name)) for name in names)) for size, level, row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for size, level, *numbers in cells:
+        right = (text.rjust(width) for text, width in zip(numbers, widths[2:], strict=True))
+        print("  ".join(["", size.ljust(widths[0]), level.ljust(widths[1]), *right]))
+    if "integer_kernels" in results:
+        wanted = results["integer_kernels"]["wanted"]
+        print(f"  integer kernels: {wanted - len(results['integer_kernels']['float_nodes'])} of {wanted}")
+    if "promise" in results:
+        print(f"  promised: {results['promise']}")
+    if "contract" in results:
+        print(f"  contract, with all numbers: {results['contract']}")
 
 
-def _flatten(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    for key, value in values.items():
-        rows += _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
-    return rows
+def _rows(results: dict[str, Any], size: str) -> list[tuple[str, str, dict[str, Any]]]:
+    """(size, level, its numbers), the file's own size first."""
+    own = [(size, key, value) for key, value in results.items() if isinstance(value, dict) and "equal_argmax" in value]
+    further = results.get("sizes", {}).items()
+    return own + [(*key.split(" ", 1), value) for key, value in further]
+
+
+def _cell(value: float | None) -> str:
+    """`-` where no output has classes."""
+    return "-" if value is None else f"{value:.6g}"

@@ -94,6 +94,7 @@ class Watch:
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
+        self.remarks: list[str] = []  # on the latest validation, to be said at the end
         self._writer = tensorboard_writer(self.tensorboard)
         self._tracker: Tracker | None = None
         self._rows: list[Mapping[str, Any]] = []

@@ -20,7 +20,6 @@ from edgeailite.commands.common import log
 from edgeailite.commands.watching_pace import Pace, duration
 
 DRAW_EVERY = 0.25  # seconds: bars move at most four times a second
-LINE_EVERY = 60.0  # seconds: without bars, a sign of life in long epochs
 MOST_PARTS = 4  # outputs whose losses fit in a line
 
 
@@ -53,7 +52,7 @@ def make_display(state: State, *, quiet: bool, clock: Callable[[], float] = time
     movable = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
     if sys.stderr.isatty() and console.is_terminal and movable:
         return Bars(state, console, clock)
-    return Lines(state, clock)
+    return Lines(state)
 
 
 class Silent:
@@ -71,24 +70,16 @@ class Silent:
 
 
 class Lines(Silent):
-    """Plain lines, for log files: one where progress has gone without any for a minute."""
+    """Plain lines, for log files: one at the start, and what the training itself says, a line per epoch."""
 
-    def __init__(self, state: State, clock: Callable[[], float]) -> None:
-        self.state, self.clock = state, clock
-        self._last = clock()
+    def __init__(self, state: State) -> None:
+        self.state, self._begun = state, False
 
     def moved(self) -> None:
-        """A line about where the run is, once a minute."""
-        now = self.clock()
-        if now < self._last:
-            self._last = now
-        if now - self._last >= LINE_EVERY:
-            self.line(progress_line(self.state))
-
-    def line(self, text: str) -> None:
-        """A plain line."""
-        self._last = self.clock()
-        log(text)
+        """The line of the start, behind the first step."""
+        if not self._begun and self.state.pace.steps:
+            self._begun = True
+            self.line(start_line(self.state))
 
 
 class Bars(Silent):
@@ -122,14 +113,10 @@ class Bars(Silent):
         self._live.stop()
 
 
-def progress_line(state: State) -> str:
-    """`epoch 3/100 step 120/340 loss 0.1234 (0:41 left in the epoch, 1:23:45 in the run)`."""
+def start_line(state: State) -> str:
+    """`unet on camvid: epochs 1 to 100, 340 steps each`."""
     pace = state.pace
-    place = f"epoch {pace.epoch + 1}/{pace.epochs}"
-    if state.checked is not None:
-        return f"{place} validation {state.checked[0]}/{state.checked[1]} ({duration(pace.run_left())} left in the run)"
-    left = f"{duration(pace.epoch_left())} left in the epoch, {duration(pace.run_left())} in the run"
-    return f"{place} step {pace.done}/{pace.steps} loss {pace.loss:.4f} ({left})"
+    return f"{state.title}: epochs {pace.epoch + 1} to {pace.epochs}, {pace.steps} steps each"
 
 
 def bars(state: State) -> RenderableType:

@@ -54,8 +54,8 @@ class ModelsConfig:
     """Classes of the segmentation output; default 19 (edgeailite) or 150 (ade20k)."""
     inputs: int = 1
     """Number of input pictures."""
-    sort: Literal["name", "parameters", "gmacs"] = "name"
-    """Order of the rows, ascending."""
+    sort: Literal["name", "parameters", "gmacs"] | None = None
+    """Order of the rows, ascending; default name, or gmacs where --max_gmacs is given."""
     json: bool = False
     """Print JSON instead of a table."""
 

@@ -37,6 +37,11 @@ class Metrics:
         with self._lock:
             self._counts[family, labels] += 1
 
+    def total(self, family: str) -> int:
+        """How many there are, whatever their labels."""
+        with self._lock:
+            return sum(count for (name, _), count in self._counts.items() if name == family)
+
     def observe(self, stages: Mapping[str, float]) -> None:
         """The seconds of each stage of one picture."""
         with self._lock:

@@ -120,8 +120,18 @@ def _bind(host: str, port: int) -> socket.socket:
         raise UsageError(f"--host {host} --port {port}: cannot listen there ({reason})") from None
 
 
-def serve(server: Server, load: Loader, *, drain_timeout: float, on_ready: Callable[[], None]) -> int:
-    """Serve until a signal; 0 after SIGTERM, 130 after Ctrl-C, 1 with work unfinished. Raises what `load` raises."""
+def serve(
+    server: Server,
+    load: Loader,
+    *,
+    drain_timeout: float,
+    on_ready: Callable[[], None],
+    on_stopped: Callable[[str], None] = lambda line: None,
+) -> int:
+    """Serve until a signal; 0 after SIGTERM, 130 after Ctrl-C, 1 with work unfinished. Raises what `load` raises.
+
+    `on_stopped` gets a line about the end: the signal, and how many pictures were labelled.
+    """
     life = server.life
 
     def loading() -> None:
@@ -139,7 +149,15 @@ def serve(server: Server, load: Loader, *, drain_timeout: float, on_ready: Calla
     server.shut()
     if life.failure is not None:
         raise life.failure
+    on_stopped(_farewell(server, caught[0], unfinished=unfinished))
     return 1 if unfinished else 130 if caught[0] == signal.SIGINT else 0
+
+
+def _farewell(server: Server, number: int, *, unfinished: bool) -> str:
+    """`stopped by SIGTERM, 12 pictures labelled`."""
+    count = server.metrics.total("edgeailite_predictions_total")
+    line = f"stopped by {signal.Signals(number).name}, {count} picture{'' if count == 1 else 's'} labelled"
+    return f"{line}, some requests unfinished" if unfinished else line
 
 
 def _drain(server: Server, caught: list[int], drain_timeout: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import onnx
@@ -35,13 +36,25 @@ def test_tidl_writes_three_files_of_one_stem(opened, command):
     assert kinds == ["float", "int8"]
 
 
-def test_warnings_are_printed_and_the_file_is_the_run_s(opened, command, monkeypatch):
+@pytest.mark.parametrize(
+    ("features", "row"),
+    [
+        (
+            ["avx2", "avx512_vnni"],
+            r"note: saturation +│ \d+ convolutions?, on x86 CPUs without VNNI \(this one has it;",
+        ),
+        (["avx2"], r"warning: saturation +│ \d+ convolutions?, on x86 CPUs without VNNI \(this one has not;"),
+    ],
+)
+def test_warnings_are_printed_and_the_file_is_the_run_s(opened, command, monkeypatch, features, row):
+    monkeypatch.setattr(export, "cpu_features", lambda: features)
     run = opened("ort_u8s8")
     done = command("export", run, "--opset", 19, "--output", run / "some.onnx")
     assert done.code == 0
     assert [file.name for file in run.iterdir()] == ["some.onnx"]
     assert onnx.load(str(run / "some.onnx")).opset_import[0].version == 19
-    assert "warning: saturation" in done.out
+    assert re.search(row, done.out), done.out
+    assert "--scheme ort_u8s7, docs/targets.md" in done.out
 
 
 def test_errors_refuse_and_write_nothing(opened, command):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from edgeailite.commands.measured import as_dict, confusion_csv, flat, headline, score_values
+from edgeailite.commands.measured import as_dict, confusion_csv, flat, headline, never_predicted, score_values
 from edgeailite.data.source import ClassTarget, DataSource, DepthTarget, Item
 from edgeailite.evaluation import ClassTally, DepthTally
 from edgeailite.metrics import DepthSums, Scores
@@ -42,6 +42,26 @@ def test_one_output_has_no_name_and_several_have():
 def test_headline():
     assert headline({"motion": MOTION}) == {"miou": pytest.approx(0.775)}
     assert headline({"motion": MOTION, "depth": DEPTH}) == {"motion_miou": pytest.approx(0.775), "depth_ard": 0.5}
+
+
+def test_classes_that_labels_have_and_predictions_lack_are_named():
+    target = ClassTarget(("plate", "hole", "text", "rim"), COLOURS * 2, {})
+    source = DataSource("toy", "val", (Item((), {}),), TARGETS | {"segmentation": target})
+
+    def tally(*rows: list[int]) -> ClassTally:
+        return ClassTally(np.array(rows), np.zeros((4, 2), np.int64))
+
+    one = tally([5, 0, 0, 1], [2, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0])  # text occurs nowhere, rim is always wrong
+    assert never_predicted({"segmentation": one}, source) == ["class hole was never predicted"]
+    two = tally([5, 0, 0, 0], [2, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0])
+    both = {"segmentation": two, "depth": DEPTH, "motion": MOTION}
+    assert never_predicted(both, source) == ["segmentation: classes hole, rim were never predicted"]
+    names = tuple(f"c{index}" for index in range(12))
+    many = DataSource("toy", "val", (Item((), {}),), {"segmentation": ClassTarget(names, COLOURS * 6, {})})
+    counts = np.zeros((12, 12), np.int64)
+    counts[:, 0] = 1
+    found = never_predicted({"segmentation": ClassTally(counts, counts[:, :2])}, many)
+    assert found == [f"classes {', '.join(names[1:9])} and 3 more were never predicted"]
 
 
 def test_what_was_not_measured_is_none_which_json_has():

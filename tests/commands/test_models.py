@@ -41,6 +41,9 @@ def test_filters_and_order(command):
     limit = sorted(row["giga_macs"] for row in everything)[3]
     cheap = rows_of(command, "*mobilenetv2*1*", "--size", "64", "64", "--max_gmacs", str(limit), "--sort", "gmacs")
     assert [row["giga_macs"] for row in cheap] == sorted(x["giga_macs"] for x in everything if x["giga_macs"] <= limit)
+    limited = ("*mobilenetv2*1*", "--size", "64", "64", "--max_gmacs", str(limit))
+    assert rows_of(command, *limited) == cheap, "a budget alone sorts by cost"
+    assert rows_of(command, *limited, "--sort", "name") == sorted(cheap, key=lambda row: row["name"])
     families = {row["family"] for row in everything}
     assert families == {"edgeailite", "ade20k"}
     only = rows_of(command, "*mobilenetv2*1*", "--size", "64", "64", "--family", "ade20k", "--sort", "parameters")

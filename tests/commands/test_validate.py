@@ -10,8 +10,10 @@ import torch
 
 from edgeailite.checkpoint import LAST, Checkpoint, save_checkpoint
 from edgeailite.commands.accuracies import read_accuracies
+from edgeailite.commands.validate import dataset_of
 from edgeailite.data import open_dataset
 from edgeailite.data.images import read_image
+from edgeailite.errors import DataError, UsageError
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing, preprocess
@@ -103,6 +105,21 @@ def test_table_names_absent_classes(command, run):
     assert ended.code == 0
     assert "IoU road" in ended.out
     assert "miou" in ended.out
+    assert ended.err.endswith("were never predicted\n"), "random weights know few classes"
+
+
+def test_a_model_that_does_not_know_where_its_data_lies(miniature, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    card = ModelCard("net", {"segmentation": 19}, (), (), Preprocessing(*SIZE), "streets")
+    reason = r"data set streets: the model does not know where it lies, and data/datasets/streets/ does not exist; give"
+    with pytest.raises(DataError, match=reason):
+        dataset_of(card, None, None, "val")
+    assert len(dataset_of(card, None, miniature, "val").items) == 2
+    with pytest.raises(UsageError, match="unknown data set"):
+        dataset_of(card, "street", None, "val")
+    (tmp_path / "data/datasets").mkdir(parents=True)
+    (tmp_path / "data/datasets/streets").symlink_to(miniature)
+    assert len(dataset_of(card, None, None, "val").items) == 2
 
 
 def test_what_cannot_be_measured(command, run, miniature, tmp_path):

@@ -15,6 +15,11 @@ from edgeailite.serve.served import Image, Served
 from edgeailite.serve.server import listen, serve
 
 
+def log(line: str) -> None:
+    """A line on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def main(seconds: float, failing: bool, drain_timeout: float) -> int:
     """Serve until a signal."""
 
@@ -29,8 +34,8 @@ def main(seconds: float, failing: bool, drain_timeout: float) -> int:
 
     service = Service(("zeros",), Gate(2, queue=4, patience=10), max_body=1_000_000, max_pixels=1_000_000)
     server = listen(service, host="127.0.0.1", port=0, client_timeout=5)
-    print(f"listening on http://127.0.0.1:{server.effective_port}", file=sys.stderr, flush=True)
-    return serve(server, load, drain_timeout=drain_timeout, on_ready=lambda: None)
+    log(f"listening on http://127.0.0.1:{server.effective_port}")
+    return serve(server, load, drain_timeout=drain_timeout, on_ready=lambda: None, on_stopped=log)
 
 
 if __name__ == "__main__":

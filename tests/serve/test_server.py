@@ -145,6 +145,16 @@ def test_exit_code_of_an_idle_server(tmp_path, number, code):
         wait_ready(running)
         with socket.create_connection(("127.0.0.1", running.port)):  # says nothing: is not waited for
             assert running.stop(number) == code
+        assert running.log.read_text().splitlines()[-1] == f"stopped by {number.name}, 0 pictures labelled"
+
+
+def test_the_last_line_counts_what_was_answered(tmp_path):
+    with light(tmp_path) as running:
+        wait_ready(running)
+        assert [running.predict(picture()).status for _ in range(2)] == [200, 200]
+        assert running.predict(b"no picture").status == 415
+        assert running.stop() == 0
+        assert running.log.read_text().splitlines()[-1] == "stopped by SIGTERM, 2 pictures labelled"
 
 
 def test_what_does_not_end_is_left_at_the_deadline(tmp_path):
@@ -156,6 +166,7 @@ def test_what_does_not_end_is_left_at_the_deadline(tmp_path):
             began = time.monotonic()
             assert running.stop() == 1
             assert time.monotonic() - began < 8
+        assert running.log.read_text().rstrip().endswith(", some requests unfinished")
 
 
 def quietly(running: Running) -> None:

@@ -1,0 +1,45 @@
+"""What `verify` prints for people: the verdict, a row per size and level, where all numbers are."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edgeailite.commands.verify import _show
+
+EXACT = {"pictures": 4, "equal_argmax": 1.0, "max_difference": 0.0, "mean_difference": 0.0, "std": 2.6}
+NEAR = EXACT | {"equal_argmax": 0.99837, "max_difference": 0.0455077}
+KERNELS = {"QLinearConv": 3, "QLinearAdd": 1, "wanted": 5, "float_nodes": ["a"], "all_integer": False}
+PROVEN = {
+    "data": "folder val", "EXTENDED": EXACT, "ALL": EXACT, "DISABLED": NEAR, "integer_kernels": KERNELS,
+    "sizes": {"225x401 ALL": EXACT}, "contract": "runs/a/contract_int8.json",
+}  # fmt: skip
+
+
+def test_a_row_per_size_and_level(capsys):
+    _show("runs/a is proven", PROVEN, height_width=(96, 128), as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "runs/a is proven",
+        "  size     level     equal_argmax  max_difference",
+        "  96x128   EXTENDED             1               0",
+        "  96x128   ALL                  1               0",
+        "  96x128   DISABLED       0.99837       0.0455077",
+        "  225x401  ALL                  1               0",
+        "  integer kernels: 4 of 5",
+        "  contract, with all numbers: runs/a/contract_int8.json",
+    ]
+
+
+@pytest.mark.parametrize(("share", "cell"), [(1.0, "1"), (None, "-")])
+def test_a_recheck_has_labels_only_and_depth_not_even_these(share, cell, capsys):
+    results = {"pictures": 2, "sha256": "0", "promise": "near", "ALL": {"equal_argmax": share}}
+    _show("a.onnx keeps its contract", results, height_width=(64, 96), as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[1:3]] == [["size", "level", "equal_argmax"], ["64x96", "ALL", cell]]
+    assert lines[3:] == ["  promised: near"]
+
+
+def test_json_keeps_every_number(capsys):
+    _show("runs/a is proven", PROVEN, height_width=(96, 128), as_json=True)
+    assert json.loads(capsys.readouterr().out) == PROVEN
