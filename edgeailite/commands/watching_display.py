@@ -20,6 +20,7 @@ from edgeailite.commands.common import log
 from edgeailite.commands.watching_pace import Pace, duration
 
 DRAW_EVERY = 0.25  # seconds: bars move at most four times a second
+LINE_EVERY = 60.0  # seconds: without bars, a sign of life in long epochs
 MOST_PARTS = 4  # outputs whose losses fit in a line
 
 
@@ -52,7 +53,7 @@ def make_display(state: State, *, quiet: bool, clock: Callable[[], float] = time
     movable = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
     if sys.stderr.isatty() and console.is_terminal and movable:
         return Bars(state, console, clock)
-    return Lines(state)
+    return Lines(state, clock)
 
 
 class Silent:
@@ -70,16 +71,24 @@ class Silent:
 
 
 class Lines(Silent):
-    """Plain lines, for log files: one at the start, and what the training itself says, a line per epoch."""
+    """Plain lines, for log files: one where progress has gone without any for a minute."""
 
-    def __init__(self, state: State) -> None:
-        self.state, self._begun = state, False
+    def __init__(self, state: State, clock: Callable[[], float]) -> None:
+        self.state, self.clock = state, clock
+        self._last = clock()
 
     def moved(self) -> None:
-        """The line of the start, behind the first step."""
-        if not self._begun and self.state.pace.steps:
-            self._begun = True
-            self.line(start_line(self.state))
+        """A line about where the run is, once a minute."""
+        now = self.clock()
+        if now < self._last:
+            self._last = now
+        if now - self._last >= LINE_EVERY:
+            self.line(progress_line(self.state))
+
+    def line(self, text: str) -> None:
+        """A plain line."""
+        self._last = self.clock()
+        log(text)
 
 
 class Bars(Silent):
@@ -113,10 +122,14 @@ class Bars(Silent):
         self._live.stop()
 
 
-def start_line(state: State) -> str:
-    """`unet on camvid: epochs 1 to 100, 340 steps each`."""
+def progress_line(state: State) -> str:
+    """`epoch 3/100 step 120/340 loss 0.1234 (0:41 left in the epoch, 1:23:45 in the run)`."""
     pace = state.pace
-    return f"{state.title}: epochs {pace.epoch + 1} to {pace.epochs}, {pace.steps} steps each"
+    place = f"epoch {pace.epoch + 1}/{pace.epochs}"
+    if state.checked is not None:
+        return f"{place} validation {state.checked[0]}/{state.checked[1]} ({duration(pace.run_left())} left in the run)"
+    left = f"{duration(pace.epoch_left())} left in the epoch, {duration(pace.run_left())} in the run"
+    return f"{place} step {pace.done}/{pace.steps} loss {pace.loss:.4f} ({left})"
 
 
 def bars(state: State) -> RenderableType:

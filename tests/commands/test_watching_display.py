@@ -24,31 +24,40 @@ def test_without_a_terminal_one_line_an_epoch(tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == (
-        "streets: epochs 1 to 3, 4 steps each\n"
         "epoch 1/3 loss 0.1234 val mIoU 45.67 (12.3 s)\n"
         "epoch 2/3 loss 0.1234 (12.3 s)\n"
         "epoch 3/3 loss 0.1234 val mIoU 45.67 (12.3 s)\n"
     )
 
 
-def test_without_a_terminal_hours_and_validations_add_no_lines(tmp_path, capsys):
+def test_long_epochs_say_once_a_minute_where_they_are(tmp_path, capsys):
     clock = Clock()
 
     def pass_time() -> None:
-        clock.now += 100.0
+        clock.now += 1.0
 
     with make(tmp_path, clock=clock) as watch:
-        watch.checked(1, 20)  # --evaluate_start
-        assert capsys.readouterr().err == ""
-        train(watch, range(1, 3), steps=9, after_step=pass_time)
+        train(watch, range(1), steps=150, after_step=pass_time)
         clock.now += 70
         watch.checked(5, 20)
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split(" loss")[0] for line in lines] == [
-        "streets: epochs 2 to 3, 9 steps each",
-        "epoch 2/3",
-        "epoch 3/3",
+    assert [line.split(" loss")[0] for line in lines[:3]] == [
+        "epoch 1/3 step 61/150",
+        "epoch 1/3 step 121/150",
+        "epoch 1/3",
     ]
+    assert lines[0].endswith("(1:29 left in the epoch, 6:29 in the run)")
+    assert lines[3].startswith("epoch 1/3 validation 5/20 (")
+
+
+def test_a_clock_set_back_neither_floods_nor_silences(tmp_path, capsys):
+    clock = Clock()
+    with make(tmp_path, clock=clock) as watch:
+        clock.now -= 10_000
+        for step in range(1, 201):
+            clock.now += 1
+            watch.step(Step(0, step, 1000, 1.0))
+    assert len(capsys.readouterr().err.splitlines()) == 3
 
 
 def test_quiet_leaves_notes(tmp_path, capsys):
@@ -189,7 +198,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines(tmp_path, terminal, m
         with make(tmp_path) as watch:
             train(watch, range(1))
 
-    assert [line for line in terminal(work).text.split() if line][8:] == [
+    assert [line for line in terminal(work).text.split() if line] == [
         "epoch",
         "1/3",
         "loss",
