@@ -13,16 +13,14 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
 mkdir -p "$runs"
 
-# Crops of the size of half a picture, at 0.45 to 1.1 of full size; validated and tested at full size, 480x360.
-recipe="--dataset_name camvid --img_resize 360 480 --rand_crop 176 240 --rand_scale 0.45 1.1 --epochs ${EPOCHS:-30}
-    --batch_size 4 --optimizer adamw --lr 5e-3 --weight_decay 1e-2 --scheduler poly --class_weights enet
-    --evaluate_every 1000 --save_every 30"
+# The preset camvid: crops of half a picture's size, at 0.45 to 1.1 of full size; tested at full size, 480x360.
+recipe="--evaluate_every 1000 --save_every 30 --epochs ${EPOCHS:-60}"
 
 train() { # NAME MODEL SEED [flags]
     case " ${ONLY:-$1} " in *" $1 "*) ;; *) return 0 ;; esac
     if [ -e "$runs/$1/last.pt" ]; then $edgeailite train --resume "$runs/$1" >/dev/null; return; fi
     # shellcheck disable=SC2086
-    $edgeailite train $recipe --model_name "$2" --data_path "$data" --save_path "$runs/$1" --seed "$3" ${FLAGS:-} "${@:4}"
+    $edgeailite preset camvid $recipe --model_name "$2" --data_path "$data" --save_path "$runs/$1" --seed "$3" ${FLAGS:-} "${@:4}"
 }
 
 score() { printf '%-18s ' "$1"; $edgeailite validate "$2" --data_path "$data" --split test --json True; }
