@@ -19,9 +19,6 @@ from edgeailite.published.running import check_known
 from tests.markdown import PAGES, ROOT, anchors, blocks, commands, inline, links
 
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-CHANGED_SINCE = {
-    "docs/results.md": {"rounds"}
-}  # flags of scripts that are gone, at numbers that were measured with them
 RUN_SCRIPT = "./run_edgeailite_segmentation.sh"
 
 
@@ -98,7 +95,7 @@ def test_script_exists_and_knows_its_flags(name, words):
     elif script.endswith(".py"):
         text = (ROOT / script).read_text(encoding="utf-8")
         flags = [word[2:] for word in words[2:] if word.startswith("--")]
-        assert {flag for flag in flags if flag not in text} <= CHANGED_SINCE.get(name, set())
+        assert [flag for flag in flags if flag not in text] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
