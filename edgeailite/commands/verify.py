@@ -32,7 +32,8 @@ def run(config: VerifyConfig) -> int:
     if config.contract is not None:
         contract = load_contract(config.contract)
         results = recheck(config.model, contract, skip_hash=config.skip_hash, threads=config.threads)
-        size = contract["preprocessing"]["height"], contract["preprocessing"]["width"]
+        pre = contract.get("preprocessing")  # those of format 1 may not say it
+        size = (pre["height"], pre["width"]) if pre else ("own",)
         title = f"{config.model} keeps its contract: {results['pictures']} pictures"
         _show(title, results, height_width=size, as_json=config.json)
         return 0
@@ -129,7 +130,7 @@ def _small(picture: Picture) -> Picture:
     return resize_image(picture, (height, GOLDEN_WIDTH))
 
 
-def _show(title: str, results: dict[str, Any], *, height_width: Sequence[int], as_json: bool) -> None:
+def _show(title: str, results: dict[str, Any], *, height_width: Sequence[object], as_json: bool) -> None:
     """The verdict and a row per size and level: plain lines, for rich may be missing; all numbers as JSON."""
     if as_json:
         print(json.dumps(results))

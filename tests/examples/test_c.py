@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import onnxruntime
@@ -49,7 +50,8 @@ def release(tmp_path) -> Path:
 
 
 def given(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A command of the README in this folder."""
+    """A command of the README in this folder; `python` is the one that runs the tests."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return subprocess.run(
         command,
         shell=True,
@@ -57,7 +59,7 @@ def given(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"ORT": "ort", "ORT_DISABLE_TELEMETRY": "1"},
+        env=os.environ | {"PATH": path, "ORT": "ort", "ORT_DISABLE_TELEMETRY": "1"},
     )
 
 
