@@ -75,7 +75,7 @@ def run(config: CalibrateConfig) -> int:
         print_result("dry run: everything was built, two pictures observed, nothing kept", values)
         return 0
     run = config.save_path or run_folder(config.run).with_name(run_folder(config.run).name + "_ptq")
-    print_result("calibrate", {"run": str(run), **_calibrate(config, run)})
+    print_result("calibrate", {"run": str(run), **_calibrate(config, run), "next": f"edgeailite export {run}"})
     return 0
 
 
