@@ -108,6 +108,8 @@ WRONG = [
     ("AnalyzeConfig", "images", -1),
     ("AnalyzeConfig", "max_drop", -0.1),
     ("AnalyzeConfig", "bits_macs_budget", 0.0),
+    ("AnalyzeConfig", "bits_macs_budget", 0.9),
+    ("AnalyzeConfig", "plan", Path("plan.json")),
     ("AnalyzeConfig", "weight_bits", (5, 8)),
     ("AnalyzeConfig", "weight_bits", (4, 16)),
     ("AnalyzeConfig", "calibration_images", 0),
