@@ -160,6 +160,12 @@ def test_wrong_value_names_flag_value_and_what_is_expected(kind, option, value):
     assert str(value if option != "sizes" else (8, 8)) in start
 
 
+@pytest.mark.parametrize("option, value", [("equalize", True), ("correct_bias", True), ("adaround", 10)])
+def test_a_published_checkpoint_is_not_refined(option, value):
+    with pytest.raises(UsageError, match=f"--{option} {value}: expected none beside pretrained"):
+        build("CalibrateConfig", scheme="tidl_pow2", pretrained=Path("qat.pth"), **{option: value})
+
+
 @pytest.mark.parametrize("kind", ["TrainConfig", "QuantizeConfig"])
 def test_every_option_of_a_training_is_used_in_some_test(kind):
     """By a flag or a keyword, in another file than this one, which only builds configurations."""
