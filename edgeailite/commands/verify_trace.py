@@ -186,7 +186,7 @@ def summary(found: Trace) -> list[str]:
             lines.append(f"reading the inner tensors of {label} changes its outputs by up to {gap:.3g}")
     first = _place(found.first_difference)
     if found.first_difference is None and _outputs_differ(found):
-        first = "in the outputs; nothing that leads to them is matched"
+        first = "in the outputs alone; what else was compared is equal"
     lines.append(f"first difference: {first}")
     lines.append(f"first departure beyond rounding: {_place(found.first_departure)}")
     if costly := [f"{row.layer} ({row.fall_db:.1f} dB)" for row in found.costliest[:NAMED]]:

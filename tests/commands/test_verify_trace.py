@@ -123,7 +123,7 @@ def test_files_without_metadata(command, tmp_path):
     assert (ended.code, "names no data set; give --trace_pictures FOLDER" in ended.err) == (2, True)
 
 
-def test_outputs_that_differ_where_nothing_is_matched_are_said():
+def test_outputs_that_differ_alone_are_said():
     found = Trace(
         sides=("a", "b"),
         local=False,
@@ -134,7 +134,7 @@ def test_outputs_that_differ_where_nothing_is_matched_are_said():
         disturbed=(0.0, 0.0),
         unread=(),
     )
-    assert "first difference: in the outputs; nothing that leads to them is matched" in summary(found)
+    assert "first difference: in the outputs alone; what else was compared is equal" in summary(found)
     none = summary(replace(found, outputs={"segmentation": {"equal_argmax": None, "max_difference": None}}))
     assert "first difference: none" in none
     assert none[-1] == "output segmentation: not comparable, the shapes differ"
