@@ -8,7 +8,7 @@ from typing import Literal
 
 from edgeailite.config.checks import Device, check, check_machine
 
-SchemeName = Literal["ort_u8s8", "ort_u8s7", "s8s8", "tidl_pow2"]
+SchemeName = Literal["ort_u8s8", "ort_u8s7", "ort_u8s8_tensor", "s8s8", "tidl_pow2"]
 Observer = Literal["minmax", "ema", "percentile", "mse", "entropy"]
 
 
@@ -21,8 +21,8 @@ class CalibrateConfig:
     save_path: Path | None = None
     """New run folder; default <run>_ptq."""
     scheme: SchemeName = "ort_u8s8"
-    """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; s8s8: no zero points
-    (TensorRT); tidl_pow2: power-of-two scales (TI)."""
+    """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; ort_u8s8_tensor: one
+    weight scale per layer, not per channel; s8s8: no zero points (TensorRT); tidl_pow2: power-of-two scales (TI)."""
     plan: Path | None = None
     """plan.json of `edgeailite analyze`: layers with other bits than the scheme's."""
     pretrained: Path | None = None
@@ -86,8 +86,8 @@ class QuantizeConfig:
     resume: bool = False
     """Go on with save_path from its last.pt; other flags are taken from that run (but for data and machine)."""
     scheme: SchemeName = "ort_u8s8"
-    """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; s8s8: no zero points
-    (TensorRT); tidl_pow2: power-of-two scales (TI)."""
+    """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; ort_u8s8_tensor: one
+    weight scale per layer, not per channel; s8s8: no zero points (TensorRT); tidl_pow2: power-of-two scales (TI)."""
     plan: Path | None = None
     """plan.json of `edgeailite analyze`: layers with other bits than the scheme's."""
     data_path: Path | None = None
