@@ -120,10 +120,20 @@ def run_folder(source: Path) -> Path:
     return source if source.is_dir() else source.parent
 
 
+def refuse_used(folder: Path, *, resumes: bool = True) -> None:
+    """Raise DataError if the folder holds a run already; asked before the work whose result it shall hold.
+
+    `resumes`: whether the verb could go on with that run.
+    """
+    if (folder / LAST).exists() or (folder / PREVIOUS).exists():
+        if not resumes:
+            raise DataError(f"{folder}: holds a run already; choose another --save_path, or remove it yourself")
+        raise DataError(f"{folder}: holds a run already; choose another --save_path, or --resume it")
+
+
 def start_run(folder: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
     """Make a run folder. Raises DataError if it already holds a run or cannot be written."""
-    if (folder / LAST).exists() or (folder / PREVIOUS).exists():
-        raise DataError(f"{folder}: holds a run already; choose another --save_path, or --resume it")
+    refuse_used(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):

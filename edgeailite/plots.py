@@ -243,7 +243,7 @@ def growth_curve(points: Sequence[tuple[str, float | None]], *, title: str, depa
     if departure is not None:
         axes.axvline(departure, color=LOSS, linewidth=0.9, linestyle=(0, (4, 3)))
     _title(axes, _plain(title))
-    axes.set_xlabel("tensors in graph order; no dot: equal", color=FAINT, fontsize=9)
+    axes.set_xlabel("tensors in graph order; no dot: equal; dashed: the first that departs", color=FAINT, fontsize=9)
     axes.set_xlim(-0.5, max(1, len(points)) - 0.5)
     axes.margins(y=0.12)
     _calm(axes, grid="both")

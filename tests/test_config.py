@@ -108,6 +108,8 @@ WRONG = [
     ("AnalyzeConfig", "images", -1),
     ("AnalyzeConfig", "max_drop", -0.1),
     ("AnalyzeConfig", "bits_macs_budget", 0.0),
+    ("AnalyzeConfig", "bits_macs_budget", 0.9),
+    ("AnalyzeConfig", "plan", Path("plan.json")),
     ("AnalyzeConfig", "weight_bits", (5, 8)),
     ("AnalyzeConfig", "weight_bits", (4, 16)),
     ("AnalyzeConfig", "calibration_images", 0),
@@ -156,6 +158,12 @@ def test_wrong_value_names_flag_value_and_what_is_expected(kind, option, value):
     assert start.startswith(f"--{option} ")
     assert expected
     assert str(value if option != "sizes" else (8, 8)) in start
+
+
+@pytest.mark.parametrize("option, value", [("equalize", True), ("correct_bias", True), ("adaround", 10)])
+def test_a_published_checkpoint_is_not_refined(option, value):
+    with pytest.raises(UsageError, match=f"--{option} {value}: expected none beside pretrained"):
+        build("CalibrateConfig", scheme="tidl_pow2", pretrained=Path("qat.pth"), **{option: value})
 
 
 @pytest.mark.parametrize("kind", ["TrainConfig", "QuantizeConfig"])

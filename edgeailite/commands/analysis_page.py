@@ -26,13 +26,13 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     """The texts of a row."""
     decibels = ["no noise" if value is None else f"{value:.1f}" for value in row["sqnr_db"].values()]
     points = ["–" if value is None else f"{value:+.2f}" for value in row["drop"].values()]
-    return [str(row["name"]), "all of it" if row["kind"] == "section" else str(row["kind"]), *decibels, *points]
+    return [_shown(row), "all of it" if row["kind"] == "section" else str(row["kind"]), *decibels, *points]
 
 
 def bars(page: Mapping[str, Any]) -> bytes:
     """PNG: SQNR at the worst output of the noisiest layers."""
     rows = [(row, _worst(row)) for row in page["layers"][:BARS]]
-    shown = [(row["name"], row["kind"], value) for row, value in rows if value is not None]
+    shown = [(_shown(row), row["kind"], value) for row, value in rows if value is not None]
     names, kinds, values = zip(*shown, strict=True) if shown else ((), (), ())
     title = f"SQNR at the output, dB, one layer quantized ({page['scheme']})"
     return layer_bars(names, values, title=title, kinds=kinds, size=7)
@@ -50,6 +50,11 @@ def of_folder(folder: Path) -> tuple[Figure, Grid] | None:
         return figure(bars(page), BARS_TEXT), grid
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DataError(f"{path}: cannot be read ({error!r:.120}); run `edgeailite analyze` again") from None
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+    """A range as its tensor is called in files; analyses of before have its name in plans alone."""
+    return str(row.get("tensor", row["name"]))
 
 
 def _worst(row: Mapping[str, Any]) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,12 @@ from edgeailite.data.transforms import EvalTransform
 from edgeailite.engine import select_device
 from edgeailite.errors import DataError
 from edgeailite.evaluation import Tally, Tasks, evaluate, merge, part_of, torch_predictor
+from edgeailite.export.naming import file_names
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import EVERYTHING_AS_THE_SCHEME, Plan
 from edgeailite.quantization.mixed import Choice, Costs, Noise, costs_of, noise_of, planned, under_cost, under_drop
 from edgeailite.quantization.partial import WEIGHTS, set_bits
+from edgeailite.quantization.schemes import DEFAULT_SCHEME
 from edgeailite.quantization.sensitivity import (
     FLOAT,
     Sensitivity,
@@ -76,7 +78,7 @@ def run(config: AnalyzeConfig) -> int:
     pictures = Pictures(val, opened.card, part_of(len(val.items), config.images), config.workers)
     measured, tallies = measure_parts(model, pictures)
     costs = costs_of(model, _macs(opened))
-    page = _page(config, pictures, measured, tallies, costs)
+    page = _page(config, pictures, measured, tallies, costs=costs, files=file_names(model.graph))
     folder = run_folder(config.run)
     write_result(folder / FILE, json.dumps(page, indent=1) + "\n", "run")
     write_result(folder / PICTURE, bars(page), "run")
@@ -155,15 +157,26 @@ def _macs(opened: Opened) -> dict[str, int]:
 
 
 def _page(
-    config: AnalyzeConfig, pictures: Pictures, measured: Sensitivity, tallies: dict[str, Tally], costs: Costs
+    config: AnalyzeConfig,
+    pictures: Pictures,
+    measured: Sensitivity,
+    tallies: dict[str, Tally],
+    *,
+    costs: Costs,
+    files: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What sensitivity.json holds: layers by noise at their worst output, most first; sections; and what it cost."""
+    """What sensitivity.json holds: layers by noise at their worst output, most first; sections; and what it cost.
+
+    `name` is what plans say, `tensor` what the range is called in files.
+    """
     rows = []
     for name, effect in measured.effects.items():
         kind, _, part = name.rpartition(":")
         row: dict[str, Any] = {"kind": kind or "section", "name": part}
         if kind == WEIGHTS:
             row["macs"] = costs.macs[part]
+        elif kind:
+            row["tensor"] = files.get(part, part)
         row["sqnr_db"] = {output: _rounded(decibels(ratio)) for output, ratio in effect.outputs.items()}
         row["drop"] = {key: _rounded(value) for key, value in drops(tallies[FLOAT], tallies[name]).items()}
         row["tensors"] = {tensor: _rounded(decibels(ratio)) for tensor, ratio in effect.tensors.items()}
@@ -220,6 +233,8 @@ def _write(config: AnalyzeConfig, pictures: Pictures, choice: Choice) -> None:
     path = config.plan or run_folder(config.run) / PLAN
     write_plan(path, choice.plan, scheme=config.scheme, about=_about(config, pictures, choice))
     values = {"plan": str(path), **_about(config, pictures, choice), **_counts(choice.plan)}
+    scheme = "" if config.scheme == DEFAULT_SCHEME else f" --scheme {config.scheme}"
+    values["next"] = f"edgeailite calibrate {config.run} --plan {path}{scheme}"
     print_result("plan", {key: value for key, value in values.items() if value is not None})
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from edgeailite.checkpoint import BEST, LAST, Checkpoint, run_folder, save_checkpoint, start_run
+from edgeailite.checkpoint import BEST, LAST, Checkpoint, refuse_used, run_folder, save_checkpoint, start_run
 from edgeailite.commands.common import log, plain, print_result, progress, set_threads, train_config
 from edgeailite.commands.measured import headline
 from edgeailite.commands.opening import Opened, load_network
@@ -75,6 +75,7 @@ def run(config: CalibrateConfig) -> int:
         print_result("dry run: everything was built, two pictures observed, nothing kept", values)
         return 0
     run = config.save_path or run_folder(config.run).with_name(run_folder(config.run).name + "_ptq")
+    refuse_used(run, resumes=False)
     print_result("calibrate", {"run": str(run), **_calibrate(config, run), "next": f"edgeailite export {run}"})
     return 0
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from edgeailite.checkpoint import Checkpoint, run_folder
+from edgeailite.checkpoint import Checkpoint, refuse_used, run_folder
 from edgeailite.commands.calibrate import calibrated, open_float, splits_of
 from edgeailite.commands.common import plain, print_result, set_threads, train_config
 from edgeailite.commands.ending import ending, last_epoch
@@ -64,6 +64,8 @@ def run(config: QuantizeConfig) -> int:
 def _quantize(config: QuantizeConfig, folder: Path, start: Checkpoint | None, placed: Placed) -> dict[str, Any]:
     began = time.perf_counter()
     torch.manual_seed(config.seed)
+    if start is None:
+        from_first(lambda: refuse_used(folder), placed.processes)
     checkpoint, opened = open_float(config.run, config.data_path)
     before = float_config(checkpoint)
     train, val = splits_of(opened.card, before, config.data_path)

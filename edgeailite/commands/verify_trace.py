@@ -166,7 +166,7 @@ def table_of(found: Trace) -> Table:
         count = "" if row.max_steps is None else f"{row.max_steps:.0f}"
         mark = "departs" if row.departs else ""
         cells = [sqnr, fall, f"{row.max_difference:.3g}", *([count] if steps else []), f"{row.mean_shift:.2g}"]
-        table.add_row(name, row.layer, *cells, f"{100 * row.equal:.2f}", mark)
+        table.add_row(name, row.layer, *cells, per_cent(row.equal), mark)
     return table
 
 
@@ -184,23 +184,36 @@ def summary(found: Trace) -> list[str]:
     for label, gap in zip(found.sides, found.disturbed, strict=True):
         if gap > 0:
             lines.append(f"reading the inner tensors of {label} changes its outputs by up to {gap:.3g}")
-    lines.append(f"first difference: {_place(found.first_difference)}")
+    first = _place(found.first_difference)
+    if found.first_difference is None and _outputs_differ(found):
+        first = "in the outputs alone; what else was compared is equal"
+    lines.append(f"first difference: {first}")
     lines.append(f"first departure beyond rounding: {_place(found.first_departure)}")
     if costly := [f"{row.layer} ({row.fall_db:.1f} dB)" for row in found.costliest[:NAMED]]:
         lines.append(f"costs most: {', '.join(costly)}")
     for name, agreement in found.outputs.items():
         share, gap_or_none = agreement["equal_argmax"], agreement["max_difference"]
-        equal = "" if share is None else f" argmax equal on {100 * share:.3f} % of pixels"
+        equal = "" if share is None else f" argmax equal on {per_cent(share, 3)} % of pixels"
         gap_text = "" if gap_or_none is None else f" max |difference| {gap_or_none:.4g}"
-        lines.append(f"output {name}:{equal}{',' if equal and gap_text else ''}{gap_text}")
+        text = f"{equal}{',' if equal and gap_text else ''}{gap_text}" or " not comparable, the shapes differ"
+        lines.append(f"output {name}:{text}")
     return lines
+
+
+def _outputs_differ(found: Trace) -> bool:
+    return any(values["equal_argmax"] not in (None, 1) or values["max_difference"] for values in found.outputs.values())
+
+
+def per_cent(share: float, decimals: int = 2) -> str:
+    """Rounded, but 100 only where it is all."""
+    return f"{100 * share if share == 1 else min(100 * share, 100 - 10**-decimals):.{decimals}f}"
 
 
 def _place(row: Row | None) -> str:
     if row is None:
         return "none"
     size = f"max |difference| {row.max_difference:.3g}" if row.max_steps is None else f"max {row.max_steps:.0f} steps"
-    return f"{row.second} ({row.operator}, layer {row.layer}), {size}, equal {100 * row.equal:.2f} %"
+    return f"{row.second} ({row.operator}, layer {row.layer}), {size}, equal {per_cent(row.equal)} %"
 
 
 def draw(found: Trace) -> bytes:

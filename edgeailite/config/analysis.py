@@ -27,7 +27,7 @@ class AnalyzeConfig:
     weight_bits: tuple[int, ...] = (8, 16)
     """Bits that plans may give weights; 4 8 16 narrows, too (files keep 4 bits in int8: no faster on CPUs)."""
     plan: Path | None = None
-    """Plan file to write; default plan.json in the run folder."""
+    """Plan file to write under one of the two budgets; default plan.json in the run folder."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     images: int = 16
@@ -37,7 +37,7 @@ class AnalyzeConfig:
     observer: Observer = "percentile"
     """How ranges are chosen, as in calibrate."""
     percentile: float = 99.99
-    """Share of values inside the ranges, per cent, for the percentile observer."""
+    """Share of values inside the ranges, per cent, for the percentile observer (tidl_pow2 has TI's own)."""
     rows: int = 20
     """Layers in the printed table."""
     batch_size: int = 4
@@ -60,6 +60,15 @@ class AnalyzeConfig:
         budget = self.bits_macs_budget
         check(budget is None or budget > 0, "bits_macs_budget", budget, "a ratio above 0")
         check(budget is None or self.max_drop is None, "bits_macs_budget", budget, "none beside max_drop")
+        if budget is None and self.max_drop is None:
+            check(self.plan is None, "plan", self.plan, "max_drop or bits_macs_budget beside it")
+        narrow = min(self.weight_bits, default=8) < 8
+        check(
+            budget is None or budget >= 1 or narrow,
+            "bits_macs_budget",
+            budget,
+            "below 1: --weight_bits 4 8 16 beside it",
+        )
         known = ", ".join(map(str, WEIGHT_BITS))
         check(set(self.weight_bits) <= set(WEIGHT_BITS), "weight_bits", self.weight_bits, f"some of {known}")
         check(8 in self.weight_bits, "weight_bits", self.weight_bits, "8 among them")

@@ -8,7 +8,7 @@ from typing import Literal
 
 from edgeailite.config.checks import Device, check, check_machine
 
-SchemeName = Literal["ort_u8s8", "ort_u8s7", "s8s8", "tidl_pow2"]
+SchemeName = Literal["ort_u8s8", "ort_u8s7", "ort_u8s8_tensor", "s8s8", "tidl_pow2"]
 Observer = Literal["minmax", "ema", "percentile", "mse", "entropy"]
 
 
@@ -21,8 +21,8 @@ class CalibrateConfig:
     save_path: Path | None = None
     """New run folder; default <run>_ptq."""
     scheme: SchemeName = "ort_u8s8"
-    """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; s8s8: no zero points
-    (TensorRT); tidl_pow2: power-of-two scales (TI)."""
+    """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; ort_u8s8_tensor: one
+    weight scale per layer, not per channel; s8s8: no zero points (TensorRT); tidl_pow2: power-of-two scales (TI)."""
     plan: Path | None = None
     """plan.json of `edgeailite analyze`: layers with other bits than the scheme's."""
     pretrained: Path | None = None
@@ -36,7 +36,7 @@ class CalibrateConfig:
     observer: Observer = "percentile"
     """Ranges: minmax all values, ema mean of the batches' ends, percentile, mse least error, entropy least lost."""
     percentile: float = 99.99
-    """Share of values inside the range, per cent, for the percentile observer."""
+    """Share of values inside the range, per cent, for the percentile observer (tidl_pow2 has TI's own)."""
     equalize: bool = False
     """Give channels of neighbouring convolutions weights of one size first (cross-layer equalization)."""
     correct_bias: bool = False
@@ -61,6 +61,13 @@ class CalibrateConfig:
         if self.pretrained is not None:
             check(self.scheme == "tidl_pow2", "scheme", self.scheme, "tidl_pow2 beside pretrained")
             check(self.plan is None, "plan", self.plan, "none beside pretrained, whose layers all have 8 bits")
+            for name in ("equalize", "correct_bias", "adaround"):
+                check(
+                    not getattr(self, name),
+                    name,
+                    getattr(self, name),
+                    "none beside pretrained, which is taken as it is",
+                )
         check(self.images >= 1, "images", self.images, "at least 1")
         check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         check(self.adaround >= 0, "adaround", self.adaround, "0 or more steps")
@@ -79,8 +86,8 @@ class QuantizeConfig:
     resume: bool = False
     """Go on with save_path from its last.pt; other flags are taken from that run (but for data and machine)."""
     scheme: SchemeName = "ort_u8s8"
-    """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; s8s8: no zero points
-    (TensorRT); tidl_pow2: power-of-two scales (TI)."""
+    """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; ort_u8s8_tensor: one
+    weight scale per layer, not per channel; s8s8: no zero points (TensorRT); tidl_pow2: power-of-two scales (TI)."""
     plan: Path | None = None
     """plan.json of `edgeailite analyze`: layers with other bits than the scheme's."""
     data_path: Path | None = None
@@ -120,7 +127,7 @@ class QuantizeConfig:
     observer: Observer = "percentile"
     """Initial ranges, as in calibrate; training moves them by batch percentiles (minmax, ema: by its span)."""
     percentile: float = 99.99
-    """Share of values inside the initial ranges, per cent."""
+    """Share of values inside the ranges, per cent, at first and while they are tracked (tidl_pow2 has TI's own)."""
     evaluate_every: int = 1
     """Validate after every so many epochs, and after the last."""
     save_every: int = 0

@@ -140,9 +140,9 @@ def lint_ranges(model: fx.GraphModule) -> list[Finding]:
 
 
 def lines(findings: Sequence[Finding]) -> dict[str, str]:
-    """One line per code: what it means, how many there are, the first ones."""
+    """One line per code: what it means, how many there are, the first ones; what several files have, once."""
     by_code: dict[str, list[Finding]] = defaultdict(list)
-    for finding in findings:
+    for finding in dict.fromkeys(findings):
         by_code[finding.code].append(finding)
     result = {}
     for code, group in by_code.items():

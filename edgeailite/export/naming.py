@@ -44,6 +44,13 @@ def function_names(graph: fx.Graph) -> dict[fx.Node, str]:
     return names
 
 
+def file_names(graph: fx.Graph) -> dict[str, str]:
+    """Names of the traced graph's values (`ranges` are called so) -> the tensors' names in files and traces."""
+    functions = function_names(graph)
+    modules = {node: str(node.target) for node in graph.nodes if node.op == "call_module"}
+    return {node.name: name for node, name in (modules | functions).items()}
+
+
 def _function_name(node: fx.Node) -> str:
     """`<path of the module that held the call>.<name of the call>`."""
     stack = node.meta.get("nn_module_stack") or {}

@@ -31,6 +31,11 @@ class Grid:
         """Bits that the codes need."""
         return math.ceil(math.log2(self.high - self.low + 1))
 
+    @property
+    def unsigned_zero(self) -> int:
+        """The zero point, were the codes counted from 0."""
+        return self.zero_point + (2 ** (self.bits - 1) if self.low < 0 else 0)
+
     def codes(self, values: Array) -> Array:
         """Nearest codes, as float64."""
         codes = np.rint(values.astype(np.float64) / np.float32(self.scale)) + self.zero_point

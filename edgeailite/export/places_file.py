@@ -5,7 +5,9 @@ asking for floats in front of a quantizer would break up the integer kernels; (2
 output of the file, the place has the output's name; (3) other tensors that pictures flow through are places where they
 end a block and hold values: sums over codes (a pooling that multiplies by the scale at its end) and sizes that are
 computed on the way (Shape) do not; (4) OpenVINO adds inside the kernel of a convolution and in place: reading what an
-addition takes changes the outputs (seen: logits moved by 0.23, without it by 0.004), so it is left out there.
+addition takes changes the outputs (seen: logits moved by 0.23, without it by 0.004), so it is left out there; (5) codes
+that operators of the QLinear family give (onnxruntime's QOperator format) are places under the tensor's name, too, and
+so is an output that is dequantized behind an operator which only moves codes.
 """
 
 from __future__ import annotations
@@ -30,7 +32,12 @@ PASSED_ON = (
     "Relu", "LeakyRelu", "PRelu", "Clip", "HardSwish", "HardSigmoid", "BatchNormalization", "Dropout", "Identity",
 )  # fmt: skip
 QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
+CODES = "_quantized"  # what quantizing tools add to a tensor's name
 OPENVINO = ("openvino", "openvino:f32")
+SCALE_AT = {
+    "QuantizeLinear": 1, "QLinearConv": 6, "QLinearAdd": 6, "QLinearMul": 6, "QLinearConcat": 0, "QLinearSigmoid": 3,
+    "QLinearLeakyRelu": 3, "QLinearAveragePool": 3, "QLinearGlobalAveragePool": 3,
+}  # where a node that gives codes has their scale; the zero point follows  # fmt: skip
 NO_TENSOR = ("Shape", "Size")
 POOLS = {"AveragePool": "Pool", "GlobalAveragePool": "Pool", "ReduceMean": "Pool"}
 
@@ -63,13 +70,15 @@ class _File:
 
     def parameters(self, node: onnx.NodeProto) -> tuple[Array, Array]:
         """Scale and zero point. Raises DataError where they are computed, not constants."""
-        if missing := [name for name in node.input[1:] if name and name not in self.constants]:
+        at = SCALE_AT.get(node.op_type, 1)
+        named = node.input[at : at + 2]
+        if missing := [name for name in named if name and name not in self.constants]:
             raise DataError(
                 f"{node.name or node.output[0]}: {missing[0]} is computed; only constant scales can be traced"
             )
-        scale = self.constants[node.input[1]]
-        has_zero = len(node.input) > 2 and node.input[2]
-        return scale, self.constants[node.input[2]] if has_zero else np.zeros_like(scale, np.uint8)
+        scale = self.constants[named[0]]
+        has_zero = len(named) > 1 and named[1]
+        return scale, self.constants[named[1]] if has_zero else np.zeros_like(scale, np.uint8)
 
 
 def read_file(path: Path) -> onnx.ModelProto:
@@ -153,7 +162,7 @@ def _runner(
 
 def _dequantized(parsed: _File, place: Place, value: Array) -> Array:
     node = parsed.producer.get(place.tensor)
-    if node is None or node.op_type != "QuantizeLinear":
+    if node is None or node.op_type not in SCALE_AT:
         return value.astype(np.float32)
     scale, zero_point = parsed.parameters(node)
     axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
@@ -212,10 +221,13 @@ def _places(parsed: _File) -> dict[str, Place]:
         tensor = node.output[0] if node.output else ""
         if tensor not in parsed.alive:
             continue
-        if node.op_type == "QuantizeLinear":
+        if node.op_type in SCALE_AT:
             name, place = _quantized_place(parsed, node, held)
             places.setdefault(name, place)
-            held[tensor] = held[node.input[0]] = name
+            held[tensor] = held[_before(node)] = name
+        elif node.op_type == "DequantizeLinear" and tensor in parsed.outputs and tensor not in places:  # rule 5
+            described = _described(parsed, node.input[0], Place(tensor, "", ""), held)
+            places[tensor], held[tensor] = replace(described, grid=parsed.grid(node)), tensor
         elif _is_float_place(parsed, node, quantized) and tensor not in places:
             places[tensor] = _described(parsed, tensor, Place(tensor, "", ""), held)
             held[tensor] = tensor
@@ -232,13 +244,19 @@ def _is_float_place(parsed: _File, node: onnx.NodeProto, quantized: set[str]) ->
 
 def _quantized_place(parsed: _File, node: onnx.NodeProto, held: Mapping[str, str]) -> tuple[str, Place]:
     """Rules 1 and 2: name and place of a QuantizeLinear."""
-    codes, name = node.output[0], node.input[0]
+    codes, name = node.output[0], _before(node)
     ends = [reader.output[0] for reader in parsed.readers.get(codes, []) if reader.output[0] in parsed.outputs]
     tensor = codes
     if len(ends) == 1 and len(parsed.readers[codes]) == 1:
         name = tensor = ends[0]
-    place = _described(parsed, node.input[0], Place(tensor, "", ""), held)
+    computed = node.input[0] if node.op_type == "QuantizeLinear" else codes
+    place = _described(parsed, computed, Place(tensor, "", ""), held)
     return name, replace(place, grid=parsed.grid(node))
+
+
+def _before(node: onnx.NodeProto) -> str:
+    """What codes are called before they are quantized."""
+    return node.input[0] if node.op_type == "QuantizeLinear" else node.output[0].removesuffix(CODES)
 
 
 def _described(parsed: _File, tensor: str, place: Place, held: Mapping[str, str]) -> Place:
@@ -248,11 +266,13 @@ def _described(parsed: _File, tensor: str, place: Place, held: Mapping[str, str]
         node = parsed.producer[node.input[0]]
     if node is None:
         return replace(place, layer=tensor, operator="Input")
-    weights = [_weight_shape(parsed, name) for name in node.input[1:2]] if node.op_type.startswith("Conv") else []
+    operator = node.op_type.removeprefix("QLinear")
+    at = 3 if operator != node.op_type else 1
+    weights = [_weight_shape(parsed, name) for name in node.input[at : at + 1]] if operator.startswith("Conv") else []
     return replace(
         place,
         layer=node.name or node.output[0],
-        operator=POOLS.get(node.op_type, node.op_type),
+        operator=POOLS.get(operator, operator),
         weight=weights[0] if weights else (),
         sources=tuple(dict.fromkeys(_sources(parsed, node, held))),
     )

@@ -221,9 +221,9 @@ def _rows(
     for (a, b), total in sums.items():
         mine, theirs = first.places[a], second.places[b]
         grid = _grid(mine, theirs)
-        cap = FLOAT_DB if grid is None else DB_PER_BIT * grid.bits - DB_OFF
+        cap = _given_by(grid)
         sources = tuple(sources_among(second, b, known))
-        before = min([cap, *(ratios[source] for source in sources if not local)])
+        before = min([cap, *(_given_by(second.places[source].grid) if local else ratios[source] for source in sources)])
         row = Row(
             a,
             b,
@@ -244,6 +244,11 @@ def _rows(
     return tuple(rows)
 
 
+def _given_by(grid: Grid | None) -> float:
+    """The SQNR that a number of bits gives anyway."""
+    return FLOAT_DB if grid is None else DB_PER_BIT * grid.bits - DB_OFF
+
+
 def _one_quantization(first: Side, second: Side, pairs: Sequence[tuple[str, str]]) -> bool:
     """Whether most tensors that both sides quantize have the same scale and zero point."""
     same = [_same_grid(first.places[a], second.places[b]) for a, b in pairs]
@@ -251,10 +256,10 @@ def _one_quantization(first: Side, second: Side, pairs: Sequence[tuple[str, str]
 
 
 def _same_grid(first: Place, second: Place) -> bool | None:
-    """None unless both are quantized. How far the codes reach is not compared: -127 and -128 both begin int8."""
+    """None unless both are quantized. int8 around 0 is uint8 around 128; -127 and -128 both begin int8."""
     if first.grid is None or second.grid is None:
         return None
-    return (first.grid.scale, first.grid.zero_point) == (second.grid.scale, second.grid.zero_point)
+    return (first.grid.scale, first.grid.unsigned_zero) == (second.grid.scale, second.grid.unsigned_zero)
 
 
 def _sqnr(total: Sums) -> float:

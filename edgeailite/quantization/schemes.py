@@ -3,10 +3,11 @@
 `ort_u8s8`: uint8 activations with a zero point (0 after ReLU), int8 symmetric weights per output channel, int32 bias
 at scale input x weight. It is what onnxruntime's x86 integer kernels fuse: signed activations leave most convolutions
 in float there. `ort_u8s7` keeps weights to 7 bits: without VNNI, AVX2 and AVX-512 add pairs of products in 16 bits,
-and 2 x 255 x 63 still fits. `s8s8` is TensorRT's: int8 everywhere, no zero points. `tidl_pow2` is the arithmetic of
-TI's published training (xnn.quantize): power-of-two scales, one per tensor, weights and bias of 8 bits, halves rounded
-up. Its signed tensors are written as uint8 with zero point 128, which are the same values, because that is what
-onnxruntime fuses; kernels round halves to even, which is the one difference left.
+and 2 x 255 x 63 still fits. `ort_u8s8_tensor` has one scale for all weights of a layer, for devices that read no more.
+`s8s8` is TensorRT's: int8 everywhere, no zero points. `tidl_pow2` is the arithmetic of TI's published training
+(xnn.quantize): power-of-two scales, one per tensor, weights and bias of 8 bits, halves rounded up. Its signed tensors
+are written as uint8 with zero point 128, which are the same values, because that is what onnxruntime fuses; kernels
+round halves to even, which is the one difference left.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ _ROWS = (
     Scheme("ort_u8s8", "onnxruntime and OpenVINO on CPUs: uint8 activations, int8 weights per channel"),
     Scheme(
         "ort_u8s7", "the same with 7-bit weights, for CPUs without VNNI, whose int8 sums may saturate", weight_bits=7
+    ),
+    Scheme(
+        "ort_u8s8_tensor",
+        "the same as ort_u8s8 with one weight scale per tensor, for devices without more",
+        per_channel=False,
     ),
     Scheme("s8s8", "TensorRT: int8 activations without zero points", symmetric=True, signed=True),
     Scheme(

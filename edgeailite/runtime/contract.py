@@ -119,7 +119,10 @@ def recheck(
     data = file.read_bytes() if file.is_file() else b""
     found = hashlib.sha256(data).hexdigest()
     if not skip_hash and data and found != contract["sha256"]:
-        raise ParityError(f"{file}: sha256 {found[:16]}… but the contract is for {contract['sha256'][:16]}…")
+        raise ParityError(
+            f"{file}: sha256 {found[:16]}… but the contract is for {contract['sha256'][:16]}…; give the file's own "
+            "contract, or find what differs with --skip_hash True"
+        )
     results: dict[str, Any] = {"pictures": len(contract["golden"]), "sha256": found}
     wide = contract["kind"] == "int8" and not contract.get("exact", True)
     if wide:

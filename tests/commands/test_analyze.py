@@ -12,6 +12,7 @@ import pytest
 
 from edgeailite.__main__ import _analysis, main
 from edgeailite.checkpoint import LAST, load_checkpoint, save_checkpoint
+from edgeailite.commands.analysis_page import cells
 from edgeailite.commands.analyze import drops, worst
 from edgeailite.commands.opening import load_network
 from edgeailite.commands.plans import read_plan, write_plan
@@ -59,6 +60,18 @@ def test_the_planted_outlier_is_ranked_first_and_widened(analysed):
     assert (first["kind"], first["name"]) == ("activations", "decoders_0_pred_0_0")
     assert first["sqnr_db"]["segmentation"] < second["sqnr_db"]["segmentation"] - 5
     assert plan["activations"]["decoders_0_pred_0_0"] == 16
+
+
+def test_ranges_are_shown_under_their_names_in_files(analysed, tmp_path, command):
+    layers = json.loads((analysed / "sensitivity.json").read_text())["layers"]
+    tensors = {row["name"]: row["tensor"] for row in layers if row["kind"] == "activations"}
+    assert tensors["add"] == "encoder.features.3.add"
+    assert tensors["decoders_0_pred_0_0"] == "decoders.0.pred.0.0"
+    assert command("export", analysed).code == 0
+    file = onnx.load(str(analysed / "model.onnx"))
+    known = {value.name for value in file.graph.input} | {name for node in file.graph.node for name in node.output}
+    assert set(tensors.values()) <= known
+    assert cells(layers[0])[0] == "decoders.0.pred.0.0"
 
 
 def test_every_layer_and_section_is_ranked(analysed):

@@ -134,6 +134,15 @@ def test_the_checkpoint_says_what_was_done_and_opens(float_run, tmp_path, comman
     assert open_model(folder, device=torch.device("cpu")).arithmetic == "int8"
 
 
+def test_a_folder_in_use_is_refused_before_the_work(float_run, tmp_path, command, monkeypatch):
+    shutil.copytree(float_run, tmp_path / "used")
+    monkeypatch.setattr(calibrate, "calibrated", None)  # not called
+    ended = command("calibrate", float_run, "--save_path", tmp_path / "used", *MACHINE)
+    assert ended.code == 3
+    assert "holds a run already" in ended.err
+    assert "--resume" not in ended.err  # calibrate has none
+
+
 def test_observers_differ(float_run, tmp_path, command):
     scales = set()
     for name in ("minmax", "entropy"):

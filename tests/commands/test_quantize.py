@@ -96,6 +96,14 @@ def test_the_teacher_is_the_float_network_as_it_is_used(float_run, tmp_path, mon
     assert seen[1].teacher is None
 
 
+def test_a_folder_in_use_is_refused_before_calibration(float_run, tmp_path, command, monkeypatch):
+    shutil.copytree(float_run, tmp_path / "used")
+    monkeypatch.setattr(quantize, "calibrated", None)  # not called
+    ended = command(*quantize_words(float_run, tmp_path / "used"))
+    assert ended.code == 3
+    assert "holds a run already; choose another --save_path, or --resume it" in ended.err
+
+
 @pytest.mark.parametrize("options", [{"distill": -1.0}, {"ranges_lr": 0.0}, {"distill_temperature": 0.0}])
 def test_numbers_out_of_range_are_refused(options):
     with pytest.raises(UsageError, match=next(iter(options))):

@@ -198,6 +198,8 @@ def test_lines_name_a_few_and_count_the_rest():
     assert "conv0 (1 of 2 channels); conv1" in text
     assert text.endswith("and 2 more")
     assert [key for key, _ in rest] == ["warning: zero-range"]
+    twice = [Finding("opset", "model", "opset 21"), Finding("opset", "model", "opset 21")]  # of a target's two files
+    assert lint.lines(twice)["error: opset"].count("opset 21") == 1
 
 
 def test_errors_refuse_with_node_and_fix_and_warnings_do_not():

@@ -14,7 +14,21 @@ from edgeailite.modelcard import ModelCard
 
 # What carries sizes about and is folded away at a fixed size; with --dynamic it stays.
 SHAPE_ARITHMETIC = frozenset(
-    ("Shape", "Gather", "Cast", "Concat", "Constant", "Slice", "Unsqueeze", "Squeeze", "Mul", "Div", "Add", "Sub")
+    (
+        "Shape",
+        "Gather",
+        "Cast",
+        "Concat",
+        "Constant",
+        "Slice",
+        "Unsqueeze",
+        "Squeeze",
+        "Reshape",
+        "Mul",
+        "Div",
+        "Add",
+        "Sub",
+    )
 )
 LAYERS = frozenset(("Conv", "Relu", "Clip", "Add", "Concat", "Resize", "MaxPool", "ArgMax"))
 QUANTIZERS = frozenset(("QuantizeLinear", "DequantizeLinear"))

@@ -79,6 +79,13 @@ def test_tensorrt_s_file_is_symmetric_with_float_biases_and_quantizers_behind_re
     assert np.abs(logits(model) - expected).max() < 0.05 * expected.std()
 
 
+@pytest.mark.parametrize("target", ["openvino", "tensorrt"])
+def test_files_of_open_size_compute_the_same(target, written, modules):
+    files, _ = write(target, request(target, modules[SCHEMES[target]], size=None))
+    assert counts(files[".onnx"])["Shape"] > 0
+    np.testing.assert_allclose(logits(files[".onnx"]), logits(written[target][".onnx"]), atol=1e-5)
+
+
 def test_tidl_s_clips_are_the_float_network_and_stand_where_ranges_were_published(written):
     files = written["tidl"]
     assert list(files) == [".onnx", "_qdq.onnx", ".yaml"]
