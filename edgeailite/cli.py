@@ -84,9 +84,10 @@ def _parse_with_tyro(kind: Any, args: list[str], values: dict[str, Any], *, prog
 
 
 def _one_line(message: str) -> str:
-    """The sentence inside tyro's box."""
-    words = [line.strip("│╭╰─╮╯- ") for line in message.splitlines()]
-    return " ".join(word for word in words if word and not word.startswith(("For full", "Parsing error")))[:400]
+    """The sentence inside tyro's box, whose first line is a title."""
+    lines = [line.strip("│╭╰─╮╯- ") for line in message.splitlines()]
+    words = [line for line in lines if line and not line.startswith("For full")]
+    return " ".join(words[1:])[:400]
 
 
 def _config_file(args: list[str], names: set[str]) -> tuple[dict[str, Any], list[str]]:

@@ -108,7 +108,10 @@ WRONG = {
     "fraction for a count": (["train", "--epochs", "1.5"], r"epochs.*1\.5"),
     "one of two numbers": (["train", "--img_resize", "64"], "img_resize"),
     "three of two numbers": (["train", "--img_resize", "64", "64", "64"], "64"),
-    "no choice of that name": (["train", "--optimizer", "sdg"], "invalid choice 'sdg' for argument '--optimizer'"),
+    "no choice of that name": (
+        ["train", "--optimizer", "sdg"],
+        "train: invalid choice 'sdg' for argument '--optimizer'",
+    ),
     "no value": (["train", "--epochs"], "epochs"),
     "negative": (["train", "--epochs", "-3"], "--epochs -3: expected at least 1"),
     "switch without value": (["train", "--channels_last"], "channels_last"),
