@@ -6,7 +6,9 @@ slower or less exactly than it could. The codes are part of the command line's i
 U8S8 saturation, exactly: without VNNI, AVX2 and AVX-512 multiply uint8 activations with int8 weights by VPMADDUBSW,
 which adds two neighbouring products in int16 and cuts off at its ends. onnxruntime lays a weight out as (kernel row,
 kernel column, input channel), channels fastest, so neighbours are known, and with activations of 0..255 the largest and
-smallest sum of a pair too. Depthwise convolutions have a kernel of their own, in 32 bits.
+smallest sum of a pair too. Depthwise convolutions have a kernel of their own, in 32 bits. OpenVINO has the same hazard
+(its documentation: "Saturation (overflow) issue"), but packs weights as each CPU's kernel likes: there any two weights
+of a channel are taken for neighbours, which is an upper bound.
 """
 
 from __future__ import annotations
@@ -200,7 +202,16 @@ def dead_channels(graph: Graph) -> Iterator[Finding]:
 
 
 def saturation(graph: Graph) -> Iterator[Finding]:
-    """Convolutions of uint8 activations in which a pair of products can leave int16."""
+    """Convolutions of uint8 activations in which a pair of products can leave int16, as onnxruntime pairs them."""
+    return _saturation(graph, pair_sums)
+
+
+def saturation_of_any_pair(graph: Graph) -> Iterator[Finding]:
+    """The same, whatever two weights of a channel the runtime pairs."""
+    return _saturation(graph, any_pair_sums)
+
+
+def _saturation(graph: Graph, sums: Callable[[Array], tuple[Array, Array]]) -> Iterator[Finding]:
     for node in graph.of("Conv"):
         weight, source = graph.weight_codes(node), graph.producer.get(node.input[0])
         if weight is None or weight[0].dtype != np.int8 or source is None:
@@ -210,7 +221,7 @@ def saturation(graph: Graph) -> Iterator[Finding]:
         zero = graph.constants.get(source.input[2]) if len(source.input) > 2 else None
         if source.op_type != "DequantizeLinear" or zero is None or zero.dtype != np.uint8:
             continue
-        low, high = pair_sums(weight[0])
+        low, high = sums(weight[0])
         count = int(((high > INT16.max) | (low < INT16.min)).sum())
         if count:
             worst = int(high.max()) if high.max() >= -low.min() else int(low.min())
@@ -223,3 +234,10 @@ def pair_sums(weight: Array) -> tuple[Array, Array]:
     pairs = np.pad(flat, ((0, 0), (0, flat.shape[1] % 2))).reshape(len(weight), -1, 2)
     low = LARGEST_ACTIVATION * np.minimum(pairs, 0).sum(2).min(1)
     return low, LARGEST_ACTIVATION * np.maximum(pairs, 0).sum(2).max(1)
+
+
+def any_pair_sums(weight: Array) -> tuple[Array, Array]:
+    """Smallest and largest sum (out,) of any two products of a channel."""
+    flat = np.sort(np.pad(weight.astype(np.int64).reshape(len(weight), -1), ((0, 0), (0, 1))), axis=1)
+    low = LARGEST_ACTIVATION * np.minimum(flat[:, :2], 0).sum(1)
+    return low, LARGEST_ACTIVATION * np.maximum(flat[:, -2:], 0).sum(1)

@@ -162,6 +162,26 @@ def test_pairs_are_neighbours_in_channels_and_their_sums_are_exact():
         assert (low[channel], high[channel]) == (min(sums), max(sums))
 
 
+def test_any_pair_bounds_every_pair():
+    weight = np.random.default_rng(1).integers(-127, 128, (6, 3, 2, 1), dtype=np.int8)
+    low, high = lint.any_pair_sums(weight)
+    for channel in range(6):
+        pairs = itertools.combinations([0, *map(int, weight[channel].flatten())], 2)  # 0: a weight without neighbour
+        sums = [a * x + b * y for a, b in pairs for x, y in itertools.product((0, 255), repeat=2)]
+        assert (low[channel], high[channel]) == (min(sums), max(sums))
+
+
+@pytest.mark.parametrize(("target", "saturates"), [("onnxruntime", False), ("openvino", True)])
+def test_large_weights_apart_saturate_only_where_any_two_may_meet(target, saturates):
+    weight = np.zeros((4, 4, 1, 1), np.int8)
+    weight[2, [0, 2], 0, 0] = 100
+    model = graph(activations=np.uint8)
+    replace_constant(model, "weight", weight)
+    named(model, "conv").attribute[0].ints[:] = [0, 0, 0, 0]
+    findings = [finding.node for finding in found(model, target) if finding.code == "saturation"]
+    assert findings == (["conv"] if saturates else [])
+
+
 @pytest.mark.parametrize(
     ("pair", "saturates"),
     [((64, 64), False), ((65, 64), True), ((-64, -64), False), ((-64, -65), True), ((127, -127), False)],

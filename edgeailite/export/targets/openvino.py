@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeailite.export.lint import dead_channels, scales
+from edgeailite.export.lint import dead_channels, saturation_of_any_pair, scales
 from edgeailite.export.targets.onnxruntime import run_files
 from edgeailite.export.targets.record import LAYERS, QUANTIZERS, SHAPE_ARITHMETIC, Target
 
@@ -16,7 +16,7 @@ TARGET = Target(
     "OpenVINO",
     run_files,
     operators=LAYERS | QUANTIZERS | SHAPE_ARITHMETIC | PYRAMID_POOLING | UPSAMPLING,
-    checks=(scales, dead_channels),
+    checks=(scales, saturation_of_any_pair, dead_channels),
     opset=21,
     newest_opset=21,
 )
