@@ -15,13 +15,13 @@ from edgeailite.models import MODELS
 
 
 def main(path: Path) -> None:
-    """One row per kind of file, family and decoder."""
+    """One row per kind of file, family and decoder; schemes of int8 together."""
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     groups = defaultdict(list)
     for line in lines:
         row = MODELS[line["name"]]
         family = "ade20k, 2017" if line["name"].startswith("v1_") else row.family
-        groups[line["kind"], family, row.decoder].append(line)
+        groups[line["kind"].split()[0], family, row.decoder].append(line)
     print("| file | family | decoder | encoders | inputs × outputs | files | largest difference | failed |")
     print("|---|---|---|---|---|---|---|---|")
     for (kind, family, decoder), members in sorted(groups.items(), key=lambda item: item[0][0]):
@@ -34,7 +34,7 @@ def main(path: Path) -> None:
         cells = (kind, family, decoder, encoders, ", ".join(forms), len(members), f"{worst:.1e}", failed)
         print(f"| {' | '.join(map(str, cells))} |")
     total, failed = len(lines), sum(line["result"] != "ok" for line in lines)
-    print(f"\n{total} networks, {failed} failed, {sum(line['seconds'] for line in lines) / 60:.0f} minutes in all.")
+    print(f"\n{total} files, {failed} failed, {sum(line['seconds'] for line in lines) / 60:.0f} minutes in all.")
 
 
 if __name__ == "__main__":
