@@ -70,7 +70,9 @@ ALL_REFINED = tuple(option for options in REFINED.values() for option in options
 
 def rows(epochs: int) -> list[Row]:
     """Float training that goes on as long as the quantized one; observers, refinements, schemes and trainings."""
-    found = [Row(f"float, {epochs} epochs more", "train", (*FLOAT_ON, "--epochs", str(epochs)))]
+    longer = (*FLOAT_ON, "--epochs", str(epochs))
+    found = [Row(f"float, {epochs} epochs more", "train", longer)]
+    found.append(Row(f"float, {epochs} epochs more, BatchNorm fixed", "train", (*longer, "--freeze_bn", "True")))
     found += [Row(f"ort_u8s8 {name}", "calibrate", ("--observer", name)) for name in OBSERVERS]
     found += [Row(f"ort_u8s8 percentile + {name}", "calibrate", options) for name, options in REFINED.items()]
     found.append(Row("ort_u8s8 percentile + all three", "calibrate", ALL_REFINED))
