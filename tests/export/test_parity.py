@@ -237,7 +237,7 @@ def test_a_file_is_rechecked_with_numpy_and_onnxruntime_alone(int8_subject, tmp_
     assert f"departs first at {CONV}/Conv" in done.stderr
 
 
-@pytest.mark.parametrize("opset", [17, 20, 23])
+@pytest.mark.parametrize("opset", [17, *(pytest.param(opset, marks=pytest.mark.slow) for opset in (20, 23))])
 def test_other_opsets_give_the_same_bits(opset, int8_subject, tmp_path):
     file = tmp_path / "model_int8.onnx"
     model = to_onnx(int8_subject.module, int8_subject.card, size=SIZE, opset=opset)

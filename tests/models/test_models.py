@@ -1,6 +1,6 @@
 """What every network promises: sizes, gradients, tracing, several inputs and outputs. Lists itself from MODELS.
 
-By default one network per decoder; every network under `slow`.
+By default one network per decoder with one picture and output and with several; all under `slow`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ SMALL = (32, 64)  # VGG's 7x7 convolution has 100 million weights
 
 
 NETWORKS = by_default_or_slow(list(MODELS))
-FORMS = list(itertools.product((1, 2), (1, 2, 3)))
+SHOWN = ((1, 1), (2, 3))  # inputs, outputs: one of each, and several
+FORMS = [
+    form if form in SHOWN else pytest.param(*form, marks=pytest.mark.slow)
+    for form in itertools.product((1, 2), (1, 2, 3))
+]
 
 
 def network(name: str, inputs: int = 1, decoders: int = 1) -> Pixel2Pixel:
