@@ -31,6 +31,7 @@ from edgeailite.runtime.session import SESSION_SETTINGS
 IR_VERSION = 10
 LARGEST_FILE = 2**31  # bytes
 OLDEST_EXPORTED = 18  # torch writes this one or newer; 17 is converted from it
+WIDE_OPSET = 21  # the first whose quantizers know 16 bits
 KEPT = ("Conv", "QuantizeLinear", "DequantizeLinear", "Add", "Concat", "Resize")
 
 __all__ = ["ARGMAX_MODES", "to_onnx", "weights_hash"]
@@ -53,7 +54,7 @@ def to_onnx(
     `image`, `image1`, ..., outputs after the tasks. `form` is how a device wants its quantizers; integer-exact is what
     the default form gives. `kernels="onnxruntime"` rewrites an int8 file for speed there, bit for bit (`passes`).
     Warns of a network in training mode, which is exported as in evaluation. Raises UsageError for weights beyond one
-    file, or `kernels` on float.
+    file, `kernels` on float, or a plan's bits that the opset does not know.
     """
     _check_weights_fit(model)
     if model.training:
@@ -64,6 +65,7 @@ def to_onnx(
                 f"--kernels {kernels}: rewrites int8 files; quantize the run first, or leave the option out"
             )
         return write_graph(fold_batch_norms(model), card, opset=opset, argmax=argmax, size=size, simplify=simplify)
+    _check_bits(model, opset)
     traced = convert(model, opset=max(opset, OLDEST_EXPORTED), form=form)
     properties = {"edgeailite.kind": "int8", **_quantization_metadata(model)}
     return write_graph(
@@ -115,6 +117,12 @@ def _check_weights_fit(model: nn.Module) -> None:
             f"the weights are {total / 1e9:.1f} GB, an ONNX file holds less than {LARGEST_FILE / 1e9:.1f} GB; "
             "choose a smaller network"
         )
+
+
+def _check_bits(model: fx.GraphModule, opset: int) -> None:
+    wide = wide_parts(model)
+    if wide and opset < WIDE_OPSET:
+        raise UsageError(f"--opset {opset}: {wide[0]} has codes of 16 bits, which need opset {WIDE_OPSET} or newer")
 
 
 def classified_outputs(card: ModelCard) -> list[str]:

@@ -17,13 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from edgeailite.errors import UsageError
 from edgeailite.quantization.graph import ACTIVATIONS, activation_limits, is_module
 from edgeailite.quantization.modules import ActivationQuantizer, IntegerParameters, QuantConv2d
 from edgeailite.quantization.pooling import RegionPool, pool_size, region_sums
 
 DEFAULT_OPSET = 21
-WIDE_OPSET = 21  # the first whose QuantizeLinear knows 16 bits
 WIDE_CODES = (torch.uint16, torch.int16)
 MIDDLE = 128  # of the codes of uint8
 TOLERANCE = 1e-3  # of a step: an activation's limit that lies this near the end of the codes is the end
@@ -170,7 +168,7 @@ def convert(model: fx.GraphModule, *, opset: int = DEFAULT_OPSET, form: Form = D
     """Bake the integer parameters of a prepared and calibrated model, which is left as it is.
 
     `opset` is the ONNX version of the QuantizeLinear and DequantizeLinear operators that an export will see, `form` how
-    a device wants them. Raises UsageError where the opset does not know the plan's bits.
+    a device wants them.
     """
     result = copy.deepcopy(model).eval().cpu()
     graph = result.graph
@@ -187,7 +185,7 @@ def convert(model: fx.GraphModule, *, opset: int = DEFAULT_OPSET, form: Form = D
             node.args = node.args[:1]
         elif isinstance(module, ActivationQuantizer | Quantize):
             if isinstance(module, ActivationQuantizer):
-                result.set_submodule(node.target, _pair(module, str(node.target), opset=opset, form=form))
+                result.set_submodule(node.target, _pair(module, opset=opset, form=form))
             node.args = node.args[:1]
     for node in list(graph.nodes):
         if node.op == "get_attr" and not node.users:
@@ -212,10 +210,8 @@ def _integer_conv(module: QuantConv2d, tensors: list[Tensor], *, opset: int, for
     return converted
 
 
-def _pair(quantizer: ActivationQuantizer, name: str, *, opset: int, form: Form) -> Quantize:
+def _pair(quantizer: ActivationQuantizer, *, opset: int, form: Form) -> Quantize:
     code_type = quantizer.grid.code_type
-    if code_type in WIDE_CODES and opset < WIDE_OPSET:
-        raise UsageError(f"--opset {opset}: {name} has codes of 16 bits, which need opset {WIDE_OPSET} or newer")
     zero_point = quantizer.zero_point.to(code_type)
     if form.signed and code_type == torch.uint8 and int(zero_point) == MIDDLE:
         zero_point = torch.zeros_like(zero_point, dtype=torch.int8)

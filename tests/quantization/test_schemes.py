@@ -121,6 +121,12 @@ def test_a_plan_that_fits_no_network_is_refused():
         prepare(golden_model(), plan=Plan(activations={"nothing": 16}))
 
 
-def test_sixteen_bits_need_a_new_opset():
-    with pytest.raises(UsageError, match=r"--opset 18: ranges\.encoder_features_6_conv_1_2 has codes of 16 bits"):
-        to_onnx(quantized("ort_u8s8", WIDE), golden_card(SIZE), size=SIZE, opset=18)
+@pytest.mark.parametrize("kind", ["weights", "activations"])
+def test_sixteen_bits_need_a_new_opset(kind):
+    name, shown = {
+        "weights": ("encoder.features.4.conv.1.0", r"encoder\.features\.4\.conv\.1\.0"),
+        "activations": ("encoder_features_6_conv_1_2", r"ranges\.encoder_features_6_conv_1_2"),
+    }[kind]
+    model = quantized("ort_u8s8", Plan(**{kind: {name: 16}}))
+    with pytest.raises(UsageError, match=rf"--opset 18: {shown} has codes of 16 bits, which need opset 21"):
+        to_onnx(model, golden_card(SIZE), size=SIZE, opset=18)
