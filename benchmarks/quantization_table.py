@@ -5,8 +5,9 @@
 Starts from the float checkpoints of `benchmarks/camvid` (another folder: --checkpoints). Each cell is made by the verbs
 a user would call: calibrate or quantize, export, validate --split test. What is made stays in RUNS_FOLDER and is not
 made again, a training that was cut off goes on; so several processes may each make the cells of one network, and a last
-call prints the table of docs/quantization.md. --only names the rows to make, --epochs the length of the trainings.
-With --settings the rows are trainings with one setting changed at a time, measured on val, where defaults are chosen.
+call prints the table of docs/quantization.md. --only names the rows to make and print, --epochs the length of the
+trainings. With --settings the rows are trainings with one setting changed at a time. Where one chooses is val, which
+--split val measures on, and --settings too.
 """
 
 from __future__ import annotations
@@ -102,17 +103,19 @@ def main() -> None:
     parser.add_argument("--networks", nargs="*", default=["deeplab_1", "fpn_1", "unet_1", "regnet_1"])
     parser.add_argument("--only", nargs="*", help="names of rows; default all")
     parser.add_argument("--epochs", type=int, default=6, help="of training; half for the other schemes")
-    parser.add_argument("--settings", action="store_true", help="the table of settings, on val")
+    parser.add_argument("--settings", action="store_true", help="the table of settings")
+    parser.add_argument("--split", choices=("val", "test"), help="default test; val with --settings")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
-    args.split, table = ("val", settings(args.epochs)) if args.settings else ("test", rows(args.epochs))
+    args.split = args.split or ("val" if args.settings else "test")
+    table = settings(args.epochs) if args.settings else rows(args.epochs)
     wanted = [row for row in table if not args.only or row.name in args.only]
     for network in args.networks:
         float_cell(args, network, args.checkpoints / f"camvid_{network}.pt")
         for row in wanted:
             for seed in SEEDS.get(network, (1,)) if row.seeds else (1,):
                 make_cell(args, network, row, seed)
-    print_table(args, table)
+    print_table(args, wanted)
 
 
 def float_cell(args: argparse.Namespace, network: str, source: Path) -> None:
