@@ -137,7 +137,10 @@ def _name_positionals(args: list[str], positional: tuple[str, ...]) -> list[str]
 
 def _parse_without_tyro(kind: Any, args: list[str]) -> Any:
     if kind is not configs.VerifyConfig:
-        raise UsageError("only `verify FILE.onnx contract.json` works without tyro; pip install edgeailite")
+        raise UsageError(
+            "only `verify FILE.onnx contract.json` works without tyro; "
+            "install edgeailite with its dependencies (pip install FOLDER_OF_THE_CHECKOUT)"
+        )
     parser = argparse.ArgumentParser(prog="edgeailite verify", description=kind.__doc__)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--contract", type=Path, required=True)

@@ -44,7 +44,6 @@ LEVEL = {room: level for level, rooms in enumerate(GROUND + ROOMS, start=-len(GR
 # Neighbours do not know each other, but for these.
 SIDEWAYS = {
     ("modelcard", "preprocessing"),  # a card holds one
-    ("presets", "config"),  # presets are named instances of the config's dataclasses
     ("sheets", "plots"),  # a sheet colours label maps as the report does
     ("export", "quantization"),
     ("export", "runtime"),

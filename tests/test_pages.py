@@ -51,8 +51,8 @@ def folder(tmp_path_factory) -> Path:
             path.write_bytes(data)
     settings = "classes: [c0, c1, c2, c3]\nlabel_map: {10: 0, 20: 1, 30: 2, 40: 3}\n"
     (root / "data/dataset.yaml").write_text(settings)
-    (root / "runs/first").mkdir(parents=True)
-    tiny_model(root / "runs/first/model_int8.onnx", data=("folder", root / "data"))
+    (root / "runs/first_qat").mkdir(parents=True)
+    tiny_model(root / "runs/first_qat/model_int8.onnx", data=("folder", root / "data"))
     (root / "pictures/more").mkdir(parents=True)
     (root / "pictures/a.png").write_bytes(picture())
     (root / "pictures/more/b.jpg").write_bytes(picture(".jpg", seed=1))
@@ -82,7 +82,7 @@ def test_the_commands_of_infer(folder):
 
 def test_the_requests_of_serve(folder):
     requests = [line for block in blocks(ROOT / "docs/serve.md") for line in block.text.splitlines() if "curl" in line]
-    with serving(folder, "runs/first/model_int8.onnx") as running:
+    with serving(folder, "runs/first_qat/model_int8.onnx") as running:
         answers = [
             subprocess.run(
                 [word.replace(":8080", f":{running.port}") for word in shlex.split(line)] + ["--fail", "--silent"],

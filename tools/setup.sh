@@ -89,7 +89,7 @@ make_venv() {
     fi
     python="$(find_python)" || exit 1
     rm -rf -- "$venv" && mkdir "$venv" 2>/dev/null ||
-        fail "cannot make $venv: make the folder writable, or activate an environment with 'pip install edgeailite'"
+        fail "cannot make $venv: make the folder writable, or activate an environment in which 'pip install $EDGEAILITE_ROOT' was run"
     printf '%s' "$$" >"$venv/installing"
     say "making $venv with $("$python" --version)"
     "$python" -m venv "$venv" >"$venv/log" 2>&1 || {

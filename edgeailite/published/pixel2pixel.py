@@ -83,11 +83,12 @@ def _amp(asked: Asked) -> Sequence[str]:
 
 _BALANCING = {name: name for name in ("learned", "uncertainty", "grad_norm", "dwa_grad_norm")}
 _WEIGHT_BITS = OneOf({"8": "ort_u8s8", "7": "ort_u8s7"}, "integer files have weights of 8 bits, or 7 in them")
-_BITS = OneOf({"8": ""}, "integer files have activations of 8 bits")
+_BITS = OneOf({"8": ""}, "activations have 8 bits here, or 16 where a plan says so (edgeailite analyze)")
 _BIAS = OneOf({"0": ""}, "biases are 32-bit integers here and need no limit")
 _INTERPOLATION = OneOf({"1": "linear_exact", "3": "area"}, "OpenCV's numbers of linear and area are known here")
 _BORDER = Zeros("pictures are not cropped at their borders here; crop the files")
-_MOVES = "calibration sets ranges and moves no biases"
+_PER_TENSOR = "one scale for all channels is a scheme here: --scheme ort_u8s8_tensor of calibrate and quantize"
+_MOVES = "calibration moves biases at once, without a learning rate: edgeailite calibrate --correct_bias True"
 _GPU_NOTE = "one process for each GPU, as torchrun starts them; several only where several are there"
 
 FLAGS: dict[str, Flag] = {
@@ -158,13 +159,18 @@ FLAGS: dict[str, Flag] = {
     "quantization": Flag("quantize", "True|False", boolean),
     "histogram_range": Flag("observer", "True|False", WhereQuantized(_ranges), about="True percentile, False ema"),
     "per_channel_q": Flag(
-        takes="True", rule=WhereQuantized(Only(True, "weights always have a scale for each channel here"))
+        takes="True",
+        rule=WhereQuantized(Only(True, _PER_TENSOR)),
     ),
     "bias_calibration": Flag(takes="False", rule=WhereQuantized(Only(False, _MOVES))),
     "bitwidth_weights": Flag("scheme", "8|7", WhereQuantized(_WEIGHT_BITS), about="8 ort_u8s8, 7 ort_u8s7"),
     "bitwidth_activations": Flag(takes="8", rule=WhereQuantized(_BITS)),
     "constrain_bias": Flag(takes="0", rule=WhereQuantized(_BIAS)),
-    "lr_clips": Flag(takes="X", rule=nothing, note="no effect, here as in the published code: ranges are not learned"),
+    "lr_clips": Flag(
+        takes="X",
+        rule=nothing,
+        note="no effect, here as in the published code; ranges that learn: edgeailite quantize --ranges learned",
+    ),
     "lr_calib": Flag(takes="0", rule=Zeros(_MOVES, ("calibration",))),
 }
 

@@ -164,7 +164,7 @@ def test_openvino_agrees(single, data, tmp_path, file, least):
 
 def test_openvino_needs_a_file_and_the_package(run, single, data, tmp_path, monkeypatch):
     monkeypatch.setattr("edgeailite.runtime.openvino_session.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"--runtime openvino: not installed; pip install edgeailite\[openvino\]"):
+    with pytest.raises(UsageError, match=r"--runtime openvino: not installed; pip install openvino"):
         infer.run(InferConfig(single / "float.onnx", (data,), tmp_path, runtime="openvino"))
     with pytest.raises(UsageError, match=r"computes \.onnx files"):
         infer.run(InferConfig(run, save_path=tmp_path, runtime="openvino", **streams(data)))

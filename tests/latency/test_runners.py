@@ -48,7 +48,7 @@ def test_missing_and_damaged_files(tmp_path):
 
 def test_openvino_is_asked_for_politely(tmp_path, monkeypatch):
     monkeypatch.setattr("edgeailite.runtime.openvino_session.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"--runtimes openvino: not installed; pip install edgeailite\[openvino\]"):
+    with pytest.raises(UsageError, match=r"--runtimes openvino: not installed; pip install openvino"):
         onnx_runner(tiny_file(tmp_path / "tiny.onnx"), "openvino", threads=1)
 
 
