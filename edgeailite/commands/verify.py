@@ -161,5 +161,8 @@ def _rows(results: dict[str, Any], size: str) -> list[tuple[str, str, dict[str, 
 
 
 def _cell(value: float | None) -> str:
-    """`-` where no output has classes."""
-    return "-" if value is None else f"{value:.6g}"
+    """`-` where no output has classes; a share never rounds up to all."""
+    if value is None:
+        return "-"
+    text = f"{value:.6g}"
+    return ">0.999999" if value < 1 and text == "1" else text

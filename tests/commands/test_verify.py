@@ -31,7 +31,7 @@ def test_a_row_per_size_and_level(capsys):
     ]
 
 
-@pytest.mark.parametrize(("share", "cell"), [(1.0, "1"), (None, "-")])
+@pytest.mark.parametrize(("share", "cell"), [(1.0, "1"), (0.9999998, ">0.999999"), (0.998374, "0.998374"), (None, "-")])
 def test_a_recheck_has_labels_only_and_depth_not_even_these(share, cell, capsys):
     results = {"pictures": 2, "sha256": "0", "promise": "near", "ALL": {"equal_argmax": share}}
     _show("a.onnx keeps its contract", results, height_width=(64, 96), as_json=False)
