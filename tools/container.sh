@@ -23,7 +23,7 @@ models() {
         found="$(find -L "$folder" -maxdepth 1 -name '*.onnx' -type f 2>/dev/null | sort)"
         [ -z "$found" ] || { printf '%s\n' "$found"; return; }
     done
-    fail 3 "no model: mount a folder with an exported .onnx file, -v \$PWD/runs/first:/models:ro, or run init with MODEL_URL"
+    fail 3 "no model: mount a folder with an exported .onnx file, -v \$PWD/runs/first_qat:/models:ro, or run init with MODEL_URL"
 }
 
 serve() {

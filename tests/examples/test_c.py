@@ -28,9 +28,9 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """A folder in which the README's commands can be given: `examples`, and `runs/first`."""
+    """A folder in which the README's commands can be given: `examples`, and `runs/first_qat`."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    (tmp_path / "runs/first").mkdir(parents=True)
+    (tmp_path / "runs/first_qat").mkdir(parents=True)
     return tmp_path
 
 
@@ -70,7 +70,7 @@ def passed(command: str, folder: Path) -> str:
 
 
 def unpack(folder: Path, kind: str, **options) -> dict:
-    contract = write_contract(folder / "runs/first", kind, **options)
+    contract = write_contract(folder / "runs/first_qat", kind, **options)
     passed(UNPACK.replace("contract_int8", "contract"), folder)
     return contract
 
@@ -96,7 +96,7 @@ def test_outputs_are_those_of_the_contract(folder, release, kind):
     first = contract["golden"][0]["outputs"]["segmentation"]
     first["sha256"] = "0" * 64
     first["sample"][0] += 10 * first["std"]
-    (folder / "runs/first/contract.json").write_text(json.dumps(contract))
+    (folder / "runs/first_qat/contract.json").write_text(json.dumps(contract))
     passed(UNPACK.replace("contract_int8", "contract"), folder)
     passed(BUILD_WITH_NETWORK, folder)
     ended = given(model, folder)
@@ -109,7 +109,7 @@ def test_in_cpp_outputs_are_those_of_the_contract(folder, release):
     unpack(folder, "int8", pictures=((97, 131),))
     passed(f"{BUILD_PARTS} -DWITH_ONNXRUNTIME -Iort/include", folder)
     passed(f"{BUILD_CPP} -Lort/lib -Wl,-rpath,ort/lib -lonnxruntime", folder)
-    found = passed(f"{CHECK_CPP} runs/first/model.onnx", folder)
+    found = passed(f"{CHECK_CPP} runs/first_qat/model.onnx", folder)
     assert found == "1 golden case(s): preprocessing and outputs agree\n"
 
 
@@ -135,12 +135,12 @@ def test_files_that_cannot_be_run(folder, release):
 
 @pytest.mark.parametrize("change", [{"format": 1}, {"interpolation": "area"}, {"output": "segmentation_label"}])
 def test_contracts_that_the_examples_cannot_reproduce(folder, change):
-    contract = write_contract(folder / "runs/first", "float", pictures=((20, 30),))
+    contract = write_contract(folder / "runs/first_qat", "float", pictures=((20, 30),))
     contract["format"] = change.get("format", 2)
     contract["preprocessing"]["interpolation"] = change.get("interpolation", "linear_exact")
     outputs = contract["golden"][0]["outputs"]
     outputs[change.get("output", "segmentation")] = outputs.pop("segmentation")
-    (folder / "runs/first/contract.json").write_text(json.dumps(contract))
+    (folder / "runs/first_qat/contract.json").write_text(json.dumps(contract))
     ended = given(UNPACK.replace("contract_int8", "contract"), folder)
     assert ended.returncode == 3
     assert "the examples reproduce format 2 with --interpolation linear_exact" in ended.stderr
