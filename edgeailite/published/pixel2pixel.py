@@ -158,10 +158,7 @@ FLAGS: dict[str, Flag] = {
     "quantize": Flag("quantize", "True|False", boolean, about="see above"),
     "quantization": Flag("quantize", "True|False", boolean),
     "histogram_range": Flag("observer", "True|False", WhereQuantized(_ranges), about="True percentile, False ema"),
-    "per_channel_q": Flag(
-        takes="True",
-        rule=WhereQuantized(Only(True, _PER_TENSOR)),
-    ),
+    "per_channel_q": Flag(takes="True", rule=WhereQuantized(Only(True, _PER_TENSOR))),
     "bias_calibration": Flag(takes="False", rule=WhereQuantized(Only(False, _MOVES))),
     "bitwidth_weights": Flag("scheme", "8|7", WhereQuantized(_WEIGHT_BITS), about="8 ort_u8s8, 7 ort_u8s7"),
     "bitwidth_activations": Flag(takes="8", rule=WhereQuantized(_BITS)),
