@@ -37,8 +37,8 @@ ROOMS = [
     {"__main__"},  # 5
     {"published"},  # 6: command lines of others, over the verbs
 ]
-# Below all of it: the errors everybody raises; then what a picture's way to the network is, and what weights mean.
-GROUND = [{"errors"}, {"preprocessing", "modelcard", "download"}]
+# Below all of it: errors and files; values of strangers; what a picture's way to the network is, and what weights mean.
+GROUND = [{"errors", "files"}, {"untrusted"}, {"preprocessing", "modelcard", "download"}]
 LEVEL = {room: level for level, rooms in enumerate(GROUND + ROOMS, start=-len(GROUND)) for room in rooms}
 
 # Neighbours do not know each other, but for these.

@@ -1,0 +1,111 @@
+"""Files, written whole or not at all, and read only if they are files of a bounded size.
+
+A new file is written under a random name beside its target (created exclusively, links are not followed) and renamed
+when it is whole, so that a reader or a killed process never sees half of one and no link leads the writer elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+TEMPORARY = ".partial"
+LONGEST_NAME = 255  # bytes, on the usual file systems
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path, *, sync: bool = False) -> Iterator[BinaryIO]:
+    """Yield a binary file whose content replaces `path` when the block ends; an error in the block leaves it as it was.
+
+    `sync` waits until the bytes are on the disk, for files that must survive a power cut. Raises OSError.
+    """
+    temporary = _temporary_name(path)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(temporary, flags, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def write_atomic(path: Path, data: bytes | str, *, sync: bool = False) -> None:
+    """Replace `path` by these bytes (text as UTF-8), whole or not at all. Raises OSError."""
+    with atomic_file(path, sync=sync) as file:
+        file.write(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that killed writers of `path` left; call it only where nobody else writes `path`."""
+    start = f".{_shortened(path.name)}."
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(path.parent):
+            if entry.name.startswith(start) and entry.name.endswith(TEMPORARY):
+                with contextlib.suppress(OSError):
+                    Path(entry.path).unlink()
+
+
+def read_regular(path: Path, *, limit: int) -> bytes:
+    """Content of a regular file of at most `limit` bytes.
+
+    Raises OSError, with a reason in `strerror`, for what is missing, longer, or no regular file: a named pipe or a
+    device would make the reader wait, or never end.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(limit + 1) if size <= limit else b""
+    if size > limit or len(data) > limit:
+        raise OSError(errno.EFBIG, f"{size} bytes, more than the {limit} that are read", str(path))
+    return data
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading. Raises OSError for anything else, without waiting for a pipe's other end."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, f"{_kind(mode)}, not a file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def sha256_of(source: Path | bytes) -> str:
+    """SHA-256 of a file, or of bytes, in hexadecimal digits. Raises OSError."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    with source.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+        stat.S_IFSOCK: "a socket",
+    }
+    return kinds.get(stat.S_IFMT(mode), "a special file")
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f".{_shortened(path.name)}.{secrets.token_hex(8)}{TEMPORARY}")
+
+
+def _shortened(name: str) -> str:
+    """The name, cut so that with what is added it is still a name the file system takes."""
+    room = LONGEST_NAME - 18 - len(TEMPORARY)
+    return os.fsdecode(os.fsencode(name)[:room])
