@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -60,9 +59,9 @@ def print_result(title: str, values: Mapping[str, Any], *, as_json: bool = False
     if as_json:
         print_json(values)
         return
-    table = Table(title=escape(title), show_header=False)
+    table = Table(title=title, show_header=False)
     for key, value in values.items():
-        table.add_row(key, f"{value:.4g}" if isinstance(value, float) else escape(str(value)))
+        table.add_row(key, f"{value:.4g}" if isinstance(value, float) else str(value))
     print_table(table, width=RESULT_WIDTH)
 
 

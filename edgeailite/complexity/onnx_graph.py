@@ -30,6 +30,8 @@ from edgeailite.complexity.operations import (
     element_operations,
     onnx_word,
 )
+from edgeailite.errors import DataError, EdgeailiteError
+from edgeailite.untrusted import printable
 
 # Operators with MACs: word, and where activation, weight and bias stand among the inputs.
 WEIGHTED = {
@@ -47,6 +49,9 @@ QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 # These look at memory in another way.
 LOOKS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Slice", "Split")
 POOLS = ("MaxPool", "AveragePool")
+# What a graph raises that no exporter writes: an operator without its inputs, an attribute of another type.
+FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+LONGEST_NAME = 300  # of a layer in a table
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,16 @@ class Read:
 
 def read(path: Path, height_width: tuple[int, int] | None) -> Read:
     """Layers of a file. Raises DataError and UsageError as `onnx_shapes.load`."""
-    graph = _Graph(path, height_width)
-    layers = tuple(graph.layer(node) for node in graph.nodes if graph.computes(node))
+    try:
+        graph = _Graph(path, height_width)
+        layers = tuple(graph.layer(node) for node in graph.nodes if graph.computes(node))
+    except EdgeailiteError:
+        raise
+    except FAULTS as error:
+        reason = f"{type(error).__name__}: {printable(' '.join(str(error).split()))[:200]}"
+        raise DataError(
+            f"{path}: its layers cannot be counted ({reason}); it is no usual network, or damaged: export it again"
+        ) from None
     weights = graph.weights.values()
     return Read(
         layers,
@@ -209,20 +222,25 @@ class _Graph:
 
     def _memory(self, name: str) -> str:
         """Name of the memory a value lies in."""
-        maker = self.maker.get(name)
-        if maker is None or not maker.input or name in self.outputs or name in self.constants:
-            return name
-        source = maker.input[0]
-        alone = len(self.readers[source]) == 1 and source in self.maker
-        in_place = onnx_word(maker.op_type) in ACTIVATIONS and alone
-        return self._memory(source) if maker.op_type in LOOKS or in_place else name
+        while True:
+            maker = self.maker.get(name)
+            if maker is None or not maker.input or name in self.outputs or name in self.constants:
+                return name
+            source = maker.input[0]
+            alone = len(self.readers[source]) == 1 and source in self.maker
+            in_place = onnx_word(maker.op_type) in ACTIVATIONS and alone
+            if maker.op_type not in LOOKS and not in_place:
+                return name
+            name = source
 
 
 def _name(node: onnx.NodeProto) -> str:
     """The module's path, which our files have before the operator; the node's name; else what it gives."""
     if node.op_type in (QUANTIZE, DEQUANTIZE):
-        return str(node.output[0])
-    return str(node.name.rpartition(f"/{node.op_type}")[0] or node.name or node.output[0])
+        name = node.output[0]
+    else:
+        name = node.name.rpartition(f"/{node.op_type}")[0] or node.name or node.output[0]
+    return printable(name)[:LONGEST_NAME]
 
 
 def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:

@@ -26,9 +26,9 @@ from edgeailite.export.passes import Kernels, apply_passes
 from edgeailite.modelcard import REGRESSION, ModelCard
 from edgeailite.quantization import convert, scheme_of, wide_parts
 from edgeailite.quantization.convert import DEFAULT_FORM, Form
-from edgeailite.runtime.session import SESSION_SETTINGS
+from edgeailite.runtime.metadata import SESSION_SETTINGS, SIGNED_CODES
 
-IR_VERSION = 10
+NEWEST_IR = 10  # nothing newer is used
 LARGEST_FILE = 2**31  # bytes
 OLDEST_EXPORTED = 18  # torch writes this one or newer; 17 is converted from it
 WIDE_OPSET = 21  # the first whose quantizers know 16 bits
@@ -102,7 +102,9 @@ def write_graph(
         exported = _simplify(exported)
     exported = apply_passes(exported, kernels)
     exported.producer_name, exported.producer_version = "edgeailite", __version__
-    exported.ir_version = IR_VERSION
+    exported.ir_version = min(
+        NEWEST_IR, onnx.helper.find_min_ir_version_for(exported.opset_import, ignore_unknown=True)
+    )
     metadata = {**_metadata(exported, card, argmax=argmax, kernels=kernels), **properties}
     onnx.helper.set_model_props(exported, dict(sorted(metadata.items())))
     onnx.checker.check_model(exported)
@@ -210,7 +212,7 @@ def _metadata(model: onnx.ModelProto, card: ModelCard, *, argmax: str, kernels: 
 def _quantization_metadata(model: fx.GraphModule) -> dict[str, str]:
     """The scheme, what onnxruntime must be told so that signed codes run as integers, and parts of 16 bits, if any."""
     scheme = scheme_of(model)
-    settings = {"session.qdqisint8allowed": "1"} if scheme.signed else {}
+    settings = SIGNED_CODES if scheme.signed else {}
     wide = wide_parts(model)
     about = {"edgeailite.scheme": scheme.name, SESSION_SETTINGS: json.dumps(settings)}
     return about | ({"edgeailite.wide": json.dumps(wide)} if wide else {})
