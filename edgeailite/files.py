@@ -66,7 +66,9 @@ def read_regular(path: Path, *, limit: int) -> bytes:
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        data = file.read(limit + 1) if size <= limit else b""
+        data = file.read(size + 1) if size <= limit else b""  # asking for more would set so much memory aside
+        if len(data) > size:  # it grows, or does not know its size
+            data += file.read(limit + 1 - len(data))
     if size > limit or len(data) > limit:
         raise OSError(errno.EFBIG, f"{size} bytes, more than the {limit} that are read", str(path))
     return data
