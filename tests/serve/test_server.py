@@ -128,7 +128,7 @@ def light(folder: Path, *, seconds: float = 0.0, failing: bool = False, drain_ti
 def test_an_upload_under_way_is_finished(tmp_path):
     with light(tmp_path) as running:
         body = picture()
-        head = b"POST /predict?output=labels HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+        head = b"POST /predict?output=labels HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
         with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
             connection.sendall(head + body[:100])
             time.sleep(0.5)
@@ -161,7 +161,7 @@ def test_what_does_not_end_is_left_at_the_deadline(tmp_path):
     with light(tmp_path, drain_timeout=1) as running:
         wait_ready(running)
         with socket.create_connection(("127.0.0.1", running.port)) as connection:
-            connection.sendall(b"POST /predict HTTP/1.1\r\nContent-Length: 100\r\n\r\nhalf")
+            connection.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf")
             time.sleep(0.5)
             began = time.monotonic()
             assert running.stop() == 1
