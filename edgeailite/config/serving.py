@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgeailite.config.checks import check, check_machine
 
-HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class ServeConfig:
         check(enough, "max_total_megabytes", total, "at least --max_megabytes")
         check(self.token is None or len(self.token) >= 8, "token", "...", "at least 8 characters")
         for host in self.hosts:
-            named = HOST.fullmatch(host) is not None
+            named = HOST_NAME.fullmatch(host) is not None
             check(named, "hosts", host, "a name such as example.org, without scheme and port")
         for origin in self.origins:
             plain = origin.startswith(("http://", "https://")) and not origin.endswith("/")

@@ -19,6 +19,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
+from edgeailite.config.serving import HOST_NAME
 from edgeailite.serve.problems import Problem
 from edgeailite.untrusted import printable
 
@@ -63,7 +64,8 @@ class Callers:
         name = found[0]
         if name != "localhost" and name not in self.hosts and not _is_address(name):
             shown = _shown(name)
-            raise Problem("wrong_host", f"{shown} is no name of this service; --hosts {shown} makes it one")
+            hint = f"; --hosts {shown} makes it one" if HOST_NAME.fullmatch(name) else ""
+            raise Problem("wrong_host", f"{shown} is no name of this service{hint}")
 
     def check_page(self, call: Call) -> None:
         """Raises Problem `cross_site` for a page that is neither this service's own nor one of `origins`."""

@@ -31,6 +31,7 @@ from edgeailite.untrusted import printable
 LOG = logging.getLogger("edgeailite.serve")
 LINGER = 2.0  # seconds that the rest of a refused body is read
 FIRST_BYTE = 5.0  # seconds that a new connection may say nothing
+GRACE = 0.25  # seconds until what a new connection sent at once has been read, even by a busy server
 SEND = 1 << 18  # bytes handed to the system at once; waitress reads as much as the system's buffer may ever grow to
 LARGE = 1 << 16  # bytes of an answer that are not copied
 SENTENCES = {
@@ -141,8 +142,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def dispensable(self) -> tuple[int, float] | None:
         """Its place among those to close when there are too many, the smallest first; None while it is worked for.
 
-        Refused ones that are still read from, then those that say nothing, then those whose request arrives, whose
-        header first, at last those whose answer is not taken; the oldest of each kind first.
+        Refused ones that are still read from, then those that say nothing, then those whose header arrives, whose body
+        arrives, whose answer is not taken, at last those so new that what they sent may not have been read; the oldest
+        of each kind first.
         """
         request = self.request
         if self.requests:
@@ -153,7 +155,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             return (3 if request.headers_finished else 2), request.arrived
         if self.total_outbufs_len or self.close_when_flushed:
             return 4, self.answering_since or time.monotonic()
-        return 1, self.idle_since
+        return (1 if time.monotonic() - self.idle_since > GRACE else 5), self.idle_since
 
     def drop(self, reason: str) -> None:
         """Close at once; from the thread that reads."""

@@ -117,7 +117,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         if self.chunked and "CONTENT_LENGTH" in self.headers:
             raise Problem("bad_request", "Content-Length and Transfer-Encoding are both given, expected one")
         if "TRANSFER_ENCODING" in self.headers:  # waitress takes it out in HTTP/1.1
-            raise Problem("bad_request", "Transfer-Encoding is known from HTTP/1.1 on; send Content-Length")
+            raise Problem("bad_request", "HTTP/1.0 has no Transfer-Encoding; send Content-Length")
 
     def _check_chunks(self) -> None:
         """Endless lines, and chunks of a few bytes each, would keep the thread that reads for all connections busy."""

@@ -91,10 +91,10 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
 
         Not both at once: a new connection would get the number of a closed one, whose events are still to come.
         """
-        for _ in range(ACCEPTS):
-            if len(self.active_channels) >= self.most:
-                self._close_some()
-                return
+        if len(self.active_channels) >= self.most:
+            self._close_some()
+            return
+        for _ in range(min(ACCEPTS, self.most - len(self.active_channels))):
             try:
                 connection, address = self.socket.accept()
             except OSError as error:
@@ -106,13 +106,17 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
             except OSError:  # it is gone already
                 connection.close()
                 continue
-            self.channel_class(self, connection, address, self.adj, map=self._map)
+            try:
+                self.channel_class(self, connection, address, self.adj, map=self._map)
+            except MemoryError:
+                connection.close()
+                raise
 
     def _close_some(self) -> int:
         """Close a few; how many."""
         found = [(place, channel) for channel in self.active_channels.values() if (place := channel.dispensable())]
         found.sort(key=lambda each: each[0])
-        victims = found[: max(1, self.most // 16)]
+        victims = found[: max(1, len(self.active_channels) // 16)]
         for _, channel in victims:
             channel.drop("crowded")
         return len(victims)

@@ -169,6 +169,28 @@ def test_what_does_not_end_is_left_at_the_deadline(tmp_path):
         assert running.log.read_text().rstrip().endswith(", some requests unfinished")
 
 
+def test_slow_clients_do_not_spoil_the_end(tmp_path):
+    """Half a request before the signal, more behind it: the first are refused in time, the others not waited for."""
+    half = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf"
+    with light(tmp_path, drain_timeout=2.5) as running:
+        wait_ready(running)
+        address = ("127.0.0.1", running.port)
+        slow = [socket.create_connection(address) for _ in range(6)]
+        for number, connection in enumerate(slow):
+            connection.sendall(half[: 10 * number])
+        time.sleep(0.3)
+        running.process.send_signal(signal.SIGTERM)
+        while running.process.poll() is None and len(slow) < 200:
+            with suppress(OSError):
+                slow.append(socket.create_connection(address, timeout=1))
+                slow[-1].sendall(half)
+            time.sleep(0.05)
+        assert running.process.wait(30) == 0
+        assert running.log.read_text().splitlines()[-1] == "stopped by SIGTERM, 0 pictures labelled"
+        for connection in slow:
+            connection.close()
+
+
 def quietly(running: Running) -> None:
     """A request that gets no answer."""
     with suppress(OSError, HTTPException):
