@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from edgeailite.untrusted import is_printable, printable
 TOKEN = "EDGEAILITE_TOKEN"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MEGA = 1_000_000
+SWITCH = 0.0005  # seconds until a thread that computes lets the one in that serves connections; Python's own is 0.005
 LONGEST_TOKEN = 4096  # bytes of its file
 NEW_COLOR = (128, 128, 128)  # of a class that the card has no colour for
 
@@ -41,6 +43,7 @@ def run(config: ServeConfig) -> int:
         raise UsageError(f"serve needs {error.name}; pip install flask waitress") from None
     paths = named(config.models)
     set_threads(config.threads)
+    sys.setswitchinterval(SWITCH)
     service = Service(
         tuple(paths),
         Gate(config.workers or usable_cores(), queue=config.queue, patience=config.queue_timeout),
@@ -58,7 +61,12 @@ def run(config: ServeConfig) -> int:
     def load() -> dict[str, Served]:
         return {name: served(name, path, threads=config.threads) for name, path in paths.items()}
 
-    return serve(server, load, drain_timeout=config.drain_timeout, on_ready=lambda: log("ready"), on_stopped=log)
+    code = serve(server, load, drain_timeout=config.drain_timeout, on_ready=lambda: log("ready"), on_stopped=log)
+    if service.gate.running:  # a decoder under way cannot be stopped, and the interpreter aborts if it ends under it
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def named(models: tuple[str, ...]) -> dict[str, Path]:
