@@ -16,6 +16,7 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "edgeailite_requests_total": ("Answers by route and status.", ("route", "status")),
     "edgeailite_predictions_total": ("Pictures labelled.", ("model", "output")),
     "edgeailite_problems_total": ("Answers that were not what was asked for, by code.", ("error",)),
+    "edgeailite_connections_closed_total": ("Connections that the service gave up.", ("reason",)),
 }
 STAGES = ("queue", "decode", "network", "encode")
 HISTOGRAM = ("edgeailite_stage_seconds", "Seconds that a picture spent in each stage.")
