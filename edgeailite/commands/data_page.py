@@ -108,7 +108,7 @@ def _views(source: DataSource, item: Item) -> list[tuple[str, str]]:
     target = source.targets.get(main)
     if not isinstance(target, ClassTarget) or main not in item.labels:
         return views
-    _, classes = check_classes(target, item.labels[main])
+    classes = check_classes(target, item.labels[main]).classes
     if classes is None:
         return views
     colours = colorize(classes, target.palette)
