@@ -52,7 +52,7 @@ def open_labelled(name: str, path: Path | None, split: str, *, option: str = "sp
         if option == "split" or not str(error).startswith(missing):
             raise
         raise UsageError(
-            f"--{option} {split}: {str(error).removeprefix(missing)}; add split {split}, or name another: --{option} NAME"
+            f"--{option} {split}: {str(error).removeprefix(missing)}; add {split}, or name another: --{option} NAME"
         ) from None
     if not source.items[0].labels:
         raise UsageError(f"--dataset_name {name}: has pictures only, no labels; take its form with labels")

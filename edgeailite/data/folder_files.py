@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
-from edgeailite.data.folder_hints import unread_masks, what_lies_there
+from edgeailite.data.folder_hints import unread, what_lies_there
 from edgeailite.data.images import IMAGE_SUFFIXES
 from edgeailite.data.listing import (
     Files,
@@ -48,7 +50,7 @@ def find(root: Path, split: str, *, needed: bool = True) -> Pairs | Path:
         if folders:
             images, labels = next((both for both in folders if _has_pictures(both[1])), folders[0])
             return _paired(images, labels)
-        if _has_pictures(root / called, ending=BESIDE):
+        if _is_beside(root / called):
             return _beside(root / called)
         file = next((root / form.format(called) for form in LISTS if (root / form.format(called)).is_file()), None)
         if file is not None:
@@ -62,7 +64,7 @@ def find(root: Path, split: str, *, needed: bool = True) -> Pairs | Path:
         return []
     splits = sorted(_splits(root))
     if splits:
-        raise UsageError(f"--split {split}: {root} has {', '.join(splits)}")
+        raise UsageError(f"--split {split}: {root} has {printable(', '.join(splits))}")
     raise DataError(
         f"data set {NAME}: folder {root}/images/{split} does not exist; expected {root}/images/{split} and "
         f"{root}/labels/{split}, or {root}/images, {root}/labels and a list {root}/{split}.txt"
@@ -95,7 +97,7 @@ def _splits(root: Path) -> set[str]:
     """Names that `find` would find."""
     names = {entry.name for images in IMAGES for entry in (root / images).glob("*") if entry.is_dir()}
     for entry in islice(root.glob("*"), LOOKED_AT):
-        beside = (entry / POLYGONS).is_file() or _has_pictures(entry, ending=BESIDE)
+        beside = (entry / POLYGONS).is_file() or _is_beside(entry)
         if beside or any((entry / images).is_dir() for images in IMAGES):
             names.add(entry.name)
     lists = [path for form in LISTS for path in root.glob(form.format("*"))]
@@ -111,22 +113,52 @@ def _quiet(root: Path, name: str) -> Pairs | Path | None:
         return []
 
 
-def _has_pictures(folder: Path, *, ending: str = "") -> bool:
-    """Whether one of the first files at some depth is a picture whose stem has this ending."""
-    kinds = tuple(ending + suffix for suffix in IMAGE_SUFFIXES)
+def _has_pictures(folder: Path) -> bool:
+    """Whether one of the first files at some depth is a picture."""
     files = (name for _, _, names in os.walk(folder) for name in names)
-    return any(name.lower().endswith(kinds) and not name.startswith(".") for name in islice(files, LOOKED_AT))
+    return any(name.lower().endswith(IMAGE_SUFFIXES) and name[0] != "." for name in islice(files, LOOKED_AT))
+
+
+def _is_beside(folder: Path) -> bool:
+    """Whether a folder holds pictures and their masks beside each other."""
+    if folder.name in (*IMAGES, *LABELS) or not folder.is_dir():
+        return False
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        stems = {name.rpartition(".")[0] for name in _picture_names(entries)}
+        return any(stem.endswith(BESIDE) and stem.removesuffix(BESIDE) in stems for stem in stems)
+    return False
+
+
+def _picture_names(entries: Iterable[os.DirEntry[str]]) -> Iterator[str]:
+    names = (entry.name for entry in islice(entries, LOOKED_AT))
+    return (name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and name[0] != ".")
 
 
 # --- pairs
 
 
 def _paired(images: Path, labels: Path) -> Pairs:
+    pictures, masks = _pictures_and_masks(images, labels)
+    return pair(NAME, pictures, masks, expected=f"{labels}/{{}}.png")
+
+
+def _pictures_and_masks(images: Path, labels: Path) -> tuple[Files, Files]:
+    """Both by the name of the picture. DataError where one folder has no files that are read, only others."""
     pictures = by_stem(files_below(images, IMAGE_SUFFIXES))
     masks = _masks(files_below(labels, IMAGE_SUFFIXES), pictures)
     if pictures and not masks:
-        raise DataError(f"{labels}: no masks in it{unread_masks(labels)}")
-    return pair(NAME, pictures, masks, expected=f"{labels}/{{}}.png")
+        raise DataError(f"{labels}: no masks in it{unread(labels, 'add a mask for each picture')}")
+    if masks and not pictures:
+        raise DataError(f"{images}: no pictures in it{unread(images, 'add a picture for each mask')}")
+    lone = next((stem for stem in masks if stem not in pictures), None)
+    if lone is not None:
+        other = next((path for path in images.glob(f"{glob.escape(lone)}.*") if path.is_file()), None)
+        if other is not None:
+            raise DataError(
+                f"{masks[lone]}: label file without a picture; {printable(str(other))} is there, which is not read: "
+                "convert it to PNG or JPEG"
+            )
+    return pictures, masks
 
 
 def _beside(folder: Path) -> Pairs:
@@ -171,10 +203,7 @@ def _listed(root: Path, file: Path) -> Pairs:
                 f"data set {NAME}: folder {below} does not exist; {file} lists names in it"
                 f"{what_lies_there(root, IMAGES, LABELS)}"
             )
-    pictures = by_stem(files_below(images, IMAGE_SUFFIXES))
-    masks = _masks(files_below(labels, IMAGE_SUFFIXES), pictures)
-    if pictures and not masks:
-        raise DataError(f"{labels}: no masks in it{unread_masks(labels)}")
+    pictures, masks = _pictures_and_masks(images, labels)
     pairs = []
     for name, number in read_names(file, root=root).items():
         stem = normal(without_suffix(name.removeprefix(f"{images.name}/")))
@@ -205,8 +234,9 @@ def _two_names(root: Path, file: Path, lines: Mapping[int, str]) -> Pairs:
             both.append(there)
         picture, mask = both
         if picture in seen:
-            again = f"{printable(str(picture))} again, as line {seen[picture]}"
-            raise DataError(f"{file}: line {number} names {again}; remove one")
+            raise DataError(
+                f"{file}: line {number} names {printable(str(picture))} again, as line {seen[picture]}; remove one"
+            )
         seen[picture] = number
         pairs.append((picture, mask))
     return pairs

@@ -18,6 +18,7 @@ JSON_BYTES = 20_000_000  # of a file that is looked into
 FOLDERS_SHOWN = 6
 POLYGONS_OF_YOLO = "polygons of YOLO are not read; export masks, or polygons in COCO's form"
 LABELME = "polygons of Labelme; make masks of them with labelme2voc.py, which comes with it"
+OTHERS = "not read; save them as PNG"
 KINDS = {
     ".txt": POLYGONS_OF_YOLO,
     ".json": LABELME,
@@ -29,15 +30,14 @@ KINDS = {
 }
 
 
-def unread_masks(labels: Path) -> str:
-    """What a folder of masks holds instead of masks, to be set behind a message."""
-    names = [path.name for path in _files(labels) if path.suffix.lower() not in IMAGE_SUFFIXES]
+def unread(folder: Path, fix: str) -> str:
+    """What a folder holds instead of pictures or masks that are read, to be set behind a message, or the fix."""
+    names = [path.name for path in _files(folder) if path.suffix.lower() not in IMAGE_SUFFIXES]
     if not names:
-        return "; add a mask for each picture"
+        return f"; {fix}"
     suffix, count = Counter(Path(name).suffix.lower() for name in names).most_common(1)[0]
     name = next(name for name in names if Path(name).suffix.lower() == suffix)
-    advice = KINDS.get(suffix, "save the masks as PNG with a class number for each pixel")
-    return f", but {count} file{'' if count == 1 else 's'} such as {printable(name)}: {advice}"
+    return f", but {count} file{'' if count == 1 else 's'} such as {printable(name)}: {KINDS.get(suffix, OTHERS)}"
 
 
 def what_lies_there(root: Path, images: Sequence[str], labels: Sequence[str]) -> str:

@@ -96,11 +96,12 @@ def check_palettes(masks: Sequence[Path], settings: Settings) -> None:
         return
     clash = palette_clash(masks, index_reader(settings))
     if clash is not None:
+        rows = _list([f'"{red},{green},{blue}": CLASS' for red, green, blue in clash.colours])
         raise UnclearLabelsError(
             f"{masks[0].parent}: label {clash.label} has the colour {clash.colour} in {clash.mask.name} and "
             f"{clash.other_colour} in {clash.other_mask.name}: their palettes differ, so a number need not mean the "
-            f"same in both; say in {settings.file} which colour is which class: colors, or, if the numbers are right, "
-            "name them: label_map",
+            f"same in both; say in {settings.file} which colour is which class: colors: {{{rows}}}, or, if the numbers "
+            "are right, name them: label_map",
             _named(clash.values),
         )
 

@@ -164,8 +164,7 @@ def read_names(path: Path, *, root: Path) -> dict[str, int]:
     for number, line in read_lines(path).items():
         name = relative(line, f"{path}: line {number}", below)
         if name in names:
-            again = f"{printable(name)} again, as line {names[name]}"
-            raise DataError(f"{path}: line {number} names {again}; remove one")
+            raise DataError(f"{path}: line {number} names {printable(name)} again, as line {names[name]}; remove one")
         names[name] = number
     return names
 
@@ -225,7 +224,7 @@ class Places:
 def _names(folder: str) -> set[str]:
     try:
         return {entry.name for entry in os.scandir(folder) if _is_file(entry)}
-    except OSError:
+    except (OSError, ValueError):  # also names that no file can have
         return set()
 
 

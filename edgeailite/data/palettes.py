@@ -23,7 +23,7 @@ MASKS_READ, PALETTES_READ = 3, 40  # masks of each palette whose numbers are loo
 
 
 class Clash(NamedTuple):
-    """A label with two colours, and a mask of each; `values` are all labels that were seen."""
+    """A label with two colours, and a mask of each; `values` and `colours` are all that were seen."""
 
     label: int
     colour: Colour
@@ -31,6 +31,7 @@ class Clash(NamedTuple):
     other_colour: Colour
     other_mask: Path
     values: tuple[int, ...]
+    colours: tuple[Colour, ...]
 
 
 def palette_clash(masks: Sequence[Path], read: Callable[[Any], NDArray[np.integer]]) -> Clash | None:
@@ -47,17 +48,19 @@ def palette_clash(masks: Sequence[Path], read: Callable[[Any], NDArray[np.intege
         return None
     seen: dict[int, tuple[Colour, Path]] = {}
     clash: tuple[int, Colour, Path] | None = None
+    colours: set[Colour] = set()
     for palette, files in list(groups.items())[:PALETTES_READ]:
         for mask in files[:MASKS_READ]:
             for label in _labels(mask, read):
                 red, green, blue = palette[3 * label : 3 * label + 3].ljust(3, b"\0")
                 colour = (red, green, blue)
+                colours.add(colour)
                 if seen.setdefault(label, (colour, mask))[0] != colour and clash is None:
                     clash = label, colour, mask
     if clash is None:
         return None
     label, colour, mask = clash
-    return Clash(label, *seen[label], colour, mask, tuple(sorted(seen)))
+    return Clash(label, *seen[label], colour, mask, tuple(sorted(seen)), tuple(sorted(colours)))
 
 
 def palette_of(path: Path) -> bytes:

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.data.folder_settings import FILE
 from edgeailite.data.images import read_file
-from edgeailite.data.source import IGNORE, ClassTarget, DataSource
+from edgeailite.data.source import IGNORE, ROWS_SHOWN, ClassTarget, DataSource
 from edgeailite.errors import DataError
 
 VALUES_TOLD = 4  # ignored label values
@@ -69,7 +68,7 @@ def too_few(target: ClassTarget, seen: Sequence[int], ignored: Mapping[int, int]
     else:
         what = "no pixel has a class, so that nothing can be learned or measured"
     if ignored:
-        return f"{what}; {told_ignored(ignored, pixels)}: {_fix(target, ignored, label)}"
+        return f"{what}; {told_ignored(ignored, pixels)}: {_fix(target, seen, ignored, label)}"
     if isinstance(label, Path) and _has_alpha(label):
         return f"{what}; masks such as {label.name} have an alpha channel, which is not read: save the labels as grey"
     return f"{what}; look whether these masks are the right files, and drawn"
@@ -83,22 +82,23 @@ def told_ignored(ignored: Mapping[int, int], pixels: int) -> str:
     return f"ignored {'is label' if len(ignored) == 1 else 'are labels'} {', '.join(rows)}{more}"
 
 
-def _fix(target: ClassTarget, ignored: Mapping[int, int], label: Any) -> str:
+def _fix(target: ClassTarget, seen: Sequence[int], ignored: Mapping[int, int], label: Any) -> str:
     if not isinstance(label, Path):
         return "these pixels have no annotation; draw them, or leave out background: false"
-    settings = target.settings or f"{FILE} (--dataset_name folder)"
-    return f"if that is a class, say so in {settings}: {as_classes(target, ignored)}"
+    if target.settings is None:
+        return "look whether these masks are the right files, and drawn"
+    unseen = [name for index, name in enumerate(target.classes) if index not in seen]
+    return f"if that is a class, say so in {target.settings}: {as_classes(target, ignored, unseen)}"
 
 
-def as_classes(target: ClassTarget, ignored: Mapping[int, int], names: Sequence[str] = ()) -> str:
-    """The label_map in which the most frequent ignored values are classes, those called `names` first."""
-    rows = [(value, target.classes[found]) for value, found in sorted(target.label_map.items()) if found != IGNORE]
-    values = [value for value, _ in Counter(ignored).most_common(VALUES_TOLD)]
-    wanted = [*names, *["NAME"] * len(values)]
-    taken = {name for name in wanted[: len(values)] if name != "NAME"}
-    rows = [(value, name) for value, name in rows if name not in taken][:20]
-    both = [*rows, *zip(values, wanted, strict=False)]
-    return f"label_map: {{{', '.join(f'{value}: {name}' for value, name in sorted(both))}}}"
+def as_classes(target: ClassTarget, ignored: Mapping[int, int], unseen: Sequence[str]) -> str:
+    """The label_map in which the most frequent ignored values are the classes that were not seen."""
+    rows = {value: target.classes[found] for value, found in target.label_map.items() if found != IGNORE}
+    rows = {value: name for value, name in rows.items() if name not in unseen}
+    values = sorted(value for value, _ in Counter(ignored).most_common(VALUES_TOLD))
+    names = [*unseen, *["NAME"] * len(values)]
+    rows |= dict(zip(values, names, strict=False))
+    return f"label_map: {{{', '.join(f'{value}: {rows[value]}' for value in sorted(rows)[:ROWS_SHOWN])}}}"
 
 
 def _has_alpha(label: Path) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from edgeailite.data.check.findings import Finding
 from edgeailite.data.check.survey import IGNORED, SplitSurvey, main_target
 from edgeailite.data.coco import Drawing
+from edgeailite.data.folder_polygons import BACKGROUND
 from edgeailite.data.variety import as_classes, told_ignored, too_few
 
 
@@ -31,6 +32,7 @@ def check_split_classes(surveys: Mapping[str, SplitSurvey], *, whole: bool) -> I
 def _too_few(counted: Mapping[str, SplitSurvey], present: Mapping[str, set[int]]) -> Iterator[Finding]:
     """Splits without two classes. Those with many errors are not judged, nor those to be labelled by others (test)."""
     learned = [split for split in counted if split.startswith("train")] or list(counted)[:1]
+    single = any(len(present[split]) < 2 for split in learned)
     for split, one in counted.items():
         if len(present[split]) > 1 or split.startswith("test") or 2 * len(one.bad) > len(one.source.items):
             continue
@@ -38,6 +40,8 @@ def _too_few(counted: Mapping[str, SplitSurvey], present: Mapping[str, set[int]]
         told = too_few(one.source.main, sorted(present[split]), one.ignored, pixels=int(one.pixels.sum()), label=label)
         code = "single-class" if split in learned else "measures-one-class" if present[split] else "nothing-labelled"
         if code == "measures-one-class":
+            if single:
+                continue  # for the same reason, mostly
             told = told.replace("so that nothing can be learned", "so that little can be measured")
         yield Finding(code, f"split {split}", told)
 
@@ -47,7 +51,9 @@ def _nowhere(counted: Mapping[str, SplitSurvey], present: Mapping[str, set[int]]
     one = next(iter(counted.values()))
     if one.source.main.settings is None:
         return set()
-    return set(range(len(one.source.classes))) - set().union(*present.values())
+    nowhere = set(range(len(one.source.classes))) - set().union(*present.values())
+    drawn = isinstance(one.source.items[0].labels[main_target(one.source)], Drawing)
+    return nowhere - {0} if drawn and one.source.classes[0] == BACKGROUND else nowhere  # nobody named that
 
 
 def _told_nowhere(counted: Mapping[str, SplitSurvey], nowhere: list[int]) -> Finding:

@@ -77,7 +77,7 @@ class Mirror:
                 self.findings.append(Finding(code, str(path), f"link to {where}; mend or remove the link"))
             elif entry.is_dir():
                 self._copy(path, link, (*above, target))
-            elif entry.name.lower().endswith(LIST_SUFFIXES) and entry.stat().st_size < MAX_LIST_BYTES:
+            elif _is_list(entry):
                 self._copy_text(path, link)
             else:
                 link.symlink_to(target)
@@ -127,6 +127,10 @@ class Mirror:
         if Path(FILE).stem in self.left_out and re.search(r"say in .* (what they mean|which colour)", finding.message):
             return True
         return finding.code in ("missing-mask", "mask-without-picture") and Path(finding.file).stem in self.left_out
+
+
+def _is_list(entry: os.DirEntry[str]) -> bool:
+    return entry.name.lower().endswith(LIST_SUFFIXES) and entry.is_file() and entry.stat().st_size < MAX_LIST_BYTES
 
 
 def broken_link(path: Path) -> str | None:
