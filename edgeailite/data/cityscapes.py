@@ -98,7 +98,7 @@ def _focal_times_baseline(path: Path) -> float:
     except OSError as error:
         raise DataError(f"{path}: camera file cannot be read ({error.strerror}); add it") from None
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        reason = printable(repr(error))[:160]
+        reason = str(error).removeprefix(f"{path}: ") if isinstance(error, DataError) else printable(repr(error))[:160]
         raise DataError(f"{path}: no intrinsic.fx and extrinsic.baseline in it ({reason}); replace it") from None
     if not 0 < product < math.inf:
         raise DataError(f"{path}: fx * baseline is {product}, expected a number above 0; replace it")

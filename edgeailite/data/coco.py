@@ -132,6 +132,8 @@ def drawings(
                 shapes[entry["image_id"]].append(shape_of(class_of[entry["category_id"]], entry["segmentation"]))
                 if least_area:
                     area[entry["image_id"]] += float(entry.get("area", 0))
+        except DataError:
+            raise
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             number = entry.get("id") if isinstance(entry, dict) else None
             raise DataError(f"{file}: annotation {shown(number)}: {_told(error)}; mend or remove it") from None

@@ -71,6 +71,8 @@ def too_few(target: ClassTarget, seen: Sequence[int], ignored: Mapping[int, int]
         return f"{what}; {told_ignored(ignored, pixels)}: {_fix(target, seen, ignored, label)}"
     if isinstance(label, Path) and _has_alpha(label):
         return f"{what}; masks such as {label.name} have an alpha channel, which is not read: save the labels as grey"
+    if not isinstance(label, Path):
+        return f"{what}; look whether things are annotated, and not covered by others (overlaps in dataset.yaml)"
     return f"{what}; look whether these masks are the right files, and drawn"
 
 

@@ -308,7 +308,9 @@ def test_polygons_that_do_not_fit(tmp_path):
         opened(tmp_path)
     (tmp_path / "annotations/instances_train.json").unlink()
     text(tmp_path / "dataset.yaml", "classes: [a, b]")
-    with pytest.raises(DataError, match=r"dataset\.yaml: .*stuff_train\.json names the classes; only palette, background"):
+    with pytest.raises(
+        DataError, match=r"dataset\.yaml: .*stuff_train\.json names the classes; only palette, background"
+    ):
         opened(tmp_path)
 
 

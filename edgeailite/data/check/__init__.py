@@ -141,8 +141,10 @@ def _open(
             checkup.surveys[split] = survey(
                 opened.source, checkup.findings, workers=workers, progress=advance, real=mirror.real
             )
-    missing = "split-missing" if checkup.surveys or checkup.findings.kept else "listing"
-    checkup.findings.add(Finding(missing, finding.file, finding.message) for finding in absent)
+    some = bool(checkup.surveys or checkup.findings.kept)
+    missing = "split-missing" if some else "listing"
+    told = absent if some else absent[:1]  # where there is nothing, the first usual split says so for all
+    checkup.findings.add(Finding(missing, finding.file, finding.message) for finding in told)
 
 
 def _repeated(checkup: Checkup, apart: Apart) -> Iterator[Finding]:

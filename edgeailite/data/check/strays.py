@@ -113,11 +113,11 @@ def check_lists(root: Path, splits: Iterable[str]) -> list[Finding]:
             continue
         for path in paths:
             if path.stem.lower().startswith(wanted):
-                found += _check_list(path)
+                found += _check_list(path, root)
     return found
 
 
-def _check_list(path: Path) -> list[Finding]:
+def _check_list(path: Path, root: Path) -> list[Finding]:
     try:
         with open_regular(path) as file:
             data = file.read(BYTES_READ)
@@ -137,7 +137,7 @@ def _check_list(path: Path) -> list[Finding]:
         name = line.strip()
         if not name:
             continue
-        if absolute is None and (DRIVE.match(name) or name.startswith("/")):
+        if absolute is None and (DRIVE.match(name) or name.startswith("/")) and not _is_below(name, root):
             absolute = f"line {number}: {name} is a path of one machine; write names relative to the data set"
         if repeated is None and name in seen:
             repeated = f"line {number}: {name} again, as in line {seen[name]}; remove one"
@@ -147,3 +147,12 @@ def _check_list(path: Path) -> list[Finding]:
     if repeated is not None:
         found.append(Finding("list-repeated", str(path), repeated))
     return found
+
+
+def _is_below(name: str, root: Path) -> bool:
+    """Whether the first word of a line is a path from the data set's folder on, as lists of VOC and CamVid write it."""
+    words = name.lstrip("/").split()
+    try:
+        return bool(words) and ".." not in words[0].split("/") and (root / words[0]).is_file()
+    except OSError:
+        return False
