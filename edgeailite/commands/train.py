@@ -33,6 +33,7 @@ from edgeailite.commands.views import TrainingTransform, eval_transform, train_t
 from edgeailite.config import QuantizeConfig, TrainConfig
 from edgeailite.data import DataSource
 from edgeailite.data.cache import open_cache
+from edgeailite.data.variety import need_classes
 from edgeailite.distributed import Processes, end_processes, from_first, start_processes
 from edgeailite.engine import Learner, select_device
 from edgeailite.errors import DataError, UsageError
@@ -153,11 +154,14 @@ def prepare_training(config: TrainConfig, placed: Placed, *, pretrained: bool) -
 
 def training_splits(config: TrainConfig) -> tuple[DataSource, DataSource]:
     """The splits to train and to validate on; with `overfit`, both are the first training pictures."""
-    train = open_labelled(config.dataset_name, config.data_path, config.train_split)
+    train = open_labelled(config.dataset_name, config.data_path, config.train_split, option="train_split")
+    need_classes(train, 2, notice=log)
     if config.overfit:
         few = dataclasses.replace(train, items=train.items[: config.overfit])
         return few, few
-    return train, open_labelled(config.dataset_name, config.data_path, config.val_split)
+    val = open_labelled(config.dataset_name, config.data_path, config.val_split, option="val_split")
+    need_classes(val, 1, notice=log)
+    return train, val
 
 
 def _dry_run(config: TrainConfig, placed: Placed) -> int:

@@ -191,14 +191,22 @@ def test_inference_skips_and_names_what_cannot_be_read(command, run, tmp_path):
     assert len(list((tmp_path / "out").glob("*.png"))) == 3 * len(readable)
 
 
-def test_training_on_ignored_pixels_only_has_loss_zero(command, tmp_path):
+def test_batches_of_ignored_pixels_only_have_loss_zero_and_a_split_of_them_is_refused(command, tmp_path):
     root = write_clean(tmp_path / "data")
-    for path in (root / "labels" / "train").iterdir():
+    masks = sorted((root / "labels" / "train").iterdir())
+    for path in masks[1:]:
         write_png(path, np.full((H, W), 11, np.uint8))
-    ended = command(*train_words(root, tmp_path / "run", 3))
+    ended = command(*train_words(root, tmp_path / "run", 1))
     assert ended.code == OK, ended.err
     rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
-    assert float(dict(zip(rows[0].split(","), rows[1].split(","), strict=True))["loss"]) == 0
+    assert 0 < float(dict(zip(rows[0].split(","), rows[1].split(","), strict=True))["loss"]) < 10
+    write_png(masks[0], np.full((H, W), 11, np.uint8))
+    ended = command(*train_words(root, tmp_path / "refused", 3))
+    assert ended.code == ERROR
+    assert "split train: no pixel has a class" in ended.err
+    assert "ignored is label 11 (9216 pixels, 100.0 %)" in ended.err
+    assert len(ended.err.splitlines()) == 1
+    assert not (tmp_path / "refused").exists()
 
 
 def test_batch_of_one_trains_or_says_what_to_do(command, tmp_path):

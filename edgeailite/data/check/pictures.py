@@ -6,7 +6,7 @@ Everything that is found is returned; nothing is raised, printed or changed. A w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ Targets = Mapping[str, ClassTarget | DepthTarget]
 class Examined:
     """What is kept of an item. `counts`: pixels of each class of the main target, [255] = ignored; None if unread.
 
-    `mean` and `square` are those of the picture's RGB values and their squares.
+    `mean` and `square` are those of the picture's RGB values and their squares. `ignored`: pixels of each label value
+    that the main target ignores.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -46,6 +47,7 @@ class Examined:
     counts: NDArray[np.int64] | None = None
     mean: tuple[float, ...] = ()
     square: tuple[float, ...] = ()
+    ignored: Mapping[int, int] = field(default_factory=dict)
 
 
 def examine(item: Item, targets: Targets, main: str) -> Examined:
@@ -65,19 +67,20 @@ def examine(item: Item, targets: Targets, main: str) -> Examined:
             facts = _facts(image)
         elif size is not None:
             findings += _same_size(str(path), "picture", image.shape[:2], item, size, None)
-    counts = None
+    counts: NDArray[np.int64] | None = None
+    ignored: Mapping[int, int] = {}
     for name, label in item.labels.items():
         target = targets[name]
         if isinstance(target, ClassTarget):
-            found, values = check_classes(target, label)
+            found, values, unused = check_classes(target, label)
             if name == main and values is not None:
-                counts = np.bincount(values.ravel(), minlength=256)
+                counts, ignored = np.bincount(values.ravel(), minlength=256), unused
         else:
             found, values = check_depth(target, label)  # type: ignore[assignment]
         findings += found
         if values is not None and size is not None:
             findings += _same_size(str(label), "mask", values.shape, item, size, header)
-    return Examined(tuple(findings), size, facts.digest, facts.fingerprint, counts, facts.mean, facts.square)
+    return Examined(tuple(findings), size, facts.digest, facts.fingerprint, counts, facts.mean, facts.square, ignored)
 
 
 def check_picture(path: Path) -> tuple[list[Finding], NDArray[np.uint8] | None, Header | None]:
