@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from edgeailite.errors import DataError
 from edgeailite.preprocessing import Preprocessing
 
 REGRESSION = "depth"
@@ -44,8 +45,15 @@ class ModelCard:
         return asdict(self)
 
 
-def card_from_dict(values: Mapping[str, Any]) -> ModelCard:
-    """Inverse of `ModelCard.to_dict`, also after a round through JSON."""
+def card_from_dict(values: Mapping[str, Any], *, where: str = "card") -> ModelCard:
+    """Inverse of `ModelCard.to_dict`, also after a round through JSON. Raises DataError for what is no card."""
+    try:
+        return _card(values)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{where}: {error!r}") from None
+
+
+def _card(values: Mapping[str, Any]) -> ModelCard:
     pre = dict(values["preprocessing"])
     pre["mean"], pre["scale"] = tuple(pre["mean"]), tuple(pre["scale"])
     return ModelCard(
