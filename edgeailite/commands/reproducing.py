@@ -15,7 +15,7 @@ from edgeailite.config import CalibrateConfig, QuantizeConfig, TrainConfig
 
 VERBS = {"train": TrainConfig, "quantize": QuantizeConfig, "calibrate": CalibrateConfig}
 POSITIONAL = ("run",)
-LEFT_OUT = ("resume", "dry_run")  # how it was run this time, not what was made
+LEFT_OUT = ("resume", "dry_run", "accept_changed_data")  # how it was run this time, not what was made
 
 
 def command_of(verb: str, values: Mapping[str, Any]) -> str:
