@@ -18,6 +18,7 @@ from rich.table import Table
 from edgeailite.commands.printing import print_json, print_table
 from edgeailite.config import TrainConfig
 from edgeailite.config.stored import stored_config
+from edgeailite.untrusted import printable
 
 RESULT_WIDTH = 160  # columns, where there is no terminal
 
@@ -59,7 +60,7 @@ def print_result(title: str, values: Mapping[str, Any], *, as_json: bool = False
         return
     table = Table(title=escape(title), show_header=False)
     for key, value in values.items():
-        table.add_row(key, f"{value:.4g}" if isinstance(value, float) else escape(str(value)))
+        table.add_row(key, f"{value:.4g}" if isinstance(value, float) else escape(printable(str(value))))
     print_table(table, width=RESULT_WIDTH)
 
 
@@ -73,5 +74,5 @@ def progress(description: str, total: int | None) -> Iterator[tuple[Progress, Ta
 
 
 def log(message: str) -> None:
-    """A plain line on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    """Plain lines on stderr."""
+    print("\n".join(map(printable, message.split("\n"))), file=sys.stderr, flush=True)

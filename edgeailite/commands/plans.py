@@ -62,7 +62,8 @@ def plan_from(fields: Fields) -> Plan:
 
 def plan_of(checkpoint: Checkpoint) -> Plan:
     """The plan that a quantized run was made with."""
-    return Plan(**(checkpoint.quantization or {}).get("plan", {}))
+    values = (checkpoint.quantization or {}).get("plan", {})
+    return plan_from(Fields.of(values, where="the checkpoint's plan"))
 
 
 def as_dict(plan: Plan) -> dict[str, dict[str, int]]:
