@@ -16,6 +16,8 @@ from rich.table import Table
 
 from edgeailite.commands.printing import print_json, print_table
 from edgeailite.config import TrainConfig
+from edgeailite.config.stored import stored_config
+from edgeailite.untrusted import printable
 
 RESULT_WIDTH = 160  # columns, where there is no terminal
 
@@ -37,21 +39,17 @@ def _plain_value(value: Any) -> Any:
     return [_plain_value(v) for v in value] if isinstance(value, tuple) else value
 
 
-def train_config(values: Mapping[str, Any]) -> TrainConfig:
-    """Inverse of `plain` for a training configuration; unknown keys of other versions are left out."""
-    known: dict[str, Any] = {}
-    for field in dataclasses.fields(TrainConfig):
-        if field.name not in values:
-            continue
-        value = values[field.name]
-        if field.name.endswith("path") or field.name in ("resume", "cache"):
-            value = None if value is None else Path(value)
-        if field.name == "pretrained" and isinstance(value, str):  # as older runs wrote it
-            value = [value]
-        if field.name == "workers" and value is None:  # as older runs wrote it
-            value = "auto"
-        known[field.name] = tuple(value) if isinstance(value, list) else value
-    return TrainConfig(**known)
+def train_config(values: Mapping[str, Any], *, where: str = "the checkpoint's options") -> TrainConfig:
+    """Inverse of `plain` for a training configuration; unknown keys of other versions are left out.
+
+    Raises DataError for values that are none of `train`, naming `where` they stand.
+    """
+    older = dict(values)
+    if isinstance(older.get("pretrained"), str):  # as older runs wrote it
+        older["pretrained"] = [older["pretrained"]]
+    if "workers" in older and older["workers"] is None:  # as older runs wrote it
+        older["workers"] = "auto"
+    return stored_config(TrainConfig, older, where=where)
 
 
 def print_result(title: str, values: Mapping[str, Any], *, as_json: bool = False) -> None:
@@ -75,5 +73,5 @@ def progress(description: str, total: int | None) -> Iterator[tuple[Progress, Ta
 
 
 def log(message: str) -> None:
-    """A plain line on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    """Plain lines on stderr."""
+    print("\n".join(map(printable, message.split("\n"))), file=sys.stderr, flush=True)
