@@ -51,7 +51,8 @@ class World:
 class Call:
     """What is done with the files: words of the command line, or `act`, which raises Fault.
 
-    `about` says in a few words what was made of the files. An `honest` call has to end with 0. A server `serves`: it is
+    `about` says in a few words what was made of the files. An `honest` call has to end with 0, one
+    whose files are `wrong` beyond doubt with another code. A server `serves`: it is
     stopped as soon as it is ready. `patience` multiplies the limit of seconds.
     """
 
@@ -60,6 +61,7 @@ class Call:
     stdin: bytes = b""
     act: Callable[[], None] | None = None
     honest: bool = False
+    wrong: bool = False
     serves: bool = False
     patience: float = 1.0
 

@@ -21,7 +21,9 @@ from tests.fuzz.verbs import data, of_run
 Values = dict[str, Any]
 
 
-def _run(world: World, content: bytes, about: str, *, seed: str = "bare", honest: bool = False) -> Call:
+def _run(
+    world: World, content: bytes, about: str, *, seed: str = "bare", honest: bool = False, wrong: bool = False
+) -> Call:
     """A run folder whose last checkpoint is `content`, and a verb that opens it."""
     run = world.seeds.copy(seed, world.box / "run")
     for name in ("last.pt", "best.pt"):
@@ -32,7 +34,8 @@ def _run(world: World, content: bytes, about: str, *, seed: str = "bare", honest
         lines = [line for line in lines if "--resume" not in line[0]]
     line, serves = world.rng.choice([*lines[:3], *lines])
     patience = 3.0 if line[0] in ("export", "verify", "analyze") else 1.0
-    return Call(about, line, serves=serves, honest=honest, patience=patience)
+    wrong = wrong and "--pretrained" not in line
+    return Call(about, line, serves=serves, honest=honest, wrong=wrong, patience=patience)
 
 
 # --- bytes
@@ -301,12 +304,20 @@ def _card(world: World, values: Values) -> str:
 CHANGES = (_card, _tensor, _part("card"), _top, _card, _tensor, _part("config"), _keys, _all_tensors)
 
 
+WRONG = (
+    *(f"tensor: {kind}" for kind in ("NaN", "one infinite", "complex", "other shape", "empty", "meta", "a list", "None", "text")),
+    *(f"all tensors: {kind}" for kind in ("NaN", "meta", "complex")),
+    *(f"card: {kind}" for kind in ("a million inputs", "no input", "a billion classes", "no output", "size 0", "size 10^9", "mean NaN",
+                                   "order", "interpolation", "unknown network", "other network")),
+)  # fmt: skip
+
+
 def _values(world: World) -> Call:
     values = torch.load(world.seeds / "bare/last.pt", weights_only=True)
     about = world.pick(CHANGES)(world, values)
     file = io.BytesIO()
     torch.save(values, file)
-    return _run(world, file.getvalue(), about)
+    return _run(world, file.getvalue(), about, wrong=about in WRONG)
 
 
 def _state(world: World) -> Call:

@@ -96,7 +96,7 @@ def play(group: Group, name: str, number: int, *, seed: int, folder: Folder, see
     _bound(folder, limit)
     rng = random.Random(f"{seed}/{name}")
     call = group.build(World(folder / "box", folder / "canary", seeds, rng, number))
-    about = {"about": call.about, "argv": call.argv, "honest": call.honest, "patience": call.patience}
+    about = {"about": call.about, "argv": call.argv, "honest": call.honest, "wrong": call.wrong, "patience": call.patience}
     (folder / "before.json").write_text(json.dumps(look(folder / "box")))
     (folder / "about.json").write_text(json.dumps(about))
     if call.stdin:
@@ -121,7 +121,7 @@ def _bound(folder: Folder, limit: float) -> None:
     os.chdir(folder / "box")
     told = (folder / "place").open("w")
     faulthandler.enable(told, all_threads=False)
-    faulthandler.register(signal.SIGUSR1, told, all_threads=False)
+    faulthandler.register(signal.SIGUSR1, told, all_threads=True)
     _KEPT.append(told)
 
 

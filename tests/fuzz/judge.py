@@ -11,7 +11,7 @@ MEMORY_WORDS = re.compile(
 CODES = (0, 1, 2, 3, 4, 5, 130)
 LONGEST_LINE = 2_000  # characters of an error
 NOTES = re.compile(
-    r"(note|warning|skipped|page|list|generating|downloading|listening on|ready$|stopped by|page:|before training|"
+    r"(.+: (edgeailite checkpoint, |no estimate: )|note|warning|skipped|page|list|generating|downloading|listening on|ready$|stopped by|page:|before training|"
     r"resuming|epoch|plan of|calibrated anew|outputs that|measuring|stopped after|best|loaded|weights|not tensors|"
     r"ranges without|split \w+:|\d+ results are|==)"
 )
@@ -32,6 +32,7 @@ class Ended:
     err: str
     place: str = ""  # the stack where it was stopped
     honest: bool = False
+    wrong: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ def _characters(ended: Ended) -> list[Failure]:
 def _honesty(ended: Ended) -> list[Failure]:
     if ended.honest and ended.code != 0:
         return [Failure("honest input refused", f"exit code {ended.code}: {first_line(ended.err)}")]
+    if ended.wrong and ended.code == 0:
+        return [Failure("believed", ended.about)]
     return []
 
 

@@ -18,12 +18,18 @@ from tests.fuzz.verbs import of_file
 Change = Callable[[World, ModelProto], None]
 
 
-def _call(world: World, content: bytes, about: str, kind: str, *, honest: bool = False) -> Call:
+COMPUTE = ("infer", "validate", "verify", "compare", "serve")  # verbs that use what the file gives
+
+
+def _call(
+    world: World, content: bytes, about: str, kind: str, *, honest: bool = False, wrong: bool = False
+) -> Call:
     file = world.write("model.onnx", content)
     contract = world.seeds / f"files/contract{'' if kind == 'float' else '_int8'}.json"
     lines = of_file(world, file, contract)
     line, serves = lines[0] if honest else world.rng.choice([*lines[:5], *lines])
-    return Call(f"{kind}: {about}", line, serves=serves, honest=honest)
+    wrong = wrong and line[0] in COMPUTE
+    return Call(f"{kind}: {about}", line, serves=serves, honest=honest, wrong=wrong)
 
 
 def _kind(world: World) -> str:
@@ -101,7 +107,7 @@ def _metadata(world: World) -> Call:
     kind = _kind(world)
     model = network(kind)
     values = {entry.key: entry.value for entry in model.metadata_props}
-    way = world.pick(("card", "plain", "any", "gone", "settings", "card", "plain", "more"))
+    way = world.pick(("card", "plain", "any", "gone", "settings", "names", "plain", "more"))
     if way == "card":
         card, about = wreck(
             json.loads(values["edgeailite.card"]), world.rng, str(world.canary), times=world.rng.choice((1, 1, 2))
@@ -110,6 +116,12 @@ def _metadata(world: World) -> Call:
     elif way == "plain":
         about = world.rng.choice(list(PLAIN))
         values[about] = world.rng.choice(PLAIN[about])
+    elif way == "names":
+        card, about = json.loads(values["edgeailite.card"]), world.rng.choice(("classes", "model_name", "dataset_name"))
+        bad = world.rng.choice((ESCAPES, "a\nerror: b", "\u202eab", "[bold]x", "x" * 10**6, "<script>", "\x9b2J"))
+        card[about] = [bad, "b", "c"] if about == "classes" else bad
+        values["edgeailite.card"] = json.dumps(card)
+        values["classes"] = ",".join(card["classes"])
     elif way == "settings":
         settings = world.pick(_hostile_settings(world), after=8)
         values["edgeailite.session"], about = json.dumps(settings), str(settings)[:60]
@@ -122,7 +134,8 @@ def _metadata(world: World) -> Call:
     else:
         about = world.rng.choice([*values, "edgeailite.session", "edgeailite.wide"])
         values[about] = _text(world.rng.choice(bad_values(str(world.canary))))
-    return _call(world, _set(model, values), f"{way}: {about}", kind)
+    wrong = way == "settings" or about in ("edgeailite.card", "input_size", "mean", "scale", "channel_order") and way == "gone"
+    return _call(world, _set(model, values), f"{way}: {about}", kind, wrong=wrong)
 
 
 # --- graphs
@@ -311,6 +324,15 @@ GRAPHS: dict[str, Change] = {
 }  # fmt: skip
 
 
+WRONG = (
+    "external data above", "external data absolute", "external data of a device", "external data missing", "no node", "no graph",
+    "no opset", "unknown operator", "unknown domain", "no input", "no output", "two inputs", "input flat", "input of 5 sides",
+    "input of 1 channel", "input text", "input of size 0", "input huge", "output of other channels", "output flat",
+    "output a number", "output text", "output of nothing", "weights NaN", "weights infinite", "lying sides", "no initializer",
+    "cycle",
+)  # fmt: skip
+
+
 def _graph(world: World) -> Call:
     kind = world.pick(("float", "int8"), after=len(GRAPHS))
     model = network(kind)
@@ -319,7 +341,7 @@ def _graph(world: World) -> Call:
     if world.rng.random() < 0.15:
         del model.metadata_props[:]
         about += ", no metadata"
-    return _call(world, model.SerializeToString(), about, kind)
+    return _call(world, model.SerializeToString(), about, kind, wrong=about in WRONG or "no metadata" in about)
 
 
 def _exported(world: World) -> Call:

@@ -149,12 +149,12 @@ class Runner:
         return Result(one.case.group.name, ended, failures)
 
     def _read(self, one: _Running, code: int | None, seconds: float, memory: int) -> Ended:
-        known = json.loads(one.folder.text("about.json") or '{"about": "?", "argv": [], "honest": false}')
+        known = json.loads(one.folder.text("about.json") or '{"about": "?", "argv": [], "honest": false, "wrong": false}')
         out, err = one.folder.text("out"), one.folder.text("err")
         place = one.folder.text("place")
         argv = tuple(known["argv"])
         return Ended(
-            one.case.name, known["about"], argv, code, seconds, memory, out, err, place=place, honest=known["honest"]
+            one.case.name, known["about"], argv, code, seconds, memory, out, err, place=place, honest=known["honest"], wrong=known["wrong"]
         )
 
     def _judge(self, one: _Running, ended: Ended) -> list[Failure]:

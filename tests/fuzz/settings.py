@@ -63,6 +63,7 @@ def _texts(key: str) -> dict[str, str]:
         "tabs": f"\t{key}: 1\n",
         "directive": f"%YAML 9.9\n---\n{key}: 1\n",
         "escape in quotes": f'{key}: "\\e[2J\\0"\n',
+        "escapes in a list": f'{key}: ["\\e[2J\\nerror: a", b, c]\n',
         "escape in a key": '"\\e[2J": 1\n',
         "no colon": f"{key}\n",
         "colon of two lines": f"{key}: |\n  a\n  b\n",
@@ -158,7 +159,7 @@ OPTIONS: list[tuple[str, Callable[[World], list[object]]]] = [
         lambda world: ["infer", world.seeds / "files/model.onnx", picture(world), "--save_path", "out"],
     ),
     (
-        "split: val\nscales: [1.0, 0.5]\nflip: false\nbatch_size: 1\nwindow: null\n",
+        "split: val\nscales: [1.0]\nflip: false\nbatch_size: 1\nwindow: null\n",
         lambda world: ["validate", world.seeds / "files/model.onnx", *data(world), *QUIET],
     ),
     (

@@ -47,7 +47,7 @@ NOT_ASKED = ("demo", "data get", "preset", "doctor", "devices fit")  # minutes, 
 
 def _lines(world: World) -> dict[str, Words]:
     """An honest command line of each verb."""
-    model, run = world.seeds / "files/model.onnx", world.seeds / "bare"
+    model, run = world.seeds / "files/model.onnx", Path("run")
     where: Words = ["--data_path", world.seeds / "data"]
     return {
         "models": ["fpn_mobilenetv2*", "--size", 64, 96],
@@ -85,6 +85,7 @@ def _values(world: World, field: dataclasses.Field[Any]) -> list[str]:
 
 def _options(world: World) -> Call:
     """One or two options with values that cannot be."""
+    world.seeds.copy("bare", world.box / "run")
     lines = _lines(world)
     verb = world.pick(list(lines))
     fields = dataclasses.fields(getattr(config, VERBS[verb][1]))
@@ -108,6 +109,7 @@ def _options(world: World) -> Call:
 
 def _shapes(world: World) -> Call:
     """Words in places where they do not belong."""
+    world.seeds.copy("bare", world.box / "run")
     lines = _lines(world)
     verb = world.rng.choice([verb for verb in lines if verb not in ("export", "serve", "analyze")])
     words: Words = [*verb.split(), *lines[verb]]
@@ -163,8 +165,8 @@ def _shapes(world: World) -> Call:
 
 def _path(world: World, honest: str) -> list[object]:
     """What may stand where a path is expected."""
-    os.mkfifo(world.box / f"pipe{len(os.listdir(world.box))}")
-    pipes = [str(path) for path in world.box.iterdir()]
+    if not (world.box / "pipe").exists():
+        os.mkfifo(world.box / "pipe")
     return [
         honest + "/",
         honest + "x",
