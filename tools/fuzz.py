@@ -106,17 +106,15 @@ def show(results, seconds: float) -> None:  # noqa: ANN001
     for name in dict.fromkeys(result.group for result in results):
         ours = [result for result in results if result.group == name]
         kinds = Counter(result.failures[0].kind for result in ours if result.failures)
-        failed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        print(f"{name:<20} {len(ours):>6} {sum(not result.failures for result in ours):>6}  {failed}")
+        words = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        print(f"{name:<20} {len(ours):>6} {sum(not result.failures for result in ours):>6}  {words}")
     good = sum(not result.failures for result in results)
     largest, longest = max(result.ended.memory for result in results), max(result.ended.seconds for result in results)
-    print(
-        f"{'all':<20} {len(results):>6} {good:>6}  {seconds:.0f} s; most: {largest / 1e9:.2f} GB, {longest:.1f} s a case"
-    )
-    places = Counter(
-        (result.failures[0].kind, result.failures[0].detail[:110]) for result in results if result.failures
-    )
-    examples = {(r.failures[0].kind, r.failures[0].detail[:110]): r.ended.name for r in results if r.failures}
+    most = f"{seconds:.0f} s; most: {largest / 1e9:.2f} GB, {longest:.1f} s a case"
+    print(f"{'all':<20} {len(results):>6} {good:>6}  {most}")
+    failed = [result for result in reversed(results) if result.failures]
+    examples = {(one.failures[0].kind, one.failures[0].detail[:110]): one.ended.name for one in failed}
+    places = Counter((one.failures[0].kind, one.failures[0].detail[:110]) for one in failed)
     for place, count in places.most_common(400):
         print(f"{count:>5} {place[0]}: {place[1]!r:.130} (such as {examples[place]})")
 

@@ -1,4 +1,4 @@
-"""One case in a process of its own: forked from a process that has imported everything, bounded, its output in files."""
+"""One case in a process of its own: forked from one that has imported everything, bounded, output in files."""
 
 from __future__ import annotations
 
@@ -96,7 +96,13 @@ def play(group: Group, name: str, number: int, *, seed: int, folder: Folder, see
     _bound(folder, limit)
     rng = random.Random(f"{seed}/{name}")
     call = group.build(World(folder / "box", folder / "canary", seeds, rng, number))
-    about = {"about": call.about, "argv": call.argv, "honest": call.honest, "wrong": call.wrong, "patience": call.patience}
+    about = {
+        "about": call.about,
+        "argv": call.argv,
+        "honest": call.honest,
+        "wrong": call.wrong,
+        "patience": call.patience,
+    }
     (folder / "before.json").write_text(json.dumps(look(folder / "box")))
     (folder / "about.json").write_text(json.dumps(about))
     if call.stdin:

@@ -161,17 +161,24 @@ KINDS: dict[str, Callable[[Contract], None]] = {
     "layers gone": lambda contract: contract["golden"][0].pop("layers"),
     "layers a number": _golden(layers=5),
     "layer of nothing": _golden(layers=[{}]),
-    "layer unknown": _golden(layers=[{"tensor": "nowhere", "nodes": ["a"], "shape": [1], "sha256": "", "std": 1.0, "sample": [0.0]}]),
-    "layer that writes": _golden(layers=[{"tensor": ESCAPES, "nodes": [ESCAPES, "\n"], "shape": [1], "sha256": "", "std": 1.0, "sample": [0.0]}]),
-    "layer nodes null": _golden(layers=[{"tensor": "hidden", "nodes": None, "shape": [1], "sha256": "", "std": 1.0, "sample": [0.0]}]),
+    "layer unknown": _golden(layers=[{"tensor": "nowhere", "nodes": ["a"], "shape": [1], "sha256": "", "std": 1.0,
+        "sample": [0.0]}]),
+    "layer that writes": _golden(layers=[{"tensor": ESCAPES, "nodes": [ESCAPES, "\n"], "shape": [1], "sha256": "",
+        "std": 1.0, "sample": [0.0]}]),
+    "layer nodes null": _golden(layers=[{"tensor": "hidden", "nodes": None, "shape": [1], "sha256": "", "std": 1.0,
+        "sample": [0.0]}]),
 }  # fmt: skip
 
 
 WRONG = (
-    "no golden picture", "golden is null", "kind null", "kind 5", "other kind", "format 99", "order", "size 0", "size text",
-    "preprocessing a list", "picture bomb", "picture bomb of one pixel", "picture of no pixel", "picture grey", "picture too short",
-    "picture no base64", "picture no zlib", "picture cut", "picture null", "no picture", "two pictures", "no image", "labels bomb",
-    "labels of other shape", "labels null", "labels lie", "no output", "unknown output", "std Infinity", "std negative", "std text",
+    "no golden picture", "golden is null", "kind null", "kind 5", "other kind", "format 99", "order", "size 0",
+    "size text",
+    "preprocessing a list", "picture bomb", "picture bomb of one pixel", "picture of no pixel", "picture grey",
+    "picture too short",
+    "picture no base64", "picture no zlib", "picture cut", "picture null", "no picture", "two pictures", "no image",
+    "labels bomb",
+    "labels of other shape", "labels null", "labels lie", "no output", "unknown output", "std Infinity",
+    "std negative", "std text",
     "sample empty", "sample text", "sample NaN", "sample number", "shape text", "shape huge",
 )  # fmt: skip
 

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from tests.fuzz import checkpoints, contracts, onnx_files, pictures, requests, settings, tables, words
+from tests.fuzz import (
+    checkpoint_values,
+    checkpoints,
+    contracts,
+    onnx_files,
+    pictures,
+    requests,
+    settings,
+    tables,
+    words,
+)
 from tests.fuzz.case import Group
 
-MODULES = (checkpoints, onnx_files, contracts, settings, tables, pictures, words, requests)
+MODULES = (checkpoints, checkpoint_values, onnx_files, contracts, settings, tables, pictures, words, requests)
 GROUPS: dict[str, Group] = {group.name: group for module in MODULES for group in module.GROUPS}

@@ -39,8 +39,10 @@ def bad_values(canary: str) -> list[Any]:
         None, True, False, 0, -1, 1, 2, 255, 256, 2**31, 2**63, -(2**63) - 1, 10**9, 10**30, 10**400, 0.0, -0.5, 0.5,
         1e-320, 1e308, float("nan"), float("inf"), float("-inf"), "", " ", "0", "-1", "1e9", "NaN", "None", "x",
         "x" * LONG, ESCAPES, "two\nerror: lines", "\r", "\0", "\u202e\u2028", "\ud800", "é", "e\u0301",
-        "%s%n{0.__class__}", "<script>alert(1)</script>", "[bold red]x[/]", "../../canary/victim.txt", canary, "/dev/zero",
-        "--json", [], {}, [[]], [None], [1, 2], [1.5] * 3, ["a"] * 300, [0] * 20_000, {"": ""}, {"a": {"b": [1]}}, nested(50),
+        "%s%n{0.__class__}", "<script>alert(1)</script>", "[bold red]x[/]", "../../canary/victim.txt", canary,
+        "/dev/zero",
+        "--json", [], {}, [[]], [None], [1, 2], [1.5] * 3, ["a"] * 300, [0] * 20_000, {"": ""}, {"a": {"b": [1]}},
+        nested(50),
     ]  # fmt: skip
 
 

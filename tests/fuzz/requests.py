@@ -18,21 +18,27 @@ from edgeailite.serve.app import Service, create_app
 from edgeailite.serve.gate import Gate
 from tests.fuzz.case import Call, Fault, Group, World
 from tests.fuzz.mutate import damage
-from tests.fuzz.pictures import HEADERS, SUFFIXES, encoded
+from tests.fuzz.picture_headers import HEADERS, SUFFIXES, encoded
 
 TOKEN = "a-secret-token"
 STATUSES = (200, 204, 400, 401, 403, 404, 405, 408, 411, 413, 414, 415, 417, 421, 431, 501, 503, 505, 507)
 PROBLEM = {"error", "message", "status"}
 METHODS = ("GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD", "TRACE", "PATCH", "EVIL", "get")
-PATHS = ("/predict", "/model", "/models", "/healthz", "/readyz", "/metrics", "/openapi.json", "/", "/page.js", "//predict", "/predict/", "/../etc/passwd",
+PATHS = ("/predict", "/model", "/models", "/healthz", "/readyz", "/metrics", "/openapi.json", "/", "/page.js",
+"//predict", "/predict/", "/../etc/passwd",
          "/%2e%2e/x", "/%00", "/" + "a" * 5000, "/\xff", "/model?x", "/static/x", "/predict;x")  # fmt: skip
-QUERIES = ("", "output=json", "output=labels", "output=npy", "output=overlay&alpha=0.3", "output=evil", "alpha=nan", "alpha=1e999", "alpha=-1", "alpha=" + "9" * 5000,
-           "model=../../x", "model=model", "output=json&output=json", "x=1", "%00", "output=%ff%fe", "a" * 20_000, "&" * 5000, "model=" + "%1b[2J", "output[]=json",
+QUERIES = ("", "output=json", "output=labels", "output=npy", "output=overlay&alpha=0.3", "output=evil", "alpha=nan",
+"alpha=1e999", "alpha=-1", "alpha=" + "9" * 5000,
+           "model=../../x", "model=model", "output=json&output=json", "x=1", "%00", "output=%ff%fe", "a" * 20_000,
+           "&" * 5000, "model=" + "%1b[2J", "output[]=json",
            "alpha=%D9%A3", "alpha=0x1", "alpha=1_0", "alpha= 1")  # fmt: skip
-TYPES = ("", "image/png", "application/octet-stream", "text/html", "multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=x",
-         "application/x-www-form-urlencoded", "image/png; charset=\xff", "IMAGE/PNG", "a" * 5000, "image/", ";", "multipart/form-data; boundary=" + "b" * 3000)  # fmt: skip
+TYPES = ("", "image/png", "application/octet-stream", "text/html", "multipart/form-data",
+"multipart/form-data; boundary=", "multipart/form-data; boundary=x",
+         "application/x-www-form-urlencoded", "image/png; charset=\xff", "IMAGE/PNG", "a" * 5000, "image/", ";",
+         "multipart/form-data; boundary=" + "b" * 3000)  # fmt: skip
 HEADER_VALUES: dict[str, Sequence[str]] = {
-    "Authorization": (f"Bearer {TOKEN}", "Bearer", "Bearer \xff", "Basic x", "bearer  " + TOKEN, "Bearer " + "x" * 9000, "", "\x1b[2J"),
+    "Authorization": (f"Bearer {TOKEN}", "Bearer", "Bearer \xff", "Basic x", "bearer  " + TOKEN,
+        "Bearer " + "x" * 9000, "", "\x1b[2J"),
     "Origin": ("http://evil.example", "null", "", "\xff", "http://127.0.0.1", "x" * 9000),
     "Sec-Fetch-Site": ("cross-site", "same-origin", "same-site", "none", "evil", ""),
     "Host": ("evil.example", "", "127.0.0.1:99999", "[::1", "a" * 9000, "localhost\x7f", "127.0.0.1"),

@@ -1,4 +1,4 @@
-"""The parent of all cases: it imports everything once, forks a child per case, waits, and judges what is left behind."""
+"""The parent of all cases: it imports everything once, forks a child per case, waits, and has the ends judged."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def import_everything(*, heavy: bool) -> None:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    threads = os.listdir("/proc/self/task")
-    if len(threads) > 1:
-        raise RuntimeError(f"{len(threads)} threads run before the first fork")
+    threads = len(list(Path("/proc/self/task").iterdir()))
+    if threads > 1:
+        raise RuntimeError(f"{threads} threads run before the first fork")
 
 
 def _making(maker: Callable[[Path], None], folder: Path) -> Callable[[], int]:
@@ -149,12 +149,24 @@ class Runner:
         return Result(one.case.group.name, ended, failures)
 
     def _read(self, one: _Running, code: int | None, seconds: float, memory: int) -> Ended:
-        known = json.loads(one.folder.text("about.json") or '{"about": "?", "argv": [], "honest": false, "wrong": false}')
+        known = json.loads(
+            one.folder.text("about.json") or '{"about": "?", "argv": [], "honest": false, "wrong": false}'
+        )
         out, err = one.folder.text("out"), one.folder.text("err")
         place = one.folder.text("place")
         argv = tuple(known["argv"])
         return Ended(
-            one.case.name, known["about"], argv, code, seconds, memory, out, err, place=place, honest=known["honest"], wrong=known["wrong"]
+            one.case.name,
+            known["about"],
+            argv,
+            code,
+            seconds,
+            memory,
+            out,
+            err,
+            place=place,
+            honest=known["honest"],
+            wrong=known["wrong"],
         )
 
     def _judge(self, one: _Running, ended: Ended) -> list[Failure]:
@@ -172,7 +184,7 @@ class Runner:
         """Files outside the box, and half-written ones in it."""
         found = []
         names = {"box", "canary", "home", "tmp", "out", "err", "place", "about.json", "before.json", "fault.json"}
-        strange = [name for name in os.listdir(one.folder.root) if name not in names]
+        strange = [path.name for path in one.folder.root.iterdir() if path.name not in names]
         strange += [f"home/{name}" for name in look(one.folder / "home")]
         canary = {name: (one.folder / "canary" / name).read_bytes() for name in look(one.folder / "canary")}
         if canary != {"victim.txt": b"precious\n", ".profile": b"# start-up file\n"}:

@@ -94,7 +94,8 @@ def _altered(world: World, honest: str, key: str) -> tuple[bytes, str]:
 
 DATA_SETS = {
     "plain": SETTINGS,
-    "everything": "classes: [road, sky, car]\nignore: [11, 12]\nlabel_map: {0: road, 1: sky, 2: car, 34: ignore}\nbackground: false\n",
+    "everything": "classes: [road, sky, car]\nignore: [11, 12]\n"
+    "label_map: {0: road, 1: sky, 2: car, 34: ignore}\nbackground: false\n",
     "colors": 'colors: {"128,64,128": road, "#0000ff": sky, car: [0, 0, 142]}\n',
     "zero": "classes: [a, b]\nreduce_zero_label: true\n",
 }

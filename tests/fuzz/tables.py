@@ -201,13 +201,15 @@ def _cache(world: World) -> Call:
     return Call(f"cache: {about}", [*line, "--dry_run", "True", "--cache", "cache"])
 
 
-_ROW = {"kind": "weights", "name": "a.b", "tensor": "a.b", "macs": 5, "sqnr_db": {"segmentation": 30.5}, "drop": {"miou": 0.1}, "tensors": {"x": 3.0}}  # fmt: skip
+_ROW = {"kind": "weights", "name": "a.b", "tensor": "a.b", "macs": 5, "sqnr_db": {"segmentation": 30.5},
+"drop": {"miou": 0.1}, "tensors": {"x": 3.0}}  # fmt: skip
 _HONEST: dict[str, Any] = {
     "sensitivity.json": {
         "format": 1, "network": NETWORK, "scheme": "ort_u8s8", "data": "folder val", "pictures": 2,
         "float": {"miou": 13.9}, "sections": [_ROW], "layers": [_ROW, _ROW], "runs": {"seconds": 3.5},
     },
-    "env.json": {"python": "3.11", "packages": {"torch": "2"}, "cpu": "x", "commit": "0" * 40, "argv": ["a"], "job": None},
+    "env.json": {"python": "3.11", "packages": {"torch": "2"}, "cpu": "x", "commit": "0" * 40, "argv": ["a"],
+        "job": None},
     "pretrained.json": {"source": "w.pth", "loaded": 5, "missing": ["a"], "unexpected": [], "notes": ["x"]},
     "plan.json": {"format": 1, "scheme": "ort_u8s8", "weights": {"decoders.0.pred.1.0": 16}, "activations": {}},
 }  # fmt: skip
@@ -220,10 +222,14 @@ METRICS = (
     "1,0.0001,1.5,0.25,0.5,1.0\n2,0.00009,1.25,0.3,0.55,1.1\n3,0.00008,1.125,0.35,0.6,1.0\n"
 )
 ROWS = (
-    "epoch,lr,loss\n1,2\n", "epoch,lr,loss\n1,2,3,4,5\n", "lr,loss\n1,2\n", "epoch\n1.0\n", "epoch\nnan\n", "epoch\n-5\n", "epoch\n\n",
-    "epoch,miou\n1e400,x\n", "epoch,epoch\n1,2\n", "epoch,miou\n1,inf\n", '"epoch\n', "epoch,miou\n" + "1,0.5\n" * 200_000,
-    "epoch," + ",".join(f"c{n}" for n in range(20_000)) + "\n1\n", "epoch,seconds,loss\n1,nan,x\n2,1e308,inf\n", f"epoch,{ESCAPES}\n1,{ESCAPES}\n",
-    "epoch,miou\n" + "9" * 6000 + ",1\n", "epoch,miou\n1," + "x" * 200_000 + "\n", "\n", "epoch", "EPOCH,MIOU\n1,2\n", "epoch,lr\n1,,,,\n",
+    "epoch,lr,loss\n1,2\n", "epoch,lr,loss\n1,2,3,4,5\n", "lr,loss\n1,2\n", "epoch\n1.0\n", "epoch\nnan\n",
+    "epoch\n-5\n", "epoch\n\n",
+    "epoch,miou\n1e400,x\n", "epoch,epoch\n1,2\n", "epoch,miou\n1,inf\n", '"epoch\n',
+    "epoch,miou\n" + "1,0.5\n" * 200_000,
+    "epoch," + ",".join(f"c{n}" for n in range(20_000)) + "\n1\n", "epoch,seconds,loss\n1,nan,x\n2,1e308,inf\n",
+    f"epoch,{ESCAPES}\n1,{ESCAPES}\n",
+    "epoch,miou\n" + "9" * 6000 + ",1\n", "epoch,miou\n1," + "x" * 200_000 + "\n", "\n", "epoch", "EPOCH,MIOU\n1,2\n",
+    "epoch,lr\n1,,,,\n",
 )  # fmt: skip
 
 
@@ -241,8 +247,10 @@ def _metrics(world: World) -> Call:
 
 
 RESULTS = {
-    "results.csv": f"network,miou,size,data,classes,type\n{NETWORK},55.5,384x768,cityscapes,19,float\n{NETWORK},50,64x96,folder,3,int8\n",
-    "results.json": [{"network": NETWORK, "miou": 55.5, "size": [384, 768], "data": "x", "classes": 19, "type": "float", "iou": {"a": 1.0}}],
+    "results.csv": "network,miou,size,data,classes,type\n"
+    f"{NETWORK},55.5,384x768,cityscapes,19,float\n{NETWORK},50,64x96,folder,3,int8\n",
+    "results.json": [{"network": NETWORK, "miou": 55.5, "size": [384, 768], "data": "x", "classes": 19,
+        "type": "float", "iou": {"a": 1.0}}],
     "nested.json": {"network": NETWORK, "segmentation": {"miou": 50.0, "iou": {"a": 1.0}}, "depth": {"ard": 0.1}},
 }  # fmt: skip
 TIMES = {

@@ -38,10 +38,14 @@ NUMBERS = (
     "1 2 3 4 5",
 )
 HUGE = ("9" * 30, "9" * 5000, "1000000000 1000000000", "100000 100000")
-TEXTS = ("", " ", "x" * 5000, ESCAPES, "a\nerror: b", "../../canary/victim.txt", "/dev/null", "/dev/full", "/", ".", "~", "*", "a,b", "%s", "{0}",
-         "[bold]", "\udcff\udcfe", "é", "None", "True", "-", "@file", "http://127.0.0.1:1/x.pth", "file:///etc/passwd", "a=b", "=")  # fmt: skip
-COUNTS = ("rounds", "warmup", "epochs", "images", "draws", "adaround", "workers", "calibration_images", "quantize_epochs", "threads",
-          "batch_size", "accumulate", "train_images", "val_images", "operators", "rows", "queue", "max_frames", "save_every", "evaluate_every")  # fmt: skip
+TEXTS = ("", " ", "x" * 5000, ESCAPES, "a\nerror: b", "../../canary/victim.txt", "/dev/null", "/dev/full", "/", ".",
+"~", "*", "a,b", "%s", "{0}",
+         "[bold]", "\udcff\udcfe", "é", "None", "True", "-", "@file", "http://127.0.0.1:1/x.pth", "file:///etc/passwd",
+         "a=b", "=")  # fmt: skip
+COUNTS = ("rounds", "warmup", "epochs", "images", "draws", "adaround", "workers", "calibration_images",
+"quantize_epochs", "threads",
+          "batch_size", "accumulate", "train_images", "val_images", "operators", "rows", "queue", "max_frames",
+          "save_every", "evaluate_every")  # fmt: skip
 NOT_ASKED = ("demo", "data get", "preset", "doctor", "devices fit")  # minutes, the network, or what only tells
 
 
@@ -175,7 +179,7 @@ def _path(world: World, honest: str) -> list[object]:
         "/dev/zero",
         "/dev/full",
         "/proc/self/mem",
-        *pipes,
+        "pipe",
         "x" * 300,
         ESCAPES,
         "",
