@@ -103,7 +103,7 @@ def run(runner, cases, file: Path | None) -> int:  # noqa: ANN001 - imported whe
 def show(results, seconds: float) -> None:  # noqa: ANN001
     """A table by group, then the kinds of failures by place, each with an example."""
     print(f"{'group':<20} {'cases':>6} {'good':>6}  failures")
-    for name in dict.fromkeys(result.group for result in results):
+    for name in sorted({result.group for result in results}):
         ours = [result for result in results if result.group == name]
         kinds = Counter(result.failures[0].kind for result in ours if result.failures)
         words = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())

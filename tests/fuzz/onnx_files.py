@@ -148,7 +148,7 @@ def _graph(world: World) -> Call:
 
 def _exported(world: World) -> Call:
     """`verify RUN` of a run whose file was altered behind its back."""
-    run = world.seeds.copy(f"proven/{world.pick(('trained', 'quantized'))}", world.box / "run")
+    run = world.seeds.copy(f"exported/{world.pick(('trained', 'quantized'))}", world.box / "run")
     file = next(run.glob("model*.onnx"))
     model = ModelProto.FromString(file.read_bytes())
     values = {entry.key: entry.value for entry in model.metadata_props}
@@ -174,5 +174,5 @@ GROUPS = (
     Group("onnx-bytes", 12, _bytes),
     Group("onnx-metadata", 22, _metadata),
     Group("onnx-graph", 20, _graph),
-    Group("onnx-run", 2, _exported, ("data", "files", "proven")),
+    Group("onnx-run", 2, _exported, ("data", "files", "exported")),
 )

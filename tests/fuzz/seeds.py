@@ -202,13 +202,11 @@ def _quantized(folder: Path) -> None:
     command("calibrate", folder.parent / "trained", "--save_path", folder, "--images", 2, *QUIET)
 
 
-def _proven(folder: Path) -> None:
-    """A trained run and a quantized one, exported and verified, and the analysis of the first."""
+def _exported(folder: Path) -> None:
+    """A trained run and a quantized one with their files."""
     for name in ("trained", "quantized"):
         shutil.copytree(folder.parent / name, folder / name)
         command("export", folder / name)
-        command("verify", folder / name, "--images", 1, "--sizes", 96, 160, "--threads", 1)
-    command("analyze", folder / "trained", "--images", 2, "--calibration_images", 2, "--max_drop", 50, *QUIET)
 
 
 MAKERS: dict[str, Callable[[Path], None]] = {
@@ -219,7 +217,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "streets": _streets,
     "trained": _trained,
     "quantized": _quantized,
-    "proven": _proven,
+    "exported": _exported,
 }
 """In the order in which they are made; later ones are made of earlier ones."""
 ORIGINS = {
@@ -228,7 +226,7 @@ ORIGINS = {
     "labelled": ("data", "files"),
     "trained": ("data",),
     "quantized": ("trained",),
-    "proven": ("quantized",),
+    "exported": ("quantized",),
 }
 """What a seed is made of."""
 QUICK = ("data", "files", "bare", "labelled", "streets")  # those that are there within seconds
