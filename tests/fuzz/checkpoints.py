@@ -6,6 +6,7 @@ import io
 import pickle
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,18 +108,42 @@ def _outside(entries: dict[str, bytes], name: str) -> None:
     entries["../../canary/victim.txt"] = b"owned"
 
 
+def _zip(entries: list[tuple[str, bytes, int, int]], *, times: int = 1) -> bytes:
+    """An archive of (name, deflated content, its checksum, its size); each is listed `times` times."""
+    body, central = b"", b""
+    for name, packed, checksum, size in entries:
+        about = struct.pack("<HHHHIIIHH", 0x800, 8, 0, 0x21, checksum, len(packed), size, len(name), 0)
+        row = b"PK\1\2\x14\0\x14\0" + about + struct.pack("<HHHII", 0, 0, 0, 0, len(body)) + name.encode()
+        body += b"PK\3\4\x14\0" + about + name.encode() + packed
+        central += row * times
+    count = len(entries) * times
+    return body + central + struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, count, count, len(central), len(body), 0)
+
+
+def _zeros(megabytes: int) -> tuple[bytes, int, int]:
+    """So many megabytes deflated, their checksum, their size."""
+    checksum, block = 0, bytes(1 << 20)
+    for _ in range(megabytes):
+        checksum = zlib.crc32(block, checksum)
+    return raw_bomb(megabytes), checksum, megabytes << 20
+
+
 def _overlapping(world: World) -> bytes:
-    """Thousands of entries of the central directory that are one deflated gigabyte."""
-    packed = raw_bomb(1024)
-    sizes = (0, len(packed), 1 << 30)
-    local = struct.pack("<4sHHHHHIIIHH", b"PK\3\4", 20, 0, 8, 0, 0, *sizes, 1, 0) + b"a" + packed
-    names = [f"archive/data/{number}".encode() for number in range(2000)]
-    head = struct.Struct("<4sHHHHHHIIIHHHHHII")
-    central = b"".join(
-        head.pack(b"PK\1\2", 20, 20, 0, 8, 0, 0, *sizes, len(name), 0, 0, 0, 0, 0, 0) + name for name in names
-    )
-    end = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, len(names), len(names), len(central), len(local), 0)
-    return local + central + end
+    """Two thousand entries that are one, of 256 deflated megabytes."""
+    return _zip([("archive/data/0", *_zeros(256))], times=2000)
+
+
+def _deflated_storage(world: World) -> bytes:
+    """A tensor of two gigabytes in a file of two megabytes."""
+    with zipfile.ZipFile(io.BytesIO(_small({"format": 1, "state_dict": {"w": torch.zeros(70_000)}}))) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    rows = []
+    for name, content in entries.items():
+        content = content.replace(struct.pack("<BI", 0x4A, 70_000), struct.pack("<BI", 0x4A, 2 << 28))
+        packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+        packed = packer.compress(content) + packer.flush()
+        rows.append((name, *(_zeros(2048) if name.endswith("data/0") else (packed, zlib.crc32(content), len(content)))))
+    return _zip(rows)
 
 
 def _deep_pickle(world: World) -> bytes:
@@ -131,8 +156,11 @@ def _huge_string(world: World) -> bytes:
 
 def _lying_storage(world: World) -> bytes:
     """A tensor whose storage says to be larger than its entry."""
-    data = _small({"format": 1, "state_dict": {"w": torch.zeros(70_000)}})
-    return data.replace(struct.pack("<BI", 0x4A, 70_000), struct.pack("<BI", 0x4A, 900_000_000))
+    with zipfile.ZipFile(io.BytesIO(_small({"format": 1, "state_dict": {"w": torch.zeros(70_000)}}))) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    size = world.rng.choice((900_000_000, 70_001, 2**31 - 1))
+    old, new = (struct.pack("<BI", 0x4A, number) for number in (70_000, size))
+    return _archive({name: content.replace(old, new) for name, content in entries.items()})
 
 
 ARCHIVES: dict[str, Callable[[World], bytes]] = {
@@ -147,6 +175,7 @@ ARCHIVES: dict[str, Callable[[World], bytes]] = {
         {"archive/data.pkl": bytes(200 << 20), "archive/version": b"3\n"}, method=zipfile.ZIP_DEFLATED
     ),
     "overlapping entries": _overlapping,
+    "deflated storage": _deflated_storage,
     "no entry": lambda world: _archive({}),
     "100,000 entries": lambda world: _archive({f"archive/data/{n}": b"" for n in range(100_000)}),
     "deep pickle": _deep_pickle,

@@ -6,6 +6,7 @@ from tests.fuzz import (
     checkpoint_values,
     checkpoints,
     contracts,
+    links,
     onnx_files,
     pictures,
     requests,
@@ -15,5 +16,5 @@ from tests.fuzz import (
 )
 from tests.fuzz.case import Group
 
-MODULES = (checkpoints, checkpoint_values, onnx_files, contracts, settings, tables, pictures, words, requests)
+MODULES = (checkpoints, checkpoint_values, onnx_files, contracts, settings, tables, pictures, links, words, requests)
 GROUPS: dict[str, Group] = {group.name: group for module in MODULES for group in module.GROUPS}

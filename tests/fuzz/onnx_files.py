@@ -143,7 +143,13 @@ def _graph(world: World) -> Call:
     if world.rng.random() < 0.15:
         del model.metadata_props[:]
         about += ", no metadata"
-    return _call(world, model.SerializeToString(), about, kind, wrong=about in WRONG or "no metadata" in about)
+    return _call(
+        world,
+        model.SerializeToString(),
+        about,
+        kind,
+        wrong=about in WRONG or "no metadata" in about or (kind, about) == ("int8", "weights 0"),
+    )
 
 
 def _exported(world: World) -> Call:
@@ -153,7 +159,7 @@ def _exported(world: World) -> Call:
     model = ModelProto.FromString(file.read_bytes())
     values = {entry.key: entry.value for entry in model.metadata_props}
     way = world.pick(("honest", "bytes", "entry", "gone", "node", "nothing"), after=2)
-    content = file.read_bytes()
+    content, key = file.read_bytes(), ""
     if way == "bytes":
         content = damage(content, world.rng)[0]
     elif way in ("entry", "gone"):
@@ -161,13 +167,14 @@ def _exported(world: World) -> Call:
         values[key] = _text(world.rng.choice(bad_values(str(world.canary))))
         content = _set(model, values if way == "entry" else {k: v for k, v in values.items() if k != key})
     elif way == "node":
-        GRAPHS[world.rng.choice(("node gone", "no opset", "no input", "output open", "weights NaN"))](world, model)
+        GRAPHS[world.rng.choice(("node gone", "no opset", "no input", "two inputs", "weights NaN"))](world, model)
         content = model.SerializeToString()
     file.unlink()
     if way != "nothing":
         file.write_bytes(content)
     line = ["verify", Path("run"), "--images", 1, "--sizes", 96, 160, "--threads", 1]
-    return Call(f"{file.name}: {way}", line, honest=way == "honest", patience=4.0)
+    wrong = (way in ("entry", "gone") and key != "edgeailite.version") or way == "node"
+    return Call(f"{file.name}: {way} {key}", line, honest=way == "honest", wrong=wrong, patience=4.0)
 
 
 GROUPS = (
