@@ -34,7 +34,7 @@ def run_with(
     if seed == "bare":
         lines = [line for line in lines if "--resume" not in line[0]]
     line, serves = world.rng.choice([*lines[:3], *lines])
-    patience = 3.0 if line[0] in ("export", "verify", "analyze") else 1.0
+    patience = 3.0 if line[0] in ("export", "verify", "analyze", "bench") else 1.0
     wrong = wrong and "--pretrained" not in line
     return Call(about, line, serves=serves, honest=honest, wrong=wrong, patience=patience)
 

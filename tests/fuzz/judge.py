@@ -11,7 +11,7 @@ MEMORY_WORDS = re.compile(
 CODES = (0, 1, 2, 3, 4, 5, 130)
 LONGEST_LINE = 2_000  # characters of an error
 NOTES = re.compile(
-    r"(.+: (edgeailite checkpoint, |no estimate: )|note|warning|skipped|page|list|generating|downloading|listening on|"
+    r"(.+, \d+ tensors loaded|.+: no estimate: |note|warning|skipped|page|list|generating|downloading|listening on|"
     r"ready$|stopped by|before training|resuming|epoch|plan of|calibrated anew|outputs that|measuring|stopped after|"
     r"classes? .+ never |best|loaded|weights|not tensors|ranges without|split \w+:|\d+ results are|==)"
 )
