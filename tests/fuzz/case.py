@@ -52,7 +52,8 @@ class Call:
     """What is done with the files: words of the command line, or `act`, which raises Fault.
 
     `about` says in a few words what was made of the files. An `honest` call has to end with 0, one
-    whose files are `wrong` beyond doubt with another code. A server `serves`: it is
+    whose files are `wrong` beyond doubt with another code. A
+    `greedy` one asks for more than there may be, so that a line about memory is right. A server `serves`: it is
     stopped as soon as it is ready. `patience` multiplies the limit of seconds.
     """
 
@@ -62,6 +63,7 @@ class Call:
     act: Callable[[], None] | None = None
     honest: bool = False
     wrong: bool = False
+    greedy: bool = False
     serves: bool = False
     patience: float = 1.0
 

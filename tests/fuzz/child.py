@@ -101,6 +101,7 @@ def play(group: Group, name: str, number: int, *, seed: int, folder: Folder, see
         "argv": call.argv,
         "honest": call.honest,
         "wrong": call.wrong,
+        "greedy": call.greedy,
         "patience": call.patience,
     }
     (folder / "before.json").write_text(json.dumps(look(folder / "box")))

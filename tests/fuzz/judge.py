@@ -33,6 +33,7 @@ class Ended:
     place: str = ""  # the stack where it was stopped
     honest: bool = False
     wrong: bool = False
+    greedy: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def judge(ended: Ended, *, memory: int) -> list[Failure]:
     elif ended.code < 0 or ended.code not in CODES:
         word = f"signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"
         found.append(Failure("crash", f"{word} at {place_of(ended.place)}"))
-    if ended.memory > memory or MEMORY_WORDS.search(ended.err):
+    if ended.memory > memory or (not ended.greedy and MEMORY_WORDS.search(ended.err)):
         found.append(Failure("memory", f"{ended.memory / 1e9:.1f} GB: {first_line(ended.err)}"))
     if found:
         return found

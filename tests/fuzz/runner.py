@@ -149,24 +149,11 @@ class Runner:
         return Result(one.case.group.name, ended, failures)
 
     def _read(self, one: _Running, code: int | None, seconds: float, memory: int) -> Ended:
-        known = json.loads(
-            one.folder.text("about.json") or '{"about": "?", "argv": [], "honest": false, "wrong": false}'
-        )
-        out, err = one.folder.text("out"), one.folder.text("err")
-        place = one.folder.text("place")
-        argv = tuple(known["argv"])
+        known = json.loads(one.folder.text("about.json") or '{"about": "?", "argv": []}')
+        rules = {name: bool(known.get(name)) for name in ("honest", "wrong", "greedy")}
+        out, err, place = (one.folder.text(name) for name in ("out", "err", "place"))
         return Ended(
-            one.case.name,
-            known["about"],
-            argv,
-            code,
-            seconds,
-            memory,
-            out,
-            err,
-            place=place,
-            honest=known["honest"],
-            wrong=known["wrong"],
+            one.case.name, known["about"], tuple(known["argv"]), code, seconds, memory, out, err, place=place, **rules
         )
 
     def _judge(self, one: _Running, ended: Ended) -> list[Failure]:

@@ -108,7 +108,7 @@ def _options(world: World) -> Call:
         values = _values(world, field)
         words += [f"--{field.name}", *values]
         said.append(f"--{field.name} {' '.join(values)!r:.30}")
-    return Call(f"{verb}: {', '.join(said)}", words, serves=verb == "serve", patience=3.0)
+    return Call(f"{verb}: {', '.join(said)}", words, serves=verb == "serve", patience=3.0, greedy=True)
 
 
 def _shapes(world: World) -> Call:
