@@ -59,7 +59,7 @@ def print_result(title: str, values: Mapping[str, Any], *, as_json: bool = False
         return
     table = Table(title=title, show_header=False)
     for key, value in values.items():
-        table.add_row(key, f"{value:.4g}" if isinstance(value, float) else str(value))
+        table.add_row(key, f"{value:.4g}" if isinstance(value, float) else printable(str(value)))
     print_table(table, width=RESULT_WIDTH)
 
 

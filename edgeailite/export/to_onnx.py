@@ -193,12 +193,19 @@ def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
 def _metadata(model: onnx.ModelProto, card: ModelCard, *, argmax: str, kernels: Kernels) -> dict[str, str]:
     return {
         "edgeailite.version": __version__,
-        "edgeailite.card": json.dumps({**card.to_dict(), "data_path": None}, sort_keys=True),
         "edgeailite.kind": "float",
         "edgeailite.argmax": argmax,
         "edgeailite.kernels": kernels,
-        "edgeailite.tasks": json.dumps(card.tasks),
         "edgeailite.weights_sha256": weights_hash(model),
+        **card_entries(card),
+    }
+
+
+def card_entries(card: ModelCard) -> dict[str, str]:
+    """The metadata that follow from the card alone: the card, and what other programs read of it in plain entries."""
+    return {
+        "edgeailite.card": json.dumps({**card.to_dict(), "data_path": None}, sort_keys=True),
+        "edgeailite.tasks": json.dumps(card.tasks),
         "classes": ",".join(card.classes),
         "palette": json.dumps(card.palette),
         "mean": json.dumps(card.preprocessing.mean),
