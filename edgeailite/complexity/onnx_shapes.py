@@ -29,15 +29,14 @@ Shapes = dict[str, tuple[int, ...]]
 ROUNDS = 24  # of inference and computation; each makes at least one more value known
 # What sizes and weights are computed with before a network runs. Not QuantizeLinear and DequantizeLinear: a dequantized
 # weight stays what it is, int8.
-COMPUTED = frozenset(
-    (
-        "Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "Constant", "ConstantOfShape", "Div",
-        "Equal", "Exp", "Expand", "Flatten", "Floor", "Gather", "Greater", "GreaterOrEqual", "Identity", "Less",
-        "LessOrEqual", "Log", "MatMul", "Max", "Min", "Mod", "Mul", "Neg", "NonZero", "Not", "Or", "Pad", "Pow", "Range",
-        "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Round", "ScatterND", "Size",
-        "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where", "Xor",
-    )
-)  # fmt: skip
+COMPUTED = frozenset((
+    "Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "Constant", "ConstantOfShape", "Div",
+    "Equal", "Exp", "Expand", "Flatten", "Floor", "Gather", "Greater", "GreaterOrEqual", "Identity", "Less",
+    "LessOrEqual", "Log", "MatMul", "Max", "Min", "Mod", "Mul", "Neg", "NonZero", "Not", "Or", "Pad", "Pow",
+    "Range", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape",
+    "Round", "ScatterND", "Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tile", "Transpose", "Trilu",
+    "Unsqueeze", "Where", "Xor",
+))  # fmt: skip
 GROWN_BY = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1}  # the input whose numbers the result's size is made of
 BROADCAST = ("Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod",
              "Mul", "Or", "Pow", "Sub", "Where", "Xor")  # fmt: skip
@@ -113,8 +112,8 @@ def _read(path: Path) -> onnx.ModelProto:
     for node in model.graph.node:
         if any(attribute.type == onnx.AttributeProto.GRAPH for attribute in node.attribute):
             raise DataError(
-                f"{path}: {printable(node.op_type)[:80]} {shown(node.name)} holds a graph of its own, whose cost depends "
-                "on values; export without control flow"
+                f"{path}: {printable(node.op_type)[:80]} {shown(node.name)} holds a graph of its own, whose cost "
+                "depends on values; export without control flow"
             )
     return model
 

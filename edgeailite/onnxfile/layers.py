@@ -128,23 +128,19 @@ def _resize(call: Call) -> Sized:
     return one(tuple(shape), 8 * max(prod(shape), prod(data)))
 
 
+ALIKE = (
+    "Abs", "BatchNormalization", "Cast", "Ceil", "Clip", "DequantizeLinear", "Elu", "Erf", "Exp", "Floor",
+    "Gelu", "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization", "LeakyRelu", "Log", "LogSoftmax",
+    "Mish", "Neg", "Not", "QuantizeLinear", "Reciprocal", "Relu", "Round", "Sigmoid", "Softmax", "Softplus",
+    "Sqrt", "Tanh",
+)  # results have the shape of the first input  # fmt: skip
+BROADCAST = (
+    "Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod",
+    "Mul", "Or", "PRelu", "Pow", "Sub", "Where", "Xor",
+)  # fmt: skip
 LAYERS: dict[str, Rule] = {
-    **dict.fromkeys(
-        (
-            "Abs", "BatchNormalization", "Cast", "Ceil", "Clip", "DequantizeLinear", "Elu", "Erf", "Exp", "Floor",
-            "Gelu", "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization", "LeakyRelu", "Log", "LogSoftmax",
-            "Mish", "Neg", "Not", "QuantizeLinear", "Reciprocal", "Relu", "Round", "Sigmoid", "Softmax", "Softplus", "Sqrt",
-            "Tanh",
-        ),
-        _same,
-    ),
-    **dict.fromkeys(
-        (
-            "Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod",
-            "Mul", "Or", "PRelu", "Pow", "Sub", "Where", "Xor",
-        ),
-        _broadcast,
-    ),
+    **dict.fromkeys(ALIKE, _same),
+    **dict.fromkeys(BROADCAST, _broadcast),
     "AveragePool": _pool,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
@@ -155,4 +151,4 @@ LAYERS: dict[str, Rule] = {
     "MatMul": _matmul,
     "MaxPool": _pool,
     "Resize": _resize,
-}  # fmt: skip
+}

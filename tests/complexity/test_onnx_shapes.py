@@ -42,13 +42,13 @@ def test_an_open_file_needs_a_size(tmp_path):
 
 
 def test_what_is_no_onnx_file(tmp_path):
-    with pytest.raises(DataError, match=r"none\.onnx: cannot be read"):
+    with pytest.raises(DataError, match=r"none\.onnx: no such ONNX file"):
         onnx_layers(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("not a protocol buffer")
     with pytest.raises(DataError, match=r"text\.onnx: "):
         onnx_layers(tmp_path / "text.onnx")
     (tmp_path / "empty.onnx").write_bytes(b"")
-    with pytest.raises(DataError, match=r"empty\.onnx: holds no ONNX graph"):
+    with pytest.raises(DataError, match=r"empty\.onnx: cannot be read as ONNX \(it holds no ONNX graph\)"):
         onnx_layers(tmp_path / "empty.onnx")
 
 
