@@ -71,7 +71,7 @@ def damage(data: bytes) -> str | None:
         return None
     if data.startswith(JPEG_START):
         scan = next((start for marker, start in _jpeg_segments(data) if marker == JPEG_SCAN), None)
-        return "truncated picture" if scan is None or data.find(JPEG_END, scan) < 0 else None
+        return "truncated picture" if scan is None or data.rfind(JPEG_END) < scan else None
     try:
         return "truncated picture" if more.cut_off(data) else None
     except (struct.error, IndexError, ValueError):

@@ -76,7 +76,7 @@ def decode_image(path: Path, data: bytes) -> NDArray[np.uint8]:
 
 
 def decode_stored(path: Path, data: bytes) -> NDArray[Any]:
-    """The numbers in any bytes of a picture as OpenCV has them (BGR, alpha last), within the bounds of `decode_image`."""
+    """The numbers in any bytes of a picture, as OpenCV has them (BGR, alpha last), within the same bounds."""
     return _decode(path, data, check_data(path, data), cv2.IMREAD_UNCHANGED)
 
 
@@ -88,7 +88,11 @@ def read_label(path: Path) -> NDArray[np.integer]:
     if problem:
         raise DataError(f"{path}: {problem}")
     label = _decode(path, data, header, cv2.IMREAD_UNCHANGED, indices=True)
-    if label.ndim == 3 and (label[..., 0] == label[..., 1]).all() and (label[..., 0] == label[..., 2 % label.shape[2]]).all():
+    if (
+        label.ndim == 3
+        and (label[..., 0] == label[..., 1]).all()
+        and (label[..., 0] == label[..., 2 % label.shape[2]]).all()
+    ):
         label = label[..., 0]
     if label.ndim != 2:
         raise ColourMaskError(
@@ -229,7 +233,7 @@ def _unlike_mask(header: Header) -> str:
         return f"{'lossy WebP' if header.kind == 'webp' else 'JPEG'} blurs label values; store masks as PNG"
     if header.reduced:
         return "its first page is a small copy of another; save the mask as PNG"
-    if header.bands == 2 and header.kind == "tiff" or not header.named:
+    if (header.bands == 2 and header.kind == "tiff") or not header.named:
         return f"{header.bands} bands, expected 1 of class indices; save the band that is meant as PNG"
     if header.inverted and header.bits > 1:
         return "0 is white (MinIsWhite), so that its numbers are shown turned round; save the mask as PNG"
@@ -239,7 +243,11 @@ def _unlike_mask(header: Header) -> str:
 
 
 def _sample(header: Header) -> str:
-    words = {"unsigned": f"{header.bits}-bit", "signed": f"signed {header.bits}-bit", "float": f"{header.bits}-bit float"}
+    words = {
+        "unsigned": f"{header.bits}-bit",
+        "signed": f"signed {header.bits}-bit",
+        "float": f"{header.bits}-bit float",
+    }
     return words.get(header.sample, header.sample)
 
 

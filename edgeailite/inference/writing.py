@@ -15,6 +15,7 @@ import cv2
 from numpy.typing import NDArray
 
 from edgeailite.errors import DataError
+from edgeailite.files import open_regular, write_atomic
 
 TAG = b"Software\0edgeailite infer"
 PNG_HEAD = 33  # bytes of signature and IHDR, which come first
@@ -44,22 +45,21 @@ def foreign(paths: Iterable[Path]) -> Path | None:
 
 
 def _state(path: Path) -> str:
-    """State: free (also an empty file), result, foreign."""
+    """State: free (also an empty file), result, foreign (also what is no file, or cannot be read)."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(PNG_HEAD + len(TAG_CHUNK))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return "free"
+    except OSError:
+        return "foreign"
     return "result" if is_result(data) else "foreign" if data else "free"
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write under another name, then rename. Raises DataError where that cannot be done."""
-    partial = path.with_name(path.name + ".partial")
+    """Write a file whole or not at all. Raises DataError where that cannot be done."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(path)
+        write_atomic(path, data)
     except OSError as error:
-        partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
         raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --save_path") from None

@@ -11,7 +11,6 @@ from edgeailite.data import png
 from edgeailite.data.png import START, chunks, row_bytes, unpacked
 from tests.data.corruption import chunk
 
-
 BOMB = zlib.compress(bytes(1 << 24))
 
 
