@@ -17,7 +17,7 @@ from edgeailite.inference.drawing import Output
 from edgeailite.inference.pictures import Wanted
 from edgeailite.inference.shares import CSV, JSON, Table, share_columns, write_json
 from edgeailite.inference.sources import Found
-from edgeailite.inference.writing import write_whole
+from edgeailite.inference.writing import remove_leftovers_below, write_whole
 from edgeailite.untrusted import json_value, printable
 
 RECORD, SKIPPED = "infer.json", "skipped.csv"
@@ -68,7 +68,7 @@ class Results:
 
 
 def settle(folder: Path, made_with: Mapping[str, Any], *, resume: bool) -> None:
-    """Write the record. With `resume`, raise UsageError where an earlier one says something else."""
+    """Write the record. With `resume`, raise UsageError where an earlier one says something else; leftovers go."""
     path = folder / RECORD
     before = read_record(path)
     if before is None and (path.exists() or path.is_symlink()):
@@ -81,6 +81,8 @@ def settle(folder: Path, made_with: Mapping[str, Any], *, resume: bool) -> None:
                     f"--resume True: {folder} was made with {key} {before.get(key)}, not {value}; choose another "
                     "--save_path, or leave --resume out to label everything again"
                 )
+    if resume:
+        remove_leftovers_below(folder)
     write_whole(path, (json.dumps(wanted, indent=1) + "\n").encode())
 
 

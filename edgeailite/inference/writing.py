@@ -6,6 +6,9 @@ mask without a list, and earlier results among the inputs are no pictures.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,8 +18,9 @@ import cv2
 from numpy.typing import NDArray
 
 from edgeailite.errors import DataError
-from edgeailite.files import open_regular, write_atomic
+from edgeailite.files import TEMPORARY, open_regular, write_atomic
 
+LEFTOVER = re.compile(r"\..*(\.png|infer\.json|shares\.json|_video\.json)\.[0-9a-f]{16}" + re.escape(TEMPORARY))
 TAG = b"Software\0edgeailite infer"
 PNG_HEAD = 33  # bytes of signature and IHDR, which come first
 _CHUNK = b"tEXt" + TAG
@@ -63,3 +67,11 @@ def write_whole(path: Path, data: bytes) -> None:
         write_atomic(path, data)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --save_path") from None
+
+
+def remove_leftovers_below(folder: Path) -> None:
+    """Remove what killed runs left half written below a folder of results; nobody else may be writing there."""
+    for above, _, names in os.walk(folder):
+        for name in filter(LEFTOVER.fullmatch, names):
+            with contextlib.suppress(OSError):
+                Path(above, name).unlink()

@@ -12,7 +12,7 @@ import pytest
 
 from edgeailite.data.png import chunks
 from edgeailite.errors import DataError
-from edgeailite.inference.writing import finished, foreign, is_result, png, write_whole
+from edgeailite.inference.writing import finished, foreign, is_result, png, remove_leftovers_below, write_whole
 
 
 @pytest.mark.parametrize("shape, dtype", [((5, 7), np.uint8), ((5, 7), np.uint16), ((5, 7, 3), np.uint8)])
@@ -23,8 +23,6 @@ def test_png(shape, dtype):
     assert ((read[..., ::-1] if read.ndim == 3 else read) == image).all()
     texts = [bytes(part.content) for part in chunks(data) if part.kind == b"tEXt"]  # which checks the checksums
     assert texts == [b"Software\0edgeailite infer"]
-        (part.kind, bytes(part.content)) for part in chunks(data)
-    ]  # which checks the checksums
     assert is_result(data)
     assert not is_result(cv2.imencode(".png", image)[1].tobytes())
 
@@ -58,6 +56,17 @@ def test_no_link_leads_the_writer_elsewhere(tmp_path):
     assert other.read_text() == "somebody's"
     assert (tmp_path / "a.png").read_bytes() == b"whole"
     assert not (tmp_path / "a.png").is_symlink()
+
+
+def test_leftovers_of_a_killed_run_go_and_nothing_else(tmp_path):
+    (tmp_path / "a").mkdir()
+    left = ("a/.b_label.png.0123456789abcdef.partial", ".infer.json.0123456789abcdef.partial")
+    kept = (".last.pt.0123456789abcdef.partial", "a/.b_label.png.partial", "a/b_label.png")
+    for name in (*left, *kept):
+        (tmp_path / name).touch()
+    (tmp_path / ".c.png.0123456789abcdef.partial").symlink_to(tmp_path)
+    remove_leftovers_below(tmp_path)
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == set(kept)
 
 
 def test_nothing_half_written_stays(tmp_path):
