@@ -17,7 +17,8 @@ class Header:
     `bands` counts the values of a pixel, `alpha` says that the file declares the last of them as transparency, and
     `named` that the file says what they are: grey, or red, green and blue. `reduced` is a file whose first page is
     marked as a small copy of another. `work` is how many bytes a decoder keeps at once, where that is more than the
-    pixels (0: no more), and `scans` how often it goes over all of them. `top` is the largest value of a sample, where the file says it.
+    pixels (0: no more), and `scans` how often it goes over all of them. `top` is the largest value of a sample, where
+    the file says it.
     """
 
     kind: str

@@ -27,6 +27,7 @@ NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # behind coded data: ne
 PNG_COLOURS = {0: "grey", 2: "rgb", 3: "palette", 4: "grey", 6: "rgb"}
 JPEG_COLOURS = {1: "grey", 3: "rgb", 4: "cmyk"}
 Starts = Callable[[bytes], bool]
+HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 UNSUPPORTED: tuple[tuple[str, Starts], ...] = (
     ("HEIC", lambda d: d[4:8] == b"ftyp" and d[8:12] in HEIC_BRANDS),
     ("AVIF", lambda d: d[4:8] == b"ftyp" and d[8:12] in (b"avif", b"avis")),
@@ -40,7 +41,6 @@ UNSUPPORTED: tuple[tuple[str, Starts], ...] = (
 )
 """Formats that are known and not read here, and how their files start."""
 WEAK_STARTS = ("bmp", "pnm", "JPEG XL", "PAM or PFM")  # two or three bytes, which texts may have as well
-HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 
 
 def read_header(data: bytes) -> Header | None:
@@ -71,7 +71,7 @@ def damage(data: bytes) -> str | None:
         return None
     if data.startswith(JPEG_START):
         scan = next((start for marker, start in _jpeg_segments(data) if marker == JPEG_SCAN), None)
-        return "truncated picture" if scan is None or data.find(JPEG_END, scan) < 0 else None
+        return "truncated picture" if scan is None or data.rfind(JPEG_END) < scan else None
     try:
         return "truncated picture" if more.cut_off(data) else None
     except (struct.error, IndexError, ValueError):

@@ -76,7 +76,7 @@ def decode_image(path: Path, data: bytes) -> NDArray[np.uint8]:
 
 
 def decode_stored(path: Path, data: bytes) -> NDArray[Any]:
-    """The numbers in any bytes of a picture as OpenCV has them (BGR, alpha last), within the bounds of `decode_image`."""
+    """The numbers in any bytes of a picture, as OpenCV has them (BGR, alpha last), within the same bounds."""
     return _decode(path, data, check_data(path, data), cv2.IMREAD_UNCHANGED)
 
 

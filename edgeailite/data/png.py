@@ -1,10 +1,10 @@
 """PNG files, checked and unpacked here, so that libpng only copies rows: bounded, and sooner.
 
-libpng inflates a file's pixels to their end, also where they are a thousand times the rows that its header promises, and
-compressed texts and profiles besides. So the rows are inflated here, at most one byte more than they have, and handed on
-stored uncompressed with nothing but the chunks that pixels need. Only a few kilobytes, which cannot inflate to much, are
-handed on as they are: label files would take a tenth longer otherwise. Where `isal` is installed (Intel's ISA-L) inflating is
-twice as fast as zlib; it takes two thirds of the time that a photograph takes to decode.
+libpng inflates a file's pixels to their end, also where they are a thousand times the rows that its header promises,
+and compressed texts and profiles besides. So the rows are inflated here, at most one byte more than they have, and
+handed on stored uncompressed with nothing but the chunks that pixels need. Only a few kilobytes, which cannot inflate
+to much, are handed on as they are: label files would take a tenth longer otherwise. Where `isal` is installed (Intel's
+ISA-L) inflating is several times as fast as with zlib; it takes two thirds of the time that a photograph takes.
 """
 
 from __future__ import annotations

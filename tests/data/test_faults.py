@@ -14,7 +14,7 @@ import torch
 
 from edgeailite.__main__ import main
 from edgeailite.checkpoint import LAST, Checkpoint, save_checkpoint
-from edgeailite.data import open_dataset
+from edgeailite.data import images, open_dataset
 from edgeailite.data.images import write_png
 from edgeailite.data.items import read_item
 from edgeailite.data.listing import read_names
@@ -73,14 +73,14 @@ def test_fault(capfd, tmp_path, name):
 def test_unreadable_file_is_named(command, tmp_path, monkeypatch):
     root = write_clean(tmp_path / "data")
     locked = picture(root, "train", STEM)
-    plain = Path.read_bytes
+    plain = images.read_regular
 
-    def refuse(path: Path) -> bytes:  # the tests may run as root, who reads files of mode 000 as well
+    def refuse(path: Path, *, limit: int) -> bytes:  # the tests may run as root, who reads files of mode 000 as well
         if path == locked:
             raise PermissionError(13, "Permission denied")
-        return plain(path)
+        return plain(path, limit=limit)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(images, "read_regular", refuse)
     ended = command("data", "check", "--dataset_name", "camvid", "--data_path", root, "--workers", 0)
     assert ended.code == ERROR
     assert f"{locked}: cannot be read (Permission denied)" in ended.out

@@ -47,6 +47,7 @@ CODES: dict[str, tuple[Level, str]] = {
     "exif-rotated": ("warning", "a picture that is to be shown turned, and is used as stored"),
     "cmyk": ("warning", "a picture in printer's colours"),
     "deep": ("warning", "a picture of more than 8 bits, which are cut off"),
+    "bands": ("warning", "a picture with more bands than red, green and blue"),
     "transparent": ("warning", "a picture with transparent pixels, which are shown"),
     "blank": ("warning", "a picture of one colour"),
     "grey": ("note", "a picture without colours"),

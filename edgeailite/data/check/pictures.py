@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +17,7 @@ from edgeailite.data.check.findings import Finding, from_message
 from edgeailite.data.check.masks import check_classes, check_depth
 from edgeailite.data.duplicates import digest, fingerprint
 from edgeailite.data.headers import Header
-from edgeailite.data.images import decode_image, read_file
+from edgeailite.data.images import decode_image, decode_stored, read_file
 from edgeailite.data.source import ClassTarget, DepthTarget, Item
 from edgeailite.errors import DataError
 
@@ -120,9 +119,13 @@ def _check_header(path: Path, data: bytes, header: Header) -> list[Finding]:
     if header.bits > 8:
         found.append(("deep", f"{header.bits} bits, of which the upper 8 are used; save it as 8 bits, well exposed"))
     if header.alpha:
-        opaque = _opaque(data)
+        opaque = _opaque(path, data)
         text = "an alpha channel, which is not used" if opaque else "transparent pixels, whose colours are shown"
         found.append(("alpha" if opaque else "transparent", f"{text}; save it without alpha"))
+    elif header.kind == "tiff" and header.colour == "rgb" and header.bands > 3:
+        found.append(
+            ("bands", f"{header.bands} bands, of which the first three are used as red, green and blue; save it as RGB")
+        )
     if header.colour == "grey":
         found.append(("grey", f"grey of {header.bits} bits, repeated to three channels"))
     if header.profile:
@@ -130,9 +133,9 @@ def _check_header(path: Path, data: bytes, header: Header) -> list[Finding]:
     return [Finding(code, str(path), message) for code, message in found]
 
 
-def _opaque(data: bytes) -> bool:
-    stored: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if stored is None or stored.ndim < 3 or stored.shape[2] not in (2, 4):
+def _opaque(path: Path, data: bytes) -> bool:
+    stored = decode_stored(path, data)
+    if stored.ndim < 3 or stored.shape[2] not in (2, 4):
         return True
     return bool((stored[..., -1] == np.iinfo(stored.dtype).max).all())
 
