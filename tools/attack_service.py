@@ -43,7 +43,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 TOKEN = "attacks know nothing of this"
 MEGA = 1_000_000
-LIMITS = ["--max_megabytes", "2", "--max_total_megabytes", "32", "--client_timeout", "5", "--workers", "2"]
+LIMITS = ["--max_megabytes", "2", "--max_total_megabytes", "32", "--client_timeout", "3", "--workers", "2"]
 ALLOWED_GROWTH = 2 * 32 * MEGA + 2 * 60 * MEGA  # bodies, answers, and what two workers need for the largest picture
 HEALTH_EVERY, HEALTH_WITHIN = 0.2, 1.0
 
@@ -99,7 +99,9 @@ class Scene:
 def hold(scene: Scene, count: int, sent: bytes, trickle: bytes = b"", receive_buffer: int = 0) -> None:
     """Keep so many connections open that have sent these bytes and send a little more twice a second."""
     held: list[socket.socket] = []
-    while not scene.over.wait(0.5 if held else 0):
+    pause = 0.0
+    while not scene.over.wait(pause):
+        pause = 0.5
         alive = []
         for made in held:
             try:

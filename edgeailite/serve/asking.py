@@ -12,6 +12,7 @@ from werkzeug.datastructures import MultiDict
 
 from edgeailite.serve.answers import ANSWERS
 from edgeailite.serve.problems import Problem
+from edgeailite.untrusted import printable
 
 PARAMETERS = ("output", "model", "alpha")
 MULTIPART = "multipart/form-data"
@@ -54,7 +55,7 @@ def read_model(args: MultiDict[str, str], names: Sequence[str]) -> str:
     """The model's name; the first one where none is given. Raises Problem `bad_parameter`."""
     name = args.get("model", names[0])
     if name not in names:
-        raise Problem("bad_parameter", f"model={_shown(name)}: there are {', '.join(names)}")
+        raise Problem("bad_parameter", f"model={_shown(name)}: there are {printable(', '.join(names))}")
     return name
 
 

@@ -172,7 +172,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         if self.lingering_until is not None and now > self.lingering_until:
             self.will_close = True
         silent = now - self.idle_since > (allowed if self.answers else min(FIRST_BYTE, allowed))
-        if silent and not self.busy and self.lingering_until is None:
+        if silent and not self.busy and self.lingering_until is None and not self.will_close:
             self.server.metrics.count("edgeailite_connections_closed_total", "silent")
             self.will_close = True
         self._expire_answer(now, allowed)
@@ -196,7 +196,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self.answering_since = None
         elif self.answering_since is None:
             self.answering_since = now
-        elif now - self.answering_since > allowed:
+        elif now - self.answering_since > allowed and not self.will_close:
             self.server.metrics.count("edgeailite_connections_closed_total", "answer_not_taken")
             self.will_close = True
 
