@@ -89,17 +89,21 @@ def _check_keys(rows: Sequence[Any], where: str) -> None:
 
 
 def _check_depth(value: Any, where: str) -> None:
-    level: list[Any] = [value] if type(value) in (dict, list) else []
+    level: list[Any] = [value]
     for _ in range(DEEPEST + 1):
-        level = [  # lists and mappings only: a file of polygons has a hundred million numbers
-            child
-            for part in level
-            for child in (part.values() if type(part) is dict else part)
-            if type(child) is dict or type(child) is list
-        ]
+        level = [child for part in level for child in _nested(part)]
         if not level:
             return
     raise DataError(f"{where}: nested too deeply (at most {DEEPEST} levels)")
+
+
+def _nested(part: Any) -> list[Any]:
+    """The lists and mappings in a list or mapping, soon told: a file of polygons has a hundred million numbers."""
+    children = part.values() if type(part) is dict else part if type(part) is list else ()
+    kinds = set(map(type, children))
+    if dict not in kinds and list not in kinds:
+        return []
+    return [child for child in children if type(child) is dict or type(child) is list]
 
 
 def printable(text: str) -> str:

@@ -126,6 +126,8 @@ def drawings(
     area: defaultdict[Any, float] = defaultdict(float)
     for entry in content["annotations"]:
         try:
+            if not isinstance(entry, dict):
+                raise TypeError("expected names with values")
             if whole:
                 _check_whole(entry, file, class_of)
             if entry["category_id"] in class_of:
@@ -165,7 +167,7 @@ def drawings(
 def _check_whole(entry: Mapping[str, Any], file: Path, class_of: Mapping[Any, int]) -> None:
     number = shown(entry.get("id"))
     if entry["category_id"] not in class_of:
-        known = ", ".join(str(category) for category in list(class_of)[:20])
+        known = ", ".join(shown(category) for category in list(class_of)[:20])
         raise DataError(
             f"{file}: annotation {number}: category_id {shown(entry['category_id'])} is none of the categories that "
             f"are classes ({known}); add the category or remove the annotation"

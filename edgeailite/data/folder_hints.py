@@ -23,7 +23,6 @@ KINDS = {
     ".txt": POLYGONS_OF_YOLO,
     ".json": LABELME,
     ".xml": "boxes or polygons in XML; export masks",
-    ".gif": "GIF is not read; save the masks as PNG",
     ".npy": "arrays of numpy; save them as PNG",
     ".npz": "arrays of numpy; save them as PNG",
     ".mat": "files of Matlab; save the masks as PNG",

@@ -59,7 +59,7 @@ def shape_of(value: int, segmentation: Any) -> Shape:
         raise ValueError("a polygon's coordinates have to be numbers") from None
     if any(polygon.ndim != 1 or len(polygon) < 6 or len(polygon) % 2 for polygon in polygons):
         raise ValueError("a polygon needs an even number of at least 6 coordinates")
-    if not all((np.abs(polygon) < FARTHEST).all() for polygon in polygons):  # also what is not a number
+    if not all(polygon.min() > -FARTHEST and polygon.max() < FARTHEST for polygon in polygons):  # nor nan
         raise ValueError(f"a polygon's coordinates have to lie within {FARTHEST:g} pixels")
     return Shape(value, tuple(polygon.astype(np.float32).reshape(-1, 2) for polygon in polygons))
 

@@ -6,6 +6,7 @@ import shutil
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -141,6 +142,44 @@ def test_label_values(tmp_path, lines, values, classes, mapped):
     text(tmp_path / "dataset.yaml", *lines)
     assert len(opened(tmp_path).classes) == len(opened(tmp_path).palette) == classes
     assert first_classes(tmp_path) == mapped
+
+
+@pytest.mark.parametrize(
+    "values, dtype, suffix, told, settings, mapped",
+    [
+        ((0, 1000, 2000), np.uint16, ".png", r"label_map: \{0: NAME, 1000: NAME, 2000: NAME\}",
+         "label_map: {0: a, 1000: b, 2000: c}", [0, 1, 2]),
+        ((-1, 0, 1), np.int32, ".tif", r"label -1 .*label_map: \{0: class 0, 1: class 1, -1: NAME\}",
+         "label_map: {-1: ignore, 0: a, 1: b}", [255, 0, 1]),
+        ((-1, 0, 1), np.int32, ".tif", "label -1", "label_map: {-1: ignore}", [255, 0, 1]),
+        ((65535, 0, 1), np.uint16, ".png", "label 65535", "ignore: 65535", [255, 0, 1]),
+        ((-7, 0, 1), np.int32, ".tif", r"label values -7, 0, 1, which", "label_map: {-7: a, 0: b, 1: b}", [0, 1, 1]),
+        ((0, 1, 300), np.int32, ".tif", "values 0, 1, 300, which", "label_map: {0: a, 1: b, 300: ignore}", [0, 1, 255]),
+    ],
+)  # fmt: skip
+def test_label_values_of_16_bits_and_below_zero_are_mapped_as_the_message_says(
+    tmp_path, values, dtype, suffix, told, settings, mapped
+):
+    for name in ("train/a", "val/c"):
+        picture(tmp_path / f"images/{name}.jpg")
+        path = tmp_path / f"labels/{name}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(cv2.imencode(suffix, np.resize(np.array(values, dtype), (6, 8)))[1].tobytes())
+    with pytest.raises(DataError, match=told):
+        first_classes(tmp_path)
+    text(tmp_path / "dataset.yaml", settings)
+    assert first_classes(tmp_path, count=3) == mapped
+
+
+def test_numbers_of_things_are_no_classes(tmp_path):
+    picture(tmp_path / "images/train/a.jpg", size=(20, 20))
+    path = tmp_path / "labels/train/a.png"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(cv2.imencode(".png", np.arange(400, dtype=np.uint16).reshape(20, 20))[1].tobytes())
+    with pytest.raises(
+        DataError, match=r"hold 399 different label values, 0, 1, .*more than the 255 classes that there"
+    ):
+        opened(tmp_path)
 
 
 def test_a_table_of_labels_is_the_whole_table(tmp_path):

@@ -60,7 +60,7 @@ def test_the_order_of_the_file_and_ignoring_can_be_asked_for(tmp_path):
     assert drawn(tmp_path)[1] == [255, 255, 3]
 
 
-def row(number: int, name: str, above: str = "") -> dict[str, Any]:
+def row(number: int | str, name: str, above: str = "") -> dict[str, Any]:
     return {"id": number, "name": name} | ({"supercategory": above} if above else {})
 
 
@@ -134,6 +134,8 @@ def test_annotations_beside_the_pictures(tmp_path):
         ([BALL], {"categories": [row(1, "a\x1b[2J")]}, r"classes: 'a\\x1b\[2J' is no class name"),
         ([BALL], {"categories": [{"id": 1}]}, "a category without id or name"),
         ([BALL], {"categories": [5]}, "a category without id or name"),
+        ([BALL], {"annotations": [5]}, "annotation None: TypeError"),
+        ([BALL], {"categories": [row("\x1b[2J", "a")]}, r"none of the categories that are classes \('\\x1b\[2J'\)"),
     ],
 )
 def test_what_cannot_be_meant_is_one_line(tmp_path, shapes, change, message):
