@@ -126,6 +126,7 @@ VALUES: list[Any] = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:constrained_layout not applied|Attempting to set identical")  # one bar alone
 @pytest.mark.parametrize("kind", READERS)
 def test_every_value_replaced_by_every_other(tmp_path, kind):
     name, reader, whole = READERS[kind]
