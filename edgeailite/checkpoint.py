@@ -102,7 +102,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     fields = Fields.of(values, where=where)
     quantization = fields.any("quantization")
     checkpoint = Checkpoint(
-        card_from_dict(fields.any("card"), where=f"{where}: card"),
+        card_from_dict(fields.fields("card").values, where=f"{where}: card"),
         _weights(fields),
         fields.fields("config").values,
         None if quantization is None else fields.fields("quantization").values,

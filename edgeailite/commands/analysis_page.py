@@ -13,6 +13,8 @@ from edgeailite.report import Figure, Grid, figure
 from edgeailite.untrusted import is_finite, is_printable, json_value, printable
 
 LARGEST = 64 << 20  # bytes of sensitivity.json
+LONGEST = 300  # characters of a name
+MOST = 1e6  # decibels or points
 BARS = 30
 ROWS = 20
 BARS_TEXT = "Layers whose quantization alone makes most noise at an output, in dB above which the signal is."
@@ -64,9 +66,10 @@ def _check_page(page: Any) -> None:
     """Raise ValueError for numbers that are none, and names that cannot be printed."""
     for row in [*page["sections"], *page["layers"]]:
         values = [*row["sqnr_db"].values(), *row["drop"].values()]
-        if not all(value is None or is_finite(value) for value in values):
+        if not all(value is None or (is_finite(value) and abs(value) <= MOST) for value in values):
             raise ValueError("a number that is none")
-        if not all(isinstance(name, str) and is_printable(name) for name in (_shown(row), row["kind"], page["scheme"])):
+        names = (_shown(row), row["kind"], page["scheme"])
+        if not all(isinstance(name, str) and len(name) <= LONGEST and is_printable(name) for name in names):
             raise ValueError("a name that is none")
 
 

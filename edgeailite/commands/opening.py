@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from edgeailite.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, run_folder
-from edgeailite.commands.plans import as_dict, plan_from
+from edgeailite.commands.plans import as_dict, saved_plan
 from edgeailite.data.source import SEGMENTATION
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import Predict, onnx_predictor, torch_predictor
@@ -118,7 +118,7 @@ def checked_quantization(values: Mapping[str, Any], *, where: str) -> dict[str, 
         "refine_images": lambda name: fields.whole(name, 0, 2**31),
         "method": lambda name: fields.text(name, longest=100),
         "ranges": lambda name: fields.text(name, choices=["tracked", "learned"]),
-        "plan": lambda name: as_dict(plan_from(fields.fields(name))),
+        "plan": lambda name: as_dict(saved_plan(fields.fields(name))),
     }
     return {
         name: found[name] if name in found else readers[name](name) for name in values if name in {*found, *readers}

@@ -57,13 +57,24 @@ def plan_from(fields: Fields) -> Plan:
             isinstance(layer, str) and type(count) is int for layer, count in given.items()
         ):
             raise DataError(f"{fields.where}: {name} must be names with whole numbers of bits, found {shown(given)}")
-    return Plan(**bits)
+    try:
+        return Plan(**bits)
+    except UsageError as error:
+        raise UsageError(f"{fields.where}: {error}") from None
+
+
+def saved_plan(fields: Fields) -> Plan:
+    """The plan in a checkpoint, whose file no option names: a DataError for impossible bits, too."""
+    try:
+        return plan_from(fields)
+    except UsageError as error:
+        raise DataError(str(error)) from None
 
 
 def plan_of(checkpoint: Checkpoint) -> Plan:
     """The plan that a quantized run was made with."""
     values = (checkpoint.quantization or {}).get("plan", {})
-    return plan_from(Fields.of(values, where="the checkpoint's plan"))
+    return saved_plan(Fields.of(values, where="the checkpoint's plan"))
 
 
 def as_dict(plan: Plan) -> dict[str, dict[str, int]]:
