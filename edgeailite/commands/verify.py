@@ -31,7 +31,8 @@ def run(config: VerifyConfig) -> int:
         return show_trace(config, config.trace)
     if config.contract is not None:
         contract = load_contract(config.contract)
-        results = recheck(config.model, contract, skip_hash=config.skip_hash, threads=config.threads)
+        name = str(config.contract)
+        results = recheck(config.model, contract, skip_hash=config.skip_hash, threads=config.threads, name=name)
         pre = contract.get("preprocessing")  # those of format 1 may not say it
         size = (pre["height"], pre["width"]) if pre else ("own",)
         title = f"{config.model} keeps its contract: {results['pictures']} pictures"

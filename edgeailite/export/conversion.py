@@ -38,9 +38,13 @@ def check_layers(module: fx.GraphModule, images: Sequence[Array], *, name: str) 
     """Gate 1, on one picture. Raises ParityError with the first layer that departs; returns the figures."""
     sides = (torch_side("fake_quant", module), torch_side("integer_exact", module))
     found = trace(*sides, [images], local=True)
-    unmatched = [name for names in found.matching.unmatched for name in names]
-    if unmatched:
-        raise ParityError(f"{name}: the conversion loses {unmatched[0]}: the integer network has no such tensor")
+    if lost := found.matching.unmatched[0]:  # the second has more: quantizers in front of activations
+        raise ParityError(f"{name}: the conversion loses {lost[0]}: the integer network has no such tensor")
+    for first, second in found.matching.pairs:
+        grids = [side.places[tensor].grid for side, tensor in zip(sides, (first, second), strict=True)]
+        codes = {(grid.scale, grid.unsigned_zero) for grid in grids if grid is not None}
+        if len(codes) > 1:
+            raise ParityError(f"{name}: the conversion departs at {first}: another scale or zero point than validated")
     rounds_alike = not scheme_of(module).half_up
     for row in found.rows:
         one_sided = rounds_alike and row.max_steps is not None and _shift(row) > LARGEST_SHIFT

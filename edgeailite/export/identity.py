@@ -15,7 +15,7 @@ from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # ships no type information
-from torch import nn
+from torch import fx, nn
 
 from edgeailite import __version__
 from edgeailite.errors import DataError, ParityError
@@ -28,7 +28,7 @@ from edgeailite.runtime.contract import first_difference
 from edgeailite.untrusted import json_value, printable, shown
 
 LARGEST_FILE = 2**31  # bytes, of protocol buffers
-VERSION = "edgeailite.version"
+VERSION, WEIGHTS = "edgeailite.version", "edgeailite.weights_sha256"
 OPSETS = (17, 23)  # oldest and newest that export writes
 SAME_BYTES, SAME_GRAPH, NOT_COMPARED = "equal in every byte", "equal in every node and weight", "not compared"
 
@@ -96,7 +96,7 @@ def compare_with_export(file: Path, module: nn.Module, card: ModelCard, *, argma
     metadata = metadata_of(file, model)
     difference = ""
     for simplify in (True, False):  # the file does not say which
-        again = to_onnx(module, card, argmax=argmax, simplify=simplify, **_options(file, model, metadata))
+        again = to_onnx(module, card, argmax=argmax, simplify=simplify, **_options(file, model, module))
         if again.SerializeToString(deterministic=True) == data:
             return SAME_BYTES
         found = next(_differences(model, again), "")
@@ -111,12 +111,15 @@ def compare_with_export(file: Path, module: nn.Module, card: ModelCard, *, argma
     )
 
 
-def _options(file: Path, model: onnx.ModelProto, metadata: Mapping[str, str]) -> dict[str, Any]:
+def _options(file: Path, model: onnx.ModelProto, module: nn.Module) -> dict[str, Any]:
     """The options of `to_onnx` that the file was written with, as it says itself."""
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if not OPSETS[0] <= opset <= OPSETS[1]:
         raise ParityError(f"{file}: opset {opset}, but export writes {OPSETS[0]} to {OPSETS[1]}; export this run again")
-    kernels: Kernels = "onnxruntime" if metadata.get("edgeailite.kernels") == "onnxruntime" else "plain"
+    rewritten = metadata_of(file, model).get("edgeailite.kernels") == "onnxruntime" and isinstance(
+        module, fx.GraphModule
+    )
+    kernels: Kernels = "onnxruntime" if rewritten else "plain"
     return {"opset": opset, "kernels": kernels, "size": fixed_size(model)}
 
 
@@ -130,7 +133,9 @@ def _differences(found: onnx.ModelProto, written: onnx.ModelProto) -> Iterator[s
     """What the one has and the other has not, in words: entries, inputs and outputs, nodes, weights, all else."""
     entries = [{p.key: p.value for p in model.metadata_props} for model in (found, written)]
     for key in dict.fromkeys([*entries[0], *entries[1]]):
-        if key != VERSION and entries[0].get(key) != entries[1].get(key):
+        if key in (VERSION, WEIGHTS):  # the weights are named themselves, below
+            continue
+        if entries[0].get(key) != entries[1].get(key):
             yield f"{printable(key)}: {shown(entries[0].get(key))}"
     for what in ("input", "output", "node", "initializer"):
         yield from _parts(what, getattr(found.graph, what), getattr(written.graph, what))
@@ -140,6 +145,8 @@ def _differences(found: onnx.ModelProto, written: onnx.ModelProto) -> Iterator[s
     for what in ("functions", "opset_import", "training_info"):
         if _bytes(getattr(found, what)) != _bytes(getattr(written, what)):
             yield f"another {what}"
+    if entries[0].get(WEIGHTS) != entries[1].get(WEIGHTS):
+        yield f"{WEIGHTS}: {shown(entries[0].get(WEIGHTS))}"
 
 
 def _parts(what: str, found: Sequence[Any], written: Sequence[Any]) -> Iterator[str]:

@@ -313,9 +313,14 @@ def _explain(
 
 def _check_integrity(subject: Subject, *, skip_hash: bool) -> None:
     """A file of the other kind, of other weights than it was written with, or of another card is told apart at once."""
-    kind = load_onnx(subject.file, level="DISABLED").kind
-    if kind != subject.kind:
-        raise ParityError(f"{subject.file}: a {kind} file, but the run is {subject.kind}; export this run again")
+    loaded = load_onnx(subject.file, level="DISABLED")
+    if loaded.kind != subject.kind:
+        raise ParityError(f"{subject.file}: a {loaded.kind} file, but the run is {subject.kind}; export this run again")
+    size = (loaded.card.preprocessing.height, loaded.card.preprocessing.width)
+    if loaded.fixed_size not in (None, size):
+        raise ParityError(
+            f"{subject.file}: input_size: {size}, but it takes {loaded.fixed_size}; export this run again"
+        )
     _, model = identity.read_model(subject.file)
     written = identity.metadata_of(subject.file, model).get("edgeailite.weights_sha256", "none")
     if skip_hash:

@@ -93,14 +93,19 @@ def _output(value: Array) -> dict[str, Any]:
 
 
 def recheck(
-    file: Path, contract: Mapping[str, Any], *, skip_hash: bool = False, threads: int | None = None
+    file: Path,
+    contract: Mapping[str, Any],
+    *,
+    skip_hash: bool = False,
+    threads: int | None = None,
+    name: str = "contract",
 ) -> dict[str, Any]:
     """Run the golden pictures through `file`; returns agreement per level. ParityError names what departs first.
 
-    `same_file` of the result says whether the hash is the contract's. Raises DataError for a contract that has a wrong
-    value, does not belong to the file or has nothing to compare.
+    `name` is the contract's in messages. `same_file` of the result says whether the hash is the contract's. Raises
+    DataError for a contract that has a wrong value, does not belong to the file or has nothing to compare.
     """
-    checked = contract_of(contract)
+    checked = contract_of(contract, where=name)
     data = _read(file)
     found = sha256_of(data)
     if not skip_hash and found != checked.sha256:
@@ -122,7 +127,7 @@ def recheck(
         shares: list[float] = []
         for index, golden in enumerate(checked.golden):
             case = _Case(file, data, model, golden, checked, level, threads)
-            shares += _recheck_case(case, where=f"contract: golden {index}")
+            shares += _recheck_case(case, where=f"{name}: golden {index}")
         results[level] = {"equal_argmax": min(shares, default=None)}
     assert model is not None
     _check_description(file, model, checked)
@@ -156,19 +161,19 @@ def _check_kind(file: Path, data: bytes, model: OnnxModel, contract: Contract) -
     if model.kind == "float" and QUANTIZER in data:
         raise DataError(f"{file}: edgeailite.kind: float, but it has quantizers; export it again")
     if model.kind != contract.kind:
-        raise DataError(f"contract: kind: expected {model.kind}, as {file} is, found {contract.kind!r}")
+        raise DataError(f"{contract.where}: kind: expected {model.kind}, as {file} is, found {contract.kind!r}")
     if contract.wide and "edgeailite.wide" not in model.session.get_modelmeta().custom_metadata_map:
-        raise DataError(f"contract: exact: expected true, for {file} has no parts of 16 bits, found false")
+        raise DataError(f"{contract.where}: exact: expected true, for {file} has no parts of 16 bits, found false")
     names = [output.name for output in model.session.get_outputs()]
     for golden in contract.golden:
         for name in golden["outputs"]:
             if name not in names:
                 raise ParityError(f"output {name!r} is missing; the file has {printable(', '.join(names))}")
         if missing := [name for name in names if name not in golden["outputs"]]:
-            raise DataError(f"contract: outputs: expected all of {file}, {shown(missing[0])} is missing")
+            raise DataError(f"{contract.where}: outputs: expected all of {file}, {shown(missing[0])} is missing")
         if len(golden["pictures"]) != len(model.card.inputs):
             raise DataError(
-                f"contract: pictures: expected {len(model.card.inputs)}, as {file} takes, "
+                f"{contract.where}: pictures: expected {len(model.card.inputs)}, as {file} takes, "
                 f"found {len(golden['pictures'])}"
             )
 
@@ -225,11 +230,11 @@ def _check_description(file: Path, model: OnnxModel, contract: Contract) -> None
     for key, value in (contract.preprocessing or preprocessing).items():
         if key not in preprocessing or preprocessing[key] != value or isinstance(value, bool):
             raise DataError(
-                f"contract: preprocessing: {printable(key)}: expected {shown(preprocessing.get(key))}, as {file} has, "
-                f"found {shown(value)}"
+                f"{contract.where}: preprocessing: {printable(key)}: expected {shown(preprocessing.get(key))}, "
+                f"as {file} has, found {shown(value)}"
             )
     if contract.preprocessing is not None and (left := set(preprocessing) - set(contract.preprocessing)):
-        raise DataError(f"contract: preprocessing: {min(left)}: expected a value, found nothing")
+        raise DataError(f"{contract.where}: preprocessing: {min(left)}: expected a value, found nothing")
     if contract.card is not None and (place := first_difference(described(model.card), contract.card)) is not None:
         key, ours, theirs = place
         raise ParityError(f"{file}: {key}: the file has {ours}, the contract {theirs}; give the file's own contract")

@@ -33,17 +33,18 @@ FLOAT_LOGIT_TOLERANCE = 1e-3  # the same, of the file against torch: what a proo
 WIDE_EQUAL_ARGMAX = 0.99
 WIDE_PROMISE = f"not exact (16-bit parts): classes equal on {100 * WIDE_EQUAL_ARGMAX:g} % of pixels"
 LARGEST_CONTRACT = 2**28  # bytes
-LARGEST_PICTURE = 2**26  # bytes, unpacked; label maps too
-MOST_CASES, MOST_PICTURES, MOST_OUTPUTS, MOST_LAYERS = 16, 8, 64, 10_000
+LARGEST_PICTURE = 2**25  # bytes, unpacked; label maps too
+MOST_CASES, MOST_PICTURES, MOST_OUTPUTS, MOST_LAYERS = 8, 8, 64, 10_000
 LONGEST_SIDE = 2**20
 AGREEMENTS = ("equal_argmax", "max_difference", "mean_difference", "std")
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What a re-check needs. `golden` cases hold `pictures`, `images`, `outputs` and `layers`, as checked values.
+    """What a re-check needs; `where` names it in messages.
 
-    `preprocessing` and `card` are None where the contract does not say them (formats 1 and 2).
+    `golden` cases hold `pictures`, `images`, `outputs` and `layers`, as checked values. `preprocessing` and `card` are
+    None where the contract does not say them (formats 1 and 2).
     """
 
     kind: str
@@ -52,6 +53,7 @@ class Contract:
     golden: tuple[Mapping[str, Any], ...]
     preprocessing: Mapping[str, Any] | None
     card: Mapping[str, Any] | None
+    where: str
 
     @property
     def wide(self) -> bool:
@@ -101,26 +103,26 @@ def contract_of(values: Mapping[str, Any], *, where: str = "contract") -> Contra
             raise DataError(f"{where}: outputs: {name}: sums: expected {SUMS} numbers, found nothing")
     return Contract(
         kind,
-        fields.truth("exact", default=None if whole else kind == "int8"),
+        fields.truth("exact", default=kind == "int8"),
         values["sha256"],
         golden,
         fields.fields("preprocessing").values if whole or values.get("preprocessing") is not None else None,
         fields.fields("card").values if whole else None,
+        where,
     )
 
 
-def unpack(packed: Mapping[str, Any]) -> NDArray[np.uint8]:
+def unpack(packed: Mapping[str, Any], *, where: str = "contract") -> NDArray[np.uint8]:
     """Bytes of a picture or a label map, of the shape that was checked. Raises DataError for others."""
     shape = packed["shape"]
     size = math.prod(shape)
     try:
         inflate = zlib.decompressobj()
         data = inflate.decompress(base64.b64decode(packed["zlib_base64"], validate=True), size + 1)
-        whole = inflate.eof and not inflate.unused_data
     except (zlib.error, binascii.Error, ValueError) as error:
-        raise DataError(f"contract: a picture or label map is damaged ({printable(str(error))[:100]})") from None
-    if len(data) != size or not whole:
-        raise DataError(f"contract: a picture or label map of {'x'.join(map(str, shape))} has not {size} bytes")
+        raise DataError(f"{where}: zlib_base64: damaged ({printable(str(error))[:100]})") from None
+    if len(data) != size or not inflate.eof or inflate.unused_data:
+        raise DataError(f"{where}: zlib_base64: expected {size} bytes of {'x'.join(map(str, shape))}, found others")
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
@@ -220,6 +222,7 @@ def _packed(fields: Fields) -> list[int]:
     if math.prod(shape) > LARGEST_PICTURE:
         raise fields.refuse("shape", f"at most {LARGEST_PICTURE} bytes together")
     fields.text("zlib_base64", longest=2 * LARGEST_PICTURE)
+    unpack(fields.values, where=fields.where)
     return shape
 
 
