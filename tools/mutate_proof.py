@@ -256,9 +256,10 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--only", metavar="FILE", default="", help="rows whose file ends so, for example grids.py")
     parser.add_argument("--list", action="store_true", help="print the rows, run nothing")
     parser.add_argument("--equivalent", action="store_true", help="run rows that are said to change no answer, too")
+    parser.add_argument("--table", metavar="FILE", type=Path, default=TABLE, help="other rows")
     parser.add_argument("--log", metavar="FILE", type=Path, help="results are kept there; run again, it goes on")
     options = parser.parse_args(words)
-    rows = [row for row in read_table() if row.file.endswith(options.only)]
+    rows = [row for row in read_table(options.table) if row.file.endswith(options.only)]
     print("| file | in | before | after | result |\n|---|---|---|---|---|")
     if options.list:
         for row in rows:

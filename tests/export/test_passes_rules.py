@@ -116,6 +116,20 @@ def shapes(model: onnx.ModelProto) -> list[Shape]:
     return found
 
 
+def constants(model: onnx.ModelProto, kind: str) -> list[Array]:
+    """The second inputs of nodes of a kind: scales, amounts of padding."""
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    return [values[node.input[1]] for node in model.graph.node if node.op_type == kind]
+
+
+def sums_of_weights(model: onnx.ModelProto) -> list[int]:
+    """Of absolute codes, per convolution: what is added are zeros."""
+    maker = {node.output[0]: node for node in model.graph.node}
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    weights = [maker[node.input[1]].input[0] for node in model.graph.node if node.op_type == "Conv"]
+    return [int(np.abs(values[name].astype(int)).sum()) for name in weights]
+
+
 def image(file: File, **ends: Any) -> str:
     return file.pair("image", scale=1 / 64, zero_point=128, **ends)
 
@@ -166,6 +180,15 @@ def depthwise(channels: int, **more: Any) -> Callable[[File, str], str]:
 def between_dense(file: File, act: str = "", **more: Any) -> None:
     x = file.block(image(file), (10, 4, 1), act=act, **more)
     file.output(file.block(file.block(x, (10, 1, 10), act=act), (5, 10, 1), kernel=1))
+
+
+def between_dense_with_one_weight(file: File) -> None:
+    """Twice: both first convolutions read one weight, its scales and zero points, and one bias."""
+    x, weight, bias = image(file), file.weight(10, 4), file.bias(10)
+    for again in (False, True):
+        constants = [file.dequantized(np.zeros(0), like=name) if again else name for name in (weight, bias)]
+        y = file.block(x, (10, 4, 1), weight=constants[0], bias=constants[1])
+        file.output(file.block(file.block(y, (10, 1, 10)), (5, 10, 1)))
 
 
 def of_one_scale(file: File) -> None:
@@ -298,6 +321,7 @@ CASES: dict[str, Case] = {
     "between dense": (4, between_dense, GROWN),
     "between dense, Relu": (4, lambda file: between_dense(file, "Relu"), GROWN),
     "between dense, Clip": (4, lambda file: between_dense(file, "Clip"), GROWN),
+    "between dense, twice, with one weight": (4, between_dense_with_one_weight, 2 * GROWN),
     "one scale for all channels": (4, of_one_scale, GROWN),
     "behind a tensor that others read": (4, behind_a_tensor_that_others_read, [*PADDED[:2], (10, 16, 1)]),
     "two behind one tensor": (4, two_behind_one_tensor, [*PADDED, *PADDED[1:]]),
@@ -327,6 +351,11 @@ def test_the_rewritten_file_has_the_shapes_of_the_rules_and_every_bit(name):
     rewritten = apply_passes(copy.deepcopy(plain), "onnxruntime")
     onnx.checker.check_model(rewritten)
     assert shapes(rewritten) == expected
+    assert sums_of_weights(rewritten) == sums_of_weights(plain)
+    assert all((scale > 0).all() for scale in constants(rewritten, "DequantizeLinear"))
+    assert all(amounts.any() for amounts in constants(rewritten, "Pad"))
+    read = {name for node in rewritten.graph.node for name in node.input}
+    assert {tensor.name for tensor in rewritten.graph.initializer} <= read
     for level in ("EXTENDED", "ALL"):
         for before, after in zip(results(plain, level, channels), results(rewritten, level, channels), strict=True):
             np.testing.assert_array_equal(after, before)

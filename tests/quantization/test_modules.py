@@ -234,7 +234,7 @@ def test_codes_are_the_folded_weight_and_bias_and_training_computes_with_them(sc
     assert (np.abs(values - weight) <= (1.0 if clipped else 0.5001) * steps).all()
     biases = found.bias.double().numpy() * found.bias_scale.double().numpy()
     own_step = 2.0 ** np.ceil(np.log2(max(np.abs(bias).max(), 1e-9))) / 128 if clipped else 0.0
-    assert (np.abs(biases - bias) <= 0.51 * found.bias_scale.numpy() + own_step * (1 if clipped else 0) + 1e-7).all()
+    assert (np.abs(biases - bias) <= 0.51 * found.bias_scale.numpy() + own_step + 1e-7).all()
     if clipped and bias.any():
         assert (np.abs(biases / own_step - np.rint(biases / own_step)) < 0.01).all()
     x = torch.randn(2, 4, 9, 8)
