@@ -55,6 +55,7 @@ DROPPED, KEPT = ["IntegerConv", "Quantize"], ["IntegerConv", "ReLU", "Quantize"]
         (nn.ReLU6(), 0.0, 6.00001, DROPPED),  # a thousandth of a step is rounding of the scale
         (nn.ReLU6(), 0.0, 2.5, DROPPED),
         (nn.ReLU6(), 0.0, 6.5, ["IntegerConv", "Quantize", "ReLU6", "Quantize"]),
+        (nn.ReLU6(), 0.0, 6.01, ["IntegerConv", "Quantize", "ReLU6", "Quantize"]),
         (nn.ReLU6(), -1.0, 4.0, ["IntegerConv", "Quantize", "ReLU6", "Quantize"]),
         (nn.ReLU(), 0.0, 9.0, KEPT),
         (nn.ReLU(), -1.0, 9.0, ["IntegerConv", "Quantize", "ReLU", "Quantize"]),

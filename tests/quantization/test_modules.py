@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from edgeailite.quantization import calibrate, learn_ranges, prepare, set_input_range, set_state
 from edgeailite.quantization.grids import ActivationGrid, WeightGrid
 from edgeailite.quantization.modules import ActivationQuantizer, ImpliedReLU, QuantConv2d, _bias_codes
+from edgeailite.quantization.observers import OBSERVERS, Histogram, best_range
 from edgeailite.quantization.schemes import SCHEMES
 
 SCALE = torch.tensor(0.01)
@@ -178,6 +179,32 @@ def test_a_union_of_ranges_holds_every_batch():
     for low, high in ((-1.0, 1.0), (-0.5, 3.0), (-4.0, 0.5), (-0.1, 0.1)):
         quantizer.observe(torch.linspace(low, high, 90).view(1, 1, 9, 10), 0)
     assert (quantizer.low.item(), quantizer.high.item()) == (-4.0, 3.0)
+
+
+@pytest.mark.parametrize("observer", ["mse", "entropy"])
+def test_a_search_ends_calibration_for_all_sites_but_not_for_what_is_fixed(observer):
+    grid, sites = ActivationGrid(SCHEMES["ort_u8s8"]), [False, True]
+    quantizer = ActivationQuantizer(grid, sites, percentile=100.0, observer=observer).train()
+    generator = torch.Generator().manual_seed(0)
+    parts = [torch.randn(1, 2, 60, 60, generator=generator) ** 5, torch.randn(1, 2, 60, 60, generator=generator).relu()]
+    for site, part in enumerate(parts):
+        quantizer.observe(part, site)
+    fixed = copy.deepcopy(quantizer)
+    fixed.set_range(-1.0, 1.0)
+    histograms = [Histogram(), Histogram()]
+    for histogram, part in zip(histograms, parts, strict=True):
+        histogram.add(part)
+    low, high = best_range(OBSERVERS[observer].measure, histograms, grid.reach)
+    quantizer.low.fill_(-1e4)
+    quantizer.high.fill_(1e4)
+    quantizer.settle()
+    assert quantizer.low.tolist() == [pytest.approx(low), 0]
+    assert quantizer.high.tolist() == [pytest.approx(high)] * 2
+    assert quantizer.scale.item() == pytest.approx((high - low) / 255)
+    assert quantizer.observer == OBSERVERS[observer].then
+    assert not any(histogram.width for histogram in quantizer.histograms)
+    fixed.settle()
+    assert (fixed.low.tolist(), fixed.high.tolist()) == ([-1, -1], [1, 1])
 
 
 FORMS = {
