@@ -126,6 +126,31 @@ def test_area_at_usual_sizes(size, new, share):
     assert (found > 0).mean() <= share
 
 
+@pytest.mark.parametrize("value", [0, 1, 127, 254, 255])
+@pytest.mark.parametrize("new", [(5, 9), (20, 30), (13, 17), (50, 20), (20, 70), (40, 60), (80, 61)])
+def test_a_picture_of_one_value_keeps_it(value, new):
+    image = np.full((40, 60, 3), value, np.uint8)
+    for resized in (resize_area(image, *new), resize_linear_exact(image, *new)):
+        assert (resized == value).all()
+
+
+@pytest.mark.parametrize("cells", [(1, 2), (2, 1), (3, 3), (2, 3), (4, 2), (1, 5)])
+def test_means_of_whole_cells_are_rounded_to_the_nearest(cells):
+    """And halves to even, but for cells of 2x2: up."""
+    down, across = cells
+    image = noise(60 * down, 80 * across, 3)
+    found = difference(image, 60, 80)
+    assert (found > 0).mean() <= 0.001
+    means = image.reshape(60, down, 80, across, 3).mean((1, 3))
+    assert np.abs(resize_area(image, 60, 80) - means).max() <= 0.5
+
+
+def test_source_pixels_of_which_little_is_covered_are_left_out():
+    """The first new column covers 0.0005 of the second pixel, which would tip halves (of two rows)."""
+    found = difference(noise(400, 2001, 3), 200, 2000)
+    assert (found[:, [0, 1, -2, -1]] > 0).mean() <= 0.01
+
+
 # --- parity: what a device has to reproduce is what validation and infer feed
 
 

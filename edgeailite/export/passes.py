@@ -105,7 +105,7 @@ def pad_image(graph: onnx.GraphProto) -> None:
         extra = IMAGE_CHANNELS - index.codes(conv, WEIGHT).shape[1]
         if extra > 0:
             _grow_inputs(index, conv, extra)
-            _pad_codes(graph, dequantize, extra)
+            _pad_codes(index, conv, dequantize, extra)
 
 
 def merge_groups(graph: onnx.GraphProto) -> None:
@@ -151,7 +151,7 @@ def pad_depthwise(graph: onnx.GraphProto) -> None:
         if source is not None:
             _grow_outputs(index, source, extra)
         else:
-            _pad_codes(graph, dequantize, extra)
+            _pad_codes(index, conv, dequantize, extra)
 
 
 PASSES: dict[Kernels, tuple[Callable[[onnx.GraphProto], None], ...]] = {
@@ -221,12 +221,21 @@ def _grow_outputs(index: Index, conv: onnx.NodeProto, extra: int) -> None:
             index.change(node, place, np.pad(value, widths, mode=mode))
 
 
-def _pad_codes(graph: onnx.GraphProto, dequantize: onnx.NodeProto, extra: int) -> None:
-    """Channels at the zero point behind those of the codes that `dequantize` reads."""
-    codes, zero_point = dequantize.input[0], dequantize.input[2]
-    stem = codes.removesuffix("_quantized")
+def _pad_codes(index: Index, conv: onnx.NodeProto, dequantize: onnx.NodeProto, extra: int) -> None:
+    """Channels at the zero point behind those of the codes that `conv` reads, and for it alone."""
+    graph, codes, zero_point = index.graph, dequantize.input[0], dequantize.input[2]
+    alone = index.sole_reader(dequantize.output[0]) is not None
+    stem = codes.removesuffix("_quantized") if alone else f"{conv.name.removesuffix('/Conv')}_input"
     amounts = numpy_helper.from_array(np.array([0, 0, 0, 0, 0, extra, 0, 0], np.int64), f"{stem}_padding")
     graph.initializer.append(amounts)
     pad = onnx.helper.make_node("Pad", [codes, amounts.name, zero_point], [f"{stem}_padded"], name=f"{stem}/Pad")
-    dequantize.input[0] = pad.output[0]
     graph.node.insert(list(graph.node).index(dequantize), pad)
+    if alone:
+        dequantize.input[0] = pad.output[0]
+        return
+    own = onnx.helper.make_node(
+        "DequantizeLinear", [pad.output[0], *dequantize.input[1:]], [f"{stem}_values"], name=f"{stem}/DequantizeLinear"
+    )
+    own.attribute.extend(dequantize.attribute)
+    graph.node.insert(list(graph.node).index(conv), own)
+    conv.input[0] = own.output[0]

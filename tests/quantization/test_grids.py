@@ -15,7 +15,7 @@ from edgeailite.quantization.grids import (
     ceil_power_of_two,
     half_away_from_zero,
 )
-from edgeailite.quantization.schemes import SCHEMES
+from edgeailite.quantization.schemes import SCHEMES, Scheme
 
 
 @settings(max_examples=60, deadline=None)
@@ -77,3 +77,94 @@ def test_a_bias_of_8_bits_has_a_grid_of_its_own():
     bias = torch.tensor([0.9, -0.3, 0.004])
     found = bias_on_power_of_two(bias, 8)
     np.testing.assert_allclose(found, np.round(bias.numpy() * 128) / 128, rtol=0, atol=0)
+
+
+# --- every formula written out in numpy, at the ends of ranges and codes
+
+RANGES = [(0, 3), (-1, 3), (-5, 0.5), (0.5, 2), (-3, -1), (0, 0), (-3.9, 4), (-4, 1), (0, 4), (-0.3, 100)]
+SYMMETRIC = Scheme("symmetric", "without powers of two or signs: no row has it", symmetric=True)
+RECORDS = {**SCHEMES, SYMMETRIC.name: SYMMETRIC}
+
+
+def written_out(name: str, bits: int, low: float, high: float) -> tuple[float, int, int, int]:
+    """Scale, zero point, smallest and largest code."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    high = 1.0 if low == high else high
+    codes, longest = 2**bits, max(-low, high)
+    if name.startswith("ort"):
+        scale = (high - low) / (codes - 1)
+        return scale, int(np.rint(-low / scale)), 0, codes - 1
+    if name == "s8s8":
+        return longest / (codes // 2 - 1), 0, -codes // 2, codes // 2 - 1
+    if name == "tidl_pow2":
+        power = 2.0 ** np.ceil(np.log2(longest))
+        return (power / codes, 0, 0, codes - 1) if low == 0 else (power / (codes / 2), codes // 2, 0, codes - 1)
+    return (
+        (longest / (codes - 1), 0, 0, codes - 1) if low == 0 else (longest / (codes // 2 - 1), codes // 2, 0, codes - 1)
+    )
+
+
+@pytest.mark.parametrize("bits", (8, 16))
+@pytest.mark.parametrize("name", RECORDS)
+def test_scales_zero_points_and_codes_are_those_written_out(name, bits):
+    grid = ActivationGrid(RECORDS[name], bits)
+    for low, high in RANGES:
+        scale, zero, first, last = written_out(name, bits, low, high)
+        found = grid.of_range(torch.tensor(float(low)), torch.tensor(float(high)))
+        assert (grid.low, grid.high, found[1].item()) == (first, last, zero), (low, high)
+        np.testing.assert_allclose(found[0].item(), scale, rtol=1e-6)
+        reach = grid.reach(torch.tensor([low]).double(), torch.tensor([high]).double())
+        assert [value.item() for value in reach[1:]] == [first - zero, last - zero]
+        np.testing.assert_allclose(reach[0].item(), scale, rtol=1e-6)
+    limits = torch.iinfo(grid.code_type)
+    assert (limits.min, limits.max) == (grid.low, grid.high)
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_weight_codes_end_where_they_should_and_fit_their_type(name):
+    record, kinds = SCHEMES[name], {4: torch.int8, 7: torch.int8, 8: torch.int8, 16: torch.int16}
+    for bits, kind in kinds.items():
+        grid, last = WeightGrid(record, bits), 2 ** (bits - 1) - 1
+        first = -last - (name == "tidl_pow2")
+        assert (grid.low, grid.high, grid.code_type) == (first, last, kind)
+        outside = torch.tensor([-9.0, 9.0]).view(1, 2, 1, 1)
+        assert grid.codes(outside, torch.tensor([1 / 2**bits])).flatten().tolist() == [first, last]
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_weights_next_to_ties_get_the_codes_that_training_gives_them(name):
+    """Weight times 1 / scale in float32, as torch's fake quantization has it; division gives some another code."""
+    rng, grid = np.random.default_rng(0), WeightGrid(SCHEMES[name], 8)
+    scale = torch.from_numpy(rng.uniform(0.001, 0.1, 64).astype(np.float32))
+    weight = (torch.arange(-100, 100) + 0.5) * scale[:, None]
+    codes = grid.codes(weight[..., None, None], scale)[..., 0, 0]
+    products = (weight * (1 / scale)[:, None]).numpy()
+    assert (np.rint(products) != np.rint((weight / scale[:, None]).numpy())).any()
+    if name == "tidl_pow2":
+        np.testing.assert_array_equal(codes, np.copysign(np.floor(np.abs(products) + np.float32(0.5)), products))
+        return
+    np.testing.assert_array_equal(codes, np.clip(np.rint(products), grid.low, grid.high))
+    faked = torch.fake_quantize_per_channel_affine(
+        weight, scale, torch.zeros(64, dtype=torch.int32), 0, grid.low, grid.high
+    )
+    assert torch.equal(codes * scale[:, None], faked)
+
+
+def test_nothing_but_zeros_has_a_scale():
+    assert ceil_power_of_two(torch.tensor([0.0, 1e-20])).tolist() == [2.0**-39] * 2
+
+
+@pytest.mark.parametrize(
+    "bias",
+    [
+        [1.0, -1.0, 0.2],  # the largest code is 127
+        [-0.9, 0.3, -0.01],
+        [1.0, 2.5 / 128, -2.5 / 128, 3.5 / 128],  # halves
+        [3.0, 0.1],
+    ],
+)
+def test_a_bias_of_8_bits_is_the_one_written_out(bias):
+    values = np.array(bias, np.float32)
+    scale = 2.0 ** np.ceil(np.log2(np.abs(values).max())) / 128
+    codes = np.clip(np.copysign(np.floor(np.abs(values / scale) + 0.5), values), -128, 127)
+    assert bias_on_power_of_two(torch.from_numpy(values), 8).tolist() == (codes * scale).tolist()
