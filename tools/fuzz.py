@@ -38,7 +38,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="only groups whose seeds are made in a few seconds")
     parser.add_argument("--limit", type=float, default=20.0, help="seconds that a case may take (default 20)")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="cases at one time")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all failures to this file")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write how every case ended to this file")
     return parser.parse_args(words)
 
 
@@ -96,7 +96,7 @@ def run(runner, cases, file: Path | None) -> int:  # noqa: ANN001 - imported whe
         print(fault, file=sys.stderr)
     show(results, time.monotonic() - began)
     if file is not None:
-        file.write_text(json.dumps([record(result) for result in results if result.failures], indent=1))
+        file.write_text(json.dumps([record(result) for result in results], indent=1))
     return 1 if fault or any(result.failures for result in results) else 0
 
 
@@ -120,7 +120,7 @@ def show(results, seconds: float) -> None:  # noqa: ANN001
 
 
 def record(result) -> dict[str, object]:  # noqa: ANN001
-    """A failed case for machines."""
+    """A case for machines."""
     ended = result.ended
     return {
         "name": ended.name,
