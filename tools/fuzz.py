@@ -5,8 +5,8 @@
     python tools/fuzz.py --only yaml-device-0007 --keep      one case again, its folder stays
 
 A case ends well with a documented exit code, exactly one line of error if the code says so, no traceback, nothing else
-on stderr but notes, within 20 seconds and 2.5 GB, with nothing written outside its own folder. The same seed gives the
-same cases, and a case is the same alone as among others.
+on stderr but notes, within 20 seconds of computing (60 of waiting) and 2.5 GB, with nothing written outside its own
+folder. The same seed gives the same cases, and a case is the same alone as among others.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="*", default=[], metavar="CASE", help="names of cases, as the table gives them")
     parser.add_argument("--keep", action="store_true", help="leave the folders of all cases, and say where they are")
     parser.add_argument("--quick", action="store_true", help="only groups whose seeds are made in a few seconds")
-    parser.add_argument("--limit", type=float, default=20.0, help="seconds that a case may take (default 20)")
+    parser.add_argument("--limit", type=float, default=20.0, help="seconds that a case may compute (default 20)")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="cases at one time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write how every case ended to this file")
     return parser.parse_args(words)
