@@ -5,8 +5,8 @@
     python tools/fuzz.py --only yaml-device-0007 --keep      one case again, its folder stays
 
 A case ends well with a documented exit code, exactly one line of error if the code says so, no traceback, nothing else
-on stderr but notes, within 20 seconds and 2.5 GB, with nothing written outside its own folder. The same seed gives the
-same cases, and a case is the same alone as among others.
+on stderr but notes, within 20 seconds of computing (60 of waiting) and 2.5 GB, with nothing written outside its own
+folder. The same seed gives the same cases, and a case is the same alone as among others.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="*", default=[], metavar="CASE", help="names of cases, as the table gives them")
     parser.add_argument("--keep", action="store_true", help="leave the folders of all cases, and say where they are")
     parser.add_argument("--quick", action="store_true", help="only groups whose seeds are made in a few seconds")
-    parser.add_argument("--limit", type=float, default=20.0, help="seconds that a case may take (default 20)")
+    parser.add_argument("--limit", type=float, default=20.0, help="seconds that a case may compute (default 20)")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="cases at one time")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all failures to this file")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write how every case ended to this file")
     return parser.parse_args(words)
 
 
@@ -96,7 +96,7 @@ def run(runner, cases, file: Path | None) -> int:  # noqa: ANN001 - imported whe
         print(fault, file=sys.stderr)
     show(results, time.monotonic() - began)
     if file is not None:
-        file.write_text(json.dumps([record(result) for result in results if result.failures], indent=1))
+        file.write_text(json.dumps([record(result) for result in results], indent=1))
     return 1 if fault or any(result.failures for result in results) else 0
 
 
@@ -120,7 +120,7 @@ def show(results, seconds: float) -> None:  # noqa: ANN001
 
 
 def record(result) -> dict[str, object]:  # noqa: ANN001
-    """A failed case for machines."""
+    """A case for machines."""
     ended = result.ended
     return {
         "name": ended.name,

@@ -66,7 +66,7 @@ def _segment(marker: int, length: int, content: bytes) -> Callable[[World], byte
 
 
 HEADERS: dict[str, tuple[str, Callable[[World], bytes]]] = {
-    "PNG that inflates beyond its rows": (".png", lambda world: idat(bomb(4000))),
+    "PNG that inflates beyond its rows": (".png", lambda world: idat(bomb(12_000))),
     "PNG that inflates beyond its rows, small": (".png", lambda world: idat(bomb(200))),
     "PNG of 18000x18000": (".png", lambda world: png_bomb(b"")),
     "PNG text bomb": (".png",

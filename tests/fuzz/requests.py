@@ -21,7 +21,7 @@ from tests.fuzz.mutate import damage
 from tests.fuzz.picture_headers import HEADERS, SUFFIXES, encoded
 
 TOKEN = "a-secret-token"
-STATUSES = (200, 204, 400, 401, 403, 404, 405, 408, 411, 413, 414, 415, 417, 421, 431, 501, 503, 505, 507)
+STATUSES = (200, 204, 304, 400, 401, 403, 404, 405, 408, 411, 413, 414, 415, 417, 421, 431, 501, 503, 505, 507)
 PROBLEM = {"error", "message", "status"}
 METHODS = ("GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD", "TRACE", "PATCH", "EVIL", "get")
 PATHS = ("/predict", "/model", "/models", "/healthz", "/readyz", "/metrics", "/openapi.json", "/", "/page.js",
