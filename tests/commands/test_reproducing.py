@@ -63,7 +63,7 @@ def test_a_commit_that_is_none_is_not_printed_to_be_pasted(tmp_path, commit):
 OPTIONS = {
     "escapes": {"data_path": "a\x1b[2J"},
     "lines": {"dataset_name": "camvid\nid"},
-    "flags among layers": {"freeze_layers": ["encoder", "--save_path", "/home/me"]},
+    "flags among layers": {"freeze_layers": ["encoder", "--save_path", "/srv/me"]},
     "a flag as a path": {"data_path": "--config=x"},
     "another type": {"epochs": {"a": 1}},
 }
