@@ -69,8 +69,8 @@ def open_subjects(
     subjects = []
     for index, source in enumerate(sources):
         if source.endswith(".onnx"):
-            check_file(Path(source), height_width=size, threads=threads)
             subjects.append(_of_file(source, Path(source), size))
+            check_file(Path(source), height_width=subjects[-1].height_width, threads=threads)
         elif source in MODELS or source in ALIASES:
             subjects += [_of_name(source, kind, folder, size=size or name_size, classes=classes) for kind in kinds]
         elif Path(source).exists():

@@ -19,6 +19,7 @@ from torch import nn
 from edgeailite.errors import DataError, UsageError
 from edgeailite.runtime.failures import run_session, said
 from edgeailite.runtime.openvino_session import openvino_session
+from edgeailite.runtime.session import cpu_session
 
 RUNTIMES = ("onnxruntime", "openvino", "torch")
 ELEMENT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
@@ -31,7 +32,6 @@ def onnx_session(
     """The file (or its bytes), fully optimised. Raises DataError for one that is missing or damaged."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3
     options.add_session_config_entry("session.force_spinning_stop", "1")  # or its threads disturb whoever comes next
     if profile_prefix is not None:
         options.enable_profiling = True
@@ -40,7 +40,7 @@ def onnx_session(
         raise DataError(f"{source}: no such ONNX file; write it with `edgeailite export`")
     model: Any = str(source) if isinstance(source, Path) else source
     with said(f"{source if isinstance(source, Path) else 'ONNX model'}: onnxruntime cannot load it"):
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return cpu_session(model, options)
 
 
 def random_inputs(

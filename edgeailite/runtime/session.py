@@ -26,6 +26,7 @@ LEVELS = {
 }
 INPUT_TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
 PROVIDERS = ["CPUExecutionProvider"]
+SILENT = 4  # fatal errors alone
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,6 @@ def _session(
 ) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = LEVELS[level]
-    options.log_severity_level = 3
     if threads is not None:
         options.intra_op_num_threads = threads
     if save_optimized is not None:
@@ -94,7 +94,15 @@ def _session(
         options.add_session_config_entry(key, value)
     model = file.data if file.is_whole else str(file.path)  # what was checked is what runs
     with said(f"{file.name}: onnxruntime cannot load it"):
-        return onnxruntime.InferenceSession(model, options, providers=PROVIDERS)
+        return cpu_session(model, options)
+
+
+def cpu_session(model: str | bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    """A session that prints nothing and takes no settings from the file; what fails is in what it raises."""
+    options.log_severity_level = SILENT  # its log repeats the reasons, with names of the file as they are
+    return onnxruntime.InferenceSession(
+        model, options, providers=PROVIDERS, enable_fallback=False, read_config_from_model=False
+    )
 
 
 def run(model: OnnxModel, *images: NDArray[np.float32]) -> dict[str, Array]:

@@ -16,10 +16,10 @@ from pathlib import Path
 from edgeailite.errors import DataError
 from edgeailite.onnxfile import OnnxFile, read_onnx
 from edgeailite.runtime.failures import reason_of
-from edgeailite.runtime.session import admit
+from edgeailite.runtime.session import admit, cpu_session
 from edgeailite.untrusted import printable
 
-SECONDS = 40  # to load the file and to run it once
+SECONDS = 30  # to load the file and to run it once
 BYTES = 3 * 2**29  # beside what the program takes itself, four times the file, and stacks
 STACK = 16 * 2**20  # of a thread
 READY, FULL = "ok", "out of memory"  # what the child says
@@ -38,7 +38,7 @@ def check_file(path: Path, *, height_width: tuple[int, int] | None, threads: int
     return file
 
 
-def try_file(file: OnnxFile, *, height_width: tuple[int, int] | None, threads: int, seconds: int = SECONDS) -> None:
+def try_file(file: OnnxFile, *, height_width: tuple[int, int] | None, threads: int) -> None:
     """Load and run a file once in a child. Raises DataError where that fails, or takes too much.
 
     Open heights and widths are `height_width`; a file whose inputs cannot be made is only loaded.
@@ -53,13 +53,13 @@ def try_file(file: OnnxFile, *, height_width: tuple[int, int] | None, threads: i
             [sys.executable, "-m", __name__, *words],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=seconds,
+            timeout=SECONDS,
             env={**os.environ, "PYTHONPATH": path, "MALLOC_ARENA_MAX": "2"},  # each reserves address space
             check=False,
         )
     except subprocess.TimeoutExpired:
         raise DataError(
-            f"{file.name}: takes more than {seconds} s to load and to run once; it is no network to measure"
+            f"{file.name}: takes more than {SECONDS} s to load and to run once; it is no network to measure"
         ) from None
     answer = child.stdout.decode(errors="replace").strip()
     if answer == READY and child.returncode == 0:
@@ -79,12 +79,11 @@ def main(words: list[str]) -> int:
     path, memory, threads, height, width = words[0], *map(int, words[1:])
     _limit_memory(memory)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     options.intra_op_num_threads = threads
     types = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
     done = "onnxruntime cannot load it"
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = cpu_session(path, options)
         done = "onnxruntime cannot run it"
         feed = {}
         for value in session.get_inputs():
