@@ -162,7 +162,7 @@ def check_data(path: Path, data: bytes) -> Header:
     if header is None or min(header.width, header.height) < 1:
         raise _no_picture(path, data)
     _check_cost(path, header)
-    if header.animated or header.pages > 1:
+    if header.animated or (header.pages > 1 and not header.reduced):
         pages = f" ({header.pages} pages)" if header.pages > 1 else ""
         raise DataError(
             f"{path}: {header.kind.upper()} with several frames{pages}; save the frame that is meant as PNG"
