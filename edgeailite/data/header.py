@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import Literal
 
 MOST_PARTS = 100_000  # chunks, segments or blocks of one file: a loop over more says nothing new and takes seconds
+UNREADABLE = (struct.error, IndexError, KeyError, ValueError, OverflowError)
+"""What reading the header of a file raises that ends early, lacks something or leads nowhere."""
 
 Sample = Literal["unsigned", "signed", "float", "complex"]
 

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Iterator
 
 from edgeailite.data import headers_more as more
-from edgeailite.data.header import MOST_PARTS, Header
+from edgeailite.data.header import MOST_PARTS, UNREADABLE, Header
 from edgeailite.data.headers_tiff import TIFF_STARTS, exif_orientation, tiff
 from edgeailite.data.png import SAMPLES, chunks
 from edgeailite.data.png import START as PNG_START
@@ -48,7 +48,7 @@ def read_header(data: bytes) -> Header | None:
     read = next((reader for _, starts, reader in FORMATS if starts(data)), None)
     try:
         return read(data) if read else None
-    except (struct.error, IndexError, ValueError, KeyError):
+    except UNREADABLE:
         return None
 
 
@@ -74,7 +74,7 @@ def damage(data: bytes) -> str | None:
         return "truncated picture" if scan is None or data.rfind(JPEG_END) < scan else None
     try:
         return "truncated picture" if more.cut_off(data) else None
-    except (struct.error, IndexError, ValueError):
+    except UNREADABLE:
         return "truncated picture"
 
 

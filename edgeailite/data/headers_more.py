@@ -1,6 +1,6 @@
 """The headers of GIF, BMP, WebP and PNM files, for `headers`.
 
-A file that ends early raises struct.error, IndexError or ValueError here, which `headers` turns into an answer.
+A damaged file raises one of `header.UNREADABLE` here, which `headers` turns into an answer.
 """
 
 from __future__ import annotations

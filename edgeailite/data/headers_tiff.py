@@ -1,14 +1,14 @@
 """The header of a TIFF or BigTIFF file, for `headers`: its first page, and how many pages there are.
 
-Tags are read as libtiff reads them: the first of two equal ones counts. A file that ends early raises struct.error,
-IndexError or ValueError here, which `headers` turns into an answer.
+Tags are read as libtiff reads them: the first of two equal ones counts. A damaged file raises one of
+`header.UNREADABLE` here, which `headers` turns into an answer.
 """
 
 from __future__ import annotations
 
 import struct
 
-from edgeailite.data.header import Header, Sample
+from edgeailite.data.header import UNREADABLE, Header, Sample
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 TIFF_TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q", 17: "q"}  # the whole numbers
@@ -40,7 +40,8 @@ OTHER_COMPRESSIONS = {
 
 def tiff(data: bytes) -> Header:
     """The first page of a file, and how many pages of a size with it there are."""
-    tags, following = _directory(data, _first(data))
+    start = _first(data)
+    tags, following = _directory(data, start)
     one = {tag: values[0] for tag, values in tags.items()}
     photometric, samples = one.get(PHOTOMETRIC, RGB), one.get(SAMPLES, 1)
     width, height, bits = one[WIDTH], one[HEIGHT], max(tags.get(BITS, (1,)))
@@ -62,7 +63,7 @@ def tiff(data: bytes) -> Header:
         named=further <= 0 or alpha or (photometric == RGB and further == 1),
         sample=FORMATS.get(one.get(SAMPLE_FORMAT, 1), "complex"),
         inverted=photometric == WHITE_IS_ZERO,
-        pages=1 + _more_pages(data, following, (height, width)),
+        pages=1 + _more_pages(data, start, following, (height, width)),
         reduced=bool(one.get(SUBFILE, 0) & REDUCED),
         work=across * down * samples * max(bits, 8) // 8,
     )
@@ -85,7 +86,7 @@ def exif_orientation(data: bytes) -> int:
     """EXIF orientation 1..8 from a TIFF structure; 1 where there is none."""
     try:
         value = _directory(data, _first(data))[0].get(ORIENTATION, (1,))[0]
-    except (struct.error, IndexError, ValueError):
+    except UNREADABLE:
         return 1
     return value if 1 <= value <= 8 else 1
 
@@ -95,18 +96,18 @@ def _rounded(side: int, tile: int) -> int:
     return -(-side // tile) * tile if tile > 0 else side
 
 
-def _more_pages(data: bytes, start: int, first: tuple[int, int]) -> int:
+def _more_pages(data: bytes, first: int, start: int, size: tuple[int, int]) -> int:
     """Pages behind the first one that are pictures of their own: no small copies of it, and no masks of its pixels."""
-    count, seen = 0, set[int]()
-    while start and start not in seen and len(seen) < MOST_PAGES:
+    count, seen = 0, {first}
+    while start and start not in seen and len(seen) <= MOST_PAGES:
         seen.add(start)
         try:
             tags, following = _directory(data, start)
-        except (struct.error, IndexError, ValueError):
+        except UNREADABLE:
             break
         kind = tags.get(SUBFILE, (0,))[0]
         sides = tags.get(HEIGHT, (0,))[0], tags.get(WIDTH, (0,))[0]
-        small = all(2 * side <= whole for side, whole in zip(sides, first, strict=True))
+        small = all(2 * side <= whole for side, whole in zip(sides, size, strict=True))
         count += not small and not kind & (REDUCED | MASK)
         start = following
     return count
@@ -146,6 +147,6 @@ def _directory(data: bytes, start: int) -> tuple[dict[int, tuple[int, ...]], int
         tags[tag] = struct.unpack_from(f"{order}{count}{TIFF_TYPES[kind]}", data, field)
     try:
         (following,) = struct.unpack_from(order + word, data, first + entries * length)
-    except struct.error:
+    except UNREADABLE:
         following = 0
     return tags, int(following)

@@ -33,6 +33,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_PIXELS = 64_000_000
+MAX_SIDE = 1_000_000  # pixels: what libpng takes
 MAX_BYTES = 4 * MAX_PIXELS  # that a decoder keeps at once: as many pixels of 8-bit RGBA, half of 16 bits
 MAX_FILE = 300_000_000  # bytes of a file: those of an uncompressed picture of MAX_BYTES, and some more
 MAX_SCANS = 100  # of a JPEG; progressive ones have about ten
@@ -144,9 +145,10 @@ def check_data(path: Path, data: bytes) -> Header:
     The parts of a PNG are looked at only when it is decoded, which unpacks it.
     """
     header = read_header(data)
-    if header is not None and header.pixels > MAX_PIXELS:
+    if header is not None and (header.pixels > MAX_PIXELS or max(header.width, header.height) > MAX_SIDE):
+        limit = MAX_PIXELS if header.pixels > MAX_PIXELS else f"{MAX_SIDE} a side"
         raise DataError(
-            f"{path}: header says {header.width}x{header.height} pixels, refused; the limit is {MAX_PIXELS}, "
+            f"{path}: header says {header.width}x{header.height} pixels, refused; the limit is {limit}, "
             "shrink or replace it"
         )
     problem = damage(data) if header is None or header.kind != "png" else None
@@ -160,7 +162,7 @@ def check_data(path: Path, data: bytes) -> Header:
     if header is None or min(header.width, header.height) < 1:
         raise _no_picture(path, data)
     _check_cost(path, header)
-    if header.animated or header.pages > 1:
+    if header.animated or (header.pages > 1 and not header.reduced):
         pages = f" ({header.pages} pages)" if header.pages > 1 else ""
         raise DataError(
             f"{path}: {header.kind.upper()} with several frames{pages}; save the frame that is meant as PNG"
@@ -197,7 +199,7 @@ def _decode(path: Path, data: bytes, header: Header, flags: int, *, indices: boo
         if error.code == cv2.Error.StsNoMem:
             raise MemoryError(f"{path}: too little memory for {header.width}x{header.height} pixels") from None
     if image is None:
-        bytearray(4 * header.decoded_bytes + len(data))  # decoders take too little memory for damage: MemoryError
+        np.empty(4 * header.decoded_bytes + len(data), np.uint8)  # MemoryError, where that was why
         raise _no_picture(path, data)
     if image.shape[:2] != (header.height, header.width):
         raise DataError(

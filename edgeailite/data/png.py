@@ -24,6 +24,7 @@ except ImportError:  # optional: everything works without it
 
 START = b"\x89PNG\r\n\x1a\n"
 SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # values per pixel by PNG colour type
+KINDS = {(colour, bits) for colour in SAMPLES for bits in (1, 2, 4, 8, 16) if bits >= 8 or colour in (0, 3)} - {(3, 16)}
 GREY = 0
 BLOCK = 0xFFFF  # the largest stored block of deflate
 RATIO = 1032  # the most bytes that deflate makes of one
@@ -72,8 +73,11 @@ def unpacked(data: bytes, *, indices: bool = False) -> bytes:
     """
     parts = list(chunks(data))
     head = bytes(parts[0].content)
-    if parts[0].kind != b"IHDR" or len(head) != 13 or head[9] not in SAMPLES or head[12] > 1:
-        raise ValueError("damaged picture, no header")
+    if parts[0].kind != b"IHDR" or len(head) != 13 or (head[9], head[8]) not in KINDS or head[10:12] != b"\0\0":
+        raise ValueError("damaged picture, no header of a PNG")
+    unknown = next((part.kind for part in parts if part.kind[:1].isupper() and part.kind not in NEEDED), None)
+    if unknown is not None or head[12] > 1:
+        raise ValueError(f"damaged picture, a part {unknown!r} that PNG does not have")
     size, packed = row_bytes(head), sum(len(part.content) for part in parts if part.kind == b"IDAT")
     harmless = packed * RATIO <= min(SMALL, FACTOR * size)
     grey = indices and head[9] == 3
@@ -81,7 +85,6 @@ def unpacked(data: bytes, *, indices: bool = False) -> bytes:
         return data
     first = next((place for place, part in enumerate(parts) if part.kind == b"IDAT"), len(parts))
     kept = [part.whole for part in parts[1:first] if part.kind in WANTED and not grey]
-    kept += [part.whole for part in parts[1:] if _unknown(part.kind)]
     pixels: Iterable[bytes | memoryview] = [part.whole for part in parts if part.kind == b"IDAT"]
     if not harmless:
         rows = _inflated(b"".join(part.content for part in parts if part.kind == b"IDAT"), size)
@@ -120,11 +123,6 @@ def _inflated(packed: bytes, size: int) -> bytes:
             raise ValueError(f"damaged picture, {len(rows)} of the {size} bytes of its rows")
         return rows
     raise ValueError("damaged picture, its pixels cannot be inflated")
-
-
-def _unknown(kind: bytes) -> bool:
-    """Whether a chunk is necessary by its name and not one of PNG's: decoders refuse such a file, and so they shall."""
-    return kind[:1].isupper() and kind not in NEEDED
 
 
 def _chunk(kind: bytes, *content: bytes | memoryview) -> Iterator[bytes | memoryview]:
