@@ -21,7 +21,6 @@ import http.client
 import itertools
 import json
 import os
-import re
 import resource
 import signal
 import socket
@@ -233,12 +232,6 @@ def watch_memory(scene: Scene, pid: int, samples: list[tuple[float, float]]) -> 
             samples.append((time.monotonic(), float(pages * os.sysconf("SC_PAGE_SIZE"))))
 
 
-def slope(samples: Sequence[tuple[float, float]]) -> float:
-    """Megabytes per minute of the fitted line over the second half."""
-    kept = np.array(samples[len(samples) // 2 :])
-    return 60 * float(np.polyfit(kept[:, 0] - kept[0, 0], kept[:, 1] / MEGA, 1)[0]) if len(kept) > 2 else float("nan")
-
-
 # --- all of it
 
 
@@ -275,7 +268,9 @@ def attack(process: subprocess.Popen[bytes], scene: Scene, expected: bytes, seco
         began = time.monotonic()
         code = process.wait(120)
         ended = time.monotonic() - began
-    sizes = [size for _, size in memory]
+    times, sizes = zip(*memory, strict=True)
+    half = len(times) // 2
+    slope = np.polyfit(times[half:], sizes[half:], 1)[0] if half > 1 else np.nan
     return {
         "health checks": len(health),
         "median health check s": round(float(np.median(health or [np.inf])), 3),
@@ -283,7 +278,7 @@ def attack(process: subprocess.Popen[bytes], scene: Scene, expected: bytes, seco
         "honest answers": dict(honest),
         "answers to attacks": dict(sorted(scene.answers.items())),
         "RSS MB first last most": [round(v / MEGA, 1) for v in (sizes[0], sizes[-1], max(sizes))],
-        "RSS slope MB per minute": round(slope(memory), 2),
+        "RSS slope MB per minute": round(60 * float(slope) / MEGA, 2),
         "exit code after SIGTERM": code,
         "seconds after SIGTERM": round(ended, 1),
     }
@@ -305,20 +300,6 @@ def faults(result: dict[str, object], log: str, *, within: float = HEALTH_WITHIN
     return [words for words, wrong in said.items() if wrong]
 
 
-def start(model: Path, log: Path) -> tuple[subprocess.Popen[bytes], int]:
-    """The service on a free port, ready."""
-    command = [sys.executable, "-m", "edgeailite", "serve", f"model={model}", "--port", "0", *LIMITS]
-    variables = os.environ | {"EDGEAILITE_TOKEN": TOKEN, "PYTHONPATH": str(ROOT), "TMPDIR": str(log.parent)}
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, stderr=file, env=variables)
-    while process.poll() is None:
-        text = log.read_text()
-        if "\nready" in text:
-            return process, int(re.findall(r"listening on \S+:(\d+)", text)[0])
-        time.sleep(0.1)
-    raise SystemExit(log.read_text())
-
-
 def truth(model: Path, picture: bytes, folder: Path) -> bytes:
     """The label PNG that `edgeailite infer` writes."""
     from edgeailite.commands import infer
@@ -331,7 +312,7 @@ def truth(model: Path, picture: bytes, folder: Path) -> bytes:
 
 def run(model: Path | None, folder: Path, *, seconds: float, scale: float = 1.0) -> tuple[dict[str, object], str]:
     """Start, attack, stop; what was found, and the log of the service."""
-    from tests.serve.running import picture, tiny_model
+    from tests.serve.running import picture, serving, tiny_model
 
     sys.setswitchinterval(0.0005)  # the attackers' threads should not delay the watchers'
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -339,14 +320,13 @@ def run(model: Path | None, folder: Path, *, seconds: float, scale: float = 1.0)
     model = model or tiny_model(folder / "tiny.onnx")
     honest = picture(height=480, width=640)
     expected = truth(model, honest, folder)
-    process, port = start(model, folder / "log")
+    variables = {"EDGEAILITE_TOKEN": TOKEN, "TMPDIR": str(folder)}
     try:
-        result = attack(process, Scene(port, honest, scale=scale), expected, seconds)
+        with serving(folder, f"model={model}", *LIMITS, environment=variables) as running:
+            scene = Scene(running.port, honest, scale=scale)
+            return attack(running.process, scene, expected, seconds), running.log.read_text()
     finally:
-        process.kill()
-        process.wait()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return result, (folder / "log").read_text()
 
 
 def main() -> int:

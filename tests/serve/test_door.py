@@ -10,6 +10,7 @@ import struct
 import sys
 import time
 from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
 
 import pytest
 from waitress import buffers
@@ -17,7 +18,7 @@ from waitress import buffers
 from edgeailite.serve import connection, server
 from edgeailite.serve.problems import shortage
 from tests.serve.inside import Here, inside, until, zeros
-from tests.serve.running import Answer, picture, received, start_process, wait_ready
+from tests.serve.running import Answer, picture, received, serving, start_process, tiny_model, wait_ready
 from tests.serve.test_faults import parsed
 
 TOKEN = "correct horse"
@@ -425,6 +426,26 @@ def test_out_of_memory_outside_of_the_application(monkeypatch, caplog):
             assert here.raw(b"GET / HTTP/1.1\r\n\r\n") == b""
         assert here.ask("GET", "/healthz").status == 200
     assert not any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_really_out_of_memory(tmp_path, suffix):
+    """A process that may have less than a large picture needs says so, answers others, and recovers."""
+    large = picture(suffix, height=3900, width=4000)
+    with serving(tmp_path, tiny_model(tmp_path / "tiny.onnx"), "--workers", 1) as running:
+        right = running.predict(large, "?output=labels").body
+        pages = int(Path(f"/proc/{running.process.pid}/statm").read_text().split()[0])
+        held = pages * resource.getpagesize()
+        before = len(running.log.read_text().splitlines())
+        resource.prlimit(running.process.pid, resource.RLIMIT_AS, (held - 100_000_000, resource.RLIM_INFINITY))
+        for output in ("labels", "overlay", "npy", "json"):
+            assert running.predict(large, f"?output={output}").error == "out_of_memory"
+            assert running.ask("GET", "/healthz").status == 200
+        resource.prlimit(running.process.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert running.predict(large, "?output=labels").body == right
+        assert running.log.read_text().splitlines()[before:] == ["out_of_memory while answering /predict"] * 4
+        assert running.metric('edgeailite_problems_total{error="out_of_memory"}') == 4
 
 
 def test_other_errors_are_no_shortage():
