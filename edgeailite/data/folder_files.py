@@ -96,7 +96,9 @@ def _is_of(path: Path, called: str) -> bool:
 def _splits(root: Path) -> set[str]:
     """Names that `find` would find."""
     names = {entry.name for images in IMAGES for entry in (root / images).glob("*") if entry.is_dir()}
-    for entry in islice(root.glob("*"), LOOKED_AT):
+    with os.scandir(root) as entries:
+        below = [root / entry.name for entry in entries if entry.is_dir()]
+    for entry in below:
         beside = (entry / POLYGONS).is_file() or _is_beside(entry)
         if beside or any((entry / images).is_dir() for images in IMAGES):
             names.add(entry.name)
