@@ -11,9 +11,12 @@ import pytest
 import torch
 
 from edgeailite.checkpoint import LAST, load_checkpoint
-from edgeailite.commands import state, train
+from edgeailite.commands import quantize, state, train
+from edgeailite.commands.learning import Placed
+from edgeailite.config import QuantizeConfig
+from edgeailite.data import open_dataset
 from edgeailite.distributed import ALONE
-from edgeailite.errors import Interrupted
+from edgeailite.errors import DataError, Interrupted
 from tests.commands.test_fingerprint import label_of, pictures
 from tests.commands.test_train import config_for, stop_after
 from tests.conftest import write_miniature
@@ -112,9 +115,7 @@ def test_classes_of_a_state_without_a_fingerprint_are_those_of_its_card(resume, 
 def test_another_number_of_classes_cannot_be_accepted(stopped):
     start = load_checkpoint(stopped / "run" / LAST)
     other = dataclasses.replace(start.card, outputs={"segmentation": 5})
-    with pytest.raises(
-        state.DataError, match=r"network of 5 segmentation of 1 pictures, the run has 19 .*--pretrained"
-    ):
+    with pytest.raises(DataError, match=r"network of 5 segmentation of 1 pictures, the run has 19 .*--pretrained"):
         state.check_outputs(start, other, "x")
 
 
@@ -212,3 +213,25 @@ def test_a_run_chooses_no_folder_to_generate_data_in(command, run, tmp_path):
     torch.save(values, run / LAST)
     says(command("train", "--resume", run), str(tmp_path / "chosen"))
     assert not (tmp_path / "chosen").exists()
+
+
+def test_quantization_goes_on_with_the_same_data_only(stopped, run):
+    """As `quantize --resume True` asks; its state holds the same fingerprints."""
+    start, data = load_checkpoint(run / LAST), run.parent / "data"
+    opened: Any = SimpleNamespace(card=start.card)
+    config = QuantizeConfig(run=run, data_path=data)
+
+    def checked(**options: Any) -> Any:
+        splits = (open_dataset("streets", data, "train"), open_dataset("streets", data, "val"))
+        placed = Placed(torch.device("cpu"), ALONE)
+        return quantize._checked_data(
+            dataclasses.replace(config, **options), opened, splits, folder=run, start=start, placed=placed
+        )
+
+    assert checked()[1] is start
+    first = pictures(data)[0]
+    shutil.copy(pictures(data)[1], first)
+    with pytest.raises(DataError, match=r"1 picture with other content, first .*--accept_changed_data True"):
+        checked()
+    anew = checked(accept_changed_data=True)[1]
+    assert (anew.training["step"], anew.training["epoch"], start.training["step"]) == (0, 0, 2)
