@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     ):
         print(
             f"error: {arguments[0]}: format {contract['format']}, interpolation {interpolation}, outputs {outputs}; "
-            "the examples reproduce format 2 with --interpolation linear_exact (train) and --argmax none (export), and 3",
+            "the examples reproduce format 2 with --interpolation linear_exact (train) and --argmax none (export), 3",
             file=sys.stderr,
         )
         return 3

@@ -161,10 +161,13 @@ def _check_tolerance(fields: Fields) -> None:
     for key, applied in (("float_logits_std", FLOAT_LOGIT_TOLERANCE), ("float_layer_std", FLOAT_TOLERANCE)):
         if key in tolerance.values and tolerance.number(key) != applied:
             raise tolerance.refuse(key, f"{applied:g}, which is applied")
-    exact = fields.values.get("exact", True)
-    expected = (None,) if fields.values.get("kind") == "float" else ("every bit",) if exact else (WIDE_PROMISE,)
-    if "kind" in fields.values and tolerance.values.get("int8", expected[0]) not in expected:
-        raise tolerance.refuse("int8", f"{expected[0]!r}, which is applied")
+    promises: tuple[str | None, ...] = (None, "every bit", WIDE_PROMISE)
+    if fields.values.get("kind") == "float":
+        promises = (None,)
+    elif "exact" in fields.values:
+        promises = promises[1:2] if fields.values["exact"] else promises[2:]
+    if "int8" in tolerance.values and tolerance.values["int8"] not in promises:
+        raise tolerance.refuse("int8", f"{promises[0]!r}, which is applied")
 
 
 def _check_results(results: Fields) -> None:
