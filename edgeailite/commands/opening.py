@@ -65,7 +65,7 @@ def open_model(
     if integer_exact_mode and kind == "float":
         raise UsageError(f"--integer_exact: {source} is a float run; quantize it first")
     network = integer_exact(module).to(device) if integer_exact_mode else module  # type: ignore[arg-type]
-    predict = torch_predictor(network, checkpoint.card.preprocessing)
+    predict = torch_predictor(network, checkpoint.card.preprocessing, where=str(source))
     return Opened(
         checkpoint.card, predict, kind, run_folder(source), module, arithmetic="float" if kind == "float" else "int8"
     )

@@ -110,7 +110,7 @@ def _file_setting(config: VerifyConfig) -> Setting:
     model = read_file(config.model)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     if "edgeailite.card" in metadata:
-        card = card_of_metadata(metadata)
+        card = card_of_metadata(metadata, where=str(config.model))
         size = config.img_resize or (card.preprocessing.height, card.preprocessing.width)
         preprocessing = replace(card.preprocessing, height=size[0], width=size[1])
         return Setting(None, config.model, card, preprocessing, len(card.inputs))

@@ -162,7 +162,7 @@ def _runner(
             opened[further] = (
                 openvino_session(data, option=f"--trace {label}", threads=threads, outputs=further, precision=precision)
                 if runtime in OPENVINO
-                else open_session(with_outputs(data, further), threads=threads, level=runtime, further_outputs=True)
+                else open_session(with_outputs(data, further), threads=threads, level=runtime)
             )
         names = [*further, *outputs]
         if runtime in OPENVINO:

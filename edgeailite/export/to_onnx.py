@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import onnx
@@ -92,6 +93,8 @@ def write_graph(
     properties: Mapping[str, str] = MappingProxyType({}),
 ) -> onnx.ModelProto:
     """ONNX of a traced network in its final form, which ArgMax may still be appended to; `properties` are metadata."""
+    if size is not None:  # what the metadata say is what the file takes
+        card = replace(card, preprocessing=replace(card.preprocessing, height=size[0], width=size[1]))
     if argmax != "none":
         append_argmax(traced, argmax, classified_outputs(card))
     names = operator_names(traced.graph)

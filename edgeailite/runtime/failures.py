@@ -79,7 +79,12 @@ def check_finite(outputs: Mapping[str, Array], *, where: str) -> None:
         with np.errstate(all="ignore"):
             total = values.sum()  # finite only where all are, but for sums beyond float32
         if not np.isfinite(total) and (bad := int(values.size - np.isfinite(values).sum())):
-            raise DataError(
-                f"{where}: output {name}: {bad} of {values.size} values are not finite (NaN or infinite), so they mean "
-                "nothing; the weights are damaged, or too large for this picture; train and export again"
-            )
+            raise not_finite(where, name, bad, values.size)
+
+
+def not_finite(where: str, output: str, bad: int, count: int) -> DataError:
+    """The error for values of an output that would all be labelled alike."""
+    return DataError(
+        f"{where}: output {output}: {bad} of {count} values are not finite (NaN or infinite), so they mean nothing; "
+        "the weights are damaged, or too large for this picture; take another checkpoint, or train again"
+    )

@@ -92,11 +92,8 @@ def session_settings(metadata: Mapping[str, str], *, where: str) -> dict[str, st
     return dict(settings)
 
 
-def check_agrees(about: About, file: OnnxFile, sizes: Sizes, *, further_outputs: bool = False) -> None:
-    """Raises DataError where the graph has other inputs, outputs or kinds of layers than its metadata say.
-
-    `further_outputs` allows those that were added to look at inner tensors.
-    """
+def check_agrees(about: About, file: OnnxFile, sizes: Sizes) -> None:
+    """Raises DataError where the graph has other inputs, outputs or kinds of layers than its metadata say."""
     graph, card, name = file.graph, about.card, file.name
     found = tuple(port.name for port in graph.inputs)
     if found != card.inputs:
@@ -106,7 +103,7 @@ def check_agrees(about: About, file: OnnxFile, sizes: Sizes, *, further_outputs:
             raise _differs(name, f"input {port.name}", "float32", f"element type {port.element}")
     outputs = [port.name for port in graph.outputs]
     wanted = about.outputs
-    if sorted(outputs[: len(wanted)] if further_outputs else outputs) != sorted(wanted):
+    if sorted(outputs) != sorted(wanted):
         raise _differs(name, "outputs", ", ".join(wanted), ", ".join(outputs))
     for output, channels in wanted.items():
         shape = sizes.shapes[output]

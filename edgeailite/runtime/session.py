@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from edgeailite.modelcard import ModelCard
 from edgeailite.onnxfile import OnnxFile, own_sizes, read_onnx
 from edgeailite.preprocessing import preprocess
 from edgeailite.runtime.failures import check_finite, run_session, said
-from edgeailite.runtime.metadata import About, about_of_metadata, check_agrees
+from edgeailite.runtime.metadata import About, about_of_metadata, check_agrees, session_settings
 
 Array = NDArray[Any]
 LEVELS = {
@@ -47,15 +47,14 @@ def open_session(
     threads: int | None = None,
     level: str = "ALL",
     save_optimized: Path | None = None,
-    further_outputs: bool = False,
 ) -> onnxruntime.InferenceSession:
-    """Any ONNX file (or its bytes) on the CPU. Raises DataError for one that is missing, damaged or not what it says.
+    """Any ONNX file (or its bytes) on the CPU. Raises DataError for one that is missing or damaged.
 
-    `further_outputs`: it may have outputs that were added to look at inner tensors.
+    What it computes is not limited here: `load_onnx` does that for exported files, `trial.check_file` for all.
     """
     file = read_onnx(source)
-    about = admit(file, further_outputs=further_outputs) if file.is_own else None
-    return _session(file, about, threads=threads, level=level, save_optimized=save_optimized)
+    settings = session_settings(file.graph.metadata, where=file.name)
+    return _session(file, settings, threads=threads, level=level, save_optimized=save_optimized)
 
 
 def load_onnx(
@@ -68,20 +67,20 @@ def load_onnx(
     if not file.is_own:
         raise DataError(f"{file.name}: no edgeailite metadata; export it here")
     about = admit(file)
-    session = _session(file, about, threads=threads, level=level, save_optimized=save_optimized)
+    session = _session(file, about.settings, threads=threads, level=level, save_optimized=save_optimized)
     return OnnxModel(session, about.card, about.kind, about.argmax, _fixed_size(file), file.name)
 
 
-def admit(file: OnnxFile, *, further_outputs: bool = False) -> About:
+def admit(file: OnnxFile) -> About:
     """What an exported file says of itself, checked against its graph before anything is computed. Raises DataError."""
     about = about_of_metadata(file.graph.metadata, where=file.name)
     size = about.card.preprocessing.height, about.card.preprocessing.width
-    check_agrees(about, file, own_sizes(file, size), further_outputs=further_outputs)
+    check_agrees(about, file, own_sizes(file, size))
     return about
 
 
 def _session(
-    file: OnnxFile, about: About | None, *, threads: int | None, level: str, save_optimized: Path | None
+    file: OnnxFile, settings: Mapping[str, str], *, threads: int | None, level: str, save_optimized: Path | None
 ) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = LEVELS[level]
@@ -90,7 +89,7 @@ def _session(
     if save_optimized is not None:
         options.optimized_model_filepath = str(save_optimized)
     options.add_session_config_entry("session.load_model_format", "ONNX")  # the format that was checked
-    for key, value in ({} if about is None else about.settings).items():
+    for key, value in settings.items():
         options.add_session_config_entry(key, value)
     model = file.data if file.is_whole else str(file.path)  # what was checked is what runs
     with said(f"{file.name}: onnxruntime cannot load it"):
@@ -180,5 +179,5 @@ def tensors(
     Asking an int8 file for codes keeps its integer kernels; asking for floats would break them up.
     """
     present = [name for name in names if _field(2, name.encode()) in model]  # NodeProto.output
-    session = open_session(with_outputs(model, present), level="EXTENDED", threads=threads, further_outputs=True)
+    session = open_session(with_outputs(model, present), level="EXTENDED", threads=threads)
     return run_session(session, _feed(session, images), present, where="inner tensors")

@@ -16,6 +16,7 @@ from pathlib import Path
 from edgeailite.errors import DataError
 from edgeailite.onnxfile import OnnxFile, read_onnx
 from edgeailite.runtime.failures import reason_of
+from edgeailite.runtime.metadata import about_of_metadata
 from edgeailite.runtime.session import admit, cpu_session
 from edgeailite.untrusted import printable
 
@@ -26,15 +27,18 @@ READY, FULL = "ok", "out of memory"  # what the child says
 
 
 def check_file(path: Path, *, height_width: tuple[int, int] | None, threads: int) -> OnnxFile:
-    """Read a file that is to be run: check one of ours against its metadata, try one of somebody else in a child.
+    """Read a file that is to be measured, and run it once in a child unless it is as export writes it.
 
-    Raises DataError for a file that is missing, damaged, not what it says, or takes too much to run here.
+    Raises DataError for a file that is missing or damaged, whose metadata are not in order, or that takes too much to
+    run here. A file of ours that another tool went on with (quantized it, say) keeps the metadata: it is tried, too.
     """
     file = read_onnx(path)
     if file.is_own:
-        admit(file)
-    else:
-        try_file(file, height_width=height_width, threads=threads)
+        about_of_metadata(file.graph.metadata, where=file.name)
+        with contextlib.suppress(DataError):
+            admit(file)
+            return file
+    try_file(file, height_width=height_width, threads=threads)
     return file
 
 

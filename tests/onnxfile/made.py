@@ -105,3 +105,12 @@ def loop(trips: int) -> onnx.ModelProto:
     )
     node = helper.make_node("Loop", ["m", "t", "image"], ["segmentation"], body=body)
     return model([node], {"m": np.int64(trips), "t": np.bool_(True), "one": np.float32(1)})
+
+
+def change_preprocessing(made: onnx.ModelProto, key: str, value: str) -> None:
+    """Change an entry of the metadata, and the same in the card, in place: a file that says one thing twice."""
+    entries = {entry.key: entry for entry in made.metadata_props}
+    entries[key].value = value
+    card = json.loads(entries["edgeailite.card"].value)
+    card["preprocessing"][key] = json.loads(value) if value.startswith("[") else value
+    entries["edgeailite.card"].value = json.dumps(card, sort_keys=True)

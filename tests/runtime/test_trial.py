@@ -8,7 +8,7 @@ from onnx import helper
 
 from edgeailite.errors import DataError
 from edgeailite.runtime.trial import check_file
-from tests.onnxfile.made import CONV, WEIGHT, loop, model, own
+from tests.onnxfile.made import CONV, WEIGHT, loop, model, own, quantized
 
 
 def put(tmp_path, made):
@@ -27,6 +27,13 @@ def test_a_file_of_ours_is_checked_instead(tmp_path, monkeypatch):
     assert check_file(put(tmp_path, own()), height_width=None, threads=1).is_own
     with pytest.raises(DataError, match="mean"):
         check_file(put(tmp_path, own(mean="[0, 0, 0]")), height_width=None, threads=1)
+
+
+def test_a_file_of_ours_that_another_tool_went_on_with_is_tried(tmp_path, monkeypatch):
+    tried = []
+    monkeypatch.setattr("edgeailite.runtime.trial.try_file", lambda file, **more: tried.append(file.name))
+    check_file(put(tmp_path, own(quantized(), edgeailite_kind="float")), height_width=None, threads=1)
+    assert tried == [str(tmp_path / "made.onnx")]
 
 
 def test_a_loop_without_end(tmp_path, monkeypatch):
