@@ -57,6 +57,7 @@ from edgeailite.inference import (
 from edgeailite.untrusted import printable
 
 MOST_UNREAD = 1000  # lines of a list on stdin, if none before them names a picture: then it is no list of pictures
+MOST_REPEATED = 10_000  # lines in a row
 SUFFIXES_SHOWN = 8
 UNDER_WAY = 32  # pictures that may be read, predicted or written at one time; there are fewer
 
@@ -159,10 +160,17 @@ def label_pictures(
 
 
 def _each_once(pictures: Iterator[Found]) -> Iterator[Found]:
-    """Without those that a list repeats while the first one is under way: two threads would write one file."""
+    """Without those that a list repeats while the first one is under way: two threads would write one file.
+
+    Raises DataError for a list that only repeats itself, and may have no end.
+    """
     recent: deque[Path] = deque(maxlen=UNDER_WAY)
+    repeated = 0
     for found in pictures:
-        if found.target not in recent:
+        repeated = repeated + 1 if found.target in recent else 0
+        if repeated > MOST_REPEATED:
+            raise DataError(f"-: {MOST_REPEATED} lines name what was named just before; write each path once")
+        if not repeated:
             recent.append(found.target)
             yield found
 

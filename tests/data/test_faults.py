@@ -24,6 +24,9 @@ from edgeailite.models import create_model, list_models
 from edgeailite.preprocessing import Preprocessing
 from tests.data.corruption import WAYS, encoded, mask, picture, smooth
 from tests.data.fault_cases import CASES, ERROR, OK, STEM, H, W, turned_with_mask, write_clean
+from tests.data.stranger_cases import STRANGERS
+
+ALL = CASES | STRANGERS
 
 
 def read_all(root: Path) -> None:
@@ -43,11 +46,12 @@ def matches(finding: dict, file: Path, code: str, message: str) -> bool:
 def test_the_table_is_long_enough_and_covers_the_groups():
     assert len(CASES) >= 60
     assert {name[0] for name in CASES} == set("ABC")
+    assert len(ALL) == len(CASES) + len(STRANGERS)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ALL)
 def test_fault(capfd, tmp_path, name):
-    row = CASES[name]
+    row = ALL[name]
     root = write_clean(tmp_path / "data")
     file, code = row.make(root, "train", STEM)
     capfd.readouterr()
