@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgeailite.export.parity import Picture, Subject
 
 GOLDEN_PICTURES = 2
-GOLDEN_WIDTH = 160
+GOLDEN_WIDTH, GOLDEN_TALLEST = 160, 8192
 SHOWN = ("equal_argmax", "max_difference")  # columns of the table
 
 
@@ -153,7 +153,7 @@ def _small(picture: Picture) -> Picture:
     """A golden picture is kept small; being resized again on the way in, it tests that too."""
     from edgeailite.data.transforms import resize_image
 
-    height = max(1, round(picture.shape[0] * GOLDEN_WIDTH / picture.shape[1]))
+    height = min(max(1, round(picture.shape[0] * GOLDEN_WIDTH / picture.shape[1])), GOLDEN_TALLEST)
     return resize_image(picture, (height, GOLDEN_WIDTH))
 
 
