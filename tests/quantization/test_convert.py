@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 
 import pytest
@@ -12,9 +13,13 @@ from edgeailite.quantization import calibrate, convert, prepare, set_input_range
 from edgeailite.quantization.convert import CodePool, Form, IntegerConv, Quantize
 from edgeailite.quantization.grids import WeightGrid
 from edgeailite.quantization.modules import QuantConv2d
+from edgeailite.quantization.pooling import region_sums
 from edgeailite.quantization.schemes import SCHEMES
 from tests.quantization.tiny import quantized, tiny
 
+module_of_convert = importlib.import_module(
+    "edgeailite.quantization.convert"
+)  # the package has a function of that name
 KINDS = {torch.uint8: (0, 255), torch.int8: (-128, 127), torch.uint16: (0, 65535), torch.int16: (-32768, 32767)}
 
 
@@ -140,3 +145,17 @@ def test_a_pooling_reads_codes_with_the_zero_point_and_the_scale_of_its_input():
     assert pool.output_size == (2, 3)
     assert (pool.scale, pool.one, pool.zero_point) == (source.scale, 1.0, source.zero_point)
     assert source.zero_point != 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3)])
+def test_the_file_s_pooling_multiplies_sums_by_one_factor_as_the_integer_one_does(size, monkeypatch):
+    """In float32, (sum x scale) / area has other bits than sum x (scale / area)."""
+    pair = Quantize(torch.tensor(0.0371), torch.tensor(91, dtype=torch.uint8), opset=21)
+    monkeypatch.setattr(
+        module_of_convert, "dequantize_linear", lambda x, scale, zero, opset: (x - zero.float()) * scale
+    )
+    codes = torch.randint(0, 256, (2, 8, 13, 10), generator=torch.Generator().manual_seed(0)).float()
+    pool = CodePool(size, pair)
+    sums, areas = region_sums(codes - 91, size)
+    assert torch.equal(pool(codes), sums * (pair.scale / areas))
+    assert not torch.equal(pool(codes), sums * pair.scale / areas)

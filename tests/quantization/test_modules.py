@@ -76,6 +76,22 @@ def test_statistics_are_those_of_the_quantized_weights():
     assert (own.running_mean - 0.9 * bn.running_mean - 0.1 * conv(x).mean((0, 2, 3))).abs().max() > 1e-3
 
 
+def test_batch_statistics_of_a_batch_norm_with_a_large_epsilon():
+    conv, bn, quantized, own = pair()
+    bn.eps = own.eps = quantized.bn_eps = 0.1
+    quantized.enabled = False
+    x = torch.randn(3, 4, 9, 8)
+    torch.testing.assert_close(quantized.train()(x, SCALE, *tensors(own)), bn(conv(x)), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(own.running_var, bn.running_var, rtol=1e-4, atol=1e-4)
+
+
+def test_momentum_is_the_batch_norm_s_and_torch_s_default_where_it_has_none():
+    for momentum, expected in ((0.03, 0.03), (None, 0.1)):
+        bn = nn.BatchNorm2d(4, eps=0.25, momentum=momentum)
+        found = QuantConv2d.from_conv(nn.Conv2d(3, 4, 1), bn, WeightGrid(SCHEMES["ort_u8s8"], 8))
+        assert (found.bn_momentum, found.bn_eps) == (expected, 0.25)
+
+
 def test_fixed_statistics_give_what_evaluation_gives():
     _, _, quantized, own = pair()
     x = torch.randn(3, 4, 9, 8)
@@ -179,6 +195,15 @@ def test_a_union_of_ranges_holds_every_batch():
     for low, high in ((-1.0, 1.0), (-0.5, 3.0), (-4.0, 0.5), (-0.1, 0.1)):
         quantizer.observe(torch.linspace(low, high, 90).view(1, 1, 9, 10), 0)
     assert (quantizer.low.item(), quantizer.high.item()) == (-4.0, 3.0)
+
+
+@pytest.mark.parametrize(("sites", "lows"), [([False, False], [-1.0, -0.2]), ([True, False], [0.0, -1.0])])
+def test_a_learned_range_begins_as_the_union_of_its_sites(sites, lows):
+    quantizer = ActivationQuantizer(ActivationGrid(SCHEMES["ort_u8s8"]), sites, percentile=100.0)
+    quantizer.low.copy_(torch.tensor(lows))
+    quantizer.high.copy_(torch.tensor([0.5, 3.0]))
+    quantizer.learn()
+    assert (quantizer.scale.item(), quantizer.zero_point.item()) == (pytest.approx(4 / 255), 64)
 
 
 @pytest.mark.parametrize("observer", ["mse", "entropy"])
