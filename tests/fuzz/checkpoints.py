@@ -32,7 +32,7 @@ def run_with(
     (run / "last.pt").write_bytes(content)
     lines = of_run(world, Path("run"))
     if seed == "bare":
-        lines = [line for line in lines if "--resume" not in line[0]]
+        lines = [line for line in lines if line[0][0] != "verify" and "--resume" not in line[0]]
     line, serves = world.rng.choice([*lines[:3], *lines])
     patience = 3.0 if line[0] in ("export", "verify", "analyze", "bench") else 1.0
     wrong = wrong and "--pretrained" not in line

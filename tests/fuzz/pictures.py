@@ -184,6 +184,8 @@ def _lists(world: World) -> Call:
         f'{{"fpath_img": "ADEChallengeData2016/images/training/p{n}.png", "fpath_segm": '
         f'"ADEChallengeData2016/images/training/p{n}.png", "width": 48, "height": 32}}\n' for n in range(2)
     )  # fmt: skip
+    world.seeds.copy("data/images/val", root / "ADEChallengeData2016/images/validation")
+    (root / "validation.odgt").write_text(rows)
     content, about = _list(world, rows)
     (root / "training.odgt").write_bytes(content)
     return Call(f"odgt: {about}", world.rng.choice(of_data(Path("data"), "ade20k_segmentation")[:3]))

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.fuzz.case import Call, Group, World
 from tests.fuzz.mutate import ESCAPES, damage_text, wreck
-from tests.fuzz.seeds import HEIGHT, NETWORK, QUIET, TRAIN, WIDTH
+from tests.fuzz.seeds import HEIGHT, NETWORK, QUIET, TRAIN, WIDTH, command
 from tests.fuzz.verbs import ONE, of_data
 
 Values = dict[str, Any]
@@ -114,8 +114,8 @@ COCO: dict[str, Callable[[Values], None]] = {
 
 
 def _coco(world: World) -> Call:
-    root = world.seeds.copy("data", world.box / "data")
-    (root / "dataset.yaml").unlink()
+    root = world.box / "data"
+    world.seeds.copy("data/images", root / "images")
     about, content = "honest", {"train": annotations(range(4)), "val": annotations(range(4, 6))}
     texts = {split: _text(values).encode() for split, values in content.items()}
     way = world.pick(("kinds", "values"))
@@ -185,20 +185,13 @@ def _folder(world: World) -> Call:
 
 
 def _cache(world: World) -> Call:
-    """A cache of decoded pictures that somebody else wrote."""
-    folder = world.box / f"cache/folder_train_{HEIGHT}x{WIDTH}_linear_exact"
-    honest = {
-        "format": 1,
-        "fingerprint": "0",
-        "bytes": 3,
-        "items": [{"images": [[0, [1, 1, 3], "|u1", 0]], "targets": {"segmentation": [0, [1, 1], "|u1", 0]}}],
-    }
-    content, about = _altered(world, honest)
-    folder.mkdir(parents=True)
-    (folder / "index.json").write_bytes(content)
-    (folder / "data.bin").write_bytes(b"abc")
-    line = ["train", "--dataset_name", "folder", "--data_path", world.seeds / "data", "--save_path", "new", *TRAIN]
-    return Call(f"cache: {about}", [*line, "--dry_run", "True", "--cache", "cache"])
+    """A cache of decoded pictures whose index somebody else wrote."""
+    where: list[object] = ["--dataset_name", "folder", "--data_path", world.seeds / "data", "--cache", "cache"]
+    command("data", "cache", *where, "--img_resize", HEIGHT, WIDTH)
+    index = next((world.box / "cache").rglob("index.json"))
+    content, about = _altered(world, json.loads(index.read_text()))
+    index.write_bytes(content)
+    return Call(f"cache: {about}", ["train", *where, "--save_path", "new", *TRAIN, "--dry_run", "True"])
 
 
 _ROW = {"kind": "weights", "name": "a.b", "tensor": "a.b", "macs": 5, "sqnr_db": {"segmentation": 30.5},
