@@ -98,6 +98,8 @@ class _Graph:
         self.maker: dict[str, onnx.NodeProto] = {}
         self.readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
         self.outputs = [value.name for value in sized.graph.output]
+        self.ends = frozenset(self.outputs)
+        self.memories: dict[str, str] = {}
         self.weights: dict[str, NDArray[Any]] = {}
         for node in self.nodes:
             self.maker |= dict.fromkeys(node.output, node)
@@ -194,7 +196,7 @@ class _Graph:
         if any(maker is None or maker.op_type != DEQUANTIZE for maker in makers):
             return None
         name = node.output[0]
-        while name not in self.outputs and len(self.readers[name]) == 1:
+        while name not in self.ends and len(self.readers[name]) == 1:
             reader = self.readers[name][0]
             if reader.op_type == QUANTIZE:
                 return reader
@@ -213,7 +215,7 @@ class _Graph:
                 behind = self.readers[behind.output[0]][0]
             inside.add(quantizer.output[0])
         for node in self.nodes:
-            if node.op_type == DEQUANTIZE and node.output[0] not in self.outputs:
+            if node.op_type == DEQUANTIZE and node.output[0] not in self.ends:
                 readers = self.readers[node.output[0]]
                 constant = node.input[0] in self.constants
                 if constant or all(reader.output[0] in self.quantizer for reader in readers):
@@ -222,16 +224,21 @@ class _Graph:
 
     def _memory(self, name: str) -> str:
         """Name of the memory a value lies in."""
-        while True:
+        passed = []
+        while name not in self.memories:
+            passed.append(name)
             maker = self.maker.get(name)
-            if maker is None or not maker.input or name in self.outputs or name in self.constants:
-                return name
+            if maker is None or not maker.input or name in self.ends or name in self.constants:
+                break
             source = maker.input[0]
             alone = len(self.readers[source]) == 1 and source in self.maker
             in_place = onnx_word(maker.op_type) in ACTIVATIONS and alone
             if maker.op_type not in LOOKS and not in_place:
-                return name
+                break
             name = source
+        found = self.memories.get(name, name)
+        self.memories |= dict.fromkeys(passed, found)
+        return found
 
 
 def _name(node: onnx.NodeProto) -> str:

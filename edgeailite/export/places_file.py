@@ -22,7 +22,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # ships no type information
 from onnx import numpy_helper
 
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import DataError, EdgeailiteError, UsageError
 from edgeailite.export.places import Array, Grid, Place, Reading, Side
 from edgeailite.onnxfile import OnnxFile, read_onnx, unreadable
 from edgeailite.runtime import open_session
@@ -30,6 +30,7 @@ from edgeailite.runtime.failures import run_session
 from edgeailite.runtime.openvino_session import openvino_session, openvino_tensors
 from edgeailite.runtime.session import LEVELS, with_outputs
 from edgeailite.runtime.trial import check_file
+from edgeailite.untrusted import printable
 
 PASSED_ON = (
     "Relu", "LeakyRelu", "PRelu", "Clip", "HardSwish", "HardSigmoid", "BatchNormalization", "Dropout", "Identity",
@@ -42,6 +43,7 @@ SCALE_AT = {
     "QLinearLeakyRelu": 3, "QLinearAveragePool": 3, "QLinearGlobalAveragePool": 3,
 }  # where a node that gives codes has their scale; the zero point follows  # fmt: skip
 NO_TENSOR = ("Shape", "Size")
+FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)  # of odd graphs
 POOLS = {"AveragePool": "Pool", "GlobalAveragePool": "Pool", "ReduceMean": "Pool"}
 
 
@@ -112,8 +114,14 @@ def file_side(
     if runtime not in known:
         raise UsageError(f"--trace {label}: unknown runtime or level {runtime!r}; known: {', '.join(known)}")
     model = _parsed_model(check_file(path, height_width=height_width, threads=threads or 1))
-    parsed = _parse(model)
-    places = _places(parsed)
+    try:
+        parsed = _parse(model)
+        places, activated = _places(parsed), _activated(parsed)
+    except EdgeailiteError:
+        raise
+    except FAULTS as error:
+        reason = f"{type(error).__name__}: {printable(str(error))[:200]}"
+        raise DataError(f"{path}: its tensors cannot be traced ({reason}); it is no usual network") from None
     unread = _added(parsed, places) if runtime in OPENVINO else ()
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
@@ -128,7 +136,7 @@ def file_side(
         gaps = [float(np.abs(got[name].astype(np.float64) - alone[name]).max()) for name in parsed.outputs]
         return Reading(values, {name: alone[name] for name in parsed.outputs}, disturbed=max(gaps))
 
-    return Side(label, places, _activated(parsed), integer=quantized, feeds=False, read=read, unread=unread)
+    return Side(label, places, activated, integer=quantized, feeds=False, read=read, unread=unread)
 
 
 def _added(parsed: _File, places: Mapping[str, Place]) -> tuple[str, ...]:
