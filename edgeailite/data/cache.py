@@ -13,6 +13,7 @@ import dataclasses
 import glob
 import hashlib
 import json
+import math
 import secrets
 import shutil
 import zlib
@@ -52,7 +53,7 @@ class Place:
     @property
     def length(self) -> int:
         """In bytes."""
-        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,8 @@ def open_cache(
         )
     except (TypeError, ValueError, AttributeError):
         raise _damaged(folder) from None
+    if len(places) != len(source.items):
+        raise _damaged(folder)
     return CachedSource(**values, folder=folder, places=places)
 
 
