@@ -102,7 +102,10 @@ def quantized(model: Pixel2Pixel, scheme: str = DEFAULT_SCHEME) -> fx.GraphModul
 def sweep_card(model: Pixel2Pixel, size: tuple[int, int] = (64, 96)) -> ModelCard:
     """A card without a data set."""
     return replace(
-        golden_card(size), model_name=model.name, outputs=model.outputs, options=changed_options(model.options)
+        golden_card(size, next(iter(model.outputs.values()))),
+        model_name=model.name,
+        outputs=model.outputs,
+        options=changed_options(model.options),
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from edgeailite.errors import DataError
-from edgeailite.files import read_regular
+from edgeailite.files import open_regular, read_regular
 from edgeailite.onnxfile.constants import check_constants
 from edgeailite.onnxfile.shapes import Limits, Sizes, sizes_of
 from edgeailite.onnxfile.wire import Damaged, Graph, Tensor, parse
@@ -113,6 +113,9 @@ def _content(path: Path) -> bytes:
     if not os.path.lexists(path):
         raise DataError(f"{printable(str(path))}: no such ONNX file; write it with `edgeailite export`")
     try:
+        with open_regular(path) as file:
+            if (file.read(1) or b"\x08") < b"\x08":  # a field of number 0: a large file of zeros is not read at all
+                raise unreadable(printable(str(path)), "it begins with a field of number 0")
         return read_regular(path, limit=LARGEST)
     except OSError as error:
         raise unreadable(printable(str(path)), error.strerror or str(error)) from None

@@ -95,6 +95,8 @@ class _Reader:
                 raise Damaged(f"more than {MOST_FIELDS} fields")
             tag, position = _varint(data, position)
             kind = tag & 7
+            if tag >> 3 == 0:
+                raise Damaged(f"a field of number 0 at byte {position - 1}")
             if kind == 0:
                 value, position = _varint(data, position)
                 yield tag >> 3, value

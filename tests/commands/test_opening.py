@@ -26,7 +26,7 @@ CASES = {
 def test_options_come_back_from_a_checkpoint(name, tmp_path):
     outputs = {"segmentation": 3, "depth": 1}
     model = create_model(name, outputs=outputs, **CASES[name])
-    card = replace(golden_card((64, 64)), model_name=name, outputs=outputs, options=changed_options(model.options))
+    card = replace(golden_card((64, 64), 3), model_name=name, outputs=outputs, options=changed_options(model.options))
     save_checkpoint(tmp_path / LAST, Checkpoint(card, model.state_dict(), {}, None))
     _, loaded = load_network(tmp_path / LAST)
     assert loaded.options == model.options
@@ -38,7 +38,7 @@ def test_options_come_back_from_a_checkpoint(name, tmp_path):
 def test_a_quantized_network_with_deep_supervision_comes_back(tmp_path):
     name, quantization = "mobilenetv2dilated_c1_deepsup", {"scheme": "ort_u8s8", "percentile": 100.0}
     model = prepare(create_model(name, 3), percentile=100.0)
-    card = replace(golden_card((64, 64)), model_name=name, outputs={"segmentation": 3})
+    card = replace(golden_card((64, 64), 3), model_name=name, outputs={"segmentation": 3})
     save_checkpoint(tmp_path / LAST, Checkpoint(card, model.state_dict(), {}, quantization))
     _, loaded = load_network(tmp_path / LAST)
     assert set(loaded.state_dict()) == set(model.state_dict())

@@ -141,6 +141,9 @@ def test_special_files(tmp_path):
     assert "no such ONNX file; write it with `edgeailite export`" in refused(tmp_path / "none.onnx")
     (tmp_path / "zero.onnx").symlink_to("/dev/zero")
     assert "a device" in refused(tmp_path / "zero.onnx")
+    with (tmp_path / "sparse.onnx").open("wb") as file:
+        file.truncate(2**31 - 1)
+    assert "field of number 0" in refused(tmp_path / "sparse.onnx")
 
 
 def outside(location: str, **more: str) -> bytes:
