@@ -78,7 +78,7 @@ def settle(folder: Path, made_with: Mapping[str, Any], *, resume: bool) -> None:
         for key, value in wanted.items():
             if before.get(key) != value:
                 raise UsageError(
-                    f"--resume True: {folder} was made with {key} {before.get(key)}, not {value}; choose another "
+                    f"--resume True: {folder} was made with {key} {printable(str(before.get(key)))[:200]}, not {value}; choose another "
                     "--save_path, or leave --resume out to label everything again"
                 )
     if resume:
