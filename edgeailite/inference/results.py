@@ -77,8 +77,9 @@ def settle(folder: Path, made_with: Mapping[str, Any], *, resume: bool) -> None:
     if resume and before is not None:
         for key, value in wanted.items():
             if before.get(key) != value:
+                earlier = printable(str(before.get(key)))[:200]
                 raise UsageError(
-                    f"--resume True: {folder} was made with {key} {before.get(key)}, not {value}; choose another "
+                    f"--resume True: {folder} was made with {key} {earlier}, not {value}; choose another "
                     "--save_path, or leave --resume out to label everything again"
                 )
     if resume:

@@ -78,7 +78,7 @@ def opened(source: Path, camera: int | None = None) -> Iterator[Capture]:
         if size > MAX_PIXELS:
             raise DataError(f"{source}: frames of {size:.0f} pixels, refused; the limit is {MAX_PIXELS}, shrink it")
         promised = capture.get(cv2.CAP_PROP_FRAME_COUNT) if camera is None else 0
-        yield Capture(capture, _rate(capture.get(cv2.CAP_PROP_FPS)), int(max(promised, 0)))
+        yield Capture(capture, _rate(capture.get(cv2.CAP_PROP_FPS)), int(promised) if 0 < promised < 1e15 else 0)
     finally:
         capture.release()
 
