@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -38,6 +40,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "presets": ("presets", "PresetsConfig", "list the presets of run_edgeailite_segmentation.sh"),
     "doctor": ("doctor", "DoctorConfig", "what is wrong with this installation, and the fix"),
 }
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "CUDA out of memory")  # in torch's RuntimeErrors
 EXIT_CODES = "0 ok, 1 listed failures, 2 usage, 3 data, 4 parity, 5 diverged, 130 interrupted"
 
 
@@ -71,19 +74,47 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def reporting(action: Callable[[], int]) -> int:
-    """The action's exit code; errors that a user can act on are printed as one line and give theirs."""
+    """The action's exit code; errors that a user can act on are printed as one line and give theirs.
+
+    Names and values of strangers stand in these lines: they are printed without control characters.
+    """
     from edgeailite.errors import EdgeailiteError
 
+    _print_anything()
     try:
         return action()
     except EdgeailiteError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return _ended(str(error), error.exit_code)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        return _ended("", 130)
     except BrokenPipeError:
         return 0
+    except MemoryError:
+        return _ended("not enough memory for this input; give a smaller one, or more memory", 1)
+    except RecursionError:
+        return _ended("values of a file are nested too deeply; take another file", 3)
+    except OSError as error:  # of a file that went away, or a disk that is full, where no better message was known
+        if error.filename is None:
+            raise
+        return _ended(f"{os.fsdecode(error.filename)}: {error.strerror}; check the path, its rights and the disk", 3)
+    except RuntimeError as error:
+        if not any(text in str(error) for text in OUT_OF_MEMORY):
+            raise
+        return _ended("not enough memory for this input; give a smaller one, or more memory", 1)
+
+
+def _ended(message: str, code: int) -> int:
+    from edgeailite.untrusted import printable
+
+    print(f"error: {printable(message)}" if message else "interrupted", file=sys.stderr)
+    return code
+
+
+def _print_anything() -> None:
+    """Characters that a terminal's encoding lacks, and undecodable ones of file names, are printed as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(verb: str, args: list[str]) -> int:

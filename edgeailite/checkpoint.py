@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import fcntl
+import io
 import json
 import os
 import shutil
@@ -22,11 +23,16 @@ import yaml
 from torch import Tensor
 
 from edgeailite.errors import DataError
+from edgeailite.files import atomic_file, read_regular, remove_leftovers, write_atomic
 from edgeailite.modelcard import ModelCard, card_from_dict
-from edgeailite.pretrained import read_weights
+from edgeailite.pretrained import not_finite, read_weights, which_network
+from edgeailite.untrusted import Fields, is_printable, printable, shown
 
 FORMAT = 1
 BEST, LAST, PREVIOUS = "best.pt", "last.pt", "last.previous.pt"
+CONFIG, ENVIRONMENT, METRICS = "config.yaml", "env.json", "metrics.csv"
+MOST_METRICS = 64 << 20  # bytes of metrics.csv
+LONGEST_COLUMN = 200  # characters
 
 
 @dataclass(frozen=True)
@@ -50,18 +56,14 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, keep: Path | None = N
         "quantization": None if checkpoint.quantization is None else dict(checkpoint.quantization),
         "training": dict(checkpoint.training),
     }
-    partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("wb") as file:
+        with atomic_file(path) as file:
             torch.save(values, file)
             file.flush()
-            os.fsync(file.fileno())
-        if keep is not None and path.exists():
-            _keep(path, keep)
-        partial.replace(path)
+            os.fsync(file.fileno())  # before the old one is moved: a power cut must leave one of them
+            if keep is not None and path.exists():
+                _keep(path, keep)
     except (OSError, RuntimeError) as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         reason = str(error).splitlines()[0]
         raise DataError(f"{path}: cannot be written ({reason}); free disk space or change --save_path") from None
 
@@ -71,7 +73,8 @@ def save_batch(folder: Path, batch: tuple[tuple[Tensor, ...], Mapping[str, Tenso
     path = folder / (f"diverged_{rank}.pt" if rank else "diverged.pt")
     images, targets = batch
     try:
-        torch.save({"images": tuple(images), "targets": dict(targets)}, path)
+        with atomic_file(path) as file:
+            torch.save({"images": tuple(images), "targets": dict(targets)}, file)
     except (OSError, RuntimeError) as error:
         raise DataError(f"{path}: cannot be written ({str(error).splitlines()[0]}); free disk space") from None
     return path
@@ -89,18 +92,48 @@ def _keep(path: Path, keep: Path) -> None:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a file of `save_checkpoint`. Raises DataError for a missing, damaged, foreign or unsafe file."""
     values = read_weights(path)
-    if not isinstance(values, dict) or "card" not in values or values.get("format") != FORMAT:
-        raise DataError(f"{path}: not a checkpoint of format {FORMAT}; use --pretrained for foreign weights")
-    try:
-        return Checkpoint(
-            card_from_dict(values["card"]),
-            values["state_dict"],
-            values["config"],
-            values["quantization"],
-            values["training"],
+    if not isinstance(values, dict) or "card" not in values or not _is_whole(values.get("format")):
+        raise DataError(f"{path}: not a checkpoint of format {FORMAT}; {_start_from(values, path)}")
+    if values["format"] != FORMAT:
+        raise DataError(
+            f"{path}: not a checkpoint of format {FORMAT}, but of {values['format']}; take the version that wrote it"
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: not a whole checkpoint ({error!r}); take another") from None
+    where = f"{path}: not a whole checkpoint"
+    fields = Fields.of(values, where=where)
+    quantization = fields.any("quantization")
+    checkpoint = Checkpoint(
+        card_from_dict(fields.fields("card").values, where=f"{where}: card"),
+        _weights(fields),
+        fields.fields("config").values,
+        None if quantization is None else fields.fields("quantization").values,
+        fields.fields("training").values,
+    )
+    wrong = not_finite(checkpoint.state_dict)
+    if wrong is not None:
+        raise DataError(f"{path}: {wrong}; take {BEST} or {PREVIOUS} of the run, or train again")
+    return checkpoint
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _start_from(values: object, path: Path) -> str:
+    """What to do with weights that do not say what they mean."""
+    name = which_network(values, path)
+    return (
+        f"weights without a card are to start from: edgeailite train --pretrained {printable(str(path))} "
+        f"--model_name {name or 'NAME'}"
+    )
+
+
+def _weights(fields: Fields) -> dict[str, Tensor]:
+    weights = fields.fields("state_dict").values
+    wrong = next((key for key, value in weights.items() if not isinstance(value, Tensor)), None)
+    if wrong is not None:
+        found = shown(weights[wrong])
+        raise DataError(f"{fields.where}: state_dict: {printable(wrong)}: expected a tensor, found {found}")
+    return dict(weights)
 
 
 def find_checkpoint(source: Path, *, prefer: tuple[str, ...] = (LAST, BEST)) -> Path:
@@ -137,8 +170,8 @@ def start_run(folder: Path, config: Mapping[str, Any], environment: Mapping[str,
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
-            (folder / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False))
-            (folder / "env.json").write_text(json.dumps(environment, indent=2) + "\n")
+            write_atomic(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
+            write_atomic(folder / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror}); choose another --save_path") from None
 
@@ -171,60 +204,97 @@ def _lock(folder: Path) -> int:
     return descriptor
 
 
+def tidy(folder: Path) -> None:
+    """Remove what killed writers left in a run folder; to be called by the process that holds it."""
+    for name in (LAST, BEST, PREVIOUS, CONFIG, ENVIRONMENT, METRICS):
+        remove_leftovers(folder / name)
+
+
 def append_metrics(folder: Path, row: Mapping[str, Any]) -> None:
-    """Add a row to `metrics.csv`, with a header if the file is new. DataError where it cannot be written whole."""
-    path = folder / "metrics.csv"
-    size = path.stat().st_size if path.exists() else 0
+    """Add a row to `metrics.csv`, whole or not at all. Raises DataError where it cannot be written."""
+    text = {key: "" if value is None else str(value) for key, value in row.items()}
     try:
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
-            if size == 0:
-                writer.writeheader()
-            writer.writerow(row)
+        _write_metrics(folder / METRICS, [*_rows(folder / METRICS)[0], text])
     except OSError as error:
-        with contextlib.suppress(OSError):  # half a row, or half the header, would spoil what is written after it
-            os.truncate(path, size)
-        raise DataError(f"{path}: cannot be written ({error.strerror}); free disk space") from None
+        raise DataError(f"{folder / METRICS}: cannot be written ({error.strerror}); free disk space") from None
 
 
-def keep_metrics(folder: Path, epochs: int) -> None:
+def keep_metrics(folder: Path, epochs: int) -> int:
     """Leave in `metrics.csv` only the rows of the first `epochs` epochs: those after them are trained again.
 
-    Raises DataError where it cannot be written; it is then as it was.
+    Lines that are no rows go as well; gives back how many. Raises DataError where it cannot be written; it is then as
+    it was.
     """
-    path = folder / "metrics.csv"
-    rows = read_metrics(folder)
-    kept = [row for row in rows if int(row["epoch"]) <= epochs]
-    if len(kept) == len(rows):
-        return
+    path = folder / METRICS
     try:
+        rows, unread = _rows(path)
+        kept = [row for row in rows if int(row["epoch"]) <= epochs]
+        if len(kept) == len(rows) and not unread:
+            return 0
         if kept:
-            _replace_metrics(path, kept)
+            _write_metrics(path, kept)
         else:
             path.unlink()
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}); free disk space or change rights") from None
-
-
-def _replace_metrics(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Write so that `path` is at every moment either the old file or the whole new one."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
-    partial.replace(path)
+    return unread
 
 
 def read_metrics(folder: Path) -> list[dict[str, str]]:
-    """Rows of `metrics.csv`, [] if there is none."""
-    path = folder / "metrics.csv"
-    if not path.exists():
+    """Rows of `metrics.csv` with a number of an epoch, [] if there is none. Raises DataError if it cannot be read."""
+    try:
+        return _rows(folder / METRICS)[0]
+    except OSError as error:
+        reason = error.strerror
+        raise DataError(f"{folder / METRICS}: cannot be read ({reason}); move it away: the run needs none") from None
+
+
+def _write_metrics(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=columns, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(path, text.getvalue())
+
+
+def _rows(path: Path) -> tuple[list[dict[str, str]], int]:
+    """Rows by column, and the number of lines that are none. Raises OSError but for a file that is not there.
+
+    A spreadsheet may have written the file, and somebody may have cut it: every line is read for itself, and an epoch
+    may be `3.0`.
+    """
+    try:
+        lines = read_regular(path, limit=MOST_METRICS).decode("utf-8-sig", "replace").splitlines()
+    except FileNotFoundError:
+        return [], 0
+    columns = _cells(lines[0]) if lines else []
+    if "epoch" not in columns or len(set(columns)) < len(columns) or not all(map(_is_column, columns)):
+        return [], len(lines)
+    rows = []
+    for line in lines[1:]:
+        cells = _cells(line)
+        epoch = _epoch(cells[columns.index("epoch")]) if len(cells) == len(columns) else None
+        if epoch is not None:
+            rows.append({**dict(zip(columns, cells, strict=True)), "epoch": str(epoch)})
+    return rows, len(lines) - 1 - len(rows)
+
+
+def _cells(line: str) -> list[str]:
+    try:
+        return next(csv.reader([line], strict=True), [])
+    except csv.Error:
         return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+
+
+def _is_column(name: str) -> bool:
+    return 0 < len(name) <= LONGEST_COLUMN and is_printable(name) and "\ufffd" not in name
+
+
+def _epoch(text: str) -> int | None:
+    """A number of an epoch, which is at least 1; None for anything else."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return int(value) if 1 <= value < 1e9 and value.is_integer() else None

@@ -18,6 +18,8 @@ from typing import Any
 
 from edgeailite import config as configs
 from edgeailite.errors import DataError, UsageError
+from edgeailite.files import read_regular
+from edgeailite.untrusted import shown, yaml_value
 
 POSITIONAL: dict[str, tuple[str, ...]] = {
     "ValidateConfig": ("model",),
@@ -37,6 +39,7 @@ POSITIONAL: dict[str, tuple[str, ...]] = {
     "DevicesListConfig": ("name",),
     "DevicesFitConfig": ("networks+",),
 }
+LARGEST = 1 << 20  # bytes of a --config file
 MANY = "+"  # after the last name: it takes all words that are left
 
 
@@ -95,21 +98,31 @@ def _config_file(args: list[str], names: set[str]) -> tuple[dict[str, Any], list
     args = [part for arg in args for part in (arg.split("=", 1) if arg.startswith("--config=") else (arg,))]
     if "--config" not in args:
         return {}, args
-    import yaml
-
     at = args.index("--config")
     if at + 1 >= len(args):
         raise UsageError("--config: a YAML file must follow")
     path = Path(args[at + 1])
     try:
-        values = yaml.safe_load(path.read_text()) or {}
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"--config {path}: cannot be read ({str(error).splitlines()[0]})") from None
+        values = yaml_value(read_regular(path, limit=LARGEST), where=f"--config {path}: cannot be read") or {}
+    except OSError as error:
+        raise DataError(f"--config {path}: cannot be read ({error.strerror})") from None
     if not isinstance(values, dict) or set(values) - names:
-        unknown = sorted(set(values) - names) if isinstance(values, dict) else type(values).__name__
+        unknown = shown(sorted(map(str, set(values) - names))) if isinstance(values, dict) else type(values).__name__
         raise UsageError(f"--config {path}: unknown options {unknown}; use the names of the flags")
+    for name, value in values.items():
+        if not _is_plain(value):
+            raise DataError(f"--config {path}: {name}: expected a number, text or a list of them, found {shown(value)}")
     flags = {a[2:].split("=")[0] for a in args if a.startswith("--")}
     return {k: v for k, v in values.items() if k not in flags and v is not None}, args[:at] + args[at + 2 :]
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value can be typed behind a flag."""
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    if isinstance(value, int) and abs(value) > 2**63:
+        return False
+    return value is None or isinstance(value, str | int | float)
 
 
 def _as_flags(name: str, value: Any) -> list[str]:

@@ -27,6 +27,8 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from edgeailite.errors import DataError
+from edgeailite.files import read_regular, sha256_of, write_atomic
+from edgeailite.untrusted import json_value, printable
 
 CHUNK = 1 << 18
 CHECKSUM_HOSTS = ("download.pytorch.org",)  # elsewhere such digits are a date, a commit, anything
@@ -124,12 +126,6 @@ def checksum_in_name(url: str) -> str | None:
     parts = urlsplit(url)
     found = NAMED_CHECKSUM.search(parts.path) if parts.hostname in CHECKSUM_HOSTS else None
     return None if found is None else found.group(1)
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # --- the file in the cache
@@ -275,7 +271,7 @@ def _begin(job: _Job, file: IO[bytes], headers: email.message.Message, have: int
         raise _Cut("the server sent another part than asked for")
     _restart(job, file)
     if validator:
-        job.notes.write_text(json.dumps({"url": job.url, "validator": validator}), encoding="utf-8")
+        write_atomic(job.notes, json.dumps({"url": job.url, "validator": validator}))
     return 0
 
 
@@ -309,9 +305,9 @@ def _end(file: IO[bytes]) -> int:
 def _validator(job: _Job) -> str | None:
     """What the server said the unfinished file is; None where that is not known, and then it is fetched anew."""
     try:
-        notes = json.loads(job.notes.read_text(encoding="utf-8"))
+        notes = json_value(read_regular(job.notes, limit=1 << 16), where=str(job.notes))
         return str(notes["validator"]) if notes["url"] == job.url else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, DataError, KeyError, TypeError):
         return None
 
 
@@ -331,7 +327,7 @@ def _offline(job: _Job, reason: str) -> str:
 
 
 def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 TEMPORARY = ".partial"
 LONGEST_NAME = 255  # bytes, on the usual file systems
+PART = 1 << 24  # bytes read at a time behind what a file says that it has
 
 
 @contextlib.contextmanager
@@ -64,22 +65,31 @@ def read_regular(path: Path, *, limit: int) -> bytes:
     Raises OSError, with a reason in `strerror`, for what is missing, longer, or no regular file: a named pipe or a
     device would make the reader wait, or never end.
     """
-    with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        data = file.read(limit + 1) if size <= limit else b""
+    descriptor = _descriptor(path)
+    try:
+        size = os.fstat(descriptor).st_size
+        data = os.read(descriptor, size + 1) if size <= limit else b""  # more would set so much memory aside
+        while size <= limit and len(data) <= limit and (more := os.read(descriptor, min(limit + 1 - len(data), PART))):
+            data += more  # of a file that grows, or does not know its size
+    finally:
+        os.close(descriptor)
     if size > limit or len(data) > limit:
-        raise OSError(errno.EFBIG, f"{size} bytes, more than the {limit} that are read", str(path))
+        raise OSError(errno.EFBIG, f"{max(size, len(data))} bytes, more than the {limit} that are read", str(path))
     return data
 
 
 def open_regular(path: Path) -> BinaryIO:
     """Open a regular file for reading. Raises OSError for anything else, without waiting for a pipe's other end."""
+    return os.fdopen(_descriptor(path), "rb")
+
+
+def _descriptor(path: Path) -> int:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, f"{_kind(mode)}, not a file", str(path))
-    return os.fdopen(descriptor, "rb")
+    return descriptor
 
 
 def sha256_of(source: Path | bytes) -> str:

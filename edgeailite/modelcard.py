@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from edgeailite.preprocessing import Preprocessing
+from edgeailite.errors import DataError
+from edgeailite.preprocessing import CHANNEL_ORDERS, RESIZES, Preprocessing
+from edgeailite.untrusted import Fields, shown
 
 REGRESSION = "depth"
 TASKS = ("segmentation", REGRESSION, "motion")
 DEFAULT_OPTIONS: dict[str, Any] = {"inputs": 1, "output_range": {}, "upsampling": "bilinear", "align_corners": False}
+OUTPUT_NAME = re.compile(r"[\w-]{1,64}")  # it becomes part of file names
+LONGEST_SIDE, MOST_PIXELS = 65_535, 2**24  # of the input
+MOST_INPUTS, MOST_OUTPUTS, MOST_CHANNELS = 8, 16, 4096
+LONGEST_NAME, LONGEST_PATH = 200, 4096
+SMALLEST_SCALE = 1e-30  # of the preprocessing, which multiplies by it
 
 
 @dataclass(frozen=True)
@@ -44,20 +52,59 @@ class ModelCard:
         return asdict(self)
 
 
-def card_from_dict(values: Mapping[str, Any]) -> ModelCard:
-    """Inverse of `ModelCard.to_dict`, also after a round through JSON."""
-    pre = dict(values["preprocessing"])
-    pre["mean"], pre["scale"] = tuple(pre["mean"]), tuple(pre["scale"])
+KEYS = tuple(entry.name for entry in fields(ModelCard))
+PREPROCESSING_KEYS = tuple(entry.name for entry in fields(Preprocessing))
+
+
+def card_from_dict(values: Any, *, where: str = "model card") -> ModelCard:
+    """Inverse of `ModelCard.to_dict`, also after a round through JSON; the one reader of cards, whoever wrote them.
+
+    Types, ranges, lengths and that the parts agree are checked. Raises DataError, which begins with `where` and names
+    the entry.
+    """
+    card = Fields.of(values, where=where)
+    _refuse_unknown(card, KEYS)
+    outputs = _outputs(card)
+    classes = _classes(card, outputs)
     return ModelCard(
-        model_name=values["model_name"],
-        outputs=dict(values["outputs"]),
-        classes=tuple(values["classes"]),
-        palette=tuple((r, g, b) for r, g, b in values["palette"]),
-        preprocessing=Preprocessing(**pre),
-        dataset_name=values["dataset_name"],
-        data_path=values.get("data_path"),
-        options=_options(values.get("options") or {}),
+        model_name=card.text("model_name", longest=LONGEST_NAME),
+        outputs=outputs,
+        classes=classes,
+        palette=palette_of(card, len(classes)),
+        preprocessing=preprocessing_of(card.fields("preprocessing")),
+        dataset_name=card.text("dataset_name", longest=LONGEST_NAME),
+        data_path=_path(card),
+        options=_checked_options(card),
     )
+
+
+def preprocessing_of(values: Fields) -> Preprocessing:
+    """The entry `preprocessing` of a card, checked. Raises DataError."""
+    _refuse_unknown(values, PREPROCESSING_KEYS)
+    height, width = values.whole("height", 1, LONGEST_SIDE), values.whole("width", 1, LONGEST_SIDE)
+    if height * width > MOST_PIXELS:
+        raise values.refuse("height", f"height x width of at most {MOST_PIXELS} pixels (width is {width})")
+    mean, scale = values.numbers("mean", 3, -1e6, 1e6), values.numbers("scale", 3, SMALLEST_SCALE, 1e6)
+    return Preprocessing(
+        height,
+        width,
+        (mean[0], mean[1], mean[2]),
+        (scale[0], scale[1], scale[2]),
+        values.text("channel_order", choices=CHANNEL_ORDERS),
+        values.text("interpolation", choices=tuple(RESIZES)),
+    )
+
+
+def palette_of(values: Fields, count: int) -> tuple[tuple[int, int, int], ...]:
+    """The entry `palette`: one colour (red, green, blue) per class. Raises DataError."""
+    colours = values.items("palette", most=MOST_CHANNELS)
+    if len(colours) != count:
+        raise DataError(f"{values.where}: palette: {len(colours)} colours for {count} classes; expected one for each")
+    for colour in colours:
+        parts = colour if isinstance(colour, list | tuple) else ()
+        if len(parts) != 3 or not all(type(part) is int and 0 <= part <= 255 for part in parts):
+            raise DataError(f"{values.where}: palette: expected three whole numbers in 0..255, found {shown(colour)}")
+    return tuple((red, green, blue) for red, green, blue in colours)
 
 
 def changed_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,6 +121,70 @@ def task_type(output: str, channels: int) -> str:
     """Of an output: the task it is named after, else depth for one channel and segmentation for several."""
     named = next((task for task in TASKS if output.startswith(task)), None)
     return named or (REGRESSION if channels == 1 else TASKS[0])
+
+
+def _refuse_unknown(values: Fields, known: Collection[str]) -> None:
+    unknown = next((key for key in values.values if key not in known), None)
+    if unknown is not None:
+        raise DataError(
+            f"{values.where}: {shown(unknown)} is no entry that is known here ({', '.join(known)}); it was changed, or "
+            "written by a newer version"
+        )
+
+
+def _outputs(card: Fields) -> dict[str, int]:
+    outputs = card.fields("outputs")
+    if not 1 <= len(outputs.values) <= MOST_OUTPUTS:
+        raise DataError(f"{card.where}: outputs: expected 1 to {MOST_OUTPUTS}, found {len(outputs.values)}")
+    for name in outputs.values:
+        if not OUTPUT_NAME.fullmatch(name):
+            raise DataError(
+                f"{card.where}: outputs: {shown(name)} is no name of an output (letters, digits, _ and -, at most 64)"
+            )
+    return {name: outputs.whole(name, 1, MOST_CHANNELS) for name in outputs.values}
+
+
+def _classes(card: Fields, outputs: Mapping[str, int]) -> tuple[str, ...]:
+    """Names of the classes of the main output with classes; none, or one per channel."""
+    names = card.texts("classes", most=MOST_CHANNELS)
+    too_long = next((name for name in names if len(name) > LONGEST_NAME), None)
+    if too_long is not None:
+        raise DataError(f"{card.where}: classes: {shown(too_long)} has more than {LONGEST_NAME} characters")
+    channels = [count for output, count in outputs.items() if task_type(output, count) != REGRESSION]
+    if names and len(names) not in channels:
+        counts = ", ".join(f"{output} {count}" for output, count in outputs.items())
+        raise DataError(
+            f"{card.where}: classes: {len(names)} names, but channels are {counts}; expected one name for each channel"
+        )
+    return tuple(names)
+
+
+def _path(card: Fields) -> str | None:
+    """Where the data lay on the machine that trained; the text itself, which may hold what a file system allows."""
+    path = card.values.get("data_path")
+    if path is not None and (not isinstance(path, str) or len(path) > LONGEST_PATH or "\0" in path):
+        raise card.refuse("data_path", f"the path of a folder, at most {LONGEST_PATH} characters, or nothing")
+    return path
+
+
+def _checked_options(card: Fields) -> dict[str, Any]:
+    if card.values.get("options") is None:  # files of older versions have none
+        return {}
+    options = card.fields("options")
+    _refuse_unknown(options, tuple(DEFAULT_OPTIONS))
+    if "inputs" in options.values:
+        options.whole("inputs", 1, MOST_INPUTS)
+    if "upsampling" in options.values:
+        options.text("upsampling", longest=LONGEST_NAME)
+    if "align_corners" in options.values:
+        options.truth("align_corners")
+    if options.values.get("output_range") is not None:
+        ranges = options.fields("output_range")
+        for output in ranges.values:
+            low, high = ranges.numbers(output, 2)
+            if low >= high:
+                raise ranges.refuse(output, "the smallest and a larger value")
+    return _options(options.values)
 
 
 def _options(values: Mapping[str, Any]) -> dict[str, Any]:

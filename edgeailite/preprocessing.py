@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FRACTION_BITS = 8
+CHANNEL_ORDERS = ("RGB", "BGR")
 SLIVER = 1e-3  # OpenCV leaves out source pixels of which a new pixel covers less
 
 
@@ -32,6 +33,10 @@ class Preprocessing:
     scale: tuple[float, float, float] = (1 / 64, 1 / 64, 1 / 64)
     channel_order: str = "RGB"
     interpolation: str = "linear_exact"
+
+    def __post_init__(self) -> None:
+        if self.channel_order not in CHANNEL_ORDERS:  # or every reader would have to know what else it may be
+            raise ValueError(f"channel order {self.channel_order!r}: known are {', '.join(CHANNEL_ORDERS)}")
 
     @property
     def input_range(self) -> tuple[float, float]:

@@ -66,6 +66,7 @@ def _check_unfolded(node: Any, where: str) -> None:
             raise DataError(f"{where}: nested too deeply (at most {DEEPEST} levels), or an alias that holds itself")
         if id(part) not in counts:
             children = part.value if isinstance(part.value, list) else []
+            _check_keys(children, where)
             flat = [child for item in children for child in (item if isinstance(item, tuple) else (item,))]
             counts[id(part)] = 1 + sum(count(child, depth + 1) for child in flat)
             if counts[id(part)] > MOST_VALUES:
@@ -76,18 +77,33 @@ def _check_unfolded(node: Any, where: str) -> None:
         count(node, 0)
 
 
+def _check_keys(rows: Sequence[Any], where: str) -> None:
+    """Refuse a mapping that gives a key twice: YAML would take the last in silence."""
+    seen = set()
+    for row in rows:
+        if isinstance(row, tuple) and isinstance(row[0].value, str) and row[0].value != "<<":
+            key = (row[0].tag, row[0].value)
+            if key in seen:
+                raise DataError(f"{where}: {shown(row[0].value)} is given twice; keep one")
+            seen.add(key)
+
+
 def _check_depth(value: Any, where: str) -> None:
     level: list[Any] = [value]
     for _ in range(DEEPEST + 1):
-        level = [
-            child
-            for part in level
-            if isinstance(part, dict | list)
-            for child in (part.values() if isinstance(part, dict) else part)
-        ]
+        level = [child for part in level for child in _nested(part)]
         if not level:
             return
     raise DataError(f"{where}: nested too deeply (at most {DEEPEST} levels)")
+
+
+def _nested(part: Any) -> list[Any]:
+    """The lists and mappings in a list or mapping, soon told: a file of polygons has a hundred million numbers."""
+    children = part.values() if type(part) is dict else part if type(part) is list else ()
+    kinds = set(map(type, children))
+    if dict not in kinds and list not in kinds:
+        return []
+    return [child for child in children if type(child) is dict or type(child) is list]
 
 
 def printable(text: str) -> str:

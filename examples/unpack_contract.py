@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 SAMPLE = 64  # values kept of each tensor, at positions that its size alone decides
+SUMS = 64  # sums over all values of an output, with random factors
 FLOAT_TOLERANCE = 1e-4  # of a tensor's standard deviation
 
 
@@ -30,10 +31,14 @@ def main(arguments: list[str]) -> int:
     contract = json.loads(Path(arguments[0]).read_text())
     interpolation = contract["preprocessing"]["interpolation"]
     outputs = [name for case in contract["golden"] for name in case["outputs"]]
-    if contract["format"] != 2 or interpolation != "linear_exact" or any(name.endswith("_label") for name in outputs):
+    if (
+        contract["format"] not in (2, 3)
+        or interpolation != "linear_exact"
+        or any(name.endswith("_label") for name in outputs)
+    ):
         print(
             f"error: {arguments[0]}: format {contract['format']}, interpolation {interpolation}, outputs {outputs}; "
-            "the examples reproduce format 2 with --interpolation linear_exact (train) and --argmax none (export)",
+            "the examples reproduce format 2 with --interpolation linear_exact (train) and --argmax none (export), 3",
             file=sys.stderr,
         )
         return 3
@@ -77,8 +82,11 @@ def _case(index: int, case: Mapping[str, Any]) -> list[str]:
         sample = f"sample_{index}_{len(outputs)}"
         rows = _rows((f"{{{at}, {_float(v)}}}" for at, v in zip(where, output["sample"], strict=True)), 4)
         lines += [f"static const struct golden_value {sample}[{len(where)}] = {{", *rows, "};"]
-        gap = _float(FLOAT_TOLERANCE * output["std"] + 1e-6)
-        outputs.append(f'    {{"{name}", {size}, "{output["sha256"]}", {len(where)}, {sample}, {gap}}},')
+        sums = f"sums_{index}_{len(outputs)}"
+        lines += [f"static const double {sums}[{SUMS}] = {{", *_rows(map(repr, output.get("sums", [0.0])), 4), "};"]
+        gap = _float(FLOAT_TOLERANCE * output["std"] + 1e-6 * max(1, *map(abs, output["sample"])))
+        kept = f"{len(where)}, {sample}, {SUMS if 'sums' in output else 0}, {sums}, 0x{output['sha256'][:16]}ull, {gap}"
+        outputs.append(f'    {{"{name}", {size}, "{output["sha256"]}", {kept}}},')
     lines += [f"static const struct golden_input inputs_{index}[{len(inputs)}] = {{", *inputs, "};"]
     return [*lines, f"static const struct golden_output outputs_{index}[{len(outputs)}] = {{", *outputs, "};"]
 

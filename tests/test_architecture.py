@@ -38,7 +38,7 @@ ROOMS = [
     {"published"},  # 6: command lines of others, over the verbs
 ]
 # Below all of it: errors and files; values of strangers; what a picture's way to the network is, and what weights mean.
-GROUND = [{"errors", "files"}, {"untrusted"}, {"preprocessing", "modelcard", "download"}]
+GROUND = [{"errors", "files"}, {"untrusted"}, {"preprocessing", "modelcard", "onnxfile", "download"}]
 LEVEL = {room: level for level, rooms in enumerate(GROUND + ROOMS, start=-len(GROUND)) for room in rooms}
 
 # Neighbours do not know each other, but for these.

@@ -27,9 +27,11 @@ from edgeailite.checkpoint import (
     run_folder,
     save_checkpoint,
     start_run,
+    tidy,
 )
 from edgeailite.errors import DataError
 from edgeailite.modelcard import ModelCard
+from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
 from tests.disks import files_of_at_most
 
@@ -275,8 +277,7 @@ def test_rows_that_cannot_be_left_out(tmp_path, monkeypatch, kept):
         raise OSError(errno.EROFS, "Read-only file system")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", refuse)
-        patch.setattr(Path, "replace", refuse)
+        patch.setattr(Path, "replace" if kept else "unlink", refuse)
         with pytest.raises(DataError, match=r"metrics\.csv: cannot be written \(Read-only file system\)"):
             keep_metrics(tmp_path, kept)
     if kept:
@@ -303,3 +304,133 @@ def test_metrics_survive_a_kill_while_rows_are_left_out(tmp_path, monkeypatch):
     keep_metrics(tmp_path, 2)
     assert [row["epoch"] for row in read_metrics(tmp_path)] == ["1", "2"]
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+
+
+# --- what strangers write
+
+
+def values_of(path: Path) -> dict:
+    return torch.load(path, weights_only=True)
+
+
+DAMAGES = {
+    "format is a tensor": ({"format": torch.ones(2)}, "not a checkpoint of format 1"),
+    "format is true": ({"format": True}, "not a checkpoint of format 1"),
+    "weights in a list": ({"state_dict": [torch.ones(1)]}, "state_dict: expected names with values"),
+    "no weights": ({"state_dict": None}, "state_dict: expected names with values, found None"),
+    "numbers as names": ({"state_dict": {1: torch.ones(1)}}, "state_dict: expected text as names, found 1"),
+    "text as a weight": ({"state_dict": {"w\x1b": "x"}}, r"state_dict: w\\x1b: expected a tensor, found 'x'"),
+    "options in a list": ({"config": [1]}, r"config: expected names with values, found \[1\]"),
+    "quantization that is text": ({"quantization": "int8"}, "quantization: expected names with values"),
+    "state that is a number": ({"training": 3}, "training: expected names with values, found 3"),
+    "card that is a tensor": ({"card": torch.ones(3)}, "card"),
+    "NaN": ({"state_dict": {"w": torch.tensor([1.0, float("nan")])}}, r"w holds nan \(1 of its 2 values"),
+    "infinity": ({"state_dict": {"w": torch.full((2,), float("-inf"))}}, r"w holds -inf \(2 of its 2 values"),
+    "variance below zero": ({"state_dict": {"b.running_var": torch.tensor([-1.0])}}, "b.running_var holds -1 "),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_parts_of_a_checkpoint_that_are_none(tmp_path, kind):
+    change, reason = DAMAGES[kind]
+    path = tmp_path / LAST
+    save_checkpoint(path, checkpoint())
+    torch.save({**values_of(path), **change}, path)
+    with pytest.raises(DataError, match=rf"^{path}: .*{reason}") as caught:
+        load_checkpoint(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["card", "state_dict", "config", "quantization", "training"])
+def test_parts_of_a_checkpoint_that_lack(tmp_path, part):
+    path = tmp_path / LAST
+    save_checkpoint(path, checkpoint())
+    values = values_of(path)
+    del values[part]
+    torch.save(values, path)
+    with pytest.raises(DataError, match=rf"{path}: not a (whole )?checkpoint"):
+        load_checkpoint(path)
+
+
+def test_weights_without_a_card_name_their_network_and_a_fix_that_exists(tmp_path):
+    name = "fpn_aspp_mobilenetv2_tv_edgeailite"
+    torch.save(create_model(name, 5).state_dict(), tmp_path / "w.pth")
+    expected = rf"w\.pth: not a checkpoint of .*edgeailite train --pretrained {tmp_path}/w\.pth --model_name {name}$"
+    with pytest.raises(DataError, match=expected):
+        load_checkpoint(tmp_path / "w.pth")
+
+
+def test_links_are_replaced_and_not_written_through(tmp_path):
+    """A run folder of a stranger may hold links to other files of the user."""
+    folder, victim = tmp_path / "run", tmp_path / "victim"
+    folder.mkdir()
+    victim.write_text("mine")
+    for name in (LAST, "metrics.csv", "config.yaml", "env.json", "last.pt.partial", "metrics.csv.partial"):
+        (folder / name).symlink_to(victim)
+    append_metrics(folder, {"epoch": 1})
+    save_checkpoint(folder / LAST, checkpoint())
+    for name in (LAST, PREVIOUS):
+        (folder / name).unlink(missing_ok=True)
+    start_run(folder, {"lr": 0.1}, {})
+    assert victim.read_text() == "mine"
+    assert read_metrics(folder) == [{"epoch": "1"}]
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    left = [tmp_path / f".{name}.0123456789abcdef.partial" for name in (LAST, BEST, "metrics.csv", "config.yaml")]
+    for path in left:
+        path.write_bytes(b"half")
+    (tmp_path / ".mine.partial").touch()
+    tidy(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".mine.partial"]
+
+
+GOOD = b"epoch,loss\r\n1,0.5\r\n2,0.25\r\n"
+FIRST_TWO = [{"epoch": "1", "loss": "0.5"}, {"epoch": "2", "loss": "0.25"}]
+LINES = {
+    "whole": (GOOD, FIRST_TWO, 0),
+    "by a spreadsheet": (b"\xef\xbb\xbfepoch,loss\r\n1.0,0.5\r\n2.0,0.25\r\n", FIRST_TWO, 0),
+    "cut in a row": (GOOD + b"3,", FIRST_TWO, 0),
+    "cut before a comma": (GOOD + b"3", FIRST_TWO, 1),
+    "not UTF-8": (b"epoch,loss\r\n1,0.5\r\n\xff\xfe,0.3\r\n2,0.25\r\n", FIRST_TWO, 1),
+    "no number": (b"epoch,loss\r\n1,0.5\r\nnan,0\r\none,0\r\n1.5,0\r\n0,0\r\n-1,0\r\n2,0.25\r\n", FIRST_TWO, 5),
+    "beyond all numbers": (b"epoch,loss\r\n1,0.5\r\n1e999,0\r\n" + b"9" * 5000 + b",0\r\n2,0.25\r\n", FIRST_TWO, 2),
+    "more cells than columns": (b"epoch,loss\r\n1,0.5\r\n1,0.5,7\r\n2,0.25\r\n", FIRST_TWO, 1),
+    "half a quote": (b'epoch,loss\r\n1,0.5\r\n"3,0.5\r\n2,0.25\r\n', FIRST_TWO, 1),
+    "a long cell": (b"epoch,loss\r\n1,0.5\r\n3," + b"x" * 200_000 + b"\r\n2,0.25\r\n", FIRST_TWO, 1),
+    "NUL": (b"epoch,loss\r\n1,0.5\r\n\0,\0\r\n2,0.25\r\n", FIRST_TWO, 1),
+    "no epochs": (b"loss\r\n0.5\r\n", [], 2),
+    "a column twice": (b"epoch,epoch\r\n1,1\r\n", [], 2),
+    "a column that moves the cursor": (b"epoch,\x1b[2J\r\n1,1\r\n", [], 2),
+    "binary": (bytes(range(256)), [], None),
+    "empty": (b"", [], 0),
+}
+
+
+@pytest.mark.parametrize("kind", LINES)
+def test_lines_that_are_no_rows_are_left_out_and_counted(tmp_path, kind):
+    data, expected, unread = LINES[kind]
+    (tmp_path / "metrics.csv").write_bytes(data)
+    rows = [row for row in read_metrics(tmp_path) if row["epoch"] in ("1", "2")]
+    assert rows == expected
+    found = keep_metrics(tmp_path, 2)
+    assert unread is None or found == unread
+    append_metrics(tmp_path, {"epoch": 3, "loss": 0.125})
+    assert read_metrics(tmp_path) == [*expected, {"epoch": "3", "loss": "0.125"}]
+
+
+def test_a_row_with_other_columns_stands_below_its_own(tmp_path):
+    append_metrics(tmp_path, {"epoch": 1, "loss": 0.5})
+    append_metrics(tmp_path, {"epoch": 2, "miou": 0.25, "loss": None})
+    assert read_metrics(tmp_path) == [
+        {"epoch": "1", "loss": "0.5", "miou": ""},
+        {"epoch": "2", "loss": "", "miou": "0.25"},
+    ]
+
+
+def test_metrics_that_are_no_file(tmp_path):
+    os.mkfifo(tmp_path / "metrics.csv")
+    with pytest.raises(DataError, match=r"metrics\.csv: cannot be read \(a named pipe, not a file\)"):
+        read_metrics(tmp_path)
+    with pytest.raises(DataError, match=r"metrics\.csv: cannot be written \(a named pipe, not a file\)"):
+        keep_metrics(tmp_path, 1)

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,10 @@ def test_only_regular_files_of_bounded_size_are_read(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")
     assert read_regular(tmp_path / "file", limit=5) == b"12345"
+    if Path("/proc/self/status").exists():  # which says that it has no byte
+        assert read_regular(Path("/proc/self/status"), limit=100_000).startswith(b"Name:")
+        with pytest.raises(OSError, match="more than the 9"):
+            read_regular(Path("/proc/self/status"), limit=9)
     with pytest.raises(OSError, match="5 bytes, more than the 4"):
         read_regular(tmp_path / "file", limit=4)
     with pytest.raises(OSError, match="a named pipe, not a file"):

@@ -38,6 +38,7 @@ def test_json_that_is_refused(text, reason):
         ("!!python/object/apply:os.system [ls]", "not YAML"),
         (BILLION_LAUGHS, "its aliases unfold to more than"),
         ("a: &a [*a]", "nested too deeply"),
+        ("{a: 1, b: {c: 1, c: 2}}", "'c' is given twice; keep one"),
         ("[" * 5000, "nested too deeply"),
         ("1" * 5000, "not YAML"),
         ("a: 1\n---\nb: 2\n", "not YAML"),

@@ -29,6 +29,7 @@ MODULES: dict[str, str] = {
     "edgeailite.quantization": "int8 networks",
     "edgeailite.export": "ONNX files",
     "edgeailite.export.parity": "the proof",
+    "edgeailite.export.agreement": "how near two answers are",
     "edgeailite.runtime": "files at work, contracts",
     "edgeailite.complexity": "what a network costs",
     "edgeailite.devices": "estimated times",

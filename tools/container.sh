@@ -65,7 +65,8 @@ import os, sys
 from edgeailite.__main__ import reporting
 
 def get():
-    from edgeailite.download import download, sha256_of
+    from edgeailite.download import download
+    from edgeailite.files import sha256_of
     from edgeailite.runtime import load_onnx
     path = download(os.environ["MODEL_URL"], sha256=os.environ["MODEL_SHA256"] or None)
     load_onnx(path, threads=1)

@@ -9,14 +9,17 @@ outputs that of `segmentation`); if known `size` (JSON [H, W], CSV HxW), the inp
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgeailite.errors import DataError
+from edgeailite.files import read_regular
 from edgeailite.models import ALIASES, MODELS
+from edgeailite.untrusted import is_printable, json_value, printable, shown
+
+LARGEST = 64 << 20  # bytes of a results file
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,11 @@ class Accuracy:
 def read_accuracies(path: Path) -> list[Accuracy]:
     """All results of a file. Raises DataError naming the record that cannot be used."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); give JSON or CSV with network and miou") from None
-    records = list(csv.DictReader(text.splitlines())) if path.suffix == ".csv" else _json_records(text, path)
+        text = read_regular(path, limit=LARGEST).decode("utf-8")
+        records = list(csv.DictReader(text.splitlines())) if path.suffix == ".csv" else _json_records(text, path)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise DataError(f"{path}: cannot be read ({reason}); give JSON or CSV with network and miou") from None
     if not records:
         raise DataError(f"{path}: holds no results; write them with `edgeailite validate RUN --json True`")
     return [_accuracy(record, f"{path}: result {number}") for number, record in enumerate(records, start=1)]
@@ -46,12 +50,12 @@ def read_accuracies(path: Path) -> list[Accuracy]:
 def _json_records(text: str, path: Path) -> list[Any]:
     """One value, or one a line."""
     try:
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError:
-            values = [json.loads(line) for line in text.splitlines() if line.strip()]
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not JSON ({error}); name a table *.csv") from None
+        values = json_value(text, where=str(path))
+    except DataError as whole:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if len(lines) < 2:
+            raise DataError(f"{whole}; name a table *.csv") from None
+        values = [json_value(line, where=f"{path}: line {number}") for number, line in enumerate(lines, start=1)]
     return values if isinstance(values, list) else [values]
 
 
@@ -66,15 +70,21 @@ def _accuracy(record: Any, where: str) -> Accuracy:
         miou = float(scores["miou"])
         size = _size(record.get("size"))
         classes = int(record["classes"]) if record.get("classes") else len(scores.get("iou") or ()) or None
-    except (TypeError, ValueError):
-        given = f"miou {scores['miou']!r}, size {record.get('size')!r}, classes {record.get('classes')!r}"
+    except (TypeError, ValueError, OverflowError):
+        given = ", ".join(
+            f"{name} {shown(value)}"
+            for name, value in (("miou", scores["miou"]), *((name, record.get(name)) for name in ("size", "classes")))
+        )
         raise DataError(f"{where}: {given}: expected a number, [H, W] or HxW, and a number") from None
     if not 0 <= miou <= 100:
         raise DataError(f"{where}: miou {miou}: expected per cent, 0 to 100")
     arithmetic = record.get("type") or None
     if arithmetic not in (None, "float", "int8"):
         raise DataError(f"{where}: type {arithmetic!r}: expected float or int8")
-    return Accuracy(name, miou, size, record.get("data") or None, classes, arithmetic)
+    data = record.get("data") or None
+    if data is not None and not (isinstance(data, str) and is_printable(data)):
+        raise DataError(f"{where}: data {shown(data)}: expected the name of a data set")
+    return Accuracy(name, miou, size, data, classes, arithmetic)
 
 
 def _scores(record: Any) -> Mapping[str, Any]:
@@ -93,4 +103,4 @@ def _size(value: Any) -> tuple[int, int] | None:
 
 
 def _fields(record: Any) -> str:
-    return ", ".join(map(str, record)) if isinstance(record, Mapping) else type(record).__name__
+    return printable(", ".join(map(str, record)))[:200] if isinstance(record, Mapping) else type(record).__name__

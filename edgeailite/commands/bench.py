@@ -35,7 +35,14 @@ def run(config: BenchConfig) -> int:
     threads = config.threads or usable_cores()
     kinds = ("float32", "int8") if config.int8 else ("float32",)
     with tempfile.TemporaryDirectory(prefix="edgeailite-bench-") as folder:
-        subjects = open_subjects(config.models, Path(folder), size=config.size, classes=config.num_classes, kinds=kinds)
+        subjects = open_subjects(
+            config.models,
+            Path(folder),
+            size=config.size,
+            classes=config.num_classes,
+            kinds=kinds,
+            threads=threads,
+        )
         pairs = [
             (subject, runtime) for subject in subjects for runtime in config.runtimes if _can_run(subject, runtime)
         ]

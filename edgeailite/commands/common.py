@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from edgeailite.commands.printing import print_json, print_table
 from edgeailite.config import TrainConfig
+from edgeailite.config.stored import stored_config
+from edgeailite.untrusted import printable
 
 RESULT_WIDTH = 160  # columns, where there is no terminal
 
@@ -38,21 +39,17 @@ def _plain_value(value: Any) -> Any:
     return [_plain_value(v) for v in value] if isinstance(value, tuple) else value
 
 
-def train_config(values: Mapping[str, Any]) -> TrainConfig:
-    """Inverse of `plain` for a training configuration; unknown keys of other versions are left out."""
-    known: dict[str, Any] = {}
-    for field in dataclasses.fields(TrainConfig):
-        if field.name not in values:
-            continue
-        value = values[field.name]
-        if field.name.endswith("path") or field.name in ("resume", "cache"):
-            value = None if value is None else Path(value)
-        if field.name == "pretrained" and isinstance(value, str):  # as older runs wrote it
-            value = [value]
-        if field.name == "workers" and value is None:  # as older runs wrote it
-            value = "auto"
-        known[field.name] = tuple(value) if isinstance(value, list) else value
-    return TrainConfig(**known)
+def train_config(values: Mapping[str, Any], *, where: str = "the checkpoint's options") -> TrainConfig:
+    """Inverse of `plain` for a training configuration; unknown keys of other versions are left out.
+
+    Raises DataError for values that are none of `train`, naming `where` they stand.
+    """
+    older = dict(values)
+    if isinstance(older.get("pretrained"), str):  # as older runs wrote it
+        older["pretrained"] = [older["pretrained"]]
+    if "workers" in older and older["workers"] is None:  # as older runs wrote it
+        older["workers"] = "auto"
+    return stored_config(TrainConfig, older, where=where)
 
 
 def print_result(title: str, values: Mapping[str, Any], *, as_json: bool = False) -> None:
@@ -60,9 +57,9 @@ def print_result(title: str, values: Mapping[str, Any], *, as_json: bool = False
     if as_json:
         print_json(values)
         return
-    table = Table(title=escape(title), show_header=False)
+    table = Table(title=title, show_header=False)
     for key, value in values.items():
-        table.add_row(key, f"{value:.4g}" if isinstance(value, float) else escape(str(value)))
+        table.add_row(key, f"{value:.4g}" if isinstance(value, float) else printable(str(value)))
     print_table(table, width=RESULT_WIDTH)
 
 
@@ -76,5 +73,5 @@ def progress(description: str, total: int | None) -> Iterator[tuple[Progress, Ta
 
 
 def log(message: str) -> None:
-    """A plain line on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    """Plain lines on stderr."""
+    print("\n".join(map(printable, message.split("\n"))), file=sys.stderr, flush=True)

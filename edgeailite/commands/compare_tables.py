@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from edgeailite.commands.printing import print_table
@@ -42,19 +41,19 @@ def _print_models(values: Mapping[str, Any]) -> None:
     for column in ("", "A", "B"):
         table.add_column(column, overflow="fold")
     for key, label in (("model", "model"), *COSTS):
-        table.add_row(label, *(escape(_cost_text(values[side][key])) for side in ("a", "b")))
+        table.add_row(label, *(_cost_text(values[side][key]) for side in ("a", "b")))
     print_table(table)
 
 
 def _print_output(name: str, part: Mapping[str, Any]) -> None:
-    table = Table(title=escape(name))
+    table = Table(title=name)
     table.add_column("", overflow="fold")
     for column in ("A", "B", "B - A", "interval", ""):
         table.add_column(column, justify="right", no_wrap=True)
     rows = [(NAMES[key], row) for key, row in part.items() if key in NAMES]
     rows += [(f"IoU {label}, %", row) for label, row in part.get("iou", {}).items()]
     for label, row in rows:
-        table.add_row(escape(label), *_cells(row))
+        table.add_row(label, *_cells(row))
     print_table(table)
     print(agreement_text(part["agreement"], classes="iou" in part))
 

@@ -89,9 +89,15 @@ def count_network(
 
 def _count_file(path: Path, config: ComplexityConfig) -> Counted:
     """An ONNX file; the size of an open one is asked for or noted in its metadata."""
+    from edgeailite.onnxfile import read_onnx
+    from edgeailite.runtime.metadata import about_of_metadata
+
     _refuse_building(config, f"{path} is a file and has its own")
     if config.int8:
         raise UsageError(f"--int8: {path} is counted as it is; export an int8 file, or give the network's name")
+    file = read_onnx(path)
+    if file.is_own:
+        about_of_metadata(file.graph.metadata, where=file.name)
     sizes: Sequence[Size | None] = config.size or (None,)
     costs = {}
     for size in sizes:

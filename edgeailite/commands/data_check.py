@@ -12,6 +12,7 @@ from edgeailite.config import DataCheckConfig
 from edgeailite.data.check import CODES, Checkup
 from edgeailite.data.check.findings import LEVELS
 from edgeailite.data.check.summary import summary, write_lists
+from edgeailite.untrusted import printable
 
 
 def run(config: DataCheckConfig) -> int:
@@ -56,7 +57,7 @@ def as_text(checkup: Checkup, show: int) -> str:
         told = ours if show == 0 else ours[:show]
         level, meaning = CODES[code]
         lines = [f"{level}: {code}: {meaning} ({found.counts[code]})"]
-        lines += [f"  {finding.file}: {finding.message}" for finding in told]
+        lines += [printable(f"  {finding.file}: {finding.message}") for finding in told]
         more = found.counts[code] - len(told)
         parts.append("\n".join([*lines, *([f"  … and {more} more"] if more else [])]))
     parts += [describe(split, summary(one)) for split, one in checkup.surveys.items()]

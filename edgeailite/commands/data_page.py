@@ -19,6 +19,7 @@ from edgeailite.data.check.survey import main_target
 from edgeailite.data.images import read_image
 from edgeailite.data.source import ClassTarget, DataSource, Item
 from edgeailite.errors import DataError
+from edgeailite.files import write_atomic
 from edgeailite.plots import colorize, overlay
 from edgeailite.report import photo_uri, template
 
@@ -47,7 +48,7 @@ def write_page(checkup: Checkup, path: Path) -> None:
     """Write the page. Raises DataError if that cannot be done."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(render(checkup), encoding="utf-8", errors="replace")
+        write_atomic(path, render(checkup).encode("utf-8", errors="replace"))
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --html") from None
 
@@ -108,7 +109,7 @@ def _views(source: DataSource, item: Item) -> list[tuple[str, str]]:
     target = source.targets.get(main)
     if not isinstance(target, ClassTarget) or main not in item.labels:
         return views
-    _, classes = check_classes(target, item.labels[main])
+    classes = check_classes(target, item.labels[main]).classes
     if classes is None:
         return views
     colours = colorize(classes, target.palette)

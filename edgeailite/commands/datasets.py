@@ -40,9 +40,20 @@ def ensure_dataset(name: str, path: Path | None) -> None:
         make_streets(path)
 
 
-def open_labelled(name: str, path: Path | None, split: str) -> DataSource:
-    """A split of a data set with labels. UsageError for a form that has pictures only."""
-    source = open_dataset(name, path, split)
+def open_labelled(name: str, path: Path | None, split: str, *, option: str = "split") -> DataSource:
+    """A split of a data set with labels; `option` names it on this verb's command line.
+
+    Raises UsageError for a form that has pictures only, and for a split that is not there.
+    """
+    try:
+        source = open_dataset(name, path, split)
+    except UsageError as error:
+        missing = f"--split {split}: "
+        if option == "split" or not str(error).startswith(missing):
+            raise
+        raise UsageError(
+            f"--{option} {split}: {str(error).removeprefix(missing)}; add {split}, or name another: --{option} NAME"
+        ) from None
     if not source.items[0].labels:
         raise UsageError(f"--dataset_name {name}: has pictures only, no labels; take its form with labels")
     return source

@@ -53,6 +53,7 @@ def run(config: DevicesFitConfig) -> int:
             name_size=NAME_SIZE,
             classes=config.num_classes,
             kinds=KINDS if board is None else _kinds(networks, board),
+            threads=threads,
         )
         if board is None:
             measured, origin = _measure(subjects, threads=threads, rounds=config.rounds)

@@ -6,7 +6,6 @@ JSON of `edgeailite bench` (rows of onnxruntime, whose operators are layers of t
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,11 @@ from typing import Any
 
 from edgeailite.commands.bench import machine_title
 from edgeailite.errors import DataError
+from edgeailite.files import read_regular
 from edgeailite.latency import OperatorTime
+from edgeailite.untrusted import is_printable, json_value, printable
+
+LARGEST = 64 << 20  # bytes of a file of times
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,18 @@ class BoardTimes:
 def read_times(path: Path) -> BoardTimes:
     """The times of a file. Raises DataError for one of another form, and for times that are none."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, limit=LARGEST).decode("utf-8")
         rows = csv.DictReader(text.splitlines())
         found = (
-            _of_bench(path, json.loads(text))
+            _of_bench(path, json_value(text, where=str(path)))
             if path.suffix == ".json"
-            else BoardTimes(path, {row["model"]: Time(float(row["ms"])) for row in rows})
+            else BoardTimes(path, {_text(row["model"]): Time(float(row["ms"])) for row in rows})
         )
-    except (OSError, UnicodeDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: expected JSON of `edgeailite bench`, or CSV with model and ms ({error!r})") from None
+    except DataError:
+        raise
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
+        reason = printable(repr(error))[:160]
+        raise DataError(f"{path}: expected JSON of `edgeailite bench`, or CSV with model and ms ({reason})") from None
     if not found.times:
         raise DataError(f"{path}: no row of onnxruntime; measure there with --runtimes onnxruntime")
     for model, time in found.times.items():
@@ -60,7 +66,9 @@ def read_times(path: Path) -> BoardTimes:
 def _of_bench(path: Path, values: Any) -> BoardTimes:
     """Raises AttributeError, KeyError, TypeError and ValueError for what `bench` does not write."""
     rows = [row for row in values["models"] if row["runtime"] == "onnxruntime"]
-    times = {row["model"]: Time(float(row["minimum_ms"]), _operators(row), _size(row.get("size"))) for row in rows}
+    times = {
+        _text(row["model"]): Time(float(row["minimum_ms"]), _operators(row), _size(row.get("size"))) for row in rows
+    }
     machine = values.get("machine")
     if machine is None:
         return BoardTimes(path, times)
@@ -77,7 +85,7 @@ def _operators(row: Mapping[str, Any]) -> tuple[OperatorTime, ...]:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not is_printable(value):
         raise TypeError(f"{value!r} is no name")
     return value
 

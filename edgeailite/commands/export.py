@@ -12,9 +12,9 @@ import onnx
 from edgeailite.checkpoint import run_folder
 from edgeailite.commands.common import print_result
 from edgeailite.commands.opening import load_network
+from edgeailite.commands.writing import write_result
 from edgeailite.config import ExportConfig
 from edgeailite.environment import VNNI, cpu_features
-from edgeailite.errors import DataError
 from edgeailite.export.lint import Finding, lines
 from edgeailite.export.targets import TARGETS, Files, Request, write
 
@@ -87,10 +87,4 @@ def write_model(path: Path, model: onnx.ModelProto) -> None:
 
 
 def _write(path: Path, content: str | bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
-        partial.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --output") from None
+    write_result(path, content, "output")

@@ -9,10 +9,9 @@ No file is ever replaced that infer did not write.
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from functools import partial
 from itertools import groupby
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 
 from edgeailite import __version__
 from edgeailite.checkpoint import find_checkpoint
@@ -34,6 +34,7 @@ from edgeailite.data.transforms import Image, resize_image
 from edgeailite.engine import select_device
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import PLAIN, Views, class_maps, results_at
+from edgeailite.files import sha256_of
 from edgeailite.inference import (
     EARLIER_RESULT,
     FINISHED,
@@ -47,12 +48,17 @@ from edgeailite.inference import (
     Wanted,
     check_outputs,
     inputs,
+    lines_of,
     ordered,
     outputs_of,
     settle,
     write,
 )
+from edgeailite.untrusted import printable
 
+MOST_UNREAD = 1000  # lines of a list on stdin, if none before them names a picture: then it is no list of pictures
+MOST_REPEATED = 10_000  # lines in a row
+SUFFIXES_SHOWN = 8
 UNDER_WAY = 32  # pictures that may be read, predicted or written at one time; there are fewer
 
 
@@ -69,19 +75,30 @@ def run(config: InferConfig) -> int:
     settle(config.save_path, _made_with(config, opened), resume=config.resume)
     began = time.perf_counter()
     with Results(wanted, resume=config.resume) as results, progress("infer", total) as (bar, task):
-        found = source(sys.stdin.buffer) if source.listed else source()
+        found = source(lines_of(sys.stdin.buffer)) if source.listed else source()
         for moving, group in groupby(found, key=lambda each: each.moves):
             if not moving:
                 for _ in label_pictures(config, opened, wanted, group, results):
                     bar.advance(task)
+                    if source.listed:
+                        _check_list(results)
                 continue
             for each in group:
-                part = bar.add_task(each.source.name, total=None)
+                part = bar.add_task(escape(printable(each.source.name)), total=None)
                 shown = partial(bar.update, part)
                 label_video(config, opened, wanted, each, results, on_frame=shown)
                 bar.remove_task(part)
                 bar.advance(task)
-    return _say(config, results, time.perf_counter() - began)
+    return _say(config, results, time.perf_counter() - began, source.others)
+
+
+def _check_list(results: Results) -> None:
+    """Raises DataError for a list of which no line can be read, which may have no end."""
+    if results.skipped >= MOST_UNREAD and not (results.labelled or results.finished or results.left_out):
+        raise DataError(
+            f"-: none of the first {results.skipped} lines can be read as a picture ({results.first_problem}); "
+            "write one path a line"
+        )
 
 
 def _count(source: Inputs) -> int | None:
@@ -91,7 +108,8 @@ def _count(source: Inputs) -> int | None:
     count = sum(1 for _ in source())
     if not count:
         words = " ".join(map(str, source.words))
-        raise DataError(f"{words}: no pictures in this folder ({', '.join(IMAGE_SUFFIXES)})")
+        found = f"; found {_by_suffix(source.others)}" if source.others else ""
+        raise DataError(f"{words}: no pictures in this folder ({', '.join(IMAGE_SUFFIXES)}){found}")
     return count
 
 
@@ -142,10 +160,17 @@ def label_pictures(
 
 
 def _each_once(pictures: Iterator[Found]) -> Iterator[Found]:
-    """Without those that a list repeats while the first one is under way: two threads would write one file."""
+    """Without those that a list repeats while the first one is under way: two threads would write one file.
+
+    Raises DataError for a list that only repeats itself, and may have no end.
+    """
     recent: deque[Path] = deque(maxlen=UNDER_WAY)
+    repeated = 0
     for found in pictures:
-        if found.target not in recent:
+        repeated = repeated + 1 if found.target in recent else 0
+        if repeated > MOST_REPEATED:
+            raise DataError(f"-: {MOST_REPEATED} lines name what was named just before; write each path once")
+        if not repeated:
             recent.append(found.target)
             yield found
 
@@ -156,7 +181,7 @@ def _leave(left: Left, results: Results) -> None:
     elif left.why == EARLIER_RESULT:
         results.left_out += 1
     else:
-        log(f"skipped {left.why}")
+        log(printable(f"skipped {left.why}"))
         results.skip(left.found, left.why)
 
 
@@ -180,13 +205,13 @@ def _made_with(config: InferConfig, opened: Opened) -> dict[str, Any]:
     return {
         "edgeailite": __version__,
         "network": opened.card.model_name,
-        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "sha256": sha256_of(file),
         **options,
         "write": sorted(config.write),
     }
 
 
-def _say(config: InferConfig, results: Results, seconds: float) -> int:
+def _say(config: InferConfig, results: Results, seconds: float, others: Counter[str]) -> int:
     done = results.labelled + results.finished
     if not done and not results.skipped and not results.left_out:
         raise DataError("-: no paths on stdin; write one a line")
@@ -199,6 +224,9 @@ def _say(config: InferConfig, results: Results, seconds: float) -> int:
         counts["finished_before"] = results.finished
     if results.left_out:
         counts["earlier_results_left_out"] = results.left_out
+    if others:
+        counts["no_pictures_left_out"] = others.total()
+        log(f"left out, no pictures: {_by_suffix(others)}")
     values = {"model": str(config.model), **counts, "seconds": round(seconds, 2), "folder": str(config.save_path)}
     if config.json:
         print_result("infer", {**values, "videos": results.videos}, as_json=True)
@@ -207,11 +235,17 @@ def _say(config: InferConfig, results: Results, seconds: float) -> int:
     return 1 if results.skipped else 0
 
 
+def _by_suffix(others: Counter[str]) -> str:
+    """How many files of each suffix."""
+    shown = [f"{count} {printable(suffix)}" for suffix, count in sorted(others.items())[:SUFFIXES_SHOWN]]
+    return ", ".join(shown + (["..."] if len(others) > SUFFIXES_SHOWN else []))
+
+
 def _lines(results: Results) -> dict[str, Any]:
     """What the table says of videos."""
     lines: dict[str, Any] = {}
     for source, found in results.videos.items():
-        name = Path(source).name
+        name = printable(Path(source).name)
         lines[name] = f"{found['frames']} frames, {found['frames_per_second']:.1f} labelled per second"
         for key, share in found["flicker"].items():
             smoothed = found.get("flicker_smoothed", {}).get(key)

@@ -30,6 +30,13 @@ def original_values(card: ModelCard, path: Path | None) -> dict[str, NDArray[np.
         if not isinstance(target, ClassTarget) or len(target.classes) != channels:
             raise DataError(f"--original_ids: data set {source.name} has no {channels} classes for output {output}")
         found[output] = inverse(target.label_map)
+        lost = next((index for index in range(channels) if _unwritable(target.label_map, index)), None)
+        if lost is not None:
+            values = ", ".join(str(value) for value, index in target.label_map.items() if index == lost)
+            raise DataError(
+                f"--original_ids: class {target.classes[lost]} has label value {values}, and result files hold "
+                "0 to 255; leave --original_ids out"
+            )
     return found
 
 
@@ -37,9 +44,14 @@ def inverse(label_map: Mapping[int, int]) -> NDArray[np.uint8]:
     """(256) label value by class; a class without one is 255."""
     values = np.full(256, IGNORE, np.uint8)
     for value in sorted(label_map, reverse=True):
-        if label_map[value] != IGNORE:
+        if label_map[value] != IGNORE and 0 <= value <= IGNORE:
             values[label_map[value]] = value
     return values
+
+
+def _unwritable(label_map: Mapping[int, int], index: int) -> bool:
+    values = [value for value, found in label_map.items() if found == index]
+    return bool(values) and not any(0 <= value <= IGNORE for value in values)
 
 
 def _data_set(card: ModelCard, path: Path | None) -> DataSource:

@@ -31,6 +31,7 @@ from edgeailite.inference import (
     Wanted,
     as_input,
     draw,
+    is_video_result,
     ordered,
     read_record,
     write,
@@ -38,6 +39,7 @@ from edgeailite.inference import (
 )
 from edgeailite.inference.pictures import shares_of
 from edgeailite.inference.video import Capture, Writer, opened, until_interrupted
+from edgeailite.untrusted import printable
 
 Image = NDArray[np.uint8]
 LEAST_PART = 0.9  # of the frames that a header promises: headers are not exact
@@ -74,6 +76,9 @@ def label_video(
 
     `on_frame(completed=, total=)` is called with the number of frames so far and that in the header (None: unknown).
     """
+    if found.camera is None and is_video_result(found.source):
+        results.left_out += 1
+        return
     if len(network.card.inputs) > 1:
         raise UsageError(f"infer {found.source}: the network takes several pictures at a time; save frames as pictures")
     record = (wanted.folder / found.target).with_name(f"{found.target.name}_video.json")
@@ -87,14 +92,14 @@ def label_video(
             _check_free(found, record, files, ours=before is not None)
             capture = stack.enter_context(opened(found.source, found.camera))
         except DataError as error:
-            log(f"skipped {error}")
+            log(printable(f"skipped {error}"))
             results.skip(found, str(error))
             return
         write_record(record, {"finished": False})
         made = _label(config, network, wanted, found, results, _Opening(capture, files, on_frame))
     problem = _problem(found, made["frames"], capture, config.max_frames)
     if problem:
-        log(f"skipped {problem}")
+        log(printable(f"skipped {problem}"))
         results.skip(found, problem)
     if made["frames"]:
         results.labelled += 1

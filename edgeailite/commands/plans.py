@@ -10,9 +10,13 @@ from typing import Any
 from edgeailite.checkpoint import Checkpoint
 from edgeailite.commands.writing import write_result
 from edgeailite.errors import DataError, UsageError
+from edgeailite.files import read_regular
 from edgeailite.quantization import Plan
+from edgeailite.untrusted import Fields, json_value, shown
 
 FORMAT = 1
+LARGEST = 16 << 20  # bytes of a plan
+WRITE_IT = "write it with `edgeailite analyze`"
 PARTS = ("weights", "activations")
 
 
@@ -30,26 +34,47 @@ def read_plan(path: Path | None, *, scheme: str) -> Plan:
     """
     if path is None:
         return Plan()
+    where = f"--plan {path}"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"--plan {path}: cannot be read as plan ({error}); write it with `edgeailite analyze`"
-        ) from None
+        text = read_regular(path, limit=LARGEST)
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read as plan ({error.strerror}); {WRITE_IT}") from None
+    values = json_value(text, where=f"{where}: cannot be read as plan; {WRITE_IT}")
     if not isinstance(values, dict) or values.get("format") != FORMAT or "scheme" not in values:
-        raise DataError(f"--plan {path}: not a plan of format {FORMAT}; write it with `edgeailite analyze`")
-    if values["scheme"] != scheme:
-        raise UsageError(f"--plan {path}: is for scheme {values['scheme']}, not {scheme}; add --scheme or another plan")
-    bits = {name: values.get(name, {}) for name in PARTS}
+        raise DataError(f"{where}: not a plan of format {FORMAT}; {WRITE_IT}")
+    fields = Fields.of(values, where=where)
+    named = fields.text("scheme")
+    if named != scheme:
+        raise UsageError(f"{where}: is for scheme {named}, not {scheme}; add --scheme or another plan")
+    return plan_from(fields)
+
+
+def plan_from(fields: Fields) -> Plan:
+    """The plan that a file or a checkpoint holds. Raises DataError for what is none, UsageError for impossible bits."""
+    bits = {name: fields.values.get(name, {}) for name in PARTS}
     for name, given in bits.items():
-        if not isinstance(given, dict) or not all(type(count) is int for count in given.values()):
-            raise DataError(f"--plan {path}: {name} must be names with whole numbers of bits, found {given!r:.80}")
-    return Plan(**bits)
+        if not isinstance(given, dict) or not all(
+            isinstance(layer, str) and type(count) is int for layer, count in given.items()
+        ):
+            raise DataError(f"{fields.where}: {name} must be names with whole numbers of bits, found {shown(given)}")
+    try:
+        return Plan(**bits)
+    except UsageError as error:
+        raise UsageError(f"{fields.where}: {error}") from None
+
+
+def saved_plan(fields: Fields) -> Plan:
+    """The plan in a checkpoint, whose file no option names: a DataError for impossible bits, too."""
+    try:
+        return plan_from(fields)
+    except UsageError as error:
+        raise DataError(str(error)) from None
 
 
 def plan_of(checkpoint: Checkpoint) -> Plan:
     """The plan that a quantized run was made with."""
-    return Plan(**(checkpoint.quantization or {}).get("plan", {}))
+    values = (checkpoint.quantization or {}).get("plan", {})
+    return saved_plan(Fields.of(values, where="the checkpoint's plan"))
 
 
 def as_dict(plan: Plan) -> dict[str, dict[str, int]]:

@@ -19,7 +19,7 @@ def print_json(values: Any) -> None:
 
 def print_table(table: Table, *, width: int = WIDTH) -> None:
     """A table for people; its title is a line of its own above it, however narrow the table is."""
-    console = Console(width=None if sys.stdout.isatty() else width)
+    console = Console(width=None if sys.stdout.isatty() else width, markup=False, emoji=False)  # names may hold [/x]
     title, table.title = table.title, None
     if title is not None:
         console.print(title, highlight=False, soft_wrap=True)

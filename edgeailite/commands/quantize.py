@@ -20,21 +20,29 @@ from edgeailite.commands.learning import Placed, make_learner, make_losses, sche
 from edgeailite.commands.opening import Opened
 from edgeailite.commands.plans import plan_of, read_plan, recorded
 from edgeailite.commands.resuming import begin_run, device_of, goes_on, resumed_config
+from edgeailite.commands.state import check_outputs, checked_data
 from edgeailite.commands.training import Trainer, Transforms, load_last, run_training
 from edgeailite.commands.views import eval_transform, train_transform
 from edgeailite.config import QuantizeConfig, TrainConfig
 from edgeailite.config.loop import Loop
-from edgeailite.data import DataSource
+from edgeailite.config.stored import stored_options
+from edgeailite.data import DataSource, default_path
 from edgeailite.data.cache import open_cache
 from edgeailite.distributed import Processes, end_processes, from_first, start_processes
 from edgeailite.engine import select_device
-from edgeailite.errors import UsageError
+from edgeailite.errors import DataError, UsageError
 from edgeailite.optim import RANGES
 from edgeailite.quantization import Plan, learn_ranges, normalised_by, set_state
 from edgeailite.quantization.modules import QuantConv2d
 from edgeailite.tasks import Distillation
 
-OF_THIS_CALL = {"run", "save_path", "resume", "dry_run"}  # never taken from the run that is resumed
+OF_THIS_CALL = {
+    "run",
+    "save_path",
+    "resume",
+    "dry_run",
+    "accept_changed_data",
+}  # never taken from the run that is resumed
 
 
 def run(config: QuantizeConfig) -> int:
@@ -74,12 +82,34 @@ def _quantize(config: QuantizeConfig, folder: Path, start: Checkpoint | None, pl
     if config.cache is not None:
         source = open_cache(train, config.cache, size=views.stored, interpolation=before.interpolation)
     plan = read_plan(config.plan, scheme=config.scheme) if start is None else plan_of(start)
+    data, start = _checked_data(config, opened, (train, val), folder=folder, start=start, placed=placed)
     trainer = _trainer(config, checkpoint, opened, train, folder=folder, placed=placed, plan=plan)
+    trainer.data = data
     if start is None:
         from_first(lambda: begin_run(folder, config), placed.processes)
     transforms = Transforms(views, eval_transform(before))
     last = run_training(trainer, source, val, transforms=transforms, loop=loop, start=start)
     return {**last, "minutes": round((time.perf_counter() - began) / 60, 2)}
+
+
+def _checked_data(
+    config: QuantizeConfig,
+    opened: Opened,
+    splits: tuple[DataSource, DataSource],
+    *,
+    folder: Path,
+    start: Checkpoint | None,
+    placed: Placed,
+) -> tuple[dict[str, Any], Checkpoint | None]:
+    """Fingerprints of the data, and the state to go on from. Raises DataError where they are of other data."""
+    card, where = opened.card, f"--resume {folder}"
+    if start is not None:
+        check_outputs(start, card, where)
+    root = config.data_path or (default_path(card.dataset_name) if card.data_path is None else Path(card.data_path))
+    return from_first(
+        lambda: checked_data(*splits, root, start=start, where=where, accept=config.accept_changed_data),
+        placed.processes,
+    )
 
 
 def _dry_run(config: QuantizeConfig, placed: Placed) -> int:
@@ -121,10 +151,12 @@ def _resumed(config: QuantizeConfig, start: Checkpoint, processes: Processes) ->
 
 def of_run(given: QuantizeConfig, saved: Mapping[str, Any]) -> QuantizeConfig:
     """The options that a quantized run began with, from its checkpoint; what `given` calls stays its own."""
-    names = {field.name for field in dataclasses.fields(QuantizeConfig)} - OF_THIS_CALL
-    own = {name: value for name, value in saved.items() if name in names}
-    own |= {name: Path(own[name]) for name in ("data_path", "cache", "plan") if own.get(name) is not None}
-    return dataclasses.replace(given, **own)
+    options = stored_options(QuantizeConfig, saved, where=f"--resume {given.save_path}: its options")
+    own = {name: value for name, value in options.items() if name not in OF_THIS_CALL}
+    try:
+        return dataclasses.replace(given, **own)
+    except UsageError as error:
+        raise DataError(f"--resume {given.save_path}: its options: {error}") from None
 
 
 def _start(config: QuantizeConfig, folder: Path, processes: Processes) -> Checkpoint | None:

@@ -26,7 +26,6 @@ from edgeailite.commands.report_facts import (
     label_values,
     read_mapping,
     read_parity,
-    sha256,
     training_rows,
     verdicts_of,
     weight_files,
@@ -45,6 +44,7 @@ from edgeailite.data.transforms import EvalTransform
 from edgeailite.engine import select_device
 from edgeailite.environment import cpu_model, git_commit
 from edgeailite.evaluation import ClassTally, DepthTally, Tally, evaluate
+from edgeailite.files import sha256_of
 from edgeailite.report import ClassResult, DepthResult, Example, Form, Report, Verdict, flatten, render
 
 MISSING = {
@@ -232,7 +232,7 @@ def _cost_rows(cost: Cost, folder: Path) -> list[tuple[str, str]]:
 
 
 def _hashes(folder: Folder) -> list[tuple[str, str]]:
-    rows = [(file.name, sha256(file)) for file in weight_files(folder.path)]
+    rows = [(file.name, sha256_of(file)) for file in weight_files(folder.path)]
     if folder.checkpoint is not None:
         rows.append((f"weights in {folder.weights}", weights_hash(folder.checkpoint.state_dict)))
     return rows

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from edgeailite.commands.watching_rows import best_score, number, panels, score_text
@@ -19,13 +17,17 @@ from edgeailite.data import DataSource, open_dataset
 from edgeailite.data.source import IGNORE, ClassTarget
 from edgeailite.devices import estimate, load_profile
 from edgeailite.errors import DataError, EdgeailiteError
+from edgeailite.files import read_regular, sha256_of
 from edgeailite.modelcard import ModelCard
 from edgeailite.plots import panels_figure
 from edgeailite.report import Grid, Parity, Verdict
 from edgeailite.runtime import load_contract
+from edgeailite.untrusted import is_finite, json_value, shown, yaml_value
 
 WEIGHT_FILES = ("*.pt", "*.onnx")
 CURVES_TEXT = "Curves over the epochs: losses, learning rate, validation scores of every output, seconds per epoch."
+LARGEST = 1 << 20  # bytes of config.yaml and env.json
+MOST_EPOCHS = 10**9
 LEAST_EQUAL = 0.999  # share of pixels with equal class below which nothing is called proven
 
 Rows = list[tuple[str, str]]
@@ -37,10 +39,9 @@ def data_rows(card: ModelCard, source: DataSource, config: Mapping[str, Any], pa
     rows = [("data set", source.name)]
     if path is not None or card.data_path is not None:
         rows.append(("folder", str(path or card.data_path)))
-    if config.get("train_split"):
-        rows.append(
-            (f"trained on {config['train_split']}", _pictures_of(source, config["train_split"], path or card.data_path))
-        )
+    split = config.get("train_split")
+    if split and isinstance(split, str):
+        rows.append((f"trained on {split}", _pictures_of(source, split, path or card.data_path)))
     rows.append((f"measured on {source.split}", f"{len(source.items):,} pictures"))
     if len(card.inputs) > 1:
         rows.append(("inputs", f"{len(card.inputs)} pictures per sample: {', '.join(card.inputs)}"))
@@ -86,14 +87,17 @@ def marks_of(config: Mapping[str, Any]) -> dict[str, float]:
     """Epochs at which something is fixed or changes, as places on the axis: between two epochs."""
     epochs = config.get("epochs")
     marks: dict[str, float] = {}
-    if not isinstance(epochs, int):
+    if not isinstance(epochs, int) or not 0 < epochs <= MOST_EPOCHS:
         return marks
     for key, name in (("freeze_ranges_epoch", "ranges fixed"), ("freeze_bn_epoch", "BatchNorm fixed")):
         share = config.get(key)
-        if isinstance(share, int | float) and math.ceil(share * epochs) < epochs:
+        if is_finite(share) and math.ceil(share * epochs) < epochs:
             marks[name] = math.ceil(share * epochs) + 0.5
     if config.get("scheduler") == "step":
-        places = [place for place in config.get("milestones") or () if place < epochs]
+        given = config.get("milestones")
+        places = (
+            [place for place in given if is_finite(place) and 0 <= place < epochs] if isinstance(given, list) else []
+        )
         marks |= {f"lr step {index + 1}": place + 0.5 for index, place in enumerate(places)}
     return marks
 
@@ -104,7 +108,7 @@ def training_rows(history: Sequence[Mapping[str, str]], config: Mapping[str, Any
     rows_known = [row for row in history if not math.isnan(number(row, "epoch"))]
     if rows_known:
         fixed = not config.get("early_stopping")
-        planned = config.get("epochs")
+        planned = None if config.get("epochs") is None else shown(config["epochs"])
         rule = f"{planned} fixed beforehand" if fixed else f"at most {planned}, early stopping"
         rows.append(("epochs", f"{len(rows_known)}" + (f" ({rule})" if planned else "")))
         best = best_score(rows_known)
@@ -135,10 +139,10 @@ def read_parity(folder: Path) -> list[Parity]:
     found = []
     for path in sorted(folder.glob("contract*.json")):
         contract = load_contract(path)
-        file = folder / str(contract.get("file", ""))
+        file = folder / Path(str(contract.get("file", ""))).name  # in this folder, whatever a contract says
         state = "the file is no longer in the run folder"
         if file.is_file():
-            same = sha256(file) == contract.get("sha256")
+            same = sha256_of(file) == contract.get("sha256")
             state = "" if same else "the file has changed since; run `edgeailite verify` again"
         results = contract.get("results")
         found.append(Parity(file.name, state, results if isinstance(results, dict) else {}))
@@ -196,10 +200,11 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]}); restore or remove it") from None
+        text = read_regular(path, limit=LARGEST)
+        parse = json_value if path.suffix == ".json" else yaml_value
+        values = parse(text, where=f"{path}: cannot be read; restore or remove it")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); restore or remove it") from None
     if not isinstance(values, dict):
         raise DataError(f"{path}: expected names and values, found {type(values).__name__}; restore or remove it")
     return values
@@ -208,12 +213,6 @@ def read_mapping(path: Path) -> dict[str, Any]:
 def weight_files(folder: Path) -> list[Path]:
     """Checkpoints and exported files of a run folder, by name."""
     return sorted(file for pattern in WEIGHT_FILES for file in folder.glob(pattern) if file.is_file())
-
-
-def sha256(path: Path) -> str:
-    """Of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def weights_hash(weights: Mapping[str, Tensor]) -> str:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
-from edgeailite.checkpoint import LAST, PREVIOUS, start_run
+from edgeailite.checkpoint import CONFIG, ENVIRONMENT, LAST, PREVIOUS, start_run
 from edgeailite.commands.common import log, plain
 from edgeailite.config import QuantizeConfig, TrainConfig
 from edgeailite.distributed import Processes, from_first, gather, job, named_job, restarted
 from edgeailite.environment import environment
+from edgeailite.errors import DataError
+from edgeailite.files import read_regular
+from edgeailite.untrusted import json_value, yaml_value
 
 Run = TypeVar("Run", TrainConfig, QuantizeConfig)
-NOT_OF_A_RUN = ("resume", "dry_run")
+NOT_OF_A_RUN = ("resume", "dry_run", "accept_changed_data")
 MACHINE = ("data_path", "workers", "device", "threads", "timeout")  # a run may go on elsewhere
+LARGEST = 1 << 20  # bytes of config.yaml and env.json
 JOB = "job"  # in env.json: torchrun's job that began the run
 
 
@@ -42,8 +43,9 @@ def _is_ours(folder: Path, *, again: bool) -> bool:
     if ours is None or not (again or named_job()) or not any((folder / name).is_file() for name in (LAST, PREVIOUS)):
         return False
     try:
-        found = json.loads((folder / "env.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        path = folder / ENVIRONMENT
+        found = json_value(read_regular(path, limit=LARGEST), where=str(path))
+    except (OSError, DataError):
         return False
     return isinstance(found, dict) and found.get(JOB) == ours
 
@@ -56,8 +58,9 @@ def device_of(given: str, folder: Path | None) -> str:
     if folder is None or given != "auto":
         return given
     try:
-        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        path = folder / CONFIG
+        values = yaml_value(read_regular(path, limit=LARGEST), where=str(path))
+    except (OSError, DataError):
         return given
     device = values.get("device") if isinstance(values, dict) else None
     return device if device in ("cpu", "cuda") else given
@@ -78,7 +81,8 @@ def resumed_config(config: Run, of_run: Run) -> Run:
     ignored = [f"--{name} (the run's is {_text(getattr(of_run, name))})" for name in given if name not in MACHINE]
     if ignored:
         log(f"note: a run goes on as it began; not taken: {', '.join(ignored)}")
-    return dataclasses.replace(of_run, **{name: given[name] for name in MACHINE if name in given})
+    taken = {name: given[name] for name in MACHINE if name in given}
+    return dataclasses.replace(of_run, accept_changed_data=config.accept_changed_data, **taken)
 
 
 def _text(value: Any) -> str:

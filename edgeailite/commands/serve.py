@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,14 +19,18 @@ from edgeailite.config import ServeConfig
 from edgeailite.engine import select_device
 from edgeailite.environment import usable_cores
 from edgeailite.errors import UsageError
+from edgeailite.files import read_regular, sha256_of
 from edgeailite.inference.writing import png
 from edgeailite.modelcard import ModelCard
 from edgeailite.serve.gate import Gate
 from edgeailite.serve.served import Served
+from edgeailite.untrusted import is_printable, printable
 
 TOKEN = "EDGEAILITE_TOKEN"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MEGA = 1_000_000
+SWITCH = 0.0005  # seconds until a thread that computes lets the one in that serves connections; Python's own is 0.005
+LONGEST_TOKEN = 4096  # bytes of its file
 NEW_COLOR = (128, 128, 128)  # of a class that the card has no colour for
 
 
@@ -39,14 +43,17 @@ def run(config: ServeConfig) -> int:
         raise UsageError(f"serve needs {error.name}; pip install flask waitress") from None
     paths = named(config.models)
     set_threads(config.threads)
+    sys.setswitchinterval(SWITCH)
     service = Service(
         tuple(paths),
         Gate(config.workers or usable_cores(), queue=config.queue, patience=config.queue_timeout),
         max_body=int(config.max_megabytes * MEGA),
         max_pixels=int(config.max_megapixels * MEGA),
         alpha=config.alpha,
-        token=token(config.token, os.environ),
+        token=token(config.token, os.environ, config.token_file),
         origins=config.origins,
+        hosts=(*config.hosts, config.host),
+        max_total=int(config.max_total_megabytes * MEGA) if config.max_total_megabytes else None,
     )
     server = listen(service, host=config.host, port=config.port, client_timeout=config.client_timeout)
     log(f"listening on http://{_address(server.effective_host)}:{server.effective_port}, loading {', '.join(paths)}")
@@ -54,7 +61,12 @@ def run(config: ServeConfig) -> int:
     def load() -> dict[str, Served]:
         return {name: served(name, path, threads=config.threads) for name, path in paths.items()}
 
-    return serve(server, load, drain_timeout=config.drain_timeout, on_ready=lambda: log("ready"), on_stopped=log)
+    code = serve(server, load, drain_timeout=config.drain_timeout, on_ready=lambda: log("ready"), on_stopped=log)
+    if service.gate.running:  # a decoder under way cannot be stopped, and the interpreter aborts if it ends under it
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def named(models: tuple[str, ...]) -> dict[str, Path]:
@@ -65,19 +77,40 @@ def named(models: tuple[str, ...]) -> dict[str, Path]:
         path = Path(rest if equals else word)
         name = name if equals else path.resolve().stem if path.suffix else path.resolve().name
         if not NAME.fullmatch(name):
-            raise UsageError(f"--models {word}: {name!r} is no name for a model (letters, digits, . _ -); NAME={path}")
+            hint = f"{name!r} is no name for a model (letters, digits, . _ -); NAME={path}"
+            raise UsageError(printable(f"--models {word}: {hint}"))
         if name in paths:
             raise UsageError(f"--models {word}: {name} is the name of {paths[name]} already; write OTHER={path}")
         paths[name] = path
     return paths
 
 
-def token(given: str | None, variables: Mapping[str, str]) -> str | None:
-    """The token asked for, if any."""
-    found = given or variables.get(TOKEN) or None
-    if found is not None and len(found) < 8:
-        raise UsageError(f"${TOKEN}: expected at least 8 characters")
+def token(given: str | None, variables: Mapping[str, str], file: Path | None = None) -> str | None:
+    """The token asked for, if any: from the command line, a file or the environment. Raises UsageError."""
+    if given is not None and file is not None:
+        raise UsageError("--token and --token_file are both given, expected one")
+    if given is not None:
+        log(f"note: other users of this machine can see --token (ps); they cannot see ${TOKEN} or --token_file")
+    where, found = ("--token", given) if given is not None else (f"${TOKEN}", variables.get(TOKEN) or None)
+    if file is not None:
+        where, found = f"--token_file {file}", _first_line(file)
+    if found is None:
+        return None
+    if len(found) < 8:
+        raise UsageError(f"{where}: expected at least 8 characters")
+    if found != found.strip() or not is_printable(found):
+        raise UsageError(f"{where}: expected no space at the ends and no control characters, which no header can have")
     return found
+
+
+def _first_line(file: Path) -> str:
+    try:
+        text = read_regular(file, limit=LONGEST_TOKEN).decode()
+    except OSError as error:
+        raise UsageError(f"--token_file {file}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"--token_file {file}: expected text in UTF-8") from None
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def served(name: str, path: Path, *, threads: int) -> Served:
@@ -113,7 +146,7 @@ def facts(opened: Opened, path: Path) -> dict[str, object]:
         "data": opened.card.dataset_name,
         "arithmetic": opened.arithmetic,
         "form": opened.kind,
-        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "sha256": sha256_of(file),
         "input": {
             "height": pre.height,
             "width": pre.width,

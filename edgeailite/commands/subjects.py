@@ -18,6 +18,7 @@ from edgeailite.errors import DataError, UsageError
 from edgeailite.export import to_onnx
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import ALIASES, MODELS, unknown_model
+from edgeailite.runtime.trial import check_file
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,10 @@ def open_subjects(
     name_size: Size = DEFAULT_SIZE,
     classes: int | None = None,
     kinds: Sequence[str] = ("float32",),
+    threads: int = 1,
 ) -> list[Subject]:
     """Every source as a file; those that are none are exported into `folder` (once). Names give one file per kind,
-    at `name_size` where no size is given; files and runs have their own.
+    at `name_size` where no size is given; files and runs have their own. Files of others are tried with `threads`.
 
     Raises UsageError for a name that is no network and no file, DataError for a missing file, and as the export does.
     """
@@ -68,6 +70,7 @@ def open_subjects(
     for index, source in enumerate(sources):
         if source.endswith(".onnx"):
             subjects.append(_of_file(source, Path(source), size))
+            check_file(Path(source), height_width=subjects[-1].height_width, threads=threads)
         elif source in MODELS or source in ALIASES:
             subjects += [_of_name(source, kind, folder, size=size or name_size, classes=classes) for kind in kinds]
         elif Path(source).exists():

@@ -28,14 +28,17 @@ from edgeailite.commands.learning import (
     task_options,
 )
 from edgeailite.commands.resuming import begin_run, device_of, goes_on, resumed_config
+from edgeailite.commands.state import check_outputs, checked_data
 from edgeailite.commands.training import Trainer, Transforms, load_last, run_training
 from edgeailite.commands.views import TrainingTransform, eval_transform, train_transform
 from edgeailite.config import QuantizeConfig, TrainConfig
-from edgeailite.data import DataSource
+from edgeailite.data import DataSource, default_path
 from edgeailite.data.cache import open_cache
+from edgeailite.data.variety import need_classes
 from edgeailite.distributed import Processes, end_processes, from_first, start_processes
 from edgeailite.engine import Learner, select_device
 from edgeailite.errors import DataError, UsageError
+from edgeailite.files import write_atomic
 from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import DEEP_SUPERVISION, Pixel2Pixel, create_model
 from edgeailite.preprocessing import Preprocessing
@@ -84,8 +87,22 @@ def _begin(config: TrainConfig, processes: Processes) -> tuple[Path, TrainConfig
 
 def _train(config: TrainConfig, folder: Path, start: Checkpoint | None, placed: Placed) -> dict[str, Any]:
     began = time.perf_counter()
-    prepared = prepare_training(config, placed, pretrained=start is None)
+    prepared = prepare_training(config, placed, anew=start is None)
     trainer = prepared.trainer(config, folder)
+    where = f"--resume {folder}"
+    if start is not None:
+        check_outputs(start, prepared.card, where)
+    trainer.data, start = from_first(
+        lambda: checked_data(
+            prepared.labelled,
+            prepared.val,
+            config.data_path or default_path(config.dataset_name),
+            start=start,
+            where=where,
+            accept=config.accept_changed_data,
+        ),
+        placed.processes,
+    )
     if start is None:
         from_first(lambda: _write_start(config, folder, prepared.loaded), placed.processes)
     last = run_training(trainer, prepared.train, prepared.val, transforms=prepared.transforms, loop=config, start=start)
@@ -98,15 +115,16 @@ def _write_start(config: TrainConfig, folder: Path, loaded: LoadReport | None) -
         return
     path = folder / PRETRAINED
     try:
-        path.write_text(json.dumps(dataclasses.asdict(loaded), indent=2) + "\n", encoding="utf-8")
+        write_atomic(path, json.dumps(dataclasses.asdict(loaded), indent=2) + "\n")
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --save_path") from None
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything that training needs and that is not written yet."""
+    """Everything that training needs and that is not written yet; `labelled` is `train` before any cache."""
 
+    labelled: DataSource
     train: DataSource
     val: DataSource
     transforms: Transforms
@@ -119,10 +137,14 @@ class Prepared:
         return Trainer(folder, self.card, plain(config), self.learner, schedule(config))
 
 
-def prepare_training(config: TrainConfig, placed: Placed, *, pretrained: bool) -> Prepared:
-    """Data, network with its first weights, losses and optimizer. Raises the errors of `edgeailite.errors`."""
+def prepare_training(config: TrainConfig, placed: Placed, *, anew: bool) -> Prepared:
+    """Data, network with its first weights, losses and optimizer. Raises the errors of `edgeailite.errors`.
+
+    `anew`: not of a run that goes on, whose weights are its own, and in whose folder's name no data is generated.
+    """
     tensorboard_writer(config.tensorboard)  # raises before anything is written where it is asked for and missing
-    from_first(lambda: ensure_dataset(config.dataset_name, config.data_path), placed.processes)
+    if anew or config.data_path is None:  # a run that somebody else wrote chooses no folder to be written
+        from_first(lambda: ensure_dataset(config.dataset_name, config.data_path), placed.processes)
     train, val = training_splits(config)
     torch.manual_seed(config.seed)
     outputs = output_channels(train)
@@ -137,7 +159,7 @@ def prepare_training(config: TrainConfig, placed: Placed, *, pretrained: bool) -
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(DEEP_SUPERVISION not in name)
     card = _card(config, train, model)
-    loaded = from_first(lambda: _load(model, config), placed.processes) if pretrained and config.pretrained else None
+    loaded = from_first(lambda: _load(model, config), placed.processes) if anew and config.pretrained else None
     learner = make_learner(
         model.to(placed.device),
         config,
@@ -148,16 +170,19 @@ def prepare_training(config: TrainConfig, placed: Placed, *, pretrained: bool) -
     )
     views = train_transform(config)
     source = training_source(config, train, views)
-    return Prepared(source, val, Transforms(views, eval_transform(config)), card, learner, loaded)
+    return Prepared(train, source, val, Transforms(views, eval_transform(config)), card, learner, loaded)
 
 
 def training_splits(config: TrainConfig) -> tuple[DataSource, DataSource]:
     """The splits to train and to validate on; with `overfit`, both are the first training pictures."""
-    train = open_labelled(config.dataset_name, config.data_path, config.train_split)
+    train = open_labelled(config.dataset_name, config.data_path, config.train_split, option="train_split")
+    need_classes(train, 2, notice=log)
     if config.overfit:
         few = dataclasses.replace(train, items=train.items[: config.overfit])
         return few, few
-    return train, open_labelled(config.dataset_name, config.data_path, config.val_split)
+    val = open_labelled(config.dataset_name, config.data_path, config.val_split, option="val_split")
+    need_classes(val, 1, notice=log)
+    return train, val
 
 
 def _dry_run(config: TrainConfig, placed: Placed) -> int:
@@ -203,6 +228,7 @@ def continued(config: TrainConfig, folder: Path) -> QuantizeConfig:
         channels_last=config.channels_last,
         threads=config.threads,
         seed=config.seed,
+        accept_changed_data=config.accept_changed_data,
         dry_run=config.dry_run,
     )
 
@@ -249,5 +275,5 @@ def _resumed(folder: Path, config: TrainConfig) -> tuple[Path, TrainConfig, Chec
         raise UsageError(
             f"--resume {folder}: a quantized run; use `edgeailite quantize RUN --save_path … --resume True`"
         )
-    of_run = dataclasses.replace(train_config(checkpoint.config), resume=None)
+    of_run = dataclasses.replace(train_config(checkpoint.config, where=f"--resume {folder}: its options"), resume=None)
     return folder, resumed_config(config, of_run), checkpoint

@@ -17,6 +17,7 @@ from torch import nn
 from edgeailite.checkpoint import (
     BEST,
     LAST,
+    METRICS,
     PREVIOUS,
     Checkpoint,
     append_metrics,
@@ -25,8 +26,10 @@ from edgeailite.checkpoint import (
     locked,
     save_batch,
     save_checkpoint,
+    tidy,
 )
 from edgeailite.commands.common import log
+from edgeailite.commands.state import DATA, MACHINE, check_state, machine, other_machine, restore
 from edgeailite.commands.validating import Validation, is_better, make_validation, score_of, validated
 from edgeailite.commands.watching import Watch
 from edgeailite.config.loop import Loop
@@ -57,6 +60,7 @@ class Trainer:
     best: float = math.nan
     stale: int = 0
     history: dict[str, float] = field(default_factory=dict)  # sums of the running epoch's losses, by output
+    data: Mapping[str, Any] = field(default_factory=dict)  # fingerprints of the splits
 
     @property
     def model(self) -> nn.Module:
@@ -83,6 +87,8 @@ class Trainer:
             "optimizer": learner.optimizer.state_dict(),
             "scaler": learner.scaler.state_dict(),
             "balance": learner.balance.state_dict(),
+            MACHINE: machine(learner),
+            **({DATA: self.data} if self.data else {}),
         }
         weights = self.model.state_dict()
         if learner.average is not None:
@@ -101,13 +107,8 @@ class Trainer:
 
     def restore(self, checkpoint: Checkpoint) -> tuple[int, int, float]:
         """Load what `save` wrote; returns (epoch, step, sum of losses) to go on from."""
-        learner, state = self.learner, checkpoint.training
-        self.model.load_state_dict(state.get("model", checkpoint.state_dict))
-        if learner.average is not None:
-            learner.average.load_state_dict({"updates": state["updates"], "values": checkpoint.state_dict})
-        learner.optimizer.load_state_dict(state["optimizer"])
-        learner.scaler.load_state_dict(state["scaler"])
-        learner.balance.load_state_dict(state["balance"])
+        state = checkpoint.training
+        restore(self.learner, checkpoint, f"--resume {self.folder}")
         self.best, self.stale, self.history = state["best"], state["stale"], dict(state["parts"])
         return state["epoch"], state["step"], state["total"]
 
@@ -138,8 +139,9 @@ def load_last(folder: Path) -> Checkpoint:
     if "balance" not in checkpoint.training:
         raise DataError(
             f"--resume {folder}: {LAST} holds weights only, or the state of an older version; "
-            f"use --pretrained {folder / LAST}"
+            f"begin a new run: edgeailite train --pretrained {folder / LAST}"
         )
+    check_state(checkpoint, f"--resume {folder}")
     return checkpoint
 
 
@@ -162,11 +164,16 @@ def run_training(
         train, transforms.train, batch_size=loop.batch_size, seed=loop.seed, workers=loop.workers, portion=portion
     )
     first, step, total = trainer.restore(start) if start is not None else (0, 0, 0.0)
+    if start is not None and learner.processes.first and (note := other_machine(start, learner)):
+        log(note)
+    if step * loop.accumulate > batches.batches:  # a state that kept no list of pictures
+        log(f"note: --resume {trainer.folder}: epoch {first + 1} has fewer updates than were made; it begins anew")
+        step, total, trainer.history = 0, 0.0, {}
     batches.skip = step * loop.accumulate
     validation = make_validation(val, transforms.val, loop)
     with _failures_told(trainer), _writing(trainer), _interruptible(learner):
-        if learner.processes.first:
-            keep_metrics(trainer.folder, first)
+        if learner.processes.first and (unread := keep_metrics(trainer.folder, first)):
+            log(f"note: {trainer.folder / METRICS}: {unread} lines are no rows of epochs; left out")
         with _watch(trainer, val, loop) as watch:
             row = _epochs(trainer, loader, batches, loop=loop, validation=validation, watch=watch, begin=(first, total))
             for line in watch.remarks:
@@ -293,7 +300,10 @@ def _watch(trainer: Trainer, val: DataSource, loop: Loop) -> Watch:
 @contextmanager
 def _writing(trainer: Trainer) -> Iterator[None]:
     """The run folder for these processes alone."""
-    with locked(trainer.folder) if trainer.learner.processes.first else nullcontext():
+    first = trainer.learner.processes.first
+    with locked(trainer.folder) if first else nullcontext():
+        if first:
+            tidy(trainer.folder)
         wait_for_all(trainer.learner.processes)
         yield
 

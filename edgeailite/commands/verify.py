@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgeailite.export.parity import Picture, Subject
 
 GOLDEN_PICTURES = 2
-GOLDEN_WIDTH = 160
+GOLDEN_WIDTH, GOLDEN_TALLEST = 160, 8192
 SHOWN = ("equal_argmax", "max_difference")  # columns of the table
 
 
@@ -31,10 +31,16 @@ def run(config: VerifyConfig) -> int:
         return show_trace(config, config.trace)
     if config.contract is not None:
         contract = load_contract(config.contract)
-        results = recheck(config.model, contract, skip_hash=config.skip_hash, threads=config.threads)
+        name = str(config.contract)
+        results = recheck(config.model, contract, skip_hash=config.skip_hash, threads=config.threads, name=name)
         pre = contract.get("preprocessing")  # those of format 1 may not say it
         size = (pre["height"], pre["width"]) if pre else ("own",)
         title = f"{config.model} keeps its contract: {results['pictures']} pictures"
+        if not results["same_file"]:
+            title = (
+                f"{config.model} gives the answers of the contract on {results['pictures']} pictures; "
+                f"it is another file than the contract's (sha256 {results['sha256'][:16]}…)"
+            )
         _show(title, results, height_width=size, as_json=config.json)
         return 0
     if config.model.suffix == ".onnx":
@@ -42,9 +48,16 @@ def run(config: VerifyConfig) -> int:
             f"verify {config.model}: give its contract too: edgeailite verify {config.model} contract.json"
         )
     results, size = _prove_run(config)
-    title = f"{config.model} is proven: {results['data']}, {results['ALL']['pictures']} pictures"
-    _show(title, results, height_width=size, as_json=config.json)
+    _show(_verdict(config, results), results, height_width=size, as_json=config.json)
     return 0
+
+
+def _verdict(config: VerifyConfig, results: dict[str, Any]) -> str:
+    """What was shown, in words: nothing is called proven of which only pictures were compared."""
+    seen = f"{results['data']}, {results['ALL']['pictures']} pictures"
+    if config.export_again:
+        return f"{config.model} is proven: {seen}"
+    return f"{config.model} agrees with its file on pictures; nothing else was compared: {seen}"
 
 
 def _prove_run(config: VerifyConfig) -> tuple[dict[str, Any], tuple[int, int]]:
@@ -54,6 +67,7 @@ def _prove_run(config: VerifyConfig) -> tuple[dict[str, Any], tuple[int, int]]:
     from edgeailite.commands.export import FILE_NAMES
     from edgeailite.commands.opening import load_network
     from edgeailite.commands.validate import dataset_of
+    from edgeailite.export.identity import at_size_of
     from edgeailite.export.parity import Subject, prove
     from edgeailite.runtime import load_onnx
 
@@ -62,7 +76,7 @@ def _prove_run(config: VerifyConfig) -> tuple[dict[str, Any], tuple[int, int]]:
     folder = run_folder(config.model)
     file = folder / FILE_NAMES[checkpoint.quantization is not None]
     loaded = load_onnx(file)
-    subject = Subject(module, checkpoint.card, file, argmax=loaded.argmax)
+    subject = Subject(module, at_size_of(checkpoint.card, loaded), file, argmax=loaded.argmax)
     source = dataset_of(checkpoint.card, None, config.data_path, config.split)
     items = [item.images for item in source.items[:: _stride(len(source.items), config.images)]]
     with progress("verify", len(items)) as (bar, task):
@@ -72,13 +86,25 @@ def _prove_run(config: VerifyConfig) -> tuple[dict[str, Any], tuple[int, int]]:
             sizes=config.sizes,
             threads=config.threads,
             skip_hash=config.skip_hash,
+            export_again=config.export_again,
+            min_fake_quant=config.min_fake_quant,
             on_picture=lambda: bar.advance(task),
         )
     results = {"data": f"{source.name} {source.split}", **results}
     path = folder / ("contract_int8.json" if subject.kind == "int8" else "contract.json")
-    path.write_text(json.dumps(_contract(subject, items, results), indent=1) + "\n")
-    pre = checkpoint.card.preprocessing
+    _write(path, json.dumps(_contract(subject, items, results), indent=1) + "\n")
+    pre = subject.card.preprocessing
     return {**results, "contract": str(path)}, (pre.height, pre.width)
+
+
+def _write(path: Path, text: str) -> None:
+    from edgeailite.errors import DataError
+    from edgeailite.files import write_atomic
+
+    try:
+        write_atomic(path, text)
+    except OSError as error:
+        raise DataError(f"{path}: the contract cannot be written ({error.strerror}); make room there") from None
 
 
 def _pictures(items: list[tuple[Path, ...]]) -> Iterator[tuple[Picture, ...]]:
@@ -94,12 +120,12 @@ def _stride(total: int, wanted: int) -> int:
 
 def _contract(subject: Subject, items: list[tuple[Path, ...]], results: dict[str, Any]) -> dict[str, Any]:
     """What `recheck` needs, and the numbers that were seen, with versions."""
-    import hashlib
-
     from edgeailite import __version__
     from edgeailite.environment import environment
-    from edgeailite.export.parity import FLOAT_LOGIT_TOLERANCE, make_golden
-    from edgeailite.runtime.contract import FLOAT_TOLERANCE, FORMAT, WIDE_PROMISE
+    from edgeailite.export.parity import make_golden
+    from edgeailite.files import sha256_of
+    from edgeailite.runtime.contract import described
+    from edgeailite.runtime.contract_file import FLOAT_LOGIT_TOLERANCE, FLOAT_TOLERANCE, FORMAT, WIDE_PROMISE
 
     step = max(1, len(items) // GOLDEN_PICTURES)
     chosen = [tuple(map(_small, pictures)) for pictures in _pictures(items[::step][:GOLDEN_PICTURES])]
@@ -109,13 +135,14 @@ def _contract(subject: Subject, items: list[tuple[Path, ...]], results: dict[str
         "file": subject.file.name,
         "kind": subject.kind,
         "exact": subject.kind == "int8" and not subject.wide,
-        "sha256": hashlib.sha256(subject.file.read_bytes()).hexdigest(),
+        "sha256": sha256_of(subject.file),
         "tolerance": {
             "int8": (WIDE_PROMISE if subject.wide else "every bit") if subject.kind == "int8" else None,
             "float_logits_std": FLOAT_LOGIT_TOLERANCE,
             "float_layer_std": FLOAT_TOLERANCE,
         },
         "preprocessing": subject.card.to_dict()["preprocessing"],
+        "card": described(subject.card),
         "environment": environment(),
         "results": results,
         "golden": [make_golden(subject, *pictures).to_dict() for pictures in chosen],
@@ -126,7 +153,7 @@ def _small(picture: Picture) -> Picture:
     """A golden picture is kept small; being resized again on the way in, it tests that too."""
     from edgeailite.data.transforms import resize_image
 
-    height = max(1, round(picture.shape[0] * GOLDEN_WIDTH / picture.shape[1]))
+    height = min(max(1, round(picture.shape[0] * GOLDEN_WIDTH / picture.shape[1])), GOLDEN_TALLEST)
     return resize_image(picture, (height, GOLDEN_WIDTH))
 
 
@@ -147,10 +174,27 @@ def _show(title: str, results: dict[str, Any], *, height_width: Sequence[object]
     if "integer_kernels" in results:
         wanted = results["integer_kernels"]["wanted"]
         print(f"  integer kernels: {wanted - len(results['integer_kernels']['float_nodes'])} of {wanted}")
+    if "export" in results:
+        print(f"  file and what export writes: {results['export']}")
+    if "conversion" in results:
+        print(f"  {_conversion(results['conversion'])}")
     if "promise" in results:
         print(f"  promised: {results['promise']}")
     if "contract" in results:
         print(f"  contract, with all numbers: {results['contract']}")
+
+
+def _conversion(figures: dict[str, Any]) -> str:
+    """The gate between the validated network and the integer one, in a line."""
+    text = (
+        f"conversion: {figures['layers']} layers within {figures['largest_step']:.0f} step; agrees on "
+        f"{_cell(figures['agreement'])}, asked {figures['asked']:g}"
+    )
+    if "one_grey_level" not in figures:
+        return text
+    return (
+        f"{text}, but unsteady: with itself on {_cell(figures['one_grey_level'])} when pictures change by a grey level"
+    )
 
 
 def _rows(results: dict[str, Any], size: str) -> list[tuple[str, str, dict[str, Any]]]:

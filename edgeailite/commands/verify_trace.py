@@ -82,15 +82,16 @@ def side_of(word: str, setting: Setting, *, threads: int | None = None) -> Side:
         if setting.module is None:
             raise UsageError(f"--trace {word}: {setting.file} is a file; give the run folder to trace a torch network")
         return torch_side(word, setting.module)
+    size = setting.preprocessing.height, setting.preprocessing.width
     name, _, how = word.rpartition("@")
     if name.endswith(SUFFIX) or word.endswith(SUFFIX):
         path, runtime = (Path(name), how) if name.endswith(SUFFIX) else (Path(word), "ALL")
-        return file_side(word, path, runtime=runtime, threads=threads)
+        return file_side(word, path, runtime=runtime, threads=threads, height_width=size)
     kind, _, level = word.partition(":")
     if kind == "ort":
-        return file_side(word, setting.file, runtime=level or "ALL", threads=threads)
+        return file_side(word, setting.file, runtime=level or "ALL", threads=threads, height_width=size)
     if kind == "openvino":
-        return file_side(word, setting.file, runtime=word, threads=threads)
+        return file_side(word, setting.file, runtime=word, threads=threads, height_width=size)
     raise UsageError(
         f"--trace {word}: unknown; known are {', '.join(TORCH_WORDS)}, ort, ort:LEVEL, openvino, "
         "openvino:f32, FILE.onnx, FILE.onnx@LEVEL, FILE.onnx@openvino"
@@ -109,7 +110,7 @@ def _file_setting(config: VerifyConfig) -> Setting:
     model = read_file(config.model)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     if "edgeailite.card" in metadata:
-        card = card_of_metadata(metadata)
+        card = card_of_metadata(metadata, where=str(config.model))
         size = config.img_resize or (card.preprocessing.height, card.preprocessing.width)
         preprocessing = replace(card.preprocessing, height=size[0], width=size[1])
         return Setting(None, config.model, card, preprocessing, len(card.inputs))

@@ -38,6 +38,7 @@ from edgeailite.commands.watching_rows import (
     score_columns,
     score_text,
 )
+from edgeailite.files import remove_leftovers, write_atomic
 from edgeailite.plots import Palette, panels_figure
 from edgeailite.sheets import class_row, depth_row, depth_scale, encode
 from edgeailite.tracking import FOLDER as TENSORBOARD
@@ -250,11 +251,9 @@ def tags(row: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write so that `path` is at every moment either the old file or the whole new one."""
     path.parent.mkdir(exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+    remove_leftovers(path)  # the folder is this process's
+    write_atomic(path, data)
 
 
 def _thin_out(folder: Path, output: str, *, epoch: int, epochs: int) -> None:

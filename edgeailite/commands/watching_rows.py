@@ -19,6 +19,7 @@ from edgeailite.plots import Panel
 
 Row = Mapping[str, Any]
 
+LARGEST = 1e100  # diagrams square what they draw
 FIXED = ("epoch", "lr", "loss", "seconds")
 LOSS, WEIGHT = "loss_", "weight_"
 
@@ -47,11 +48,12 @@ BESIDE = "pixel accuracy"  # drawn, but not repeated in every line of an epoch
 
 
 def number(row: Row, column: str) -> float:
-    """A value of a row; NaN where it is missing, empty or no number."""
+    """A value of a row; NaN where it is missing, empty, or no number that can be drawn."""
     try:
-        return float(row.get(column, ""))
-    except (TypeError, ValueError):
+        value = float(row.get(column, ""))
+    except (TypeError, ValueError, OverflowError):
         return math.nan
+    return value if abs(value) <= LARGEST else math.nan
 
 
 def score_columns(rows: Sequence[Row]) -> list[str]:

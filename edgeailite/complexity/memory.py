@@ -21,9 +21,14 @@ def held_bytes(layers: Sequence[Layer], inputs: Sequence[Value], outputs: Sequen
     last = {value.name: index for index, layer in enumerate(layers) for value in (*layer.inputs, *layer.outputs)}
     kept = {value.name for value in (*inputs, *outputs)}
     held = {value.name for value in inputs}
-    memory = []
+    total, memory = sum(size[name] for name in held), []
     for index, layer in enumerate(layers):
-        held |= {value.name for value in layer.outputs}
-        memory.append(sum(size[name] for name in held))
-        held = {name for name in held if last.get(name, -1) > index or name in kept}
+        new = {value.name for value in layer.outputs} - held
+        held |= new
+        total += sum(size[name] for name in new)
+        memory.append(total)
+        touched = {value.name for value in (*layer.inputs, *layer.outputs)} & held
+        done = {name for name in touched if last[name] <= index and name not in kept}
+        held -= done
+        total -= sum(size[name] for name in done)
     return tuple(memory)

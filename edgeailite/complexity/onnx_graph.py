@@ -30,6 +30,8 @@ from edgeailite.complexity.operations import (
     element_operations,
     onnx_word,
 )
+from edgeailite.errors import DataError, EdgeailiteError
+from edgeailite.untrusted import printable
 
 # Operators with MACs: word, and where activation, weight and bias stand among the inputs.
 WEIGHTED = {
@@ -47,6 +49,9 @@ QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 # These look at memory in another way.
 LOOKS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Slice", "Split")
 POOLS = ("MaxPool", "AveragePool")
+# What a graph raises that no exporter writes: an operator without its inputs, an attribute of another type.
+FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+LONGEST_NAME = 300  # of a layer in a table
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,16 @@ class Read:
 
 def read(path: Path, height_width: tuple[int, int] | None) -> Read:
     """Layers of a file. Raises DataError and UsageError as `onnx_shapes.load`."""
-    graph = _Graph(path, height_width)
-    layers = tuple(graph.layer(node) for node in graph.nodes if graph.computes(node))
+    try:
+        graph = _Graph(path, height_width)
+        layers = tuple(graph.layer(node) for node in graph.nodes if graph.computes(node))
+    except EdgeailiteError:
+        raise
+    except FAULTS as error:
+        reason = f"{type(error).__name__}: {printable(' '.join(str(error).split()))[:200]}"
+        raise DataError(
+            f"{path}: its layers cannot be counted ({reason}); it is no usual network, or damaged: export it again"
+        ) from None
     weights = graph.weights.values()
     return Read(
         layers,
@@ -85,6 +98,8 @@ class _Graph:
         self.maker: dict[str, onnx.NodeProto] = {}
         self.readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
         self.outputs = [value.name for value in sized.graph.output]
+        self.ends = frozenset(self.outputs)
+        self.memories: dict[str, str] = {}
         self.weights: dict[str, NDArray[Any]] = {}
         for node in self.nodes:
             self.maker |= dict.fromkeys(node.output, node)
@@ -181,7 +196,7 @@ class _Graph:
         if any(maker is None or maker.op_type != DEQUANTIZE for maker in makers):
             return None
         name = node.output[0]
-        while name not in self.outputs and len(self.readers[name]) == 1:
+        while name not in self.ends and len(self.readers[name]) == 1:
             reader = self.readers[name][0]
             if reader.op_type == QUANTIZE:
                 return reader
@@ -200,7 +215,7 @@ class _Graph:
                 behind = self.readers[behind.output[0]][0]
             inside.add(quantizer.output[0])
         for node in self.nodes:
-            if node.op_type == DEQUANTIZE and node.output[0] not in self.outputs:
+            if node.op_type == DEQUANTIZE and node.output[0] not in self.ends:
                 readers = self.readers[node.output[0]]
                 constant = node.input[0] in self.constants
                 if constant or all(reader.output[0] in self.quantizer for reader in readers):
@@ -209,20 +224,30 @@ class _Graph:
 
     def _memory(self, name: str) -> str:
         """Name of the memory a value lies in."""
-        maker = self.maker.get(name)
-        if maker is None or not maker.input or name in self.outputs or name in self.constants:
-            return name
-        source = maker.input[0]
-        alone = len(self.readers[source]) == 1 and source in self.maker
-        in_place = onnx_word(maker.op_type) in ACTIVATIONS and alone
-        return self._memory(source) if maker.op_type in LOOKS or in_place else name
+        passed = []
+        while name not in self.memories:
+            passed.append(name)
+            maker = self.maker.get(name)
+            if maker is None or not maker.input or name in self.ends or name in self.constants:
+                break
+            source = maker.input[0]
+            alone = len(self.readers[source]) == 1 and source in self.maker
+            in_place = onnx_word(maker.op_type) in ACTIVATIONS and alone
+            if maker.op_type not in LOOKS and not in_place:
+                break
+            name = source
+        found = self.memories.get(name, name)
+        self.memories |= dict.fromkeys(passed, found)
+        return found
 
 
 def _name(node: onnx.NodeProto) -> str:
     """The module's path, which our files have before the operator; the node's name; else what it gives."""
     if node.op_type in (QUANTIZE, DEQUANTIZE):
-        return str(node.output[0])
-    return str(node.name.rpartition(f"/{node.op_type}")[0] or node.name or node.output[0])
+        name = node.output[0]
+    else:
+        name = node.name.rpartition(f"/{node.op_type}")[0] or node.name or node.output[0]
+    return printable(name)[:LONGEST_NAME]
 
 
 def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:

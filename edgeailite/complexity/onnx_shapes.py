@@ -21,12 +21,30 @@ from onnx import numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
 from edgeailite.errors import DataError, UsageError
+from edgeailite.onnxfile import read_onnx, unreadable
+from edgeailite.untrusted import printable, shown
 
 Array = NDArray[Any]
 Shapes = dict[str, tuple[int, ...]]
 ROUNDS = 24  # of inference and computation; each makes at least one more value known
-NEVER_COMPUTED = ("QuantizeLinear", "DequantizeLinear")  # a dequantized weight stays what it is: int8
+# What sizes and weights are computed with before a network runs. Not QuantizeLinear and DequantizeLinear: a dequantized
+# weight stays what it is, int8.
+COMPUTED = frozenset((
+    "Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "Constant", "ConstantOfShape", "Div",
+    "Equal", "Exp", "Expand", "Flatten", "Floor", "Gather", "Greater", "GreaterOrEqual", "Identity", "Less",
+    "LessOrEqual", "Log", "MatMul", "Max", "Min", "Mod", "Mul", "Neg", "NonZero", "Not", "Or", "Pad", "Pow",
+    "Range", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape",
+    "Round", "ScatterND", "Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tile", "Transpose", "Trilu",
+    "Unsqueeze", "Where", "Xor",
+))  # fmt: skip
+GROWN_BY = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1}  # the input whose numbers the result's size is made of
+BROADCAST = ("Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod",
+             "Mul", "Or", "Pow", "Sub", "Where", "Xor")  # fmt: skip
+MOST_ELEMENTS = 2**27  # of all computed constants
+MOST_COMPUTED = 20_000  # constants
+MOST_SIDES = 64
 ONE_BATCH = 1
+LONGEST_REASON = 400
 SMALL = 1024  # elements: larger constants do not take part in shape arithmetic, only their shapes do
 
 
@@ -52,8 +70,9 @@ def load(path: Path, height_width: tuple[int, int] | None) -> Sized:
     _take_out_large(model)
     known = dict(constants)
     shapes, item_bytes = _infer(model, {}, path)
+    failed: set[str] = set()
     for _ in range(ROUNDS):
-        new = _compute(model, shapes, known)
+        new = _compute(model, shapes, known, failed)
         if not new:
             break
         known |= new
@@ -64,7 +83,7 @@ def load(path: Path, height_width: tuple[int, int] | None) -> Sized:
         unknown = [name for name in node.output if name and name not in shapes]
         if unknown:
             raise DataError(
-                f"{path}: the shape of {unknown[0]!r} ({node.op_type}) cannot be inferred; "
+                f"{path}: the shape of {shown(unknown[0])} ({printable(node.op_type)[:80]}) cannot be inferred; "
                 "simplify the file (onnxsim) or export it with a fixed size"
             )
     return Sized(model.graph, shapes, item_bytes, known)
@@ -85,17 +104,16 @@ def _take_out_large(model: onnx.ModelProto) -> None:
 
 
 def _read(path: Path) -> onnx.ModelProto:
+    file = read_onnx(path)
     try:
-        model = onnx.load(str(path))
-    except (OSError, DecodeError, onnx.checker.ValidationError) as error:
-        raise DataError(f"{path}: cannot be read as ONNX ({str(error).splitlines()[0]}); export it again") from None
-    if not model.graph.node:
-        raise DataError(f"{path}: holds no ONNX graph; export it again")
+        model = onnx.load_model_from_string(file.data) if file.is_whole else onnx.load(str(path))
+    except (OSError, ValueError, DecodeError, onnx.checker.ValidationError) as error:
+        raise unreadable(file.name, str(error)) from None
     for node in model.graph.node:
         if any(attribute.type == onnx.AttributeProto.GRAPH for attribute in node.attribute):
             raise DataError(
-                f"{path}: {node.op_type} {node.name!r} holds a graph of its own, whose cost depends on values; "
-                "export without control flow"
+                f"{path}: {printable(node.op_type)[:80]} {shown(node.name)} holds a graph of its own, whose cost "
+                "depends on values; export without control flow"
             )
     return model
 
@@ -113,20 +131,22 @@ def _fix_inputs(model: onnx.ModelProto, height_width: tuple[int, int] | None, pa
         fixed = tuple(dim.dim_value for dim in dims)
         if len(dims) != 4:
             if not all(fixed):
-                raise DataError(f"{path}: input {value.name!r} {list(fixed)}: open sizes are known for (N,C,H,W) alone")
+                raise DataError(
+                    f"{path}: input {shown(value.name)} {list(fixed)}: open sizes are known for (N,C,H,W) alone"
+                )
             continue
         if fixed[0] != ONE_BATCH:
             raise DataError(
-                f"{path}: input {value.name!r} takes {fixed[0]} pictures at once; costs are those of one, export the "
-                "file with batch 1"
+                f"{path}: input {shown(value.name)} takes {fixed[0]} pictures at once; costs are those of one, export "
+                "the file with batch 1"
             )
         wanted = height_width or (fixed[2:] if all(fixed) else noted)
         if wanted is None:
-            raise UsageError(f"{path}: input {value.name!r} is of open size; give --size H W")
+            raise UsageError(f"{path}: input {shown(value.name)} is of open size; give --size H W")
         for dim, size in zip(dims[2:], wanted, strict=True):
             if dim.dim_value not in (0, size):
                 raise UsageError(
-                    f"{path}: input {value.name!r} is fixed to {fixed[2]}x{fixed[3]}, --size asks for "
+                    f"{path}: input {shown(value.name)} is fixed to {fixed[2]}x{fixed[3]}, --size asks for "
                     f"{' '.join(map(str, height_width or ()))}; leave --size out, or export with --dynamic True"
                 )
             dim.dim_value = size
@@ -136,7 +156,8 @@ def _noted_size(model: onnx.ModelProto) -> tuple[int, int] | None:
     """The input size HxW in the metadata, which our files have; None where there is none that can be read."""
     noted = {entry.key: entry.value for entry in model.metadata_props}.get("input_size", "")
     height, _, width = noted.partition("x")
-    return (int(height), int(width)) if height.isdecimal() and width.isdecimal() else None
+    sides = [int(side) for side in (height, width) if side.isascii() and side.isdecimal() and len(side) <= 5]
+    return (sides[0], sides[1]) if len(sides) == 2 and all(sides) else None
 
 
 def _infer(model: onnx.ModelProto, computed: Mapping[str, Array], path: Path) -> tuple[Shapes, dict[str, int]]:
@@ -151,8 +172,9 @@ def _infer(model: onnx.ModelProto, computed: Mapping[str, Array], path: Path) ->
     trial.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in computed.items())
     try:
         graph = shape_inference.infer_shapes(trial, strict_mode=True, data_prop=True).graph
-    except shape_inference.InferenceError as error:
-        raise DataError(f"{path}: shapes do not fit ({str(error).splitlines()[0]}); export it again") from None
+    except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError) as error:
+        reason = printable(" ".join(str(error).split()))[:LONGEST_REASON]
+        raise DataError(f"{path}: shapes do not fit ({reason}); export it again") from None
     shapes, item_bytes = {}, {}
     for value in (*graph.input, *graph.value_info, *graph.output):
         tensor = value.type.tensor_type
@@ -163,26 +185,54 @@ def _infer(model: onnx.ModelProto, computed: Mapping[str, Array], path: Path) ->
     return shapes, item_bytes
 
 
-def _compute(model: onnx.ModelProto, shapes: Shapes, known: Mapping[str, Array]) -> dict[str, Array]:
-    """New constants: shapes of known tensors, and nodes that take constants alone."""
+def _compute(model: onnx.ModelProto, shapes: Shapes, known: Mapping[str, Array], failed: set[str]) -> dict[str, Array]:
+    """New constants: shapes of known tensors, and nodes that take constants alone; `failed` grows by what fails."""
     new: dict[str, Array] = {}
+    made = sum(known[name].size for node in model.graph.node for name in node.output if name in known)
     for node in model.graph.node:
         names = [name for name in node.input if name]
-        if node.output[0] in known or node.op_type in NEVER_COMPUTED:
+        if node.output[0] in known or node.output[0] in failed:
             continue
         if node.op_type == "Shape" and node.input[0] in shapes:
             whole = {attribute.name: attribute.i for attribute in node.attribute}
             shape = shapes[node.input[0]][whole.get("start", 0) : whole.get("end")]
             new[node.output[0]] = np.array(shape, np.int64)
-        elif all(name in known or name in new for name in names):
+        elif node.op_type in COMPUTED and not node.domain and all(name in known or name in new for name in names):
+            inputs = {name: known[name] if name in known else new[name] for name in dict.fromkeys(names)}
             try:
-                results = ReferenceEvaluator(_alone(model, node)).run(
-                    None, {name: known.get(name, new.get(name)) for name in dict.fromkeys(names)}
-                )
+                made += _result_elements(node, inputs)
+                if len(new) > MOST_COMPUTED or made > MOST_ELEMENTS:
+                    break
+                results = ReferenceEvaluator(_alone(model, node)).run(None, inputs)
             except Exception:  # noqa: BLE001 - a foreign operator fails in any way; its value stays unknown
+                failed.add(node.output[0])
                 continue
             new |= dict(zip((name for name in node.output if name), map(np.asarray, results)))
     return new
+
+
+def _result_elements(node: onnx.NodeProto, inputs: Mapping[str, Array]) -> int:
+    """How many elements a node's results have, at most."""
+    values = [inputs[name] for name in node.input if name]
+    shapes = [value.shape for value in values]
+    sizes = [max(1, value.size) for value in values] or [1]
+    if node.op_type in BROADCAST:
+        return prod(np.broadcast_shapes(*shapes))
+    if node.op_type == "MatMul":
+        return sizes[0] * sizes[1] // max(1, shapes[0][-1])
+    if node.op_type == "Gather":
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
+        return sizes[1] * sizes[0] // max(1, shapes[0][axis])
+    if node.op_type in GROWN_BY:
+        grown = prod(max(1, abs(int(side))) for side in values[GROWN_BY[node.op_type]].reshape(-1)[:MOST_SIDES])
+        return grown * sizes[0]
+    if node.op_type == "Range":
+        start, limit, step = (float(value.reshape(-1)[0]) for value in values)
+        return int(abs((limit - start) / step))
+    if node.op_type == "Pad":
+        more = float(np.abs(values[1].astype(np.float64)).sum())
+        return int(prod(side + more for side in shapes[0]))
+    return sum(sizes)
 
 
 def _alone(model: onnx.ModelProto, node: onnx.NodeProto) -> onnx.ModelProto:

@@ -133,7 +133,14 @@ class VerifyConfig:
     sizes: tuple[tuple[int, int], ...] = ((96, 160), (97, 161), (225, 401))
     """Further sizes H W at which one picture is compared."""
     skip_hash: bool = False
-    """Ignore file hashes: find a fault from the numbers alone."""
+    """Look at the numbers first, not at file hashes: find where a fault is. A run's file must be what export writes
+    all the same; of a file alone it is said that it is another one than the contract's."""
+    export_again: bool = True
+    """Write the run's file once more, in memory, and compare every node, weight and entry. False: pictures alone are
+    compared, and nothing is called proven (for files that other versions of torch or onnx wrote)."""
+    min_fake_quant: float | None = None
+    """Least agreement (0 to 1) of the fake-quantized network that was validated with the integer one: share of equal
+    labels. Default 0.98, or less for a network that one grey level changes as much."""
     trace: tuple[str, str] | None = None
     """Compare two forms of the network layer by layer: float, fake_quant, integer_exact, the run's file as ort,
     ort:LEVEL (DISABLED, EXTENDED, ALL), openvino or openvino:f32, or FILE.onnx, FILE.onnx@LEVEL, FILE.onnx@openvino."""
@@ -153,6 +160,8 @@ class VerifyConfig:
     def __post_init__(self) -> None:
         check_machine(self.threads)
         check(self.images >= 0, "images", self.images, "0 or more")
+        if self.min_fake_quant is not None:
+            check(0 <= self.min_fake_quant <= 1, "min_fake_quant", self.min_fake_quant, "0 to 1")
         for size in self.sizes:
             check(min(size) >= 32, "sizes", size, "heights and widths of at least 32")
         self._check_trace()

@@ -85,6 +85,8 @@ class QuantizeConfig:
     """New run folder; default <run>_qat."""
     resume: bool = False
     """Go on with save_path from its last.pt; other flags are taken from that run (but for data and machine)."""
+    accept_changed_data: bool = False
+    """Go on though pictures or classes are other than when the run began; the running epoch then begins anew."""
     scheme: SchemeName = "ort_u8s8"
     """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; ort_u8s8_tensor: one
     weight scale per layer, not per channel; s8s8: no zero points (TensorRT); tidl_pow2: power-of-two scales (TI)."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgeailite.config.checks import check, check_machine
+
+HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,21 @@ class ServeConfig:
     """Seconds to finish accepted requests after SIGTERM."""
     max_megabytes: float = 16.0
     """Largest body."""
+    max_total_megabytes: float | None = None
+    """Bodies of all connections together, in $TMPDIR and memory, and as much again of answers; default 16 times the
+    largest body."""
     max_megapixels: float = 16.0
     """Largest picture, by its header, before it is decoded."""
     alpha: float = 0.5
     """Weight of the colours in the overlay where a request gives none."""
     token: str | None = None
-    """Ask for `Authorization: Bearer TOKEN`; default $EDGEAILITE_TOKEN, which other users of the machine cannot see."""
+    """Ask for `Authorization: Bearer TOKEN`. Other users of the machine can see it in the list of processes, but not
+    $EDGEAILITE_TOKEN or the file."""
+    token_file: Path | None = None
+    """File whose only line is the token, such as a secret that an orchestrator mounts."""
+    hosts: tuple[str, ...] = ()
+    """Names by which the service is called, such as example.org behind a proxy; addresses, localhost and the name given
+    as --host always are."""
     origins: tuple[str, ...] = ()
     """Other web sites that may read answers (CORS), such as https://example.org; default none."""
 
@@ -51,7 +64,13 @@ class ServeConfig:
             check(0 < value <= 10_000, name, value, "above 0, at most 10000")
         check(0 < self.max_megapixels <= 64, "max_megapixels", self.max_megapixels, "above 0, at most 64")
         check(0 <= self.alpha <= 1, "alpha", self.alpha, "0 to 1")
+        total = self.max_total_megabytes
+        enough = total is None or self.max_megabytes <= total <= 1_000_000
+        check(enough, "max_total_megabytes", total, "at least --max_megabytes")
         check(self.token is None or len(self.token) >= 8, "token", "...", "at least 8 characters")
+        for host in self.hosts:
+            named = HOST_NAME.fullmatch(host) is not None
+            check(named, "hosts", host, "a name such as example.org, without scheme and port")
         for origin in self.origins:
             plain = origin.startswith(("http://", "https://")) and not origin.endswith("/")
             check(plain, "origins", origin, "a site such as https://example.org, without a path")

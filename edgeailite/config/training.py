@@ -46,6 +46,8 @@ class Subject:
     resume: Path | None = None
     """Run folder to go on with, from its last.pt. Other flags are taken from that run, but for data_path, workers,
     device, threads and timeout where they are given here."""
+    accept_changed_data: bool = False
+    """Go on though pictures or classes are other than when the run began; the running epoch then begins anew."""
     quantize: bool = False
     """Go on with quantization-aware training of the result, into <save_path>_qat (see `edgeailite quantize`)."""
     quantize_epochs: int = 10

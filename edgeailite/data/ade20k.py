@@ -21,7 +21,6 @@ MIT CSAIL publishes with its toolkit (BSD-3-Clause); 149 colours are distinct: r
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.resources import files
@@ -29,9 +28,18 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeailite.data.listing import check_split, need_folder, need_listed, read_lines, read_names, without_suffix
+from edgeailite.data.listing import (
+    check_split,
+    need_folder,
+    need_listed,
+    read_lines,
+    read_names,
+    relative,
+    without_suffix,
+)
 from edgeailite.data.source import IGNORE, SEGMENTATION, DataSource, Item, list_pairs, segmentation
 from edgeailite.errors import DataError
+from edgeailite.untrusted import Fields, json_value
 
 FOLDER = "ADEChallengeData2016"
 SPLITS = {"train": "training", "val": "validation"}
@@ -118,10 +126,13 @@ def read_list(file: Path, *, above: Path, images: Path, labels: Path) -> tuple[I
 
 def _record(line: str, where: str, above: Path) -> tuple[Path, Path]:
     try:
-        record = json.loads(line)
-        return above / record["fpath_img"], above / record["fpath_segm"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{where}: no record with fpath_img and fpath_segm ({error!r}); mend or remove it") from None
+        record = Fields.of(json_value(line, where=where), where=where)
+        names = record.text("fpath_img"), record.text("fpath_segm")
+    except DataError as error:
+        reason = str(error).removeprefix(f"{where}: ")
+        raise DataError(f"{where}: no record with fpath_img and fpath_segm ({reason}); mend or remove it") from None
+    image, label = (above / relative(name, where, f"{above.resolve()}/") for name in names)
+    return image, label
 
 
 ADE20K = {

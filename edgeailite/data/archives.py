@@ -129,10 +129,14 @@ def _chosen(archive: Path, members: list[_Member], wanted: Sequence[str]) -> lis
             )
         if member.kind == "file":
             chosen.append((path, member))
-    total, most = sum(member.size for _, member in chosen), MAX_RATIO * archive.stat().st_size + SLACK
+    _need_modest(archive, sum(member.size for _, member in chosen))
+    return chosen
+
+
+def _need_modest(archive: Path, total: int) -> None:
+    most = MAX_RATIO * archive.stat().st_size + SLACK
     if total > most:
         raise ArchiveError(f"{archive}: refused, it would unpack to {total} bytes, more than {most}")
-    return chosen
 
 
 def _write(member: _Member, path: Path) -> None:
@@ -158,7 +162,11 @@ def _members(archive: Path) -> Iterator[list[_Member]]:
             yield [_zip_member(packed, info) for info in packed.infolist()]
     elif tarfile.is_tarfile(archive):
         with tarfile.open(archive) as rolled:
-            members = [_tar_member(rolled, info) for info in rolled.getmembers()]
+            members, total = [], 0
+            for info in rolled:  # headers come one by one, before what they declare is unpacked to be passed over
+                total += info.size
+                _need_modest(archive, total)
+                members.append(_tar_member(rolled, info))
             _need_end(archive)
             yield members
     else:

@@ -10,8 +10,11 @@ share it. A training from a cache sees the same bytes as one without.
 from __future__ import annotations
 
 import dataclasses
+import glob
 import hashlib
 import json
+import math
+import secrets
 import shutil
 import zlib
 from collections.abc import Callable, Iterable
@@ -28,9 +31,13 @@ from edgeailite.data.items import read_item
 from edgeailite.data.source import DataSource, Item
 from edgeailite.data.transforms import Images, Targets, resize_image, resize_label
 from edgeailite.errors import DataError
+from edgeailite.files import TEMPORARY, read_regular
+from edgeailite.untrusted import json_value
 
 FORMAT = 1  # raise it when the same files give other arrays
 INDEX, DATA = "index.json", "data.bin"
+LONGEST_INDEX = 1 << 30  # bytes
+DTYPES = frozenset({"|u1", "<f4"})  # of pictures and class maps, and of depths
 Size = tuple[int, int]
 
 
@@ -46,7 +53,7 @@ class Place:
     @property
     def length(self) -> int:
         """In bytes."""
-        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True)
@@ -100,10 +107,12 @@ def write_cache(
     fingerprint = _fingerprint(source, size, interpolation)
     if _is_current(folder, fingerprint):
         return folder
-    partial = folder.with_name(folder.name + ".partial")
+    partial = root / f".{folder.name}.{secrets.token_hex(8)}{TEMPORARY}"
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        root.mkdir(parents=True, exist_ok=True)
+        for leftover in root.glob(f".{glob.escape(folder.name)}.*{TEMPORARY}"):
+            shutil.rmtree(leftover, ignore_errors=True)  # of a writer that was killed; never through a link
+        partial.mkdir()
         entries = _write_arrays(source, partial / DATA, size, interpolation, progress)
         index = {"format": FORMAT, "fingerprint": fingerprint, "bytes": (partial / DATA).stat().st_size}
         (partial / INDEX).write_text(json.dumps({**index, "items": entries}))
@@ -128,10 +137,15 @@ def open_cache(
     if index["fingerprint"] != _fingerprint(source, size, interpolation):
         raise DataError(f"{folder}: stale, files of {source.name} have changed since; {again}")
     values = {entry.name: getattr(source, entry.name) for entry in dataclasses.fields(DataSource)}
-    places = tuple(
-        (tuple(_place(row) for row in images), {name: _place(row) for name, row in targets.items()})
-        for images, targets in index["items"]
-    )
+    try:
+        places = tuple(
+            (tuple(_place(row) for row in images), {name: _place(row) for name, row in targets.items()})
+            for images, targets in index["items"]
+        )
+    except (TypeError, ValueError, AttributeError):
+        raise _damaged(folder) from None
+    if len(places) != len(source.items):
+        raise _damaged(folder)
     return CachedSource(**values, folder=folder, places=places)
 
 
@@ -169,19 +183,26 @@ def _append(file: Any, values: NDArray[Any]) -> tuple[int, list[int], str, int]:
 
 def _place(row: Iterable[Any]) -> Place:
     start, shape, dtype, checksum = row
+    if not all(isinstance(number, int) and number >= 0 for number in (start, checksum, *shape)) or dtype not in DTYPES:
+        raise ValueError("no place of an array")
     return Place(start, tuple(shape), dtype, checksum)
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
     try:
-        index = json.loads((folder / INDEX).read_text())
+        index = json_value(read_regular(folder / INDEX, limit=LONGEST_INDEX), where=INDEX)
         size = (folder / DATA).stat().st_size
         whole = index["format"] == FORMAT and index["bytes"] == size and {"fingerprint", "items"} <= set(index)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, DataError, KeyError, TypeError):
         whole = False
     if not whole:
-        raise DataError(f"{folder}: damaged or of another version; delete it and write it again")
-    return index
+        raise _damaged(folder)
+    found: dict[str, Any] = index
+    return found
+
+
+def _damaged(folder: Path) -> DataError:
+    return DataError(f"{folder}: damaged or of another version; delete it and write it again")
 
 
 def _is_current(folder: Path, fingerprint: str) -> bool:

@@ -18,7 +18,7 @@ generator draws; its second input is the frame before (`leftImg8bit_previous`).
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +31,8 @@ from edgeailite.data.images import read_depth
 from edgeailite.data.listing import Files, check_split, files_below, need_folder, pair
 from edgeailite.data.source import IGNORE, SEGMENTATION, ClassTarget, DataSource, DepthTarget, Item
 from edgeailite.errors import DataError
+from edgeailite.files import read_regular
+from edgeailite.untrusted import json_value, printable
 
 # label id, class, colour: the 19 classes of the benchmark
 CLASS_TABLE: tuple[tuple[int, str, tuple[int, int, int]], ...] = (
@@ -62,6 +64,7 @@ PICTURES = "leftImg8bit"
 FLOW = "leftImg8bit_flow_confidence"
 PREVIOUS = "leftImg8bit_previous"
 DEPTH_RANGE = (1.0, 255.0)  # metres
+CAMERA_BYTES = 1_000_000  # of a camera file
 
 # Published loss weights.
 WEIGHTS = (
@@ -90,13 +93,14 @@ def camera_file(disparity: Path) -> Path:
 
 def _focal_times_baseline(path: Path) -> float:
     try:
-        camera = json.loads(path.read_text(encoding="utf-8"))
+        camera = json_value(read_regular(path, limit=CAMERA_BYTES), where=str(path))
         product = float(camera["intrinsic"]["fx"]) * float(camera["extrinsic"]["baseline"])
     except OSError as error:
         raise DataError(f"{path}: camera file cannot be read ({error.strerror}); add it") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: no intrinsic.fx and extrinsic.baseline in it ({error!r}); replace it") from None
-    if not product > 0:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        reason = str(error).removeprefix(f"{path}: ") if isinstance(error, DataError) else printable(repr(error))[:160]
+        raise DataError(f"{path}: no intrinsic.fx and extrinsic.baseline in it ({reason}); replace it") from None
+    if not 0 < product < math.inf:
         raise DataError(f"{path}: fx * baseline is {product}, expected a number above 0; replace it")
     return product
 

@@ -13,9 +13,8 @@ form's categories) are left out of training, as published; validation keeps them
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,12 +23,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.data.listing import check_split, first_missing, need_folder
+from edgeailite.data.images import MAX_PIXELS
+from edgeailite.data.listing import Places, check_split, need_folder, relative
 from edgeailite.data.polygons import Shape, paint, shape_of
 from edgeailite.data.source import IGNORE, SEGMENTATION, ClassTarget, DataSource, Item, identity_map
 from edgeailite.data.voc import CLASSES as VOC_CLASSES
 from edgeailite.data.voc import voc_colours
 from edgeailite.errors import DataError
+from edgeailite.files import read_regular
+from edgeailite.untrusted import json_value, printable, shown
 
 CATEGORIES = {
     1: "person", 2: "bicycle", 3: "car", 4: "motorcycle", 5: "airplane", 6: "bus", 7: "train", 8: "truck", 9: "boat",
@@ -68,6 +70,7 @@ VOC_IDS = (
 )  # in the order of VOC's classes 1..20
 SPLITS = ("train", "val")
 LEAST_AREA = 1000
+LARGEST = 4_000_000_000  # bytes of an annotation file; COCO's own have 470 MB
 
 
 @dataclass(frozen=True)
@@ -84,12 +87,10 @@ class Drawing:
         return f"{self.file} (image id {self.picture})"
 
 
-def read_drawing(drawing: Drawing, *, background: int, ignore_overlaps: bool) -> NDArray[np.integer]:
+def read_drawing(drawing: Drawing, *, background: int, overlaps: str) -> NDArray[np.integer]:
     """Class map (H,W) of a picture's annotations. Raises DataError for run lengths that do not fit the picture."""
     try:
-        return paint(
-            drawing.shapes, drawing.height, drawing.width, background=background, ignore_overlaps=ignore_overlaps
-        )
+        return paint(drawing.shapes, drawing.height, drawing.width, background=background, overlaps=overlaps)
     except ValueError as error:
         raise DataError(f"{drawing}: {error}; mend or remove the annotation") from None
 
@@ -97,11 +98,9 @@ def read_drawing(drawing: Drawing, *, background: int, ignore_overlaps: bool) ->
 def load_annotations(file: Path) -> dict[str, Any]:
     """An annotation file with images, annotations and categories. Raises DataError for anything else."""
     try:
-        content = json.loads(file.read_bytes())
+        content = json_value(read_regular(file, limit=LARGEST), where=str(file))
     except OSError as error:
         raise DataError(f"{file}: annotations cannot be read ({error.strerror}); check --data_path") from None
-    except ValueError as error:
-        raise DataError(f"{file}: not JSON ({error}); replace it") from None
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise DataError(f"{file}: no list {key!r} in it; expected COCO's images, annotations and categories")
@@ -109,37 +108,99 @@ def load_annotations(file: Path) -> dict[str, Any]:
 
 
 def drawings(
-    content: Mapping[str, Any], file: Path, folder: Path, class_of: Mapping[int, int], *, least_area: float
+    content: Mapping[str, Any],
+    file: Path,
+    folders: Sequence[Path],
+    class_of: Mapping[Any, int],
+    *,
+    root: Path,
+    least_area: float = 0,
+    whole: bool = False,
 ) -> tuple[Item, ...]:
     """Pictures, by file name, with the annotations whose category `class_of` maps to a class.
 
-    Pictures whose annotations have no more than `least_area` pixels together are left out (0: none is).
+    A picture lies in the first of `folders` that has it. Pictures whose annotations have no more than `least_area`
+    pixels together are left out (0: none is). `whole`: no annotation may be without a class or without pixels.
     """
-    shapes: defaultdict[int, list[Shape]] = defaultdict(list)
-    area: defaultdict[int, float] = defaultdict(float)
+    shapes: defaultdict[Any, list[Shape]] = defaultdict(list)
+    area: defaultdict[Any, float] = defaultdict(float)
     for entry in content["annotations"]:
         try:
+            if not isinstance(entry, dict):
+                raise TypeError("expected names with values")
+            if whole:
+                _check_whole(entry, file, class_of)
             if entry["category_id"] in class_of:
                 shapes[entry["image_id"]].append(shape_of(class_of[entry["category_id"]], entry["segmentation"]))
-                area[entry["image_id"]] += float(entry.get("area", 0))
-        except (KeyError, TypeError, ValueError) as error:
+                if least_area:
+                    area[entry["image_id"]] += float(entry.get("area", 0))
+        except DataError:
+            raise
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             number = entry.get("id") if isinstance(entry, dict) else None
-            raise DataError(f"{file}: annotation {number}: {error!r}; mend or remove it") from None
-    items = []
+            raise DataError(f"{file}: annotation {shown(number)}: {_told(error)}; mend or remove it") from None
+    items: list[Item] = []
+    places, seen, names = Places(), set(), set()
     for image in content["images"]:
-        try:
-            number, name, size = image["id"], image["file_name"], (int(image["height"]), int(image["width"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{file}: an image without id, file_name, height or width ({error!r}); mend it") from None
-        if ".." in Path(name).parts or Path(name).is_absolute():
-            raise DataError(f"{file}: image {number} is called {name}, outside {folder}; write names relative to it")
+        number, name, size = _image(image, file)
+        path = _place(relative(name, f"{file}: image {shown(number)}", f"{root.resolve()}/"), folders, places)
+        if path is None:
+            path = folders[0] / name
+            raise DataError(
+                f"{printable(str(path))}: in {file} but does not exist; add the picture or remove it from the file"
+            )
+        if number in seen or path in names:
+            raise DataError(
+                f"{file}: image {shown(number)}, {printable(name)}, is listed twice, so that each has a part of the "
+                "annotations; make them one"
+            )
+        seen.add(number)
+        names.add(path)
         if not least_area or area[number] > least_area:
-            drawing = Drawing(file, number, *size, tuple(shapes[number]))
-            items.append(Item((folder / name,), {SEGMENTATION: drawing}))
-    missing = first_missing(item.image for item in items)
-    if missing is not None:
-        raise DataError(f"{missing}: in {file} but does not exist; add the picture or remove it from the file")
+            items.append(Item((path,), {SEGMENTATION: Drawing(file, number, *size, tuple(shapes.get(number, ())))}))
+    if shapes and seen and not any(number in shapes for number in seen):
+        first = next(iter(shapes))
+        raise DataError(f"{file}: no annotation belongs to a picture: image_id {shown(first)} is not among the images")
     return tuple(sorted(items, key=lambda item: item.image))
+
+
+def _check_whole(entry: Mapping[str, Any], file: Path, class_of: Mapping[Any, int]) -> None:
+    number = shown(entry.get("id"))
+    if entry["category_id"] not in class_of:
+        known = ", ".join(shown(category) for category in list(class_of)[:20])
+        raise DataError(
+            f"{file}: annotation {number}: category_id {shown(entry['category_id'])} is none of the categories that "
+            f"are classes ({known}); add the category or remove the annotation"
+        )
+    if entry.get("segmentation", ...) in (None, []):
+        raise DataError(
+            f"{file}: annotation {number} has no polygon, a box only, so that its thing would be learned as "
+            "background; draw it, or remove the annotation"
+        )
+
+
+def _image(image: Any, file: Path) -> tuple[Any, str, tuple[int, int]]:
+    """Id, file name, height and width of an image's row."""
+    try:
+        number, name, size = image["id"], image["file_name"], (int(image["height"]), int(image["width"]))
+        if not isinstance(number, int | str) or not isinstance(name, str):
+            raise TypeError("id is a number or text, file_name is text")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{file}: an image without id, file_name, height or width ({_told(error)}); mend it") from None
+    if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
+        raise DataError(
+            f"{file}: image {shown(number)}: height {shown(size[0])} and width {shown(size[1])}, expected at most "
+            f"{MAX_PIXELS} pixels; mend it"
+        )
+    return number, name, size
+
+
+def _place(name: str, folders: Sequence[Path], places: Places) -> Path | None:
+    return next((found for folder in folders if (found := places.find(folder / name)) is not None), None)
+
+
+def _told(error: Exception) -> str:
+    return printable(repr(error))[:200]
 
 
 @dataclass(frozen=True)
@@ -159,20 +220,22 @@ def _coco(root: Path, split: str, *, name: str, form: Form) -> DataSource:
     file = annotations / f"instances_{split}2017.json"
     folder = need_folder(name, images / f"{split}2017")
     least = LEAST_AREA if split == "train" else 0
-    items = drawings(load_annotations(file), file, folder, form.class_of, least_area=least)
-    return DataSource(
-        name, split, items, {SEGMENTATION: target_of(form.classes, form.colours, form.background, ignore_overlaps=True)}
-    )
+    items = drawings(load_annotations(file), file, [folder], form.class_of, root=root, least_area=least)
+    target = target_of(form.classes, form.colours, form.background, overlaps="published")
+    return DataSource(name, split, items, {SEGMENTATION: target})
 
 
 def target_of(
-    classes: tuple[str, ...], colours: tuple[tuple[int, int, int], ...], background: int, *, ignore_overlaps: bool
+    classes: tuple[str, ...],
+    colours: tuple[tuple[int, int, int], ...],
+    background: int,
+    *,
+    overlaps: str,
+    settings: Path | None = None,
 ) -> ClassTarget:
-    """Classes drawn from annotations."""
-    read: Callable[[Any], NDArray[np.integer]] = partial(
-        read_drawing, background=background, ignore_overlaps=ignore_overlaps
-    )
-    return ClassTarget(classes, colours, identity_map(len(classes)), read)
+    """Classes drawn from annotations; for `overlaps` see `paint`, for `settings` ClassTarget."""
+    read: Callable[[Any], NDArray[np.integer]] = partial(read_drawing, background=background, overlaps=overlaps)
+    return ClassTarget(classes, colours, identity_map(len(classes)), read, settings=settings)
 
 
 def _ids80() -> Form:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.data.images import read_image, read_label
+from edgeailite.data.images import ColourMaskError, read_image, read_label
 from edgeailite.errors import DataError
+from edgeailite.files import open_regular
 
 Colour = tuple[int, int, int]
 JPEG_START = b"\xff\xd8"
@@ -64,8 +65,7 @@ class IndexReader:
     def __call__(self, path: Path) -> NDArray[np.integer]:
         try:
             return read_label(path)
-        except DataError:
-            refuse_jpeg(path)
+        except ColourMaskError:
             codes, counts = np.unique(_codes(read_image(path)), return_counts=True)
             colours = [(int(code) >> 16, int(code) >> 8 & 255, int(code) & 255) for code in codes[np.argsort(-counts)]]
             if all(red == green == blue for red, green, blue in colours):
@@ -87,7 +87,7 @@ class IndexReader:
 def refuse_jpeg(path: Path) -> None:
     """Raise DataError for a JPEG: its colours are blurred."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(len(JPEG_START))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); replace it or leave it out") from None
@@ -114,8 +114,11 @@ def parse_colour(text: object) -> Colour | None:
 
 
 def _codes(image: NDArray[np.uint8]) -> NDArray[np.int32]:
-    wide = image.astype(np.int32)
-    return (wide[..., 0] << 16) + (wide[..., 1] << 8) + wide[..., 2]
+    codes = image[..., 0].astype(np.int32) << 8
+    codes += image[..., 1]
+    codes <<= 8
+    codes += image[..., 2]
+    return codes
 
 
 def _written(colour: Colour) -> str:

@@ -14,11 +14,13 @@ import numpy as np
 
 from edgeailite.data.colors import IndexReader
 from edgeailite.data.folder_settings import IGNORE, Settings
+from edgeailite.data.palettes import palette_clash
 from edgeailite.data.source import STRAY
 from edgeailite.errors import DataError
 
 ROW = 32  # so many label values may have gaps: classes are rare; beyond, half of them must be seen
 SHOWN = 20  # values named in a message
+MINUS_ONE = (-1, 2**16 - 1, 2**32 - 1)  # "ignore" of other tools, as it is stored in files without a sign
 
 
 class UnclearLabelsError(DataError):
@@ -52,7 +54,13 @@ def index_reader(settings: Settings) -> IndexReader:
 def class_count(masks: Sequence[Path], settings: Settings) -> int:
     """Classes that masks hold: 0 to the highest value that is not ignored. Raises UnclearLabelsError."""
     stamps = tuple((path, (stat := path.stat()).st_mtime_ns, stat.st_size) for path in masks)
-    ignored = {IGNORE, *settings.ignore, *(settings.label_map or {}), *([0] if settings.reduce_zero_label else [])}
+    ignored = {
+        IGNORE,
+        *MINUS_ONE,
+        *settings.ignore,
+        *(settings.label_map or {}),
+        *([0] if settings.reduce_zero_label else []),
+    }
     seen = _values_of(stamps, index_reader(settings))
     values = sorted(set(seen) - ignored)
     lowest = 1 if settings.reduce_zero_label else 0
@@ -64,16 +72,38 @@ def class_count(masks: Sequence[Path], settings: Settings) -> int:
             f"not two classes; say in {settings.file} what they mean{hint}",
             _named(sorted(seen)),
         )
-    if values[-1] >= ROW and len(values) < (values[-1] + 1 - lowest) / 2:
+    if len(values) >= IGNORE:
+        raise UnclearLabelsError(
+            f"{where} hold {len(values)} different label values, {_list(list(map(str, values)))}: more than the "
+            f"{IGNORE} classes that there can be; are they numbers of things? save the class of each pixel"
+        )
+    gaps = values[-1] >= ROW and len(values) < (values[-1] + 1 - lowest) / 2
+    if gaps or values[0] < 0 or values[-1] - lowest >= IGNORE:
         clear = [value for value in values if not seen[value].stray]
         named = clear if len(clear) > 1 else values
         raise UnclearLabelsError(
             f"{where} hold the label values {_list([_told(value, seen[value]) for value in values])}, which do not "
             f"number classes in a row; say in {settings.file} what they mean: "
             f"label_map: {{{_list([f'{value}: NAME' for value in named])}}}",
-            _named(named) | dict.fromkeys(sorted(ignored - {IGNORE}), "ignore"),
+            _named(named) | dict.fromkeys(sorted(ignored - {IGNORE} - set(MINUS_ONE)), "ignore"),
         )
     return values[-1] + 1 - lowest
+
+
+def check_palettes(masks: Sequence[Path], settings: Settings) -> None:
+    """Raise UnclearLabelsError where masks give one label two colours and nobody says what numbers mean."""
+    if settings.label_map or settings.reduce_zero_label or settings.colors:
+        return
+    clash = palette_clash(masks, index_reader(settings))
+    if clash is not None:
+        rows = _list([f'"{red},{green},{blue}": CLASS' for red, green, blue in clash.colours])
+        raise UnclearLabelsError(
+            f"{masks[0].parent}: label {clash.label} has the colour {clash.colour} in {clash.mask.name} and "
+            f"{clash.other_colour} in {clash.other_mask.name}: their palettes differ, so a number need not mean the "
+            f"same in both; say in {settings.file} which colour is which class: colors: {{{rows}}}, or, if the numbers "
+            "are right, name them: label_map",
+            _named(clash.values),
+        )
 
 
 def _told(value: int, seen: Seen) -> str:
@@ -87,7 +117,8 @@ def _list(words: Sequence[str]) -> str:
 
 
 def _named(values: Sequence[int]) -> dict[int, str]:
-    return {value: f"label {value}" for value in values if 0 <= value <= IGNORE}
+    names = {value: "ignore" if value in MINUS_ONE else f"label {value}" for value in values}
+    return names if len(names) < IGNORE else {}
 
 
 @lru_cache(maxsize=8)

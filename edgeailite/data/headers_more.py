@@ -1,36 +1,17 @@
-"""The record of what a header says, and the headers of GIF, BMP, TIFF, WebP and PNM files, for `headers`.
+"""The headers of GIF, BMP, WebP and PNM files, for `headers`.
 
-A file that ends early raises struct.error, IndexError or ValueError here, which `headers` turns into an answer.
+A damaged file raises one of `header.UNREADABLE` here, which `headers` turns into an answer.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-TIFF_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}  # BYTE, SHORT, LONG, LONG8: the types of all tags that are read here
-WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLES, CMYK = 256, 257, 258, 262, 277, 5
-OFFSETS_AND_COUNTS = ((273, 279), (324, 325))  # of strips, of tiles
-ORIENTATION, ICC_PROFILE = 0x0112, 0x8773
-MAX_VALUES = 65_536  # of one tag: more strips than that say nothing new
+from edgeailite.data.header import MOST_PARTS, Header
+from edgeailite.data.headers_tiff import TIFF_STARTS, exif_orientation, tiff_cut_off
 
-
-@dataclass(frozen=True)
-class Header:
-    """Facts of one file. `orientation` is EXIF's (1 = as stored); `lossy`: the stored numbers are not those written."""
-
-    kind: str
-    height: int
-    width: int
-    bits: int = 8
-    colour: str = "rgb"
-    alpha: bool = False
-    animated: bool = False
-    orientation: int = 1
-    profile: bool = False
-    lossy: bool = False
+LONGEST_PNM_HEAD = 65_536  # bytes: numbers, spaces and comments
 
 
 def gif(data: bytes) -> Header:
@@ -44,12 +25,12 @@ def gif(data: bytes) -> Header:
                 break
     except (IndexError, ValueError):
         frames = max(frames, 1)
-    return Header("gif", height, width, colour="palette", animated=frames > 1)
+    return Header("gif", height, width, colour="palette", animated=frames > 1, bands=4)
 
 
 def _gif_frames(data: bytes) -> Iterator[int]:
     """Where each frame starts, up to the trailer. Raises IndexError where the file is cut off."""
-    position = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
+    position, parts = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0), 0
     while data[position] != 0x3B:
         if data[position] == 0x2C:
             yield position
@@ -61,7 +42,11 @@ def _gif_frames(data: bytes) -> Iterator[int]:
             raise ValueError("no GIF block")
         while data[position]:
             position += data[position] + 1
+            parts += 1
         position += 1
+        parts += 1
+        if parts > MOST_PARTS + len(data) // 128:  # writers fill blocks of 255 bytes
+            raise ValueError("too many blocks")
 
 
 def bmp(data: bytes) -> Header:
@@ -70,74 +55,28 @@ def bmp(data: bytes) -> Header:
         width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
     else:
         width, height, _, bits = struct.unpack_from("<iiHH", data, 18)
-    return Header("bmp", abs(height), abs(width), min(bits, 8), "palette" if bits <= 8 else "rgb")
-
-
-def tiff(data: bytes) -> Header:
-    """The first page of a TIFF or BigTIFF; more pages are thumbnails or masks as a rule, and are left alone."""
-    tags = tiff_tags(data)
-    photometric = tags.get(PHOTOMETRIC, (2,))[0]
-    samples = tags.get(SAMPLES, (1,))[0]
-    colour = {0: "grey", 1: "grey", 3: "palette", CMYK: "cmyk"}.get(photometric, "rgb")
-    return Header(
-        "tiff",
-        tags[HEIGHT][0] if HEIGHT in tags else 0,
-        tags[WIDTH][0] if WIDTH in tags else 0,
-        max(tags.get(BITS, (1,))),
-        colour,
-        alpha=colour != "cmyk" and samples in (2, 4),
-        orientation=exif_orientation(data) if ORIENTATION in tags else 1,
-        profile=ICC_PROFILE in tags,
-    )
-
-
-def exif_orientation(tiff: bytes) -> int:
-    """EXIF orientation 1..8 from a TIFF structure; 1 where there is none."""
-    try:
-        value = tiff_tags(tiff).get(ORIENTATION, (1,))[0]
-    except (struct.error, IndexError, ValueError):
-        return 1
-    return value if 1 <= value <= 8 else 1
-
-
-def tiff_tags(data: bytes) -> dict[int, tuple[int, ...]]:
-    """The whole-number tags of the first directory."""
-    order = "<" if data[:2] == b"II" else ">"
-    if data[:4] not in TIFF_STARTS:
-        raise ValueError("no TIFF")
-    big = data[2:4] in (b"+\0", b"\0+")
-    (start,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
-    (entries,) = struct.unpack_from(order + ("Q" if big else "H"), data, start)
-    first, length, word = start + (8 if big else 2), 20 if big else 12, "Q" if big else "I"
-    tags: dict[int, tuple[int, ...]] = {}
-    for index in range(min(entries, 4096)):
-        position = first + index * length
-        tag, kind, count = struct.unpack_from(order + "HH" + word, data, position)
-        if tag == ICC_PROFILE:
-            tags[tag] = (1,)
-        if kind not in TIFF_TYPES or not 0 < count <= MAX_VALUES:
-            continue
-        field = position + (12 if big else 8)
-        if count * struct.calcsize(TIFF_TYPES[kind]) > (8 if big else 4):
-            (field,) = struct.unpack_from(order + word, data, field)
-        tags[tag] = struct.unpack_from(f"{order}{count}{TIFF_TYPES[kind]}", data, field)
-    return tags
+    colour, bands = ("palette", 1) if bits <= 8 else ("rgb", 4 if bits == 32 else 3)
+    return Header("bmp", abs(height), abs(width), min(bits, 8), colour, bands=bands)
 
 
 def webp(data: bytes) -> Header:
-    """A WebP: `lossy` where its pixels are VP8 (a lossless one is VP8L)."""
-    chunks = dict(_webp_chunks(data))
-    extended = chunks.get(b"VP8X")
-    flags = extended[0] if extended else 0
-    if extended:
-        width, height = (int.from_bytes(extended[at : at + 3], "little") + 1 for at in (4, 7))
-    elif b"VP8L" in chunks:
+    """A WebP: `lossy` where its pixels are VP8 (a lossless one is VP8L). The size is the largest that a chunk says."""
+    chunks: dict[bytes, bytes] = {}
+    for kind, content in _webp_chunks(data):
+        chunks.setdefault(kind, content)  # decoders take the first of two
+    flags, sizes = 0, []
+    if extended := chunks.get(b"VP8X"):
+        flags = extended[0]
+        sizes.append((int.from_bytes(extended[4:7], "little") + 1, int.from_bytes(extended[7:10], "little") + 1))
+    if b"VP8L" in chunks:
         (packed,) = struct.unpack_from("<I", chunks[b"VP8L"], 1)
-        width, height = (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
-        flags |= 0x10 if packed >> 28 & 1 else 0
-    else:
-        width, height = (value & 0x3FFF for value in struct.unpack_from("<HH", chunks.get(b"VP8 ", b""), 6))
+        sizes.append(((packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1))
+        flags |= 0x10 if not extended and packed >> 28 & 1 else 0
+    if b"VP8 " in chunks:
+        width, height = struct.unpack_from("<HH", chunks[b"VP8 "], 6)
+        sizes.append((width & 0x3FFF, height & 0x3FFF))
     exif = chunks.get(b"EXIF", b"").removeprefix(b"Exif\0\0")
+    width, height = max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))
     return Header(
         "webp",
         height,
@@ -147,26 +86,32 @@ def webp(data: bytes) -> Header:
         orientation=exif_orientation(exif),
         profile=bool(flags & 0x20),
         lossy=b"VP8L" not in chunks,
+        bands=4 if flags & 0x10 else 3,
     )
 
 
 def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     position = 12
-    while position + 8 <= len(data):
+    for _ in range(MOST_PARTS):
+        if position + 8 > len(data):
+            return
         length = int.from_bytes(data[position + 4 : position + 8], "little")
         yield data[position : position + 4], data[position + 8 : position + 8 + length]
         position += 8 + length + (length & 1)
+    raise ValueError("too many chunks")
 
 
 def pnm(data: bytes) -> Header:
     """PBM, PGM or PPM, as text or as bytes."""
     kind, (width, height, top), _ = _pnm_head(data)
-    return Header("pnm", height, width, max(top.bit_length(), 1), "rgb" if kind in b"36" else "grey")
+    colours = kind in b"36"
+    bits, top = max(top.bit_length(), 1), 0 if kind in b"14" else top
+    return Header("pnm", height, width, bits, "rgb" if colours else "grey", bands=3 if colours else 1, top=top)
 
 
 def _pnm_head(data: bytes) -> tuple[bytes, tuple[int, int, int], int]:
     """(digit of the kind, (width, height, largest value), where the pixels start)."""
-    kind, position = data[1:2], 2
+    kind, position, data = data[1:2], 2, data[:LONGEST_PNM_HEAD]
     numbers: list[int] = []
     while len(numbers) < (2 if kind in b"14" else 3):
         while data[position : position + 1].isspace() or data[position] == ord("#"):
@@ -191,9 +136,7 @@ def cut_off(data: bytes) -> bool:
         bits, start = struct.unpack_from("<H", data, 28)[0], struct.unpack_from("<I", data, 10)[0]
         return compression in (0, 3) and start + (head.width * bits + 31) // 32 * 4 * head.height > len(data)
     if data[:4] in TIFF_STARTS:
-        tags = tiff_tags(data)
-        pairs = [pair for a, b in OFFSETS_AND_COUNTS for pair in zip(tags.get(a, ()), tags.get(b, ()))]
-        return any(offset + count > len(data) for offset, count in pairs)
+        return tiff_cut_off(data)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return int.from_bytes(data[4:8], "little") + 8 > len(data)
     if data[:1] == b"P" and data[1:2] in b"456" and data[2:3].isspace():

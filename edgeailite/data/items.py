@@ -12,6 +12,7 @@ from edgeailite.data.images import header_size, read_image
 from edgeailite.data.source import DataSource, Item
 from edgeailite.data.transforms import Images, Targets
 from edgeailite.errors import DataError
+from edgeailite.files import open_regular
 
 HEADER_BYTES = 65536
 
@@ -31,7 +32,7 @@ def read_item(source: DataSource, item: Item) -> tuple[Images, Targets]:
 def picture_size(path: Path) -> tuple[int, int]:
     """(height, width) from the head of a file; decoded only where the head does not say it. Raises DataError."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(HEADER_BYTES)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); replace it or leave it out") from None

@@ -16,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 IGNORE = 255
+FARTHEST = 1e6  # pixels that a corner may lie outside
+MOST = 2**40  # pixels of a run: more than any picture has, and sums of them are exact
+LONGEST_SHIFT = 60  # bits of a number in compressed text
 Mask = NDArray[np.bool_]
 
 
@@ -26,9 +29,14 @@ class Shape:
     value: int
     polygons: tuple[NDArray[np.float32], ...] = ()
     counts: NDArray[np.int64] | None = None
+    size: tuple[int, int] | None = None  # height and width that the run lengths were counted for, where said
 
     def mask(self, height: int, width: int) -> Mask:
         """Pixels (H,W) of the annotation. Raises ValueError for counts that do not fill the picture."""
+        if self.size is not None and self.size != (height, width):
+            raise ValueError(
+                f"run lengths are for {self.size[0]}x{self.size[1]} (height, width), expected {height}x{width}"
+            )
         if self.counts is not None:
             return fill_runs(self.counts, height, width)
         inside = np.zeros((height, width), bool)
@@ -40,16 +48,33 @@ class Shape:
 def shape_of(value: int, segmentation: Any) -> Shape:
     """An annotation's `segmentation`: lists of x, y or {"counts": list or text}. ValueError for anything else."""
     if isinstance(segmentation, Mapping):
-        counts = segmentation.get("counts")
-        if isinstance(counts, str):
-            return Shape(value, counts=decode_counts(counts))
-        return Shape(value, counts=np.asarray(counts, np.int64))
+        return _runs(value, segmentation)
     if not isinstance(segmentation, Sequence) or isinstance(segmentation, str):
         raise ValueError(f"segmentation is {type(segmentation).__name__}, expected polygons or run lengths")
-    polygons = tuple(np.asarray(polygon, np.float32) for polygon in segmentation)
+    if segmentation and isinstance(segmentation[0], int | float):
+        segmentation = [segmentation]  # one polygon without the list around it, as some tools write
+    try:
+        polygons = tuple(np.asarray(polygon, np.float64) for polygon in segmentation)
+    except (OverflowError, TypeError):
+        raise ValueError("a polygon's coordinates have to be numbers") from None
     if any(polygon.ndim != 1 or len(polygon) < 6 or len(polygon) % 2 for polygon in polygons):
         raise ValueError("a polygon needs an even number of at least 6 coordinates")
-    return Shape(value, tuple(polygon.reshape(-1, 2) for polygon in polygons))
+    if not all(polygon.min() > -FARTHEST and polygon.max() < FARTHEST for polygon in polygons):  # nor nan
+        raise ValueError(f"a polygon's coordinates have to lie within {FARTHEST:g} pixels")
+    return Shape(value, tuple(polygon.astype(np.float32).reshape(-1, 2) for polygon in polygons))
+
+
+def _runs(value: int, segmentation: Mapping[str, Any]) -> Shape:
+    counts, size = segmentation.get("counts"), segmentation.get("size")
+    if size is not None:
+        if not isinstance(size, list | tuple) or len(size) != 2 or not all(type(side) is int for side in size):
+            raise ValueError("size of run lengths: expected [height, width]")
+        size = (size[0], size[1])
+    if isinstance(counts, str):
+        return Shape(value, counts=decode_counts(counts), size=size)
+    if not isinstance(counts, list | tuple) or not all(type(count) is int and 0 <= count <= MOST for count in counts):
+        raise ValueError("counts of run lengths: expected whole numbers or COCO's compressed text")
+    return Shape(value, counts=np.array(counts, np.int64), size=size)
 
 
 def fill_polygon(points: NDArray[np.float32], height: int, width: int) -> Mask:
@@ -98,29 +123,44 @@ def decode_counts(text: str) -> NDArray[np.int64]:
         value |= (bits & 31) << shift
         shift += 5
         if bits & 32:
+            if shift > LONGEST_SHIFT:
+                raise ValueError("compressed run lengths hold a number of too many digits")
             continue
         if bits & 16:
             value -= 1 << shift
         counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+        if not 0 <= counts[-1] <= MOST:
+            raise ValueError(f"compressed run lengths hold a run of {counts[-1]} pixels")
         value, shift = 0, 0
     if shift:
         raise ValueError("compressed run lengths end in the middle of a number")
     return np.array(counts, np.int64)
 
 
-def paint(
-    shapes: Iterable[Shape], height: int, width: int, *, background: int, ignore_overlaps: bool
-) -> NDArray[np.uint8]:
+def paint(shapes: Iterable[Shape], height: int, width: int, *, background: int, overlaps: str) -> NDArray[np.uint8]:
     """Class map (H,W) of annotations over `background`.
 
-    Pixels of several annotations: 255 with `ignore_overlaps` (COCO's published rule), else only where classes differ.
+    Pixels of several annotations, by `overlaps`: "published" makes them 255, as COCO's published loader does; "ignore"
+    does so where classes differ; "smaller" gives them to the annotation of the fewest pixels, so that a thing on a
+    large ground is seen in whatever order they were drawn (of equal ones the later); "later" to the last one.
     """
     classes = np.full((height, width), background, np.uint8)
+    if overlaps == "smaller":
+        on_top = np.full((height, width), height * width, np.int32)  # pixels of the annotation that is on top
+        for shape in shapes:
+            inside = shape.mask(height, width)
+            size = int(inside.sum())
+            inside &= on_top >= size
+            classes[inside], on_top[inside] = shape.value, size
+        return classes
     taken = np.zeros((height, width), bool)
     for shape in shapes:
         inside = shape.mask(height, width)
-        clash = inside & taken if ignore_overlaps else inside & taken & (classes != shape.value)
+        clash = inside & taken
+        if overlaps == "ignore":
+            clash &= classes != shape.value
         classes[inside] = shape.value
-        classes[clash] = IGNORE
+        if overlaps != "later":
+            classes[clash] = IGNORE
         taken |= inside
     return classes

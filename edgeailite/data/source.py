@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,18 +66,8 @@ class ClassTarget:
 
     def to_classes(self, label: NDArray[np.integer], path: object, name: str) -> NDArray[np.uint8]:
         """Label file values (H,W) -> class indices, 255 = ignore. Raises DataError for a value without a class."""
-        values, found = list(self.label_map), list(self.label_map.values())
-        if label.dtype == np.uint8:  # a hundred times as fast as what follows, which finds out what is wrong
-            known, quick = np.zeros(256, np.uint8), np.full(256, IGNORE, np.uint8)
-            known[values], quick[values] = 1, found
-            if cv2.countNonZero(cv2.LUT(label, known)) == label.size:
-                classes_quick: NDArray[Any] = cv2.LUT(label, quick)
-                return classes_quick
-        table = np.full(256, -1, np.int16)
-        table[values] = found
-        classes = table[label.astype(np.uint8)]
-        unknown = (classes < 0) | (label > 255) | (label < 0)
-        if unknown.any():
+        classes, unknown = self.look_up(label)
+        if unknown is not None:
             y, x = np.argwhere(unknown)[0]
             value = int(label[y, x])
             count = int((label == value).sum())
@@ -86,10 +76,33 @@ class ClassTarget:
                 fix = self.label_fix([value], self.settings, stray=count < STRAY * label.size)
             raise DataError(
                 f"{path}: label {value} ({count} pixels, first at x={x} y={y}) but data set "
-                f"{name} has {len(self.classes)} classes from label values "
-                f"{_ranges(self.label_map)}; {fix}"
+                f"{name} has {len(self.classes)} classes from label values {self.told_values()}; {fix}"
             )
-        return classes.astype(np.uint8)
+        return classes
+
+    def told_values(self) -> str:
+        """The label values of the classes, and those that are ignored, in words."""
+        ignored = [value for value, found in self.label_map.items() if found == IGNORE]
+        return ranges(set(self.label_map) - set(ignored)) + (f" (ignored: {ranges(ignored)})" if ignored else "")
+
+    def look_up(self, label: NDArray[np.integer]) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+        """Classes (H,W), 255 also where a value has none, and where that is (None: nowhere)."""
+        if label.dtype in (np.uint8, np.uint16):
+            size = np.iinfo(label.dtype).max + 1
+            inside = {value: found for value, found in self.label_map.items() if 0 <= value < size}
+            known, table = np.zeros(size, np.uint8), np.full(size, IGNORE, np.uint8)
+            known[list(inside)], table[list(inside)] = 1, list(inside.values())
+            if label.dtype == np.uint8 and cv2.countNonZero(cv2.LUT(label, known)) == label.size:
+                classes_quick: NDArray[Any] = cv2.LUT(label, table)  # a hundred times as fast as what numpy does
+                return classes_quick, None
+            unknown, classes = known[label] == 0, table[label]
+        else:
+            values = np.array(sorted(self.label_map), np.int64)
+            found = np.array([self.label_map[value] for value in values.tolist()], np.uint8)
+            place = np.searchsorted(values, label.astype(np.int64)).clip(max=len(values) - 1)
+            unknown = values[place] != label
+            classes = np.where(unknown, np.uint8(IGNORE), found[place])
+        return classes, unknown if unknown.any() else None
 
     def label_fix(self, values: Sequence[int], file: object, *, stray: bool) -> str:
         """What to do about label values without a class: stray ones are mended or ignored, others are classes."""
@@ -197,6 +210,15 @@ def identity_map(count: int) -> dict[int, int]:
     return {value: value for value in range(count)} | {IGNORE: IGNORE}
 
 
-def _ranges(values: Mapping[int, int]) -> str:
-    ordered = sorted(values)
-    return f"{ordered[0]}..{ordered[-1]}" if len(ordered) > 1 else str(ordered[0])
+def ranges(values: Iterable[int]) -> str:
+    """Numbers in words, those in a row shortened: `0..10, 255`."""
+    runs: list[list[int]] = []
+    for value in sorted(values):
+        if runs and value == runs[-1][1] + 1:
+            runs[-1][1] = value
+        else:
+            runs.append([value, value])
+    told = [
+        f"{first}..{last}" if last > first + 1 else ", ".join(map(str, sorted({first, last}))) for first, last in runs
+    ]
+    return ", ".join([*told[:ROWS_SHOWN], *(["..."] if len(told) > ROWS_SHOWN else [])])

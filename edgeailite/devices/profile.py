@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from edgeailite.errors import DataError, UsageError
+from edgeailite.files import read_regular
+from edgeailite.untrusted import Fields, shown, yaml_value
 
 FOLDER = Path(__file__).parent
 TYPES = ("float32", "int8")
@@ -25,6 +25,8 @@ OTHERS = ("resize", "elementwise")  # rates in 10^9 elements written per second
 SPLIT = ("pointwise", "depthwise", "grouped", "resize")  # have a second rate for channels that fill no vector
 UNALIGNED = "_unaligned"
 SINGLES = ("bandwidth", "on_chip_memory", "on_chip_bandwidth", "overhead", "host_bandwidth", "host_overhead")
+REQUIRED = ("bandwidth", "on_chip_memory", "on_chip_bandwidth", "overhead")
+LARGEST = 1 << 20  # bytes of a profile
 MAY_BE_ZERO = ("on_chip_memory", "overhead", "host_overhead")
 OPERATOR = re.compile("[a-z0-9_]+")  # any word: what has none of ours is called by its own name in lower case
 KINDS = (*CONVOLUTIONS, *OTHERS, *(kind + UNALIGNED for kind in SPLIT))
@@ -96,9 +98,10 @@ def load_profile(source: str) -> Profile:
             f"device {source!r}: unknown{hint} (`edgeailite devices list` lists them; or give a .yaml file)"
         )
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+        text = read_regular(path, limit=LARGEST)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    values = yaml_value(text, where=f"{path}: cannot be read")
     if not isinstance(values, dict):
         raise DataError(f"{path}: expected a mapping of figures, found {type(values).__name__}")
     return profile_from(values, path)
@@ -106,44 +109,56 @@ def load_profile(source: str) -> Profile:
 
 def profile_from(values: Mapping[str, Any], path: Path) -> Profile:
     """The record of a file's values. DataError names what is missing or wrong."""
-    try:
-        rates = {
-            element_type: {kind: _figure(values["rates"][element_type][kind], f"{element_type} {kind}", path)
-                           for kind in values["rates"][element_type]}
-            for element_type in values["rates"]
-        }  # fmt: skip
-        single = {name: _figure(values[name], name, path) for name in SINGLES if name in values}
-        low, high = (float(factor) for factor in values["band"]["factors"])
-        profile = Profile(
-            name=path.stem,
-            title=str(values["title"]),
-            runtime=str(values["runtime"]),
-            measured=bool(values["measured"]),
-            rates=rates,
-            band=(low, high),
-            band_source=str(values["band"]["source"]),
-            alignment=int(values.get("alignment", 1)),
-            fused=_words(values, "fused", path),
-            fallback=_words(values, "fallback", path),
-            **single,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: not a device profile ({error}); docs/devices.md describes the form") from None
+    fields = Fields.of(values, where=f"{path}: not a device profile")
+    given = fields.fields("rates")
+    rates = {
+        element_type: {kind: _figure(row[kind], f"{element_type} {kind}", path) for kind in row}
+        for element_type in given.values
+        for row in [given.fields(element_type).values]
+    }
+    single = {name: _figure(values[name], name, path) for name in SINGLES if name in values}
+    missing = next((name for name in REQUIRED if name not in single), None)
+    if missing is not None:
+        raise fields.refuse(missing, "{value: ..., source: ...}; docs/devices.md describes the form")
+    band = fields.fields("band")
+    factors = band.items("factors", least=2, most=2)
+    low, high = (_number(band, "factors", factor) for factor in factors)
+    profile = Profile(
+        name=path.stem,
+        title=fields.text("title"),
+        runtime=fields.text("runtime"),
+        measured=fields.truth("measured"),
+        rates=rates,
+        band=(low, high),
+        band_source=band.text("source"),
+        alignment=fields.whole("alignment", -(1 << 20), 1 << 20) if "alignment" in values else 1,
+        fused=_words(values, "fused", path),
+        fallback=_words(values, "fallback", path),
+        **single,
+    )
     _check(profile, path)
     return profile
 
 
 def _figure(values: Any, name: str, path: Path) -> Figure:
     if not isinstance(values, dict) or "value" not in values or not str(values.get("source", "")).strip():
-        raise DataError(f"{path}: {name}: expected {{value: ..., source: ...}}, found {values!r}")
-    return Figure(float(values["value"]), str(values["source"]))
+        raise DataError(f"{path}: {name}: expected {{value: ..., source: ...}}, found {shown(values)}")
+    fields = Fields.of(values, where=f"{path}: {name}")
+    return Figure(_number(fields, "value", values["value"]), fields.text("source"))
+
+
+def _number(fields: Fields, name: str, value: Any) -> float:
+    """A number, which `_check` looks at; NaN and infinity are for it to name."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or (isinstance(value, int) and abs(value) > 2**63):
+        raise fields.refuse(name, "a number")
+    return float(value)
 
 
 def _words(values: Mapping[str, Any], name: str, path: Path) -> tuple[str, ...]:
     """A list of operators, none if it is not there."""
     words = values.get(name, [])
-    if not isinstance(words, list):
-        raise DataError(f"{path}: {name}: expected a list of operators, found {words!r}")
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise DataError(f"{path}: {name}: expected a list of operators, found {shown(words)}")
     return tuple(map(str, words))
 
 

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from edgeailite.data.tensors import to_input
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.runtime import Compute, OnnxModel, run
+from edgeailite.runtime.failures import not_finite
+from edgeailite.runtime.metadata import LABEL_SUFFIX
 
 Predict = Callable[[tuple[Tensor, ...]], dict[str, Tensor]]
 """uint8 RGB pictures (N,3,H,W), one per input stream -> every output by name.
@@ -20,20 +22,31 @@ Classes are logits (N,C,H,W) float32, depth is (N,1,H,W) float32, and files with
 integer type under the output's plain name. Results stay on the network's device.
 """
 
-LABEL_SUFFIX = "_label"  # of the outputs of files with ArgMax
 
+def torch_predictor(model: nn.Module, preprocessing: Preprocessing, *, where: str | None = None) -> Predict:
+    """A torch network, put into eval mode; auxiliary predictions of training do not occur in it.
 
-def torch_predictor(model: nn.Module, preprocessing: Preprocessing) -> Predict:
-    """A torch network, put into eval mode; auxiliary predictions of training do not occur in it."""
+    With `where`, the name of what was opened, outputs that are not finite raise DataError. A training that diverges
+    says so itself.
+    """
     model.eval()
     device = next(iter(model.state_dict().values())).device
 
     def predict(images: tuple[Tensor, ...]) -> dict[str, Tensor]:
         with torch.inference_mode():
             outputs = model(*(to_input(image.to(device), preprocessing) for image in images))
-            return {name: value.float() for name, value in outputs.items()}
+            results = {name: value.float() for name, value in outputs.items()}
+        if where is not None:
+            for name, value in results.items():
+                _check_finite(name, value, where)
+        return results
 
     return predict
+
+
+def _check_finite(name: str, value: Tensor, where: str) -> None:
+    if not torch.isfinite(value.sum()) and (bad := int((~torch.isfinite(value)).sum())):
+        raise not_finite(where, name, bad, value.numel())
 
 
 def onnx_predictor(model: OnnxModel, compute: Compute | None = None) -> Predict:

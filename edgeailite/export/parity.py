@@ -1,10 +1,12 @@
 """The proof: an exported file run by onnxruntime against the torch network it came from, on real pictures.
 
-A float file's logits must agree within `FLOAT_LOGIT_TOLERANCE` of their standard deviation. An int8 file must agree
-with the integer-exact network in every bit at the levels where the fused integer kernels run (EXTENDED, ALL), and
-every convolution, addition and concatenation must be such a kernel; without optimisation the agreement is reported.
-Parts of 16 bits have no integer kernel: a file with such parts is not promised to be exact, only that classes are equal
-on `WIDE_EQUAL_ARGMAX` of the pixels (without classes: mean |difference| within `WIDE_TOLERANCE` of the deviation).
+A float file's logits must agree within `FLOAT_LOGIT_TOLERANCE` of their standard deviation, its label maps but for
+ties. An int8 file must agree with the integer-exact network in every bit at the levels where the fused integer kernels
+run (EXTENDED, ALL), and every convolution, addition and concatenation must be such a kernel; without optimisation the
+agreement is reported. Parts of 16 bits have no integer kernel: a file with such parts is not promised to be exact, only
+that classes are equal on `WIDE_EQUAL_ARGMAX` of the pixels (without classes: mean |difference| within `WIDE_TOLERANCE`
+of the deviation). The conversion to integers has gates of its own (`conversion`), and the file must be what export
+writes (`identity`): pictures prove what they show, no more.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from torch import fx, nn
 from edgeailite.data.tensors import to_input
 from edgeailite.data.transforms import resize_image
 from edgeailite.errors import ParityError, UsageError
+from edgeailite.export import conversion, identity
+from edgeailite.export.agreement import Agreement, Array, combine, compare, holds
 from edgeailite.export.graphs import append_argmax
 from edgeailite.export.passes import Kernels
 from edgeailite.export.taps import absent_layer, file_layers, integer_tensors, torch_float_tensors
@@ -34,63 +38,17 @@ from edgeailite.preprocessing import Preprocessing, preprocess
 from edgeailite.quantization import convert, wide_parts
 from edgeailite.quantization.integer import IntegerModel
 from edgeailite.runtime import Golden, OnnxModel, load_onnx, run, run_picture
-from edgeailite.runtime.contract import (
-    PROVEN_LEVELS,
-    WIDE_EQUAL_ARGMAX,
-    WIDE_PROMISE,
-    WIDE_TOLERANCE,
-    first_departure,
-    labels_of,
-)
+from edgeailite.runtime.contract import PROVEN_LEVELS, first_departure, labels_of
+from edgeailite.runtime.contract_file import WIDE_PROMISE
+from edgeailite.untrusted import printable
 
 Picture = NDArray[np.uint8]
-Array = NDArray[Any]
 LEVELS = ("EXTENDED", "ALL", "DISABLED")
 PICTURES_WITHOUT_OPTIMISATION = 2  # slow, and reported only
-FLOAT_LOGIT_TOLERANCE = 1e-3  # of the standard deviation of the logits
+CONTROL_PICTURES = 2  # that show how steady the network is, should that be asked
+LAYERS_SIZE = (128, 160)  # height and width, at most, at which the conversion is looked at layer by layer
+LABEL = "_label"  # ends the names of label maps
 INTEGER_KERNELS = {"Conv": "QLinearConv", "Add": "QLinearAdd", "Concat": "QLinearConcat"}
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Over all pictures: share of pixels with equal class, largest and mean |difference| of logits, their std.
-
-    The share is None where no output has classes (depth alone).
-    """
-
-    pictures: int
-    equal_argmax: float | None
-    max_difference: float
-    mean_difference: float
-    std: float
-
-
-def compare(reference: Array, candidate: Array) -> Agreement:
-    """One picture: logits (1,C,H,W) or label maps (1,H,W)."""
-    gap = np.abs(reference.astype(np.float64) - candidate)
-    labels, others = labels_of(reference), labels_of(candidate)
-    equal = None if labels is None or others is None else float((labels == others).mean())
-    return Agreement(1, equal, float(gap.max()), float(gap.mean()), float(reference.std(dtype=np.float64)))
-
-
-def combine(parts: Sequence[Agreement]) -> Agreement:
-    """Several pictures, or several outputs of one."""
-    shares = [part.equal_argmax for part in parts if part.equal_argmax is not None]
-    return Agreement(
-        sum(part.pictures for part in parts),
-        float(np.mean(shares)) if shares else None,
-        max(part.max_difference for part in parts),
-        float(np.mean([part.mean_difference for part in parts])),
-        float(np.mean([part.std for part in parts])),
-    )
-
-
-def holds(result: Agreement, kind: str, *, wide: bool = False) -> bool:
-    """Whether the agreement is what is promised: every bit for int8, rounding for float, most classes if `wide`."""
-    if wide:
-        near = result.mean_difference <= WIDE_TOLERANCE * result.std
-        return near if result.equal_argmax is None else result.equal_argmax >= WIDE_EQUAL_ARGMAX
-    return result.max_difference <= (0.0 if kind == "int8" else FLOAT_LOGIT_TOLERANCE * result.std)
 
 
 @dataclass(frozen=True)
@@ -112,17 +70,18 @@ class Subject:
         """Whether it has parts of 16 bits, with which a file is not exact."""
         return isinstance(self.module, fx.GraphModule) and bool(wide_parts(self.module))
 
-    def holds(self, result: Agreement) -> bool:
-        """Whether an agreement is what is promised of this file."""
-        return holds(result, self.kind, wide=self.wide)
+    def holds(self, expected: Mapping[str, Array], found: Mapping[str, Agreement]) -> bool:
+        """Whether the agreement of every output is what is promised of this file."""
+        maps = {name: value.size if value.ndim == 3 else 0 for name, value in expected.items()}
+        return all(holds(part, self.kind, wide=self.wide, label_map=maps[name]) for name, part in found.items())
 
-    def reference(self) -> nn.Module:
+    def reference(self, *, argmax: bool = True) -> nn.Module:
         """The network whose answers the file gives: integer-exact if quantized, with ArgMax if the file has it."""
         if isinstance(self.module, fx.GraphModule):
             traced = convert(self.module)
         else:
             traced = fx.symbolic_trace(self.module.eval())
-        if self.argmax != "none":
+        if argmax and self.argmax != "none":
             append_argmax(traced, self.argmax, classified_outputs(self.card))
         return IntegerModel(traced) if self.kind == "int8" else traced
 
@@ -167,7 +126,8 @@ def make_golden(subject: Subject, *pictures: Picture) -> Golden:
     else:
         values = torch_float_tensors(subject.module, *map(torch.from_numpy, images))
     known = {layer.tensor: layer for layer in file_layers(onnx.load(str(subject.file)), subject.kind)}
-    layers = ((known.get(name) or absent_layer(name), value) for name, value in values.items())
+    finite = {name: value for name, value in values.items() if np.isfinite(value).all()}  # others have no fingerprint
+    layers = ((known.get(name) or absent_layer(name), value) for name, value in finite.items())
     return Golden(pictures, images, outputs_of(subject.reference(), *images), tuple(layers))
 
 
@@ -178,65 +138,139 @@ def prove(
     sizes: Sequence[tuple[int, int]] = (),
     threads: int | None = None,
     skip_hash: bool = False,
+    export_again: bool = True,
+    min_fake_quant: float | None = None,
     on_picture: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Compare on `pictures` and, with a freshly exported file of open size, at `sizes`; returns the numbers.
 
-    A network with several inputs takes tuples of pictures.
-    Raises ParityError naming the first layer that departs. int8: also asserts integer kernels.
+    A network with several inputs takes tuples of pictures. `skip_hash` looks at the numbers before the description and
+    the weights' hash. `export_again=False` leaves out the comparison with what export writes. `min_fake_quant` is the
+    least agreement of the fake-quantized network with the integer one; None judges as `conversion` says.
+    Raises ParityError naming the first layer, entry or node that departs. int8: also asserts integer kernels.
     """
     _check_integrity(subject, skip_hash=skip_hash)
     kernels = integer_kernels(subject.file) if subject.kind == "int8" else None
     models = {level: load_onnx(subject.file, threads=threads, level=level) for level in LEVELS}
-    reference = subject.reference()
+    reference = _Reference.of(subject)
     parts: dict[str, list[Agreement]] = {}
-    first: tuple[Picture, ...] | None = None
+    kept: list[tuple[Picture, ...]] = []
     for index, item in enumerate(pictures):
-        picture = item if isinstance(item, tuple) else (item,)
-        if len(picture) != len(subject.card.inputs):
-            names = ", ".join(subject.card.inputs)
-            raise UsageError(
-                f"the network takes {len(subject.card.inputs)} picture(s) at a time ({names}), got {len(picture)}"
-            )
-        first = picture if first is None else first
+        picture = _as_tuple(subject, item)
+        kept = kept if len(kept) == CONTROL_PICTURES else [*kept, picture]
         if index == PICTURES_WITHOUT_OPTIMISATION:
             del models["DISABLED"]
         for level, result in _compare_picture(subject, reference, models, picture).items():
             parts.setdefault(level, []).append(result)
-            if level in PROVEN_LEVELS and not subject.holds(result):
-                raise ParityError(_explain(subject, models["EXTENDED"], picture, result, level))
         on_picture()
-    if first is None:
+    if not kept:
         raise ParityError("no picture was compared; give at least one")
     if kernels is not None and not kernels["all_integer"] and not subject.wide:
-        places = ", ".join(kernels["float_nodes"][:3]) or _explain(subject, models["EXTENDED"], first, None, "EXTENDED")
+        explained = _explain(subject, models["EXTENDED"], kept[0], None, "EXTENDED")
+        places = ", ".join(kernels["float_nodes"][:3]) or explained
         raise ParityError(f"{subject.file}: not all kernels are integer; in float: {places}")
     results: dict[str, Any] = {level: asdict(combine(values)) for level, values in parts.items()}
     if kernels is not None:
         results["integer_kernels"] = kernels
+        results["conversion"] = _check_conversion(subject, reference, kept, least=min_fake_quant)
     if subject.wide:
         results |= {"exact": False, "promise": WIDE_PROMISE}
-    return results | {"sizes": _prove_sizes(subject, first, sizes, threads=threads)}
-
-
-def _compare_picture(
-    subject: Subject, reference: nn.Module, models: Mapping[str, OnnxModel], pictures: tuple[Picture, ...]
-) -> dict[str, Agreement]:
-    """Agreement of the file with the reference per level; of float fake-quantization with it, for information."""
-    images = [_training_input(picture, subject.card.preprocessing) for picture in pictures]
-    expected = outputs_of(reference, *images)
-    results = {level: _compare_outputs(expected, run_picture(model, *pictures)) for level, model in models.items()}
-    if subject.kind == "int8" and subject.argmax == "none":
-        results["fake_quant"] = _compare_outputs(expected, outputs_of(subject.module.eval(), *images))
+    results["sizes"] = _prove_sizes(subject, kept[0], sizes, threads=threads)
+    if skip_hash:
+        _check_description(subject)
+    results["export"] = identity.NOT_COMPARED
+    if export_again:
+        results["export"] = identity.compare_with_export(
+            subject.file, subject.module, subject.card, argmax=subject.argmax
+        )
     return results
 
 
-def _compare_outputs(expected: Mapping[str, Array], got: Mapping[str, Array]) -> Agreement:
+@dataclass(frozen=True)
+class _Reference:
+    """What a picture is compared with: the network of the file's answers, and the same without ArgMax."""
+
+    answers: nn.Module
+    scores: nn.Module
+    agreements: conversion.Agreements
+
+    @staticmethod
+    def of(subject: Subject) -> _Reference:
+        answers = subject.reference()
+        scores = answers if subject.argmax == "none" else subject.reference(argmax=False)
+        return _Reference(answers, scores, conversion.Agreements())
+
+
+def _as_tuple(subject: Subject, item: Picture | tuple[Picture, ...]) -> tuple[Picture, ...]:
+    picture = item if isinstance(item, tuple) else (item,)
+    if len(picture) != len(subject.card.inputs):
+        names = ", ".join(subject.card.inputs)
+        raise UsageError(
+            f"the network takes {len(subject.card.inputs)} picture(s) at a time ({names}), got {len(picture)}"
+        )
+    return picture
+
+
+def _compare_picture(
+    subject: Subject, reference: _Reference, models: Mapping[str, OnnxModel], pictures: tuple[Picture, ...]
+) -> dict[str, Agreement]:
+    """Agreement of the file with the reference per level; of the validated network (fake-quantized) with it.
+
+    Raises ParityError where a proven level departs.
+    """
+    images = [_training_input(picture, subject.card.preprocessing) for picture in pictures]
+    expected, results = outputs_of(reference.answers, *images), {}
+    for level, model in models.items():
+        found = _compare_outputs(expected, run_picture(model, *pictures))
+        results[level] = replace(combine(list(found.values())), pictures=1)
+        if level in PROVEN_LEVELS and not subject.holds(expected, found):
+            raise ParityError(_explain(subject, models["EXTENDED"], pictures, results[level], level))
+    scores = expected if reference.scores is reference.answers else outputs_of(reference.scores, *images)
+    _check_label_maps(subject, expected, scores)
+    if subject.kind == "int8":
+        validated = outputs_of(subject.module.eval(), *images)
+        reference.agreements.add(validated, scores)
+        found = _compare_outputs(scores, validated)
+        results["fake_quant"] = replace(combine(list(found.values())), pictures=1)
+    return results
+
+
+def _compare_outputs(expected: Mapping[str, Array], got: Mapping[str, Array]) -> dict[str, Agreement]:
+    """Agreement by output. Raises ParityError for one that is missing, of another shape, or not finite."""
     for name, value in expected.items():
         if name not in got or got[name].shape != value.shape:
             shape = got[name].shape if name in got else "missing"
             raise ParityError(f"output {name}: expected shape {value.shape}, the file gives {shape}")
-    return replace(combine([compare(value, got[name]) for name, value in expected.items()]), pictures=1)
+        for whose, values in (("the run's network", value), ("the file", got[name])):
+            if count := int((~np.isfinite(values)).sum()):
+                raise ParityError(f"output {name}: {count} of {values.size} values of {whose} are not finite")
+    return {name: compare(value, got[name]) for name, value in expected.items()}
+
+
+def _check_label_maps(subject: Subject, expected: Mapping[str, Array], scores: Mapping[str, Array]) -> None:
+    """ArgMax at full size must give the labels of the scores; before the up-sampling, other edges are meant."""
+    if subject.argmax == "full":
+        for name, value in scores.items():
+            labels = labels_of(value)
+            if labels is not None and not np.array_equal(labels, expected.get(f"{name}{LABEL}", value)):
+                raise ParityError(f"{subject.file}: output {name}: the label map is not that of the scores")
+
+
+def _check_conversion(
+    subject: Subject, reference: _Reference, kept: Sequence[tuple[Picture, ...]], *, least: float | None
+) -> dict[str, Any]:
+    """The gates between the validated network and the integer one, on the pictures that were `kept`."""
+    assert isinstance(subject.module, fx.GraphModule)
+    pre, name = subject.card.preprocessing, str(subject.file)
+    small = replace(pre, height=min(pre.height, LAYERS_SIZE[0]), width=min(pre.width, LAYERS_SIZE[1]))
+    layers = conversion.check_layers(subject.module, [_training_input(p, small) for p in kept[0]], name=name)
+    unsteady = None
+    if reference.agreements.least[0] < conversion.SHARE:
+        unsteady = conversion.Agreements()
+        for pictures in kept:
+            images, moved = ([_training_input(p, pre, moved=moved) for p in pictures] for moved in (False, True))
+            unsteady.add(outputs_of(subject.module, *images), outputs_of(subject.module, *moved))
+    return layers | conversion.check_answers(reference.agreements, unsteady, least=least, name=name)
 
 
 def _prove_sizes(
@@ -254,10 +288,10 @@ def _prove_sizes(
         images = [_training_input(picture, preprocessing) for picture in pictures]
         expected = outputs_of(reference, *images)
         for level in PROVEN_LEVELS:
-            got = run(load_onnx(data, threads=threads, level=level), *images)
-            result = _compare_outputs(expected, got)
+            found = _compare_outputs(expected, run(load_onnx(data, threads=threads, level=level), *images))
+            result = replace(combine(list(found.values())), pictures=1)
             results[f"{height}x{width} {level}"] = asdict(result)
-            if not subject.holds(result):
+            if not subject.holds(expected, found):
                 raise ParityError(
                     f"{subject.file.name} at {height}x{width}, {level}: logits differ by {result.max_difference:.3g}"
                 )
@@ -278,17 +312,34 @@ def _explain(
 
 
 def _check_integrity(subject: Subject, *, skip_hash: bool) -> None:
-    """A file of the other kind, or whose weights are not those it was written with, is told apart at once."""
-    kind = load_onnx(subject.file, level="DISABLED").kind
-    if kind != subject.kind:
-        raise ParityError(f"{subject.file}: a {kind} file, but the run is {subject.kind}; export this run again")
-    model = onnx.load(str(subject.file))
-    written = {entry.key: entry.value for entry in model.metadata_props}["edgeailite.weights_sha256"]
-    if not skip_hash and weights_hash(model) != written:
-        raise ParityError(f"{subject.file}: weights changed since export (hash {written[:16]}…); export this run again")
+    """A file of the other kind, of other weights than it was written with, or of another card is told apart at once."""
+    loaded = load_onnx(subject.file, level="DISABLED")
+    if loaded.kind != subject.kind:
+        raise ParityError(f"{subject.file}: a {loaded.kind} file, but the run is {subject.kind}; export this run again")
+    size = (loaded.card.preprocessing.height, loaded.card.preprocessing.width)
+    if loaded.fixed_size not in (None, size):
+        raise ParityError(
+            f"{subject.file}: input_size: {size}, but it takes {loaded.fixed_size}; export this run again"
+        )
+    _, model = identity.read_model(subject.file)
+    written = identity.metadata_of(subject.file, model).get("edgeailite.weights_sha256", "none")
+    if skip_hash:
+        return
+    if weights_hash(model) != written:
+        raise ParityError(
+            f"{subject.file}: weights changed since export (hash {printable(written[:16])}…); export this run again"
+        )
+    _check_description(subject)
 
 
-def _training_input(picture: Picture, preprocessing: Preprocessing) -> Array:
-    """What training and validation feed: OpenCV's resize and torch's normalisation."""
+def _check_description(subject: Subject) -> None:
+    metadata = identity.metadata_of(subject.file, identity.read_model(subject.file)[1])
+    identity.check_description(subject.file, metadata, subject.card)
+
+
+def _training_input(picture: Picture, preprocessing: Preprocessing, *, moved: bool = False) -> Array:
+    """What training and validation feed: OpenCV's resize and torch's normalisation. `moved`: by up to a grey level."""
     resized = resize_image(picture, (preprocessing.height, preprocessing.width), preprocessing.interpolation)
+    if moved:
+        resized = conversion.one_grey_level_off(resized)
     return to_input(torch.from_numpy(resized.transpose(2, 0, 1).copy())[None], preprocessing).numpy()

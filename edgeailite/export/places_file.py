@@ -22,11 +22,15 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # ships no type information
 from onnx import numpy_helper
 
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import DataError, EdgeailiteError, UsageError
 from edgeailite.export.places import Array, Grid, Place, Reading, Side
+from edgeailite.onnxfile import OnnxFile, read_onnx, unreadable
 from edgeailite.runtime import open_session
+from edgeailite.runtime.failures import run_session
 from edgeailite.runtime.openvino_session import openvino_session, openvino_tensors
 from edgeailite.runtime.session import LEVELS, with_outputs
+from edgeailite.runtime.trial import check_file
+from edgeailite.untrusted import printable
 
 PASSED_ON = (
     "Relu", "LeakyRelu", "PRelu", "Clip", "HardSwish", "HardSigmoid", "BatchNormalization", "Dropout", "Identity",
@@ -39,6 +43,7 @@ SCALE_AT = {
     "QLinearLeakyRelu": 3, "QLinearAveragePool": 3, "QLinearGlobalAveragePool": 3,
 }  # where a node that gives codes has their scale; the zero point follows  # fmt: skip
 NO_TENSOR = ("Shape", "Size")
+FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)  # of odd graphs
 POOLS = {"AveragePool": "Pool", "GlobalAveragePool": "Pool", "ReduceMean": "Pool"}
 
 
@@ -83,25 +88,40 @@ class _File:
 
 def read_file(path: Path) -> onnx.ModelProto:
     """Any ONNX file. Raises DataError for one that is missing or damaged."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such ONNX file; write it with `edgeailite export`")
+    return _parsed_model(read_onnx(path))
+
+
+def _parsed_model(file: OnnxFile) -> onnx.ModelProto:
     try:
-        model = onnx.load(str(path))
-    except (OSError, DecodeError, onnx.checker.ValidationError) as error:
-        raise DataError(f"{path}: cannot be read as ONNX ({str(error).splitlines()[0]}); export it again") from None
-    if not model.graph.node:
-        raise DataError(f"{path}: holds no ONNX graph; export it again")
-    return model
+        return onnx.load_model_from_string(file.data) if file.is_whole else onnx.load(str(file.path))
+    except (OSError, ValueError, DecodeError, onnx.checker.ValidationError) as error:
+        raise unreadable(file.name, str(error)) from None
 
 
-def file_side(label: str, path: Path, *, runtime: str, threads: int | None = None) -> Side:
-    """A file in onnxruntime (`runtime` is a level: DISABLED, EXTENDED, ALL), in `openvino` or `openvino:f32`."""
+def file_side(
+    label: str,
+    path: Path,
+    *,
+    runtime: str,
+    threads: int | None = None,
+    height_width: tuple[int, int] | None = None,
+) -> Side:
+    """A file in onnxruntime (`runtime` is a level: DISABLED, EXTENDED, ALL), in `openvino` or `openvino:f32`.
+
+    A file that was not exported here is run once in a child process first, one of open size at `height_width`.
+    """
     known = (*LEVELS, *OPENVINO)
     if runtime not in known:
         raise UsageError(f"--trace {label}: unknown runtime or level {runtime!r}; known: {', '.join(known)}")
-    model = read_file(path)
-    parsed = _parse(model)
-    places = _places(parsed)
+    model = _parsed_model(check_file(path, height_width=height_width, threads=threads or 1))
+    try:
+        parsed = _parse(model)
+        places, activated = _places(parsed), _activated(parsed)
+    except EdgeailiteError:
+        raise
+    except FAULTS as error:
+        reason = f"{type(error).__name__}: {printable(str(error))[:200]}"
+        raise DataError(f"{path}: its tensors cannot be traced ({reason}); it is no usual network") from None
     unread = _added(parsed, places) if runtime in OPENVINO else ()
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
@@ -116,7 +136,7 @@ def file_side(label: str, path: Path, *, runtime: str, threads: int | None = Non
         gaps = [float(np.abs(got[name].astype(np.float64) - alone[name]).max()) for name in parsed.outputs]
         return Reading(values, {name: alone[name] for name in parsed.outputs}, disturbed=max(gaps))
 
-    return Side(label, places, _activated(parsed), integer=quantized, feeds=False, read=read, unread=unread)
+    return Side(label, places, activated, integer=quantized, feeds=False, read=read, unread=unread)
 
 
 def _added(parsed: _File, places: Mapping[str, Place]) -> tuple[str, ...]:
@@ -155,7 +175,7 @@ def _runner(
         names = [*further, *outputs]
         if runtime in OPENVINO:
             return feed | openvino_tensors(opened[further], names, feed)
-        return feed | dict(zip(names, opened[further].run(names, feed), strict=True))
+        return feed | run_session(opened[further], feed, names, where=label)
 
     return run
 

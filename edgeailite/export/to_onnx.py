@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import onnx
@@ -26,9 +27,9 @@ from edgeailite.export.passes import Kernels, apply_passes
 from edgeailite.modelcard import REGRESSION, ModelCard
 from edgeailite.quantization import convert, scheme_of, wide_parts
 from edgeailite.quantization.convert import DEFAULT_FORM, Form
-from edgeailite.runtime.session import SESSION_SETTINGS
+from edgeailite.runtime.metadata import SESSION_SETTINGS, SIGNED_CODES
 
-IR_VERSION = 10
+NEWEST_IR = 10  # nothing newer is used
 LARGEST_FILE = 2**31  # bytes
 OLDEST_EXPORTED = 18  # torch writes this one or newer; 17 is converted from it
 WIDE_OPSET = 21  # the first whose quantizers know 16 bits
@@ -92,6 +93,8 @@ def write_graph(
     properties: Mapping[str, str] = MappingProxyType({}),
 ) -> onnx.ModelProto:
     """ONNX of a traced network in its final form, which ArgMax may still be appended to; `properties` are metadata."""
+    if size is not None:  # what the metadata say is what the file takes
+        card = replace(card, preprocessing=replace(card.preprocessing, height=size[0], width=size[1]))
     if argmax != "none":
         append_argmax(traced, argmax, classified_outputs(card))
     names = operator_names(traced.graph)
@@ -102,7 +105,9 @@ def write_graph(
         exported = _simplify(exported)
     exported = apply_passes(exported, kernels)
     exported.producer_name, exported.producer_version = "edgeailite", __version__
-    exported.ir_version = IR_VERSION
+    exported.ir_version = min(
+        NEWEST_IR, onnx.helper.find_min_ir_version_for(exported.opset_import, ignore_unknown=True)
+    )
     metadata = {**_metadata(exported, card, argmax=argmax, kernels=kernels), **properties}
     onnx.helper.set_model_props(exported, dict(sorted(metadata.items())))
     onnx.checker.check_model(exported)
@@ -191,12 +196,19 @@ def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
 def _metadata(model: onnx.ModelProto, card: ModelCard, *, argmax: str, kernels: Kernels) -> dict[str, str]:
     return {
         "edgeailite.version": __version__,
-        "edgeailite.card": json.dumps({**card.to_dict(), "data_path": None}, sort_keys=True),
         "edgeailite.kind": "float",
         "edgeailite.argmax": argmax,
         "edgeailite.kernels": kernels,
-        "edgeailite.tasks": json.dumps(card.tasks),
         "edgeailite.weights_sha256": weights_hash(model),
+        **card_entries(card),
+    }
+
+
+def card_entries(card: ModelCard) -> dict[str, str]:
+    """The metadata that follow from the card alone: the card, and what other programs read of it in plain entries."""
+    return {
+        "edgeailite.card": json.dumps({**card.to_dict(), "data_path": None}, sort_keys=True),
+        "edgeailite.tasks": json.dumps(card.tasks),
         "classes": ",".join(card.classes),
         "palette": json.dumps(card.palette),
         "mean": json.dumps(card.preprocessing.mean),
@@ -210,7 +222,7 @@ def _metadata(model: onnx.ModelProto, card: ModelCard, *, argmax: str, kernels: 
 def _quantization_metadata(model: fx.GraphModule) -> dict[str, str]:
     """The scheme, what onnxruntime must be told so that signed codes run as integers, and parts of 16 bits, if any."""
     scheme = scheme_of(model)
-    settings = {"session.qdqisint8allowed": "1"} if scheme.signed else {}
+    settings = SIGNED_CODES if scheme.signed else {}
     wide = wide_parts(model)
     about = {"edgeailite.scheme": scheme.name, SESSION_SETTINGS: json.dumps(settings)}
     return about | ({"edgeailite.wide": json.dumps(wide)} if wide else {})

@@ -53,8 +53,8 @@ class Sums:
             self.count + other.count,
             self.signal + other.signal,
             self.noise + other.noise,
-            max(self.largest, other.largest),
-            max(self.largest_steps, other.largest_steps),
+            float(np.maximum(self.largest, other.largest)),  # NaN stays NaN
+            float(np.maximum(self.largest_steps, other.largest_steps)),
             self.equal + other.equal,
             self.shift + other.shift,
             self.total + other.total,
@@ -282,9 +282,9 @@ def _resized_steps(first: Side, second: Side, pairs: Sequence[tuple[str, str]]) 
 def _exceeds(total: Sums, grid: Grid | None, *, exact: bool, step: float) -> bool:
     """Whether the difference is more than rounding; `step` is that of values which were quantized before."""
     if step and not exact:
-        return total.largest > step * (1 + STEP_SLACK)
+        return not total.largest <= step * (1 + STEP_SLACK)  # `not`: NaN departs
     if grid is not None:
-        return total.largest_steps > (0 if exact else 1)
+        return not total.largest_steps <= (0 if exact else 1)
     variance = total.signal / total.count - (total.total / total.count) ** 2
     return not total.largest <= FLOAT_LOGIT_TOLERANCE * math.sqrt(max(0.0, variance)) + 1e-6
 

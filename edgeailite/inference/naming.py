@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -45,7 +46,7 @@ def absolute(path: Path) -> Path:
 
 
 def result_names(files: Sequence[Path]) -> list[str]:
-    """A name for each file's results, unique in its folder also where case does not count."""
+    """A name for each file's results, unique in its folder also where case or the form of accents does not count."""
     stems = Counter(_key(file, file.stem) for file in files)
     taken: set[str] = set()
     names = []
@@ -75,7 +76,13 @@ def forget_names() -> None:
 
 
 def _key(file: Path, name: str) -> str:
-    return str(file.with_name(name)).casefold()
+    """What file systems may take for one name: whatever case, and accents as letters of their own or not."""
+    return composed(str(file.with_name(name))).casefold()
+
+
+def composed(name: str) -> str:
+    """The name with each accent in its letter (NFC); file systems and archives write some apart (NFD)."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _short(name: str) -> str:

@@ -16,7 +16,7 @@ from edgeailite.data.tensors import picture_tensor
 from edgeailite.data.transforms import resize_image
 from edgeailite.errors import DataError
 from edgeailite.inference.drawing import Output, draw
-from edgeailite.inference.shares import class_shares
+from edgeailite.inference.shares import cell, class_shares
 from edgeailite.inference.sources import Found, companion
 from edgeailite.inference.writing import finished, foreign, is_result, png, write_whole
 from edgeailite.preprocessing import Preprocessing
@@ -73,7 +73,7 @@ class Read:
     def __call__(self, found: Found) -> Picture | Left:
         """Never raises for what a file holds."""
         files = self.wanted.files(found.target)
-        if self.resume and finished(files) and (not self.wanted.shares or str(found.source) in self.known):
+        if self.resume and finished(files) and (not self.wanted.shares or cell(str(found.source)) in self.known):
             return Left(found, FINISHED)
         try:
             if found.problem:

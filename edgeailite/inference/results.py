@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from edgeailite.errors import DataError, UsageError
+from edgeailite.files import read_regular
 from edgeailite.inference.drawing import Output
 from edgeailite.inference.pictures import Wanted
 from edgeailite.inference.shares import CSV, JSON, Table, share_columns, write_json
 from edgeailite.inference.sources import Found
-from edgeailite.inference.writing import write_whole
+from edgeailite.inference.writing import remove_leftovers_below, write_whole
+from edgeailite.untrusted import json_value, printable
 
 RECORD, SKIPPED = "infer.json", "skipped.csv"
+LONGEST_RECORD = 1 << 20  # bytes
 MADE_BY = {"made_by": "edgeailite infer"}
 
 
@@ -51,7 +54,7 @@ class Results:
         """Keep why an input was not labelled."""
         self._skips = self._skips or Table(self.folder / SKIPPED, ("input", "reason"))
         self._skips.add([found.source, reason])
-        self.first_problem = self.first_problem or reason
+        self.first_problem = self.first_problem or printable(reason)
         self.skipped += 1
 
     def __enter__(self) -> Results:
@@ -65,10 +68,10 @@ class Results:
 
 
 def settle(folder: Path, made_with: Mapping[str, Any], *, resume: bool) -> None:
-    """Write the record. With `resume`, raise UsageError where an earlier one says something else."""
+    """Write the record. With `resume`, raise UsageError where an earlier one says something else; leftovers go."""
     path = folder / RECORD
     before = read_record(path)
-    if before is None and path.exists():
+    if before is None and (path.exists() or path.is_symlink()):
         raise DataError(f"{path}: not written by infer; choose another --save_path")
     wanted = MADE_BY | dict(made_with)
     if resume and before is not None:
@@ -78,17 +81,26 @@ def settle(folder: Path, made_with: Mapping[str, Any], *, resume: bool) -> None:
                     f"--resume True: {folder} was made with {key} {before.get(key)}, not {value}; choose another "
                     "--save_path, or leave --resume out to label everything again"
                 )
+    if resume:
+        remove_leftovers_below(folder)
     write_whole(path, (json.dumps(wanted, indent=1) + "\n").encode())
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
     """A JSON file that `infer` wrote; None where there is none, or another's."""
     try:
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        values = json_value(read_regular(path, limit=LONGEST_RECORD), where=path.name)
+    except (OSError, DataError):
         return None
     ours = isinstance(values, dict) and values.get("made_by") == MADE_BY["made_by"]
     return values if ours else None
+
+
+def is_video_result(path: Path) -> bool:
+    """Whether a video was written by `infer`: a record beside it says so."""
+    records = (read_record(record) for record in path.parent.glob("*_video.json"))
+    named = (record.get("files") for record in records if record is not None)
+    return any(path.name == Path(str(file)).name for files in named if isinstance(files, list) for file in files)
 
 
 def write_record(path: Path, values: Mapping[str, Any]) -> None:

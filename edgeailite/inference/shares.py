@@ -8,21 +8,27 @@ a kill, is dropped when the file is opened again.
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.errors import DataError
+from edgeailite.files import atomic_file, open_regular
 from edgeailite.inference.drawing import Output
+from edgeailite.untrusted import printable
 
 CSV, JSON = "shares.csv", "shares.json"
 FIXED = ("picture", "height", "width")
 DIGITS = 6
+LONGEST_HEAD, LONGEST_ROW = 1 << 20, 1 << 20  # bytes
 ENCODING: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 
 
@@ -32,8 +38,20 @@ def class_shares(output: Output, labels: NDArray[np.integer]) -> list[float]:
     return [round(float(count) / labels.size, DIGITS) for count in counts]
 
 
+def cell(text: str) -> str:
+    """A name as tables have it: control characters escaped, on one line; bytes that are no text stay, as in the file.
+
+    >>> cell("a\\nb")
+    'a\\\\nb'
+    """
+    return "".join(part if "\udc80" <= part <= "\udcff" else printable(part) for part in text)
+
+
 class Table:
-    """A CSV file that rows are appended to. Raises DataError where it cannot be written or is somebody else's."""
+    """A CSV file that rows are appended to. Raises DataError where it cannot be written or is somebody else's.
+
+    Its name is never a link: what it leads to would be written.
+    """
 
     def __init__(self, path: Path, columns: Sequence[str], *, go_on: bool = False) -> None:
         self.path, self.columns = path, tuple(columns)
@@ -42,17 +60,21 @@ class Table:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _check_ours(path, self.columns)
-            if go_on and path.is_file():
-                self.known = _mend(path, head)
+            self.file = os.fdopen(_descriptor(path), "r+", **ENCODING)
+            if go_on:
+                self.known = _mend(self.file.buffer, head)
             else:
-                path.write_text(head, **ENCODING)
-            self.file = path.open("a", **ENCODING)
+                self.file.truncate(0)
+            self.file.seek(0, os.SEEK_END)
+            if not self.file.tell():
+                self.file.write(head)
+                self.file.flush()
         except OSError as error:
             raise self._unwritable(error) from None
 
     def add(self, values: Sequence[object]) -> None:
         """Write a row, unless one with the same first value is there."""
-        if str(values[0]) in self.known:
+        if cell(str(values[0])) in self.known:
             return
         try:
             self.file.write(self._line(values))
@@ -66,40 +88,57 @@ class Table:
 
     def _line(self, values: Sequence[object]) -> str:
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(values)
+        cells = [cell(str(value)) for value in values]
+        csv.writer(text, lineterminator="\n").writerow(cells)
         return text.getvalue()
 
     def _unwritable(self, error: OSError) -> DataError:
         return DataError(f"{self.path}: cannot be written ({error.strerror}); choose another --save_path")
 
 
+def _descriptor(path: Path) -> int:
+    """Open a table for reading and writing, made if it is not there. Raises OSError for a link or no file."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a file")
+    return descriptor
+
+
 def _check_ours(path: Path, columns: Sequence[str]) -> None:
     """Raise DataError for a file of this name with other contents than `infer` writes."""
-    if not path.is_file() or not path.stat().st_size:
+    try:
+        with open_regular(path) as file:
+            start = file.readline(LONGEST_HEAD).decode(errors="surrogateescape")
+    except FileNotFoundError:
         return
-    with path.open(**ENCODING) as file:
-        found = next(csv.reader(file), [])
-    if found[:1] != [columns[0]]:
+    if start and _first_cell(start) != columns[0]:
         raise DataError(f"{path}: not written by infer (no column {columns[0]!r}); choose another --save_path")
 
 
-def _mend(path: Path, head: str) -> set[str]:
+def _mend(file: BinaryIO, head: str) -> set[str]:
     """First values of the whole rows; what follows the last of them is cut off. Another header starts anew."""
     known: set[str] = set()
-    whole = 0
-    with path.open("rb") as file:
-        if file.readline().decode(errors="surrogateescape") != head:
-            path.write_text(head, **ENCODING)
-            return known
-        whole = file.tell()
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            whole += len(line)
-            known.add(next(csv.reader([line.decode(errors="surrogateescape")]))[0])
-    with path.open("r+b") as file:
-        file.truncate(whole)
+    whole = len(head.encode(errors="surrogateescape"))
+    if file.readline(whole + 1).decode(errors="surrogateescape") != head:
+        file.truncate(0)
+        return known
+    while line := file.readline(LONGEST_ROW):
+        first = _first_cell(line.decode(errors="surrogateescape"))
+        if not line.endswith(b"\n") or not first:
+            break
+        whole += len(line)
+        known.add(first)
+    file.truncate(whole)
     return known
+
+
+def _first_cell(line: str) -> str:
+    try:
+        return next(csv.reader([line]), [""])[0]
+    except (csv.Error, IndexError):  # a cell that is too long; an empty line
+        return ""
 
 
 def share_columns(outputs: Sequence[Output]) -> list[str]:
@@ -110,17 +149,15 @@ def share_columns(outputs: Sequence[Output]) -> list[str]:
 
 def write_json(table: Path, path: Path, outputs: Sequence[Output]) -> None:
     """`shares.csv` as a JSON list, row by row: `{"picture", "height", "width", "shares": {output: {class: share}}}`."""
-    partial = path.with_name(path.name + ".partial")
     try:
-        with table.open(**ENCODING) as rows, partial.open("w", encoding="utf-8") as file:
+        with table.open(**ENCODING) as rows, atomic_file(path) as file:
             reader = csv.reader(rows)
             next(reader)
             before = "["
             for row in reader:
-                file.write(f"{before}\n{json.dumps(_as_dict(row, outputs))}")
+                file.write(f"{before}\n{json.dumps(_as_dict(row, outputs))}".encode())
                 before = ","
-            file.write("\n]\n" if before == "," else "[]\n")
-        partial.replace(path)
+            file.write(b"\n]\n" if before == "," else b"[]\n")
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --save_path") from None
 

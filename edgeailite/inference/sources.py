@@ -1,7 +1,8 @@
 """What is to be labelled, as a stream: pictures, folders at any depth, patterns, videos, cameras, a list on stdin.
 
 Folders are walked one at a time, in order, each link followed once; lists are read line by line. So memory does not
-grow with the number of pictures, but for the names of the folder at hand.
+grow with the number of pictures, but for the names of the folder at hand. What is a picture is told by its name, or
+else by its first bytes; what is none is counted, so that nothing is left out in silence.
 """
 
 from __future__ import annotations
@@ -9,17 +10,24 @@ from __future__ import annotations
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
-from edgeailite.data.images import IMAGE_SUFFIXES
+from edgeailite.data.headers import known_start
+from edgeailite.data.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from edgeailite.errors import DataError, UsageError
-from edgeailite.inference.naming import VIDEO_SUFFIXES, absolute, forget_names, place, result_path
+from edgeailite.files import TEMPORARY, open_regular
+from edgeailite.inference.naming import VIDEO_SUFFIXES, absolute, composed, forget_names, place, result_path
 
 STDIN = "-"
 CAMERA = re.compile(r"camera:(\d+)")
 WILD = re.compile(r"[*?\[]")
+START_BYTES = 32  # that tell a format
+LONGEST_LINE = 65_536  # bytes: no path is that long
+MOST_EMPTY = 100_000  # lines in a row
 
 
 @dataclass(frozen=True)
@@ -48,11 +56,15 @@ class Found:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The words of the command line; `root` is the folder below which results keep their sub-folders."""
+    """The words of the command line; `root` is the folder below which results keep their sub-folders.
+
+    `others` counts by suffix the files that the last walk found to be no pictures.
+    """
 
     words: tuple[Path, ...]
     root: Path
     apart_from: Path  # the folder of results: not looked through
+    others: Counter[str] = field(default_factory=Counter)
 
     @property
     def listed(self) -> bool:
@@ -61,11 +73,11 @@ class Inputs:
 
     def __call__(self, lines: Iterable[bytes] = ()) -> Iterator[Found]:
         """All of them in order; `lines` are those of stdin."""
+        self.others.clear()
         for word in self.words:
             if str(word) == STDIN:
-                paths = (Path(os.fsdecode(line.rstrip(b"\r\n"))) for line in lines)
-                yield from (self._found(path) for path in paths if str(path) != ".")
-            elif word.is_dir():
+                yield from map(self._found, _paths(lines))
+            elif _is_folder(word):
                 yield from self._below(word)
             elif not CAMERA.fullmatch(str(word)) and not word.exists():
                 yield from self._matching(str(word))
@@ -77,11 +89,11 @@ class Inputs:
         for path in map(Path, sorted(glob.iglob(pattern, recursive=True))):  # noqa: PTH207 - Path.glob knows no absolute one
             if path.is_dir():
                 yield from self._below(path) if "**" not in pattern else ()
-            elif path.name.lower().endswith((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)):
+            elif _is_wanted(path, self.others):
                 yield self._found(path)
 
     def _below(self, folder: Path) -> Iterator[Found]:
-        for path, problem in walk(folder, apart_from=self.apart_from):
+        for path, problem in walk(folder, apart_from=self.apart_from, others=self.others):
             yield self._found(path, problem)
 
     def _found(self, path: Path, problem: str = "") -> Found:
@@ -111,7 +123,7 @@ def _base(word: Path) -> Path | None:
     """The folder that a word starts from. Raises DataError if there is none."""
     if str(word) == STDIN or CAMERA.fullmatch(str(word)):
         return None
-    if word.is_dir():
+    if _is_folder(word):
         return word
     if word.exists():
         return word.parent
@@ -123,16 +135,50 @@ def _base(word: Path) -> Path | None:
     return Path(*word.parts[:wild])
 
 
-def walk(folder: Path, *, apart_from: Path) -> Iterator[tuple[Path, str]]:
+def _is_folder(word: Path) -> bool:
+    """Whether a word names a folder. Raises DataError for a name that no file can have, or below a closed folder."""
+    try:
+        return word.is_dir()
+    except OSError as error:
+        raise DataError(f"{str(word)[:200]}: cannot be read ({error.strerror}); check the name") from None
+
+
+def lines_of(stream: BinaryIO) -> Iterator[bytes]:
+    """The lines of a stream as they come, none longer than LONGEST_LINE and a byte."""
+    while line := stream.readline(LONGEST_LINE + 1):
+        yield line
+
+
+def _paths(lines: Iterable[bytes]) -> Iterator[Path]:
+    """The paths of a list, one a line. Raises DataError for what is no such list."""
+    empty = 0
+    for number, line in enumerate(lines, start=1):
+        text = line.rstrip(b"\r\n")
+        empty = 0 if text else empty + 1
+        if len(line) > LONGEST_LINE or empty > MOST_EMPTY:
+            what = f"longer than {LONGEST_LINE} bytes" if text else f"after {MOST_EMPTY} empty ones"
+            raise DataError(f"-: line {number} of the list is {what}; write one path a line")
+        if b"\0" in text:
+            raise DataError(f"-: line {number} of the list has a zero byte; write one path a line (no find -print0)")
+        path = Path(os.fsdecode(text))
+        if str(path) != ".":
+            yield path
+
+
+def walk(folder: Path, *, apart_from: Path, others: Counter[str] | None = None) -> Iterator[tuple[Path, str]]:
     """(picture, "") of a folder at any depth, sorted; (folder, why) of one that cannot be listed.
 
-    Hidden files, the folder `apart_from` (if it lies inside) and links to a folder above are left out.
+    Hidden files, the folder `apart_from` (if it lies inside) and links to a folder above are left out. With `others`
+    also videos, and pictures of other suffixes, and there each file that is none of these is counted by its suffix.
     """
     results = os.path.realpath(apart_from)
-    yield from _walk(folder, results if results != os.path.realpath(folder) else "", (os.path.realpath(folder),))
+    results = results if results != os.path.realpath(folder) else ""
+    yield from _walk(folder, results, (os.path.realpath(folder),), others)
 
 
-def _walk(folder: Path, results: str, above: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
+def _walk(
+    folder: Path, results: str, above: tuple[str, ...], others: Counter[str] | None
+) -> Iterator[tuple[Path, str]]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -144,9 +190,32 @@ def _walk(folder: Path, results: str, above: tuple[str, ...]) -> Iterator[tuple[
         if entry.is_dir():
             real = os.path.realpath(entry.path)
             if real not in (results, *above):
-                yield from _walk(folder / entry.name, results, (*above, real))
-        elif entry.name.lower().endswith(IMAGE_SUFFIXES):
+                yield from _walk(folder / entry.name, results, (*above, real), others)
+        elif _is_wanted(folder / entry.name, others):
             yield folder / entry.name, ""
+
+
+def _is_wanted(path: Path, others: Counter[str] | None) -> bool:
+    """Whether a file is a picture by its name; with `others` also a video, or a picture by its first bytes."""
+    name = path.name.lower()
+    if name.endswith(IMAGE_SUFFIXES):
+        return True
+    if others is None:
+        return False
+    if name.endswith((*VIDEO_SUFFIXES, *UNREAD_SUFFIXES)) or (
+        not name.endswith(TEMPORARY) and _starts_as_picture(path)
+    ):
+        return True
+    others[path.suffix.lower() or "no suffix"] += 1
+    return False
+
+
+def _starts_as_picture(path: Path) -> bool:
+    try:
+        with open_regular(path) as file:
+            return known_start(file.read(START_BYTES))
+    except OSError:
+        return False
 
 
 def find_pictures(source: Path, *, apart_from: Path) -> list[Path]:
@@ -171,12 +240,12 @@ def companion(folder: Path, found: Found) -> Path:
     wanted = folder / found.relative
     if wanted.is_file():
         return wanted
-    stem, below = wanted.stem, wanted.parent
+    stem, below = composed(wanted.stem), wanted.parent
     begins = (f"{stem}.", f"{stem.rpartition('_')[0] or stem}_")
     names = sorted(entry.name for entry in os.scandir(below)) if below.is_dir() else []
     names = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
     for begin in begins:
-        matches = [name for name in names if name.startswith(begin)]
+        matches = [name for name in names if composed(name).startswith(begin)]
         if len(matches) == 1:
             return below / matches[0]
         if matches:

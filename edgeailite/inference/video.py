@@ -7,8 +7,12 @@ file is read back before it gets its name.
 
 from __future__ import annotations
 
+import glob
 import math
 import os
+import re
+import secrets
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,11 +25,20 @@ from numpy.typing import NDArray
 
 from edgeailite.data.images import MAX_PIXELS
 from edgeailite.errors import DataError
+from edgeailite.files import TEMPORARY, open_regular
 
 Image = NDArray[np.uint8]
 FORMATS = {"mp4": "mp4v", "webm": "VP90", "avi": "MJPG"}
 USUAL_RATE = 25.0
 MAX_RATE = 1000.0
+START_BYTES = 512
+CONTAINERS = re.compile(
+    rb"....(ftyp|moov|mdat|wide|free|skip|pnot)|RIFF....AVI |\x1aE\xdf\xa3|\0\0\x01[\xb3\xba]|G.{187}G|.{4}G.{191}G"
+    rb"|0&\xb2u\x8ef\xcf\x11",
+    re.DOTALL,
+)
+"""How MP4 and MOV, AVI, Matroska and WebM, MPEG and its streams, WMV start. Nothing else is opened: FFmpeg also knows
+lists that lead to other files."""
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what fails is said here, in one line
 
@@ -39,10 +52,12 @@ class Capture:
     promised: int
 
     def frames(self) -> Iterator[Image]:
-        """Frames (H,W,3) uint8 RGB until the end."""
+        """Frames (H,W,3) uint8 RGB until the end, or one that is too large."""
         while True:
             there, frame = self.frames_of.read()
             if not there:
+                return
+            if frame.shape[0] * frame.shape[1] > MAX_PIXELS:  # sizes may change on the way
                 return
             yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
@@ -50,8 +65,8 @@ class Capture:
 @contextmanager
 def opened(source: Path, camera: int | None = None) -> Iterator[Capture]:
     """A video file or, by number, a camera. Raises DataError for one that cannot be opened or is too large."""
-    if camera is None and not os.access(source, os.R_OK):
-        raise DataError(f"{source}: cannot be read; check the name and the permissions")
+    if camera is None:
+        _check_container(source)
     capture = cv2.VideoCapture(str(source)) if camera is None else cv2.VideoCapture(camera)
     try:
         if not capture.isOpened():
@@ -68,6 +83,17 @@ def opened(source: Path, camera: int | None = None) -> Iterator[Capture]:
         capture.release()
 
 
+def _check_container(source: Path) -> None:
+    """Raise DataError for what is no file, or no file of a video."""
+    try:
+        with open_regular(source) as file:
+            start = file.read(START_BYTES)
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read ({error.strerror}); check the name and the permissions") from None
+    if not CONTAINERS.match(start):
+        raise DataError(f"{source}: not a readable video")
+
+
 def _rate(said: float) -> float:
     return said if math.isfinite(said) and 0 < said <= MAX_RATE else USUAL_RATE
 
@@ -78,11 +104,16 @@ def _writable(rate: float) -> float:
 
 
 class Writer:
-    """A video file; the first frame's size is that of all. It has its name only after `finish`."""
+    """A video file; the first frame's size is that of all. It has its name only after `finish`.
+
+    Until then it lies in a hidden folder of its own, new and closed to others, so that no link leads the writer
+    elsewhere.
+    """
 
     def __init__(self, path: Path, rate: float) -> None:
         self.path, self.rate, self.count = path, rate, 0
-        self.partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+        self.folder = path.with_name(f".{path.name}.{secrets.token_hex(8)}{TEMPORARY}")
+        self.partial = self.folder / f"video{path.suffix}"  # writers go by the suffix
         self.writer: cv2.VideoWriter | None = None
         self.size = (0, 0)
 
@@ -102,8 +133,10 @@ class Writer:
         """Encoders want even sides: an odd one gets a black line."""
         self.size = frame.shape[1] + frame.shape[1] % 2, frame.shape[0] + frame.shape[0] % 2
         try:
-            self.partial.parent.mkdir(parents=True, exist_ok=True)
-            self.partial.touch()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            for leftover in self.path.parent.glob(f".{glob.escape(self.path.name)}.*{TEMPORARY}"):
+                shutil.rmtree(leftover, ignore_errors=True)  # of a run that was killed; never through a link
+            self.folder.mkdir(mode=0o700)
         except OSError as error:
             raise DataError(f"{self.path}: cannot be written ({error.strerror}); choose another --save_path") from None
         code = cv2.VideoWriter.fourcc(*FORMATS[self.path.suffix[1:]])
@@ -128,12 +161,13 @@ class Writer:
             self.discard()
             raise DataError(f"{self.path}: the video that was written cannot be read; is the disk full?")
         self.partial.replace(self.path)
+        self.discard()
 
     def discard(self) -> None:
         """Leave nothing of a video that was not finished."""
         if self.writer is not None:
             self.writer.release()
-        self.partial.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @contextmanager

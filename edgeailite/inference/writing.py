@@ -6,6 +6,9 @@ mask without a list, and earlier results among the inputs are no pictures.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +18,9 @@ import cv2
 from numpy.typing import NDArray
 
 from edgeailite.errors import DataError
+from edgeailite.files import TEMPORARY, open_regular, write_atomic
 
+LEFTOVER = re.compile(r"\..*(\.png|infer\.json|shares\.json|_video\.json)\.[0-9a-f]{16}" + re.escape(TEMPORARY))
 TAG = b"Software\0edgeailite infer"
 PNG_HEAD = 33  # bytes of signature and IHDR, which come first
 _CHUNK = b"tEXt" + TAG
@@ -44,22 +49,29 @@ def foreign(paths: Iterable[Path]) -> Path | None:
 
 
 def _state(path: Path) -> str:
-    """State: free (also an empty file), result, foreign."""
+    """State: free (also an empty file), result, foreign (also what is no file, or cannot be read)."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(PNG_HEAD + len(TAG_CHUNK))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return "free"
+    except OSError:
+        return "foreign"
     return "result" if is_result(data) else "foreign" if data else "free"
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write under another name, then rename. Raises DataError where that cannot be done."""
-    partial = path.with_name(path.name + ".partial")
+    """Write a file whole or not at all. Raises DataError where that cannot be done."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(path)
+        write_atomic(path, data)
     except OSError as error:
-        partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
         raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --save_path") from None
+
+
+def remove_leftovers_below(folder: Path) -> None:
+    """Remove what killed runs left half written below a folder of results; nobody else may be writing there."""
+    for above, _, names in os.walk(folder):
+        for name in filter(LEFTOVER.fullmatch, names):
+            with contextlib.suppress(OSError):
+                Path(above, name).unlink()

@@ -6,7 +6,6 @@ those of the executed graph; `source_name` gives back the node or tensor of the 
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections import defaultdict
@@ -20,6 +19,7 @@ import torch
 from torch import nn
 
 from edgeailite.latency.runners import bound, onnx_session, random_inputs, torch_images
+from edgeailite.untrusted import json_value, printable
 
 DECORATION = re.compile(r"^fused |_nchwc$|_token_\d+$|_nhwc$")
 
@@ -53,7 +53,8 @@ def onnx_operators(
         run = bound(session, random_inputs(session, height_width))  # runs it once more
         for _ in range(warmup + rounds - 1):
             run()
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        written = Path(session.end_profiling()).read_text(encoding="utf-8", errors="replace")
+        events = json_value(written, where="onnxruntime's profile, in which the file's names stand as they are")
     return _medians(events, warmup)
 
 
@@ -68,7 +69,9 @@ def _medians(events: list[Mapping[str, Any]], warmup: int) -> list[OperatorTime]
         durations[name].append(event["dur"] / 1e3)
         kinds[name] = event["args"]["op_name"]
     counted = {name: values[warmup:] or values for name, values in durations.items()}
-    return [OperatorTime(n, kinds[n], float(np.median(values)), min(values)) for n, values in counted.items()]
+    return [
+        OperatorTime(printable(n), kinds[n], float(np.median(values)), min(values)) for n, values in counted.items()
+    ]
 
 
 def torch_operators(

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgeailite.errors import DataError, UsageError
+from edgeailite.runtime.failures import run_session, said
 from edgeailite.runtime.openvino_session import openvino_session
+from edgeailite.runtime.session import cpu_session
 
 RUNTIMES = ("onnxruntime", "openvino", "torch")
 ELEMENT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
@@ -30,7 +32,6 @@ def onnx_session(
     """The file (or its bytes), fully optimised. Raises DataError for one that is missing or damaged."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3
     options.add_session_config_entry("session.force_spinning_stop", "1")  # or its threads disturb whoever comes next
     if profile_prefix is not None:
         options.enable_profiling = True
@@ -38,11 +39,8 @@ def onnx_session(
     if isinstance(source, Path) and not source.is_file():
         raise DataError(f"{source}: no such ONNX file; write it with `edgeailite export`")
     model: Any = str(source) if isinstance(source, Path) else source
-    try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - onnxruntime raises many kinds, without a common base
-        name = source if isinstance(source, Path) else "ONNX model"
-        raise DataError(f"{name}: onnxruntime cannot load it ({str(error).splitlines()[0][:200]})") from None
+    with said(f"{source if isinstance(source, Path) else 'ONNX model'}: onnxruntime cannot load it"):
+        return cpu_session(model, options)
 
 
 def random_inputs(
@@ -76,13 +74,16 @@ def onnx_runner(path: Path, runtime: str, *, threads: int, height_width: tuple[i
     inputs = random_inputs(session, height_width)
     if runtime == "openvino":
         return _openvino_runner(path, inputs, threads)
-    return bound(session, inputs)
+    return bound(session, inputs, where=path)
 
 
-def bound(session: onnxruntime.InferenceSession, inputs: Mapping[str, NDArray[Any]]) -> Runner:
+def bound(
+    session: onnxruntime.InferenceSession, inputs: Mapping[str, NDArray[Any]], *, where: object = "ONNX model"
+) -> Runner:
     """The session on arrays that stay in place, results too: a fresh result costs page faults, 2 ms for 6 MB."""
     names = [output.name for output in session.get_outputs()]
-    results = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in session.run(names, dict(inputs))]
+    arrays = run_session(session, inputs, names, where=str(where)).values()
+    results = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in arrays]
     binding = session.io_binding()
     for name, array in inputs.items():
         binding.bind_cpu_input(name, array)
@@ -90,7 +91,8 @@ def bound(session: onnxruntime.InferenceSession, inputs: Mapping[str, NDArray[An
         binding.bind_ortvalue_output(name, result)
 
     def run() -> list[NDArray[Any]]:
-        session.run_with_iobinding(binding)
+        with said(f"{where}: onnxruntime cannot run it"):
+            session.run_with_iobinding(binding)
         return [result.numpy() for result in results]
 
     return run
@@ -100,7 +102,12 @@ def _openvino_runner(path: Path, inputs: dict[str, NDArray[Any]], threads: int) 
     shapes = {name: array.shape for name, array in inputs.items()}
     compiled = openvino_session(path, option="--runtimes openvino", threads=threads, shapes=shapes)
     request = compiled.create_infer_request()
-    return lambda: request.infer(inputs)
+
+    def run() -> object:
+        with said(f"{path}: OpenVINO cannot run it"):
+            return request.infer(inputs)
+
+    return run
 
 
 def torch_runner(model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1, threads: int) -> Runner:

@@ -1,7 +1,8 @@
 """The edgeailite family: every backbone with DeepLabV3+Lite, FPN and UNet, normal and with fast downsampling.
 
 Names by rule: `{deeplabv3plus|fpn_aspp|unet_aspp}_{backbone}[_fd]_edgeailite`. Source: TI's edgeai-torchvision
-(r8.2); irregular published spellings are rows of `ALIASES`.
+(r8.2); irregular published spellings are rows of `ALIASES`. EfficientNet-Lite and MobileNetV4 are later backbones under
+the same decoders: no network of TI's has them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from edgeailite.models.decoders.deeplabv3plus import DeepLabV3PlusLite
 from edgeailite.models.decoders.fpn import FPN
 from edgeailite.models.decoders.unet import UNet
 from edgeailite.models.encoders.chain import Encoder
+from edgeailite.models.encoders.efficientnet_lite import VARIANTS as EFFICIENTNET_LITE
+from edgeailite.models.encoders.efficientnet_lite import efficientnet_lite
 from edgeailite.models.encoders.mobilenetv2 import mobilenetv2
+from edgeailite.models.encoders.mobilenetv4 import VARIANTS as MOBILENETV4_CONV
+from edgeailite.models.encoders.mobilenetv4 import mobilenetv4_conv
 from edgeailite.models.encoders.regnetx import regnetx
 from edgeailite.models.encoders.resnet import resnet50
 from edgeailite.models.layers import initialize_weights
@@ -44,6 +49,8 @@ BACKBONES: dict[str, Backbone] = {
     "regnetx3p2gf": Backbone(partial(regnetx, "3p2gf"), 288),
     "resnet50": Backbone(resnet50),
     "resnet50_p5": Backbone(partial(resnet50, width=0.5)),
+    **{f"efficientnet_lite{v}": Backbone(partial(efficientnet_lite, v)) for v in EFFICIENTNET_LITE},
+    **{f"mobilenetv4_conv_{v}": Backbone(partial(mobilenetv4_conv, v)) for v in MOBILENETV4_CONV},
 }
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from edgeailite.pretrained.loading import load_pretrained
 from edgeailite.pretrained.nesting import state_dict_of
+from edgeailite.pretrained.networks import which_network
 from edgeailite.pretrained.opening import Source, fetch
+from edgeailite.pretrained.plain import not_finite
 from edgeailite.pretrained.publishing import published_state_dict
 from edgeailite.pretrained.ranges import published_ranges
 from edgeailite.pretrained.reading import read_weights
@@ -19,9 +21,11 @@ __all__ = [
     "describe",
     "fetch",
     "load_pretrained",
+    "not_finite",
     "published_ranges",
     "published_state_dict",
     "read_weights",
     "state_dict_of",
     "weights_for",
+    "which_network",
 ]

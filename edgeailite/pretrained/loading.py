@@ -8,8 +8,10 @@ from torch import nn
 
 from edgeailite.errors import DataError
 from edgeailite.models import Pixel2Pixel
+from edgeailite.pretrained.networks import networks_of
 from edgeailite.pretrained.opening import Source, open_source
 from edgeailite.pretrained.placing import Placed, place
+from edgeailite.pretrained.plain import not_finite
 from edgeailite.pretrained.report import LoadReport, conventions, explanations, head_refusal, refusal
 from edgeailite.pretrained.shapes import Differences, differences, layer_of
 
@@ -53,12 +55,16 @@ def load_pretrained(
     why = differences(found, placed, network) if network is not None and same_keys and mismatched else None
     is_this_network = same_keys and (not mismatched or why is not None)
     if strict and not is_this_network:
-        raise DataError(refusal(report, unexplained, weights, model))
+        fitting = networks_of(found) if network is not None else []
+        raise DataError(refusal(report, unexplained, weights, model, fitting=fitting))
     if strict and network is not None and why is not None:
         head_may_differ = allow_head_mismatch or _main_output_fits(placed, why, network)
         if not head_may_differ:
             raise DataError(head_refusal(report, why, network))
     kept = {k: v for k, v in weights.items() if k in own and layer_of(k) not in layers}
+    wrong = not_finite(kept)
+    if wrong is not None:
+        raise DataError(f"{name}: {wrong}; the file is damaged or of a training that diverged: take another")
     model.load_state_dict(kept, strict=False)
     notes = (*placed.notes, *explanations(placed, report, model, why), *conventions(report, model))
     return replace(report, loaded=tuple(k for k in own if k in kept), notes=notes)

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from edgeailite.errors import DataError
+from edgeailite.untrusted import printable
 
 # The first of these that holds tensors counts, before tensors that stand beside it and before any other key.
 PREFERRED = (
@@ -93,4 +94,4 @@ def _contents(values: Any) -> str:
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+    return ", ".join(printable(name)[:120] for name in names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from edgeailite.download import download, sha256_of
+from edgeailite.download import download
 from edgeailite.errors import DataError, UsageError
+from edgeailite.files import sha256_of
 from edgeailite.pretrained.nesting import state_dict_of
 from edgeailite.pretrained.reading import read_weights
 from edgeailite.pretrained.recognise import Recognised, recognise, recognise_pair

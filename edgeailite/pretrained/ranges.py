@@ -9,6 +9,7 @@ from edgeailite.pretrained.nesting import state_dict_of
 from edgeailite.pretrained.opening import fetch
 from edgeailite.pretrained.reading import read_weights
 from edgeailite.pretrained.recognise import without_wrappers
+from edgeailite.untrusted import is_finite, shown
 
 CLIPS, BATCHES = ".clips_act", ".num_batches_tracked"
 
@@ -26,9 +27,11 @@ def published_ranges(source: str | Path) -> dict[str, tuple[float, float, int]]:
             continue
         name = key.removesuffix(CLIPS)
         ends = value.flatten().tolist()
-        if len(ends) != 2 or not ends[0] <= ends[1]:
-            raise DataError(f"{source}: {key} is {ends}, not a low and a high end; take another file")
+        if len(ends) != 2 or not all(map(is_finite, ends)) or not ends[0] <= ends[1]:
+            raise DataError(f"{source}: {key} is {shown(ends)}, not a low and a high end; take another file")
         batches = tensors.get(name + BATCHES)
+        if batches is not None and not (batches.numel() == 1 and is_finite(batches.item())):
+            raise DataError(f"{source}: {name + BATCHES} is {shown(batches.tolist())}, not a number; take another file")
         ranges[name] = (float(ends[0]), float(ends[1]), 0 if batches is None else int(batches))
     if not ranges:
         raise DataError(f"{source}: no activation ranges (clips_act) in this file; calibrate without --pretrained")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
+import struct
 import warnings
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,27 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from edgeailite.errors import DataError
+from edgeailite.pretrained.archives import TORCHSCRIPT, archive_fault
+from edgeailite.pretrained.plain import plain_values
+from edgeailite.untrusted import printable
 
 WEIGHTS_SUFFIXES = (".pt", ".pth", ".pyth", ".tar", ".ckpt", ".bin", ".safetensors")  # what a folder is searched for
 FILES_NAMED = 8
+MOST_HEADER = 16 << 20  # bytes of a safetensors header: some 100,000 tensors
+MOST_PARTS = 3_000_000
+# What torch's reader raises on files that nobody wrote with it: it checks little before it uses it.
+_FAILURES = (
+    RuntimeError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
+    MemoryError,
+    struct.error,
+)
 
 # Old checkpoints keep their best metric as a numpy number. These build numbers and nothing else.
 _NUMBERS = "?bhilqBHILQefd"  # numpy's letters for bool, integers and floats
@@ -32,28 +51,46 @@ _HARMLESS: list[Any] = [
 
 
 def read_weights(path: Path) -> Any:
-    """A .safetensors file, or `torch.load(weights_only=True)` of one with right checksums. DataError says why not."""
+    """A .safetensors file, or `torch.load(weights_only=True)` of one with right checksums, as plain values and tensors.
+
+    DataError says why not. Memory and time are bounded by the file's size, whatever it declares.
+    """
     if path.is_dir():
         raise DataError(f"{path}: a folder; give {_files_in(path)}")
     if not path.is_file():
         raise DataError(f"{path}: no such checkpoint file; check the path")
     try:
-        return load_file(path) if path.suffix == ".safetensors" else _read_torch(path)
-    except SafetensorError as error:
-        raise DataError(f"{path}: damaged safetensors file ({error}); take another") from None
+        values = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+        return plain_values(values, where=str(path), size=path.stat().st_size)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from None
 
 
+def _read_safetensors(path: Path) -> Any:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > MOST_HEADER:
+        raise DataError(f"{path}: damaged safetensors file (a header of {length} bytes); take another")
+    try:
+        return load_file(path)
+    except (SafetensorError, *_FAILURES) as error:
+        raise DataError(f"{path}: damaged safetensors file ({_first_line(error)}); take another") from None
+
+
 def _read_torch(path: Path) -> Any:
     fault = _fault(path)
+    if fault == TORCHSCRIPT:
+        raise DataError(f"{path}: {TORCHSCRIPT}, which is code; take one that holds weights only")
     if fault:
         raise DataError(f"{path}: damaged checkpoint ({path.stat().st_size} bytes; {fault}); take another")
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_HARMLESS):
             # on the pickle protocol of foreign files; the error says enough
             warnings.simplefilter("ignore", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True)
+            if zipfile.is_zipfile(path):
+                return torch.load(path, map_location="cpu", weights_only=True)
+            with _Patient(path.open("rb", buffering=0)) as file:
+                return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = _refused(str(error))
         if zipfile.is_zipfile(path):
@@ -61,11 +98,28 @@ def _read_torch(path: Path) -> Any:
         else:
             what = "refused, not a checkpoint or one with code inside"
         raise DataError(f"{path}: {what} ({reason}); take one that holds weights only") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, IndexError, OSError) as error:
-        if "TorchScript" in str(error):
-            raise DataError(f"{path}: a TorchScript archive, which is code; take one that holds weights only") from None
-        reason = str(error).split("\n")[0][:160]
-        raise DataError(f"{path}: damaged checkpoint ({path.stat().st_size} bytes; {reason}); take another") from None
+    except _FAILURES as error:
+        raise DataError(
+            f"{path}: damaged checkpoint ({path.stat().st_size} bytes; {_first_line(error)}); take another"
+        ) from None
+
+
+class _Patient(io.BufferedReader):
+    """A file that is read in so many parts only: in torch's old format, each is an instruction of a pickle."""
+
+    parts = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As every file does. Raises ValueError for a file that is read for ever."""
+        self.parts += 1
+        if self.parts > MOST_PARTS:
+            raise ValueError(f"more than {MOST_PARTS} values")
+        return super().read(size)
+
+
+def _first_line(error: BaseException) -> str:
+    """The first sentence, without torch's advice on how to read such files all the same."""
+    return printable(str(error).split("\n")[0].partition(". In ")[0])[:160] or type(error).__name__
 
 
 def _files_in(folder: Path) -> str:
@@ -93,9 +147,4 @@ def _fault(path: Path) -> str | None:
         return "a web page saved under this name, such as an error or a sign-in page"
     if not start.startswith(b"PK\x03\x04"):
         return None if start else "empty"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            altered = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError):
-        return "truncated or altered"
-    return None if altered is None else f"{altered} is altered"
+    return archive_fault(path)

@@ -15,6 +15,14 @@ from itertools import pairwise
 from torch import Tensor
 
 from edgeailite.errors import DataError
+from edgeailite.pretrained.lite_names import (
+    EFFICIENTNET_HEAD,
+    MOBILENETV4_HEAD,
+    TIMM_EFFICIENTNET_HEAD,
+    rename_efficientnet,
+    rename_timm_efficientnet,
+    rename_timm_mobilenetv4,
+)
 
 Weights = Mapping[str, Tensor]
 
@@ -105,6 +113,26 @@ BACKBONES = (
         unused=("classifier.",),
         change=_renumber_vgg,
         explained=_VGG_EXPLAINED,
+    ),
+    Backbone(
+        "EfficientNet-Lite backbone",
+        has=(r"_blocks\.\d+\._depthwise_conv\.weight",),
+        has_not=(r"_blocks\.\d+\._se_",),
+        unused=EFFICIENTNET_HEAD,
+        change=rename_efficientnet,
+    ),
+    Backbone(
+        "timm MobileNetV4 backbone",
+        has=(r"blocks\.\d\.\d+\.pw_exp\.conv\.weight",),
+        unused=MOBILENETV4_HEAD,
+        change=rename_timm_mobilenetv4,
+    ),
+    Backbone(
+        "timm EfficientNet-Lite backbone",
+        has=(r"blocks\.\d\.\d+\.conv_dw\.weight",),
+        has_not=(r"blocks\.\d\.\d+\.se\.",),
+        unused=TIMM_EFFICIENTNET_HEAD,
+        change=rename_timm_efficientnet,
     ),
     Backbone("ADE20K VGG encoder", has=(r"features\.\d+\.bias", r"conv[67]\.(weight|bias)")),
     Backbone("ADE20K HRNet backbone", has=(r"transition\d\.", r"stage\d\.\d+\.branches\."), unused=_HRNET_UNUSED),

@@ -12,8 +12,10 @@ from edgeailite.models import Pixel2Pixel
 from edgeailite.pretrained.placing import Placed
 from edgeailite.pretrained.recognise import PAIR
 from edgeailite.pretrained.shapes import Differences, layer_of
+from edgeailite.untrusted import printable
 
 NAMED = 3  # keys that a message names
+LONGEST = 120  # characters of one
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,22 @@ def head_refusal(report: LoadReport, why: Differences, model: Pixel2Pixel) -> st
     )
 
 
-def refusal(report: LoadReport, unexplained: Sequence[str], weights: Mapping[str, Tensor], model: nn.Module) -> str:
-    """Why nothing was loaded: keys, shapes and the fix."""
+def refusal(
+    report: LoadReport,
+    unexplained: Sequence[str],
+    weights: Mapping[str, Tensor],
+    model: nn.Module,
+    *,
+    fitting: Sequence[str] = (),
+) -> str:
+    """Why nothing was loaded: keys, shapes and the fix, which names the networks that the file is `fitting`."""
     own = model.state_dict()
     other = [k for k in report.mismatched if weights[k].shape != own[k].shape]
     shapes = [f"{k}: file {_size(weights[k])}, network {_size(own[k])}" for k in other]
     parts = {"missing": unexplained, "unexpected": report.unexpected, "of another shape": shapes}
     what = ", ".join(f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in parts.items() if keys)
     name = getattr(model, "name", "this network")
-    return f"{report.source}: {report.kind}, does not fit {name}: {what}; {_fix(report)}"
+    return f"{report.source}: {report.kind}, does not fit {name}: {what}; {_fix(report, name, fitting)}"
 
 
 def explanations(
@@ -96,7 +105,10 @@ def conventions(report: LoadReport, model: nn.Module) -> Iterable[str]:
         )
 
 
-def _fix(report: LoadReport) -> str:
+def _fix(report: LoadReport, name: str, fitting: Sequence[str]) -> str:
+    others = [other for other in fitting if other != name]
+    if others:
+        return f"use the file's own network: --model_name {' or '.join(others[:NAMED])}"
     if any(re.match(r"encoder\..*stream(fuse|\d+)\.", key) for key in report.unexpected):
         return "the file's network has several inputs: build this one with as many"
     if "backbone" in report.kind:
@@ -109,7 +121,7 @@ def _kept(keys: Sequence[str]) -> str:
 
 
 def _some(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:NAMED]) + (", ..." if len(keys) > NAMED else "")
+    return ", ".join(printable(key)[:LONGEST] for key in keys[:NAMED]) + (", ..." if len(keys) > NAMED else "")
 
 
 def _size(tensor: Tensor) -> str:

@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from edgeailite.errors import DataError, UsageError
+from edgeailite.files import read_regular
 from edgeailite.published.ade20k import FORMS, JOINT, KEYS, OLDER, OTHER, SCRIPTS, Form
 from edgeailite.published.flags import Asked, as_flags, is_true, shown, translate
 from edgeailite.published.launching import gpu_list
+from edgeailite.untrusted import printable, yaml_value
+from edgeailite.untrusted import shown as shown_value
 
 KEY = re.compile(r"DIR|(DATASET|MODEL|TRAIN|VAL|TEST)\.\w+")
 DECODERS_2017 = ("c1_bilinear", "psp_bilinear", "c5_bilinear")
 ENCODERS_2017 = re.compile(r"(vgg16|vgg19|resnet34|resnet50)(_dilated(8|16))?")
+LARGEST = 1 << 20  # bytes of a configuration
 PER_EPOCH = ("2018", "2019")  # forms whose epochs are a number of iterations
 
 
@@ -99,19 +103,28 @@ def _pairs(words: Sequence[str]) -> dict[str, list[str]]:
 
 def _file(names: Sequence[str]) -> dict[str, list[str]]:
     """The keys of a YAML file."""
-    import yaml
-
     path = Path(" ".join(names))
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"--cfg {path}: cannot be read ({str(error).splitlines()[0]})") from None
+        content = yaml_value(read_regular(path, limit=LARGEST), where=f"--cfg {path}: cannot be read") or {}
+    except OSError as error:
+        raise DataError(f"--cfg {path}: cannot be read ({error.strerror})") from None
     if not isinstance(content, dict):
         raise DataError(f"--cfg {path}: expected sections DATASET, MODEL, TRAIN, VAL, TEST and DIR")
     flat: dict[str, Any] = {}
     for name, value in content.items():
-        flat |= {f"{name}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {name: value}
+        flat |= (
+            {f"{name}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {f"{name}": value}
+        )
+    for key, value in flat.items():
+        if not all(map(_is_plain, value if isinstance(value, list) else [value])):
+            what = f"{printable(key)}: expected a number, text or a list of them, found {shown_value(value)}"
+            raise DataError(f"--cfg {path}: {what}")
     return {_known(key, str(path)): _words(value) for key, value in flat.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    whole = isinstance(value, int)
+    return value is None or isinstance(value, str | float) or (whole and abs(value) < 2**63)
 
 
 def _known(key: str, where: str) -> str:

@@ -27,6 +27,7 @@ from edgeailite.data.transforms import Image, resize_image, resize_label
 from edgeailite.engine import select_device
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import part_of, results_at
+from edgeailite.files import write_atomic
 from edgeailite.inference import Wanted, as_input, draw, outputs_of, write
 from edgeailite.inference.video import Writer
 from edgeailite.metrics import confusion_matrix, scores
@@ -129,7 +130,7 @@ def _metric(path: Path, confusion: np.ndarray) -> dict[str, float]:
     result = scores(confusion)
     values = {"miou": round(100 * result.miou, 3), "pixel_accuracy": round(100 * result.pixel_accuracy, 3)}
     with _written(path):
-        path.write_text("".join(f"{name} {value}\n" for name, value in values.items()), encoding="utf-8")
+        write_atomic(path, "".join(f"{name} {value}\n" for name, value in values.items()))
     return values
 
 

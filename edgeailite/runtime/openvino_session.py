@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import UsageError
+from edgeailite.runtime.failures import check_finite, said
 
 Compute = Callable[..., dict[str, NDArray[Any]]]
 """Normalised inputs (N,3,H,W) in a file's order -> its outputs by name."""
@@ -44,30 +45,31 @@ def openvino_session(
     if precision is not None:
         settings["INFERENCE_PRECISION_HINT"] = precision
     core = openvino.Core()
-    try:
+    name = source if isinstance(source, Path) else "ONNX model"
+    with said(f"{name}: OpenVINO cannot load it"):
         model = core.read_model(str(source) if isinstance(source, Path) else source)
         if shapes is not None:
             model.reshape({name: list(shape) for name, shape in shapes.items()})
         if outputs:
             model.add_outputs(list(outputs))
         return core.compile_model(model, "CPU", settings)
-    except RuntimeError as error:
-        name = source if isinstance(source, Path) else "ONNX model"
-        raise DataError(f"{name}: OpenVINO cannot load it ({str(error).splitlines()[0][:200]})") from None
 
 
 def openvino_run(source: Path, *, option: str, threads: int | None = None) -> Compute:
     """The file as a function. Float is computed in float32: in bfloat16 one label in a hundred changes.
 
-    Raises as `openvino_session`.
+    Raises as `openvino_session`; DataError where it fails to run, or for outputs that are not finite.
     """
     compiled = openvino_session(source, option=option, threads=threads, precision="f32")
     request = compiled.create_infer_request()
     names = [port.get_any_name() for port in compiled.outputs]
 
     def compute(*images: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        request.infer(dict(enumerate(images)))
-        return {name: request.get_output_tensor(index).data.copy() for index, name in enumerate(names)}
+        with said(f"{source}: OpenVINO cannot run it"):
+            request.infer(dict(enumerate(images)))
+            found = {name: request.get_output_tensor(index).data.copy() for index, name in enumerate(names)}
+        check_finite(found, where=str(source))
+        return found
 
     return compute
 
@@ -76,6 +78,7 @@ def openvino_tensors(
     compiled: Any, names: Sequence[str], feed: Mapping[str, NDArray[np.float32]]
 ) -> dict[str, NDArray[Any]]:
     """Outputs by name; those that the compiled model does not know by that name are left out."""
-    results = compiled(dict(feed))
+    with said("inner tensors: OpenVINO cannot run the file"):
+        results = compiled(dict(feed))
     ports = {name: port for port in compiled.outputs for name in port.get_names()}
     return {name: np.array(results[ports[name]]) for name in names if name in ports}

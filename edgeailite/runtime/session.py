@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgeailite.errors import DataError, UsageError
-from edgeailite.modelcard import ModelCard, card_from_dict
+from edgeailite.modelcard import ModelCard
+from edgeailite.onnxfile import OnnxFile, own_sizes, read_onnx
 from edgeailite.preprocessing import preprocess
+from edgeailite.runtime.failures import check_finite, run_session, said
+from edgeailite.runtime.metadata import About, about_of_metadata, check_agrees, session_settings
 
 Array = NDArray[Any]
 LEVELS = {
@@ -24,7 +26,7 @@ LEVELS = {
 }
 INPUT_TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
 PROVIDERS = ["CPUExecutionProvider"]
-SESSION_SETTINGS = "edgeailite.session"  # metadata: onnxruntime's session entries under which integer kernels run
+SILENT = 4  # fatal errors alone
 
 
 @dataclass(frozen=True)
@@ -36,65 +38,80 @@ class OnnxModel:
     kind: str
     argmax: str
     fixed_size: tuple[int, int] | None
+    name: str = "ONNX model"  # how messages call the file
 
 
 def open_session(
-    source: Path | bytes, *, threads: int | None = None, level: str = "ALL", save_optimized: Path | None = None
+    source: Path | bytes,
+    *,
+    threads: int | None = None,
+    level: str = "ALL",
+    save_optimized: Path | None = None,
 ) -> onnxruntime.InferenceSession:
-    """Any ONNX file (or its bytes) on the CPU. Raises DataError for a missing or damaged file."""
-    options = _options(threads=threads, level=level)
-    if save_optimized is not None:
-        options.optimized_model_filepath = str(save_optimized)
-    if isinstance(source, Path) and not source.is_file():
-        raise DataError(f"{source}: no such ONNX file; write it with `edgeailite export`")
-    model: Any = str(source) if isinstance(source, Path) else source
-    try:
-        session = onnxruntime.InferenceSession(model, options, providers=PROVIDERS)
-        settings = json.loads(session.get_modelmeta().custom_metadata_map.get(SESSION_SETTINGS, "{}"))
-        if settings:  # known only once it is loaded
-            for key, value in settings.items():
-                options.add_session_config_entry(key, value)
-            session = onnxruntime.InferenceSession(model, options, providers=PROVIDERS)
-        return session
-    except Exception as error:  # noqa: BLE001 - onnxruntime raises many kinds, without a common base
-        name = source if isinstance(source, Path) else "ONNX model"
-        reason = str(error).splitlines()[0].replace(f"Load model from {name} failed:", "")  # said already
-        raise DataError(f"{name}: onnxruntime cannot load it ({reason[:200]})") from None
+    """Any ONNX file (or its bytes) on the CPU. Raises DataError for one that is missing or damaged.
+
+    What it computes is not limited here: `load_onnx` does that for exported files, `trial.check_file` for all.
+    """
+    file = read_onnx(source)
+    settings = session_settings(file.graph.metadata, where=file.name)
+    return _session(file, settings, threads=threads, level=level, save_optimized=save_optimized)
 
 
 def load_onnx(
     source: Path | bytes, *, threads: int | None = None, level: str = "ALL", save_optimized: Path | None = None
 ) -> OnnxModel:
-    """Open an exported file (or its bytes) on the CPU. Raises DataError for a missing, damaged or foreign file."""
-    session = open_session(source, threads=threads, level=level, save_optimized=save_optimized)
-    metadata = session.get_modelmeta().custom_metadata_map
-    if "edgeailite.card" not in metadata:
-        raise DataError(
-            f"{source if isinstance(source, Path) else 'ONNX model'}: no edgeailite metadata; export it here"
-        )
-    return OnnxModel(
-        session,
-        card_of_metadata(metadata),
-        metadata["edgeailite.kind"],
-        metadata["edgeailite.argmax"],
-        _fixed_size(session),
+    """Open an exported file (or its bytes) on the CPU. Raises DataError for a missing, damaged or foreign file, and for
+    one whose metadata and graph do not agree.
+    """
+    file = read_onnx(source)
+    if not file.is_own:
+        raise DataError(f"{file.name}: no edgeailite metadata; export it here")
+    about = admit(file)
+    session = _session(file, about.settings, threads=threads, level=level, save_optimized=save_optimized)
+    return OnnxModel(session, about.card, about.kind, about.argmax, _fixed_size(file), file.name)
+
+
+def admit(file: OnnxFile) -> About:
+    """What an exported file says of itself, checked against its graph before anything is computed. Raises DataError."""
+    about = about_of_metadata(file.graph.metadata, where=file.name)
+    size = about.card.preprocessing.height, about.card.preprocessing.width
+    check_agrees(about, file, own_sizes(file, size))
+    return about
+
+
+def _session(
+    file: OnnxFile, settings: Mapping[str, str], *, threads: int | None, level: str, save_optimized: Path | None
+) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = LEVELS[level]
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    if save_optimized is not None:
+        options.optimized_model_filepath = str(save_optimized)
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # the format that was checked
+    for key, value in settings.items():
+        options.add_session_config_entry(key, value)
+    model = file.data if file.is_whole else str(file.path)  # what was checked is what runs
+    with said(f"{file.name}: onnxruntime cannot load it"):
+        return cpu_session(model, options)
+
+
+def cpu_session(model: str | bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    """A session that prints nothing and takes no settings from the file; what fails is in what it raises."""
+    options.log_severity_level = SILENT  # its log repeats the reasons, with names of the file as they are
+    return onnxruntime.InferenceSession(
+        model, options, providers=PROVIDERS, enable_fallback=False, read_config_from_model=False
     )
 
 
-def _options(*, threads: int | None, level: str) -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = LEVELS[level]
-    options.log_severity_level = 3
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    return options
-
-
 def run(model: OnnxModel, *images: NDArray[np.float32]) -> dict[str, Array]:
-    """Outputs by name for normalised inputs (N,3,H,W), in the order of the file's inputs."""
-    names = [output.name for output in model.session.get_outputs()]
-    values = model.session.run(names, _feed(model, images))
-    return dict(zip(names, values, strict=True))
+    """Outputs by name for normalised inputs (N,3,H,W), in the order of the file's inputs.
+
+    Raises DataError where onnxruntime fails, or for outputs that are not finite.
+    """
+    values = run_session(model.session, _feed(model.session, images), where=model.name)
+    check_finite(values, where=model.name)
+    return values
 
 
 def run_picture(model: OnnxModel, *pictures: NDArray[np.uint8]) -> dict[str, Array]:
@@ -102,11 +119,11 @@ def run_picture(model: OnnxModel, *pictures: NDArray[np.uint8]) -> dict[str, Arr
     return run(model, *(preprocess(picture, model.card.preprocessing) for picture in pictures))
 
 
-def _feed(model: OnnxModel, images: Sequence[Array]) -> dict[str, Array]:
-    names = [value.name for value in model.session.get_inputs()]
+def _feed(session: onnxruntime.InferenceSession, images: Sequence[Array]) -> dict[str, Array]:
+    names = [value.name for value in session.get_inputs()]
     if len(images) != len(names):
         raise UsageError(f"the file takes {len(names)} image(s) ({', '.join(names)}), got {len(images)}")
-    for value, image in zip(model.session.get_inputs(), images, strict=True):
+    for value, image in zip(session.get_inputs(), images, strict=True):
         _check_image(value, image)
     return dict(zip(names, images, strict=True))
 
@@ -124,23 +141,8 @@ def _check_image(value: Any, image: Array) -> None:
         )
 
 
-def card_of_metadata(metadata: Mapping[str, str]) -> ModelCard:
-    """The card, with preprocessing from the plain entries: those are what other programs read."""
-    values = json.loads(metadata["edgeailite.card"])
-    height, _, width = metadata["input_size"].partition("x")
-    values["preprocessing"] = {
-        "height": int(height),
-        "width": int(width),
-        "mean": json.loads(metadata["mean"]),
-        "scale": json.loads(metadata["scale"]),
-        "channel_order": metadata["channel_order"],
-        "interpolation": metadata["interpolation"],
-    }
-    return card_from_dict(values)
-
-
-def _fixed_size(session: onnxruntime.InferenceSession) -> tuple[int, int] | None:
-    height, width = session.get_inputs()[0].shape[2:]
+def _fixed_size(file: OnnxFile) -> tuple[int, int] | None:
+    height, width = (file.graph.inputs[0].shape or ())[2:]
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
 
@@ -177,6 +179,5 @@ def tensors(
     Asking an int8 file for codes keeps its integer kernels; asking for floats would break them up.
     """
     present = [name for name in names if _field(2, name.encode()) in model]  # NodeProto.output
-    opened = load_onnx(with_outputs(model, present), level="EXTENDED", threads=threads)
-    values = opened.session.run(present, _feed(opened, images))
-    return dict(zip(present, values, strict=True))
+    session = open_session(with_outputs(model, present), level="EXTENDED", threads=threads)
+    return run_session(session, _feed(session, images), present, where="inner tensors")

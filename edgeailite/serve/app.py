@@ -6,7 +6,6 @@ memory is bounded by the number of workers, whatever clients send.
 
 from __future__ import annotations
 
-import hmac
 import json
 import logging
 import time
@@ -18,7 +17,8 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from edgeailite.serve.answers import ANSWERS, decode
-from edgeailite.serve.asking import Wish, check_type, picture_bytes, read_model, read_wish
+from edgeailite.serve.asking import Upload, Wish, check_type, picture_bytes, read_model, read_wish
+from edgeailite.serve.callers import Call, Callers
 from edgeailite.serve.crew import Crew
 from edgeailite.serve.gate import Gate
 from edgeailite.serve.headers import add_headers
@@ -26,15 +26,25 @@ from edgeailite.serve.life import READY, Life
 from edgeailite.serve.metrics import STAGES, TEXT_TYPE, Metrics, resident_bytes
 from edgeailite.serve.openapi import document
 from edgeailite.serve.page import PAGE, add_assets
-from edgeailite.serve.problems import CODES, PROBLEM_TYPE, Problem, problem_body
+from edgeailite.serve.problems import CODES, PROBLEM_TYPE, Problem, problem_body, shortage
+from edgeailite.untrusted import printable
 
 LOG = logging.getLogger("edgeailite.serve")
 ARRIVED = "edgeailite.arrived"  # environ: when the first byte of a request came, monotonic seconds
+TARGET = "edgeailite.target"  # environ: the name in an address such as `GET http://NAME/model`, "" in the usual form
+MAKE_ROOM = "edgeailite.make_room"  # environ: a function that ends connections which hold too much of their answers
+PROBES = ("/healthz", "/readyz")  # say one word each, to whoever asks by whatever name
+OPEN = (*PAGE, *PROBES, "/openapi.json")  # are given without a token, to pages of other sites too
+TOTAL = 16  # bodies of the largest size that all connections together hold, unless told otherwise
 
 
 @dataclass(frozen=True)
 class Service:
-    """What the routes share. `names` of the models, the first is the default; `origins` may read answers (CORS)."""
+    """What the routes share. `names` of the models, the first is the default.
+
+    `hosts` are the names by which the service is called beside its addresses, `origins` the sites that may read answers
+    (CORS). `max_total` bytes of bodies are held by all connections together, and as many of answers.
+    """
 
     names: tuple[str, ...]
     gate: Gate
@@ -43,14 +53,27 @@ class Service:
     alpha: float = 0.5
     token: str | None = None
     origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    max_total: int | None = None
     life: Life = field(default_factory=Life)
     metrics: Metrics = field(default_factory=Metrics)
+
+    @property
+    def callers(self) -> Callers:
+        """Who may call."""
+        return Callers(tuple(name.lower() for name in self.hosts), self.origins, self.token)
+
+    @property
+    def total(self) -> int:
+        """Bytes of bodies that all connections together hold."""
+        return self.max_total or TOTAL * self.max_body
 
 
 def create_app(service: Service) -> Flask:
     """The application; it answers `starting` until `service.life` has models."""
     app = Flask("edgeailite.serve", static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = service.max_body
+    app.request_class = Upload
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     add_assets(app)
@@ -70,18 +93,24 @@ def create_app(service: Service) -> Flask:
 
 
 def _check_caller(service: Service) -> None:
-    """Raises Problem for a missing token, or another web site's page that is not allowed to call."""
-    open_to_all = request.url_rule is None or request.url_rule.rule in (*PAGE, "/healthz", "/readyz", "/openapi.json")
-    if open_to_all or request.method == "OPTIONS":
+    """Raises Problem for a wrong name of this service, another web site's page, or a missing token."""
+    rule = request.url_rule.rule if request.url_rule else None
+    if rule in PROBES:
         return
-    origin = request.headers.get("Origin")
-    if request.headers.get("Sec-Fetch-Site") == "cross-site" and origin not in service.origins:
-        raise Problem("cross_site", "calls from pages of other sites are not allowed here")
-    if service.token is not None:
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        right = hmac.compare_digest(given.strip().encode("utf-8", "replace"), service.token.encode())
-        if scheme.lower() != "bearer" or not right:
-            raise Problem("unauthorized", "a token is needed: Authorization: Bearer TOKEN")
+    environ, headers, callers = request.environ, request.headers, service.callers
+    call = Call(
+        environ.get("SERVER_PROTOCOL", "").removeprefix("HTTP/"),
+        environ.get("HTTP_HOST"),
+        environ.get(TARGET, ""),
+        headers.get("Origin"),
+        headers.get("Sec-Fetch-Site"),
+        headers.get("Authorization", ""),
+    )
+    callers.check_host(call)
+    if rule is None or rule in OPEN or request.method == "OPTIONS":
+        return
+    callers.check_page(call)
+    callers.check_token(call)
 
 
 def _add_predict(app: Flask, service: Service) -> None:
@@ -96,6 +125,7 @@ def _add_predict(app: Flask, service: Service) -> None:
         service.life.admit(request.environ.get(ARRIVED, time.monotonic()))
         gone = request.environ.get("waitress.client_disconnected", lambda: False)
         with service.gate.slot(gone) as waited:
+            request.environ.get(MAKE_ROOM, int)()
             data = picture_bytes(request)
             body, seconds = crew.do(lambda: _labelled(service, wish, data))
         stages = {"queue": waited, **seconds}
@@ -166,11 +196,7 @@ def _add_problems(app: Flask, service: Service) -> None:
     def answer(problem: Problem, headers: dict[str, str] | None = None) -> Response:
         service.metrics.count("edgeailite_problems_total", problem.error)
         response = Response(problem_body(problem.error, str(problem)), problem.status, content_type=PROBLEM_TYPE)
-        response.headers.update(headers or {})
-        if problem.retry_after is not None:
-            response.headers["Retry-After"] = str(problem.retry_after)
-        if problem.error == "unauthorized":
-            response.headers["WWW-Authenticate"] = "Bearer"
+        response.headers.update((headers or {}) | problem.headers)
         return response
 
     @app.errorhandler(Problem)
@@ -187,7 +213,11 @@ def _add_problems(app: Flask, service: Service) -> None:
 
     @app.errorhandler(Exception)
     def bug(error: Exception) -> Response:
-        LOG.exception("bug while answering %s", request.path, exc_info=error)
+        path = printable(request.path[:200])
+        if problem := shortage(error):
+            LOG.error("%s while answering %s", problem.error, path)
+            return answer(problem)
+        LOG.exception("bug while answering %s", path, exc_info=error)
         return answer(Problem("internal", "the service failed at this request; its log says why"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from werkzeug.datastructures import MultiDict
 
 from edgeailite.serve.answers import ANSWERS
 from edgeailite.serve.problems import Problem
+from edgeailite.untrusted import printable
 
 PARAMETERS = ("output", "model", "alpha")
 MULTIPART = "multipart/form-data"
@@ -18,6 +20,13 @@ MULTIPART = "multipart/form-data"
 RAW_TYPES = ("application/octet-stream", "application/x-www-form-urlencoded", "")
 MAX_PARTS = 8
 MAX_FIELD = 65_536  # bytes of form fields that are no files
+
+
+class Upload(Request):
+    """A request whose files are kept in memory: they are read at once, by a worker, within the largest body."""
+
+    def _get_file_stream(self, *about: object, **more: object) -> io.BytesIO:
+        return io.BytesIO()
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ def read_model(args: MultiDict[str, str], names: Sequence[str]) -> str:
     """The model's name; the first one where none is given. Raises Problem `bad_parameter`."""
     name = args.get("model", names[0])
     if name not in names:
-        raise Problem("bad_parameter", f"model={_shown(name)}: there are {', '.join(names)}")
+        raise Problem("bad_parameter", f"model={_shown(name)}: there are {printable(', '.join(names))}")
     return name
 
 

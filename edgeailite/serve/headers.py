@@ -28,20 +28,25 @@ FIXED = {
 }
 
 
+def sharing(origin: str, origins: Sequence[str]) -> dict[str, str]:
+    """Headers that let the page of `origin` read an answer if it is one of `origins`, and no other page."""
+    vary = {"Vary": "Origin"} if origins else {}
+    if origin not in origins:
+        return vary | {"Cross-Origin-Resource-Policy": "same-origin"}
+    exposed = {"Access-Control-Expose-Headers": "Server-Timing, X-Model, Retry-After"}
+    return vary | {"Access-Control-Allow-Origin": origin} | exposed
+
+
 def add_headers(response: Response, request: Request, origins: Sequence[str]) -> Response:
     """The response with them; answers are not stored by caches unless a route said otherwise."""
     response.headers.update(FIXED)
     response.headers.setdefault("Cache-Control", "no-store")
-    origin = request.headers.get("Origin", "")
-    if origins:
-        response.headers.add("Vary", "Origin")
-    if origin in origins:
-        response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Access-Control-Expose-Headers"] = "Server-Timing, X-Model, Retry-After"
-        if request.method == "OPTIONS":
-            response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
-            response.headers["Access-Control-Allow-Methods"] = response.headers.get("Allow", "GET, POST")
-            response.headers["Access-Control-Max-Age"] = "600"
-    else:
-        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    shared = sharing(request.headers.get("Origin", ""), origins)
+    if "Vary" in shared:
+        response.headers.add("Vary", shared.pop("Vary"))
+    response.headers.update(shared)
+    if "Access-Control-Allow-Origin" in shared and request.method == "OPTIONS":
+        response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+        response.headers["Access-Control-Allow-Methods"] = response.headers.get("Allow", "GET, POST")
+        response.headers["Access-Control-Max-Age"] = "600"
     return response

@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from edgeailite.untrusted import printable
+
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds
 
@@ -16,6 +18,7 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "edgeailite_requests_total": ("Answers by route and status.", ("route", "status")),
     "edgeailite_predictions_total": ("Pictures labelled.", ("model", "output")),
     "edgeailite_problems_total": ("Answers that were not what was asked for, by code.", ("error",)),
+    "edgeailite_connections_closed_total": ("Connections that the service gave up.", ("reason",)),
 }
 STAGES = ("queue", "decode", "network", "encode")
 HISTOGRAM = ("edgeailite_stage_seconds", "Seconds that a picture spent in each stage.")
@@ -99,7 +102,7 @@ def _labels(labels: Mapping[str, str]) -> str:
 
 
 def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return printable(value).replace("\\", r"\\").replace('"', r"\"")
 
 
 def _running(counts: Sequence[int]) -> Iterator[int]:

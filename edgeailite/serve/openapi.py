@@ -71,7 +71,7 @@ def _predict(model: Mapping[str, Any], max_body: int) -> dict[str, Any]:
                     "application/octet-stream": {"schema": BINARY},
                 },
             },
-            **_problems(400, 401, 403, 408, 413, 415, 503),
+            **_problems(400, 401, 403, 408, 413, 415, 503, 507),
         },
     }
 

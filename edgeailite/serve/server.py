@@ -6,10 +6,14 @@ the process ends. waitress alone would cancel what waits in its queue. A second 
 
 from __future__ import annotations
 
+import errno
 import logging
+import math
 import os
+import resource
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -25,11 +29,18 @@ from waitress.task import ThreadedTaskDispatcher
 
 from edgeailite.errors import UsageError
 from edgeailite.serve.app import Service, create_app
+from edgeailite.serve.budget import Budget
 from edgeailite.serve.connection import Channel
 from edgeailite.serve.life import DRAINING
+from edgeailite.serve.parser import Parser
+from edgeailite.serve.problems import NO_DESCRIPTORS, shortage
 from edgeailite.serve.served import Served
 
+LOG = logging.getLogger("edgeailite.serve")
 TICK = 0.2  # seconds between looks at deadlines and signals
+ACCEPTS = 32  # connections taken at once
+SAY_AGAIN = 60.0  # seconds between two lines about the same shortage
+OTHER_FILES = 48  # descriptors that are no connections: model files, bodies on disk, what libraries open
 SPARE_THREADS = 4  # carry health checks and refusals while all others carry pictures
 MAX_HEADER = 32_768
 CONNECTIONS = 512
@@ -39,7 +50,7 @@ Loader = Callable[[], Mapping[str, Served]]
 
 
 class Server(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
-    """waitress with deadlines."""
+    """waitress with deadlines, and with limits to what all connections together may hold."""
 
     channel_class = Channel
 
@@ -47,6 +58,10 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
         self, service: Service, bound: socket.socket, adjustments: Adjustments, *, client_timeout: float
     ) -> None:
         self.life, self.metrics, self.client_timeout = service.life, service.metrics, client_timeout
+        self.callers, self.bodies, self.largest_answers = service.callers, Budget(service.total), service.total
+        self.most = most_connections(*resource.getrlimit(resource.RLIMIT_NOFILE))
+        self.patience = math.inf  # seconds that a request may take to arrive while draining
+        self._accept_from = self._said = 0.0
         dispatcher = ThreadedTaskDispatcher()
         dispatcher.set_thread_count(adjustments.threads)
         about = (bound.family, bound.type, bound.proto, bound.getsockname())
@@ -61,20 +76,112 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
             bind_socket=False,
         )
 
+    # --- connections
+
+    def readable(self) -> bool:
+        """Whether a new connection can be taken: there is room, or one that can be closed for it."""
+        if not super().readable() or time.monotonic() < self._accept_from:
+            return False
+        return len(self.active_channels) < self.most or any(
+            channel.dispensable() for channel in list(self.active_channels.values())
+        )
+
+    def handle_accept(self) -> None:
+        """Take what waits, or close the connections that can best be spared, and take it the next time.
+
+        Not both at once: a new connection would get the number of a closed one, whose events are still to come.
+        """
+        if len(self.active_channels) >= self.most:
+            self._close_some()
+            return
+        for _ in range(min(ACCEPTS, self.most - len(self.active_channels))):
+            try:
+                connection, address = self.socket.accept()
+            except OSError as error:
+                if error.errno in NO_DESCRIPTORS or error.errno in (errno.ENOBUFS, errno.ENOMEM):
+                    self._no_descriptors(error)
+                return
+            try:
+                self.set_socket_options(connection)
+            except OSError:  # it is gone already
+                connection.close()
+                continue
+            try:
+                self.channel_class(self, connection, address, self.adj, map=self._map)
+            except MemoryError:
+                connection.close()
+                raise
+
+    def _close_some(self) -> int:
+        """Close a few; how many."""
+        found = [(place, channel) for channel in self.active_channels.values() if (place := channel.dispensable())]
+        found.sort(key=lambda each: each[0])
+        victims = found[: max(1, len(self.active_channels) // 16)]
+        for _, channel in victims:
+            channel.drop("crowded")
+        return len(victims)
+
+    def _no_descriptors(self, error: OSError) -> None:
+        closed = self._close_some()
+        now = time.monotonic()
+        self._accept_from = now + (0 if closed else TICK)
+        if now > self._said:
+            self._said = now + SAY_AGAIN
+            LOG.error("no connection can be taken (%s): closed %d that were idle", error.strerror, closed)
+
+    def handle_error(self) -> None:
+        """A connection that cannot be taken is no reason to stop listening."""
+        error = sys.exc_info()[1]
+        LOG.error("a connection was not taken: %s", shortage(error) or repr(error))
+
+    # --- what connections hold
+
+    def make_room(self, count: int, asking: Parser) -> bool:
+        """Take bytes for a body that arrives; if need be from the unfinished one that has held most for longest."""
+        while not self.bodies.take(count):
+            now = time.monotonic()
+            others = [c for c in self.active_channels.values() if c.request is not None and c.request is not asking]
+            others.sort(key=lambda c: c.request.held * (now - c.request.arrived), reverse=True)
+            mine = (asking.held + count) * (now - asking.arrived)
+            if not others or others[0].request.held * (now - others[0].request.arrived) < mine:
+                return False
+            if not others[0].give_way():
+                return False
+        return True
+
+    def make_room_for_answers(self) -> None:
+        """End connections whose answers are not taken while all answers together are too large; from any thread."""
+        now = time.monotonic()
+        waiting = [c for c in list(self.active_channels.values()) if c.total_outbufs_len and not c.will_close]
+        waiting.sort(key=lambda c: c.total_outbufs_len * (now - (c.answering_since or now)), reverse=True)
+        held = sum(channel.total_outbufs_len for channel in waiting)
+        for channel in waiting:
+            if held <= self.largest_answers:
+                return
+            held -= channel.total_outbufs_len
+            channel.will_close = True
+            self.metrics.count("edgeailite_connections_closed_total", "answer_not_taken")
+        self.pull_trigger()
+
+    # --- time
+
     def maintenance(self, now: float) -> None:
         """Deadlines of every connection, beside waitress's own rule for idle ones."""
         for channel in list(self.active_channels.values()):
-            channel.expire(time.monotonic(), self.client_timeout)
+            channel.expire(time.monotonic(), min(self.client_timeout, self.patience))
         super().maintenance(now)
 
-    @property
-    def busy(self) -> bool:
-        """Whether anything accepted is unfinished."""
-        return any(channel.busy for channel in list(self.active_channels.values()))
+    def owes(self, since: float) -> bool:
+        """Whether anything that began to arrive before that time (monotonic) is unfinished."""
+        return any(channel.owes(since) for channel in list(self.active_channels.values()))
 
     def step(self) -> None:
         """Read, write and accept once."""
-        wasyncore.loop(timeout=TICK, use_poll=True, map=self._map, count=1)
+        try:
+            wasyncore.loop(timeout=TICK, use_poll=True, map=self._map, count=1)
+        except MemoryError:
+            LOG.error("out_of_memory while reading from connections")
+            time.sleep(TICK)
         if self.life.state == DRAINING:
             self.maintenance(time.time())
 
@@ -82,6 +189,11 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
         """Close everything."""
         self.task_dispatcher.shutdown(timeout=1)
         wasyncore.close_all(self._map)
+
+
+def most_connections(descriptors: int, hard: int = resource.RLIM_INFINITY) -> int:
+    """How many connections there may be at once, where the process may open so many files."""
+    return CONNECTIONS if descriptors == resource.RLIM_INFINITY else max(8, min(CONNECTIONS, descriptors - OTHER_FILES))
 
 
 def listen(service: Service, *, host: str, port: int, client_timeout: float) -> Server:
@@ -99,7 +211,7 @@ def listen(service: Service, *, host: str, port: int, client_timeout: float) -> 
         sockets=[bound],
         threads=service.gate.slots + service.gate.queue + SPARE_THREADS,
         ident="edgeailite",
-        connection_limit=CONNECTIONS,
+        connection_limit=1 << 20,  # never reached: ours closes idle ones, waitress's would only wait
         max_request_header_size=MAX_HEADER,
         max_request_body_size=service.max_body + 1,  # waitress refuses from this size on
         outbuf_high_watermark=LARGEST_ANSWER,
@@ -161,13 +273,19 @@ def _farewell(server: Server, number: int, *, unfinished: bool) -> str:
 
 
 def _drain(server: Server, caught: list[int], drain_timeout: float) -> bool:
-    """Finish what arrived; whether something is left at the deadline, or at a second signal."""
+    """Finish what arrived; whether something is left at the deadline, or at a second signal.
+
+    What begins to arrive behind the signal is refused and not waited for. A request that arrives too slowly for the
+    deadline is refused before it, where there is time enough to say so.
+    """
     server.step()  # takes in what had reached the sockets before the signal
     server.life.drain()
-    deadline = time.monotonic() + drain_timeout
-    while server.busy and time.monotonic() < deadline and len(caught) < 2:
+    began = time.monotonic()
+    if drain_timeout > 10 * TICK:
+        server.patience = drain_timeout - 5 * TICK
+    while server.owes(began) and time.monotonic() < began + drain_timeout and len(caught) < 2:
         server.step()
-    return server.busy
+    return server.owes(began)
 
 
 @contextmanager

@@ -27,6 +27,9 @@ struct golden_output {
     const char *sha256; /* int8 files must give these bytes */
     int values;
     const struct golden_value *value; /* float files must give these within `gap` */
+    int sums;                         /* and these, of all values: see golden_sums.h; 0 in contracts of format 2 */
+    const double *sum;
+    unsigned long long seed;
     float gap;
 };
 

@@ -18,6 +18,18 @@ def test_pictures_without_labels_are_refused(tmp_path):
         open_labelled("cityscapes_segmentation_infer", tmp_path, "val")
 
 
+def test_a_missing_split_is_named_by_the_option_of_the_verb(tmp_path):
+    for name in ("a", "b"):
+        write_png(tmp_path / f"images/train/{name}.png", np.zeros((8, 8, 3), np.uint8))
+        write_png(tmp_path / f"labels/train/{name}.png", np.zeros((8, 8), np.uint8))
+    with pytest.raises(
+        UsageError, match=r"^--val_split val: .* has train; add val, or name another: --val_split NAME$"
+    ):
+        open_labelled("folder", tmp_path, "val", option="val_split")
+    with pytest.raises(UsageError, match=r"^--split val: .* has train$"):
+        open_labelled("folder", tmp_path, "val")
+
+
 def test_several_inputs_and_other_targets_are_taken(tmp_path):
     write_cityscapes(tmp_path)
     assert len(open_labelled("cityscapes_segmentation_multi_input", tmp_path, "train").items[0].images) == 2

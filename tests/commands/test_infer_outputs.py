@@ -13,6 +13,7 @@ import torch
 
 from edgeailite.checkpoint import LAST, Checkpoint, save_checkpoint
 from edgeailite.commands import infer
+from edgeailite.commands.infer_labels import inverse, original_values
 from edgeailite.commands.opening import open_model
 from edgeailite.config import InferConfig
 from edgeailite.data import open_dataset
@@ -21,7 +22,7 @@ from edgeailite.data.loader import eval_loader
 from edgeailite.data.streets import write_streets
 from edgeailite.data.tensors import to_input
 from edgeailite.data.transforms import EvalTransform
-from edgeailite.errors import UsageError
+from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import outputs_at
 from edgeailite.export import to_onnx
 from edgeailite.inference import as_input
@@ -29,6 +30,7 @@ from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.quantization import prepare, set_state
+from tests.data.trees import mask, picture
 from tests.golden import golden_model
 
 NAME = "deeplabv3plus_mobilenetv2_tv_edgeailite"
@@ -182,6 +184,20 @@ def test_original_ids_are_those_of_the_label_files(single, run, data, tmp_path):
     infer.run(motion)
     found = [np.unique(read_label(path)) for path in (tmp_path / "motion").rglob("*_motion_label.png")]
     assert set(np.concatenate(found)) <= {0, 255}
+
+
+def test_label_values_that_result_files_cannot_hold_are_refused(tmp_path):
+    picture(tmp_path / "images/val/a.jpg")
+    mask(tmp_path / "labels/val/a.png", (0, 1))
+    (tmp_path / "dataset.yaml").write_text("label_map: {0: a, 1: b, 1000: b, -1: c}\n")
+    card = ModelCard(
+        "none", {"segmentation": 3}, ("a", "b", "c"), ((0, 0, 0),) * 3, Preprocessing(32, 32), dataset_name="folder"
+    )
+    with pytest.raises(
+        DataError, match="class c has label value -1, and result files hold 0 to 255; leave --original_ids"
+    ):
+        original_values(card, tmp_path)
+    assert inverse({0: 0, 1: 1, 1000: 1, 255: 255}).tolist()[:3] == [0, 1, 255]
 
 
 def test_original_ids_need_the_data_set(single, data, tmp_path):

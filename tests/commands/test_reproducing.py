@@ -9,7 +9,7 @@ import yaml
 
 from edgeailite.cli import parse
 from edgeailite.commands.common import plain
-from edgeailite.commands.reproducing import VERBS, command_of, commands_of, verb_of
+from edgeailite.commands.reproducing import VERBS, command_of, commands_of, float_config, verb_of
 from edgeailite.config import CalibrateConfig, QuantizeConfig, TrainConfig
 
 CONFIGS = [
@@ -52,6 +52,40 @@ def test_from_the_commit_to_the_report(tmp_path):
     ]
     assert [line.split()[1] for line in found[3:]] == ["export", "verify", "validate", "report"]
     assert found[-2].endswith("--integer_exact True")
+
+
+@pytest.mark.parametrize("commit", ["x; rm -rf ~", "$(id)", "0123abc\nid", "--help", 3, ["a"], "", None])
+def test_a_commit_that_is_none_is_not_printed_to_be_pasted(tmp_path, commit):
+    found = commands_of(tmp_path, {}, None, commit=commit)
+    assert [line.split()[1] for line in found] == ["export", "verify", "validate", "report"]
+
+
+OPTIONS = {
+    "escapes": {"data_path": "a\x1b[2J"},
+    "lines": {"dataset_name": "camvid\nid"},
+    "flags among layers": {"freeze_layers": ["encoder", "--save_path", "/srv/me"]},
+    "a flag as a path": {"data_path": "--config=x"},
+    "another type": {"epochs": {"a": 1}},
+}
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_options_that_no_command_takes_are_a_comment(tmp_path, kind):
+    first = commands_of(tmp_path, {**plain(TrainConfig()), **OPTIONS[kind]}, None, commit=None)[0]
+    assert first.startswith("# the options of train ")
+    assert first.isprintable()
+
+
+def test_words_of_a_shell_are_quoted(tmp_path):
+    options = {**plain(TrainConfig()), "data_path": "$(id) ; 'x'"}
+    first = commands_of(tmp_path, options, None, commit=None)[0]
+    assert shlex.split(first) == ["edgeailite", "train", "--data_path", "$(id) ; 'x'"]
+
+
+@pytest.mark.parametrize("text", ["a: &a [*a]", "[" * 10_000, "\x00", "- 1", "a: 1\n---\nb: 2"])
+def test_a_float_run_whose_options_cannot_be_read(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(text)
+    assert float_config(tmp_path) == {}
 
 
 def test_without_a_configuration_what_can_still_be_done(tmp_path):

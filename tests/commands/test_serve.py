@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,14 @@ from edgeailite.config import ServeConfig
 from edgeailite.errors import UsageError
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
+from edgeailite.serve.app import Service
 from tests.serve.running import CLASSES, picture, pixels, tiny_model
+
+
+class Standing(Service):
+    """A service whose attributes can be set."""
+
+    __setattr__ = object.__setattr__
 
 
 def test_names():
@@ -33,6 +41,7 @@ def test_names():
         (("=x.onnx",), "'' is no name"),
         (("a b=x.onnx",), "'a b' is no name for a model"),
         (("x/<b>.onnx",), r"NAME=x/<b>\.onnx"),
+        (("x\x1b[2J=y",), r"--models x\\x1b\[2J=y"),
     ],
 )
 def test_names_that_cannot_be(words, reason):
@@ -47,6 +56,78 @@ def test_token_from_the_command_line_or_the_environment():
     assert serve.token("from a flag", {serve.TOKEN: "from outside"}) == "from a flag"
     with pytest.raises(UsageError, match="at least 8 characters"):
         serve.token(None, {serve.TOKEN: "short"})
+
+
+def test_token_from_a_file(tmp_path, capsys):
+    file = tmp_path / "token"
+    for text in ("correct horse", "correct horse\n", "correct horse\r\n"):
+        file.write_text(text)
+        assert serve.token(None, {serve.TOKEN: "from outside"}, file) == "correct horse"
+    link = tmp_path / "link"  # as orchestrators mount secrets
+    link.symlink_to(file)
+    assert serve.token(None, {}, link) == "correct horse"
+    assert capsys.readouterr().err == ""
+    serve.token("from a flag", {})
+    assert "other users of this machine can see --token" in capsys.readouterr().err
+
+
+TOKENS = {
+    "missing": (None, "cannot be read"),
+    "folder": (None, "a folder, not a file"),
+    "pipe": (None, "a named pipe, not a file"),
+    "long": (b"x" * 5000, "cannot be read"),
+    "binary": (b"\xff" * 20, "expected text in UTF-8"),
+    "short": (b"abc", "at least 8 characters"),
+    "empty": (b"", "at least 8 characters"),
+    "two lines": (b"correct horse\nbattery", "no control characters"),
+    "space": (b"correct horse \n", "no space at the ends"),
+    "escape": (b"correct\x1b[2Jhorse", "no control characters"),
+}
+
+
+@pytest.mark.parametrize("kind", TOKENS)
+def test_tokens_that_cannot_be(tmp_path, kind):
+    content, reason = TOKENS[kind]
+    file = tmp_path / "token"
+    if kind == "folder":
+        file.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(file)
+    elif content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UsageError, match=reason) as caught:
+        serve.token(None, {}, file)
+    assert str(caught.value).isprintable()
+    if content and kind not in ("long", "binary"):
+        with pytest.raises(UsageError, match=reason):
+            serve.token(None, {serve.TOKEN: content.decode()})
+    with pytest.raises(UsageError, match="both given"):
+        serve.token("correct horse", {}, file)
+
+
+@pytest.mark.parametrize("running", [0, 1])
+def test_the_process_ends_although_a_decoder_does_not(monkeypatch, running):
+    """The interpreter would wait for nobody and abort under a decoder's feet."""
+    ended = []
+
+    def served(server, load, **more):
+        server.gate.running = running
+        return 0
+
+    def listened(service, **more):
+        assert service.hosts == ("label.example.org", "127.0.0.1") and service.total == 32_000_000
+        service.effective_host, service.effective_port = "127.0.0.1", 1  # stands for the server, too
+        return service
+
+    monkeypatch.setattr("edgeailite.serve.server.serve", served)
+    monkeypatch.setattr("edgeailite.serve.server.listen", listened)
+    monkeypatch.setattr("edgeailite.serve.app.Service", Standing)
+    monkeypatch.setattr(serve, "set_threads", lambda count: None)
+    monkeypatch.setattr(os, "_exit", ended.append)
+    monkeypatch.setattr("sys.setswitchinterval", lambda seconds: None)
+    options = {"hosts": ("label.example.org",), "max_total_megabytes": 32.0}
+    assert serve.run(ServeConfig(("a.onnx",), **options)) == 0
+    assert ended == [0] * running
 
 
 def test_options(tmp_path):
@@ -66,6 +147,12 @@ def test_options(tmp_path):
         ({"max_megapixels": float("nan")}, "--max_megapixels nan"),
         ({"token": "short"}, r"--token \.\.\.: expected at least 8 characters"),
         ({"origins": ("example.org",)}, "--origins example.org"),
+        ({"hosts": ("https://example.org",)}, "--hosts https://example.org: expected a name such as example.org"),
+        ({"hosts": ("example.org:80",)}, "--hosts example.org:80"),
+        ({"hosts": ("*",)}, r"--hosts \*"),
+        ({"hosts": ("a\nb",)}, "--hosts a"),
+        ({"max_total_megabytes": 8.0}, "--max_total_megabytes 8.0: expected at least --max_megabytes"),
+        ({"max_total_megabytes": float("nan")}, "--max_total_megabytes nan"),
     ],
 )
 def test_options_that_cannot_be(options, reason):

@@ -169,7 +169,7 @@ def test_a_head_without_loss_is_not_trained(miniature, tmp_path, weight):
     config = dataclasses.replace(
         config_for(miniature, tmp_path / "run"), model_name="mobilenetv2dilated_c1_deepsup", deep_supervision=weight
     )
-    prepared = train.prepare_training(config, Placed(torch.device("cpu"), ALONE), pretrained=False)
+    prepared = train.prepare_training(config, Placed(torch.device("cpu"), ALONE), anew=False)
     trained = {id(p) for group in prepared.learner.optimizer.param_groups for p in group["params"]}
     heads = {name: id(p) in trained for name, p in prepared.learner.model.named_parameters() if "_deepsup" in name}
     assert heads

@@ -72,7 +72,7 @@ def test_a_folder_that_cannot_be_written_is_said_once_and_ends_nothing(tmp_path,
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / OVERLAYS).write_text("a file where the folder should be")
-    (folder / (CURVES + ".partial")).mkdir()
+    (folder / CURVES).mkdir()
     with make(folder) as watch:
         for epoch in (1, 2, 3):
             watch.pictures(epoch, [("a", IMAGE, LABEL, LABEL)], output="segmentation", kind="segmentation")

@@ -1,5 +1,8 @@
 """Sizes of ONNX files: open ones, computed ones, and what is refused."""
 
+import contextlib
+import tracemalloc
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
@@ -42,13 +45,13 @@ def test_an_open_file_needs_a_size(tmp_path):
 
 
 def test_what_is_no_onnx_file(tmp_path):
-    with pytest.raises(DataError, match=r"none\.onnx: cannot be read"):
+    with pytest.raises(DataError, match=r"none\.onnx: no such ONNX file"):
         onnx_layers(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("not a protocol buffer")
     with pytest.raises(DataError, match=r"text\.onnx: "):
         onnx_layers(tmp_path / "text.onnx")
     (tmp_path / "empty.onnx").write_bytes(b"")
-    with pytest.raises(DataError, match=r"empty\.onnx: holds no ONNX graph"):
+    with pytest.raises(DataError, match=r"empty\.onnx: cannot be read as ONNX \(it holds no ONNX graph\)"):
         onnx_layers(tmp_path / "empty.onnx")
 
 
@@ -92,4 +95,37 @@ def test_a_foreign_operator_on_constants(tmp_path):
     file = write(tmp_path / "a.onnx", [CONV, node], WEIGHT | {"one": np.array([1])}, inputs={"x": (1, 3, 10, 12)},
                  outputs={"y": None})  # fmt: skip
     with pytest.raises(DataError, match=r"shape of 'more' \(Magic\) cannot be inferred"):
+        onnx_layers(file)
+
+
+GROWING = {
+    "ConstantOfShape": (["many"], {"many": np.array([100_000, 100_000], np.int64)}),
+    "Expand": (["one", "many"], {"one": np.ones(1, np.float32), "many": np.array([100_000, 100_000], np.int64)}),
+    "Tile": (["some", "many"], {"some": np.ones((9, 9), np.float32), "many": np.array([100_000, 100_000], np.int64)}),
+    "Range": (["a", "b", "c"], {"a": np.float32(0), "b": np.float32(1e12), "c": np.float32(1)}),
+    "Pad": (["some", "far"], {"some": np.ones((9, 9), np.float32), "far": np.array([10**5] * 4, np.int64)}),
+    "Mul": (["down", "across"], {"down": np.ones((20_000, 1), np.float32), "across": np.ones((1, 20_000), np.float32)}),
+}
+
+
+@pytest.mark.parametrize("op", GROWING)
+def test_a_constant_that_would_fill_the_memory_is_not_computed(op, tmp_path):
+    inputs, constants = GROWING[op]
+    nodes = [
+        helper.make_node(op, inputs, ["large"]),
+        helper.make_node("ReduceMax", ["large"], ["most"], keepdims=0),
+        helper.make_node("Add", ["x", "most"], ["y"]),
+    ]
+    file = write(tmp_path / "a.onnx", nodes, constants, inputs={"x": (1, 3, 4, 4)}, outputs={"y": None})
+    tracemalloc.start()
+    with contextlib.suppress(DataError):
+        onnx_layers(file)
+    assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    tracemalloc.stop()
+
+
+def test_a_graph_that_no_exporter_writes_is_an_error_in_one_line(tmp_path):
+    nodes = [helper.make_node("MatMul", ["x", "x"], ["y"]), helper.make_node("Identity", ["y"], [""])]
+    file = write(tmp_path / "a.onnx", nodes, {}, inputs={"x": (1, 3, 4, 4)}, outputs={"y": None})
+    with contextlib.suppress(DataError):
         onnx_layers(file)

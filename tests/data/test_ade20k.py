@@ -115,6 +115,13 @@ def test_what_is_wrong_is_named(tmp_path):
     text(file, record("train", NAMES["train"][0]), "not json")
     with pytest.raises(DataError, match=r"training\.odgt: line 2: no record"):
         open_dataset("ade20k_segmentation", tmp_path, "train")
+    for name, reason in (("../../etc/a.jpg", "leaves the data set"), ("/etc/a.jpg", "absolute path outside")):
+        text(file, f'{{"fpath_img": "{name}", "fpath_segm": "a.png"}}')
+        with pytest.raises(DataError, match=rf"training\.odgt: line 1: {name} .*{reason}"):
+            open_dataset("ade20k_segmentation", tmp_path, "train")
+    text(file, "[" * 5000)
+    with pytest.raises(DataError, match=r"training\.odgt: line 1: no record .*nested too deeply"):
+        open_dataset("ade20k_segmentation", tmp_path, "train")
     text(file, record("train", NAMES["train"][0]), record("train", "ADE_train_00000009"))
     with pytest.raises(
         DataError, match=r"training\.odgt: line 2: there is no .*ADE_train_00000009\.jpg; add it or take"

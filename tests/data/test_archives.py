@@ -139,6 +139,14 @@ def test_bomb(tmp_path, monkeypatch):
     refused(archive, tmp_path / "root", "would unpack to 1000000 bytes")
 
 
+def test_bomb_among_what_is_not_wanted(tmp_path):
+    """A packed tar is unpacked to be read: what lies before the wanted files counts, too."""
+    huge = tarfile.TarInfo("unwanted")
+    huge.size = 10**12
+    archive = tar_of(tmp_path / "a.tar.gz", FILES, huge, mode="w:gz")
+    refused(archive, tmp_path / "root", "refused, it would unpack to 1000000000000 bytes")
+
+
 @pytest.mark.parametrize("size", [10, 10**6])
 def test_member_with_a_lying_size(size, tmp_path):
     path = zip_of(tmp_path / "a.zip", FILES)

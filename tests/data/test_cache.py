@@ -182,6 +182,47 @@ def other_format(folder) -> None:
     (folder / INDEX).write_text(json.dumps(json.loads((folder / INDEX).read_text()) | {"format": 99}))
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        None, [1, 2], [-64, [32, 32, 3], "|u1", 0], [0, [32, 32, 3], "|O", 0], [0, ["a"], "|u1", 0],
+        [0.5, [1], "|u1", 0],
+        [0, [2**40, 2**40], "|u1", 0], [2**70, [1], "|u1", 0],
+    ],
+)  # fmt: skip
+def test_places_that_cannot_be(miniature, tmp_path, row):
+    source = train_of(miniature)
+    folder = write_cache(source, tmp_path, size=(32, 32))
+    index = json.loads((folder / INDEX).read_text())
+    for items in ([[[row], {"segmentation": row}]] * len(source.items), [[[row], []]], index["items"][:-1], "no list"):
+        (folder / INDEX).write_text(json.dumps(index | {"items": items}))
+        with pytest.raises(DataError, match="damaged"):
+            open_cache(source, tmp_path, size=(32, 32)).read(0)
+
+
+def test_an_index_that_is_no_file_or_nested_deeply(miniature, tmp_path):
+    source = train_of(miniature)
+    folder = write_cache(source, tmp_path, size=(32, 32))
+    for make in (lambda path: path.write_text("[" * 100_000), os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
+        (folder / INDEX).unlink()
+        make(folder / INDEX)
+        with pytest.raises(DataError, match="damaged"):
+            open_cache(source, tmp_path, size=(32, 32))
+
+
+def test_no_link_leads_the_writer_elsewhere_and_leftovers_go(miniature, tmp_path):
+    source = train_of(miniature)
+    folder = cache_folder(tmp_path, source, size=(32, 32), interpolation="linear_exact")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/mine.txt").write_text("somebody's")
+    folder.with_name(folder.name + ".partial").symlink_to(tmp_path / "other")
+    (tmp_path / f".{folder.name}.0123.partial").symlink_to(tmp_path / "other")
+    (tmp_path / f".{folder.name}.4567.partial").mkdir()
+    assert write_cache(source, tmp_path, size=(32, 32)) == folder
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["mine.txt"]
+    assert not (tmp_path / f".{folder.name}.4567.partial").exists()
+
+
 @pytest.mark.parametrize("damage", [flip_a_byte, cut_off, no_data, no_index, cut_index, other_format])
 def test_damage_is_an_error_and_writing_again_repairs_it(miniature, tmp_path, damage):
     source = train_of(miniature)

@@ -137,9 +137,28 @@ def test_what_is_wrong_is_named(tmp_path):
     fails(r"instances_train2017\.json: no list 'annotations'", annotations=None)
     fails(r"\(image id 10\): run lengths add up to 7, expected 40x60", annotations=[entry | {"segmentation": runs}])
     fails(r"json: annotation 7: .*even number", annotations=[entry | {"segmentation": [[1, 2]]}])
+    fails(r"annotation 7: .*within 1e\+06 pixels", annotations=[entry | {"segmentation": [[1, 2, 3, 4, 5, 1e300]]}])
+    fails(
+        r"annotation 7: .*within 1e\+06 pixels", annotations=[entry | {"segmentation": [[1, 2, 3, 4, 5, float("nan")]]}]
+    )
+    fails(r"annotation 7: .*whole numbers", annotations=[entry | {"segmentation": {"counts": [10**30]}}])
+    turned = {"counts": [H * W], "size": [W, H]}
+    fails(
+        r"run lengths are for 60x40 \(height, width\), expected 40x60", annotations=[entry | {"segmentation": turned}]
+    )
     fails(r"json: annotation 7: KeyError\('segmentation'\)", annotations=[entry])
     row = content["images"][0]
-    fails(r"image 10 is called \.\./a\.jpg, outside", images=[row | {"file_name": "../a.jpg"}])
+    fails(r"image 10: \.\./a\.jpg leaves the data set", images=[row | {"file_name": "../a.jpg"}])
+    fails(r"image 10: /a\.jpg is an absolute path outside", images=[row | {"file_name": "/a.jpg"}])
+    fails(r"image 10: C:\\a\.jpg is a path of a Windows machine", images=[row | {"file_name": "C:\\a.jpg"}])
+    fails(r"gone\\x1b\.jpg: in .*does not exist", images=[row | {"file_name": "gone\x1b.jpg"}])
+    fails(
+        r"image 10: height 100000 and width 100000, expected at most", images=[row | {"height": 10**5, "width": 10**5}]
+    )
+    fails(r"file_name, height or width \(TypeError", images=[row | {"file_name": 5}])
+    fails(r"image 10, .*jpg, is listed twice", images=[row, row])
+    fails(r"image 11, .*jpg, is listed twice", images=[row, row | {"id": 11}])
+    fails(r"no annotation belongs to a picture: image_id 10", images=[row | {"id": "10"}])
     fails(r"gone\.jpg: in .*train2017\.json but does not exist", images=[row | {"file_name": "gone.jpg"}])
     fails("an image without id, file_name, height or width", images=[{"id": 10}])
     file.write_text("{")

@@ -14,7 +14,7 @@ import torch
 
 from edgeailite.__main__ import main
 from edgeailite.checkpoint import LAST, Checkpoint, save_checkpoint
-from edgeailite.data import open_dataset
+from edgeailite.data import images, open_dataset
 from edgeailite.data.images import write_png
 from edgeailite.data.items import read_item
 from edgeailite.data.listing import read_names
@@ -24,6 +24,9 @@ from edgeailite.models import create_model, list_models
 from edgeailite.preprocessing import Preprocessing
 from tests.data.corruption import WAYS, encoded, mask, picture, smooth
 from tests.data.fault_cases import CASES, ERROR, OK, STEM, H, W, turned_with_mask, write_clean
+from tests.data.stranger_cases import STRANGERS
+
+ALL = CASES | STRANGERS
 
 
 def read_all(root: Path) -> None:
@@ -43,11 +46,12 @@ def matches(finding: dict, file: Path, code: str, message: str) -> bool:
 def test_the_table_is_long_enough_and_covers_the_groups():
     assert len(CASES) >= 60
     assert {name[0] for name in CASES} == set("ABC")
+    assert len(ALL) == len(CASES) + len(STRANGERS)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ALL)
 def test_fault(capfd, tmp_path, name):
-    row = CASES[name]
+    row = ALL[name]
     root = write_clean(tmp_path / "data")
     file, code = row.make(root, "train", STEM)
     capfd.readouterr()
@@ -73,14 +77,14 @@ def test_fault(capfd, tmp_path, name):
 def test_unreadable_file_is_named(command, tmp_path, monkeypatch):
     root = write_clean(tmp_path / "data")
     locked = picture(root, "train", STEM)
-    plain = Path.read_bytes
+    plain = images.read_regular
 
-    def refuse(path: Path) -> bytes:  # the tests may run as root, who reads files of mode 000 as well
+    def refuse(path: Path, *, limit: int) -> bytes:  # the tests may run as root, who reads files of mode 000 as well
         if path == locked:
             raise PermissionError(13, "Permission denied")
-        return plain(path)
+        return plain(path, limit=limit)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(images, "read_regular", refuse)
     ended = command("data", "check", "--dataset_name", "camvid", "--data_path", root, "--workers", 0)
     assert ended.code == ERROR
     assert f"{locked}: cannot be read (Permission denied)" in ended.out
@@ -191,14 +195,22 @@ def test_inference_skips_and_names_what_cannot_be_read(command, run, tmp_path):
     assert len(list((tmp_path / "out").glob("*.png"))) == 3 * len(readable)
 
 
-def test_training_on_ignored_pixels_only_has_loss_zero(command, tmp_path):
+def test_batches_of_ignored_pixels_only_have_loss_zero_and_a_split_of_them_is_refused(command, tmp_path):
     root = write_clean(tmp_path / "data")
-    for path in (root / "labels" / "train").iterdir():
+    masks = sorted((root / "labels" / "train").iterdir())
+    for path in masks[1:]:
         write_png(path, np.full((H, W), 11, np.uint8))
-    ended = command(*train_words(root, tmp_path / "run", 3))
+    ended = command(*train_words(root, tmp_path / "run", 1))
     assert ended.code == OK, ended.err
     rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
-    assert float(dict(zip(rows[0].split(","), rows[1].split(","), strict=True))["loss"]) == 0
+    assert 0 < float(dict(zip(rows[0].split(","), rows[1].split(","), strict=True))["loss"]) < 10
+    write_png(masks[0], np.full((H, W), 11, np.uint8))
+    ended = command(*train_words(root, tmp_path / "refused", 3))
+    assert ended.code == ERROR
+    assert "split train: no pixel has a class" in ended.err
+    assert "ignored is label 11 (9216 pixels, 100.0 %)" in ended.err
+    assert len(ended.err.splitlines()) == 1
+    assert not (tmp_path / "refused").exists()
 
 
 def test_batch_of_one_trains_or_says_what_to_do(command, tmp_path):

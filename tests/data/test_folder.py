@@ -6,6 +6,7 @@ import shutil
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -143,11 +144,49 @@ def test_label_values(tmp_path, lines, values, classes, mapped):
     assert first_classes(tmp_path) == mapped
 
 
+@pytest.mark.parametrize(
+    "values, dtype, suffix, told, settings, mapped",
+    [
+        ((0, 1000, 2000), np.uint16, ".png", r"label_map: \{0: NAME, 1000: NAME, 2000: NAME\}",
+         "label_map: {0: a, 1000: b, 2000: c}", [0, 1, 2]),
+        ((-1, 0, 1), np.int32, ".tif", r"label -1 .*label_map: \{0: class 0, 1: class 1, -1: NAME\}",
+         "label_map: {-1: ignore, 0: a, 1: b}", [255, 0, 1]),
+        ((-1, 0, 1), np.int32, ".tif", "label -1", "label_map: {-1: ignore}", [255, 0, 1]),
+        ((65535, 0, 1), np.uint16, ".png", "label 65535", "ignore: 65535", [255, 0, 1]),
+        ((-7, 0, 1), np.int32, ".tif", r"label values -7, 0, 1, which", "label_map: {-7: a, 0: b, 1: b}", [0, 1, 1]),
+        ((0, 1, 300), np.int32, ".tif", "values 0, 1, 300, which", "label_map: {0: a, 1: b, 300: ignore}", [0, 1, 255]),
+    ],
+)  # fmt: skip
+def test_label_values_of_16_bits_and_below_zero_are_mapped_as_the_message_says(
+    tmp_path, values, dtype, suffix, told, settings, mapped
+):
+    for name in ("train/a", "val/c"):
+        picture(tmp_path / f"images/{name}.jpg")
+        path = tmp_path / f"labels/{name}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(cv2.imencode(suffix, np.resize(np.array(values, dtype), (6, 8)))[1].tobytes())
+    with pytest.raises(DataError, match=told):
+        first_classes(tmp_path)
+    text(tmp_path / "dataset.yaml", settings)
+    assert first_classes(tmp_path, count=3) == mapped
+
+
+def test_numbers_of_things_are_no_classes(tmp_path):
+    picture(tmp_path / "images/train/a.jpg", size=(20, 20))
+    path = tmp_path / "labels/train/a.png"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(cv2.imencode(".png", np.arange(400, dtype=np.uint16).reshape(20, 20))[1].tobytes())
+    with pytest.raises(
+        DataError, match=r"hold 399 different label values, 0, 1, .*more than the 255 classes that there"
+    ):
+        opened(tmp_path)
+
+
 def test_a_table_of_labels_is_the_whole_table(tmp_path):
     write_folders(tmp_path, (7, 0))
     text(tmp_path / "dataset.yaml", "label_map: {7: road, 8: walk}")
     source = opened(tmp_path)
-    message = r"label 0 \(24 pixels.*classes from label values 7\.\.255; .*add \"0: NAME\".*dataset\.yaml"
+    message = r"label 0 \(24 pixels.*classes from label values 7, 8 \(ignored: 255\); .*add \"0: NAME\".*dataset\.yaml"
     with pytest.raises(DataError, match=message):
         source.class_map(source.items[0])
 
@@ -274,11 +313,14 @@ def write_polygons(
 
 
 def test_polygons(tmp_path):
-    """Categories by id: road (3), car (5). Pixels of both are ignored, of two roads they are road."""
+    """Categories by id: road (3), car (5). Of two things of one size the later is on top."""
     write_polygons(tmp_path, "train")
     source = opened(tmp_path)
     assert source.classes == ("background", "road", "car")
     classes = source.class_map(source.items[0])
+    assert [int(classes[3, x]) for x in (2, 9, 11, 15, 25)] == [2, 1, 1, 1, 0]
+    text(tmp_path / "dataset.yaml", "overlaps: ignore")
+    classes = opened(tmp_path).class_map(source.items[0])
     assert [int(classes[3, x]) for x in (2, 9, 11, 15, 25)] == [2, 255, 1, 1, 0]
     text(tmp_path / "dataset.yaml", "background: false", "palette: [[1, 1, 1], [2, 2, 2]]")
     source = opened(tmp_path)
@@ -305,7 +347,9 @@ def test_polygons_that_do_not_fit(tmp_path):
         opened(tmp_path)
     (tmp_path / "annotations/instances_train.json").unlink()
     text(tmp_path / "dataset.yaml", "classes: [a, b]")
-    with pytest.raises(DataError, match=r"dataset\.yaml: .*stuff_train\.json names the classes; only palette and back"):
+    with pytest.raises(
+        DataError, match=r"dataset\.yaml: .*stuff_train\.json names the classes; only palette, background"
+    ):
         opened(tmp_path)
 
 
@@ -391,18 +435,32 @@ def test_only_background_is_one_class(tmp_path):
     [
         ("clases: [a, b]", "unknown key 'clases'; did you mean classes"),
         ("- a", "expected keys and values, one of classes"),
-        ("classes: [a", "cannot be read"),
+        ("classes: [a", "not YAML"),
         ("classes: road", "classes: expected a list of 1 to 255 different names"),
-        ("classes: [a, a]", "classes: expected a list of 1 to 255 different names"),
+        ("classes: [a, a]", "classes: expected different names, found 'a' twice"),
+        ("classes: [road, 'Road ']", "classes: expected different names, found 'road' and 'Road '"),
+        ("classes: [a, ignore]", "classes: ignore is the word for pixels that do not count"),
+        ("classes: [yes, b]", "classes: True is no text to YAML; write the name in quotes"),
+        ("classes: [1.5, b]", "classes: 1.5 is no text to YAML"),
+        ("classes: ['', b]", "classes: '' is no class name"),
+        ('classes: ["a\\e[2J", b]', r"classes: 'a\\x1b\[2J' is no class name"),
+        ('label_map: {0: "a\\nerror: b", 1: c}', r"classes: 'a\\nerror: b' is no class name"),
+        ("classes: [&a [x, x], *a]", "classes: .* is no text to YAML"),
+        ("label_map: {0: a, 0: b}", "'0' is given twice; keep one"),
+        ("{label_map: {0: a, 1: b}, ignore: 1}", "label value 1 is a class in label_map and stands under ignore"),
+        ("overlaps: larger", "overlaps: 'larger', expected smaller or later or ignore"),
         ("{classes: [a, b], palette: [[0, 0, 0]]}", "palette: expected a list of 2 colours"),
         ("palette: [[0, 0, 300]]", "palette: expected a list of colours"),
         ("{classes: [a], label_map: {3: b}}", "label_map: 'b' is no class; classes are a, or ignore"),
         ("{classes: [a], label_map: {3: 1}}", "label_map: 1 is no class; classes are a"),
-        ("label_map: {300: a}", "label_map: 300 is no label value; expected numbers from 0 to 255"),
+        (
+            "label_map: {4294967296: a}",
+            "label_map: 4294967296 is no label value; expected whole numbers from -2147483648",
+        ),
         ("label_map: {a: 3}", "label_map: 'a' is no label value"),
         ("label_map: {3: a, 4: 1}", "classes by name and by number"),
         ("label_map: 3", "label_map: expected rows such as 34: ignore"),
-        ("ignore: -1", "ignore: -1 is no label value"),
+        ("ignore: 0.5", "ignore: 0.5 is no label value"),
         ("colors: {road: [1, 2]}", "colors: no colour in 'road'"),
         ('colors: {"1,1,1": a, "#010101": b}', r"colors: \(1, 1, 1\) is given twice"),
         ("colors: 3", "colors: expected rows such as"),
@@ -423,12 +481,16 @@ def test_settings_that_cannot_be_meant(tmp_path, line, message):
         ("labelmap.txt", "car:1,2::", r"line 1: 'car:1,2::', expected name:red,green,blue::"),
         ("labelmap.txt", "a:1,1,1::\nb:1,1,1::", "line 2: .*a colour of its own"),
         ("obj_class_to_machine_color.json", "[]", "no names with colours"),
-        ("obj_class_to_machine_color.json", '{"a": [1]}', r"a: \[1\] is no colour"),
-        ("classes.txt", "a\na", "classes: expected a list of 1 to 255 different names"),
+        ("obj_class_to_machine_color.json", '{"a": [1]}', r"'a': \[1\] is no colour"),
+        ("classes.txt", "a\na", "classes: expected different names, found 'a' twice"),
+        ("classes.txt", "a\nignore\nb", "classes: ignore is the word for pixels that do not count"),
+        ("classes.txt", "a\x1b]0;x\nb", r"classes: 'a\\x1b\]0;x' is no class name"),
+        ("train/_classes.csv", "Pixel Value, Class\n0, a\n2, b", "expected a row VALUE, NAME for each of 0, 1, .."),
     ],
 )
 def test_tool_files_that_cannot_be_meant(tmp_path, file, content, message):
     write_folders(tmp_path)
+    (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_text(content)
     with pytest.raises(DataError, match=rf"{file}: {message}"):
         opened(tmp_path)

@@ -170,7 +170,7 @@ def test_missing_and_unreadable_files(tmp_path):
     (tmp_path / "dangling.png").symlink_to(tmp_path / "gone.png")
     with pytest.raises(DataError, match=r"dangling\.png: cannot be read"):
         read_label(tmp_path / "dangling.png")
-    with pytest.raises(DataError, match=r"cannot be read \(Is a directory"):
+    with pytest.raises(DataError, match=r"cannot be read \(a folder, not a file"):
         read_image(tmp_path)
 
 

@@ -82,6 +82,21 @@ def test_parts_of_an_annotation_are_united():
     assert (shape.mask(2, 4) == drawn("##.#", "##.#")).all()
 
 
+def test_the_smaller_is_on_top_in_any_order():
+    ground, thing, spot = (
+        shape_of(v, [[x, 0, x + w, 0, x + w, 2, x, 2]]) for v, x, w in ((1, 0, 6), (2, 1, 4), (3, 2, 1))
+    )
+    for order in ((ground, thing, spot), (spot, thing, ground), (thing, spot, ground)):
+        assert paint(order, 2, 7, background=0, overlaps="smaller").tolist() == [[1, 2, 3, 2, 2, 1, 0]] * 2
+
+
+def test_numbers_of_too_many_digits_in_compressed_run_lengths():
+    with pytest.raises(ValueError, match="too many digits"):
+        decode_counts("o" * 100_000)
+    with pytest.raises(ValueError, match="a run of -"):
+        decode_counts("@")
+
+
 @pytest.mark.parametrize(
     "segmentation, message",
     [
@@ -98,9 +113,10 @@ def test_what_is_no_segmentation(segmentation, message):
 
 def test_overlaps():
     left, middle, again = (shape_of(v, [[x, 0, x + 2, 0, x + 2, 1, x, 1]]) for v, x in ((1, 0), (2, 1), (1, 0)))
-    assert paint([left, middle], 1, 4, background=0, ignore_overlaps=True).tolist() == [[1, 255, 2, 0]]
-    assert paint([left, again], 1, 4, background=255, ignore_overlaps=True).tolist() == [[255, 255, 255, 255]]
-    assert paint([left, again], 1, 4, background=9, ignore_overlaps=False).tolist() == [[1, 1, 9, 9]]
-    assert paint([left, middle, again], 1, 4, background=9, ignore_overlaps=False).tolist() == [[1, 255, 2, 9]]
-    assert paint([], 1, 2, background=255, ignore_overlaps=True).tolist() == [[255, 255]]
+    assert paint([left, middle], 1, 4, background=0, overlaps="published").tolist() == [[1, 255, 2, 0]]
+    assert paint([left, again], 1, 4, background=255, overlaps="published").tolist() == [[255, 255, 255, 255]]
+    assert paint([left, again], 1, 4, background=9, overlaps="ignore").tolist() == [[1, 1, 9, 9]]
+    assert paint([left, middle, again], 1, 4, background=9, overlaps="ignore").tolist() == [[1, 255, 2, 9]]
+    assert paint([left, middle, again], 1, 4, background=9, overlaps="later").tolist() == [[1, 1, 2, 9]]
+    assert paint([], 1, 2, background=255, overlaps="published").tolist() == [[255, 255]]
     assert Shape(1).mask(1, 2).tolist() == [[False, False]]

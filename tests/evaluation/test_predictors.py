@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+from edgeailite.errors import DataError
 from edgeailite.evaluation import torch_predictor
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
@@ -39,3 +41,11 @@ def test_networks_with_deep_supervision_predict_in_eval_mode():
     model = create_model("mobilenetv2dilated_c1_deepsup", 3).train()
     outputs = torch_predictor(model, Preprocessing(64, 64))(pictures(1, size=(64, 64)))
     assert {name: tuple(value.shape) for name, value in outputs.items()} == {"segmentation": (1, 3, 64, 64)}
+
+
+def test_outputs_that_are_not_finite_are_an_error_of_what_was_opened():
+    network, pre = Difference(), Preprocessing(6, 8)
+    network.weight.data.fill_(float("nan"))
+    assert torch.isnan(torch_predictor(network, pre)(pictures(1, inputs=2))["segmentation"]).all()
+    with pytest.raises(DataError, match=r"run/last\.pt: output segmentation: \d+ of \d+ values are not finite"):
+        torch_predictor(network, pre, where="run/last.pt")(pictures(1, inputs=2))

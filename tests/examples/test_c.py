@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -103,6 +105,31 @@ def test_outputs_are_those_of_the_contract(folder, release, kind):
     assert ended.returncode == 4
     assert "case 0, segmentation: " in ended.stdout and "DIFFER" in ended.stdout
     assert "case 1" not in ended.stdout
+
+
+@pytest.mark.parametrize("language", ["c", "cpp"])
+def test_a_file_that_is_wrong_but_at_64_places_differs(folder, release, language):
+    contract = unpack(folder, "float", pictures=((48, 64),))
+    output = contract["golden"][0]["outputs"]["segmentation"]
+    size = int(np.prod(output["shape"]))
+    added = np.ones(size, np.float32)
+    added[np.random.default_rng(size).integers(0, size, 64)] = 0
+    path = folder / "runs/first_qat/model.onnx"
+    model = onnx.load(str(path))
+    model.graph.node[0].output[0] = "honest"
+    model.graph.node.append(onnx.helper.make_node("Add", ["honest", "added"], ["segmentation"]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(added.reshape(output["shape"]), "added"))
+    onnx.save(model, str(path))
+    if language == "c":
+        passed(BUILD_WITH_NETWORK, folder)
+        ended = given(CHECK_NETWORK.replace("model_int8", "model"), folder)
+        assert "case 0, segmentation: sum 0 of all values departs" in ended.stdout
+    else:
+        passed(f"{BUILD_PARTS} -DWITH_ONNXRUNTIME -Iort/include", folder)
+        passed(f"{BUILD_CPP} -Lort/lib -Wl,-rpath,ort/lib -lonnxruntime", folder)
+        ended = given(f"{CHECK_CPP} runs/first_qat/model.onnx", folder)
+        assert "segmentation departs" in ended.stdout
+    assert ended.returncode == 4
 
 
 def test_in_cpp_outputs_are_those_of_the_contract(folder, release):

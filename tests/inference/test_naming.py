@@ -15,6 +15,12 @@ def test_one_stem_twice_is_two_results():
     assert result_names(pictures) == ["A.png", "a.jpg", "a.jpg.png", "a.png_2", "b", "a"]
 
 
+def test_accents_apart_are_the_same_name():
+    """MacOS takes both for one file, and archives made there hold the second form."""
+    pictures = [Path("x/\u00fc.png"), Path("x/u\u0308.png")]
+    assert result_names(pictures) == ["\u00fc.png", "u\u0308.png_2"]
+
+
 def test_a_name_does_not_depend_on_what_else_is_asked_for(tmp_path):
     """Files without a known suffix, which only a list can name, get a name that no other has."""
     for name in ("a.png", "a.jpg", "b.png", "b", "c.mp4", "c.png"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def test_rows_are_there_at_once_and_become_json(tmp_path):
     write_json(path, tmp_path / "shares.json", [TWO, DEPTH])
     first, second = json.loads((tmp_path / "shares.json").read_text())
     assert first == {
-        "picture": "x\ny,\udcff.png",
+        "picture": "x\\ny,\udcff.png",
         "height": 3,
         "width": 4,
         "shares": {"segmentation": {"a": 0.25, "b,c": 0.75}},
@@ -60,6 +61,40 @@ def test_going_on_drops_half_a_row_and_knows_the_rest(tmp_path):
     assert path.read_text() == "picture,n\na.png,1\nb.png,1\nc.png,3\n"
     Table(path, ("picture", "other"), go_on=True).close()
     assert path.read_text() == "picture,other\n"
+
+
+def test_names_cannot_move_the_cursor_or_fake_a_row(tmp_path):
+    path = tmp_path / "t.csv"
+    table = Table(path, ("picture", "a\x1b[2Jb\nc"))
+    table.add(["x\n\x1b[31m.png", 1])
+    table.close()
+    assert path.read_text() == "picture,a\\x1b[2Jb\\nc\nx\\n\\x1b[31m.png,1\n"
+    again = Table(path, ("picture", "a\x1b[2Jb\nc"), go_on=True)
+    again.add(["x\n\x1b[31m.png", 2])
+    again.close()
+    assert path.read_text().endswith(".png,1\n")
+
+
+def test_no_link_or_pipe_is_a_table(tmp_path):
+    other = tmp_path / "other"
+    for name, content in (("empty", ""), ("theirs", "mine\n")):
+        other.write_text(content)
+        (tmp_path / name).symlink_to(other)
+        with pytest.raises(DataError, match=r"cannot be written|not written by infer"):
+            Table(tmp_path / name, ("picture",))
+        assert other.read_text() == content
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("dangling", "pipe"):
+        with pytest.raises(DataError, match="cannot be written"):
+            Table(tmp_path / name, ("picture",))
+    assert not (tmp_path / "gone").exists()
+
+
+def test_a_table_of_endless_cells_is_somebody_elses(tmp_path):
+    (tmp_path / "t.csv").write_text("x" * 3_000_000)
+    with pytest.raises(DataError, match="not written by infer"):
+        Table(tmp_path / "t.csv", ("picture",), go_on=True)
 
 
 def test_somebody_elses_table_stays(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgeailite.errors import DataError, UsageError
-from edgeailite.inference.sources import Found, companion, find_pictures, inputs, walk
+from edgeailite.inference.sources import Found, companion, find_pictures, inputs, lines_of, walk
 
 NOWHERE = Path("nowhere")
 
@@ -26,7 +26,7 @@ def named(words: list[Path], **options: object) -> list[str]:
 
 def test_folders_are_walked_in_order_without_hidden_files_and_results(tmp_path):
     touch(tmp_path, "b/2.PNG", "b/1.jpg", "a.tiff", ".hidden/x.png", ".y.png", "out/z.png", "note.txt", "c/film.mp4")
-    assert named([tmp_path], apart_from=tmp_path / "out") == ["a", "b/1", "b/2"]
+    assert named([tmp_path], apart_from=tmp_path / "out") == ["a", "b/1", "b/2", "c/film"]
 
 
 def test_what_words_have_in_common_is_left_out(tmp_path):
@@ -35,6 +35,46 @@ def test_what_words_have_in_common_is_left_out(tmp_path):
     assert named([tmp_path / "a/b", tmp_path / "a/1.png"]) == ["b/2", "1"]
     assert named([tmp_path / "a", tmp_path / "c/film.mp4", Path("camera:0")]) == ["a/1", "a/b/2", "c/film", "camera_0"]
     assert named([tmp_path / "a"], root=tmp_path.parent) == [f"{tmp_path.name}/a/1", f"{tmp_path.name}/a/b/2"]
+
+
+def test_nothing_is_left_out_in_silence(tmp_path):
+    """Pictures of other names are told by their first bytes, known names of pictures are always listed."""
+    touch(tmp_path, "a.JFIF", "b.gif", "c.HEIC", "d.dng", "e.pgm", "f.txt", "g.txt", "h", "i.png.partial", "k.bmw")
+    (tmp_path / "l.data").write_bytes(b"\xff\xd8\xff\xe0 a picture of a camera")
+    (tmp_path / "m.dat").write_bytes(b"\0\0\0\x18ftypheic")
+    (tmp_path / "k.bmw").write_bytes(b"BMW 320")
+    os.mkfifo(tmp_path / "n.pipe")
+    os.mkfifo(tmp_path / "o.png")
+    found = inputs([tmp_path], apart_from=NOWHERE)
+    names = [each.source.name for each in found()]
+    assert names == ["a.JFIF", "b.gif", "c.HEIC", "d.dng", "e.pgm", "l.data", "m.dat", "o.png"]
+    assert found.others == {".txt": 2, ".partial": 1, "no suffix": 1, ".bmw": 1, ".pipe": 1}
+    assert [each.source.name for each in found()] == names  # and is counted anew each time
+    assert found.others[".txt"] == 2
+    assert named([tmp_path / "*.HEIC"]) == ["c.HEIC~"]
+
+
+@pytest.mark.parametrize(
+    "lines, message",
+    [
+        ([b"a.png\0b.png\0"], "line 1 of the list has a zero byte"),
+        ([b"x\n", b"y" * 65_537], "line 2 of the list is longer than 65536 bytes"),
+        ([b"\n"] * 100_001, "line 100001 of the list is after 100000 empty ones"),
+    ],
+)
+def test_what_is_no_list(lines, message):
+    with pytest.raises(DataError, match=message):
+        list(inputs([Path("-")], apart_from=NOWHERE)(lines))
+
+
+def test_an_endless_line_is_read_in_part():
+    with Path("/dev/zero").open("rb") as endless:
+        assert len(next(lines_of(endless))) == 65_537
+
+
+def test_names_that_no_file_can_have(tmp_path):
+    with pytest.raises(DataError, match="File name too long"):
+        inputs([tmp_path / ("x" * 300)], apart_from=NOWHERE)
 
 
 def test_a_double_star_finds_each_once(tmp_path):
@@ -95,9 +135,20 @@ def test_companions(tmp_path):
     def of(name: str) -> str:
         return companion(tmp_path, Found(Path("in") / name, Path("x"), Path(name))).name
 
-    touch(tmp_path, "a/1.png", "a/2.jpg", "s_0_left.png", "s_0_flow.png", "s_1_flow.png", "t.png", "t.jpg")
+    touch(
+        tmp_path,
+        "a/1.png",
+        "a/2.jpg",
+        "u\u0308_flow.png",
+        "s_0_left.png",
+        "s_0_flow.png",
+        "s_1_flow.png",
+        "t.png",
+        "t.jpg",
+    )
     assert of("a/1.png") == "1.png"
     assert of("a/2.png") == "2.jpg"
+    assert of("\u00fc_left.png") == "u\u0308_flow.png"
     assert of("s_1_left.png") == "s_1_flow.png"
     with pytest.raises(DataError, match="no picture of this name"):
         of("a/3.png")

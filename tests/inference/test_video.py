@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -76,6 +77,46 @@ def test_huge_frames_are_refused(tmp_path, monkeypatch):
 def test_a_file_that_is_not_there():
     with pytest.raises(DataError, match=r"nowhere\.mp4: cannot be read"), opened(Path("nowhere.mp4")):
         pass
+
+
+@pytest.mark.parametrize(
+    "name, data",
+    [
+        ("list.mp4", b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n"),
+        ("list.avi", b"ffconcat version 1.0\nfile /dev/zero\n"),
+        ("text.mkv", b"no video"),
+        ("empty.webm", b""),
+        ("picture.mp4", b"\x89PNG\r\n\x1a\n" + bytes(600)),
+    ],
+)
+def test_only_files_of_videos_are_opened(tmp_path, monkeypatch, name, data):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: pytest.fail("opened"))
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(DataError, match=f"{name}: not a readable video"), opened(tmp_path / name):
+        pass
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.mp4")
+    (tmp_path / "b.mp4").symlink_to("/dev/zero")
+    for name, kind in (("a.mp4", "a named pipe"), ("b.mp4", "a device")):
+        with pytest.raises(DataError, match=f"{kind}, not a file"), opened(tmp_path / name):
+            pass
+
+
+def test_no_link_leads_the_writer_elsewhere_and_leftovers_go(tmp_path):
+    other = tmp_path / "other"
+    other.write_text("somebody's")
+    for name in ("a.partial.avi", "a.avi", ".a.avi.0123.partial"):
+        (tmp_path / name).symlink_to(other)
+    (tmp_path / ".a.avi.4567.partial").mkdir()
+    (tmp_path / ".a.avi.4567.partial/video.avi").write_text("half")
+    writer = Writer(tmp_path / "a.avi", 5)
+    writer.add(FRAME)
+    writer.finish()
+    assert other.read_text() == "somebody's"
+    assert not (tmp_path / "a.avi").is_symlink()
+    assert not (tmp_path / ".a.avi.4567.partial").exists()
 
 
 def test_the_first_interruption_asks_and_the_second_stops():

@@ -59,7 +59,7 @@ def test_a_file_that_openvino_refuses_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr("edgeailite.runtime.openvino_session.find_spec", lambda name: True)
     monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(Core=Core))
-    with pytest.raises(DataError, match=r"tiny\.onnx: OpenVINO cannot load it \(Unsupported operator\)"):
+    with pytest.raises(DataError, match=r"tiny\.onnx: OpenVINO cannot load it \(Unsupported operator at line 3\)"):
         onnx_runner(tiny_file(tmp_path / "tiny.onnx"), "openvino", threads=1)
 
 

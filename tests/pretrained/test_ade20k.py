@@ -201,7 +201,8 @@ def test_hrnet_backbone(tmp_path):
         model = create_model("hrnetv2_c1")
     unused = ["incre_modules.0.0.conv1.weight", "downsamp_modules.0.0.bias", "final_layer.0.weight", "classifier.bias"]
     shapes = {key: value.shape for key, value in model.encoder.state_dict().items()}
-    small = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()} | {k: torch.zeros(2) for k in unused}
+    small = {key: torch.zeros(shape, dtype=torch.bool) for key, shape in shapes.items()}
+    small |= {k: torch.zeros(2) for k in unused}
     torch.save(small, tmp_path / "hrnetv2_w48-imagenet.pth")
     report = load_pretrained(model, tmp_path / "hrnetv2_w48-imagenet.pth")
     assert report.kind == "ADE20K HRNet backbone"

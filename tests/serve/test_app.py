@@ -107,6 +107,35 @@ def test_a_bug_is_logged_and_not_told(here, caplog):
     assert here.post("/predict", data=PICTURE).status_code == 200
 
 
+NASTY = (
+    'say "hi"',
+    "two\nlines",
+    "\x1b[2Jred",
+    "</script><img src=x onerror=alert(1)>",
+    "back\\slash",
+    "{x}%s\r",
+    "\u202eevil",
+)
+
+
+def test_names_of_classes_and_models_are_data_everywhere():
+    """In JSON, Prometheus' labels and the page's policy: nothing of a name becomes anything but text."""
+    classes = tuple((name, (1, 2, 3)) for name in NASTY)
+    for name in NASTY:
+        service = Service((name,), Gate(1, queue=0, patience=1), max_body=1_000_000, max_pixels=100_000)
+        service.life.loaded({name: Served(name, classes, lambda image: image[..., 0] // 64, {"sha256": name})})
+        there = create_app(service).test_client()
+        assert [row["name"] for row in there.get("/model").json["classes"]] == list(NASTY)
+        for path in ("/model", "/models", "/openapi.json"):
+            answer = there.get(path)
+            assert answer.data.rstrip(b"\n").decode("ascii").isprintable()
+            assert answer.headers["X-Content-Type-Options"] == "nosniff" and answer.mimetype == "application/json"
+        [line] = [line for line in there.get("/metrics").text.split("\n") if line.startswith("edgeailite_model_info{")]
+        assert re.fullmatch(r'[a-z_]+\{model="(?:[^"\\\n]|\\["\\n])*",sha256="(?:[^"\\\n]|\\["\\n])*"\} 1', line)
+        refused = there.get("/model", query_string={"model": "x" + name})
+        assert refused.status_code == 400 and refused.json["message"].isprintable()
+
+
 # --- headers
 
 

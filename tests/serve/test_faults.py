@@ -118,7 +118,7 @@ BODIES: dict[str, tuple[bytes, int, str]] = {
 @pytest.mark.parametrize("body, status, code", BODIES.values(), ids=BODIES)
 def test_bodies(server, body, status, code):
     if len(body) > 2 * MEGABYTE:  # the client of the standard library gives up before it reads why
-        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         answer = parsed(server.raw(head, body))
     else:
         answer = server.predict(body)
@@ -154,7 +154,7 @@ def chunked(body: bytes, size: int = 10_000) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
 
-HEAD = b"POST /predict?output=labels HTTP/1.1\r\nHost: x\r\n"
+HEAD = b"POST /predict?output=labels HTTP/1.1\r\nHost: localhost\r\n"
 
 
 def test_chunked_picture(server):
@@ -291,7 +291,7 @@ PATHS = [
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path[:30])
 def test_paths_outside(server, path):
-    answer = parsed(server.raw(b"GET " + path.encode() + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+    answer = parsed(server.raw(b"GET " + path.encode() + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
     assert (answer.status, answer.error) == (404, "not_found")
 
 
@@ -327,7 +327,7 @@ def seconds_until_closed(server: Running, send: bytes, every: float, first: byte
 
 def test_slow_header(server):
     """One byte now and then: waitress alone would wait for ever."""
-    seconds, answer = seconds_until_closed(server, b"a", 0.1, b"POST /predict HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+    seconds, answer = seconds_until_closed(server, b"a", 0.1, b"POST /predict HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
     assert 1.5 < seconds < 10
     assert parsed(answer).error == "request_timeout"
 
@@ -425,7 +425,7 @@ def test_health_is_answered_while_all_workers_are_taken(server):
 
 def test_many_requests_on_one_connection(server):
     one = HEAD + b"Content-Length: %d\r\n\r\n" % len(picture()) + picture()
-    last = one.replace(b"Host: x", b"Host: x\r\nConnection: close")
+    last = one.replace(b"Host: localhost", b"Host: localhost\r\nConnection: close")
     answers = server.raw(one * 5 + last)
     assert answers.count(b"HTTP/1.1 200") == 6
 

@@ -128,7 +128,7 @@ def light(folder: Path, *, seconds: float = 0.0, failing: bool = False, drain_ti
 def test_an_upload_under_way_is_finished(tmp_path):
     with light(tmp_path) as running:
         body = picture()
-        head = b"POST /predict?output=labels HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+        head = b"POST /predict?output=labels HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
         with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
             connection.sendall(head + body[:100])
             time.sleep(0.5)
@@ -161,12 +161,34 @@ def test_what_does_not_end_is_left_at_the_deadline(tmp_path):
     with light(tmp_path, drain_timeout=1) as running:
         wait_ready(running)
         with socket.create_connection(("127.0.0.1", running.port)) as connection:
-            connection.sendall(b"POST /predict HTTP/1.1\r\nContent-Length: 100\r\n\r\nhalf")
+            connection.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf")
             time.sleep(0.5)
             began = time.monotonic()
             assert running.stop() == 1
             assert time.monotonic() - began < 8
         assert running.log.read_text().rstrip().endswith(", some requests unfinished")
+
+
+def test_slow_clients_do_not_spoil_the_end(tmp_path):
+    """Half a request before the signal, more behind it: the first are refused in time, the others not waited for."""
+    half = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf"
+    with light(tmp_path, drain_timeout=2.5) as running:
+        wait_ready(running)
+        address = ("127.0.0.1", running.port)
+        slow = [socket.create_connection(address) for _ in range(6)]
+        for number, connection in enumerate(slow):
+            connection.sendall(half[: 10 * number])
+        time.sleep(0.3)
+        running.process.send_signal(signal.SIGTERM)
+        while running.process.poll() is None and len(slow) < 200:
+            with suppress(OSError):
+                slow.append(socket.create_connection(address, timeout=1))
+                slow[-1].sendall(half)
+            time.sleep(0.05)
+        assert running.process.wait(30) == 0
+        assert running.log.read_text().splitlines()[-1] == "stopped by SIGTERM, 0 pictures labelled"
+        for connection in slow:
+            connection.close()
 
 
 def quietly(running: Running) -> None:

@@ -153,7 +153,7 @@ def test_init_fetches_and_checks(tmp_path, real, address):
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     fetched = Path(real["MODELS"]) / "model.onnx"
     ended = given("init", real | {"MODEL_URL": f"{address}/page.onnx"})
-    assert ended.returncode == 3 and "onnxruntime cannot load it" in ended.stderr
+    assert ended.returncode == 3 and "cannot be read as ONNX" in ended.stderr
     ended = given("init", real | {"MODEL_URL": f"{address}/m.onnx", "MODEL_SHA256": "0" * 64})
     assert ended.returncode == 3 and "sha256" in ended.stderr.lower()
     assert not fetched.exists()

@@ -5,17 +5,19 @@ from __future__ import annotations
 import fnmatch
 import importlib.metadata
 import importlib.util
+import itertools
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
+from edgeailite.environment import release, requirements
 from tests.serve.running import picture, tiny_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,20 +61,29 @@ def copied() -> list[str]:
     return found
 
 
+def normal(name: str) -> str:
+    """The one spelling of a distribution's name."""
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+def pinned(*names: str) -> dict[str, str]:
+    """Distributions that pip installs in these stages, by normal name, with what stands behind the name."""
+    found = {}
+    for stage in STAGES:
+        arguments = dict(step.rest.split("=", 1) for step in STAGES[0].steps if step.word == "ARG")
+        for step in stage.steps if stage.name in names else ():
+            for line in re.findall(r"pip --python \S+ install ([^&]+)", step.rest) if step.word == "RUN" else []:
+                words = shlex.split(replay.expanded(line, arguments).replace(arguments["TORCH_INDEX"], ""))
+                for word in words:
+                    if word and not word.startswith(("-", ".")):
+                        name = re.split("[<>=]", word)[0]
+                        found[normal(name)] = word.removeprefix(name)
+    return found
+
+
 def installed() -> set[str]:
     """Distributions of the stage `runtime`, by normal name."""
-    (stage,) = [stage for stage in STAGES if stage.name == "runtime"]
-    arguments = dict(step.rest.split("=", 1) for step in stage.steps if step.word == "ARG")
-    names = set()
-    for step in stage.steps:
-        for line in re.findall(r"pip --python \S+ install ([^&]+)", step.rest) if step.word == "RUN" else []:
-            words = shlex.split(replay.expanded(line, arguments).replace(arguments["TORCH_INDEX"], ""))
-            names |= {
-                re.split("[<>=]", word)[0].lower().replace("_", "-")
-                for word in words
-                if not word.startswith(("-", "."))
-            }
-    return names - {""}
+    return set(pinned("runtime"))
 
 
 def test_sources_exist_and_are_not_ignored():
@@ -83,10 +94,18 @@ def test_sources_exist_and_are_not_ignored():
         assert any(fnmatch.fnmatch(name.removeprefix("./"), pattern) for pattern in patterns), f"{name} is ignored"
 
 
-def test_bases_are_pinned_by_tag():
-    names = {stage.name for stage in STAGES}
-    bases = {stage.base for stage in STAGES} - names
-    assert bases == {"python:3.11-slim-bookworm"}
+def bases(**arguments: str) -> set[str]:
+    """The images that stages start from."""
+    stages = replay.read_stages(TEXT, arguments)
+    return {stage.base for stage in stages} - {stage.name for stage in stages}
+
+
+def test_bases_are_pinned_by_a_whole_version_and_may_be_by_digest():
+    (base,) = bases()
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-bookworm", base)
+    # the first of 3.11 that refuses ZIP files whose entries overlap (CVE-2024-0450)
+    assert release(base.partition(":")[2].partition("-")[0]) >= (3, 11, 8)
+    assert bases(PYTHON_DIGEST="@sha256:0123") == {f"{base}@sha256:0123"}
 
 
 @pytest.mark.parametrize("model, made", [("demo", "model-demo"), ("url", "model-url"), ("none", "model-none")])
@@ -108,13 +127,35 @@ def test_the_image_runs_as_nobody_and_says_how_it_is():
     assert "RUN" not in after and "COPY" not in after
 
 
-def test_pip_installs_what_pyproject_asks_for_in_the_versions_it_asks_for():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = project["dependencies"]
-    assert installed() >= {re.split("[<>=]", line)[0].lower() for line in asked} - NOT_RUNNING
-    for line in asked:
-        if ">=" in line and re.split(">=", line)[0] not in NOT_RUNNING:
-            assert re.search(rf"[\s=\"]{re.escape(line)}[\s\"]", TEXT), line
+def test_pip_installs_exact_versions_of_what_pyproject_asks_for():
+    pins = pinned("runtime", "model-demo")
+    assert all(re.fullmatch(r"==\d[\w.]*", pin) for pin in pins.values()), pins
+    assert set(pins) >= {normal(asked.name) for asked in requirements()} - {"torchvision"}
+    assert installed() >= {normal(asked.name) for asked in requirements()} - NOT_RUNNING
+    for asked in requirements():
+        if normal(asked.name) in pins:
+            assert release(pins[normal(asked.name)]) >= release(asked.minimum), asked
+
+
+def test_exact_versions_fit_each_other():
+    """By what the installed packages of these versions ask for; the torch for the CPU asks for less than this one."""
+    pins = pinned("runtime", "model-demo")
+    for name, pin in pins.items():
+        if name == "torch" or importlib.metadata.version(name) != pin.removeprefix("=="):
+            continue
+        for line in importlib.metadata.requires(name) or []:
+            needed = Requirement(line)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                found = pins.get(normal(needed.name))
+                assert found, f"{name} needs {line}"
+                assert found.removeprefix("==") in needed.specifier, f"{name} needs {line}, found {found}"
+
+
+def test_every_bound_has_its_reason():
+    """In pyproject.toml: behind it on its line, or in the comment above it."""
+    lines = (ROOT / "pyproject.toml").read_text().partition("dependencies = [")[2].partition("\n]")[0].splitlines()
+    for before, line in itertools.pairwise(lines):
+        assert not line.strip() or "#" in line or before.strip().startswith("#"), line
 
 
 def test_nothing_but_what_is_installed_there_is_needed(tmp_path):
@@ -134,7 +175,7 @@ def test_nothing_but_what_is_installed_there_is_needed(tmp_path):
 
 
 def test_every_package_is_known_here():
-    for name in installed() - {"six"}:
+    for name in installed():
         importlib.metadata.version(name)
 
 

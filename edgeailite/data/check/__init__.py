@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeailite.data.check.classes import check_split_classes
 from edgeailite.data.check.findings import CODES, Finding, Findings, Level
 from edgeailite.data.check.opening import Mirror, Open, mirrored, open_split
 from edgeailite.data.check.strays import check_lists, stray_files
-from edgeailite.data.check.survey import SplitSurvey, main_target, survey
+from edgeailite.data.check.survey import SplitSurvey, survey
 from edgeailite.data.check.together import masks_of, reword
 from edgeailite.data.duplicates import DIGEST_BYTES, nearest, split_sequences
 from edgeailite.errors import DataError, UsageError
@@ -80,13 +81,16 @@ def check_dataset(
         sources = [one.source for one in checkup.surveys.values()]
         strays = [finding.renamed(mirror.real) for finding in stray_files(sources)]
         checkup.findings.add([*strays, *check_lists(root, splits)])
-        _compare(checkup)
+        _compare(checkup, whole=set(splits_of(read, root)) <= set(splits))
         reword(checkup.findings, {mirror.real(mask) for source in sources for mask in masks_of(source)})
         yield checkup
 
 
-def _compare(checkup: Checkup) -> None:
-    """Findings between splits. Those of which one is a part of the other are not held against each other."""
+def _compare(checkup: Checkup, *, whole: bool) -> None:
+    """Findings between splits. Those of which one is a part of the other are not held against each other.
+
+    `whole`: all splits were asked for.
+    """
     within = _within(checkup)
 
     def apart(split: str, other: str) -> bool:
@@ -97,7 +101,9 @@ def _compare(checkup: Checkup) -> None:
     checkup.findings.add(_near(checkup, apart))
     if not within:
         checkup.findings.add(_sequences(checkup))
-    checkup.findings.add(_classes(checkup))
+    asked = {finding.code for finding in checkup.findings.kept if "not two classes" in finding.message}
+    if not asked:  # else it is said already that the values have no meaning
+        checkup.findings.add(check_split_classes(checkup.surveys, whole=whole and not checkup.closed))
 
 
 def _open(
@@ -135,8 +141,10 @@ def _open(
             checkup.surveys[split] = survey(
                 opened.source, checkup.findings, workers=workers, progress=advance, real=mirror.real
             )
-    missing = "split-missing" if checkup.surveys or checkup.findings.kept else "listing"
-    checkup.findings.add(Finding(missing, finding.file, finding.message) for finding in absent)
+    some = bool(checkup.surveys or checkup.findings.kept)
+    missing = "split-missing" if some else "listing"
+    told = absent if some else absent[:1]  # where there is nothing, the first usual split says so for all
+    checkup.findings.add(Finding(missing, finding.file, finding.message) for finding in told)
 
 
 def _repeated(checkup: Checkup, apart: Apart) -> Iterator[Finding]:
@@ -211,26 +219,3 @@ def _sequences(checkup: Checkup) -> Iterator[Finding]:
         )
         file = next(i.image for i in checkup.surveys[second].source.items if i.image.stem == after)
         yield Finding("sequence-split", checkup.real(str(file)), message)
-
-
-def _classes(checkup: Checkup) -> Iterator[Finding]:
-    """Classes that splits lack."""
-    present: Mapping[str, set[int]] = {
-        split: set(np.flatnonzero(one.pixels[:255]).tolist())
-        for split, one in checkup.surveys.items()
-        if main_target(one.source) and one.pixels.any()
-    }
-    for split, there in present.items():
-        classes = checkup.surveys[split].source.classes
-        absent = [index for index in range(len(classes)) if index not in there]
-        elsewhere = set().union(*(others for name, others in present.items() if name != split))
-        untrained = [index for index in absent if index in elsewhere] if split.startswith("train") else []
-        rest = [index for index in absent if index not in untrained]
-        if untrained:
-            names = ", ".join(classes[index] for index in untrained)
-            yield Finding(
-                "class-untrained", f"split {split}", f"no pixel of {names}, which other splits have; add some"
-            )
-        if rest:
-            names = ", ".join(classes[index] for index in rest)
-            yield Finding("class-absent", f"split {split}", f"no pixel of {names}; mIoU leaves out what does not occur")

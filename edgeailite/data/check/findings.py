@@ -47,6 +47,7 @@ CODES: dict[str, tuple[Level, str]] = {
     "exif-rotated": ("warning", "a picture that is to be shown turned, and is used as stored"),
     "cmyk": ("warning", "a picture in printer's colours"),
     "deep": ("warning", "a picture of more than 8 bits, which are cut off"),
+    "bands": ("warning", "a picture with more bands than red, green and blue"),
     "transparent": ("warning", "a picture with transparent pixels, which are shown"),
     "blank": ("warning", "a picture of one colour"),
     "grey": ("note", "a picture without colours"),
@@ -62,7 +63,12 @@ CODES: dict[str, tuple[Level, str]] = {
     "off-by-one": ("error", "labels that are one too high"),
     "all-ignore": ("warning", "a mask without a labelled pixel"),
     "one-class": ("note", "a mask of a single class"),
+    "unread-mask": ("warning", "a file among the masks that the data set does not read"),
     # splits
+    "single-class": ("error", "a training split with a single class, or none: nothing can be learned"),
+    "nothing-labelled": ("error", "a split to validate on without a labelled pixel"),
+    "measures-one-class": ("warning", "a split to validate on in which a single class occurs"),
+    "class-nowhere": ("warning", "a named class that occurs in no split"),
     "class-untrained": ("warning", "a class that is validated but not in the training split"),
     "class-absent": ("note", "a class that a split lacks"),
     "split-within": ("note", "a split that is a part of another"),
@@ -74,6 +80,7 @@ CODES: dict[str, tuple[Level, str]] = {
 
 # What the readers' messages are about; the first that fits counts.
 MESSAGES: tuple[tuple[str, str], ...] = (
+    (r"a named pipe", "unreadable"),
     (r"no label file", "missing-mask"),
     (r"label file without a picture|depth map without its picture", "mask-without-picture"),
     (r"two files of (one name|the frame)", "duplicate-stem"),

@@ -2,41 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.data.check.findings import Finding, from_message
+from edgeailite.data.folder_values import MINUS_ONE
 from edgeailite.data.source import IGNORE, STRAY, ClassTarget, DepthTarget
+from edgeailite.data.variety import ignored_values
 from edgeailite.errors import DataError
 
 VALUES_NAMED = 6  # of the label values that have no class
-MINUS_ONE = (-1, 2**16 - 1, 2**32 - 1)  # as it is stored in files without a sign
 
 
-def check_classes(target: ClassTarget, label: Any) -> tuple[list[Finding], NDArray[np.uint8] | None]:
-    """Findings of a class map, and its classes (H,W) with 255 for what is ignored or has no class; None if unread."""
+class Checked(NamedTuple):
+    """What was found of a class map: its classes (H,W), 255 for what is ignored or has no class; None if unread.
+
+    `ignored`: pixels of each label value that is ignored.
+    """
+
+    findings: list[Finding]
+    classes: NDArray[np.uint8] | None = None
+    ignored: Mapping[int, int] = {}
+
+
+def check_classes(target: ClassTarget, label: Any) -> Checked:
+    """Look at a class map."""
     file = str(label)
     try:
         raw = target.read(label)
     except DataError as error:
-        return [from_message(str(error), default="bad-label-file", file=file)], None
+        return Checked([from_message(str(error), default="bad-label-file", file=file)])
+    ignored = ignored_values(target, raw)
     values, counts = _histogram(raw)
     unknown = [value for value in values if value not in target.label_map]
-    classes = _classes(target, raw)
+    classes, _ = target.look_up(raw)
     if unknown:
-        return [_unknown(target, file, raw, values, dict(zip(values, counts, strict=True)), unknown)], classes
+        found = _unknown(target, file, raw, values, dict(zip(values, counts, strict=True)), unknown)
+        return Checked([found], classes, ignored)
     labelled = sorted({target.label_map[value] for value in values} - {IGNORE})
     if not labelled:
         fix = "nothing can be learned from it; leave it out, or correct label_map"
-        return [Finding("all-ignore", file, f"no labelled pixel, only {_list(values)} (ignore); {fix}")], classes
+        found = Finding("all-ignore", file, f"no labelled pixel, only {_list(values)} (ignore); {fix}")
+        return Checked([found], classes, ignored)
     if len(labelled) == 1 and IGNORE not in (target.label_map[value] for value in values):
         name = target.classes[labelled[0]]
-        return [
-            Finding("one-class", file, f"every pixel is {name} ({_list(values)}); look whether it was drawn")
-        ], classes
-    return [], classes
+        found = Finding("one-class", file, f"every pixel is {name} ({_list(values)}); look whether it was drawn")
+        return Checked([found], classes, ignored)
+    return Checked([], classes, ignored)
 
 
 def check_depth(target: DepthTarget, label: Any) -> tuple[list[Finding], NDArray[np.float32] | None]:
@@ -72,7 +87,7 @@ def _unknown(
     more = f" and {len(unknown) - VALUES_NAMED} more values" if len(unknown) > VALUES_NAMED else ""
     what = (
         f"label {', '.join(named)}{more} but the data set has {len(target.classes)} classes from label values "
-        f"{known[0]}..{known[-1]}"
+        f"{target.told_values()}"
     )
     settings = target.settings or "dataset.yaml (--dataset_name folder)"
     where = f"label_map in {settings}"
@@ -100,15 +115,6 @@ def _histogram(raw: NDArray[np.integer]) -> tuple[list[int], list[int]]:
         return values.tolist(), counts[values].tolist()
     found, often = np.unique(raw, return_counts=True)
     return found.tolist(), often.tolist()
-
-
-def _classes(target: ClassTarget, raw: NDArray[np.integer]) -> NDArray[np.uint8]:
-    table = np.full(256, IGNORE, np.uint8)
-    table[list(target.label_map)] = list(target.label_map.values())
-    classes: NDArray[np.uint8] = table[raw.astype(np.uint8)]
-    if raw.dtype != np.uint8:
-        classes[(raw > 255) | (raw < 0)] = IGNORE
-    return classes
 
 
 def _list(values: list[int]) -> str:

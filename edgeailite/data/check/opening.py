@@ -22,7 +22,7 @@ from edgeailite.data.check.findings import TWINS, Finding, from_message
 from edgeailite.data.folder_settings import FILE
 from edgeailite.data.folder_values import UnclearLabelsError
 from edgeailite.data.source import DataSource
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, UsageError
 
 Open = Callable[[Path, str], DataSource]
 MAX_ROUNDS, MAX_SECONDS = 500, 30.0  # per split: beyond that, the message with its own "and N more" has to do
@@ -49,6 +49,7 @@ class Mirror:
     folder: Path
     made: bool = False
     left_out: set[str] = field(default_factory=set)  # names without suffix
+    lines_out: int = 0  # lines of lists that were left out
     findings: list[Finding] = field(default_factory=list)
 
     def make(self) -> None:
@@ -77,7 +78,7 @@ class Mirror:
                 self.findings.append(Finding(code, str(path), f"link to {where}; mend or remove the link"))
             elif entry.is_dir():
                 self._copy(path, link, (*above, target))
-            elif entry.name.lower().endswith(LIST_SUFFIXES) and entry.stat().st_size < MAX_LIST_BYTES:
+            elif _is_list(entry):
                 self._copy_text(path, link)
             else:
                 link.symlink_to(target)
@@ -100,12 +101,16 @@ class Mirror:
         """Take away what a reader's message complains of; False if that is not known."""
         line = LINE.match(message)
         if line:
-            return _drop_line(Path(line["file"]), int(line["line"]))
+            dropped = _drop_line(Path(line["file"]), int(line["line"]))
+            self.lines_out += dropped
+            return dropped
         entry = ENTRY.match(message)
         if entry:
             return _drop_name(Path(entry["file"]), entry["name"])
         twins = TWINS.match(message)
         path = Path(twins["second"] if twins else message.partition(": ")[0])
+        if path.suffix == ".json":  # without its annotations the split is another
+            return False
         if self.folder in path.parents and path.is_symlink():
             path.unlink()
             self.left_out.add(path.stem)
@@ -127,6 +132,10 @@ class Mirror:
         if Path(FILE).stem in self.left_out and re.search(r"say in .* (what they mean|which colour)", finding.message):
             return True
         return finding.code in ("missing-mask", "mask-without-picture") and Path(finding.file).stem in self.left_out
+
+
+def _is_list(entry: os.DirEntry[str]) -> bool:
+    return entry.name.lower().endswith(LIST_SUFFIXES) and entry.is_file() and entry.stat().st_size < MAX_LIST_BYTES
 
 
 def broken_link(path: Path) -> str | None:
@@ -161,10 +170,12 @@ def open_split(read: Open, root: Path, split: str, mirror: Mirror) -> Opened:
         try:
             opened.source = read(mirror.folder, split)
             break
+        except UsageError:
+            break  # what was left out was the split itself; that is said already
         except DataError as error:
             message, label_map = str(error), error.label_map if isinstance(error, UnclearLabelsError) else None
         finding = from_message(mirror.real(message), default="listing")
-        if finding.code == "empty-split" and mirror.left_out:
+        if finding.code == "empty-split" and (mirror.left_out or mirror.lines_out):
             finding = Finding("listing", "", "nothing remains of it without the files that are named with other errors")
         if not finding.file:
             finding = Finding(finding.code, f"split {split}", finding.message)

@@ -6,9 +6,8 @@ Everything that is found is returned; nothing is raised, printed or changed. A w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +17,7 @@ from edgeailite.data.check.findings import Finding, from_message
 from edgeailite.data.check.masks import check_classes, check_depth
 from edgeailite.data.duplicates import digest, fingerprint
 from edgeailite.data.headers import Header
-from edgeailite.data.images import decode_image, read_file
+from edgeailite.data.images import decode_image, decode_stored, read_file
 from edgeailite.data.source import ClassTarget, DepthTarget, Item
 from edgeailite.errors import DataError
 
@@ -36,7 +35,8 @@ Targets = Mapping[str, ClassTarget | DepthTarget]
 class Examined:
     """What is kept of an item. `counts`: pixels of each class of the main target, [255] = ignored; None if unread.
 
-    `mean` and `square` are those of the picture's RGB values and their squares.
+    `mean` and `square` are those of the picture's RGB values and their squares. `ignored`: pixels of each label value
+    that the main target ignores.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -46,6 +46,7 @@ class Examined:
     counts: NDArray[np.int64] | None = None
     mean: tuple[float, ...] = ()
     square: tuple[float, ...] = ()
+    ignored: Mapping[int, int] = field(default_factory=dict)
 
 
 def examine(item: Item, targets: Targets, main: str) -> Examined:
@@ -65,19 +66,20 @@ def examine(item: Item, targets: Targets, main: str) -> Examined:
             facts = _facts(image)
         elif size is not None:
             findings += _same_size(str(path), "picture", image.shape[:2], item, size, None)
-    counts = None
+    counts: NDArray[np.int64] | None = None
+    ignored: Mapping[int, int] = {}
     for name, label in item.labels.items():
         target = targets[name]
         if isinstance(target, ClassTarget):
-            found, values = check_classes(target, label)
+            found, values, unused = check_classes(target, label)
             if name == main and values is not None:
-                counts = np.bincount(values.ravel(), minlength=256)
+                counts, ignored = np.bincount(values.ravel(), minlength=256), unused
         else:
             found, values = check_depth(target, label)  # type: ignore[assignment]
         findings += found
         if values is not None and size is not None:
             findings += _same_size(str(label), "mask", values.shape, item, size, header)
-    return Examined(tuple(findings), size, facts.digest, facts.fingerprint, counts, facts.mean, facts.square)
+    return Examined(tuple(findings), size, facts.digest, facts.fingerprint, counts, facts.mean, facts.square, ignored)
 
 
 def check_picture(path: Path) -> tuple[list[Finding], NDArray[np.uint8] | None, Header | None]:
@@ -117,9 +119,13 @@ def _check_header(path: Path, data: bytes, header: Header) -> list[Finding]:
     if header.bits > 8:
         found.append(("deep", f"{header.bits} bits, of which the upper 8 are used; save it as 8 bits, well exposed"))
     if header.alpha:
-        opaque = _opaque(data)
+        opaque = _opaque(path, data)
         text = "an alpha channel, which is not used" if opaque else "transparent pixels, whose colours are shown"
         found.append(("alpha" if opaque else "transparent", f"{text}; save it without alpha"))
+    elif header.kind == "tiff" and header.colour == "rgb" and header.bands > 3:
+        found.append(
+            ("bands", f"{header.bands} bands, of which the first three are used as red, green and blue; save it as RGB")
+        )
     if header.colour == "grey":
         found.append(("grey", f"grey of {header.bits} bits, repeated to three channels"))
     if header.profile:
@@ -127,9 +133,9 @@ def _check_header(path: Path, data: bytes, header: Header) -> list[Finding]:
     return [Finding(code, str(path), message) for code, message in found]
 
 
-def _opaque(data: bytes) -> bool:
-    stored: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if stored is None or stored.ndim < 3 or stored.shape[2] not in (2, 4):
+def _opaque(path: Path, data: bytes) -> bool:
+    stored = decode_stored(path, data)
+    if stored.ndim < 3 or stored.shape[2] not in (2, 4):
         return True
     return bool((stored[..., -1] == np.iinfo(stored.dtype).max).all())
 

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
 from edgeailite.data.check.findings import Finding
 from edgeailite.data.images import IMAGE_SUFFIXES
 from edgeailite.data.listing import DRIVE
 from edgeailite.data.source import DataSource, Item
+from edgeailite.files import open_regular
 
-PICTURE_SUFFIXES = (*IMAGE_SUFFIXES, ".gif", ".heic", ".heif", ".avif", ".jxl", ".jfif", ".tga", ".jp2")
+UNREAD_SUFFIXES = tuple(
+    suffix
+    for suffix in (
+        ".gif", ".heic", ".heif", ".avif", ".jxl", ".jfif", ".jpe", ".jif", ".tga", ".jp2", ".j2k", ".jpx", ".pgm",
+        ".pbm", ".pnm", ".pfm", ".exr", ".hdr", ".psd", ".svg", ".pcx", ".ico", ".mpo", ".dds", ".ras", ".sr", ".dng",
+        ".raw", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".npy", ".npz", ".mat", ".dcm", ".nii", ".h5",
+        ".tfrecord", ".mp4", ".avi", ".mov", ".mkv",
+    )
+    if suffix not in IMAGE_SUFFIXES
+)  # fmt: skip
+PICTURE_SUFFIXES = (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES)
 LIST_FOLDERS = ("", "splits", "lists", "ImageSets", "ImageSets/Segmentation")
 LIST_SUFFIXES = (".txt", ".lst")
 MARK = b"\xef\xbb\xbf"
@@ -20,7 +31,9 @@ BYTES_READ = 64_000_000  # of a list
 
 
 def stray_files(sources: Sequence[DataSource]) -> list[Finding]:
-    """Pictures beside the listed ones that share a listed name, or that have their mask and are not listed."""
+    """Pictures beside the listed ones that share a listed name, that have their mask and are not listed, or whose kind
+    is not read; and masks of such a kind.
+    """
     used = {str(path) for source in sources for item in source.items for path in _files(item)}
     folders: dict[str, Counter[str]] = defaultdict(Counter)  # of pictures: suffixes in use
     masks: dict[str, set[str]] = defaultdict(set)
@@ -31,6 +44,7 @@ def stray_files(sources: Sequence[DataSource]) -> list[Finding]:
                 if isinstance(label, Path):
                     masks[str(item.image.parent)].add(str(label.parent))
     found = []
+    told: set[str] = set()
     for folder, suffixes in folders.items():
         names = _pictures(folder)
         stems: dict[str, list[str]] = defaultdict(list)
@@ -46,10 +60,34 @@ def stray_files(sources: Sequence[DataSource]) -> list[Finding]:
             twin = next((other for other in stems[stem.casefold()] if str(Path(folder) / other) in used), None)
             if twin is not None:
                 found.append(Finding("duplicate-stem", path, f"one name with {twin}; rename or remove one of them"))
+                told.add(path)
             elif stem.casefold() in labelled and suffix != usual:
                 message = f"has a mask, but the data set reads {usual} here; convert or rename it"
                 found.append(Finding("unread-picture", path, message))
+                told.add(path)
+    labels = {mask for ours in masks.values() for mask in ours} - set(folders)
+    for code, places in (("unread-picture", folders), ("unread-mask", labels)):
+        for folder in sorted(places):
+            found += _unread(folder, code, told)
     return found
+
+
+def _unread(folder: str, code: str, told: Set[str]) -> list[Finding]:
+    """One finding for each kind of file that is not read, with one of its files."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for name in _pictures(folder):
+        suffix = Path(name).suffix.lower()
+        if suffix in UNREAD_SUFFIXES and str(Path(folder) / name) not in told and not name.startswith("."):
+            kinds[suffix].append(name)
+    return [
+        Finding(
+            code,
+            str(Path(folder) / names[0]),
+            f"{len(names)} file{'' if len(names) == 1 else 's'} of kind {suffix} in this folder, which the data set "
+            "does not read; convert them to PNG or JPEG, or move them away",
+        )
+        for suffix, names in kinds.items()
+    ]
 
 
 def _files(item: Item) -> Iterable[Path]:
@@ -75,13 +113,13 @@ def check_lists(root: Path, splits: Iterable[str]) -> list[Finding]:
             continue
         for path in paths:
             if path.stem.lower().startswith(wanted):
-                found += _check_list(path)
+                found += _check_list(path, root)
     return found
 
 
-def _check_list(path: Path) -> list[Finding]:
+def _check_list(path: Path, root: Path) -> list[Finding]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(BYTES_READ)
     except OSError as error:
         return [Finding("unreadable", str(path), f"cannot be read ({error.strerror}); give leave to read it")]
@@ -99,7 +137,7 @@ def _check_list(path: Path) -> list[Finding]:
         name = line.strip()
         if not name:
             continue
-        if absolute is None and (DRIVE.match(name) or name.startswith("/")):
+        if absolute is None and (DRIVE.match(name) or name.startswith("/")) and not _is_below(name, root):
             absolute = f"line {number}: {name} is a path of one machine; write names relative to the data set"
         if repeated is None and name in seen:
             repeated = f"line {number}: {name} again, as in line {seen[name]}; remove one"
@@ -109,3 +147,12 @@ def _check_list(path: Path) -> list[Finding]:
     if repeated is not None:
         found.append(Finding("list-repeated", str(path), repeated))
     return found
+
+
+def _is_below(name: str, root: Path) -> bool:
+    """Whether the first word of a line is a path from the data set's folder on, as lists of VOC and CamVid write it."""
+    words = name.lstrip("/").split()
+    try:
+        return bool(words) and ".." not in words[0].split("/") and (root / words[0]).is_file()
+    except OSError:
+        return False

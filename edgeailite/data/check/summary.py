@@ -10,6 +10,7 @@ import numpy as np
 
 from edgeailite.data.check.survey import IGNORED, SplitSurvey, enet_weights, main_target, median_frequency_weights
 from edgeailite.errors import DataError, UsageError
+from edgeailite.files import write_atomic
 
 SIZES_TOLD = 12
 
@@ -65,9 +66,7 @@ def write_lists(
         path = written[split]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(path.name + ".partial")
-            partial.write_text("".join(lines), encoding="utf-8", errors="surrogateescape", newline="\n")
-            partial.replace(path)
+            write_atomic(path, "".join(lines).encode("utf-8", errors="surrogateescape"))
         except OSError as error:
             raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --output") from None
     return written

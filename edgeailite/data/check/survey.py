@@ -48,6 +48,7 @@ class SplitSurvey:
     moments: NDArray[np.float64] = field(default_factory=lambda: np.zeros(6))  # sums of RGB and of RGB squared
     area: int = 0
     bad: set[int] = field(default_factory=set)
+    ignored: Counter[int] = field(default_factory=Counter)  # pixels of each label value that is ignored
 
     def add(self, index: int, examined: Examined) -> None:
         """Take in what was seen of item `index`; items come in order."""
@@ -64,6 +65,7 @@ class SplitSurvey:
         if examined.counts is not None:
             there = examined.counts > 0
             self.pixels += examined.counts
+            self.ignored.update(examined.ignored)
             self.pictures += there
             self.pixels_where[there] += int(examined.counts[:IGNORED].sum())
 

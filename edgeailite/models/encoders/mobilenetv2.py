@@ -22,10 +22,17 @@ STEM_BLOCK = 3  # input streams are fused behind it
 
 
 class InvertedResidual(nn.Module):
-    """Expand 1x1, depthwise 3x3, project 1x1; the input is added where shape allows (paper, figure 4d)."""
+    """Expand 1x1, depthwise k x k, project 1x1; the input is added where shape allows (paper, figure 4d)."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, stride: int, expansion: int, activation: Activation
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int,
+        expansion: int,
+        activation: Activation,
+        kernel_size: int = 3,
     ) -> None:
         super().__init__()
         hidden = in_channels * expansion
@@ -34,7 +41,7 @@ class InvertedResidual(nn.Module):
         if expansion != 1:
             layers.append(conv_bn_act(in_channels, hidden, 1, activation=activation))
         layers += [
-            conv_bn_act(hidden, hidden, 3, stride=stride, groups=hidden, activation=activation),
+            conv_bn_act(hidden, hidden, kernel_size, stride=stride, groups=hidden, activation=activation),
             nn.Conv2d(hidden, out_channels, 1, bias=False),
             nn.BatchNorm2d(out_channels),
         ]

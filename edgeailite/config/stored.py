@@ -1,0 +1,86 @@
+"""Options that a file holds: of a run's config.yaml or checkpoint, which somebody else may have written."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from edgeailite.errors import DataError, UsageError
+from edgeailite.untrusted import LONGEST_TEXT, Fields, is_printable, printable
+
+LARGEST = 2**63
+Config = TypeVar("Config")
+
+
+def stored_options(kind: type[Any], values: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    """The options of a configuration that a mapping gives, each with its type; names of other versions are left out.
+
+    Raises DataError for a value of another type, naming `where` it stands.
+    """
+    fields = Fields.of(values, where=where)
+    hints = get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind) if field.name in values]
+    return {name: _typed(hints[name], values[name], fields, name) for name in names}
+
+
+def stored_config(kind: type[Config], values: Mapping[str, Any], *, where: str) -> Config:
+    """The configuration of stored options; what they do not say is as the defaults. Raises DataError as they do."""
+    options = stored_options(kind, values, where=where)
+    required = [field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING]  # type: ignore[arg-type]
+    missing = [name for name in required if name not in options]
+    if missing:
+        raise DataError(f"{where}: {missing[0]}: expected a value, found nothing")
+    try:
+        return kind(**options)
+    except UsageError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
+def _typed(hint: Any, value: Any, fields: Fields, name: str) -> Any:
+    """The value as the type that a configuration declares. Raises DataError."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        for part in parts:
+            if _is_of(part, value):
+                return _typed(part, value, fields, name)
+    elif origin is tuple and isinstance(value, list | tuple):
+        kinds = [parts[0]] * len(value) if parts[1:] == (Ellipsis,) else list(parts)
+        if len(kinds) == len(value):
+            return tuple(_typed(kind, each, fields, name) for kind, each in zip(kinds, value, strict=True))
+    elif _is_of(hint, value):
+        return Path(value) if hint is Path else float(value) if hint is float else value
+    raise fields.refuse(printable(name), _name(hint))
+
+
+def _is_of(hint: Any, value: Any) -> bool:
+    """Whether a plain value can be one of a type; of tuples, whether it is a list."""
+    if get_origin(hint) is Literal:
+        return isinstance(value, str) and value in get_args(hint)
+    if get_origin(hint) is tuple:
+        return isinstance(value, list | tuple)
+    if hint is type(None):
+        return value is None
+    if hint is bool:
+        return isinstance(value, bool)
+    if hint in (int, float):
+        kinds = (int,) if hint is int else (int, float)
+        return isinstance(value, kinds) and not isinstance(value, bool) and abs(value) < LARGEST
+    if hint in (str, Path):
+        return isinstance(value, str | Path) and len(str(value)) <= LONGEST_TEXT and is_printable(str(value))
+    return False
+
+
+def _name(hint: Any) -> str:
+    """What a type is called in a message."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return " or ".join(map(str, parts))
+    if origin in (Union, types.UnionType):
+        return " or ".join(_name(part) for part in parts)
+    if origin is tuple:
+        return f"a list of {_name(parts[0])}" if parts[1:] == (Ellipsis,) else f"{len(parts)} values: {_name(parts[0])}"
+    names = {int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
+    return names.get(hint, "text without control characters")

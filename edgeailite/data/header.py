@@ -1,0 +1,56 @@
+"""The record of what a picture file says of itself, and the most that a file may have of anything."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Literal
+
+MOST_PARTS = 100_000  # chunks, segments or blocks of one file: a loop over more says nothing new and takes seconds
+UNREADABLE = (struct.error, IndexError, KeyError, ValueError, OverflowError)
+"""What reading the header of a file raises that ends early, lacks something or leads nowhere."""
+
+Sample = Literal["unsigned", "signed", "float", "complex"]
+
+
+@dataclass(frozen=True)
+class Header:
+    """Facts of one file. `orientation` is EXIF's (1 = as stored); `lossy`: the stored numbers are not those written.
+
+    `bands` counts the values of a pixel, `alpha` says that the file declares the last of them as transparency, and
+    `named` that the file says what they are: grey, or red, green and blue. `reduced` is a file whose first page is
+    marked as a small copy of another. `work` is how many bytes a decoder keeps at once, where that is more than the
+    pixels (0: no more), and `scans` how often it goes over all of them. `top` is the largest value of a sample, where
+    the file says it.
+    """
+
+    kind: str
+    height: int
+    width: int
+    bits: int = 8
+    colour: str = "rgb"
+    alpha: bool = False
+    animated: bool = False
+    orientation: int = 1
+    profile: bool = False
+    lossy: bool = False
+    bands: int = 3
+    named: bool = True
+    sample: Sample = "unsigned"
+    inverted: bool = False  # 0 is white
+    pages: int = 1
+    reduced: bool = False
+    work: int = 0
+    scans: int = 1
+    top: int = 0
+
+    @property
+    def pixels(self) -> int:
+        """Height times width."""
+        return self.height * self.width
+
+    @property
+    def decoded_bytes(self) -> int:
+        """What a decoder keeps at once: the rows as stored, or what its format needs besides, or 8-bit RGB."""
+        stored = self.pixels * self.bands * max(self.bits, 8) // 8
+        return max(stored, 3 * self.pixels, self.work)

@@ -1,0 +1,126 @@
+"""Is the conversion to integers right? The fake-quantized network that was trained and validated against the exact one.
+
+The integer-exact network is made by the same code as the file, so that it cannot vouch for it. Two gates can:
+
+1. Layer by layer. Each layer of the integer-exact network is handed the values of the fake-quantized one: its codes may
+   be one step off, where a value lies between two codes, and not all to one side (`LARGEST_SHIFT`; schemes whose
+   kernels round halves otherwise than the training may). This holds for networks that were never trained, too.
+2. From picture to answer. Labels must be equal on `SHARE` of the pixels; an output without classes must have an error,
+   root mean square, of at most 1 - SHARE of its standard deviation. Single steps grow in a network whose answers depend
+   on them. So, where nothing else was asked for, it is enough that the conversion changes at most `GREY_LEVELS` times
+   what a picture changes whose values are moved by up to one grey level: the network is that unsteady by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import fx
+
+from edgeailite.errors import ParityError
+from edgeailite.export.places_torch import torch_side
+from edgeailite.export.trace import Row, trace
+from edgeailite.quantization import scheme_of
+from edgeailite.runtime.contract import labels_of
+
+Array = NDArray[Any]
+SHARE = 0.98  # of labels; trained networks have 0.998, those of power-of-two scales 0.99
+GREY_LEVELS = 2.0
+LARGEST_SHIFT = 0.1  # of a step, mean; measured: 0.015 at most
+ENOUGH_VALUES = 1000  # a mean of fewer says nothing
+
+
+def check_layers(module: fx.GraphModule, images: Sequence[Array], *, name: str) -> dict[str, Any]:
+    """Gate 1, on one picture. Raises ParityError with the first layer that departs; returns the figures."""
+    sides = (torch_side("fake_quant", module), torch_side("integer_exact", module))
+    found = trace(*sides, [images], local=True)
+    if lost := found.matching.unmatched[0]:  # the second has more: quantizers in front of activations
+        raise ParityError(f"{name}: the conversion loses {lost[0]}: the integer network has no such tensor")
+    for first, second in found.matching.pairs:
+        grids = [side.places[tensor].grid for side, tensor in zip(sides, (first, second), strict=True)]
+        codes = {(grid.scale, grid.unsigned_zero) for grid in grids if grid is not None}
+        if len(codes) > 1:
+            raise ParityError(f"{name}: the conversion departs at {first}: another scale or zero point than validated")
+    rounds_alike = not scheme_of(module).half_up
+    for row in found.rows:
+        one_sided = rounds_alike and row.max_steps is not None and _shift(row) > LARGEST_SHIFT
+        if row.departs or one_sided:
+            raise ParityError(
+                f"{name}: the conversion departs at {row.second} (layer {row.layer}): handed the same values, the "
+                f"integer network is off by {_size(row)} from the fake-quantized one that was validated"
+            )
+    steps = [row for row in found.rows if row.max_steps is not None]
+    return {
+        "layers": len(steps),
+        "largest_step": max((row.max_steps or 0.0 for row in steps), default=0.0),
+        "largest_shift": max((_shift(row) for row in steps), default=0.0),
+    }
+
+
+def _shift(row: Row) -> float:
+    return abs(row.mean_shift) if np.prod(row.shape) >= ENOUGH_VALUES else 0.0
+
+
+def _size(row: Row) -> str:
+    steps = f"{row.max_difference:.3g}" if row.max_steps is None else f"{row.max_steps:.0f} steps"
+    return f"up to {steps}, on average {row.mean_shift:.2g}"
+
+
+@dataclass
+class Agreements:
+    """How far two forms of a network agree, by output, over pictures: 1 is all.
+
+    With classes the share of equal labels; without, 1 less the error (root mean square) over the standard deviation.
+    """
+
+    parts: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, expected: Mapping[str, Array], got: Mapping[str, Array]) -> None:
+        """One picture."""
+        for name, value in expected.items():
+            self.parts.setdefault(name, []).append(_agreement(value, got[name]))
+
+    @property
+    def least(self) -> tuple[float, str]:
+        """Of the output that agrees least, and its name."""
+        return min((float(np.mean(values)), name) for name, values in self.parts.items())
+
+
+def _agreement(expected: Array, got: Array) -> float:
+    labels, others = labels_of(expected), labels_of(got)
+    if labels is not None and others is not None:
+        return float((labels == others).mean())
+    error = float(np.sqrt(np.square(expected.astype(np.float64) - got).mean()))
+    return 1.0 if error == 0 else 1.0 - min(1.0, error / max(float(expected.std(dtype=np.float64)), 1e-12))
+
+
+def check_answers(found: Agreements, unsteady: Agreements | None, *, least: float | None, name: str) -> dict[str, Any]:
+    """Gate 2. `unsteady` is the network against itself, a grey level off; `least` what was asked for, None for SHARE.
+
+    Raises ParityError; returns the figures.
+    """
+    share, output = found.least
+    asked = SHARE if least is None else least
+    figures: dict[str, Any] = {"agreement": share, "asked": asked}
+    if share >= asked:
+        return figures
+    steady = "" if unsteady is None else f" (a grey level changes {100 * (1 - unsteady.least[0]):.2f} %)"
+    if least is None and unsteady is not None:
+        figures["one_grey_level"] = unsteady.least[0]
+        if 1 - share <= GREY_LEVELS * (1 - unsteady.least[0]):
+            return figures
+    raise ParityError(
+        f"{name}: output {output}: the integer network agrees with the fake-quantized one that was validated on "
+        f"{100 * share:.2f} %, asked for are {100 * asked:g} %{steady}; see --trace fake_quant integer_exact, or "
+        "--min_fake_quant"
+    )
+
+
+def one_grey_level_off(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture with each value moved by -1, 0 or 1, at random but always the same."""
+    moves = np.random.default_rng(0).integers(-1, 2, picture.shape)
+    return np.asarray(np.clip(picture + moves, 0, 255), np.uint8)

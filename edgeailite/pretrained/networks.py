@@ -1,0 +1,79 @@
+"""Which of the networks a file of weights belongs to, told by names and shapes alone; for messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from torch import Size
+
+from edgeailite.errors import DataError
+from edgeailite.models import MODELS, create_model
+from edgeailite.models.shapes_only import shapes_only
+from edgeailite.pretrained.nesting import state_dict_of
+from edgeailite.pretrained.recognise import Recognised, recognise
+
+ENCODER, DECODER = "encoder.", "decoders.0."
+STEPS = "num_batches_tracked"  # old files lack it
+CLASSES = 2  # of the networks that are compared: no layer but those that depend on it has so few channels
+Shapes = Mapping[str, Size]
+
+
+def which_network(values: Any, source: Path | str) -> str | None:
+    """The name of a network that the content of a file belongs to; None for what fits none, and for a backbone."""
+    try:
+        found = recognise(state_dict_of(values, source)[0], str(source))
+    except DataError:
+        return None
+    return next(iter(networks_of(found)), None) if holds_decoder(found) else None
+
+
+def holds_decoder(found: Recognised) -> bool:
+    """Whether the weights are of more than a backbone."""
+    return any(key.startswith(DECODER) for key in found.weights)
+
+
+def networks_of(found: Recognised) -> list[str]:
+    """Names of the networks with one input and output that the weights are of, whatever their number of classes.
+
+    Of a backbone, all that have it. Networks that differ in dilation have the same shapes: all are named.
+    """
+    given = {key: value.shape for key, value in found.weights.items() if not key.endswith(STEPS)}
+    if not any(key.startswith(ENCODER) for key in given) or any(key.startswith("decoders.1.") for key in given):
+        return []
+    family = "edgeailite" if any(key.startswith("encoder.features.") for key in given) else "ade20k"
+    names: list[str] = []
+    for names_of_encoder in _by_encoder(family):
+        if _same(ENCODER, given, names_of_encoder[0]):
+            names += [name for name in names_of_encoder if not holds_decoder(found) or _same(DECODER, given, name)]
+    return names
+
+
+@cache
+def _by_encoder(family: str) -> tuple[tuple[str, ...], ...]:
+    """Names of networks, those with one encoder together."""
+    found: dict[str, list[str]] = {}
+    for name, row in MODELS.items():
+        if row.family == family:
+            found.setdefault(row.encoder, []).append(name)
+    return tuple(map(tuple, found.values()))
+
+
+def _same(part: str, given: Shapes, name: str) -> bool:
+    """Whether a part of a network has the names and shapes that are given."""
+    own = {key: shape for key, shape in _shapes(name).items() if key.startswith(part)}
+    of_part = {key: shape for key, shape in given.items() if key.startswith(part)}
+    return own.keys() == of_part.keys() and all(_alike(shape, of_part[key]) for key, shape in own.items())
+
+
+def _alike(own: Size, given: Size) -> bool:
+    return own == given or (own[:1] == (CLASSES,) and own[1:] == given[1:] and len(own) == len(given))
+
+
+@cache
+def _shapes(name: str) -> Shapes:
+    with shapes_only():
+        state = create_model(name, CLASSES).state_dict()
+    return {key: value.shape for key, value in state.items() if not key.endswith(STEPS)}

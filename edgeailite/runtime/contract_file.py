@@ -1,0 +1,287 @@
+"""Reading contract.json, which somebody else may have written: every value is checked before anything is made of it.
+
+Formats: 1 holds one picture and one image per golden case, 2 lists of them. 3 adds to each output of numbers `sums`
+over all of its values, and the file's card. What a contract says of tolerances must be what is applied here: they are
+constants of the program, and a contract cannot widen them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeailite.errors import DataError
+from edgeailite.files import read_regular
+from edgeailite.untrusted import Fields, is_printable, json_value, printable, shown
+
+FORMAT = 3
+READABLE = (1, 2, FORMAT)
+KINDS = ("float", "int8")
+SAMPLE = 64  # values kept of each tensor
+SUMS = 64  # sums over all values of an output
+FLOAT_TOLERANCE = 1e-4  # of the standard deviation of a tensor
+FLOAT_LOGIT_TOLERANCE = 1e-3  # the same, of the file against torch: what a proof asks for
+WIDE_EQUAL_ARGMAX = 0.99
+WIDE_PROMISE = f"not exact (16-bit parts): classes equal on {100 * WIDE_EQUAL_ARGMAX:g} % of pixels"
+LARGEST_CONTRACT = 2**25  # bytes; of a network of 75 layers they are a third of a million
+LARGEST_PICTURE = 2**25  # bytes, unpacked; label maps too
+MOST_CASES, MOST_PICTURES, MOST_OUTPUTS, MOST_LAYERS = 8, 8, 64, 10_000
+LONGEST_SIDE = 2**20
+AGREEMENTS = ("equal_argmax", "max_difference", "mean_difference", "std")
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a re-check needs; `where` names it in messages.
+
+    `golden` cases hold `pictures`, `images`, `outputs` and `layers`, as checked values. `preprocessing` and `card` are
+    None where the contract does not say them (formats 1 and 2).
+    """
+
+    kind: str
+    exact: bool
+    sha256: str
+    golden: tuple[Mapping[str, Any], ...]
+    preprocessing: Mapping[str, Any] | None
+    card: Mapping[str, Any] | None
+    where: str
+
+    @property
+    def wide(self) -> bool:
+        """Whether it is for a file with parts of 16 bits, of which bits are not promised."""
+        return self.kind == "int8" and not self.exact
+
+
+def load_contract(path: Path) -> dict[str, Any]:
+    """Read contract.json. Raises DataError for a missing, damaged or foreign file, or a value that cannot be.
+
+    What is there is well formed then; `contract_of` says whether there is enough to check a file with.
+    """
+    try:
+        text = read_regular(path, limit=LARGEST_CONTRACT)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read as contract ({error.strerror}); write it with `edgeailite verify RUN`"
+        ) from None
+    try:
+        values = json_value(text, where="contract")
+    except DataError as error:
+        raise DataError(
+            f"{path}: cannot be read as contract ({error}); write it with `edgeailite verify RUN`"
+        ) from None
+    if not isinstance(values, dict) or _format(values) not in READABLE:
+        raise DataError(f"{path}: not a contract of format {FORMAT}; write it with `edgeailite verify RUN`")
+    fields = Fields.of(values, where=str(path))
+    _check_head(fields)
+    if "golden" in values:
+        _golden(fields)
+    return values
+
+
+def contract_of(values: Mapping[str, Any], *, where: str = "contract") -> Contract:
+    """The checked form of a contract. Raises DataError for a wrong value, and where there is nothing to compare."""
+    fields = Fields.of(values, where=where)
+    if _format(values) not in READABLE:
+        raise fields.refuse("format", f"one of {', '.join(map(str, READABLE))}")
+    _check_head(fields)
+    kind = fields.text("kind", choices=KINDS)
+    whole = _format(values) >= FORMAT
+    if fields.any("sha256") is None:
+        raise fields.refuse("sha256", "the SHA-256 of the file, in hexadecimal digits")
+    golden = _golden(fields)
+    for name, known in ((name, known) for case in golden for name, known in case["outputs"].items()):
+        if whole and len(known["shape"]) == 4 and "sums" not in known:
+            raise DataError(f"{where}: outputs: {name}: sums: expected {SUMS} numbers, found nothing")
+    return Contract(
+        kind,
+        fields.truth("exact", default=kind == "int8"),
+        values["sha256"],
+        golden,
+        fields.fields("preprocessing").values if whole or values.get("preprocessing") is not None else None,
+        fields.fields("card").values if whole else None,
+        where,
+    )
+
+
+def unpack(packed: Mapping[str, Any], *, where: str = "contract") -> NDArray[np.uint8]:
+    """Bytes of a picture or a label map, of the shape that was checked. Raises DataError for others."""
+    shape = packed["shape"]
+    size = math.prod(shape)
+    try:
+        inflate = zlib.decompressobj()
+        data = inflate.decompress(base64.b64decode(packed["zlib_base64"], validate=True), size + 1)
+    except (zlib.error, binascii.Error, ValueError) as error:
+        raise DataError(f"{where}: zlib_base64: damaged ({printable(str(error))[:100]})") from None
+    if len(data) != size or not inflate.eof or inflate.unused_data:
+        raise DataError(f"{where}: zlib_base64: expected {size} bytes of {'x'.join(map(str, shape))}, found others")
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _format(values: Mapping[str, Any]) -> int:
+    """0 for what is no whole number; True is none."""
+    found = values.get("format")
+    return found if isinstance(found, int) and not isinstance(found, bool) else 0
+
+
+def _check_head(fields: Fields) -> None:
+    """Everything but the golden cases, as far as it is there."""
+    values = fields.values
+    if "kind" in values:
+        fields.text("kind", choices=KINDS)
+    if "exact" in values and fields.truth("exact") and values.get("kind") == "float":
+        raise fields.refuse("exact", "false, as of every float file")
+    if values.get("sha256") is not None and not _is_hash(values["sha256"], empty=True):
+        raise fields.refuse("sha256", "64 hexadecimal digits")
+    if "file" in values and not _is_plain_name(fields.text("file", longest=255)):
+        raise fields.refuse("file", "a file name without folders")
+    if "tolerance" in values:
+        _check_tolerance(fields)
+    if values.get("preprocessing") is not None:
+        pre = fields.fields("preprocessing")
+        for key in ("height", "width"):
+            pre.whole(key, 1, LONGEST_SIDE)
+    if "card" in values:
+        fields.fields("card")
+    if "results" in values:
+        _check_results(fields.fields("results"))
+
+
+def _check_tolerance(fields: Fields) -> None:
+    """Raises DataError for another tolerance than is applied."""
+    tolerance = fields.fields("tolerance")
+    for key, applied in (("float_logits_std", FLOAT_LOGIT_TOLERANCE), ("float_layer_std", FLOAT_TOLERANCE)):
+        if key in tolerance.values and tolerance.number(key) != applied:
+            raise tolerance.refuse(key, f"{applied:g}, which is applied")
+    promises: tuple[str | None, ...] = (None, "every bit", WIDE_PROMISE)
+    if fields.values.get("kind") == "float":
+        promises = (None,)
+    elif "exact" in fields.values:
+        promises = promises[1:2] if fields.values["exact"] else promises[2:]
+    if "int8" in tolerance.values and tolerance.values["int8"] not in promises:
+        raise tolerance.refuse("int8", f"{promises[0]!r}, which is applied")
+
+
+def _check_results(results: Fields) -> None:
+    """The numbers that reports print: shares in 0 to 1, differences of 0 or more; names that can be printed."""
+    for key, value in results.values.items():
+        if not is_printable(key):
+            raise DataError(f"{results.where}: names without control characters, found {shown(key)}")
+        if not isinstance(value, Mapping):
+            continue
+        part = results.fields(key)
+        if key == "sizes":
+            _check_results(part)
+            continue
+        for name in AGREEMENTS:
+            if part.values.get(name) is not None:
+                part.number(name, 0, 1 if name == "equal_argmax" else math.inf)
+        if "pictures" in part.values:
+            part.whole("pictures", 0, 2**53)
+
+
+def _golden(fields: Fields) -> tuple[Mapping[str, Any], ...]:
+    cases = fields.items("golden", most=MOST_CASES, least=1)
+    return tuple(_case(Fields.of(case, where=f"{fields.where}: golden {index}")) for index, case in enumerate(cases))
+
+
+def _case(case: Fields) -> Mapping[str, Any]:
+    pictures = (
+        case.items("pictures", most=MOST_PICTURES, least=1) if "pictures" in case.values else [case.any("picture")]
+    )
+    images = case.items("images", most=MOST_PICTURES, least=1) if "images" in case.values else [case.any("image")]
+    if len(pictures) != len(images):
+        raise DataError(f"{case.where}: {len(pictures)} picture(s), but {len(images)} image(s); as many are expected")
+    outputs = case.fields("outputs")
+    if not 1 <= len(outputs.values) <= MOST_OUTPUTS or not all(map(is_printable, outputs.values)):
+        raise case.refuse("outputs", f"1 to {MOST_OUTPUTS} outputs, named without control characters")
+    layers = case.items("layers", most=MOST_LAYERS)
+    return {
+        "pictures": [_picture(Fields.of(value, where=f"{case.where}: picture")) for value in pictures],
+        "images": [_image(Fields.of(value, where=f"{case.where}: image")) for value in images],
+        "outputs": {name: _output(outputs.fields(name)) for name in outputs.values},
+        "layers": [_layer(Fields.of(value, where=f"{case.where}: layer {i}")) for i, value in enumerate(layers)],
+    }
+
+
+def _picture(fields: Fields) -> Mapping[str, Any]:
+    shape = _packed(fields)
+    if len(shape) != 3 or shape[2] != 3:
+        raise fields.refuse("shape", "height, width, 3")
+    return fields.values
+
+
+def _packed(fields: Fields) -> list[int]:
+    """The shape of packed bytes; their number is bounded."""
+    shape = _shape(fields)
+    if math.prod(shape) > LARGEST_PICTURE:
+        raise fields.refuse("shape", f"at most {LARGEST_PICTURE} bytes together")
+    fields.text("zlib_base64", longest=2 * LARGEST_PICTURE)
+    unpack(fields.values, where=fields.where)
+    return shape
+
+
+def _image(fields: Fields) -> Mapping[str, Any]:
+    _check_fingerprint(fields)
+    shape = fields.values["shape"]
+    if len(shape) != 4 or shape[:2] != [1, 3]:
+        raise fields.refuse("shape", "1, 3, height, width")
+    return fields.values
+
+
+def _output(fields: Fields) -> Mapping[str, Any]:
+    """A fingerprint, and labels where there are classes: of logits (N,C,H,W) with several channels, of label maps."""
+    _check_fingerprint(fields)
+    shape = fields.values["shape"]
+    labelled = len(shape) == 3 or (len(shape) == 4 and shape[1] > 1)
+    if not labelled and len(shape) != 4:
+        raise fields.refuse("shape", "N, C, H, W of scores or N, H, W of labels")
+    if labelled or "labels" in fields.values:
+        labels = fields.fields("labels")
+        if _packed(labels) != [shape[0], *shape[-2:]]:
+            raise labels.refuse("shape", f"{[shape[0], *shape[-2:]]}, as the output has")
+    if "sums" in fields.values:
+        fields.numbers("sums", SUMS)
+    return fields.values
+
+
+def _layer(fields: Fields) -> Mapping[str, Any]:
+    fields.text("tensor")
+    fields.texts("nodes", most=1000)
+    _check_fingerprint(fields)
+    return fields.values
+
+
+def _check_fingerprint(fields: Fields) -> None:
+    """Shape, sha256, standard deviation, and as many sampled values as the shape has room for."""
+    size = math.prod(_shape(fields))
+    if not _is_hash(fields.any("sha256")):
+        raise fields.refuse("sha256", "64 hexadecimal digits")
+    fields.number("std", 0)
+    fields.numbers("sample", min(size, SAMPLE))
+
+
+def _shape(fields: Fields) -> list[int]:
+    shape = fields.items("shape", most=8, least=1)
+    if not all(isinstance(side, int) and not isinstance(side, bool) and 1 <= side <= LONGEST_SIDE for side in shape):
+        raise fields.refuse("shape", f"whole numbers in 1..{LONGEST_SIDE}")
+    return shape
+
+
+def _is_plain_name(name: str) -> bool:
+    return name not in ("", ".", "..") and not set(name) & {"/", "\\"}
+
+
+def _is_hash(value: Any, *, empty: bool = False) -> bool:
+    """Whether it is a SHA-256 in lower-case hexadecimal digits, or, if `empty`, none at all."""
+    if not isinstance(value, str) or (not value and not empty):
+        return False
+    return not value or (len(value) == 64 and not set(value) - set("0123456789abcdef"))
