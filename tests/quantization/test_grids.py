@@ -168,3 +168,12 @@ def test_a_bias_of_8_bits_is_the_one_written_out(bias):
     scale = 2.0 ** np.ceil(np.log2(np.abs(values).max())) / 128
     codes = np.clip(np.copysign(np.floor(np.abs(values / scale) + 0.5), values), -128, 127)
     assert bias_on_power_of_two(torch.from_numpy(values), 8).tolist() == (codes * scale).tolist()
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_a_weight_s_scale_is_of_its_largest_absolute_value(name):
+    weight = torch.tensor([[-2.0, 1.0], [0.25, 0.125]]).view(2, 2, 1, 1)
+    last = 2 ** (SCHEMES[name].weight_bits - 1) - 1
+    largest = np.array([2.0, 0.25]) if SCHEMES[name].per_channel else np.array([2.0, 2.0])
+    expected = largest / (128 if SCHEMES[name].power_of_two else last)
+    np.testing.assert_allclose(WeightGrid(SCHEMES[name], SCHEMES[name].weight_bits).scale(weight), expected, rtol=1e-6)
