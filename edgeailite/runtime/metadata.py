@@ -7,13 +7,14 @@ The card is the record. What other programs read stands beside it in plain entri
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from edgeailite.errors import DataError
 from edgeailite.modelcard import LONGEST_SIDE, REGRESSION, ModelCard, card_from_dict
 from edgeailite.onnxfile import OWN, OnnxFile, Sizes
+from edgeailite.onnxfile.wire import Port
 from edgeailite.untrusted import Fields, json_value, shown
 
 SESSION_SETTINGS = "edgeailite.session"  # metadata: onnxruntime's session entries under which integer kernels run
@@ -110,9 +111,24 @@ def check_agrees(about: About, file: OnnxFile, sizes: Sizes) -> None:
         expected = f"1x{channels}xHxW" if channels else "1xHxW"
         if len(shape) != expected.count("x") + 1 or shape[0] != 1 or (channels and shape[1] != channels):
             raise _differs(name, f"output {output}", expected, "x".join(map(str, shape)))
+    for port in graph.outputs:
+        _check_declared(port, sizes.shapes[port.name], name)
     quantized = any(node.op == "QuantizeLinear" for node in graph.nodes)
     if quantized != (about.kind == "int8"):
         raise _differs(name, "edgeailite.kind", about.kind, "quantizers" if quantized else "no quantizers")
+
+
+def _check_declared(port: Port, shape: Sequence[int], name: str) -> None:
+    """Raises DataError where an output is declared with other sides than the graph gives it; open ones are names."""
+    declared = port.shape
+    if declared is None:
+        return
+    pairs = zip(declared, shape, strict=False)
+    if len(declared) != len(shape) or any(side != found for side, found in pairs if isinstance(side, int)):
+        said, found = ("x".join(map(str, sides)) for sides in (declared, shape))
+        raise DataError(
+            f"{name}: output {port.name}: declared as {shown(said)}, the graph gives {shown(found)}; {ADVICE}"
+        )
 
 
 def _differs(name: str, what: str, said: str, found: str) -> DataError:

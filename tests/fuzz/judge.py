@@ -13,6 +13,7 @@ LONGEST_LINE = 2_000  # characters of an error
 NOTES = re.compile(
     r"(.+, \d+ tensors loaded|.+: no estimate: |note|warning|skipped|page|list|generating|downloading|listening on|"
     r"ready$|stopped by|before training|resuming|epoch|plan of|calibrated anew|outputs that|measuring|stopped after|"
+    r" +\d+ buffers of activation ranges left out|"
     r"classes? .+ never |best|loaded|weights|not tensors|ranges without|split \w+:|\d+ results are|==)"
 )
 FINDINGS = ("data check",)  # verbs whose findings are their result, with an exit code that is not 0

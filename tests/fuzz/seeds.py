@@ -30,7 +30,7 @@ from edgeailite.files import sha256_of
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing, preprocess
 from edgeailite.runtime import Golden, load_onnx, run
-from edgeailite.runtime.contract import FORMAT, Layer
+from edgeailite.runtime.contract import FORMAT, Layer, described
 from edgeailite.runtime.session import tensors
 
 HEIGHT, WIDTH = 32, 48
@@ -158,6 +158,7 @@ def _files(folder: Path) -> None:
             "exact": kind == "int8",
             "sha256": sha256_of(file),
             "preprocessing": card().to_dict()["preprocessing"],
+            "card": described(card()),
             "environment": {},
             "results": {},
             "golden": [golden.to_dict()],
