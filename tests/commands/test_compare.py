@@ -23,11 +23,12 @@ CLASSES = len(CLASS_TABLE)
 
 def make_run(folder, data, *, seed: int, size: int, outputs=None, classes=None):
     torch.manual_seed(seed)
+    count = CLASSES if outputs is None else outputs["segmentation"]
     card = ModelCard(
         "deeplabv3plus_mobilenetv2_tv_edgeailite",
         outputs or {"segmentation": CLASSES},
-        classes or tuple(row[1] for row in CLASS_TABLE),
-        tuple(row[2] for row in CLASS_TABLE),
+        (classes or tuple(row[1] for row in CLASS_TABLE))[:count],
+        tuple(row[2] for row in CLASS_TABLE)[:count],
         Preprocessing(size, size),
         "streets",
         str(data),

@@ -159,7 +159,7 @@ def test_a_file_of_several_pictures_at_once_is_refused(command, tmp_path):
 REFUSED = [
     (["unet_aspp_mobilenetv2"], 2, "unknown model"),
     (["no/such/run"], 3, "no/such/run: no such run folder"),
-    (["none.onnx"], 3, "none.onnx: cannot be read"),
+    (["none.onnx"], 3, "none.onnx: no such ONNX file"),
     (["{file}", "--inputs", 2], 2, "is a file and has its own"),
     (["{file}", "--int8", "True"], 2, "is counted as it is"),
     (["nothing*", "--all", "True"], 2, "no network matches 'nothing*'"),
