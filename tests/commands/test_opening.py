@@ -52,7 +52,7 @@ def quantized(tmp_path_factory):
     """The values of a quantized checkpoint."""
     name, outputs = "mobilenetv2dilated_c1_deepsup", {"segmentation": 3}
     model = prepare(create_model(name, 3), percentile=100.0)
-    card = replace(golden_card((64, 64)), model_name=name, outputs=outputs)
+    card = replace(golden_card((64, 64), 3), model_name=name, outputs=outputs)
     path = tmp_path_factory.mktemp("quantized") / LAST
     how = {"scheme": "ort_u8s8", "percentile": 100.0, "method": "calibration", "equalize": False, "adaround": 0}
     save_checkpoint(path, Checkpoint(card, model.state_dict(), {}, how))
