@@ -24,6 +24,7 @@ from edgeailite.untrusted import is_printable, printable, shown
 
 LARGEST = 2**31 - 1  # bytes; protocol buffers end there
 MOST_EXTERNAL = 2**31  # bytes of data outside the file
+MOST_OUTPUTS = 500
 LONGEST_NAME = 1000  # of a node or tensor in a file of ours
 DOMAINS = ("", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "com.microsoft", "com.microsoft.nchwc")
 OWN = "edgeailite.card"  # metadata that says a file was exported here
@@ -64,6 +65,8 @@ def read_onnx(source: Path | bytes) -> OnnxFile:
     try:
         graph = parse(data)
         _check_graph(graph)
+        if path is not None and len(graph.outputs) > MOST_OUTPUTS:  # inner tensors are added to bytes alone
+            raise Damaged(f"{len(graph.outputs)} outputs; at most {MOST_OUTPUTS} are taken")
         _check_external(graph, path)
         check_constants(graph, strict=OWN in graph.metadata)
         if OWN in graph.metadata:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MOST_FIELDS = 2_000_000
-MOST_NODES = 50_000
+MOST_NODES = 20_000  # the largest networks of ours have about 3,000
 MOST_DIMS = 16
 GRAPHS = (5, 10)  # types of attributes that hold graphs
 EXTERNAL = 1  # TensorProto.data_location

@@ -124,9 +124,12 @@ def test_names_of_an_exported_file_can_be_printed():
     assert read_onnx(made.SerializeToString()).graph.nodes[0].name == "a\x1b[2J\nb"
 
 
-def test_lists_have_an_end():
+def test_lists_have_an_end(tmp_path):
     nodes = [helper.make_node("Relu", [f"x{i}" if i else "image"], [f"x{i + 1}"]) for i in range(MOST_NODES + 1)]
     assert f"more than {MOST_NODES} nodes" in refused(model(nodes, outputs=["x1"]).SerializeToString())
+    path = tmp_path / "wide.onnx"
+    path.write_bytes(model(nodes[:600], outputs=[f"x{i + 1}" for i in range(600)]).SerializeToString())
+    assert "600 outputs" in refused(path)
 
 
 @pytest.mark.parametrize("data", [b"", b"nothing", b"\x08", b"\xff" * 40, b"\x3a\xff\xff\xff\xff\x0f", b"\x0b\x0c"])
