@@ -1,6 +1,6 @@
 """Plants faults of one token in the code that the proof rests on, and looks which test sees each.
 
-    python tools/mutate_proof.py                              every row of tools/mutations.toml
+    python tools/mutate_proof.py                              every row of tools/mutations.toml (about ten minutes)
     python tools/mutate_proof.py --only grids.py --log LOG    rows of one file; what LOG has is not run again
     python tools/mutate_proof.py --list                       the rows alone, nothing is run
 

@@ -1,4 +1,4 @@
-"""The table of planted faults fits the sources of today; running it is a person's choice (about an hour)."""
+"""The table of planted faults fits the sources of today; running it is a person's choice (about ten minutes)."""
 
 from __future__ import annotations
 
