@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import resource
@@ -296,16 +297,17 @@ def test_few_descriptors_are_enough(tmp_path):
     running = start_process(["bash", "-c", command], tmp_path)
     try:
         wait_ready(running)
-        crowd = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(100)]
-        uploads = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(30)]
-        for each in uploads:
-            each.sendall(sized(900_000) + bytes(700_000))
-        for _ in range(10):
-            began = time.monotonic()
-            assert running.ask("GET", "/healthz").status == 200
-            assert time.monotonic() - began < 1
-        for each in (*crowd, *uploads):
-            each.close()
+        with contextlib.ExitStack() as crowd:
+            for _ in range(100):
+                crowd.enter_context(socket.create_connection(("127.0.0.1", running.port)))
+            for _ in range(30):
+                upload = crowd.enter_context(socket.create_connection(("127.0.0.1", running.port)))
+                with contextlib.suppress(ConnectionError):  # the server may close the oldest ones to make room
+                    upload.sendall(sized(900_000) + bytes(700_000))
+            for _ in range(10):
+                began = time.monotonic()
+                assert running.ask("GET", "/healthz").status == 200
+                assert time.monotonic() - began < 1
         assert running.predict(picture()).status == 200
         assert running.stop() == 0
         assert "Traceback" not in running.log.read_text()
