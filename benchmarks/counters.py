@@ -69,7 +69,7 @@ def by_hand(model: nn.Module, image: torch.Tensor) -> Counts:
 
 def edgeailite(model: nn.Module, image: torch.Tensor) -> Counts:
     """This project."""
-    from edgeailite.complexity import layer_macs
+    from edgeailite.cost import layer_macs
 
     return dict(layer_macs(model, tuple(image.shape[2:])))
 

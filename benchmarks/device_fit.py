@@ -23,11 +23,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeailite.commands.bench import machine_facts
 from edgeailite.commands.devices_fit import NETWORKS, blank_profile, write_profile
-from edgeailite.commands.subjects import open_subjects
-from edgeailite.devices import Measured, Profile, estimate, fit
-from edgeailite.latency import measure_networks
+from edgeailite.cost.candidates import open_subjects
+from edgeailite.cost.devices import Measured, Profile, estimate, fit
+from edgeailite.cost.latency import measure_networks
+from edgeailite.environment import machine_facts
 
 FURTHER = (
     "fpn_aspp_mobilenetv2_tv_edgeailite",

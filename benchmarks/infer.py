@@ -33,15 +33,15 @@ import numpy as np
 import torch
 
 from edgeailite.commands import infer
-from edgeailite.commands.opening import Opened, open_model
 from edgeailite.config import InferConfig
-from edgeailite.data.images import read_image
-from edgeailite.data.streets import generate_scene
+from edgeailite.data.files.images import read_image
+from edgeailite.data.streets.dataset import generate_scene
+from edgeailite.drawing.plots import colorize, overlay
 from edgeailite.environment import cpu_model
 from edgeailite.errors import DataError
 from edgeailite.inference import Results
 from edgeailite.inference.video import Writer
-from edgeailite.plots import colorize, overlay
+from edgeailite.runs.open import Opened, open_model
 
 DAMAGED = 20
 SCENES = 100  # that are different

@@ -31,19 +31,19 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import fx
 
-from edgeailite.commands.bench import machine_facts, machine_title
-from edgeailite.commands.measured import headline
-from edgeailite.commands.opening import Opened, load_network
-from edgeailite.commands.validate import dataset_of, measure
+from edgeailite.cost.latency import Timing, alternate, onnx_runner
+from edgeailite.cost.latency.runners import onnx_session
+from edgeailite.data.augment.transforms import EvalTransform
 from edgeailite.data.loader import eval_loader
 from edgeailite.data.tensors import to_input
-from edgeailite.data.transforms import EvalTransform
+from edgeailite.environment import machine_facts, machine_title
 from edgeailite.evaluation import Protocol, onnx_predictor
+from edgeailite.evaluation.measure import dataset_of, measure
+from edgeailite.evaluation.summary import headline
 from edgeailite.export import to_onnx
-from edgeailite.latency import Timing, alternate, onnx_runner
-from edgeailite.latency.runners import onnx_session
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import calibrate, integer_exact, prepare, set_input_range
+from edgeailite.runs.open import Opened, load_network
 from edgeailite.runtime import OnnxModel
 
 RUNTIMES = ("onnxruntime", "openvino float32", "openvino bfloat16")

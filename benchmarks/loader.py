@@ -14,7 +14,7 @@ all of them. Every pipeline reads files and gives a picture (3,H,W) and a label 
 - opencv: what people write: imread, random resize (bilinear), crop with padding, flip, transpose, int64. No checks, no
   rotation, no colours.
 - decode: reading and decoding both files with OpenCV, the limit where OpenCV decodes. Ours may pass it
-  where `isal` is installed (`edgeailite.data.png`) or with a cache.
+  where `isal` is installed (`edgeailite.data.files.png`) or with a cache.
 
 torchvision and opencv map label values by a table, as ours does.
 """
@@ -42,12 +42,12 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from edgeailite.data import DataSource, open_dataset
-from edgeailite.data.augment import Extras
-from edgeailite.data.augment_published import PublishedTransform
-from edgeailite.data.cache import open_cache, write_cache
+from edgeailite.data.augment.extras import Extras
+from edgeailite.data.augment.published import PublishedTransform
+from edgeailite.data.augment.transforms import TrainTransform
+from edgeailite.data.files.cache import open_cache, write_cache
 from edgeailite.data.loader import Samples
-from edgeailite.data.streets import write_streets
-from edgeailite.data.transforms import TrainTransform
+from edgeailite.data.streets.dataset import write_streets
 from edgeailite.environment import cpu_model
 
 Size = tuple[int, int]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from edgeailite.complexity import complexity
+from edgeailite.cost import complexity
 from edgeailite.models import create_model
 
 FACTS = Path(__file__).parents[1] / "tests" / "reference" / "gmacs.csv"

@@ -27,10 +27,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from edgeailite.environment import cpu_model
-from edgeailite.losses import cross_entropy
 from edgeailite.models import create_model
-from edgeailite.optim import make_optimizer
 from edgeailite.quantization import calibrate, learn_ranges, prepare, set_input_range, set_state
+from edgeailite.training.losses import cross_entropy
+from edgeailite.training.optim import make_optimizer
 
 CLASSES = 19
 ROWS = {

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeailite.checkpoint import load_checkpoint
+from edgeailite.runs.checkpoint import load_checkpoint
 
 HERE = Path(__file__).parent
 ADAROUND = "100"  # steps per layer

@@ -31,7 +31,7 @@ import numpy as np
 from edgeailite.commands.serve import served
 from edgeailite.environment import cpu_features, cpu_model, usable_cores
 from edgeailite.inference import find_pictures
-from edgeailite.serve.answers import decode
+from edgeailite.serve.responses import decode
 from edgeailite.serve.served import Served
 
 MAX_PIXELS = 16_000_000

@@ -24,9 +24,9 @@ import onnxsim
 import torch
 from torch import Tensor, nn
 
-from edgeailite.commands.bench import machine_facts
-from edgeailite.commands.subjects import Subject, open_subjects
-from edgeailite.latency import Timing, alternate, onnx_runner
+from edgeailite.cost.candidates import Subject, open_subjects
+from edgeailite.cost.latency import Timing, alternate, onnx_runner
+from edgeailite.environment import machine_facts
 
 OURS = (
     "unet_aspp_mobilenetv2_tv_edgeailite",

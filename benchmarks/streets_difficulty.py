@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
-from edgeailite.data.streets import VAL_START, Scene, generate_scene, write_streets
+from edgeailite.data.streets.dataset import VAL_START, Scene, generate_scene, write_streets
 
 NAMES = {
     7: "road",

@@ -23,17 +23,17 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from edgeailite.balancing import make_balance
-from edgeailite.commands.learning import Placed, make_learner, make_losses
 from edgeailite.config.loop import Loop
 from edgeailite.data.loader import EpochBatches
 from edgeailite.data.tensors import Sample, to_input
 from edgeailite.distributed import ALONE
-from edgeailite.engine import train_epoch
 from edgeailite.environment import cpu_model
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.tasks import TaskOptions
+from edgeailite.training.learner import Placed, make_learner, make_losses
+from edgeailite.training.loss_balancing import make_balance
+from edgeailite.training.output_losses import TaskOptions
+from edgeailite.training.step import train_epoch
 
 CLASSES = 19
 Steps = Callable[[], None]  # some training steps

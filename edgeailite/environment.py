@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -233,3 +233,15 @@ def ask_apart(question: str) -> dict[str, Any]:
     if asked.returncode < 0:
         return {"error": f"the interpreter died of signal {-asked.returncode}"}
     return {"error": asked.stderr.strip().splitlines()[-1] if asked.stderr.strip() else "no message"}
+
+
+def machine_facts(threads: int) -> dict[str, Any]:
+    """What a time depends on beside the network."""
+    versions = {name: installed(name) for name in ("onnxruntime", "torch", "openvino")}
+    return {"cpu": cpu_model(), "features": cpu_features(), "threads": threads, **versions}
+
+
+def machine_title(facts: Mapping[str, Any]) -> str:
+    """CPU, features and threads of `machine_facts`, also of those in a file. KeyError where they lack."""
+    count = facts["threads"]
+    return f"{facts['cpu']} ({' '.join(facts['features'])}), {count} thread{'' if count == 1 else 's'}"

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from edgeailite.errors import DataError
+
 TEMPORARY = ".partial"
 LONGEST_NAME = 255  # bytes, on the usual file systems
 PART = 1 << 24  # bytes read at a time behind what a file says that it has
@@ -47,6 +49,21 @@ def write_atomic(path: Path, data: bytes | str, *, sync: bool = False) -> None:
     """Replace `path` by these bytes (text as UTF-8), whole or not at all. Raises OSError."""
     with atomic_file(path, sync=sync) as file:
         file.write(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+def write_result(path: Path, data: str | bytes, option: str) -> None:
+    """Write a file (text as UTF-8), whole or not at all, and the folders above it.
+
+    Raises DataError, naming the `option` to change.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():  # a device or a pipe, such as /dev/stdout: nothing to replace
+            path.write_bytes(data.encode() if isinstance(data, str) else data)
+        else:
+            write_atomic(path, data)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --{option}") from None
 
 
 def remove_leftovers(path: Path) -> None:

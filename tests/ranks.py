@@ -21,13 +21,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgeailite.balancing import make_balance
-from edgeailite.commands.learning import Placed, make_learner, make_losses, output_channels
-from edgeailite.commands.validating import Validation, measure
 from edgeailite.config.loop import Loop
 from edgeailite.data import open_dataset
+from edgeailite.data.augment.transforms import EvalTransform
 from edgeailite.data.loader import EpochBatches, Portion, Sample
-from edgeailite.data.transforms import EvalTransform
 from edgeailite.distributed import (
     ALONE,
     AllReduceBatchNorm2d,
@@ -41,12 +38,15 @@ from edgeailite.distributed import (
     sum_over,
     wait_for_all,
 )
-from edgeailite.engine import Learner, Losses, train_epoch
 from edgeailite.errors import DataError
-from edgeailite.losses import cross_entropy
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.tasks import TaskOptions
+from edgeailite.training.learner import Placed, make_learner, make_losses, output_channels
+from edgeailite.training.loss_balancing import make_balance
+from edgeailite.training.losses import cross_entropy
+from edgeailite.training.output_losses import TaskOptions
+from edgeailite.training.step import Learner, Losses, train_epoch
+from edgeailite.training.validation import Validation, measure
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")

@@ -15,44 +15,33 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "edgeailite"
 
 ROOMS = [
-    {"config", "presets"},  # 0
-    {
-        "models",
-        "data",
-        "losses",
-        "balancing",
-        "metrics",
-        "optim",
-        "distributed",
-        "complexity",
-        "plots",
-        "sheets",
-        "tracking",
-        "devices",
-        "environment",
-    },  # 1
-    {"tasks", "checkpoint", "pretrained", "quantization", "export", "runtime"},  # 2
-    {"engine", "evaluation", "inference", "latency", "report", "serve"},  # 3
-    {"commands", "cli"},  # 4
-    {"__main__"},  # 5
-    {"published"},  # 6: command lines of others, over the verbs
+    {"config", "presets"},  # 0: what a person decides
+    {"models", "data", "metrics", "distributed", "drawing", "device"},  # 1: the parts
+    {"pretrained", "quantization", "runtime"},  # 2: weights, the integer part, files where they run
+    {"export", "runs"},  # 3: from a network to a proven file; run folders
+    {"evaluation", "cost"},  # 4: what a network gives, and what it takes
+    {"training", "inference", "report", "serve"},  # 5
+    {"commands", "cli"},  # 6
+    {"__main__"},  # 7
+    {"compat"},  # 8: command lines of others, over the verbs
 ]
-# Below all of it: errors and files; values of strangers; what a picture's way to the network is, and what weights mean.
-GROUND = [{"errors", "files"}, {"untrusted"}, {"preprocessing", "modelcard", "onnxfile", "download"}]
+# Below all of it: errors, files, values of strangers; then records, and what people read on a terminal.
+GROUND = [
+    {"errors"},
+    {"files", "environment"},
+    {"untrusted"},
+    {"preprocessing", "modelcard", "onnxfile", "download", "console"},
+]
 LEVEL = {room: level for level, rooms in enumerate(GROUND + ROOMS, start=-len(GROUND)) for room in rooms}
 
 # Neighbours do not know each other, but for these.
 SIDEWAYS = {
     ("modelcard", "preprocessing"),  # a card holds one
-    ("sheets", "plots"),  # a sheet colours label maps as the report does
-    ("export", "quantization"),
-    ("export", "runtime"),
-    ("checkpoint", "pretrained"),
 }
 # Leaves take values, never the config they came from.
-NO_CONFIG = ROOMS[1]
+NO_CONFIG = {*ROOMS[1], *ROOMS[2], "export", "evaluation"}
 
-MAX_FILE_LINES = 350
+MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 60
 
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -113,10 +102,10 @@ def test_imports_go_down_only(path):
 
 
 def test_the_rule_itself():
-    assert fault("engine", "models") is None
+    assert fault("training", "models") is None
     assert fault("export", "quantization") is None
-    assert "sideways" in str(fault("quantization", "export"))
-    assert "up" in str(fault("models", "engine"))
+    assert "sideways" in str(fault("models", "data"))
+    assert "up" in str(fault("quantization", "export"))
     assert "takes values" in str(fault("data", "config"))
     assert "add it to ROOMS" in str(fault("novelty", "models"))
 

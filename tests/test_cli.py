@@ -8,8 +8,8 @@ import yaml
 
 from edgeailite import cli
 from edgeailite.__main__ import VERBS
-from edgeailite.commands.common import plain, train_config
 from edgeailite.config import TrainConfig, VerifyConfig
+from edgeailite.config.stored import plain, train_config
 from edgeailite.errors import DataError, UsageError
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgeailite.data.streets import write_streets
+from edgeailite.data.streets.dataset import write_streets
 from edgeailite.distributed import ALONE, from_first, gather, lost_process, mean_over, start_processes
 from edgeailite.errors import DataError
 from tests import ranks

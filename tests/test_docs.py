@@ -13,9 +13,9 @@ import pytest
 from edgeailite import config as configs
 from edgeailite.__main__ import VERBS
 from edgeailite.cli import parse
+from edgeailite.compat import ade20k_reading, pixel2pixel
+from edgeailite.compat.running import check_known
 from edgeailite.presets import PRESETS, expand
-from edgeailite.published import ade20k_reading, pixel2pixel
-from edgeailite.published.running import check_known
 from tests.markdown import PAGES, ROOT, anchors, blocks, commands, inline, links
 
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]

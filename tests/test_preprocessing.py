@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgeailite.data.augment.transforms import EvalTransform, resize_image
 from edgeailite.data.tensors import to_input
-from edgeailite.data.transforms import EvalTransform, resize_image
 from edgeailite.preprocessing import Preprocessing, normalize, preprocess, resize_area, resize_linear_exact
 
 SIDES = st.integers(1, 90)

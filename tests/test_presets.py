@@ -10,8 +10,8 @@ from edgeailite.data import DATASETS
 from edgeailite.errors import UsageError
 from edgeailite.models import MODELS
 from edgeailite.presets import GROUPS, PRESETS, expand
-from edgeailite.pretrained import PUBLISHED, opening, weights_for
-from tests.published.world import save_backbone, write_world
+from edgeailite.pretrained import PUBLISHED, open_weights, weights_for
+from tests.compat.world import save_backbone, write_world
 
 TRAINING = [name for name, preset in PRESETS.items() if preset.verb == "train"]
 OWN = ("streets", "camvid")  # recipes of this package
@@ -154,7 +154,7 @@ def of_presets(names):
 @pytest.mark.parametrize("name", of_presets(RUNS_HERE))
 def test_training_presets_make_a_dry_run(made, monkeypatch, capsys, name):
     monkeypatch.chdir(made)
-    monkeypatch.setattr(opening, "download", lambda url, **_: save_backbone(url, made / "weights"))
+    monkeypatch.setattr(open_weights, "download", lambda url, **_: save_backbone(url, made / "weights"))
     machine = ["--workers", "0", "--device", "cpu", "--threads", "1", "--amp", "off", "--dry_run", "True"]
     before = sorted(path.name for path in made.iterdir() if path.name != "weights")
     code = main(["preset", name, *machine])

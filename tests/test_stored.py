@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from edgeailite import config as configs
-from edgeailite.commands.common import plain
 from edgeailite.config import CalibrateConfig, QuantizeConfig, TrainConfig
-from edgeailite.config.stored import stored_config, stored_options
+from edgeailite.config.stored import plain, stored_config, stored_options
 from edgeailite.errors import DataError
 
 KINDS = [getattr(configs, name) for name in configs.__all__ if name.endswith("Config")]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from edgeailite.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from edgeailite.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 
 
 def main() -> None:

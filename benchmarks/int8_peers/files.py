@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgeailite.commands.opening import load_network
 from edgeailite.export.graphs import fold_batch_norms
+from edgeailite.runs.open import load_network
 
 
 def folder() -> Path:

@@ -11,29 +11,26 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from edgeailite.checkpoint import run_folder
-from edgeailite.commands.analysis_page import bars, cells, head
 from edgeailite.commands.calibrate import calibrated, open_float, splits_of
-from edgeailite.commands.common import log, print_result, progress, set_threads, train_config
-from edgeailite.commands.measured import headline, tasks_of
-from edgeailite.commands.opening import Opened, build_network
-from edgeailite.commands.plans import write_plan
-from edgeailite.commands.printing import print_json, print_table
-from edgeailite.commands.writing import write_result
-from edgeailite.complexity import layer_macs
 from edgeailite.config import AnalyzeConfig
+from edgeailite.config.stored import train_config
+from edgeailite.console import log, print_json, print_result, print_table, progress
+from edgeailite.cost import layer_macs
 from edgeailite.data import DataSource
+from edgeailite.data.augment.transforms import EvalTransform
 from edgeailite.data.loader import eval_loader
 from edgeailite.data.tensors import Sample, to_input
-from edgeailite.data.transforms import EvalTransform
-from edgeailite.engine import select_device
+from edgeailite.device import select_device, set_threads
 from edgeailite.errors import DataError
 from edgeailite.evaluation import Tally, Tasks, evaluate, merge, part_of, torch_predictor
+from edgeailite.evaluation.summary import headline, tasks_of
 from edgeailite.export.naming import file_names
+from edgeailite.files import write_result
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import EVERYTHING_AS_THE_SCHEME, Plan
 from edgeailite.quantization.mixed import Choice, Costs, Noise, costs_of, noise_of, planned, under_cost, under_drop
 from edgeailite.quantization.partial import WEIGHTS, set_bits
+from edgeailite.quantization.plan_files import write_plan
 from edgeailite.quantization.schemes import DEFAULT_SCHEME
 from edgeailite.quantization.sensitivity import (
     FLOAT,
@@ -44,6 +41,9 @@ from edgeailite.quantization.sensitivity import (
     sensitivity,
     single_parts,
 )
+from edgeailite.report.analysis_page import bars, cells, head
+from edgeailite.runs.checkpoint import run_folder
+from edgeailite.runs.open import Opened, build_network
 
 FORMAT = 1
 FILE, PICTURE, PLAN = "sensitivity.json", "sensitivity.png", "plan.json"

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from edgeailite.commands.common import log
-from edgeailite.commands.printing import print_json, print_table
-from edgeailite.commands.subjects import Subject, open_subjects
 from edgeailite.config import BenchConfig
-from edgeailite.devices import Profile, estimate, load_profile
-from edgeailite.environment import cpu_features, cpu_model, installed, usable_cores
-from edgeailite.errors import DataError, UsageError
-from edgeailite.latency import (
+from edgeailite.console import log, print_json, print_table
+from edgeailite.cost.candidates import Subject, open_subjects
+from edgeailite.cost.devices import Profile, estimate, load_profile
+from edgeailite.cost.latency import (
     OperatorTime,
     Timing,
     alternate,
@@ -25,6 +22,8 @@ from edgeailite.latency import (
     torch_operators,
     torch_runner,
 )
+from edgeailite.environment import machine_facts, machine_title, usable_cores
+from edgeailite.errors import DataError, UsageError
 from edgeailite.models import ALIASES, MODELS
 
 
@@ -92,18 +91,6 @@ def _estimates(subjects: Sequence[Subject], profile: Profile) -> dict[str, dict[
             "high": times.high,
         }
     return found
-
-
-def machine_facts(threads: int) -> dict[str, Any]:
-    """What a time depends on beside the network."""
-    versions = {name: installed(name) for name in ("onnxruntime", "torch", "openvino")}
-    return {"cpu": cpu_model(), "features": cpu_features(), "threads": threads, **versions}
-
-
-def machine_title(facts: Mapping[str, Any]) -> str:
-    """CPU, features and threads of `machine_facts`, also of those in a file. KeyError where they lack."""
-    count = facts["threads"]
-    return f"{facts['cpu']} ({' '.join(facts['features'])}), {count} thread{'' if count == 1 else 's'}"
 
 
 def _can_run(subject: Subject, runtime: str) -> bool:

@@ -16,21 +16,19 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from edgeailite.checkpoint import BEST, LAST, Checkpoint, refuse_used, run_folder, save_checkpoint, start_run
-from edgeailite.commands.common import log, plain, print_result, progress, set_threads, train_config
-from edgeailite.commands.measured import headline
-from edgeailite.commands.opening import Opened, load_network
-from edgeailite.commands.plans import read_plan, recorded
-from edgeailite.commands.validate import dataset_of, measure
 from edgeailite.config import CalibrateConfig, TrainConfig
+from edgeailite.config.stored import plain, train_config
+from edgeailite.console import log, print_result, progress
 from edgeailite.data import DataSource
+from edgeailite.data.augment.transforms import EvalTransform
 from edgeailite.data.loader import eval_loader
 from edgeailite.data.tensors import to_input
-from edgeailite.data.transforms import EvalTransform
-from edgeailite.engine import select_device
+from edgeailite.device import select_device, set_threads
 from edgeailite.environment import environment
 from edgeailite.errors import UsageError
 from edgeailite.evaluation import Protocol, torch_predictor
+from edgeailite.evaluation.measure import dataset_of, measure
+from edgeailite.evaluation.summary import headline
 from edgeailite.modelcard import ModelCard
 from edgeailite.pretrained import describe, load_pretrained, published_ranges
 from edgeailite.quantization import (
@@ -47,6 +45,9 @@ from edgeailite.quantization import (
     set_published_ranges,
     set_state,
 )
+from edgeailite.quantization.plan_files import read_plan, recorded
+from edgeailite.runs.checkpoint import BEST, LAST, Checkpoint, refuse_used, run_folder, save_checkpoint, start_run
+from edgeailite.runs.open import Opened, load_network
 
 RECORDED = ("scheme", "percentile", "observer", "equalize", "correct_bias", "adaround", "refine_images")
 

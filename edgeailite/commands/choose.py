@@ -15,13 +15,12 @@ from typing import Any
 
 from rich.table import Table
 
-from edgeailite.commands.accuracies import read_accuracies
-from edgeailite.commands.common import progress
 from edgeailite.commands.complexity import count_network
-from edgeailite.commands.printing import print_json, print_table
-from edgeailite.complexity import Layer, int8_layers
 from edgeailite.config import ChooseConfig
-from edgeailite.devices import Estimate, Profile, estimate, load_profile
+from edgeailite.console import print_json, print_table, progress
+from edgeailite.cost import Layer, int8_layers
+from edgeailite.cost.accuracies import read_accuracies
+from edgeailite.cost.devices import Estimate, Profile, estimate, load_profile
 from edgeailite.errors import UsageError
 from edgeailite.models import list_models
 from edgeailite.models.published import Accuracy, published_accuracy

@@ -16,23 +16,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.checkpoint import find_checkpoint
-from edgeailite.commands.common import log, progress, set_threads
 from edgeailite.commands.compare_sheet import write_sheet
 from edgeailite.commands.compare_tables import print_comparison
-from edgeailite.commands.costs import cost_of
-from edgeailite.commands.measured import classes_of, tasks_of
-from edgeailite.commands.opening import Opened, open_model
-from edgeailite.commands.printing import print_json
-from edgeailite.commands.validate import dataset_of
 from edgeailite.config import CompareConfig
+from edgeailite.console import log, print_json, progress
+from edgeailite.cost.model_cost import cost_of
 from edgeailite.data import DataSource
+from edgeailite.data.augment.transforms import EvalTransform
 from edgeailite.data.loader import eval_loader
 from edgeailite.data.tensors import Sample
-from edgeailite.data.transforms import EvalTransform
-from edgeailite.engine import select_device
+from edgeailite.device import select_device, set_threads
 from edgeailite.errors import UsageError
 from edgeailite.evaluation import Agreement, Pair, class_numbers, depth_numbers, differences, interval, pair_up, part_of
+from edgeailite.evaluation.measure import dataset_of
+from edgeailite.evaluation.summary import classes_of, tasks_of
+from edgeailite.runs.checkpoint import find_checkpoint
+from edgeailite.runs.open import Opened, open_model
 
 Numbers = NDArray[np.float64]
 

@@ -9,16 +9,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.commands.opening import Opened
-from edgeailite.commands.report_examples import predictions
-from edgeailite.commands.writing import write_result
 from edgeailite.data import DataSource
-from edgeailite.data.images import read_image
+from edgeailite.data.files.images import read_image
 from edgeailite.data.source import ClassTarget, DepthTarget
+from edgeailite.drawing.plots import colorize
+from edgeailite.drawing.sheets import IGNORED, Fields, depth_colors, depth_scale, laid_out
 from edgeailite.evaluation import Agreement
 from edgeailite.evaluation.pairing import who_is_closer, who_is_right
-from edgeailite.plots import colorize
-from edgeailite.sheets import IGNORED, Fields, depth_colors, depth_scale, laid_out
+from edgeailite.files import write_result
+from edgeailite.report.examples import predictions
+from edgeailite.runs.open import Opened
 
 COLUMNS = ("picture", "label", "A", "B")  # and who is right, or closer
 BOTH, SAME_WRONG, A, B, NEITHER = (246, 247, 248), (205, 208, 212), (47, 111, 159), (224, 138, 40), (172, 40, 48)

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from edgeailite.commands.printing import print_table
+from edgeailite.console import print_table
 
 NAMES = {"miou": "mIoU, %", "pixel_accuracy": "pixel accuracy, %", "ard": "ARD, %", "rmse_metres": "RMSE, m"}
 COSTS = (

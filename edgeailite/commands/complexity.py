@@ -1,6 +1,6 @@
 """`edgeailite complexity`: what a network costs, from its name, a run, a checkpoint or an ONNX file.
 
-What counts is defined in `edgeailite.complexity.layer` and docs/cost.md. Only what a network name needs is imported at
+What counts is defined in `edgeailite.cost.layer` and docs/cost.md. Only what a network name needs is imported at
 once: a file or a run brings its own imports.
 """
 
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeailite.commands.complexity_tables import layer_rows, network_row, print_cost, write_csv
-from edgeailite.commands.printing import print_json
-from edgeailite.complexity import Cost, int8_cost, onnx_cost, torch_cost
 from edgeailite.config import DEFAULT_SIZE, ComplexityConfig, Size
+from edgeailite.console import print_json
+from edgeailite.cost import Cost, int8_cost, onnx_cost, torch_cost
+from edgeailite.cost.tables import layer_rows, network_row, print_cost, write_csv
 from edgeailite.errors import DataError, UsageError
 from edgeailite.models import ALIASES, MODELS, create_model, list_models
 from edgeailite.models.shapes_only import shapes_only
@@ -44,7 +44,7 @@ def run(config: ComplexityConfig) -> int:
     if config.csv is not None:
         write_csv(config.csv, [row for size, cost in counted.costs.items() for row in layer_rows(cost, size)])
     if config.html is not None:
-        from edgeailite.commands.complexity_page import write_page
+        from edgeailite.cost.page import write_page
 
         write_page(config.html, counted.name, counted.kind, counted.costs)
     if config.json:
@@ -110,8 +110,8 @@ def _count_file(path: Path, config: ComplexityConfig) -> Counted:
 
 def _count_run(path: Path, config: ComplexityConfig) -> Counted:
     """The network of a run folder or checkpoint, as its card says."""
-    from edgeailite.checkpoint import find_checkpoint, load_checkpoint
-    from edgeailite.commands.opening import build_network
+    from edgeailite.runs.checkpoint import find_checkpoint, load_checkpoint
+    from edgeailite.runs.open import build_network
 
     if not path.exists():
         raise DataError(f"{path}: no such run folder, checkpoint or ONNX file; `edgeailite models` lists network names")

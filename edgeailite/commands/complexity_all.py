@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from edgeailite.commands.accuracies import Accuracy, read_accuracies
-from edgeailite.commands.common import log
 from edgeailite.commands.complexity import count_network, names_of
-from edgeailite.commands.complexity_tables import network_row, print_compared, write_csv
-from edgeailite.commands.printing import print_json
-from edgeailite.complexity import pareto
 from edgeailite.config import DEFAULT_SIZE, ComplexityConfig, Size
+from edgeailite.console import log, print_json
+from edgeailite.cost import pareto
+from edgeailite.cost.accuracies import Accuracy, read_accuracies
+from edgeailite.cost.tables import network_row, print_compared, write_csv
 
 
 def run_all(config: ComplexityConfig) -> int:
@@ -20,7 +19,7 @@ def run_all(config: ComplexityConfig) -> int:
     if config.csv is not None:
         write_csv(config.csv, rows)
     if config.html is not None:
-        from edgeailite.commands.complexity_page import write_comparison
+        from edgeailite.cost.page import write_comparison
 
         write_comparison(config.html, rows)
     if config.json:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from edgeailite.commands.common import progress
+from edgeailite.console import progress
 from edgeailite.data import DATASETS, default_path, open_dataset
 from edgeailite.data.check import Checkup, check_dataset, splits_of
 from edgeailite.data.loader import worker_count

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from edgeailite.commands.common import print_result, progress
 from edgeailite.commands.datasets import ensure_dataset
 from edgeailite.config.cache import DataCacheConfig
+from edgeailite.console import print_result, progress
 from edgeailite.data import open_dataset
-from edgeailite.data.cache import write_cache
+from edgeailite.data.files.cache import write_cache
 
 
 def run(config: DataCacheConfig) -> int:

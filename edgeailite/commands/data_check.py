@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from edgeailite.commands.common import log
 from edgeailite.commands.data import checked
 from edgeailite.commands.data_stats import describe
 from edgeailite.config import DataCheckConfig
+from edgeailite.console import log
 from edgeailite.data.check import CODES, Checkup
 from edgeailite.data.check.findings import LEVELS
 from edgeailite.data.check.summary import summary, write_lists
@@ -19,7 +19,7 @@ def run(config: DataCheckConfig) -> int:
     """Check, print, write; 3 with errors, 1 with warnings, else 0."""
     with checked("check", config.dataset_name, config.data_path, config.split, config.workers) as checkup:
         if config.html is not None:
-            from edgeailite.commands.data_page import write_page  # matplotlib and jinja2 only where they are used
+            from edgeailite.report.data_page import write_page  # matplotlib and jinja2 only where they are used
 
             write_page(checkup, config.html)
             log(f"page: {config.html}")

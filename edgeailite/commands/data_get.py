@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeailite.commands.common import log, progress
 from edgeailite.commands.datasets import ensure_dataset
 from edgeailite.config import DataGetConfig
+from edgeailite.console import log, progress
 from edgeailite.data import default_path
-from edgeailite.data.get import (
+from edgeailite.data.files.get import (
     GENERATED,
     SOURCES,
     Source,

@@ -7,16 +7,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgeailite.commands.common import log, print_result
 from edgeailite.commands.data import locate
 from edgeailite.config import DataShowConfig
+from edgeailite.console import log, print_result
 from edgeailite.data import DataSource, open_dataset
+from edgeailite.data.augment.transforms import Image, TrainTransform, resize_image, resize_label
 from edgeailite.data.check.survey import main_target
-from edgeailite.data.images import write_png
+from edgeailite.data.files.images import write_png
 from edgeailite.data.items import read_item
-from edgeailite.data.transforms import Image, TrainTransform, resize_image, resize_label
+from edgeailite.drawing.plots import colorize, overlay
 from edgeailite.errors import DataError
-from edgeailite.plots import colorize, overlay
 
 GAP = 4  # pixels between pictures
 

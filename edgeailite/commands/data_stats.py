@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from edgeailite.commands.common import log
 from edgeailite.commands.data import checked, table
 from edgeailite.config import DataStatsConfig
+from edgeailite.console import log
 from edgeailite.data.check.summary import summary
 from edgeailite.errors import DataError
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeailite.commands.common import log, progress
+from edgeailite.console import log, progress
 from edgeailite.data import DataSource, default_path, open_dataset
 from edgeailite.data.loader import worker_count
-from edgeailite.data.streets import write_streets
+from edgeailite.data.streets.dataset import write_streets
 from edgeailite.errors import UsageError
 
 TRAIN_SCENES, VAL_SCENES = 1500, 100

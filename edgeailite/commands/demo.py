@@ -8,12 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from edgeailite.checkpoint import BEST, LAST
 from edgeailite.commands import calibrate, export, infer, quantize, report, train, validate, verify
-from edgeailite.commands.common import log, print_result
 from edgeailite.commands.datasets import SIZE, make_streets
-from edgeailite.commands.measured import headline
-from edgeailite.commands.opening import open_model
 from edgeailite.config import (
     CalibrateConfig,
     DemoConfig,
@@ -24,8 +20,12 @@ from edgeailite.config import (
     TrainConfig,
     VerifyConfig,
 )
-from edgeailite.engine import select_device
+from edgeailite.console import log, print_result
+from edgeailite.device import select_device
 from edgeailite.errors import UsageError
+from edgeailite.evaluation.summary import headline
+from edgeailite.runs.checkpoint import BEST, LAST
+from edgeailite.runs.open import open_model
 
 MARKER = "made_by_edgeailite_demo"
 

@@ -12,16 +12,15 @@ from typing import Any
 import numpy as np
 import yaml
 
-from edgeailite.commands.bench import machine_facts, machine_title
-from edgeailite.commands.common import log, print_result
-from edgeailite.commands.devices_times import BoardTimes, read_times
-from edgeailite.commands.subjects import Subject, open_subjects
-from edgeailite.commands.writing import write_result
 from edgeailite.config import DevicesFitConfig
-from edgeailite.devices import INT8_SUFFIX, Figure, Measured, Profile, estimate, fit, load_profile, profile_values
-from edgeailite.environment import usable_cores
+from edgeailite.console import log, print_result
+from edgeailite.cost.candidates import Subject, open_subjects
+from edgeailite.cost.device_times import BoardTimes, read_times
+from edgeailite.cost.devices import INT8_SUFFIX, Figure, Measured, Profile, estimate, fit, load_profile, profile_values
+from edgeailite.cost.latency import layer_times, measure_networks
+from edgeailite.environment import machine_facts, machine_title, usable_cores
 from edgeailite.errors import DataError, UsageError
-from edgeailite.latency import layer_times, measure_networks
+from edgeailite.files import write_result
 
 KINDS = ("float32", "int8")
 NAME_SIZE = (192, 384)

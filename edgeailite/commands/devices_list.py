@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from edgeailite.commands.printing import print_json, print_table
 from edgeailite.config import DevicesListConfig
-from edgeailite.devices import Profile, list_devices, load_profile, profile_values
+from edgeailite.console import print_json, print_table
+from edgeailite.cost.devices import Profile, list_devices, load_profile, profile_values
 
 SINGLES = {
     "bandwidth": "bandwidth, GB/s",

@@ -32,7 +32,7 @@ CV2_BUILDS = (
     "opencv-contrib-python-headless",
 )
 
-EMULATION = "edgeailite.export.rehearsal.emulation_facts"
+EMULATION = "edgeailite.export.self_test.emulation_facts"
 
 Level = Literal["ok", "warn", "error"]
 

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import onnx
 
-from edgeailite.checkpoint import run_folder
-from edgeailite.commands.common import print_result
-from edgeailite.commands.opening import load_network
-from edgeailite.commands.writing import write_result
 from edgeailite.config import ExportConfig
+from edgeailite.console import print_result
 from edgeailite.environment import VNNI, cpu_features
+from edgeailite.export.files import FILE_NAMES, write_files
 from edgeailite.export.lint import Finding, lines
-from edgeailite.export.targets import TARGETS, Files, Request, write
+from edgeailite.export.targets import TARGETS, Request, write
+from edgeailite.runs.checkpoint import run_folder
+from edgeailite.runs.open import load_network
 
 SATURATION = "saturation"  # a code of the checks
-FILE_NAMES = {False: "model.onnx", True: "model_int8.onnx"}
 
 
 def run(config: ExportConfig) -> int:
@@ -70,21 +68,3 @@ def _found(findings: Sequence[Finding]) -> dict[str, str]:
             "doctor): --scheme ort_u8s7, docs/targets.md"
         )
     return rows
-
-
-def write_files(path: Path, files: Files) -> list[Path]:
-    """Write all files of a target: `path` is the first one's, the others stand beside it under its stem."""
-    stem = path.name.removesuffix(".onnx")
-    paths = [path, *(path.with_name(stem + end) for end in list(files)[1:])]
-    for file, content in zip(paths, files.values(), strict=True):
-        _write(file, content if isinstance(content, str) else content.SerializeToString(deterministic=True))
-    return paths
-
-
-def write_model(path: Path, model: onnx.ModelProto) -> None:
-    """Write atomically. Raises DataError if the folder cannot be written."""
-    _write(path, model.SerializeToString(deterministic=True))
-
-
-def _write(path: Path, content: str | bytes) -> None:
-    write_result(path, content, "output")

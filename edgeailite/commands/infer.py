@@ -22,16 +22,12 @@ import numpy as np
 from rich.markup import escape
 
 from edgeailite import __version__
-from edgeailite.checkpoint import find_checkpoint
-from edgeailite.commands.common import log, print_result, progress, set_threads
-from edgeailite.commands.infer_labels import original_values
-from edgeailite.commands.infer_video import label_video
-from edgeailite.commands.opening import Opened, classified, open_model
 from edgeailite.config import InferConfig
-from edgeailite.data.images import IMAGE_SUFFIXES
+from edgeailite.console import log, print_result, progress
+from edgeailite.data.augment.transforms import Image, resize_image
+from edgeailite.data.files.images import IMAGE_SUFFIXES
 from edgeailite.data.tensors import picture_tensor
-from edgeailite.data.transforms import Image, resize_image
-from edgeailite.engine import select_device
+from edgeailite.device import select_device, set_threads
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import PLAIN, Views, class_maps, results_at
 from edgeailite.files import sha256_of
@@ -49,11 +45,15 @@ from edgeailite.inference import (
     check_outputs,
     inputs,
     lines_of,
-    ordered,
     outputs_of,
     settle,
     write,
 )
+from edgeailite.inference.film import label_video
+from edgeailite.inference.labels import original_values
+from edgeailite.inference.parallel_map import parallel_map
+from edgeailite.runs.checkpoint import find_checkpoint
+from edgeailite.runs.open import Opened, classified, open_model
 from edgeailite.untrusted import printable
 
 MOST_UNREAD = 1000  # lines of a list on stdin, if none before them names a picture: then it is no list of pictures
@@ -138,7 +138,7 @@ def label_pictures(
     )
 
     def predicted() -> Iterator[tuple[Picture, Any] | Left]:
-        for picture in ordered(read, _each_once(pictures)):
+        for picture in parallel_map(read, _each_once(pictures)):
             yield picture if isinstance(picture, Left) else (picture, opened.predict(picture.inputs))
 
     def written(step: tuple[Picture, Any] | Left) -> tuple[Picture, list[float]] | Left:
@@ -148,7 +148,7 @@ def label_pictures(
         found = results_at(outputs, picture.image.shape[:2])
         return picture, write(wanted, picture.found.target, picture.image, found)
 
-    for step in ordered(written, predicted()):
+    for step in parallel_map(written, predicted()):
         if isinstance(step, Left):
             _leave(step, results)
             yield step.found

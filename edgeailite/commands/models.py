@@ -11,10 +11,9 @@ import torch
 from rich.table import Table
 from torch import nn
 
-from edgeailite.commands.common import progress
-from edgeailite.commands.printing import print_table
-from edgeailite.complexity import complexity
 from edgeailite.config import ModelsConfig
+from edgeailite.console import print_table, progress
+from edgeailite.cost import complexity
 from edgeailite.errors import UsageError
 from edgeailite.models import ALIASES, MODELS, Pixel2Pixel, create_model, list_models
 from edgeailite.pretrained import weights_for

@@ -12,29 +12,29 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from edgeailite.checkpoint import Checkpoint, refuse_used, run_folder
 from edgeailite.commands.calibrate import calibrated, open_float, splits_of
-from edgeailite.commands.common import plain, print_result, set_threads, train_config
-from edgeailite.commands.ending import ending, last_epoch
-from edgeailite.commands.learning import Placed, make_learner, make_losses, schedule, task_balance, task_options
-from edgeailite.commands.opening import Opened
-from edgeailite.commands.plans import plan_of, read_plan, recorded
-from edgeailite.commands.resuming import begin_run, device_of, goes_on, resumed_config
-from edgeailite.commands.state import check_outputs, checked_data
-from edgeailite.commands.training import Trainer, Transforms, load_last, run_training
-from edgeailite.commands.views import eval_transform, train_transform
 from edgeailite.config import QuantizeConfig, TrainConfig
 from edgeailite.config.loop import Loop
-from edgeailite.config.stored import stored_options
+from edgeailite.config.stored import plain, stored_options, train_config
+from edgeailite.console import print_result
 from edgeailite.data import DataSource, default_path
-from edgeailite.data.cache import open_cache
+from edgeailite.data.files.cache import open_cache
+from edgeailite.device import select_device, set_threads
 from edgeailite.distributed import Processes, end_processes, from_first, start_processes
-from edgeailite.engine import select_device
 from edgeailite.errors import DataError, UsageError
-from edgeailite.optim import RANGES
 from edgeailite.quantization import Plan, learn_ranges, normalised_by, set_state
 from edgeailite.quantization.modules import QuantConv2d
-from edgeailite.tasks import Distillation
+from edgeailite.quantization.plan_files import plan_of, read_plan, recorded
+from edgeailite.runs.checkpoint import Checkpoint, refuse_used, run_folder
+from edgeailite.runs.open import Opened
+from edgeailite.runs.resume import begin_run, device_of, goes_on, resumed_config
+from edgeailite.training.learner import Placed, make_learner, make_losses, schedule, task_balance, task_options
+from edgeailite.training.loop import Trainer, Transforms, load_last, run_training
+from edgeailite.training.optim import RANGES
+from edgeailite.training.output_losses import Distillation
+from edgeailite.training.state import check_outputs, checked_data
+from edgeailite.training.summary import ending, last_epoch
+from edgeailite.training.transforms import eval_transform, train_transform
 
 OF_THIS_CALL = {
     "run",
@@ -81,7 +81,7 @@ def _quantize(config: QuantizeConfig, folder: Path, start: Checkpoint | None, pl
     source = train
     if config.cache is not None:
         source = open_cache(train, config.cache, size=views.stored, interpolation=before.interpolation)
-    plan = read_plan(config.plan, scheme=config.scheme) if start is None else plan_of(start)
+    plan = read_plan(config.plan, scheme=config.scheme) if start is None else plan_of(start.quantization)
     data, start = _checked_data(config, opened, (train, val), folder=folder, start=start, placed=placed)
     trainer = _trainer(config, checkpoint, opened, train, folder=folder, placed=placed, plan=plan)
     trainer.data = data

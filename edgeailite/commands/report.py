@@ -11,15 +11,25 @@ from typing import Any
 import torch
 
 from edgeailite import __version__
-from edgeailite.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, read_metrics
-from edgeailite.commands.analysis_page import of_folder
-from edgeailite.commands.common import print_result, progress, set_threads
-from edgeailite.commands.complexity_tables import summary
-from edgeailite.commands.costs import cost_of
-from edgeailite.commands.measured import tasks_of
-from edgeailite.commands.opening import Opened, open_model
-from edgeailite.commands.report_examples import Scored, examples_of, picture_scores, worst_pictures
-from edgeailite.commands.report_facts import (
+from edgeailite.config import ReportConfig
+from edgeailite.console import print_result, progress
+from edgeailite.cost import Cost
+from edgeailite.cost.model_cost import cost_of
+from edgeailite.cost.tables import summary
+from edgeailite.data import DataSource
+from edgeailite.data.augment.transforms import EvalTransform
+from edgeailite.data.loader import eval_loader
+from edgeailite.data.source import ClassTarget
+from edgeailite.device import select_device, set_threads
+from edgeailite.environment import cpu_model, git_commit
+from edgeailite.evaluation import ClassTally, DepthTally, Tally, evaluate
+from edgeailite.evaluation.measure import dataset_of
+from edgeailite.evaluation.summary import tasks_of
+from edgeailite.files import sha256_of, write_result
+from edgeailite.report import ClassResult, DepthResult, Example, Form, Report, Verdict, flatten, render
+from edgeailite.report.analysis_page import of_folder
+from edgeailite.report.examples import Scored, examples_of, picture_scores, worst_pictures
+from edgeailite.report.facts import (
     curves_of,
     data_rows,
     device_grid,
@@ -31,21 +41,10 @@ from edgeailite.commands.report_facts import (
     weight_files,
     weights_hash,
 )
-from edgeailite.commands.report_forms import Measuring, forms_of, quantization_rows
-from edgeailite.commands.reproducing import commands_of
-from edgeailite.commands.validate import dataset_of
-from edgeailite.commands.writing import write_result
-from edgeailite.complexity import Cost
-from edgeailite.config import ReportConfig
-from edgeailite.data import DataSource
-from edgeailite.data.loader import eval_loader
-from edgeailite.data.source import ClassTarget
-from edgeailite.data.transforms import EvalTransform
-from edgeailite.engine import select_device
-from edgeailite.environment import cpu_model, git_commit
-from edgeailite.evaluation import ClassTally, DepthTally, Tally, evaluate
-from edgeailite.files import sha256_of
-from edgeailite.report import ClassResult, DepthResult, Example, Form, Report, Verdict, flatten, render
+from edgeailite.report.forms import Measuring, forms_of, quantization_rows
+from edgeailite.report.reproduce import commands_of
+from edgeailite.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, read_metrics
+from edgeailite.runs.open import Opened, open_model
 
 MISSING = {
     "learning": "No metrics.csv with epochs: the network was calibrated or exported, not trained here.",

@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from edgeailite import __version__
-from edgeailite.checkpoint import find_checkpoint
-from edgeailite.commands.common import log, set_threads
 from edgeailite.commands.infer import label_picture
-from edgeailite.commands.opening import Opened, classified, open_model
 from edgeailite.config import ServeConfig
-from edgeailite.engine import select_device
+from edgeailite.console import log
+from edgeailite.device import select_device, set_threads
 from edgeailite.environment import usable_cores
 from edgeailite.errors import UsageError
 from edgeailite.files import read_regular, sha256_of
 from edgeailite.inference.writing import png
 from edgeailite.modelcard import ModelCard
-from edgeailite.serve.gate import Gate
+from edgeailite.runs.checkpoint import find_checkpoint
+from edgeailite.runs.open import Opened, classified, open_model
+from edgeailite.serve.admission import Gate
 from edgeailite.serve.served import Served
 from edgeailite.untrusted import is_printable, printable
 

@@ -13,12 +13,25 @@ from typing import Any
 
 import torch
 
-from edgeailite.checkpoint import LAST, Checkpoint
 from edgeailite.commands import quantize
-from edgeailite.commands.common import log, plain, print_result, set_threads, train_config
 from edgeailite.commands.datasets import ensure_dataset, open_labelled
-from edgeailite.commands.ending import ending, last_epoch
-from edgeailite.commands.learning import (
+from edgeailite.config import QuantizeConfig, TrainConfig
+from edgeailite.config.stored import plain, train_config
+from edgeailite.console import log, print_result
+from edgeailite.data import DataSource, default_path
+from edgeailite.data.files.cache import open_cache
+from edgeailite.data.variety import need_classes
+from edgeailite.device import select_device, set_threads
+from edgeailite.distributed import Processes, end_processes, from_first, start_processes
+from edgeailite.errors import DataError, UsageError
+from edgeailite.files import write_atomic
+from edgeailite.modelcard import ModelCard, changed_options
+from edgeailite.models import DEEP_SUPERVISION, Pixel2Pixel, create_model
+from edgeailite.preprocessing import Preprocessing
+from edgeailite.pretrained import LoadReport, describe, load_pretrained
+from edgeailite.runs.checkpoint import LAST, Checkpoint
+from edgeailite.runs.resume import begin_run, device_of, goes_on, resumed_config
+from edgeailite.training.learner import (
     Placed,
     make_learner,
     make_losses,
@@ -27,23 +40,12 @@ from edgeailite.commands.learning import (
     task_balance,
     task_options,
 )
-from edgeailite.commands.resuming import begin_run, device_of, goes_on, resumed_config
-from edgeailite.commands.state import check_outputs, checked_data
-from edgeailite.commands.training import Trainer, Transforms, load_last, run_training
-from edgeailite.commands.views import TrainingTransform, eval_transform, train_transform
-from edgeailite.config import QuantizeConfig, TrainConfig
-from edgeailite.data import DataSource, default_path
-from edgeailite.data.cache import open_cache
-from edgeailite.data.variety import need_classes
-from edgeailite.distributed import Processes, end_processes, from_first, start_processes
-from edgeailite.engine import Learner, select_device
-from edgeailite.errors import DataError, UsageError
-from edgeailite.files import write_atomic
-from edgeailite.modelcard import ModelCard, changed_options
-from edgeailite.models import DEEP_SUPERVISION, Pixel2Pixel, create_model
-from edgeailite.preprocessing import Preprocessing
-from edgeailite.pretrained import LoadReport, describe, load_pretrained
-from edgeailite.tracking import tensorboard_writer
+from edgeailite.training.loop import Trainer, Transforms, load_last, run_training
+from edgeailite.training.state import check_outputs, checked_data
+from edgeailite.training.step import Learner
+from edgeailite.training.summary import ending, last_epoch
+from edgeailite.training.tensorboard import tensorboard_writer
+from edgeailite.training.transforms import TrainingTransform, eval_transform, train_transform
 
 PRETRAINED = "pretrained.json"  # in the run folder: what was loaded to start from
 

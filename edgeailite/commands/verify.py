@@ -62,13 +62,14 @@ def _verdict(config: VerifyConfig, results: dict[str, Any]) -> str:
 
 def _prove_run(config: VerifyConfig) -> tuple[dict[str, Any], tuple[int, int]]:
     """The numbers, and the size (height, width) of the file's pictures."""
-    from edgeailite.checkpoint import run_folder
-    from edgeailite.commands.common import progress, set_threads
-    from edgeailite.commands.export import FILE_NAMES
-    from edgeailite.commands.opening import load_network
-    from edgeailite.commands.validate import dataset_of
+    from edgeailite.console import progress
+    from edgeailite.device import set_threads
+    from edgeailite.evaluation.measure import dataset_of
+    from edgeailite.export.files import FILE_NAMES
     from edgeailite.export.identity import at_size_of
     from edgeailite.export.parity import Subject, prove
+    from edgeailite.runs.checkpoint import run_folder
+    from edgeailite.runs.open import load_network
     from edgeailite.runtime import load_onnx
 
     set_threads(config.threads)
@@ -108,7 +109,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _pictures(items: list[tuple[Path, ...]]) -> Iterator[tuple[Picture, ...]]:
-    from edgeailite.data.images import read_image
+    from edgeailite.data.files.images import read_image
 
     for paths in items:
         yield tuple(map(read_image, paths))
@@ -151,7 +152,7 @@ def _contract(subject: Subject, items: list[tuple[Path, ...]], results: dict[str
 
 def _small(picture: Picture) -> Picture:
     """A golden picture is kept small; being resized again on the way in, it tests that too."""
-    from edgeailite.data.transforms import resize_image
+    from edgeailite.data.augment.transforms import resize_image
 
     height = min(max(1, round(picture.shape[0] * GOLDEN_WIDTH / picture.shape[1])), GOLDEN_TALLEST)
     return resize_image(picture, (height, GOLDEN_WIDTH))

@@ -17,24 +17,24 @@ from numpy.typing import NDArray
 from rich.table import Table
 from torch import nn
 
-from edgeailite.checkpoint import run_folder
-from edgeailite.commands.common import progress, set_threads
-from edgeailite.commands.export import FILE_NAMES
-from edgeailite.commands.opening import load_network
-from edgeailite.commands.printing import print_json, print_table
-from edgeailite.commands.validate import dataset_of
-from edgeailite.commands.writing import write_result
 from edgeailite.config import VerifyConfig
-from edgeailite.data.images import read_image
+from edgeailite.console import print_json, print_table, progress
+from edgeailite.data.files.images import read_image
+from edgeailite.device import set_threads
+from edgeailite.drawing.plots import growth_curve
 from edgeailite.errors import UsageError
-from edgeailite.export.places import Side
-from edgeailite.export.places_file import file_side, read_file
-from edgeailite.export.places_torch import torch_side
-from edgeailite.export.trace import Row, Trace, trace
+from edgeailite.evaluation.measure import dataset_of
+from edgeailite.export.files import FILE_NAMES
+from edgeailite.export.trace.compare import Row, Trace, trace
+from edgeailite.export.trace.file_side import file_side, read_file
+from edgeailite.export.trace.sides import Side
+from edgeailite.export.trace.torch_side import torch_side
+from edgeailite.files import write_result
 from edgeailite.inference import find_pictures
 from edgeailite.modelcard import ModelCard, input_name
-from edgeailite.plots import growth_curve
 from edgeailite.preprocessing import Preprocessing, preprocess
+from edgeailite.runs.checkpoint import run_folder
+from edgeailite.runs.open import load_network
 from edgeailite.runtime import card_of_metadata
 
 TORCH_WORDS = ("float", "fake_quant", "integer_exact")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from edgeailite.config.training import TrainConfig
 from edgeailite.errors import DataError, UsageError
 from edgeailite.untrusted import LONGEST_TEXT, Fields, is_printable, printable
 
@@ -37,6 +38,30 @@ def stored_config(kind: type[Config], values: Mapping[str, Any], *, where: str) 
         return kind(**options)
     except UsageError as error:
         raise DataError(f"{where}: {error}") from None
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """Return a configuration as values that YAML and checkpoints can hold: paths as text, tuples as lists."""
+    return {key: _plain_value(value) for key, value in dataclasses.asdict(config).items()}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return [_plain_value(v) for v in value] if isinstance(value, tuple) else value
+
+
+def train_config(values: Mapping[str, Any], *, where: str = "the checkpoint's options") -> TrainConfig:
+    """Return the training configuration that `plain` made these values of; keys of other versions are left out.
+
+    Raises DataError for values that are none of `train`, naming `where` they stand.
+    """
+    older = dict(values)
+    if isinstance(older.get("pretrained"), str):  # as older runs wrote it
+        older["pretrained"] = [older["pretrained"]]
+    if "workers" in older and older["workers"] is None:  # as older runs wrote it
+        older["workers"] = "auto"
+    return stored_config(TrainConfig, older, where=where)
 
 
 def _typed(hint: Any, value: Any, fields: Fields, name: str) -> Any:

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgeailite.data.a2d2 import A2D2
-from edgeailite.data.ade20k import ADE20K
-from edgeailite.data.camvid import CAMVID
-from edgeailite.data.cityscapes import CITYSCAPES, STREETS
-from edgeailite.data.coco import COCO
-from edgeailite.data.folder import FOLDER
-from edgeailite.data.kitti import KITTI
+from edgeailite.data.sets.a2d2 import A2D2
+from edgeailite.data.sets.ade20k import ADE20K
+from edgeailite.data.sets.camvid import CAMVID
+from edgeailite.data.sets.cityscapes import CITYSCAPES, STREETS
+from edgeailite.data.sets.coco import COCO
+from edgeailite.data.sets.folder import FOLDER
+from edgeailite.data.sets.kitti import KITTI
+from edgeailite.data.sets.voc import VOC
 from edgeailite.data.source import DataSource
-from edgeailite.data.voc import VOC
 from edgeailite.errors import UsageError
 
 __all__ = ["DATASETS", "DataSource", "default_path", "open_dataset"]

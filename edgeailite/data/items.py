@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeailite.data.images import header_size, read_image
+from edgeailite.data.augment.transforms import Images, Targets
+from edgeailite.data.files.images import header_size, read_image
 from edgeailite.data.source import DataSource, Item
-from edgeailite.data.transforms import Images, Targets
 from edgeailite.errors import DataError
 from edgeailite.files import open_regular
 

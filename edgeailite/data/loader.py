@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from edgeailite.data.augment_ade20k import Ade20kTransform, PaddedBatch
+from edgeailite.data.augment.ade20k import Ade20kTransform, PaddedBatch
+from edgeailite.data.augment.transforms import Transform
 from edgeailite.data.batches import ALL, AspectBatches, EpochBatches, Key, Portion
-from edgeailite.data.cache import CachedSource
+from edgeailite.data.files.cache import CachedSource
 from edgeailite.data.items import picture_size, read_item
 from edgeailite.data.source import DataSource
 from edgeailite.data.tensors import Sample, picture_tensor, target_tensor
-from edgeailite.data.transforms import Transform
 from edgeailite.errors import DataError
 
 __all__ = [

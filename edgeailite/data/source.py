@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.data.images import read_depth, read_label
-from edgeailite.data.listing import by_stem, files_below, need_folder, pair
+from edgeailite.data.files.images import read_depth, read_label
+from edgeailite.data.files.listing import by_stem, files_below, need_folder, pair
 from edgeailite.errors import DataError
 
 IGNORE = 255

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.data.images import read_file
+from edgeailite.data.files.images import read_file
 from edgeailite.data.source import IGNORE, ROWS_SHOWN, ClassTarget, DataSource
 from edgeailite.errors import DataError
 

@@ -3,11 +3,11 @@
 from edgeailite.evaluation.bootstrap import differences, interval
 from edgeailite.evaluation.evaluate import class_maps, evaluate, outputs_at, results_at
 from edgeailite.evaluation.pairing import Agreement, Pair, class_numbers, depth_numbers, pair_up
-from edgeailite.evaluation.predictors import Predict, onnx_predictor, torch_predictor
 from edgeailite.evaluation.protocol import Protocol, part_of
 from edgeailite.evaluation.tally import ClassTally, DepthTally, Tally, Tasks, empty, merge
 from edgeailite.evaluation.views import PLAIN, Views
 from edgeailite.evaluation.windows import sliding_window
+from edgeailite.runs.predictors import Predict, onnx_predictor, torch_predictor
 
 __all__ = [
     "PLAIN",

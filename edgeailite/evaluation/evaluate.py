@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgeailite.data.tensors import Sample
-from edgeailite.evaluation.predictors import Predict
 from edgeailite.evaluation.tally import ClassTally, DepthTally, Tally, Tasks, empty, merge
 from edgeailite.evaluation.views import PLAIN, Views, resize_batch
 from edgeailite.evaluation.windows import need_values
 from edgeailite.metrics import boundary_counts, confusion_matrix, contour_scores, depth_sums
+from edgeailite.runs.predictors import Predict
 
 
 def evaluate(

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from edgeailite.data.tensors import Sample
 from edgeailite.evaluation.evaluate import outputs_at, results
-from edgeailite.evaluation.predictors import Predict
 from edgeailite.evaluation.tally import Tasks
 from edgeailite.metrics import confusion_matrix, depth_sums
 from edgeailite.metrics.scores import mean_iou
+from edgeailite.runs.predictors import Predict
 
 IGNORE = 255
 HIT, LABELLED, PREDICTED = range(3)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeailite.data.transforms import EvalTransform
-from edgeailite.evaluation.predictors import Predict
+from edgeailite.data.augment.transforms import EvalTransform
 from edgeailite.evaluation.views import PLAIN, Views
 from edgeailite.evaluation.windows import sliding_window
 from edgeailite.preprocessing import Preprocessing
+from edgeailite.runs.predictors import Predict
 
 
 @dataclass(frozen=True)

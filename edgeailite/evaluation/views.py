@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from edgeailite.data.transforms import resize_image
+from edgeailite.data.augment.transforms import resize_image
 
 
 @dataclass(frozen=True)

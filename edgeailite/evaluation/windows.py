@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgeailite.data.augment import BORDER
+from edgeailite.data.augment.extras import BORDER
 from edgeailite.errors import UsageError
-from edgeailite.evaluation.predictors import Predict
+from edgeailite.runs.predictors import Predict
 
 
 def sliding_window(predict: Predict, window: tuple[int, int], stride: tuple[int, int]) -> Predict:

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from torch import fx
 
 from edgeailite.errors import ParityError
-from edgeailite.export.places_torch import torch_side
-from edgeailite.export.trace import Row, trace
+from edgeailite.export.trace.compare import Row, trace
+from edgeailite.export.trace.torch_side import torch_side
 from edgeailite.quantization import scheme_of
 from edgeailite.runtime.contract import labels_of
 

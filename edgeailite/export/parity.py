@@ -24,14 +24,14 @@ import torch
 from numpy.typing import NDArray
 from torch import fx, nn
 
+from edgeailite.data.augment.transforms import resize_image
 from edgeailite.data.tensors import to_input
-from edgeailite.data.transforms import resize_image
 from edgeailite.errors import ParityError, UsageError
 from edgeailite.export import conversion, identity
 from edgeailite.export.agreement import Agreement, Array, combine, compare, holds
 from edgeailite.export.graphs import append_argmax
+from edgeailite.export.inner_tensors import absent_layer, file_layers, integer_tensors, torch_float_tensors
 from edgeailite.export.passes import Kernels
-from edgeailite.export.taps import absent_layer, file_layers, integer_tensors, torch_float_tensors
 from edgeailite.export.to_onnx import classified_outputs, to_onnx, weights_hash
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing, preprocess

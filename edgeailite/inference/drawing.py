@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.data.source import SEGMENTATION
+from edgeailite.drawing.plots import Palette, colorize, overlay
+from edgeailite.drawing.sheets import Scale, depth_colors, depth_scale
 from edgeailite.modelcard import REGRESSION, ModelCard
-from edgeailite.plots import Palette, colorize, overlay
-from edgeailite.sheets import Scale, depth_colors, depth_scale
 
 Array = NDArray[Any]
 PICTURES = ("labels", "colors", "overlay", "side_by_side")

@@ -16,7 +16,7 @@ from functools import lru_cache
 from itertools import chain, count
 from pathlib import Path
 
-from edgeailite.data.images import IMAGE_SUFFIXES
+from edgeailite.data.files.images import IMAGE_SUFFIXES
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 OUTSIDE = "outside_of_root"

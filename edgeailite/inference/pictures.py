@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgeailite.data.images import decode_image, read_file
+from edgeailite.data.augment.transforms import resize_image
+from edgeailite.data.files.images import decode_image, read_file
 from edgeailite.data.tensors import picture_tensor
-from edgeailite.data.transforms import resize_image
 from edgeailite.errors import DataError
 from edgeailite.inference.drawing import Output, draw
 from edgeailite.inference.shares import cell, class_shares

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from edgeailite.data.headers import known_start
-from edgeailite.data.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES
+from edgeailite.data.files.headers import known_start
+from edgeailite.data.files.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from edgeailite.errors import DataError, UsageError
 from edgeailite.files import TEMPORARY, open_regular
 from edgeailite.inference.naming import VIDEO_SUFFIXES, absolute, composed, forget_names, place, result_path

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.data.images import MAX_PIXELS
+from edgeailite.data.files.images import MAX_PIXELS
 from edgeailite.errors import DataError
 from edgeailite.files import TEMPORARY, open_regular
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from edgeailite.pretrained.find_state_dict import state_dict_of
 from edgeailite.pretrained.loading import load_pretrained
-from edgeailite.pretrained.nesting import state_dict_of
 from edgeailite.pretrained.networks import which_network
-from edgeailite.pretrained.opening import Source, fetch
+from edgeailite.pretrained.open_weights import Source, fetch
 from edgeailite.pretrained.plain import not_finite
 from edgeailite.pretrained.publishing import published_state_dict
 from edgeailite.pretrained.ranges import published_ranges

@@ -9,9 +9,9 @@ from torch import nn
 from edgeailite.errors import DataError
 from edgeailite.models import Pixel2Pixel
 from edgeailite.pretrained.networks import networks_of
-from edgeailite.pretrained.opening import Source, open_source
-from edgeailite.pretrained.placing import Placed, place
+from edgeailite.pretrained.open_weights import Source, open_source
 from edgeailite.pretrained.plain import not_finite
+from edgeailite.pretrained.replicate import Placed, place
 from edgeailite.pretrained.report import LoadReport, conventions, explanations, head_refusal, refusal
 from edgeailite.pretrained.shapes import Differences, differences, layer_of
 

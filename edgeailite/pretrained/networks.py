@@ -12,7 +12,7 @@ from torch import Size
 from edgeailite.errors import DataError
 from edgeailite.models import MODELS, create_model
 from edgeailite.models.shapes_only import shapes_only
-from edgeailite.pretrained.nesting import state_dict_of
+from edgeailite.pretrained.find_state_dict import state_dict_of
 from edgeailite.pretrained.recognise import Recognised, recognise
 
 ENCODER, DECODER = "encoder.", "decoders.0."

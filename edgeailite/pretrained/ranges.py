@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeailite.errors import DataError
-from edgeailite.pretrained.nesting import state_dict_of
-from edgeailite.pretrained.opening import fetch
+from edgeailite.pretrained.find_state_dict import state_dict_of
+from edgeailite.pretrained.open_weights import fetch
 from edgeailite.pretrained.reading import read_weights
 from edgeailite.pretrained.recognise import without_wrappers
 from edgeailite.untrusted import is_finite, shown

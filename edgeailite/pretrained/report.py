@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from edgeailite.models import Pixel2Pixel
-from edgeailite.pretrained.placing import Placed
 from edgeailite.pretrained.recognise import PAIR
+from edgeailite.pretrained.replicate import Placed
 from edgeailite.pretrained.shapes import Differences, layer_of
 from edgeailite.untrusted import printable
 

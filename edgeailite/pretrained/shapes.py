@@ -14,8 +14,8 @@ from torch import Size, Tensor
 
 from edgeailite.errors import EdgeailiteError
 from edgeailite.models import Pixel2Pixel, create_model
-from edgeailite.pretrained.placing import Placed, place
 from edgeailite.pretrained.recognise import Recognised
+from edgeailite.pretrained.replicate import Placed, place
 
 # The last convolution of each kind of decoder: edgeailite, PPM, UPerNet, C1. The first that a decoder has counts.
 PREDICTIONS = ("pred.1.0.weight", "conv_last.4.weight", "conv_last.1.weight", "conv_last.weight")

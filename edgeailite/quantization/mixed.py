@@ -59,7 +59,7 @@ class Choice:
 
 
 def costs_of(model: fx.GraphModule, macs: Mapping[str, int]) -> Costs:
-    """`macs` by module name, as `edgeailite.complexity.layer_macs` counts them."""
+    """`macs` by module name, as `edgeailite.cost.layer_macs` counts them."""
     reads = {
         str(node.target): str(node.args[0].target).removeprefix(RANGES)
         for node in model.graph.nodes

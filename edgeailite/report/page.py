@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from edgeailite.drawing.html import figure, template
+from edgeailite.drawing.plots import class_bars, confusion_figure
 from edgeailite.metrics import Confusion, scores
-from edgeailite.plots import class_bars, confusion_figure
-from edgeailite.report.pictures import Shown, figure, fitted
+from edgeailite.report.embedded_pictures import Shown, fitted
 from edgeailite.report.record import ClassResult, DepthResult, Report
 from edgeailite.report.text import percent, tabulate
 
@@ -30,17 +30,6 @@ KINDS = {
 BARS_TEXT = "Bars of the IoU per class, best first; the numbers are in the table."
 MATRIX_TEXT = "Confusion matrix, rows are labelled classes, columns are predicted ones."
 OVERLAY, DIFFERENCES = "prediction over picture", "differences"
-
-
-def template(name: str) -> Template:
-    """A page of `edgeailite/templates`: names are escaped, and what is not defined is an error."""
-    return Environment(
-        loader=PackageLoader("edgeailite", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template(name)
 
 
 def render(report: Report) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeailite.drawing.html import Figure
 from edgeailite.metrics import Confusion, DepthScores
 from edgeailite.modelcard import ModelCard
 
@@ -84,15 +85,6 @@ class Grid:
 
     head: Sequence[str]
     rows: Sequence[tuple[str, Sequence[str]]]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A drawing: data URI, what it shows in words, and its natural width in CSS pixels."""
-
-    source: str
-    text: str
-    width: int
 
 
 @dataclass(frozen=True)

@@ -16,17 +16,17 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from edgeailite.serve.answers import ANSWERS, decode
-from edgeailite.serve.asking import Upload, Wish, check_type, picture_bytes, read_model, read_wish
+from edgeailite.serve.admission import Gate
 from edgeailite.serve.callers import Call, Callers
-from edgeailite.serve.crew import Crew
-from edgeailite.serve.gate import Gate
+from edgeailite.serve.errors import CODES, PROBLEM_TYPE, Problem, problem_body, shortage
 from edgeailite.serve.headers import add_headers
-from edgeailite.serve.life import READY, Life
+from edgeailite.serve.lifecycle import READY, Life
 from edgeailite.serve.metrics import STAGES, TEXT_TYPE, Metrics, resident_bytes
 from edgeailite.serve.openapi import document
 from edgeailite.serve.page import PAGE, add_assets
-from edgeailite.serve.problems import CODES, PROBLEM_TYPE, Problem, problem_body, shortage
+from edgeailite.serve.request import Upload, Wish, check_type, picture_bytes, read_model, read_wish
+from edgeailite.serve.responses import ANSWERS, decode
+from edgeailite.serve.workers import Crew
 from edgeailite.untrusted import printable
 
 LOG = logging.getLogger("edgeailite.serve")

@@ -20,7 +20,7 @@ import re
 from dataclasses import dataclass
 
 from edgeailite.config.serving import HOST_NAME
-from edgeailite.serve.problems import Problem
+from edgeailite.serve.errors import Problem
 from edgeailite.untrusted import printable
 
 AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[^\s:/?#@,\[\]]+)(?::(\d{0,5}))?")

@@ -22,10 +22,10 @@ from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask, WSGITask
 
 from edgeailite.serve.app import ARRIVED, MAKE_ROOM, TARGET
+from edgeailite.serve.errors import CODES, PROBLEM_TYPE, Problem, problem_body, shortage
 from edgeailite.serve.headers import FIXED, sharing
-from edgeailite.serve.life import DRAINING
+from edgeailite.serve.lifecycle import DRAINING
 from edgeailite.serve.parser import FULL, Parser, Refused
-from edgeailite.serve.problems import CODES, PROBLEM_TYPE, Problem, problem_body, shortage
 from edgeailite.untrusted import printable
 
 LOG = logging.getLogger("edgeailite.serve")

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgeailite import __version__
-from edgeailite.serve.answers import ANSWERS
-from edgeailite.serve.problems import PROBLEM_TYPE, STATUS
+from edgeailite.serve.errors import PROBLEM_TYPE, STATUS
+from edgeailite.serve.responses import ANSWERS
 
 BINARY = {"type": "string", "format": "binary"}
 COLOR = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}, "minItems": 3, "maxItems": 3}

@@ -18,7 +18,7 @@ from waitress.utilities import Error
 
 from edgeailite.serve.budget import Budget
 from edgeailite.serve.callers import Call, Callers
-from edgeailite.serve.problems import Problem, shortage
+from edgeailite.serve.errors import Problem, shortage
 
 LOG = logging.getLogger("edgeailite.serve")
 MAX_CHUNK_LINE = 4096  # bytes of one chunk's length and extensions; waitress has no limit

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.data.images import encode_png
+from edgeailite.data.files.images import encode_png
 
 Image = NDArray[np.uint8]
 

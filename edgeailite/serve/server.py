@@ -31,9 +31,9 @@ from edgeailite.errors import UsageError
 from edgeailite.serve.app import Service, create_app
 from edgeailite.serve.budget import Budget
 from edgeailite.serve.connection import Channel
-from edgeailite.serve.life import DRAINING
+from edgeailite.serve.errors import NO_DESCRIPTORS, shortage
+from edgeailite.serve.lifecycle import DRAINING
 from edgeailite.serve.parser import Parser
-from edgeailite.serve.problems import NO_DESCRIPTORS, shortage
 from edgeailite.serve.served import Served
 
 LOG = logging.getLogger("edgeailite.serve")

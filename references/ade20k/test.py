@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from edgeailite.published.ade20k_running import run
+from edgeailite.compat.ade20k_running import run
 
 if __name__ == "__main__":
     sys.exit(run(Path(__file__).stem, sys.argv[1:]))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from edgeailite.checkpoint import LAST, load_checkpoint
+from edgeailite.runs.checkpoint import LAST, load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgeailite.data.images import write_png
+from edgeailite.data.files.images import write_png
 
 FLAGS = ("--img_resize", 64, 64, "--batch_size", 2, "--epochs", 1, "--device", "cpu", "--threads", 1, "--amp", "off")
 USAGE, DATA, DIVERGED = 2, 3, 5

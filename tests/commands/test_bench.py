@@ -6,14 +6,13 @@ import json
 
 import onnx
 
-from edgeailite.checkpoint import Checkpoint, save_checkpoint
-from edgeailite.commands import subjects
-from edgeailite.complexity import torch_cost
+from edgeailite.cost import candidates, torch_cost
 from edgeailite.environment import cpu_features
 from edgeailite.errors import DataError
 from edgeailite.models import create_model
-from tests.complexity.test_onnx_graph import write
-from tests.latency.tiny import tiny_file
+from edgeailite.runs.checkpoint import Checkpoint, save_checkpoint
+from tests.cost.latency.tiny import tiny_file
+from tests.cost.test_onnx_graph import write
 from tests.sweep import sweep_card
 
 QUICK = ("--rounds", 2, "--warmup", 0, "--threads", 1)
@@ -39,7 +38,7 @@ def test_a_file_that_cannot_be_counted_is_measured_all_the_same(command, tmp_pat
     def refuse(path, size):
         raise DataError(f"{path}: shapes unknown")
 
-    monkeypatch.setattr(subjects, "onnx_cost", refuse)
+    monkeypatch.setattr(candidates, "onnx_cost", refuse)
     file = tiny_file(tmp_path / "a.onnx")
     [row] = json.loads(command("bench", file, *QUICK, "--json", True).out)["models"]
     assert (row["giga_macs"], row["type"]) == (None, "?")

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from edgeailite.__main__ import main
-from edgeailite.checkpoint import LAST, load_checkpoint, save_checkpoint
 from edgeailite.commands import calibrate
-from edgeailite.commands.opening import load_network, open_model
 from edgeailite.quantization import prepare, published_names
+from edgeailite.runs.checkpoint import LAST, load_checkpoint, save_checkpoint
+from edgeailite.runs.open import load_network, open_model
 from tests.commands.real_runs import train_words
 
 MACHINE = ("--workers", 0, "--device", "cpu", "--threads", 1)

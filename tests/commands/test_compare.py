@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from edgeailite.checkpoint import LAST, Checkpoint, save_checkpoint
 from edgeailite.commands import compare, validate
 from edgeailite.commands.compare_tables import agreement_text
 from edgeailite.config import CompareConfig, ValidateConfig
-from edgeailite.data.cityscapes import CLASS_TABLE
+from edgeailite.data.sets.cityscapes import CLASS_TABLE
 from edgeailite.errors import UsageError
 from edgeailite.evaluation.pairing import pair
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
+from edgeailite.runs.checkpoint import LAST, Checkpoint, save_checkpoint
 
 CLASSES = len(CLASS_TABLE)
 

@@ -8,12 +8,12 @@ import json
 import pytest
 from onnx import helper
 
-from edgeailite.checkpoint import Checkpoint, save_checkpoint
-from edgeailite.complexity import int8_cost, onnx_cost, torch_cost
+from edgeailite.cost import int8_cost, onnx_cost, torch_cost
 from edgeailite.export import to_onnx
 from edgeailite.models import create_model, list_models
-from tests.complexity.test_onnx_graph import write
-from tests.latency.tiny import tiny_file
+from edgeailite.runs.checkpoint import Checkpoint, save_checkpoint
+from tests.cost.latency.tiny import tiny_file
+from tests.cost.test_onnx_graph import write
 from tests.sweep import sweep_card
 
 NAME = "unet_aspp_mobilenetv2_tv_edgeailite"

@@ -9,7 +9,7 @@ import pytest
 
 from edgeailite import config as configs
 from edgeailite.__main__ import VERBS
-from edgeailite.data.images import read_image, write_png
+from edgeailite.data.files.images import read_image, write_png
 from edgeailite.errors import UsageError
 from tests.data.corruption import WAYS, change_picture, encoded, mask, picture, smooth
 

@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from edgeailite.data import FAMILIES, get
-from edgeailite.data.get import CAMVID, SOURCES
+from edgeailite.data import FAMILIES
+from edgeailite.data.files import get
+from edgeailite.data.files.get import CAMVID, SOURCES
 from edgeailite.download import cached_path
 from tests.data.trees import mask, picture
 

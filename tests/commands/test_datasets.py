@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from edgeailite.commands.datasets import open_labelled
-from edgeailite.data.images import write_png
-from edgeailite.data.transforms import EvalTransform
+from edgeailite.data.augment.transforms import EvalTransform
+from edgeailite.data.files.images import write_png
 from edgeailite.errors import UsageError
-from tests.data.test_cityscapes import write_cityscapes
+from tests.data.sets.test_cityscapes import write_cityscapes
 
 
 def test_pictures_without_labels_are_refused(tmp_path):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from edgeailite.devices import list_devices, load_profile
-from tests.latency.tiny import tiny_file
+from edgeailite.cost.devices import list_devices, load_profile
+from tests.cost.latency.tiny import tiny_file
 
 
 def test_list_and_figures(command):

@@ -14,19 +14,19 @@ import pytest
 import yaml
 
 from edgeailite.cli import parse
-from edgeailite.commands.accuracies import read_accuracies
-from edgeailite.commands.analysis_page import of_folder
-from edgeailite.commands.devices_times import read_times
-from edgeailite.commands.plans import read_plan
-from edgeailite.commands.report_facts import curves_of, marks_of, read_mapping, training_rows
-from edgeailite.commands.reproducing import commands_of
-from edgeailite.commands.resuming import device_of, goes_on
-from edgeailite.commands.writing import write_result
-from edgeailite.devices import load_profile
-from edgeailite.devices.profile import FOLDER
+from edgeailite.compat.ade20k_reading import read
+from edgeailite.cost.accuracies import read_accuracies
+from edgeailite.cost.device_times import read_times
+from edgeailite.cost.devices import load_profile
+from edgeailite.cost.devices.profile import FOLDER
 from edgeailite.distributed import ALONE
 from edgeailite.errors import DataError, EdgeailiteError
-from edgeailite.published.ade20k_reading import read
+from edgeailite.files import write_result
+from edgeailite.quantization.plan_files import read_plan
+from edgeailite.report.analysis_page import of_folder
+from edgeailite.report.facts import curves_of, marks_of, read_mapping, training_rows
+from edgeailite.report.reproduce import commands_of
+from edgeailite.runs.resume import device_of, goes_on
 
 NETWORK = "unet_aspp_mobilenetv2_tv_edgeailite"
 ROW = {"name": "a", "kind": "weights", "sqnr_db": {"segmentation": 30.0}, "drop": {"miou": 0.5}}

@@ -14,19 +14,19 @@ import numpy as np
 import pytest
 import torch
 
-from edgeailite.checkpoint import LAST, Checkpoint, save_checkpoint
 from edgeailite.commands import infer
-from edgeailite.commands.opening import open_model
 from edgeailite.config import InferConfig
-from edgeailite.data.images import read_image, read_label, write_png
+from edgeailite.data.augment.transforms import EvalTransform
+from edgeailite.data.files.images import read_image, read_label, write_png
 from edgeailite.data.loader import eval_loader
 from edgeailite.data.source import Item, segmentation
-from edgeailite.data.transforms import EvalTransform
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import class_maps
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
+from edgeailite.runs.checkpoint import LAST, Checkpoint, save_checkpoint
+from edgeailite.runs.open import open_model
 from tests.data.corruption import (
     HEIC,
     altered,

@@ -11,25 +11,25 @@ import numpy as np
 import pytest
 import torch
 
-from edgeailite.checkpoint import LAST, Checkpoint, save_checkpoint
 from edgeailite.commands import infer
-from edgeailite.commands.infer_labels import inverse, original_values
-from edgeailite.commands.opening import open_model
 from edgeailite.config import InferConfig
 from edgeailite.data import open_dataset
-from edgeailite.data.images import read_image, read_label
+from edgeailite.data.augment.transforms import EvalTransform
+from edgeailite.data.files.images import read_image, read_label
 from edgeailite.data.loader import eval_loader
-from edgeailite.data.streets import write_streets
+from edgeailite.data.streets.dataset import write_streets
 from edgeailite.data.tensors import to_input
-from edgeailite.data.transforms import EvalTransform
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import outputs_at
 from edgeailite.export import to_onnx
 from edgeailite.inference import as_input
+from edgeailite.inference.labels import inverse, original_values
 from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.quantization import prepare, set_state
+from edgeailite.runs.checkpoint import LAST, Checkpoint, save_checkpoint
+from edgeailite.runs.open import open_model
 from tests.data.trees import mask, picture
 from tests.golden import golden_model
 

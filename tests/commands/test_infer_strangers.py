@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from edgeailite.__main__ import main
-from edgeailite.checkpoint import LAST, Checkpoint, save_checkpoint
 from edgeailite.inference.video import Writer
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
+from edgeailite.runs.checkpoint import LAST, Checkpoint, save_checkpoint
 from tests.data.corruption import HEIC, encoded, smooth
 
 IMAGE = smooth(40, 56)

@@ -7,7 +7,7 @@ import json
 import onnx
 import pytest
 
-from edgeailite.checkpoint import load_checkpoint
+from edgeailite.runs.checkpoint import load_checkpoint
 
 MEAN = ("102.9801", "115.9465", "122.7717")
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from edgeailite.complexity import complexity
+from edgeailite.cost import complexity
 from edgeailite.models import create_model, list_models
 
 FEW = "*mobilenetv2_tv_edgeailite"

@@ -8,8 +8,8 @@ import torch
 
 from edgeailite.cli import parse
 from edgeailite.commands import train
-from edgeailite.commands.common import plain, train_config
 from edgeailite.config import TrainConfig
+from edgeailite.config.stored import plain, train_config
 from edgeailite.errors import DataError, UsageError
 from edgeailite.models import create_model
 from tests.golden import MODEL, golden_model

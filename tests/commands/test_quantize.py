@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from edgeailite.__main__ import main
-from edgeailite.checkpoint import LAST, find_checkpoint, load_checkpoint, save_checkpoint
 from edgeailite.commands import quantize
-from edgeailite.commands.opening import load_network
-from edgeailite.commands.resuming import resumed_config
 from edgeailite.config import QuantizeConfig, TrainConfig
 from edgeailite.errors import UsageError
-from edgeailite.optim import RANGES
+from edgeailite.runs.checkpoint import LAST, find_checkpoint, load_checkpoint, save_checkpoint
+from edgeailite.runs.open import load_network
+from edgeailite.runs.resume import resumed_config
+from edgeailite.training.optim import RANGES
 from tests.commands.real_runs import assert_same_state, killed, quantize_words, rows_of, train_words
 
 

@@ -1,12 +1,12 @@
-"""Quantization-aware training that torchrun starts again: the rule is that of tests/commands/test_resuming.py."""
+"""Quantization-aware training that torchrun starts again: the rule is that of tests/runs/test_resume.py."""
 
 import pytest
 
-from edgeailite.checkpoint import LAST
 from edgeailite.commands import quantize
-from edgeailite.commands.resuming import begin_run
 from edgeailite.config import QuantizeConfig
 from edgeailite.distributed import ALONE
+from edgeailite.runs.checkpoint import LAST
+from edgeailite.runs.resume import begin_run
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,15 @@ import pytest
 import torch
 import yaml
 
-from edgeailite.checkpoint import LAST, Checkpoint, append_metrics, save_checkpoint, start_run
 from edgeailite.commands import report
 from edgeailite.config import ReportConfig
-from edgeailite.data.cityscapes import CLASS_TABLE
-from edgeailite.data.images import write_png
+from edgeailite.data.files.images import write_png
+from edgeailite.data.sets.cityscapes import CLASS_TABLE
 from edgeailite.errors import DataError
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
+from edgeailite.runs.checkpoint import LAST, Checkpoint, append_metrics, save_checkpoint, start_run
 
 CLASSES = len(CLASS_TABLE)
 LABELS = (7, 11, 0)  # road, building, and a picture with nothing labelled

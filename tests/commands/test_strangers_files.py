@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from edgeailite.data.images import write_png
+from edgeailite.data.files.images import write_png
 from tests.onnxfile.made import CONV, WEIGHT, loop, model, own, quantized
 
 

@@ -14,15 +14,16 @@ import pytest
 import torch
 import yaml
 
-from edgeailite.checkpoint import BEST, LAST, PREVIOUS, load_checkpoint
-from edgeailite.commands import train, training
-from edgeailite.commands.common import plain
-from edgeailite.commands.learning import class_weights
+from edgeailite.commands import train
 from edgeailite.config import TrainConfig
 from edgeailite.config.objective import Objective
+from edgeailite.config.stored import plain
 from edgeailite.data import open_dataset
 from edgeailite.errors import DataError, DivergedError, Interrupted, UsageError
-from edgeailite.losses import enet_weights
+from edgeailite.runs.checkpoint import BEST, LAST, PREVIOUS, load_checkpoint
+from edgeailite.training import loop
+from edgeailite.training.learner import class_weights
+from edgeailite.training.losses import enet_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_FILES = {"config.yaml", "env.json", "metrics.csv", "curves.png", "overlays", LAST, PREVIOUS, BEST}
@@ -184,7 +185,7 @@ def test_killed_while_saving_and_resumed_equals_uninterrupted(uninterrupted, dat
 
 
 def test_killed_while_saving_a_later_best_and_resumed_equals_uninterrupted(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "is_better", lambda score, best: True)
+    monkeypatch.setattr(loop, "is_better", lambda score, best: True)
     train.run(config_for(data, tmp_path / "whole"))
     kill_and_resume(data, tmp_path / "run", monkeypatch, name=BEST, epoch=EPOCHS)
     assert_same_run(tmp_path / "run", tmp_path / "whole")
@@ -196,7 +197,7 @@ def kill_and_resume(data: Path, folder: Path, monkeypatch, *, name: str, epoch: 
     class KilledError(BaseException):
         pass
 
-    original = training.Trainer.save
+    original = loop.Trainer.save
 
     def save(self, file, **position):
         if file == name and position["epoch"] == epoch:
@@ -204,7 +205,7 @@ def kill_and_resume(data: Path, folder: Path, monkeypatch, *, name: str, epoch: 
         original(self, file, **position)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.Trainer, "save", save)
+        patch.setattr(loop.Trainer, "save", save)
         with pytest.raises(KilledError):
             train.run(config_for(data, folder))
     if (folder / LAST).exists():

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeailite.checkpoint import LAST, load_checkpoint
-from edgeailite.data.images import write_png
-from edgeailite.data.voc import voc_colours
+from edgeailite.data.files.images import write_png
+from edgeailite.data.sets.voc import voc_colours
+from edgeailite.runs.checkpoint import LAST, load_checkpoint
 from tests.data.trees import palette_mask, text
 
 SIZE = (64, 64)

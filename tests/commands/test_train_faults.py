@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from edgeailite.checkpoint import LAST, load_checkpoint, locked
-from edgeailite.commands import train, training
+from edgeailite.commands import train
+from edgeailite.runs.checkpoint import LAST, load_checkpoint, locked
+from edgeailite.training import loop
 from tests.commands.real_runs import ROOT, start, train_words
 from tests.commands.test_train import files_of, on_each_loss
 from tests.disks import files_of_at_most
@@ -95,14 +96,14 @@ def test_two_runs_at_once_into_one_folder(command, words, run):
 
 def test_an_interrupt_in_the_last_validation_is_not_lost(command, words, run, monkeypatch):
     """No update follows that would notice it; but quantization-aware training may."""
-    original = training.validated
+    original = loop.validated
 
     def validated(learner, *args, epoch):
         learner.stop = epoch == 2
         return original(learner, *args, epoch=epoch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "validated", validated)
+        patch.setattr(loop, "validated", validated)
         ended = command(*words("--quantize", True, "--quantize_epochs", 1))
     assert ended.code == 130, ended
     assert ended.err.splitlines()[-1] == f"error: stopped after the last epoch, state saved in {run / LAST}"

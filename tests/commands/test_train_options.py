@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from edgeailite.checkpoint import BEST, LAST, load_checkpoint
-from edgeailite.commands import train, training, validating
-from edgeailite.commands.learning import Placed
+from edgeailite.commands import train
 from edgeailite.distributed import ALONE
-from edgeailite.engine import Step
+from edgeailite.runs.checkpoint import BEST, LAST, load_checkpoint
+from edgeailite.training import loop, validation
+from edgeailite.training.learner import Placed
+from edgeailite.training.step import Step
 from tests.commands.real_runs import train_words
 from tests.commands.test_train import config_for
 
@@ -23,8 +24,8 @@ def watched(command, miniature, tmp_path, monkeypatch):
 
     def run(*more: object):
         steps: list[Step] = []
-        original = training.Watch.step
-        monkeypatch.setattr(training.Watch, "step", lambda self, step: (steps.append(step), original(self, step)))
+        original = loop.Watch.step
+        monkeypatch.setattr(loop.Watch, "step", lambda self, step: (steps.append(step), original(self, step)))
         folder = tmp_path / "run"
         ended = command(*train_words(miniature, folder, *more))
         assert ended.code == 0, ended.err
@@ -87,7 +88,7 @@ def test_validation_before_the_first_epoch(watched):
 
 def test_early_stopping(watched, monkeypatch):
     """Scores that never get better after the first."""
-    monkeypatch.setattr(training, "validated", lambda *_, **__: {"miou": 0.5, "pixel_accuracy": 0.5})
+    monkeypatch.setattr(loop, "validated", lambda *_, **__: {"miou": 0.5, "pixel_accuracy": 0.5})
     ended, folder, _ = watched("--epochs", 9, "--early_stopping", 2)
     assert [row["epoch"] for row in rows_of(folder)] == ["1", "2", "3"]
     assert "stopped after epoch 3: 2 validations without a better score" in ended.err
@@ -96,13 +97,13 @@ def test_early_stopping(watched, monkeypatch):
 
 def test_save_every_so_many_updates(watched, monkeypatch):
     saved = []
-    original = training.Trainer.save
+    original = loop.Trainer.save
 
     def save(self, name, *, epoch, step=0, total=0.0):
         saved.append((name, epoch, step))
         original(self, name, epoch=epoch, step=step, total=total)
 
-    monkeypatch.setattr(training.Trainer, "save", save)
+    monkeypatch.setattr(loop.Trainer, "save", save)
     watched("--save_every", 2)
     assert [row for row in saved if row[0] == LAST] == [(LAST, 0, 2), (LAST, 1, 0), (LAST, 1, 2), (LAST, 2, 0)]
 
@@ -178,8 +179,8 @@ def test_a_head_without_loss_is_not_trained(miniature, tmp_path, weight):
 
 def test_a_dry_run_takes_one_step_and_writes_nothing(command, miniature, tmp_path, monkeypatch):
     steps = []
-    original = training.Watch.step
-    monkeypatch.setattr(training.Watch, "step", lambda self, step: (steps.append(step), original(self, step)))
+    original = loop.Watch.step
+    monkeypatch.setattr(loop.Watch, "step", lambda self, step: (steps.append(step), original(self, step)))
     ended = command(*train_words(miniature, tmp_path / "run", "--dry_run", True, "--epochs", 50))
     assert ended.code == 0, ended.err
     assert " ".join(ended.out.split()).startswith("dry run: everything was built, one step taken, nothing kept")
@@ -193,13 +194,13 @@ def test_a_dry_run_takes_one_step_and_writes_nothing(command, miniature, tmp_pat
 @pytest.mark.parametrize("size, pictures", [(0.0, 2), (0.5, 1), (1, 1)])
 def test_a_part_of_the_validation_pictures(watched, monkeypatch, size, pictures):
     measured = []
-    original = validating.measure
+    original = validation.measure
 
     def measure(learner, validation, watch):
         measured.append(len(validation.indices))
         return original(learner, validation, watch)
 
-    monkeypatch.setattr(validating, "measure", measure)
+    monkeypatch.setattr(validation, "measure", measure)
     watched("--epochs", 1, "--epoch_size_val", size)
     assert measured == [pictures]
 

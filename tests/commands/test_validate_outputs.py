@@ -11,21 +11,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from edgeailite.checkpoint import LAST, Checkpoint, load_checkpoint, save_checkpoint
-from edgeailite.commands.accuracies import read_accuracies
-from edgeailite.commands.measured import tasks_of
-from edgeailite.commands.opening import load_network, open_model
-from edgeailite.commands.validate import dataset_of, measure
+from edgeailite.cost.accuracies import read_accuracies
 from edgeailite.data import open_dataset
-from edgeailite.data.images import read_image
+from edgeailite.data.augment.transforms import EvalTransform
+from edgeailite.data.files.images import read_image
 from edgeailite.data.loader import eval_loader
-from edgeailite.data.streets import write_streets
-from edgeailite.data.transforms import EvalTransform
+from edgeailite.data.streets.dataset import write_streets
 from edgeailite.evaluation import Protocol, Views, evaluate, merge, part_of
+from edgeailite.evaluation.measure import dataset_of, measure
+from edgeailite.evaluation.summary import tasks_of
 from edgeailite.export import to_onnx
 from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing, preprocess
+from edgeailite.runs.checkpoint import LAST, Checkpoint, load_checkpoint, save_checkpoint
+from edgeailite.runs.open import load_network, open_model
 
 NAME = "deeplabv3plus_mobilenetv2_tv_edgeailite"
 FORM = "streets_depth_semantic_motion_multi_input"

@@ -11,19 +11,19 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from edgeailite.checkpoint import LAST, Checkpoint, save_checkpoint
 from edgeailite.commands.verify_trace import per_cent, summary
 from edgeailite.config import VerifyConfig
-from edgeailite.data.images import write_png
+from edgeailite.data.files.images import write_png
 from edgeailite.errors import UsageError
 from edgeailite.export import to_onnx
-from edgeailite.export.matching import Matching
-from edgeailite.export.trace import Trace
+from edgeailite.export.trace.compare import Trace
+from edgeailite.export.trace.matching import Matching
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.quantization import calibrate, prepare, set_input_range
+from edgeailite.runs.checkpoint import LAST, Checkpoint, save_checkpoint
+from tests.cost.latency.tiny import tiny_file
 from tests.golden import golden_card, golden_model, smooth_pictures
-from tests.latency.tiny import tiny_file
 
 SIZE = (64, 64)
 CONV, TENSOR = "encoder.features.4.conv.1.0", "encoder.features.4.conv.1.2"

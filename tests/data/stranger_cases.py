@@ -19,7 +19,7 @@ from tests.data.corruption import (
     smooth,
 )
 from tests.data.fault_cases import Case, H, W, case, fine, warned
-from tests.data.tiffs import tiff
+from tests.data.files.tiffs import tiff
 
 RGB, BAND = smooth(H, W, 7), smooth(H, W, 9)[..., :1]
 LABEL = (np.arange(W)[None].repeat(H, 0) // 6).astype(np.uint8)

@@ -13,15 +13,16 @@ import pytest
 import torch
 
 from edgeailite.__main__ import main
-from edgeailite.checkpoint import LAST, Checkpoint, save_checkpoint
-from edgeailite.data import images, open_dataset
-from edgeailite.data.images import write_png
+from edgeailite.data import open_dataset
+from edgeailite.data.files import images
+from edgeailite.data.files.images import write_png
+from edgeailite.data.files.listing import read_names
 from edgeailite.data.items import read_item
-from edgeailite.data.listing import read_names
 from edgeailite.errors import DataError
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model, list_models
 from edgeailite.preprocessing import Preprocessing
+from edgeailite.runs.checkpoint import LAST, Checkpoint, save_checkpoint
 from tests.data.corruption import WAYS, encoded, mask, picture, smooth
 from tests.data.fault_cases import CASES, ERROR, OK, STEM, H, W, turned_with_mask, write_clean
 from tests.data.stranger_cases import STRANGERS

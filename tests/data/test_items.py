@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeailite.data.images import write_png
+from edgeailite.data.files.images import write_png
 from edgeailite.data.items import picture_size, read_item
 from edgeailite.data.source import IGNORE, Item, segmentation
 from edgeailite.errors import DataError

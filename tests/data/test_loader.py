@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from edgeailite.data import open_dataset
-from edgeailite.data.augment import Extras
-from edgeailite.data.augment_ade20k import Ade20kTransform
-from edgeailite.data.augment_published import PublishedTransform
-from edgeailite.data.images import write_png
+from edgeailite.data.augment.ade20k import Ade20kTransform
+from edgeailite.data.augment.extras import Extras
+from edgeailite.data.augment.published import PublishedTransform
+from edgeailite.data.augment.transforms import EvalTransform, TrainTransform
+from edgeailite.data.files.images import write_png
 from edgeailite.data.loader import EpochBatches, Samples, eval_loader, train_loader, worker_count
 from edgeailite.data.source import Item, segmentation
-from edgeailite.data.transforms import EvalTransform, TrainTransform
 from edgeailite.errors import DataError
 
 VIEW = TrainTransform((64, 64), (48, 48))

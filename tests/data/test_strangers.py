@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeailite.data import images
-from edgeailite.data.colors import IndexReader
-from edgeailite.data.images import (
+from edgeailite.data.files import images
+from edgeailite.data.files.colors import IndexReader
+from edgeailite.data.files.images import (
     IMAGE_SUFFIXES,
     MAX_BYTES,
     MAX_FILE,
@@ -29,7 +29,7 @@ from edgeailite.data.images import (
 from edgeailite.data.items import picture_size
 from edgeailite.errors import DataError
 from tests.data.corruption import HEIC, chunk, encoded, png_head, segment, smooth
-from tests.data.tiffs import tiff
+from tests.data.files.tiffs import tiff
 
 RGB = smooth(12, 16)
 MASK = (np.arange(12 * 16).reshape(12, 16) % 5).astype(np.uint8)
@@ -131,7 +131,7 @@ def test_too_little_memory(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(few_bytes_bmp() if suffix == ".bmp" else encoded(suffix, np.full((4000, 4000, 3), 90, np.uint8)))
     code = (
-        "import resource, sys; from pathlib import Path; from edgeailite.data.images import decode_image\n"
+        "import resource, sys; from pathlib import Path; from edgeailite.data.files.images import decode_image\n"
         "data = Path(sys.argv[1]).read_bytes()\n"
         "size = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize() + 30_000_000\n"
         "resource.setrlimit(resource.RLIMIT_AS, (size, size))\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgeailite.data.images import write_png
+from edgeailite.data.files.images import write_png
 
 SIZE = (6, 8)
 

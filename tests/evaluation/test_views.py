@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgeailite.data.transforms import resize_image
+from edgeailite.data.augment.transforms import resize_image
 from edgeailite.evaluation import PLAIN, Views
 from edgeailite.evaluation.views import resize_batch
 

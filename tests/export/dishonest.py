@@ -32,8 +32,8 @@ from edgeailite.config import VerifyConfig
 from edgeailite.errors import EdgeailiteError
 from edgeailite.export import identity, to_onnx
 from edgeailite.export.parity import Subject, prove
-from edgeailite.export.rehearsal import CLASSES, random_images, small_card, small_network
-from edgeailite.export.rehearsal import quantized as rehearsed
+from edgeailite.export.self_test import CLASSES, random_images, small_card, small_network
+from edgeailite.export.self_test import quantized as rehearsed
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import modules
 from edgeailite.runtime import load_onnx, recheck
@@ -103,8 +103,8 @@ def opened(run: Run, folder: Path) -> Iterator[None]:
     items = [SimpleNamespace(images=(run.folder / f"{index}.png",)) for index in range(2)]
     source = SimpleNamespace(items=items, name="pictures", split="val")
     with (
-        mock.patch("edgeailite.commands.opening.load_network", lambda _: (checkpoint, run.module)),
-        mock.patch("edgeailite.commands.validate.dataset_of", lambda *_: source),
+        mock.patch("edgeailite.runs.open.load_network", lambda _: (checkpoint, run.module)),
+        mock.patch("edgeailite.evaluation.measure.dataset_of", lambda *_: source),
         mock.patch.object(identity, "to_onnx", functools.partial(_kept, run.kind)),
     ):
         yield

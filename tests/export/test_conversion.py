@@ -12,7 +12,7 @@ from torch import nn
 from edgeailite.errors import ParityError
 from edgeailite.export import conversion
 from edgeailite.export.conversion import SHARE, Agreements, check_answers, check_layers, one_grey_level_off
-from edgeailite.export.trace import Row
+from edgeailite.export.trace.compare import Row
 from edgeailite.quantization.schemes import SCHEMES
 from tests.export.toy import image, toy_quantized
 

@@ -19,8 +19,8 @@ from torch import fx, nn
 from edgeailite.errors import UsageError
 from edgeailite.export import to_onnx
 from edgeailite.export.graphs import append_argmax
+from edgeailite.export.inner_tensors import file_layers, integer_tensors
 from edgeailite.export.parity import Subject, integer_kernels, make_golden, prove
-from edgeailite.export.taps import file_layers, integer_tensors
 from edgeailite.export.to_onnx import classified_outputs
 from edgeailite.models import MODELS, Pixel2Pixel, create_model
 from edgeailite.quantization import DEFAULT_SCHEME, convert, integer_exact, prepare

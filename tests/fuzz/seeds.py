@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from edgeailite.__main__ import main
-from edgeailite.checkpoint import Checkpoint, append_metrics, save_checkpoint, start_run
-from edgeailite.commands.common import plain
-from edgeailite.commands.opening import build_network
 from edgeailite.config import TrainConfig
-from edgeailite.data.streets import write_streets
+from edgeailite.config.stored import plain
+from edgeailite.data.streets.dataset import write_streets
 from edgeailite.environment import environment
 from edgeailite.export.to_onnx import _metadata
 from edgeailite.files import sha256_of
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing, preprocess
+from edgeailite.runs.checkpoint import Checkpoint, append_metrics, save_checkpoint, start_run
+from edgeailite.runs.open import build_network
 from edgeailite.runtime import Golden, load_onnx, run
 from edgeailite.runtime.contract import FORMAT, Layer, described
 from edgeailite.runtime.session import tensors

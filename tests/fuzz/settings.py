@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from edgeailite.devices.profile import FOLDER
+from edgeailite.cost.devices.profile import FOLDER
 from tests.fuzz.case import Call, Group, World
 from tests.fuzz.mutate import damage_text, wreck
 from tests.fuzz.seeds import QUIET, SETTINGS, TRAIN

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeailite.drawing.sheets import Scale, depth_colors
 from edgeailite.inference.drawing import PICTURES, Output, draw, outputs_of
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.sheets import Scale, depth_colors
 
 OWN = ((1, 2, 3), (4, 5, 6))
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeailite.data.png import chunks
+from edgeailite.data.files.png import chunks
 from edgeailite.errors import DataError
 from edgeailite.inference.writing import finished, foreign, is_result, png, remove_leftovers_below, write_whole
 

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from edgeailite.complexity import complexity, layer_macs
+from edgeailite.cost import complexity, layer_macs
 from edgeailite.models import ALIASES, DEEP_SUPERVISION, MODELS, Pixel2Pixel, create_model, list_models
 from edgeailite.models.ade20k import OLDER_DECODERS
 from edgeailite.models.decoders.c1 import C1DeepSup

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgeailite.complexity import complexity
+from edgeailite.cost import complexity
 from edgeailite.models import ALIASES, MODELS, create_model, list_models
 from edgeailite.models.edgeailite import BACKBONES
 from tests.golden import golden_model, random_state

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from edgeailite.errors import DataError
 from edgeailite.models import create_model
 from edgeailite.pretrained import load_pretrained
-from edgeailite.pretrained.placing import place
 from edgeailite.pretrained.recognise import recognise
+from edgeailite.pretrained.replicate import place
 
 MOBILENET, RESNET = "fpn_aspp_mobilenetv2_tv_edgeailite", "unet_aspp_resnet50_edgeailite"
 REGNET = "fpn_aspp_regnetx400mf_edgeailite"

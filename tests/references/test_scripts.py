@@ -11,8 +11,8 @@ import pytest
 import torch
 import torchvision
 
-from edgeailite.checkpoint import LAST, load_checkpoint
-from edgeailite.published import ade20k, pixel2pixel
+from edgeailite.compat import ade20k, pixel2pixel
+from edgeailite.runs.checkpoint import LAST, load_checkpoint
 from tests.commands.test_train_datasets import write_ade20k, write_voc
 
 ROOT = Path(__file__).resolve().parents[2]

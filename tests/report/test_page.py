@@ -7,23 +7,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 
+from edgeailite.drawing.html import Figure
+from edgeailite.drawing.plots import class_bars
 from edgeailite.metrics import DepthScores
 from edgeailite.modelcard import ModelCard
-from edgeailite.plots import class_bars
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.report import (
-    LIMIT,
-    ClassResult,
-    DepthResult,
-    Example,
-    Figure,
-    Form,
-    Grid,
-    Parity,
-    Report,
-    Verdict,
-    render,
-)
+from edgeailite.report import LIMIT, ClassResult, DepthResult, Example, Form, Grid, Parity, Report, Verdict, render
 from edgeailite.report.page import class_rows
 
 CARD = ModelCard(

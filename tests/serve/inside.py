@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeailite.serve.admission import Gate
 from edgeailite.serve.app import Service
-from edgeailite.serve.gate import Gate
 from edgeailite.serve.served import Image, Served
 from edgeailite.serve.server import Server, listen
 from tests.serve.running import Running

@@ -9,8 +9,8 @@ import numpy as np
 
 from edgeailite.__main__ import reporting
 from edgeailite.errors import DataError
+from edgeailite.serve.admission import Gate
 from edgeailite.serve.app import Service
-from edgeailite.serve.gate import Gate
 from edgeailite.serve.served import Image, Served
 from edgeailite.serve.server import listen, serve
 

@@ -10,13 +10,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from edgeailite.data.images import encode_png
-from edgeailite.plots import colorize, overlay
+from edgeailite.data.files.images import encode_png
+from edgeailite.drawing.plots import colorize, overlay
+from edgeailite.serve.admission import Gate
 from edgeailite.serve.app import Service, create_app
-from edgeailite.serve.gate import Gate
+from edgeailite.serve.errors import STATUS
 from edgeailite.serve.openapi import document
 from edgeailite.serve.page import FILES
-from edgeailite.serve.problems import STATUS
 from edgeailite.serve.served import Image, Served
 from tests.serve.running import CLASSES, PALETTE, picture, pixels
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgeailite.serve.callers import Call, Callers, authority
-from edgeailite.serve.problems import Problem
+from edgeailite.serve.errors import Problem
 
 HERE = "127.0.0.1:8080"
 

@@ -17,7 +17,7 @@ import pytest
 from waitress import buffers
 
 from edgeailite.serve import connection, server
-from edgeailite.serve.problems import shortage
+from edgeailite.serve.errors import shortage
 from tests.serve.inside import Here, inside, until, zeros
 from tests.serve.running import Answer, picture, received, serving, start_process, tiny_model, wait_ready
 from tests.serve.test_faults import parsed
@@ -406,7 +406,7 @@ def test_out_of_memory_is_no_bad_picture(monkeypatch):
     def decode(path, data):
         raise MemoryError
 
-    monkeypatch.setattr("edgeailite.serve.answers.decode_image", decode)
+    monkeypatch.setattr("edgeailite.serve.responses.decode_image", decode)
     with inside() as here:
         assert here.predict(picture()).error == "out_of_memory"
 

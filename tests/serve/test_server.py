@@ -18,8 +18,8 @@ import pytest
 from edgeailite.commands import infer
 from edgeailite.config import InferConfig
 from edgeailite.errors import UsageError
+from edgeailite.serve.admission import Gate
 from edgeailite.serve.app import Service
-from edgeailite.serve.gate import Gate
 from edgeailite.serve.server import listen
 from tests.serve.running import Answer, Running, picture, serving, start, start_process, tiny_model, wait_ready
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeailite.data.check.across_masks import masks_of, reword
 from edgeailite.data.check.classes import check_split_classes
 from edgeailite.data.check.findings import CODES, Finding, Findings, Level
+from edgeailite.data.check.leftovers import check_lists, stray_files
 from edgeailite.data.check.opening import Mirror, Open, mirrored, open_split
-from edgeailite.data.check.strays import check_lists, stray_files
 from edgeailite.data.check.survey import SplitSurvey, survey
-from edgeailite.data.check.together import masks_of, reword
 from edgeailite.data.duplicates import DIGEST_BYTES, nearest, split_sequences
 from edgeailite.errors import DataError, UsageError
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from edgeailite.data.check.findings import Finding
 from edgeailite.data.check.survey import IGNORED, SplitSurvey, main_target
-from edgeailite.data.coco import Drawing
-from edgeailite.data.folder_polygons import BACKGROUND
+from edgeailite.data.sets.coco import Drawing
+from edgeailite.data.sets.folder_polygons import BACKGROUND
 from edgeailite.data.variety import as_classes, told_ignored, too_few
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.data.check.findings import Finding, from_message
-from edgeailite.data.folder_values import MINUS_ONE
+from edgeailite.data.sets.folder_values import MINUS_ONE
 from edgeailite.data.source import IGNORE, STRAY, ClassTarget, DepthTarget
 from edgeailite.data.variety import ignored_values
 from edgeailite.errors import DataError

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeailite.data.check.findings import TWINS, Finding, from_message
-from edgeailite.data.folder_settings import FILE
-from edgeailite.data.folder_values import UnclearLabelsError
+from edgeailite.data.sets.folder_settings import FILE
+from edgeailite.data.sets.folder_values import UnclearLabelsError
 from edgeailite.data.source import DataSource
 from edgeailite.errors import DataError, UsageError
 

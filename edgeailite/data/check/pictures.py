@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from edgeailite.data.check.findings import Finding, from_message
 from edgeailite.data.check.masks import check_classes, check_depth
 from edgeailite.data.duplicates import digest, fingerprint
-from edgeailite.data.headers import Header
-from edgeailite.data.images import decode_image, decode_stored, read_file
+from edgeailite.data.files.headers import Header
+from edgeailite.data.files.images import decode_image, decode_stored, read_file
 from edgeailite.data.source import ClassTarget, DepthTarget, Item
 from edgeailite.errors import DataError
 

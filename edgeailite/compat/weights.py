@@ -1,0 +1,161 @@
+"""What `--pretrained` names, as something that `validate`, `calibrate`, `quantize` and `infer` open.
+
+Runs and checkpoints of this package and ONNX files are that already. Published weights say nothing of classes and
+preprocessing: for them a checkpoint is written whose model card is made of the command's flags and its data set.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeailite.cli import parse
+from edgeailite.config import TrainConfig
+from edgeailite.config.stored import plain
+from edgeailite.console import log
+from edgeailite.data import open_dataset
+from edgeailite.data.sets.ade20k import names_and_colours
+from edgeailite.data.source import SEGMENTATION, ClassTarget
+from edgeailite.errors import DataError, UsageError
+from edgeailite.modelcard import ModelCard, changed_options
+from edgeailite.models import create_model
+from edgeailite.preprocessing import Preprocessing
+from edgeailite.pretrained import describe, fetch, load_pretrained, read_weights
+from edgeailite.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from edgeailite.training.learner import output_channels
+
+CARD_OPTIONS = ("img_resize", "image_mean", "image_scale", "input_channel_reverse", "interpolation")
+NETWORK_OPTIONS = ("model_name", "dataset_name", "upsampling", "align_corners", "pretrained", "allow_head_mismatch")
+
+
+def as_words(options: Mapping[str, Sequence[str]]) -> list[str]:
+    """Options as the words of a command line."""
+    return [word for name, values in options.items() for word in (f"--{name}", *values)]
+
+
+def training_config(options: Mapping[str, Sequence[str]]) -> TrainConfig:
+    """The options that `edgeailite train` has, as its configuration."""
+    fields = {field.name for field in dataclasses.fields(TrainConfig)}
+    words = as_words({name: values for name, values in options.items() if name in fields})
+    config: TrainConfig = parse("TrainConfig", words, prog="published command")
+    return config
+
+
+@contextmanager
+def as_model(options: Mapping[str, Sequence[str]], given: Mapping[str, Sequence[str]]) -> Iterator[Path]:
+    """A path that `open_model` takes, for the time of the block. `given` options change the card of a checkpoint.
+
+    Raises UsageError where no weights are named, DataError where they do not fit or are of a backbone alone.
+    """
+    sources = list(options.get("pretrained", ()))
+    if not sources:
+        raise UsageError("--pretrained is missing: name a run folder, a checkpoint, an ONNX file or published weights")
+    one = Path(sources[0]) if len(sources) == 1 else None
+    if one is not None and one.suffix == ".onnx":
+        yield one
+        return
+    checkpoint = _own_checkpoint(sources)
+    if checkpoint is not None:
+        card = _changed(checkpoint.card, {name: given[name] for name in CARD_OPTIONS if name in given})
+        if card == checkpoint.card:
+            yield fetch(sources[0]) if one is None or not one.exists() else one
+            return
+        checkpoint = dataclasses.replace(checkpoint, card=card)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{Path(sources[0]).stem}.pt"
+        save_checkpoint(path, checkpoint or published_checkpoint(training_config(options)))
+        yield path
+
+
+def holds_network(sources: Sequence[str]) -> bool:
+    """Is this a whole network, and not a backbone to start from? Opens the files."""
+    if not sources:
+        return False
+    if len(sources) == 2 or _own_checkpoint(sources) is not None:
+        return True
+    from edgeailite.pretrained.open_weights import open_source
+
+    return "decoders." not in open_source(sources[0])[0].explained
+
+
+def _own_checkpoint(sources: Sequence[str]) -> Checkpoint | None:
+    """The checkpoint of a run folder or of a file of ours; None for foreign weights."""
+    if len(sources) != 1:
+        return None
+    path = fetch(sources[0])
+    if path.is_dir():
+        return load_checkpoint(find_checkpoint(path))
+    values = read_weights(path)
+    return load_checkpoint(path) if isinstance(values, dict) and "card" in values and "format" in values else None
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a network gives: channels by output, names and colours of its classes, number of pictures it takes."""
+
+    outputs: Mapping[str, int]
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    inputs: int = 1
+
+
+def labels_of(config: TrainConfig) -> Labels:
+    """Those of the configuration's data set; of ADE20K's 150 classes also where the data set is not at hand."""
+    if config.dataset_name == "ade20k_segmentation":
+        names, colours = names_and_colours()
+        return Labels({SEGMENTATION: len(names)}, names, colours)
+    source = open_dataset(config.dataset_name, config.data_path, "val")
+    target = next((target for target in source.targets.values() if isinstance(target, ClassTarget)), None)
+    classes, palette = ((), ()) if target is None else (target.classes, target.palette)
+    return Labels(output_channels(source), classes, palette, len(source.items[0].images))
+
+
+def published_checkpoint(config: TrainConfig) -> Checkpoint:
+    """Published weights in the network that the configuration names, with a card made of it and of its data set."""
+    labels = labels_of(config)
+    model = create_model(
+        config.model_name,
+        outputs=labels.outputs,
+        inputs=labels.inputs,
+        upsampling=config.upsampling,
+        align_corners=config.align_corners,
+    )
+    report = load_pretrained(model, config.pretrained or ())
+    log(describe(report))
+    if any(key.startswith("decoders.") for key in report.missing):
+        raise DataError(f"{report.source}: {report.kind}, not a whole network; train from it first (--phase training)")
+    order = "BGR" if config.input_channel_reverse else "RGB"
+    card = ModelCard(
+        model.name,
+        labels.outputs,
+        labels.classes,
+        labels.palette,
+        Preprocessing(*config.img_resize, config.image_mean, config.image_scale, order, config.interpolation),
+        config.dataset_name,
+        None if config.data_path is None else str(config.data_path.resolve()),
+        changed_options(model.options),
+    )
+    return Checkpoint(card, model.state_dict(), plain(config))
+
+
+def _changed(card: ModelCard, given: Mapping[str, Sequence[str]]) -> ModelCard:
+    """The card with the preprocessing options that the command names."""
+    if not given:
+        return card
+    config = training_config(given)
+    pre = card.preprocessing
+    height, width = config.img_resize if "img_resize" in given else (pre.height, pre.width)
+    reverse = config.input_channel_reverse if "input_channel_reverse" in given else pre.channel_order == "BGR"
+    changed = Preprocessing(
+        height,
+        width,
+        config.image_mean if "image_mean" in given else pre.mean,
+        config.image_scale if "image_scale" in given else pre.scale,
+        "BGR" if reverse else "RGB",
+        config.interpolation if "interpolation" in given else pre.interpolation,
+    )
+    return dataclasses.replace(card, preprocessing=changed)

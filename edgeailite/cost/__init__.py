@@ -1,0 +1,112 @@
+"""What a network costs to run: multiply-accumulates, parameters, memory, layer by layer.
+
+Counted from the graph that is executed, for torch networks and ONNX files by the same rules (`layer.py`). Numbers in
+MACs are half of torch's own flop counter. torch and onnx are imported by the functions that need them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeailite.cost.int8 import int8_cost, int8_layers
+from edgeailite.cost.layer import Cost, Layer, Value
+from edgeailite.cost.memory import held_bytes
+from edgeailite.cost.pareto import pareto
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = [
+    "Complexity", "Cost", "Layer", "Value",
+    "complexity", "held_bytes", "int8_cost", "int8_layers", "layer_macs", "onnx_cost", "onnx_layers", "pareto",
+    "torch_cost", "torch_layers",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """Multiply-accumulates for one picture, and learned values."""
+
+    macs: int
+    parameters: int
+
+    @property
+    def giga_macs(self) -> float:
+        """MACs in units of 10⁹."""
+        return self.macs / 1e9
+
+
+def complexity(model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1) -> Complexity:
+    """MACs of `model` for `inputs` pictures of (height, width) with three channels, and its parameters."""
+    macs = sum(layer.macs for layer in torch_layers(model, height_width, inputs=inputs))
+    return Complexity(macs, sum(p.numel() for p in model.parameters()))
+
+
+def layer_macs(model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1) -> list[tuple[str, int]]:
+    """(module name, MACs) of the modules that compute something themselves, in order of definition.
+
+    What a module's children do is not counted again for the module; the MACs add up to those of `complexity`.
+    """
+    from edgeailite.cost.torch_graph import record
+
+    recording = record(model, height_width, inputs=inputs)
+    macs = dict.fromkeys((name for name, _ in model.named_modules()), 0)
+    for path, layer in zip(recording.paths, recording.layers, strict=True):
+        macs[path] += layer.macs
+    return [(name, count) for name, count in macs.items() if count > 0]
+
+
+def torch_layers(model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1) -> tuple[Layer, ...]:
+    """Layers of a torch network in eval mode for `inputs` pictures of (height, width), in order of execution."""
+    from edgeailite.cost.torch_graph import record
+
+    return record(model, height_width, inputs=inputs).layers
+
+
+def torch_cost(model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1) -> Cost:
+    """Everything about a torch network in eval mode at one size; the int8 numbers are estimates (`int8.py`)."""
+    from edgeailite.cost.torch_graph import record
+
+    recording = record(model, height_width, inputs=inputs)
+    cost = Cost(
+        recording.layers,
+        sum(p.numel() for p in model.parameters()),
+        recording.inputs,
+        recording.outputs,
+        memory=recording.memory,
+        memory_int8=None,
+        weight_bytes=recording.weight_bytes,
+        weight_int8_bytes=None,
+    )
+    integer = int8_cost(cost)
+    return replace(cost, memory_int8=integer.memory, weight_int8_bytes=integer.weight_bytes)
+
+
+def onnx_layers(path: Path, height_width: tuple[int, int] | None = None) -> tuple[Layer, ...]:
+    """Layers of an ONNX file, float or int8, in the file's order; `height_width` for a file of open
+    size; without, that which the file notes.
+
+    Raises DataError for a file that cannot be read or counted, UsageError for a size that is missing or not the file's.
+    """
+    return onnx_cost(path, height_width).layers
+
+
+def onnx_cost(path: Path, height_width: tuple[int, int] | None = None) -> Cost:
+    """Everything about an ONNX file at one size. Raises as `onnx_layers`."""
+    from edgeailite.cost.onnx_graph import read
+
+    found = read(path, height_width)
+    memory = held_bytes(found.layers, found.inputs, found.outputs)
+    integer = any(layer.integer for layer in found.layers)
+    return Cost(
+        found.layers,
+        found.parameters,
+        found.inputs,
+        found.outputs,
+        memory=memory,
+        memory_int8=memory if integer else None,
+        weight_bytes=found.weight_bytes,
+        weight_int8_bytes=found.weight_bytes if integer else None,
+    )

@@ -1,0 +1,1 @@
+"""Augmentation and the preparation of pictures for validation."""

@@ -1,0 +1,1 @@
+"""Picture, label, list and archive files."""

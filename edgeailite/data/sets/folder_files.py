@@ -1,0 +1,244 @@
+"""Where the files of a split of one's own data lie; the layouts stand in `folder`."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+
+from edgeailite.data.files.images import IMAGE_SUFFIXES
+from edgeailite.data.files.listing import (
+    Files,
+    Places,
+    by_stem,
+    files_below,
+    normal,
+    pair,
+    read_lines,
+    read_names,
+    relative,
+    without_suffix,
+)
+from edgeailite.data.sets.folder_hints import unread, what_lies_there
+from edgeailite.errors import DataError, UsageError
+from edgeailite.untrusted import printable
+
+NAME = "folder"
+IMAGES = ("images", "JPEGImages", "img", "img_dir")
+LABELS = ("labels", "masks", "SegmentationClassPNG", "SegmentationClass", "masks_machine", "annotations", "ann_dir")
+ENDINGS = ("_mask", "_masks", "_label", "_labels", "_seg", "_gt")  # that masks have behind the name of their picture
+BESIDE = "_mask"  # the ending of masks that lie beside their pictures
+LISTS = ("{}.txt", "splits/{}.txt", "ImageSets/Segmentation/{}.txt")
+POLYGONS = "_annotations.coco.json"  # Roboflow's, beside the pictures of a split
+CALLED = {"train": ("train", "training"), "val": ("val", "validation", "valid")}
+NO_SPLITS = ("classes", "class_names", "labels", "labelmap", "readme", "license", "requirements", "label_colors")
+LOOKED_AT = 2000  # files of a folder, to see what kind it is
+_KINDS = "|".join(re.escape(suffix) for suffix in IMAGE_SUFFIXES)
+TWO_NAMES = re.compile(rf"^(.+?(?:{_KINDS}))[\s,;]+(.+?(?:{_KINDS}))$", re.IGNORECASE)
+
+Pairs = list[tuple[Path, Path]]
+
+
+def find(root: Path, split: str, *, needed: bool = True) -> Pairs | Path:
+    """Pairs of a split, or its file of polygons. UsageError if there are other splits only, DataError if none."""
+    for called in CALLED.get(split, (split,)):
+        folders = [both for both in _folders(root, called) if both[0].is_dir() and both[1].is_dir()]
+        if folders:
+            images, labels = next((both for both in folders if _has_pictures(both[1])), folders[0])
+            return _paired(images, labels)
+        if _is_beside(root / called):
+            return _beside(root / called)
+        file = next((root / form.format(called) for form in LISTS if (root / form.format(called)).is_file()), None)
+        if file is not None:
+            return _listed(root, file)
+        annotations = [path for path in sorted((root / "annotations").glob("*.json")) if _is_of(path, called)]
+        if len(annotations) > 1:
+            raise DataError(f"{annotations[0]} and {annotations[1]}: two files of split {split}; keep one")
+        if annotations or (root / called / POLYGONS).is_file():
+            return annotations[0] if annotations else root / called / POLYGONS
+    if not needed:
+        return []
+    splits = sorted(_splits(root))
+    if splits:
+        raise UsageError(f"--split {split}: {root} has {printable(', '.join(splits))}")
+    raise DataError(
+        f"data set {NAME}: folder {root}/images/{split} does not exist; expected {root}/images/{split} and "
+        f"{root}/labels/{split}, or {root}/images, {root}/labels and a list {root}/{split}.txt"
+        f"{what_lies_there(root, IMAGES, LABELS)}"
+    )
+
+
+def picture_folders(root: Path, split: str, file: Path) -> list[Path]:
+    """Where the pictures of a file of polygons may lie, the likeliest first."""
+    named = [root / name for name in IMAGES]
+    places = [file.parent] if file.name == POLYGONS else []
+    for called in CALLED.get(split, (split,)):
+        places += [images / called for images in named]
+        places += [root / called, *(root / called / name for name in IMAGES)]
+    return [place for place in [*places, *named] if place.is_dir()] + [root]
+
+
+def _folders(root: Path, split: str) -> Iterator[tuple[Path, Path]]:
+    for images in IMAGES:
+        for labels in LABELS:
+            yield root / images / split, root / labels / split
+            yield root / split / images, root / split / labels
+
+
+def _is_of(path: Path, called: str) -> bool:
+    return path.stem == called or path.stem.endswith(f"_{called}")
+
+
+def _splits(root: Path) -> set[str]:
+    """Names that `find` would find."""
+    names = {entry.name for images in IMAGES for entry in (root / images).glob("*") if entry.is_dir()}
+    with os.scandir(root) as entries:
+        below = [root / entry.name for entry in entries if entry.is_dir()]
+    for entry in below:
+        beside = (entry / POLYGONS).is_file() or _is_beside(entry)
+        if beside or any((entry / images).is_dir() for images in IMAGES):
+            names.add(entry.name)
+    lists = [path for form in LISTS for path in root.glob(form.format("*"))]
+    names |= {path.stem for path in lists if path.stem.lower() not in NO_SPLITS}
+    names |= {path.stem.rpartition("_")[2] for path in (root / "annotations").glob("*.json")}
+    return {name for name in names if isinstance(_quiet(root, name), Path | list)}
+
+
+def _quiet(root: Path, name: str) -> Pairs | Path | None:
+    try:
+        return find(root, name, needed=False) or None
+    except DataError:
+        return []
+
+
+def _has_pictures(folder: Path) -> bool:
+    """Whether one of the first files at some depth is a picture."""
+    files = (name for _, _, names in os.walk(folder) for name in names)
+    return any(name.lower().endswith(IMAGE_SUFFIXES) and name[0] != "." for name in islice(files, LOOKED_AT))
+
+
+def _is_beside(folder: Path) -> bool:
+    """Whether a folder holds pictures and their masks beside each other."""
+    if folder.name in (*IMAGES, *LABELS) or not folder.is_dir():
+        return False
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        stems = {name.rpartition(".")[0] for name in _picture_names(entries)}
+        return any(stem.endswith(BESIDE) and stem.removesuffix(BESIDE) in stems for stem in stems)
+    return False
+
+
+def _picture_names(entries: Iterable[os.DirEntry[str]]) -> Iterator[str]:
+    names = (entry.name for entry in islice(entries, LOOKED_AT))
+    return (name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and name[0] != ".")
+
+
+# --- pairs
+
+
+def _paired(images: Path, labels: Path) -> Pairs:
+    pictures, masks = _pictures_and_masks(images, labels)
+    return pair(NAME, pictures, masks, expected=f"{labels}/{{}}.png")
+
+
+def _pictures_and_masks(images: Path, labels: Path) -> tuple[Files, Files]:
+    """Both by the name of the picture. DataError where one folder has no files that are read, only others."""
+    pictures = by_stem(files_below(images, IMAGE_SUFFIXES))
+    masks = _masks(files_below(labels, IMAGE_SUFFIXES), pictures)
+    if pictures and not masks:
+        raise DataError(f"{labels}: no masks in it{unread(labels, 'add a mask for each picture')}")
+    if masks and not pictures:
+        raise DataError(f"{images}: no pictures in it{unread(images, 'add a picture for each mask')}")
+    lone = next((stem for stem in masks if stem not in pictures), None)
+    if lone is not None:
+        other = next((path for path in images.glob(f"{glob.escape(lone)}.*") if path.is_file()), None)
+        if other is not None:
+            raise DataError(
+                f"{masks[lone]}: label file without a picture; {printable(str(other))} is there, which is not read: "
+                "convert it to PNG or JPEG"
+            )
+    return pictures, masks
+
+
+def _beside(folder: Path) -> Pairs:
+    """Masks beside their pictures: a.jpg and a_mask.png."""
+    files = files_below(folder, IMAGE_SUFFIXES)
+    masks = {name: path for name, path in files.items() if name.rpartition(".")[0].endswith(BESIDE)}
+    pictures = by_stem({name: path for name, path in files.items() if name not in masks})
+    return pair(NAME, pictures, _masks(masks, pictures), expected=f"{folder}/{{}}{BESIDE}.png")
+
+
+def _masks(files: Mapping[str, Path], pictures: Files) -> Files:
+    """Masks by the name of their picture, to which some tools add its suffix (a.jpg.png) or a word (a_mask.png)."""
+    masks: Files = {}
+    for stem, path in by_stem(files).items():
+        name = _picture_of(stem, pictures)
+        other = masks.setdefault(name, path)
+        if other is not path:
+            raise DataError(f"{other} and {path}: two files of one name {name!r}; rename or remove one of them")
+    return masks
+
+
+def _picture_of(stem: str, pictures: Files) -> str:
+    if stem in pictures:
+        return stem
+    shorter = [without_suffix(stem), *(stem.removesuffix(ending) for ending in ENDINGS)]
+    return next((name for name in shorter if name in pictures), without_suffix(stem))
+
+
+# --- lists
+
+
+def _listed(root: Path, file: Path) -> Pairs:
+    lines = read_lines(file)
+    if all(TWO_NAMES.match(line) for line in lines.values()):
+        return _two_names(root, file, lines)
+    images, labels = (
+        next((root / name for name in names if (root / name).is_dir()), root / names[0]) for names in (IMAGES, LABELS)
+    )
+    for below in (images, labels):
+        if not below.is_dir():
+            raise DataError(
+                f"data set {NAME}: folder {below} does not exist; {file} lists names in it"
+                f"{what_lies_there(root, IMAGES, LABELS)}"
+            )
+    pictures, masks = _pictures_and_masks(images, labels)
+    pairs = []
+    for name, number in read_names(file, root=root).items():
+        stem = normal(without_suffix(name.removeprefix(f"{images.name}/")))
+        if stem not in pictures:
+            raise DataError(
+                f"{file}: line {number}: no picture {printable(name)} in {images}; add it or take the line out"
+            )
+        if stem not in masks:
+            raise DataError(f"{pictures[stem]}: no label file {labels}/{stem}.png; add it or take it off {file}")
+        pairs.append((pictures[stem], masks[stem]))
+    return pairs
+
+
+def _two_names(root: Path, file: Path, lines: Mapping[int, str]) -> Pairs:
+    """A list with a picture and its mask a line, relative to the data set, as PaddleSeg and CamVid have it."""
+    below, places, seen = f"{root.resolve()}/", Places(), dict[Path, int]()
+    pairs = []
+    for number, line in lines.items():
+        found = TWO_NAMES.match(line)
+        both = []
+        for name in found.groups() if found else ():
+            inside = name.startswith("/") and not name.startswith(below) and places.find(root / name[1:]) is not None
+            path = root / relative(name[1:] if inside else name, f"{file}: line {number}", below)
+            there = places.find(path)
+            if there is None:
+                what = f"there is no {printable(str(path))}"
+                raise DataError(f"{file}: line {number}: {what}; add it or take the line out")
+            both.append(there)
+        picture, mask = both
+        if picture in seen:
+            raise DataError(
+                f"{file}: line {number} names {printable(str(picture))} again, as line {seen[picture]}; remove one"
+            )
+        seen[picture] = number
+        pairs.append((picture, mask))
+    return pairs

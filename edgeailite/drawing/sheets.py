@@ -1,0 +1,239 @@
+"""Sheets that show what a network does: picture, label, prediction and differences side by side, one picture a row.
+
+Label maps are in their palette's colours (not labelled: black). Differences are white where the prediction is right,
+red where it is wrong, grey where there is no label; of a depth they go from white to red at half the true depth. Depths
+are in viridis, from near (bright) to far, over one range for the whole sheet, which is written below.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from edgeailite.drawing.plots import FAINT, INK, Palette, colorize
+
+Image = NDArray[np.uint8]
+
+RIGHT, WRONG, IGNORED = (246, 247, 248), (214, 39, 40), (158, 163, 168)
+IGNORE = 255
+FULL_ERROR = 0.5  # |predicted - true| / true at which a depth is all red
+COLUMNS = ("picture", "label", "prediction", "differences")
+GAP, HEAD, CAPTION, FOOT = 8, 26, 24, 24  # pixels
+SLOT, BAR = 104, 160  # pixels: of a meaning in the foot, and of the bar of depths
+TEXT, LETTER = 11, 6.2  # pixels: height of the type, and about the width of a letter
+TILE_WIDTH, LEAST_WIDTH = 320, 96
+COMPRESSION = 6  # of PNG: 9 takes three times as long for one per cent
+DPI = 128  # a power of two: pixels / DPI * DPI are the same pixels
+
+Color = tuple[int, int, int]
+Label = tuple[int, int, str, str]  # left, middle, text, colour
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture of a sheet, RGB (H,W,3) each of its own size; None where there is nothing; four captions."""
+
+    image: Image
+    label: Image | None
+    prediction: Image
+    differences: Image | None
+    captions: tuple[str, str, str, str]
+
+
+@dataclass(frozen=True)
+class Fields:
+    """A row of any columns: a photograph, maps of colours with a meaning (None: an empty field), a caption for each."""
+
+    image: Image
+    maps: tuple[Image | None, ...]
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The range of depths on a sheet, in metres."""
+
+    low: float
+    high: float
+
+
+def class_differences(label: NDArray[np.integer], prediction: NDArray[np.integer], *, ignore: int = IGNORE) -> Image:
+    """(H,W) and (H,W) -> (H,W,3): RIGHT, WRONG, or IGNORED where the label is `ignore`."""
+    colors = np.array([RIGHT, WRONG, IGNORED], np.uint8)
+    found: Image = colors[np.where(label == ignore, 2, label != prediction)]
+    return found
+
+
+def depth_differences(label: NDArray[np.floating], prediction: NDArray[np.floating]) -> Image:
+    """(H,W) and (H,W) in metres -> (H,W,3): from RIGHT to WRONG by relative error, IGNORED where the label is 0."""
+    known = label > 0
+    error = np.abs(prediction - label) / np.where(known, label, 1) / FULL_ERROR
+    share = np.clip(np.nan_to_num(error, nan=1.0, posinf=1.0), 0, 1)[..., None]
+    colors = (1 - share) * np.array(RIGHT) + share * np.array(WRONG)
+    return np.where(known[..., None], np.rint(colors), np.array(IGNORED)).astype(np.uint8)
+
+
+def depth_colors(depth: NDArray[np.floating], scale: Scale) -> Image:
+    """Depth (H,W) in metres -> (H,W,3) in viridis, near is bright; 0 (not known) and what is not finite is black."""
+    known = np.isfinite(depth) & (depth > 0)
+    share = (np.where(known, depth, scale.low) - scale.low) / max(scale.high - scale.low, 1e-6)
+    colors = np.rint(255 * colormaps["viridis"](1 - np.clip(share, 0, 1))[..., :3]).astype(np.uint8)
+    colors[~known] = 0
+    return colors
+
+
+def depth_scale(depths: Sequence[NDArray[np.floating]]) -> Scale:
+    """From the 2nd to the 98th percentile of what is known."""
+    known = [depth[np.isfinite(depth) & (depth > 0)].ravel() for depth in depths]
+    values = np.concatenate(known) if known else np.zeros(0)
+    if not values.size:
+        return Scale(0.0, 1.0)
+    low, high = np.percentile(values, (2, 98))
+    return Scale(float(low), float(high))
+
+
+def class_row(
+    name: str, image: Image, label: NDArray[np.integer] | None, prediction: NDArray[np.integer], palette: Palette
+) -> Row:
+    """A row of a class map, with the share of labelled pixels that are wrong."""
+    colors = colorize(prediction, palette)
+    if label is None:
+        return Row(image, None, colors, None, (name, "no label", "", ""))
+    known = label != IGNORE
+    wrong = f"{100 * float((label != prediction)[known].mean()):.1f} % wrong" if known.any() else "nothing labelled"
+    captions = (name, f"{100 * float(known.mean()):.0f} % labelled", "", wrong)
+    return Row(image, colorize(label, palette), colors, class_differences(label, prediction), captions)
+
+
+def depth_row(
+    name: str, image: Image, label: NDArray[np.floating] | None, prediction: NDArray[np.floating], scale: Scale
+) -> Row:
+    """A row of a depth, with the mean relative error where it is known."""
+    colors = depth_colors(prediction, scale)
+    if label is None:
+        return Row(image, None, colors, None, (name, "no label", "", ""))
+    known = label > 0
+    error = "nothing known"
+    if known.any():
+        error = f"{100 * float((np.abs(prediction - label)[known] / label[known]).mean()):.1f} % off"
+    captions = (name, f"{100 * float(known.mean()):.0f} % known", "", error)
+    return Row(image, depth_colors(label, scale), colors, depth_differences(label, prediction), captions)
+
+
+def sheet(rows: Sequence[Row], *, title: str, scale: Scale | None = None, tile_width: int = TILE_WIDTH) -> Image:
+    """The page (H,W,3) uint8 RGB: a title, the columns' names, the rows with captions, what the colours mean."""
+    fields = [Fields(row.image, (row.label, row.prediction, row.differences), row.captions) for row in rows]
+    names = ("right", "wrong", "not labelled")
+    if scale is not None:
+        names = ("right", f"{100 * FULL_ERROR:.0f} % off", "not known")
+    meanings = tuple(zip(names, (RIGHT, WRONG, IGNORED), strict=True))
+    return laid_out(fields, columns=COLUMNS, meanings=meanings, title=title, scale=scale, tile_width=tile_width)
+
+
+def laid_out(
+    rows: Sequence[Fields],
+    *,
+    columns: Sequence[str],
+    meanings: Sequence[tuple[str, Color]],
+    title: str,
+    scale: Scale | None = None,
+    tile_width: int = TILE_WIDTH,
+) -> Image:
+    """A page (H,W,3) uint8 RGB of rows with any columns; `meanings` are the names of the last column's colours."""
+    heights = [max(1, round(row.image.shape[0] * tile_width / row.image.shape[1])) for row in rows]
+    width = GAP + len(columns) * (tile_width + GAP)
+    foot = FOOT * (1 if scale is None else 2)
+    page = np.full((2 * HEAD + sum(heights) + len(rows) * CAPTION + foot, width, 3), 255, np.uint8)
+    lefts = [GAP + column * (tile_width + GAP) for column in range(len(columns))]
+    texts = [(GAP, HEAD // 2 + 2, title, INK)]
+    texts += [
+        (left, HEAD + HEAD // 2, _cut(name, tile_width), FAINT) for left, name in zip(lefts, columns, strict=True)
+    ]
+    top = 2 * HEAD
+    for row, height in zip(rows, heights, strict=True):
+        maps = [_map(colors, height, tile_width) for colors in row.maps]
+        fields = [_photograph(row.image, height, tile_width), *maps]
+        for left, pixels, caption in zip(lefts, fields, row.captions, strict=True):
+            page[top : top + height, left : left + tile_width] = pixels
+            texts.append((left, top + height + CAPTION // 2 - 2, _cut(caption, tile_width), INK))
+        top += height + CAPTION
+    texts += _meanings(page, top + FOOT // 2, meanings)
+    if scale is not None:
+        texts += _depth_bar(page, top + FOOT + FOOT // 2, scale)
+    return _written(page, texts)
+
+
+def encode(rows: Sequence[Row], *, title: str, scale: Scale | None = None, limit: int) -> tuple[Image, bytes]:
+    """The widest sheet whose PNG has at most `limit` bytes (or that is as narrow as a sheet can be), and that PNG."""
+    width = TILE_WIDTH
+    while True:
+        page = sheet(rows, title=title, scale=scale, tile_width=width)
+        bgr = cv2.cvtColor(page, cv2.COLOR_RGB2BGR)
+        data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, COMPRESSION])[1].tobytes()
+        if len(data) <= limit or width <= LEAST_WIDTH:
+            return page, data
+        width = max(LEAST_WIDTH, min(width - 8, int(width * (limit / len(data)) ** 0.5)))
+
+
+def _photograph(image: Image, height: int, width: int) -> Image:
+    """Shrunk smoothly, in 64 levels a channel: the sheet's file gets a third smaller, the eye sees no difference."""
+    method = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_LINEAR
+    small = cv2.resize(image, (width, height), interpolation=method).astype(np.uint8)
+    return small & np.uint8(0xFC) | np.uint8(2)
+
+
+def _map(colors: Image | None, height: int, width: int) -> Image:
+    """Colours with a meaning stay those colours; an empty field where there are none."""
+    if colors is None:
+        return np.full((height, width, 3), RIGHT, np.uint8)
+    return cv2.resize(colors, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
+
+
+def _cut(text: str, width: int) -> str:
+    """A text that fits in `width` pixels: of a long name the end says more than the beginning."""
+    letters = int(width / LETTER)
+    return text if len(text) <= letters else "…" + text[-(letters - 1) :]
+
+
+def _meanings(page: Image, middle: int, meanings: Sequence[tuple[str, Color]]) -> list[Label]:
+    """Patches of the last column's colours, drawn on the page; the texts that belong to them."""
+    texts = []
+    for index, (name, color) in enumerate(meanings):
+        left = GAP + index * SLOT
+        page[middle - 6 : middle + 6, left : left + 12] = IGNORED
+        page[middle - 5 : middle + 5, left + 1 : left + 11] = color
+        texts.append((left + 18, middle, name, FAINT))
+    return texts
+
+
+def _depth_bar(page: Image, middle: int, scale: Scale) -> list[Label]:
+    """The colours of depths from near to far, drawn on the page; the range as text."""
+    values = np.linspace(scale.low, scale.high, BAR)
+    near = f"up to {scale.low:.1f} m"
+    left = GAP + int(LETTER * len(near)) + 8
+    page[middle - 6 : middle + 6, left : left + BAR] = depth_colors(np.maximum(values, 1e-6), scale)
+    return [(GAP, middle, near, FAINT), (left + BAR + 8, middle, f"{scale.high:.1f} m and more", FAINT)]
+
+
+def _written(page: Image, texts: Sequence[Label]) -> Image:
+    """The page with texts on it; no other pixel changes."""
+    height, width = page.shape[:2]
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    for left, middle, text, color in texts:
+        size = TEXT * 72 / DPI
+        figure.text(left / width, 1 - middle / height, text, color=color, fontsize=size, va="center", parse_math=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="rgba", transparent=True)
+    drawn = np.frombuffer(buffer.getvalue(), np.uint8).reshape(height, width, 4)
+    inked = drawn[..., 3] > 0
+    alpha = drawn[inked][:, 3:] / 255
+    written = page.copy()
+    written[inked] = np.rint((1 - alpha) * page[inked] + alpha * drawn[inked][:, :3])
+    return written

@@ -1,0 +1,31 @@
+"""The files that `export` leaves: their names in a run folder, and writing them whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+
+from edgeailite.export.targets import Files
+from edgeailite.files import write_result
+
+FILE_NAMES = {False: "model.onnx", True: "model_int8.onnx"}
+"""In a run folder, by whether the run is quantized."""
+
+
+def write_files(path: Path, files: Files) -> list[Path]:
+    """Write all files of a target: `path` is the first one's, the others stand beside it under its stem."""
+    stem = path.name.removesuffix(".onnx")
+    paths = [path, *(path.with_name(stem + end) for end in list(files)[1:])]
+    for file, content in zip(paths, files.values(), strict=True):
+        _write(file, content if isinstance(content, str) else content.SerializeToString(deterministic=True))
+    return paths
+
+
+def write_model(path: Path, model: onnx.ModelProto) -> None:
+    """Write atomically. Raises DataError if the folder cannot be written."""
+    _write(path, model.SerializeToString(deterministic=True))
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    write_result(path, content, "output")

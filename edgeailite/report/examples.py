@@ -1,0 +1,80 @@
+"""The worst pictures of a split, as the report shows them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeailite.data import DataSource
+from edgeailite.data.augment.transforms import resize_image
+from edgeailite.data.files.images import read_image
+from edgeailite.data.source import DepthTarget
+from edgeailite.data.tensors import picture_tensor
+from edgeailite.drawing.plots import colorize, overlay
+from edgeailite.drawing.sheets import depth_colors, depth_differences, depth_scale
+from edgeailite.evaluation import ClassTally, DepthTally, Tally, results_at
+from edgeailite.report import Example, percent
+from edgeailite.runs.open import Opened
+
+OVERLAY_ALPHA = 0.5
+
+Scored = tuple[int, float]
+"""Index of a picture and its own score; lower is worse."""
+
+
+def picture_scores(picture: Tally) -> dict[str, float]:
+    """By output: mIoU, or minus ARD; NaN where nothing is labelled."""
+    found = {}
+    for name, part in picture.items():
+        if isinstance(part, DepthTally):
+            found[name] = -part.scores().ard
+        else:
+            assert isinstance(part, ClassTally)
+            found[name] = part.scores().miou if part.confusion.sum() else math.nan
+    return found
+
+
+def worst_pictures(scores: Sequence[Scored], count: int) -> list[Scored]:
+    """Those with the lowest score of their own, worst first; without those with nothing labelled."""
+    labelled = [scored for scored in scores if not math.isnan(scored[1])]
+    return sorted(labelled, key=lambda scored: scored[1])[:count]
+
+
+def examples_of(
+    opened: Opened, source: DataSource, worst: Mapping[str, Sequence[Scored]]
+) -> dict[str, tuple[Example, ...]]:
+    """By output, the pictures given by index and score; one picture is in memory at full size at a time."""
+    return {
+        name: tuple(_example(opened, source, name, scored) for scored in several) for name, several in worst.items()
+    }
+
+
+def predictions(
+    opened: Opened, pictures: Sequence[NDArray[np.uint8]], size: tuple[int, ...]
+) -> dict[str, NDArray[Any]]:
+    """Every output of pictures (H,W,3), one per input, preprocessed as in validation: classes and depths at `size`."""
+    pre = opened.card.preprocessing
+    shown = pre.height, pre.width
+    images = tuple(picture_tensor(resize_image(picture, shown, pre.interpolation))[None] for picture in pictures)
+    return results_at(opened.predict(images), size)
+
+
+def _example(opened: Opened, source: DataSource, output: str, scored: Scored) -> Example:
+    index, score = scored
+    item, target = source.items[index], source.targets[output]
+    pictures = [read_image(path) for path in item.images]
+    picture = pictures[item.camera]
+    if isinstance(target, DepthTarget):
+        depth = target.values(item.labels[output], source.name)
+        guess = predictions(opened, pictures, depth.shape)[output]
+        scale = depth_scale([depth, guess])
+        views = depth_colors(depth, scale), depth_colors(guess, scale), depth_differences(depth, guess)
+        return Example(item.image.name, f"ARD {percent(-score)} %", picture, *views)
+    label = target.values(item.labels[output], source.name)
+    colors = colorize(predictions(opened, pictures, label.shape)[output], target.palette)
+    over = overlay(picture, colors, OVERLAY_ALPHA)
+    return Example(item.image.name, f"mIoU {percent(score)} %", picture, colorize(label, target.palette), colors, over)

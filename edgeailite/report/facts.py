@@ -1,0 +1,225 @@
+"""What a report says beside accuracy: data, training, cost, proofs, files. Every part says what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgeailite.cost import Cost, int8_layers
+from edgeailite.cost.devices import estimate, load_profile
+from edgeailite.data import DataSource, open_dataset
+from edgeailite.data.source import IGNORE, ClassTarget
+from edgeailite.drawing.plots import panels_figure
+from edgeailite.errors import DataError, EdgeailiteError
+from edgeailite.files import read_regular, sha256_of
+from edgeailite.modelcard import ModelCard
+from edgeailite.report import Grid, Parity, Verdict
+from edgeailite.runs.metric_columns import best_score, number, panels, score_text
+from edgeailite.runtime import load_contract
+from edgeailite.untrusted import is_finite, json_value, shown, yaml_value
+
+WEIGHT_FILES = ("*.pt", "*.onnx")
+CURVES_TEXT = "Curves over the epochs: losses, learning rate, validation scores of every output, seconds per epoch."
+LARGEST = 1 << 20  # bytes of config.yaml and env.json
+MOST_EPOCHS = 10**9
+LEAST_EQUAL = 0.999  # share of pixels with equal class below which nothing is called proven
+
+Rows = list[tuple[str, str]]
+
+
+def data_rows(card: ModelCard, source: DataSource, config: Mapping[str, Any], path: Path | None) -> Rows:
+    """Data set, splits and preprocessing."""
+    pre = card.preprocessing
+    rows = [("data set", source.name)]
+    if path is not None or card.data_path is not None:
+        rows.append(("folder", str(path or card.data_path)))
+    split = config.get("train_split")
+    if split and isinstance(split, str):
+        rows.append((f"trained on {split}", _pictures_of(source, split, path or card.data_path)))
+    rows.append((f"measured on {source.split}", f"{len(source.items):,} pictures"))
+    if len(card.inputs) > 1:
+        rows.append(("inputs", f"{len(card.inputs)} pictures per sample: {', '.join(card.inputs)}"))
+    rows += [
+        ("input size", f"{pre.height}×{pre.width} (height×width), {pre.interpolation}"),
+        ("preprocessing", f"(value − mean) · scale; mean {_list(pre.mean)}; scale {_list(pre.scale)}"),
+        ("channel order", pre.channel_order),
+    ]
+    return rows
+
+
+def _pictures_of(source: DataSource, split: str, path: Path | str | None) -> str:
+    try:
+        return f"{len(open_dataset(source.name, None if path is None else Path(path), split).items):,} pictures"
+    except EdgeailiteError as error:
+        return f"cannot be opened now ({error})"
+
+
+def _list(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.6g}" for value in values)
+
+
+def label_values(target: ClassTarget) -> tuple[str, ...]:
+    """The label values of each class, as text."""
+    by_class: dict[int, list[str]] = {}
+    for value, index in sorted(target.label_map.items()):
+        if index != IGNORE:
+            by_class.setdefault(index, []).append(str(value))
+    return tuple(", ".join(by_class.get(index, [])) for index in range(len(target.classes)))
+
+
+def curves_of(history: Sequence[Mapping[str, str]], config: Mapping[str, Any]) -> tuple[bytes, str] | None:
+    """The drawing and what it shows; None without finished epochs."""
+    rows = [row for row in history if not math.isnan(number(row, "epoch"))]
+    if not rows:
+        return None
+    marks = marks_of(config)
+    text = CURVES_TEXT + (f" Dashed lines: {', '.join(marks)}." if marks else "")
+    return panels_figure([int(number(row, "epoch")) for row in rows], panels(rows), marks=marks), text
+
+
+def marks_of(config: Mapping[str, Any]) -> dict[str, float]:
+    """Epochs at which something is fixed or changes, as places on the axis: between two epochs."""
+    epochs = config.get("epochs")
+    marks: dict[str, float] = {}
+    if not isinstance(epochs, int) or not 0 < epochs <= MOST_EPOCHS:
+        return marks
+    for key, name in (("freeze_ranges_epoch", "ranges fixed"), ("freeze_bn_epoch", "BatchNorm fixed")):
+        share = config.get(key)
+        if is_finite(share) and math.ceil(share * epochs) < epochs:
+            marks[name] = math.ceil(share * epochs) + 0.5
+    if config.get("scheduler") == "step":
+        given = config.get("milestones")
+        places = (
+            [place for place in given if is_finite(place) and 0 <= place < epochs] if isinstance(given, list) else []
+        )
+        marks |= {f"lr step {index + 1}": place + 0.5 for index, place in enumerate(places)}
+    return marks
+
+
+def training_rows(history: Sequence[Mapping[str, str]], config: Mapping[str, Any], *, weights: str) -> Rows:
+    """How long it was trained, what was best, and which weights the report is of."""
+    rows: Rows = []
+    rows_known = [row for row in history if not math.isnan(number(row, "epoch"))]
+    if rows_known:
+        fixed = not config.get("early_stopping")
+        planned = None if config.get("epochs") is None else shown(config["epochs"])
+        rule = f"{planned} fixed beforehand" if fixed else f"at most {planned}, early stopping"
+        rows.append(("epochs", f"{len(rows_known)}" + (f" ({rule})" if planned else "")))
+        best = best_score(rows_known)
+        if best is not None:
+            rows.append(("best on validation", f"{score_text(best[0], best[1])}, epoch {best[2]}"))
+        seconds = sum(value for row in rows_known if not math.isnan(value := number(row, "seconds")))
+        rows.append(("time", f"{seconds / 60:.1f} minutes"))
+    rows += [(name, f"after {place - 0.5:.0f} epochs") for name, place in marks_of(config).items()]
+    return [*rows, ("weights of this report", weights)]
+
+
+def device_grid(cost: Cost, profiles: Sequence[str], *, integer: bool) -> Grid | None:
+    """Estimated milliseconds by device. Raises UsageError for an unknown one."""
+    if not profiles:
+        return None
+    layers = int8_layers(cost.layers) if integer and not cost.integer_macs else cost.layers
+    rows = []
+    for name in profiles:
+        profile = load_profile(name)
+        found = estimate(layers, profile)
+        origin = "fitted to measured networks" if profile.measured else "from the datasheet"
+        rows.append((profile.name, [f"{found.milliseconds:.2f}", f"{found.low:.2f} to {found.high:.2f}", origin]))
+    return Grid(("ms", "band, ms", "profile"), rows)
+
+
+def read_parity(folder: Path) -> list[Parity]:
+    """The numbers of every contract in the folder, and whether the file is still the one they were measured on."""
+    found = []
+    for path in sorted(folder.glob("contract*.json")):
+        contract = load_contract(path)
+        file = folder / Path(str(contract.get("file", ""))).name  # in this folder, whatever a contract says
+        state = "the file is no longer in the run folder"
+        if file.is_file():
+            same = sha256_of(file) == contract.get("sha256")
+            state = "" if same else "the file has changed since; run `edgeailite verify` again"
+        results = contract.get("results")
+        found.append(Parity(file.name, state, results if isinstance(results, dict) else {}))
+    return found
+
+
+def verdicts_of(parity: Sequence[Parity], folder: Path) -> list[Verdict]:
+    """A sentence for every exported file and every contract."""
+    found = [_verdict(contract) for contract in parity]
+    known = {contract.file for contract in parity}
+    files = [file.name for file in sorted(folder.glob("*.onnx"))]
+    found += [
+        Verdict("open", f"{name} has no contract; run `edgeailite verify {folder}`.")
+        for name in files
+        if name not in known
+    ]
+    if not found:
+        found = [Verdict("open", f"No file was exported; run `edgeailite export {folder}`, then `edgeailite verify`.")]
+    return found
+
+
+def _verdict(contract: Parity) -> Verdict:
+    if contract.state:
+        return Verdict("bad", f"The contract is for {contract.file}: {contract.state}.")
+    levels = {
+        name: part for name, part in contract.results.items() if isinstance(part, Mapping) and "equal_argmax" in part
+    }
+    proven = [name for name in ("EXTENDED", "ALL") if name in levels]
+    if not proven:
+        return Verdict("open", f"The contract of {contract.file} holds no comparison; run `edgeailite verify` again.")
+    least = min(float(levels[name]["equal_argmax"] or 0) for name in proven)
+    gap = max(float(levels[name].get("max_difference") or 0) for name in proven)
+    pictures = levels[proven[0]].get("pictures")
+    if least < LEAST_EQUAL:
+        return Verdict("open", f"{contract.file}: only {_share(least)} % of pixels have an equal class.")
+    what = "equal in every bit" if gap == 0 and least == 1 else f"{_share(least)} % of pixels with equal class"
+    sizes = contract.results.get("sizes")
+    count = len({str(name).split()[0] for name in sizes}) if isinstance(sizes, Mapping) else 0
+    more = f", and at {count} further sizes" if count else ""
+    return Verdict(
+        "good",
+        f"{contract.file} was compared with the network in torch{f' on {pictures} pictures' if pictures else ''} "
+        f"(onnxruntime levels {' and '.join(proven)}{more}): {what}.",
+    )
+
+
+def _share(value: float) -> str:
+    """Per cent that never rounds up to all."""
+    text = f"{100 * value:.10g}"
+    return "just below 100" if value < 1 and float(text) == 100 else text
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """A YAML or JSON file of a run folder; {} if there is none. Raises DataError for a damaged one."""
+    if not path.is_file():
+        return {}
+    try:
+        text = read_regular(path, limit=LARGEST)
+        parse = json_value if path.suffix == ".json" else yaml_value
+        values = parse(text, where=f"{path}: cannot be read; restore or remove it")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); restore or remove it") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: expected names and values, found {type(values).__name__}; restore or remove it")
+    return values
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Checkpoints and exported files of a run folder, by name."""
+    return sorted(file for pattern in WEIGHT_FILES for file in folder.glob(pattern) if file.is_file())
+
+
+def weights_hash(weights: Mapping[str, Tensor]) -> str:
+    """The sha256 of names, types, shapes and values: the same for the same weights in any file."""
+    total = hashlib.sha256()
+    for name in sorted(weights):
+        value = weights[name].detach().cpu().contiguous()
+        total.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+        total.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()

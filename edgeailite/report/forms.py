@@ -1,0 +1,141 @@
+"""The table of a network's forms: float, fake-quantized, integer-exact, exported; all measured on the same pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgeailite.data import DataSource
+from edgeailite.errors import EdgeailiteError
+from edgeailite.evaluation import DepthTally, Tally
+from edgeailite.evaluation.measure import measure
+from edgeailite.export.files import FILE_NAMES
+from edgeailite.report import Form
+from edgeailite.runs.open import Opened, open_model
+
+DIGITS = 2  # of per cent
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What the forms are measured on and by."""
+
+    source: DataSource
+    device: torch.device
+    threads: int | None
+    outputs: Mapping[str, int]
+    exact: bool  # the integer-exact network, too, which is slow
+
+
+def forms_of(
+    opened: Opened, run: Path, tally: Tally, *, before: str | None, proven: Sequence[str], measuring: Measuring
+) -> tuple[list[str], list[Form], dict[str, Tally]]:
+    """Head, rows and what was measured by name; `before` is the float run of a quantized one.
+
+    `proven` are the files that equal their network by a contract that still holds.
+    """
+    found: dict[str, Tally | str] = {}
+    if opened.kind == "quantized":
+        found["float, torch"] = _before(before, measuring)
+        found["fake-quantized, torch"] = tally
+        found["integer-exact, torch"] = _exact(run, proven, measuring)
+    else:
+        found["float, torch"] = tally
+    file = FILE_NAMES[opened.kind == "quantized"]
+    found[f"{file}, onnxruntime"] = _measured(opened.folder / file, measuring, fix=f"`edgeailite export {run}`")
+    tallies = {name: part for name, part in found.items() if not isinstance(part, str)}
+    first = next(iter(found.values()))
+    base = _values(first) if not isinstance(first, str) else {}
+    forms = [
+        Form(name, note=part) if isinstance(part, str) else _form(name, part, base) for name, part in found.items()
+    ]
+    return list(_values(tally)), forms, tallies
+
+
+def _form(name: str, tally: Tally, base: Mapping[str, float]) -> Form:
+    values = _values(tally)
+    return Form(name, [_cell(value, base.get(column, math.nan)) for column, value in values.items()])
+
+
+def _cell(value: float, base: float) -> str:
+    if math.isnan(value):
+        return "–"
+    text = f"{value:.{DIGITS}f}"
+    return text if math.isnan(base) or value is base or value == base else f"{text} ({value - base:+.{DIGITS}f})"
+
+
+def _values(tally: Tally) -> dict[str, float]:
+    """By column: mIoU and pixel accuracy in per cent, ARD in per cent."""
+    found: dict[str, float] = {}
+    for name, part in tally.items():
+        before = f"{name} " if len(tally) > 1 else ""
+        if isinstance(part, DepthTally):
+            found[f"{before}ARD, %"] = 100 * part.scores().ard
+        else:
+            found[f"{before}mIoU, %"] = 100 * part.scores().miou
+            found[f"{before}pixel accuracy, %"] = 100 * part.scores().pixel_accuracy
+    return found
+
+
+def _before(before: str | None, measuring: Measuring) -> Tally | str:
+    if before is None:
+        return "the run does not say which float run it came from"
+    return _measured(Path(before), measuring, fix="restore the float run to compare with it")
+
+
+def _exact(run: Path, proven: Sequence[str], measuring: Measuring) -> Tally | str:
+    """Measured where asked for; else what the contract says of it."""
+    if measuring.exact:
+        return _measured(run, measuring, fix="", exact=True)
+    if FILE_NAMES[True] in proven:
+        return f"equals {FILE_NAMES[True]} in every bit by its contract; measured with --forms all"
+    return "not measured; add --forms all"
+
+
+def _measured(path: Path, measuring: Measuring, *, fix: str, exact: bool = False) -> Tally | str:
+    """The tally of a run or file, or why there is none."""
+    if not path.exists():
+        return f"{path.name} is not there; {fix}"
+    try:
+        opened = open_model(path, device=measuring.device, integer_exact_mode=exact, threads=measuring.threads)
+        if dict(opened.card.outputs) != dict(measuring.outputs):
+            return f"has other outputs ({', '.join(opened.card.outputs)}) than the run"
+        return measure(opened, measuring.source, workers="auto")
+    except EdgeailiteError as error:
+        return str(error)
+
+
+def quantization_rows(quantization: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was done, in order: method, scheme, observer, refinements, and how many layers a plan changes."""
+    names = {"method": {"qat": "quantization-aware training", "calibration": "calibration after training"}}
+    rows = []
+    for key, value in sorted(quantization.items(), key=lambda pair: ORDER.get(pair[0], len(ORDER))):
+        if key == "plan" and isinstance(value, Mapping):
+            rows += _plan_rows(value)
+        elif key == "percentile" and quantization.get("observer", "percentile") != "percentile":
+            continue
+        else:
+            text = names.get(key, {}).get(str(value), value)
+            rows.append(
+                (key.replace("_", " "), {True: "yes", False: "no"}[text] if isinstance(text, bool) else str(text))
+            )
+    return rows
+
+
+ORDER = {name: index for index, name in enumerate(("method", "scheme", "observer", "percentile", "plan"))}
+
+
+def _plan_rows(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Layers by bits: of weights by convolution, of activations by range."""
+    rows = []
+    for what, layers in plan.items():
+        by_bits: dict[str, list[str]] = {}
+        for layer, bits in layers.items() if isinstance(layers, Mapping) else ():
+            by_bits.setdefault(str(bits), []).append(str(layer))
+        rows += [(f"plan: {what} of {bits} bits", f"{len(few)}: {', '.join(few)}") for bits, few in by_bits.items()]
+    return rows or [("plan", "every layer as the scheme says")]

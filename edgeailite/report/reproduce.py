@@ -1,0 +1,109 @@
+"""The commands that would make a run again, from what its folder and checkpoint remember."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgeailite.config import CalibrateConfig, QuantizeConfig, TrainConfig
+from edgeailite.config.stored import plain, stored_options
+from edgeailite.errors import DataError
+from edgeailite.files import read_regular
+from edgeailite.runs.checkpoint import CONFIG, run_folder
+from edgeailite.untrusted import shown, yaml_value
+
+VERBS = {"train": TrainConfig, "quantize": QuantizeConfig, "calibrate": CalibrateConfig}
+POSITIONAL = ("run",)
+COMMIT = re.compile(r"[0-9a-f]{7,64}")  # a version of the code; "-dirty" behind it is none to go back to
+LARGEST = 1 << 20  # bytes of config.yaml
+LEFT_OUT = ("resume", "dry_run", "accept_changed_data")  # how it was run this time, not what was made
+
+
+def command_of(verb: str, values: Mapping[str, Any]) -> str:
+    """The command line of a verb whose configuration had these values; defaults are not repeated."""
+    words = ["edgeailite", *verb.split()]
+    for field in dataclasses.fields(VERBS[verb]):
+        if field.name not in values or field.name in LEFT_OUT:
+            continue
+        value = values[field.name]
+        if field.name in POSITIONAL:
+            words.insert(1 + len(verb.split()), str(value))
+        elif value != _default(field):
+            words += [f"--{field.name}", *_words(value)]
+    return shlex.join(words)
+
+
+def verb_of(quantization: Mapping[str, Any] | None) -> str:
+    """What made a checkpoint."""
+    if quantization is None:
+        return "train"
+    return "calibrate" if quantization.get("method") == "calibration" else "quantize"
+
+
+def commands_of(
+    folder: Path, config: Mapping[str, Any], quantization: Mapping[str, Any] | None, *, commit: str | None
+) -> list[str]:
+    """From the version of the code to the report, in order; without a configuration, what can still be done."""
+    found = []
+    if isinstance(commit, str) and COMMIT.fullmatch(commit):
+        found.append(f"git checkout {commit}")
+    if quantization is not None and config.get("run"):
+        before = float_config(Path(str(config["run"])))
+        found += _shown_command("train", before) if before else []
+    if config:
+        found += _shown_command(verb_of(quantization), config)
+    name = shlex.quote(str(folder))
+    exact = " --integer_exact True" if quantization is not None else ""
+    found += [f"edgeailite export {name}", f"edgeailite verify {name}"]
+    return [*found, f"edgeailite validate {name}{exact}", f"edgeailite report {name}"]
+
+
+def _shown_command(verb: str, values: Mapping[str, Any]) -> list[str]:
+    """The command in a list; a line that says why it is left out where its options are none of the verb.
+
+    Commands are there to be pasted into a terminal, and a run's options may be a stranger's.
+    """
+    try:
+        stored_options(VERBS[verb], values, where="config.yaml")
+    except DataError as error:
+        return [f"# the options of {verb} cannot be used: {error}"]
+    words = [word for value in values.values() for word in _words(value) if isinstance(value, str | list)]
+    flags = [word for word in words if word.startswith("-") and not _is_number(word)]
+    return [f"# the options of {verb} hold flags: {shown(flags[0])}"] if flags else [command_of(verb, values)]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def float_config(source: Path) -> dict[str, Any]:
+    """The configuration of the float run that a quantized one came from; {} where it is gone or cannot be read."""
+    path = run_folder(source) / CONFIG
+    try:
+        values = yaml_value(read_regular(path, limit=LARGEST), where=str(path))
+    except (OSError, DataError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """As `plain` writes it."""
+    return plain(_Only(field.default))["value"] if field.default is not dataclasses.MISSING else dataclasses.MISSING
+
+
+@dataclasses.dataclass(frozen=True)
+class _Only:
+    value: Any
+
+
+def _words(value: Any) -> Sequence[str]:
+    """A list, also one of lists, as the words that a flag takes."""
+    return [word for part in value for word in _words(part)] if isinstance(value, list) else [str(value)]

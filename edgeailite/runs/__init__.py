@@ -1,0 +1,1 @@
+"""Run folders: checkpoints, opening a trained network or a file, resuming, the columns of metrics.csv."""

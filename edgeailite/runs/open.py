@@ -1,0 +1,180 @@
+"""Opening what training or export left: a run folder, a checkpoint or an ONNX file, as one predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgeailite.data.source import SEGMENTATION
+from edgeailite.errors import DataError, UsageError
+from edgeailite.modelcard import DEFAULT_OPTIONS, REGRESSION, ModelCard
+from edgeailite.models import create_model
+from edgeailite.quantization import OBSERVERS, SCHEMES, Plan, integer_exact, learn_ranges, prepare, set_state
+from edgeailite.quantization.modules import ActivationQuantizer
+from edgeailite.quantization.plan_files import as_dict, saved_plan
+from edgeailite.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, run_folder
+from edgeailite.runs.predictors import Predict, onnx_predictor, torch_predictor
+from edgeailite.runtime import load_onnx, openvino_run
+from edgeailite.untrusted import Fields, shown
+
+ONNXRUNTIME = "onnxruntime"
+MOST_INPUTS = 8
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A network ready to predict.
+
+    `predict` gives every output of uint8 RGB pictures, one per input. `kind`: float, quantized or onnx. `module` is the
+    torch network, None for a file; `fixed_size` the (height, width) that a file insists on, None if any will do;
+    `arithmetic` float or int8.
+    """
+
+    card: ModelCard
+    predict: Predict
+    kind: str
+    folder: Path
+    module: nn.Module | None
+    fixed_size: tuple[int, int] | None = None
+    arithmetic: str = "float"
+
+
+def open_model(
+    source: Path,
+    *,
+    device: torch.device,
+    integer_exact_mode: bool = False,
+    threads: int | None = None,
+    runtime: str = ONNXRUNTIME,
+) -> Opened:
+    """Open a run folder, a .pt checkpoint or an .onnx file (`runtime` computes it). Raises DataError or UsageError."""
+    if source.suffix == ".onnx":
+        return _open_onnx(source, threads=threads, runtime=runtime)
+    if runtime != ONNXRUNTIME:
+        raise UsageError(
+            f"--runtime {runtime}: computes .onnx files; {source} is none, write one with `edgeailite export`"
+        )
+    checkpoint, module = load_network(source)
+    module.to(device)
+    kind = "float" if checkpoint.quantization is None else "quantized"
+    if integer_exact_mode and kind == "float":
+        raise UsageError(f"--integer_exact: {source} is a float run; quantize it first")
+    network = integer_exact(module).to(device) if integer_exact_mode else module  # type: ignore[arg-type]
+    predict = torch_predictor(network, checkpoint.card.preprocessing, where=str(source))
+    return Opened(
+        checkpoint.card, predict, kind, run_folder(source), module, arithmetic="float" if kind == "float" else "int8"
+    )
+
+
+def load_network(source: Path) -> tuple[Checkpoint, nn.Module]:
+    """Checkpoint of a run folder or file, and its network in eval mode: float, or prepared with its ranges.
+
+    Raises DataError for a file whose parts do not fit each other, or whose values cannot be used.
+    """
+    file = find_checkpoint(source)
+    checkpoint = load_checkpoint(file)
+    _check_room(checkpoint, file)
+    model: nn.Module = build_network(checkpoint.card, where=str(file))
+    if checkpoint.quantization is not None:
+        checkpoint = replace(checkpoint, quantization=checked_quantization(checkpoint.quantization, where=str(file)))
+        model = _prepared(model, checkpoint.quantization or {}, file)
+    try:
+        model.load_state_dict(checkpoint.state_dict)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise DataError(f"{file}: weights do not fit {checkpoint.card.model_name} ({reason[:200]})") from None
+    _check_ranges(model, file)
+    return checkpoint, model.eval()
+
+
+def build_network(card: ModelCard, *, where: str = "card") -> nn.Module:
+    """The network of a card, with its initial weights. Raises DataError, naming `where`, for one that no name has."""
+    unknown = sorted(set(card.options) - set(DEFAULT_OPTIONS))
+    if unknown:
+        raise DataError(f"{where}: options: {shown(unknown[0])} is none; known are {', '.join(DEFAULT_OPTIONS)}")
+    try:
+        if len(card.inputs) > MOST_INPUTS:
+            raise UsageError(f"{len(card.inputs)} inputs, more than {MOST_INPUTS}")
+        return create_model(card.model_name, outputs=card.outputs, **card.options)
+    except (UsageError, TypeError) as error:
+        raise DataError(f"{where}: {error}") from None
+
+
+def checked_quantization(values: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    """What a checkpoint says of how it was quantized, names of other versions left out. Raises DataError."""
+    fields = Fields.of(values, where=f"{where}: quantization")
+    found: dict[str, Any] = {"scheme": fields.text("scheme", choices=list(SCHEMES))}
+    found["percentile"] = fields.number("percentile", 50, 100)
+    readers: dict[str, Callable[[str], Any]] = {
+        "observer": lambda name: fields.text(name, choices=list(OBSERVERS)),
+        "equalize": fields.truth,
+        "correct_bias": fields.truth,
+        "adaround": lambda name: fields.whole(name, 0, 2**31),
+        "refine_images": lambda name: fields.whole(name, 0, 2**31),
+        "method": lambda name: fields.text(name, longest=100),
+        "ranges": lambda name: fields.text(name, choices=["tracked", "learned"]),
+        "plan": lambda name: as_dict(saved_plan(fields.fields(name))),
+    }
+    return {
+        name: found[name] if name in found else readers[name](name) for name in values if name in {*found, *readers}
+    }
+
+
+def _check_room(checkpoint: Checkpoint, file: Path) -> None:
+    """Refuse a card that asks for more than its file holds, before a network of that size is built."""
+    weights, card = checkpoint.state_dict, checkpoint.card
+    decoders = {key.split(".")[1] for key in weights if key.startswith("decoders.")}
+    largest = max((max(value.shape, default=0) for value in weights.values()), default=0)
+    channels = max(card.outputs.values(), default=0)
+    if len(decoders) != len(card.outputs) or channels > largest:
+        asked = f"{len(card.outputs)} outputs of up to {channels} channels, the weights are of {len(decoders)}"
+        raise DataError(f"{file}: weights do not fit {card.model_name} (its card says {asked} of up to {largest})")
+
+
+def _prepared(model: nn.Module, how: Mapping[str, Any], file: Path) -> nn.Module:
+    """The network with the quantizers that the checkpoint was made with."""
+    try:
+        prepared = prepare(
+            model,
+            how["scheme"],
+            plan=Plan(**how.get("plan", {})),
+            percentile=how["percentile"],
+        )
+    except UsageError as error:
+        raise DataError(f"{file}: quantization: {error}") from None
+    if how.get("ranges") == "learned":
+        learn_ranges(prepared)
+    set_state(prepared, observing=False, enabled=True)
+    return prepared
+
+
+def _check_ranges(model: nn.Module, file: Path) -> None:
+    """Scales above 0 and zero points that are codes: with others every output would be 0 or NaN."""
+    for name, module in model.named_modules():
+        if not isinstance(module, ActivationQuantizer):
+            continue
+        scale, zero = float(module.scale), int(module.zero_point)
+        if scale <= 0 or not module.grid.low <= zero <= module.grid.high:
+            codes = f"{module.grid.low}..{module.grid.high}"
+            raise DataError(
+                f"{file}: {name}: scale {scale:g}, zero point {zero}: expected one above 0, and one of the codes "
+                f"{codes}; quantize again"
+            )
+
+
+def classified(card: ModelCard) -> list[str]:
+    """Outputs with classes, `segmentation` first: the one that the card's class names and colours belong to."""
+    names = [output for output, task in card.tasks.items() if task != REGRESSION]
+    return sorted(names, key=lambda name: name != SEGMENTATION)
+
+
+def _open_onnx(source: Path, *, threads: int | None, runtime: str) -> Opened:
+    model = load_onnx(source, threads=threads)
+    compute = None if runtime == ONNXRUNTIME else openvino_run(source, option="--runtime openvino", threads=threads)
+    predict = onnx_predictor(model, compute)
+    return Opened(model.card, predict, "onnx", source.parent, None, model.fixed_size, model.kind)

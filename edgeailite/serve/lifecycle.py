@@ -1,0 +1,48 @@
+"""Where a service is in its life: starting (models load), ready, draining (what came before is finished), or failed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+
+from edgeailite.serve.errors import Problem
+from edgeailite.serve.served import Served
+
+STARTING, READY, DRAINING = "starting", "ready", "draining"
+
+
+class Life:
+    """Read by every request; written by the thread that loads models and by the signal to stop."""
+
+    def __init__(self) -> None:
+        self.failure: BaseException | None = None
+        self._models: Mapping[str, Served] | None = None
+        self._drain_began = math.inf
+
+    @property
+    def state(self) -> str:
+        """starting, ready or draining."""
+        if self._drain_began < math.inf:
+            return DRAINING
+        return STARTING if self._models is None else READY
+
+    def loaded(self, models: Mapping[str, Served]) -> None:
+        """From now on there are answers."""
+        self._models = models
+
+    def drain(self) -> None:
+        """From now on only what arrived before is answered."""
+        self._drain_began = min(self._drain_began, time.monotonic())
+
+    def models(self) -> Mapping[str, Served]:
+        """The models by name. Raises Problem `starting`."""
+        if self._models is None:
+            raise Problem("starting", "models are being loaded; try again", retry_after=2)
+        return self._models
+
+    def admit(self, arrived: float) -> None:
+        """Let a request that began to arrive at this time (monotonic) in. Raises Problem `starting` or `draining`."""
+        self.models()
+        if arrived > self._drain_began:
+            raise Problem("draining", "the service is stopping; ask another one", retry_after=5)

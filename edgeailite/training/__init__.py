@@ -1,0 +1,1 @@
+"""Training: data and network to a run folder, float or quantization-aware."""

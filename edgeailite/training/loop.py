@@ -1,0 +1,347 @@
+"""The epochs of `train` and `quantize`: loader, loop, validation, checkpoints, interruption."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgeailite.config.loop import Loop
+from edgeailite.console import log
+from edgeailite.data import DataSource
+from edgeailite.data.augment.transforms import EvalTransform
+from edgeailite.data.loader import Batches, EpochBatches, Portion, Transform, lost_worker, train_loader
+from edgeailite.data.source import ClassTarget
+from edgeailite.distributed import gather, lost_process, wait_for_all
+from edgeailite.errors import DataError, DivergedError, Interrupted, LostProcessError, UsageError
+from edgeailite.modelcard import ModelCard
+from edgeailite.runs.checkpoint import (
+    BEST,
+    LAST,
+    METRICS,
+    PREVIOUS,
+    Checkpoint,
+    append_metrics,
+    keep_metrics,
+    load_checkpoint,
+    locked,
+    save_batch,
+    save_checkpoint,
+    tidy,
+)
+from edgeailite.training.monitor import Watch
+from edgeailite.training.state import DATA, MACHINE, check_state, machine, other_machine, restore
+from edgeailite.training.step import Learner, NonFiniteError, Step, train_epoch
+from edgeailite.training.validation import Validation, is_better, make_validation, score_of, validated
+
+
+@dataclass
+class Trainer:
+    """What is trained and where it is written; `before_epoch` may change the model (freezing).
+
+    `best` is the best score so far, `stale` the number of validations since. Only the first process writes.
+    """
+
+    folder: Path
+    card: ModelCard
+    config: Mapping[str, Any]
+    learner: Learner
+    schedule: Callable[[float], float]
+    quantization: Mapping[str, Any] | None = None
+    before_epoch: Callable[[int], None] = lambda epoch: None
+    best: float = math.nan
+    stale: int = 0
+    history: dict[str, float] = field(default_factory=dict)  # sums of the running epoch's losses, by output
+    data: Mapping[str, Any] = field(default_factory=dict)  # fingerprints of the splits
+
+    @property
+    def model(self) -> nn.Module:
+        """The network."""
+        return self.learner.model
+
+    def save(self, name: str, *, epoch: int, step: int = 0, total: float = 0.0) -> None:
+        """Write a checkpoint to go on from: after `step` updates of `epoch`, whose losses so far sum to `total`.
+
+        The file's weights are those to use: the moving average where there is one; the others are beside it. To be
+        called in every process. Raises DivergedError for weights that are not finite.
+        """
+        learner = self.learner
+        self._check_weights(f"after {epoch} epochs and {step} updates")
+        if not learner.processes.first:
+            return
+        training: dict[str, Any] = {
+            "epoch": epoch,
+            "step": step,
+            "total": total,
+            "parts": dict(self.history),
+            "best": self.best,
+            "stale": self.stale,
+            "optimizer": learner.optimizer.state_dict(),
+            "scaler": learner.scaler.state_dict(),
+            "balance": learner.balance.state_dict(),
+            MACHINE: machine(learner),
+            **({DATA: self.data} if self.data else {}),
+        }
+        weights = self.model.state_dict()
+        if learner.average is not None:
+            training |= {"model": weights, "updates": learner.average.updates}
+            weights = learner.average.values
+        checkpoint = Checkpoint(self.card, weights, self.config, self.quantization, training)
+        save_checkpoint(self.folder / name, checkpoint, keep=self.folder / PREVIOUS if name == LAST else None)
+
+    def _check_weights(self, when: str) -> None:
+        """A gradient that is not finite spoils them, and is seen in the loss only one update later."""
+        if all(bool(torch.isfinite(value).all()) for value in self.model.parameters()):
+            return
+        last = self.folder / LAST
+        before = f"{last} holds the state before" if last.exists() else "nothing was saved before"
+        raise DivergedError(f"weights are not finite {when}; {before}; lower --lr or set --clip_grad")
+
+    def restore(self, checkpoint: Checkpoint) -> tuple[int, int, float]:
+        """Load what `save` wrote; returns (epoch, step, sum of losses) to go on from."""
+        state = checkpoint.training
+        restore(self.learner, checkpoint, f"--resume {self.folder}")
+        self.best, self.stale, self.history = state["best"], state["stale"], dict(state["parts"])
+        return state["epoch"], state["step"], state["total"]
+
+
+@dataclass(frozen=True)
+class Transforms:
+    """What happens to pictures on their way to the network, in training and in validation."""
+
+    train: Transform
+    val: EvalTransform
+
+
+def load_last(folder: Path) -> Checkpoint:
+    """The last checkpoint of a run to go on with, or the previous one if the last is damaged or gone.
+
+    Raises DataError if there is none.
+    """
+    last, previous = folder / LAST, folder / PREVIOUS
+    if not last.is_file() and not previous.is_file():
+        raise DataError(f"--resume {folder}: no {LAST} in it; give the folder of a run that has saved an epoch")
+    try:
+        checkpoint = load_checkpoint(last)
+    except DataError as error:
+        if not previous.is_file():
+            raise
+        log(f"warning: {error}; resuming from {PREVIOUS}")
+        checkpoint = load_checkpoint(previous)
+    if "balance" not in checkpoint.training:
+        raise DataError(
+            f"--resume {folder}: {LAST} holds weights only, or the state of an older version; "
+            f"begin a new run: edgeailite train --pretrained {folder / LAST}"
+        )
+    check_state(checkpoint, f"--resume {folder}")
+    return checkpoint
+
+
+def run_training(
+    trainer: Trainer,
+    train: DataSource,
+    val: DataSource,
+    *,
+    transforms: Transforms,
+    loop: Loop,
+    start: Checkpoint | None,
+) -> dict[str, Any]:
+    """Train to the last epoch; returns the last row of metrics.
+
+    Raises Interrupted after saving on Ctrl-C, DivergedError, LostProcessError, and DataError for what cannot be read.
+    """
+    learner = trainer.learner
+    portion = Portion(loop.epoch_size, loop.accumulate, learner.processes.rank, learner.processes.count)
+    loader, batches = train_loader(
+        train, transforms.train, batch_size=loop.batch_size, seed=loop.seed, workers=loop.workers, portion=portion
+    )
+    first, step, total = trainer.restore(start) if start is not None else (0, 0, 0.0)
+    if start is not None and learner.processes.first and (note := other_machine(start, learner)):
+        log(note)
+    if step * loop.accumulate > batches.batches:  # a state that kept no list of pictures
+        log(f"note: --resume {trainer.folder}: epoch {first + 1} has fewer updates than were made; it begins anew")
+        step, total, trainer.history = 0, 0.0, {}
+    batches.skip = step * loop.accumulate
+    validation = make_validation(val, transforms.val, loop)
+    with _failures_told(trainer), _writing(trainer), _interruptible(learner):
+        if learner.processes.first and (unread := keep_metrics(trainer.folder, first)):
+            log(f"note: {trainer.folder / METRICS}: {unread} lines are no rows of epochs; left out")
+        with _watch(trainer, val, loop) as watch:
+            row = _epochs(trainer, loader, batches, loop=loop, validation=validation, watch=watch, begin=(first, total))
+            for line in watch.remarks:
+                watch.note(line)
+        if any(gather(learner.stop, learner.processes)):  # asked behind the last update
+            raise Interrupted(f"stopped after the last epoch, state saved in {trainer.folder / LAST}")
+    return row
+
+
+def _epochs(
+    trainer: Trainer,
+    loader: Batches,
+    batches: EpochBatches,
+    *,
+    loop: Loop,
+    validation: Validation,
+    watch: Watch,
+    begin: tuple[int, float],
+) -> dict[str, Any]:
+    first, total = begin
+    row: dict[str, Any] = {}
+    if loop.evaluate_start and first == 0 and batches.skip == 0:
+        watch.note(f"before training: {validated(trainer.learner, validation, watch, epoch=0)}")
+    for epoch in range(first, loop.epochs):
+        if loop.early_stopping and trainer.stale >= loop.early_stopping:
+            watch.note(f"stopped after epoch {epoch}: {trainer.stale} validations without a better score")
+            break
+        began = time.perf_counter()
+        loss = _epoch(trainer, loader, batches, epoch=epoch, total=total, save_every=loop.save_every, watch=watch)
+        batches.skip, total = 0, 0.0
+        due = (epoch + 1) % loop.evaluate_every == 0 or epoch + 1 == loop.epochs
+        scores = (
+            validated(trainer.learner, validation, watch, epoch=epoch + 1)
+            if due
+            else dict.fromkeys(validation.columns, "")
+        )
+        row = {"epoch": epoch + 1, "lr": _lr(trainer, epoch + 1), "loss": loss, **_parts(trainer, batches), **scores}
+        updates = len(batches) // loop.accumulate
+        trainer.learner.balance.epoch_done({name: value / updates for name, value in trainer.history.items()})
+        trainer.history = {}
+        _record(trainer, row, watch=watch, seconds=time.perf_counter() - began)
+    return row
+
+
+def _epoch(
+    trainer: Trainer,
+    loader: Batches,
+    batches: EpochBatches,
+    *,
+    epoch: int,
+    total: float,
+    save_every: int,
+    watch: Watch,
+) -> float:
+    """The updates of one epoch; saves the state when asked to stop. Raises Interrupted, DivergedError."""
+    batches.epoch = epoch
+    trainer.before_epoch(epoch)
+    trainer.learner.train()
+    last: Step | None = None
+
+    def on_step(step: Step) -> None:
+        nonlocal last
+        last = step
+        for name, value in step.parts.items():
+            trainer.history[name] = trainer.history.get(name, 0.0) + value
+        watch.step(step)
+        if save_every and step.step % save_every == 0 and step.step < step.steps:
+            trainer.save(LAST, epoch=epoch, step=step.step, total=step.total)
+
+    try:
+        return train_epoch(trainer.learner, loader, batches, schedule=trainer.schedule, total=total, on_step=on_step)
+    except Interrupted as error:
+        if last is not None:
+            trainer.save(LAST, epoch=epoch, step=last.step, total=last.total)
+        raise Interrupted(f"{error}, state saved in {trainer.folder / LAST}") from None
+    except NonFiniteError as error:
+        saved = save_batch(trainer.folder, error.batch, rank=trainer.learner.processes.rank)
+        raise DivergedError(f"{error}; the batch is in {saved}") from None
+
+
+def _lr(trainer: Trainer, epoch: int) -> float:
+    group = trainer.learner.optimizer.param_groups[-1]
+    return float(group["initial_lr"] * trainer.schedule(epoch))
+
+
+def _parts(trainer: Trainer, batches: EpochBatches) -> dict[str, float]:
+    """Mean loss and weight of each output, where there are several."""
+    updates = len(batches) // trainer.learner.accumulate
+    if len(trainer.history) < 2:
+        return {}
+    losses = {f"loss_{name}": value / updates for name, value in trainer.history.items()}
+    return losses | {f"weight_{name}": value for name, value in trainer.learner.balance.weights().items()}
+
+
+def _record(trainer: Trainer, row: dict[str, Any], *, watch: Watch, seconds: float) -> None:
+    """Metrics and checkpoints of a finished epoch; last.pt at the end, so that a kill before it repeats the epoch."""
+    row["seconds"] = round(seconds, 1)
+    score = score_of(row)
+    better = is_better(score, trainer.best)
+    if not math.isnan(score):
+        trainer.best, trainer.stale = (score, 0) if better else (trainer.best, trainer.stale + 1)
+    if trainer.learner.processes.first:
+        append_metrics(trainer.folder, row)
+        watch.epoch(row)
+    if better:
+        trainer.save(BEST, epoch=row["epoch"])
+    trainer.save(LAST, epoch=row["epoch"])
+    wait_for_all(trainer.learner.processes)
+
+
+def _watch(trainer: Trainer, val: DataSource, loop: Loop) -> Watch:
+    shown = trainer.learner.processes.first
+    return Watch(
+        trainer.folder,
+        title=f"{trainer.card.model_name} on {trainer.card.dataset_name}",
+        epochs=loop.epochs,
+        tensorboard=loop.tensorboard if shown else "off",
+        overlays=loop.overlays if shown else 0,
+        palettes={name: target.palette for name, target in val.targets.items() if isinstance(target, ClassTarget)},
+        quiet=not shown,
+    )
+
+
+@contextmanager
+def _writing(trainer: Trainer) -> Iterator[None]:
+    """The run folder for these processes alone."""
+    first = trainer.learner.processes.first
+    with locked(trainer.folder) if first else nullcontext():
+        if first:
+            tidy(trainer.folder)
+        wait_for_all(trainer.learner.processes)
+        yield
+
+
+@contextmanager
+def _failures_told(trainer: Trainer) -> Iterator[None]:
+    """Memory that does not suffice, a loader process or one that trains that is gone: in one line, with what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        worker, first = lost_worker(error), str(error).splitlines()[0][:120]
+        if worker is not None:
+            raise DataError(worker) from None
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in first:
+            raise UsageError(
+                f"not enough memory ({first}); lower --batch_size, and raise --accumulate by as much, or use smaller "
+                "pictures, or --amp bf16"
+            ) from None
+        if trainer.learner.processes.count == 1 or not lost_process(error):
+            raise
+        raise LostProcessError(
+            f"another of the {trainer.learner.processes.count} processes was lost ({first}); "
+            f"go on with --resume {trainer.folder}, or let torchrun do so with --max-restarts 3"
+        ) from None
+
+
+@contextmanager
+def _interruptible(learner: Learner) -> Iterator[None]:
+    """SIGINT and SIGTERM stop after the running update; a second one stops at once."""
+
+    def request(number: int, frame: object) -> None:
+        learner.stop = True
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, previous[name])
+
+    previous = {name: signal.signal(name, request) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for name, handler in previous.items():
+            signal.signal(name, handler)

@@ -1,0 +1,37 @@
+"""What `train` and `quantize` say at their end: last and best epoch, which weights are used, what comes next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgeailite.runs.checkpoint import BEST, find_checkpoint, read_metrics
+from edgeailite.runs.metric_columns import best_score, metric_of, number, score_columns, score_text
+
+Row = Mapping[str, Any]
+
+
+def last_epoch(row: Row) -> dict[str, Any]:
+    """The last row of `metrics.csv` for people: shares in per cent, without the learning rate, which has run out."""
+    told = {key: value for key, value in row.items() if key != "lr"}
+    for column in score_columns([{key: row[key] for key in row if key != "minutes"}]):
+        if metric_of(column)[1].per_cent and not math.isnan(number(row, column)):
+            told[column] = f"{100 * number(row, column):.2f}"
+    return told
+
+
+def ending(folder: Path, row: Row, *, verbs: str, following: str | None) -> dict[str, Any]:
+    """The summary of a run: `verbs` take weights from its folder, `following` is the one that comes next."""
+    told = {"run": str(folder), **last_epoch(row)}
+    best = best_score(read_metrics(folder))
+    if best is not None and (folder / BEST).is_file():
+        column, value, epoch = best
+        told["best"] = f"{score_text(column, value)} in epoch {epoch} ({BEST})"
+        taken = find_checkpoint(folder).name
+        other = "the best" if epoch == row.get("epoch") else f"name {folder / BEST} for the best"
+        told["weights"] = f"{verbs}: {taken}, {other}"
+    if following is not None:
+        told["next"] = f"edgeailite {following} {folder}"
+    return told

@@ -1,0 +1,42 @@
+"""How a training configuration wants pictures and labels to be seen: augmented in training, plain in validation."""
+
+from __future__ import annotations
+
+from edgeailite.config import TrainConfig
+from edgeailite.data.augment.ade20k import Ade20kTransform
+from edgeailite.data.augment.extras import Extras
+from edgeailite.data.augment.published import PublishedTransform
+from edgeailite.data.augment.transforms import EvalTransform, TrainTransform
+
+TrainingTransform = TrainTransform | PublishedTransform | Ade20kTransform
+
+
+def train_transform(config: TrainConfig) -> TrainingTransform:
+    """The augmentation that a configuration asks for."""
+    jitter = config.color_jitter if config.color_jitter is not None else 0.3 if config.pipeline == "affine" else 0.0
+    extras = Extras(jitter, config.blur, config.cutout)
+    if config.pipeline == "ade20k":
+        return Ade20kTransform(
+            config.short_edges,
+            config.max_size,
+            padding=config.padding,
+            extras=extras,
+            interpolation=config.interpolation,
+            flip=config.flip,
+        )
+    pipeline = PublishedTransform if config.pipeline == "published" else TrainTransform
+    return pipeline(
+        config.img_resize,
+        config.rand_crop or config.img_resize,
+        scale=config.rand_scale,
+        rotation=config.rotation,
+        extras=extras,
+        balanced_crops=config.balanced_crops,
+        interpolation=config.interpolation,
+        flip=config.flip,
+    )
+
+
+def eval_transform(config: TrainConfig) -> EvalTransform:
+    """How pictures and labels are prepared for validation."""
+    return EvalTransform(config.img_resize, config.interpolation, config.output_size)

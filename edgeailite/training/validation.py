@@ -1,0 +1,137 @@
+"""Validation inside training: every process measures its share of the pictures, the first one shows some of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from edgeailite.config.loop import Loop
+from edgeailite.data import DataSource
+from edgeailite.data.augment.transforms import EvalTransform
+from edgeailite.data.loader import eval_loader
+from edgeailite.distributed import gather, share_state
+from edgeailite.evaluation import (
+    ClassTally,
+    DepthTally,
+    Tally,
+    Tasks,
+    empty,
+    evaluate,
+    merge,
+    outputs_at,
+    part_of,
+    torch_predictor,
+)
+from edgeailite.evaluation.evaluate import results
+from edgeailite.evaluation.summary import never_predicted, tasks_of
+from edgeailite.training.monitor import Watch
+from edgeailite.training.step import Learner
+
+SCORE = "score"  # of several outputs: the mean of mIoU, and of 1 - ARD for depth
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The pictures that are measured, what of them, and how they are prepared."""
+
+    source: DataSource
+    indices: tuple[int, ...]
+    tasks: Tasks
+    transform: EvalTransform
+    workers: int | Literal["auto"]
+    shown: int
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the scores, as they stand in `metrics.csv`."""
+        return list(scores_of(empty(self.tasks)))
+
+
+def make_validation(source: DataSource, transform: EvalTransform, loop: Loop) -> Validation:
+    """Validation as configured."""
+    tasks = tasks_of(source, source.targets)
+    indices = tuple(part_of(len(source.items), loop.epoch_size_val))
+    return Validation(source, indices, tasks, transform, loop.workers, loop.overlays)
+
+
+def validated(learner: Learner, validation: Validation, watch: Watch, *, epoch: int) -> dict[str, float]:
+    """Scores by column, of the weights that the run would give now; draws some pictures."""
+    with learner.average.applied(learner.model) if learner.average is not None else nullcontext():
+        share_state(learner.model, learner.processes)
+        tally = measure(learner, validation, watch)
+        if learner.processes.first and validation.shown:
+            draw(learner, validation, watch, epoch=epoch)
+    if learner.processes.first and len(validation.indices) > 1:  # one picture need not show every class
+        watch.remarks = never_predicted(tally, validation.source)
+    return scores_of(tally)
+
+
+def measure(learner: Learner, validation: Validation, watch: Watch) -> Tally:
+    """The tally over all processes, each of which takes every n-th picture: equal to that of one process."""
+    processes = learner.processes
+    indices = validation.indices[processes.rank :: processes.count]
+    own = empty(validation.tasks)
+    if indices:
+        done = 0
+
+        def on_picture(picture: Tally) -> None:
+            nonlocal done
+            done += processes.count
+            watch.checked(min(done, len(validation.indices)), len(validation.indices))
+
+        loader = eval_loader(
+            validation.source, validation.transform, batch_size=1, workers=validation.workers, indices=list(indices)
+        )
+        predict = torch_predictor(learner.model, learner.preprocessing)
+        own = evaluate(predict, loader, validation.tasks, on_picture=on_picture)
+    return merge(gather(own, processes))
+
+
+def scores_of(tally: Tally) -> dict[str, float]:
+    """`miou` and `pixel_accuracy`, `ard` and `rmse`; of several outputs `<output>_<metric>` behind a `score` of all."""
+    found: dict[str, float] = {}
+    mains = []
+    for name, part in tally.items():
+        start = "" if len(tally) == 1 and isinstance(part, ClassTally) else f"{name}_"
+        if isinstance(part, DepthTally):
+            depth = part.scores()
+            found |= {f"{start}ard": depth.ard, f"{start}rmse": depth.rmse}
+            mains.append(1 - depth.ard)
+        else:
+            scores = part.scores()
+            found |= {f"{start}miou": scores.miou, f"{start}pixel_accuracy": scores.pixel_accuracy}
+            mains.append(scores.miou)
+    return found if list(found)[:1] == ["miou"] else {SCORE: sum(mains) / len(mains), **found}
+
+
+def score_of(row: Mapping[str, Any]) -> float:
+    """What `best` is chosen by, from 0 to 1 and higher is better; NaN where the epoch was not validated."""
+    value = row.get(SCORE, row.get("miou", ""))
+    return math.nan if value == "" else float(value)
+
+
+def is_better(value: float, best: float) -> bool:
+    """Higher is better; anything beats NaN, but NaN."""
+    return not math.isnan(value) and (math.isnan(best) or value > best)
+
+
+def draw(learner: Learner, validation: Validation, watch: Watch, *, epoch: int) -> None:
+    """Sheets of a few pictures, evenly spaced over those that are measured."""
+    chosen = [validation.indices[i] for i in part_of(len(validation.indices), validation.shown)]
+    loader = eval_loader(validation.source, validation.transform, batch_size=1, workers=0, indices=chosen)
+    predict = torch_predictor(learner.model, learner.preprocessing)
+    rows: dict[str, list[tuple[str, Any, Any, Any]]] = {name: [] for name in validation.tasks}
+    for index, (images, targets) in zip(chosen, loader, strict=True):
+        item = validation.source.items[index]
+        picture = images[item.camera][0].permute(1, 2, 0).numpy().astype(np.uint8)
+        size = next(iter(targets.values())).shape[1:]
+        outputs = outputs_at(predict, images, (size[0], size[1]))
+        for name in validation.tasks:
+            rows[name].append((item.image.stem, picture, targets[name][0].numpy(), results(outputs[name])[0]))
+    for name, classes in validation.tasks.items():
+        watch.pictures(epoch, rows[name], output=name, kind="depth" if classes is None else "segmentation")

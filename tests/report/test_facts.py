@@ -1,0 +1,114 @@
+"""What a report says beside accuracy, from files and records alone."""
+
+import hashlib
+import json
+
+import pytest
+import torch
+
+from edgeailite.data.source import ClassTarget
+from edgeailite.report import Parity, facts
+from edgeailite.runtime.contract import FORMAT
+
+EXACT = {"equal_argmax": 1.0, "max_difference": 0.0, "pictures": 8}
+PROVEN = {
+    "EXTENDED": EXACT,
+    "ALL": EXACT,
+    "sizes": {"96x160 ALL": EXACT, "96x160 EXTENDED": EXACT, "97x161 ALL": EXACT},
+}
+
+
+def contract(folder, results, content=b"weights"):
+    file = folder / "model.onnx"
+    file.write_bytes(content)
+    values = {"format": FORMAT, "file": file.name, "sha256": hashlib.sha256(content).hexdigest(), "results": results}
+    (folder / "contract.json").write_text(json.dumps(values))
+    return file
+
+
+def verdicts(folder):
+    return [(verdict.mark, verdict.text) for verdict in facts.verdicts_of(facts.read_parity(folder), folder)]
+
+
+def test_parity_says_whether_the_file_is_still_the_same(tmp_path):
+    file = contract(tmp_path, PROVEN)
+    [parity] = facts.read_parity(tmp_path)
+    assert (parity.file, parity.state) == ("model.onnx", "")
+    file.write_bytes(b"others")
+    assert "changed since" in facts.read_parity(tmp_path)[0].state
+    [(mark, text)] = verdicts(tmp_path)
+    assert mark == "bad"
+    assert "changed since" in text
+    file.unlink()
+    assert "no longer" in facts.read_parity(tmp_path)[0].state
+
+
+def test_verdict_of_a_proof(tmp_path):
+    contract(tmp_path, PROVEN)
+    [(mark, text)] = verdicts(tmp_path)
+    assert mark == "good"
+    for part in ("8 pictures", "EXTENDED and ALL", "2 further sizes", "equal in every bit"):
+        assert part in text, part
+
+
+@pytest.mark.parametrize(
+    ("results", "mark", "words"),
+    [
+        ({"ALL": EXACT | {"equal_argmax": 0.99999999}}, "good", "99.999999 % of pixels"),
+        ({"ALL": EXACT | {"max_difference": 0.1}}, "good", "100 % of pixels"),
+        ({"ALL": EXACT | {"equal_argmax": 0.5}}, "open", "only 50 %"),
+        ({}, "open", "holds no comparison"),
+    ],
+)
+def test_verdicts_do_not_round_up(tmp_path, results, mark, words):
+    contract(tmp_path, results)
+    [(found, text)] = verdicts(tmp_path)
+    assert found == mark
+    assert words in text
+
+
+def test_files_without_a_contract(tmp_path):
+    assert "edgeailite export" in verdicts(tmp_path)[0][1]
+    (tmp_path / "model_int8.onnx").touch()
+    assert verdicts(tmp_path)[0][0] == "open"
+    assert "model_int8.onnx has no contract" in verdicts(tmp_path)[0][1]
+
+
+def test_marks_stand_between_the_epochs_that_differ():
+    config = {"epochs": 10, "freeze_bn_epoch": 0.3, "freeze_ranges_epoch": 0.6}
+    assert facts.marks_of(config) == {"ranges fixed": 6.5, "BatchNorm fixed": 3.5}
+    assert facts.marks_of({"epochs": 10, "scheduler": "step", "milestones": [4, 20]}) == {"lr step 1": 4.5}
+    assert facts.marks_of({"epochs": 10, "scheduler": "poly", "milestones": [4], "freeze_bn_epoch": 1.0}) == {}
+    assert facts.marks_of({}) == {}
+
+
+def test_training_rows_and_curves_of_several_outputs():
+    row = {"epoch": "1", "loss": "2", "loss_depth": "1", "score": "0.5", "depth_ard": "0.1", "seconds": "60"}
+    history = [row, {**row, "epoch": "2", "score": "0.7"}]
+    rows = dict(facts.training_rows(history, {"epochs": 2, "early_stopping": 0}, weights="last.pt"))
+    assert rows["epochs"] == "2 (2 fixed beforehand)"
+    assert rows["best on validation"] == "score 70.00, epoch 2"
+    assert rows["time"] == "2.0 minutes"
+    png, text = facts.curves_of(history, {"epochs": 2, "freeze_bn_epoch": 0.5})
+    assert png.startswith(b"\x89PNG")
+    assert "BatchNorm fixed" in text
+    assert facts.curves_of([], {}) is None
+
+
+def test_label_values_by_class():
+    target = ClassTarget(("a", "b", "c"), ((0, 0, 0),) * 3, {7: 0, 8: 0, 11: 1, 255: 255})
+    assert facts.label_values(target) == ("7, 8", "11", "")
+
+
+def test_weights_have_a_hash_of_their_own(tmp_path):
+    weights = {"a": torch.ones(2), "n": torch.tensor(3)}
+    turned = dict(reversed(weights.items()))
+    assert facts.weights_hash(weights) == facts.weights_hash(turned)
+    for other in ({"a": torch.zeros(2)}, {"a": torch.ones(2, 1)}, {"a": torch.ones(2, dtype=torch.float64)}):
+        assert facts.weights_hash({**weights, **other}) != facts.weights_hash(weights)
+    assert facts.weights_hash({"h": torch.ones(2, dtype=torch.bfloat16)})
+
+
+def test_a_contract_of_another_shape_is_not_called_proven(tmp_path):
+    [verdict] = facts.verdicts_of([Parity("model.onnx", "", {"ALL": "fine"})], tmp_path)
+    assert verdict.mark == "open"

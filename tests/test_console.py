@@ -1,0 +1,27 @@
+"""Tables on stdout: what stands above them stays one line."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from edgeailite.console import print_result, print_table
+
+TITLE = "runs/a_rather_long_name_ptq/model_int8.onnx on folder val, 5 pictures"
+
+
+def test_a_title_wider_than_the_table_is_not_broken(capsys):
+    print_result(TITLE, {"miou": 12.345})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == TITLE
+    assert "miou" in lines[2] and "12.35" in lines[2]
+
+
+def test_a_title_wider_than_the_page_is_not_broken_either(capsys):
+    print_table(Table("a", title="word " * 60 + "end"))
+    assert capsys.readouterr().out.splitlines()[0] == "word " * 60 + "end"
+
+
+def test_brackets_are_no_markup(capsys):
+    print_result("runs/[bold]", {"run": "runs/[bold]"})
+    out = capsys.readouterr().out
+    assert out.count("runs/[bold]") == 2
