@@ -1,8 +1,13 @@
-"""What a person at a terminal reads: results on stdout, notes and progress on stderr. No torch."""
+"""What a person at a terminal reads: results on stdout, notes and progress on stderr. No torch.
+
+Only verbs print results. Notes and progress of the library go to the logger `edgeailite`, so that a Python program stays
+silent unless it asks; the command line asks with `show_notes`.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +19,7 @@ from rich.table import Table
 
 from edgeailite.untrusted import printable
 
+NOTES = logging.getLogger("edgeailite.notes")
 WIDTH = 200  # columns of a table where stdout is no terminal
 RESULT_WIDTH = 160  # columns of a table of results there
 
@@ -43,15 +49,34 @@ def print_result(title: str, values: Mapping[str, Any], *, as_json: bool = False
     print_table(table, width=RESULT_WIDTH)
 
 
-@contextmanager
-def progress(description: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
-    """Show a progress bar on stderr; nothing is shown where stderr is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        yield bar, bar.add_task(description, total=total)
+class _Stderr(logging.Handler):
+    """Plain lines on stderr, control characters escaped."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print("\n".join(map(printable, record.getMessage().split("\n"))), file=sys.stderr, flush=True)
+
+
+def show_notes() -> None:
+    """Print notes and progress bars to stderr from now on, as the command line does."""
+    if not _shown():
+        NOTES.addHandler(_Stderr())
+        NOTES.setLevel(logging.INFO)
+        NOTES.propagate = False  # or a program's own handler would print them again
+
+
+def _shown() -> bool:
+    return any(isinstance(handler, _Stderr) for handler in NOTES.handlers)
 
 
 def log(message: str) -> None:
-    """Print plain lines to stderr, control characters escaped."""
-    print("\n".join(map(printable, message.split("\n"))), file=sys.stderr, flush=True)
+    """Tell the user something beside the result; Python programs find it in the logger `edgeailite`."""
+    NOTES.info("%s", message)
+
+
+@contextmanager
+def progress(description: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
+    """Show a progress bar on stderr, where that is a terminal and notes are shown."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not (console.is_terminal and _shown()), transient=True) as bar:
+        yield bar, bar.add_task(description, total=total)

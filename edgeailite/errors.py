@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
+_DASHES = ""  # before a name; the command line sets "--"
+
+
+def spell_options_as_flags() -> None:
+    """Write options in messages as the command line has them: `--opset`, not `opset`."""
+    global _DASHES
+    _DASHES = "--"
+
+
+def option(name: str) -> str:
+    """Return an option's name as the caller writes it: `opset` in Python, `--opset` on the command line.
+
+    >>> f"{option('opset')} 3: must be 17 to 21"
+    'opset 3: must be 17 to 21'
+    """
+    return f"{_DASHES}{name}"
+
 
 class EdgeailiteError(Exception):
     """Base: printed as one line by the command line, which then exits with `exit_code`."""

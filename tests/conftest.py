@@ -11,6 +11,11 @@ import numpy as np
 import pytest
 
 from edgeailite.__main__ import main
+from edgeailite.console import show_notes
+from edgeailite.errors import spell_options_as_flags
+
+show_notes()  # tests call verbs, and what verbs call, as the command line does
+spell_options_as_flags()
 
 LABEL_IDS = (7, 11, 23, 26)  # road, building, sky, car
 

@@ -23,6 +23,7 @@ from edgeailite.config import (
 from edgeailite.console import log, print_result
 from edgeailite.device import select_device
 from edgeailite.errors import UsageError
+from edgeailite.evaluation.measure import dataset_of, measure
 from edgeailite.evaluation.summary import headline
 from edgeailite.runs.checkpoint import BEST, LAST
 from edgeailite.runs.open import open_model
@@ -110,8 +111,8 @@ def _accuracies(config: DemoConfig, data: Path, root: Path) -> dict[str, float]:
     device, results = select_device("auto"), {}
     for name, (model, exact) in models.items():
         opened = open_model(model, device=device, integer_exact_mode=exact, threads=config.threads)
-        source = validate.dataset_of(opened.card, "streets", data, "val")
-        results[name] = 100 * headline(validate.measure(opened, source, workers="auto"))["miou"]
+        source = dataset_of(opened.card, "streets", data, "val")
+        results[name] = 100 * headline(measure(opened, source, workers="auto"))["miou"]
     return results
 
 
