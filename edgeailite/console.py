@@ -1,6 +1,6 @@
 """What a person at a terminal reads: results on stdout, notes and progress on stderr. No torch.
 
-Only verbs print results. Notes and progress of the library go to the logger `edgeailite`, so that a Python program stays
+Only verbs print results. Notes of the library go to the logger `edgeailite.notes`, so that a Python program stays
 silent unless it asks; the command line asks with `show_notes`.
 """
 

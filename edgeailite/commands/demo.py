@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from edgeailite.commands import calibrate, export, infer, quantize, report, train, validate, verify
+from edgeailite.commands import calibrate, export, infer, quantize, report, train, verify
 from edgeailite.commands.datasets import SIZE, make_streets
 from edgeailite.config import (
     CalibrateConfig,
