@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from edgeailite.commands.datasets import ensure_dataset
 from edgeailite.config.cache import DataCacheConfig
 from edgeailite.console import print_result, progress
 from edgeailite.data import open_dataset
+from edgeailite.data.ensure import ensure_dataset
 from edgeailite.data.files.cache import write_cache
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeailite.commands.datasets import ensure_dataset
 from edgeailite.config import DataGetConfig
 from edgeailite.console import log, progress
 from edgeailite.data import default_path
+from edgeailite.data.ensure import ensure_dataset
 from edgeailite.data.files.get import (
     GENERATED,
     SOURCES,

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 from edgeailite.commands import calibrate, export, infer, quantize, report, train, verify
-from edgeailite.commands.datasets import SIZE, make_streets
 from edgeailite.config import (
     CalibrateConfig,
     DemoConfig,
@@ -21,6 +20,7 @@ from edgeailite.config import (
     VerifyConfig,
 )
 from edgeailite.console import log, print_result
+from edgeailite.data.ensure import SIZE, make_streets
 from edgeailite.device import select_device
 from edgeailite.errors import UsageError
 from edgeailite.evaluation.measure import dataset_of, measure

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from edgeailite.commands import quantize
-from edgeailite.commands.datasets import ensure_dataset, open_labelled
 from edgeailite.config import QuantizeConfig, TrainConfig
 from edgeailite.config.stored import plain, train_config
 from edgeailite.console import log, print_result
 from edgeailite.data import DataSource, default_path
+from edgeailite.data.ensure import ensure_dataset, open_labelled
 from edgeailite.data.files.cache import open_cache
 from edgeailite.data.variety import need_classes
 from edgeailite.device import select_device, set_threads

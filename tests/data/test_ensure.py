@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeailite.commands.datasets import open_labelled
 from edgeailite.data.augment.transforms import EvalTransform
+from edgeailite.data.ensure import open_labelled
 from edgeailite.data.files.images import write_png
 from edgeailite.errors import UsageError
 from tests.data.sets.test_cityscapes import write_cityscapes

@@ -1,4 +1,4 @@
-"""Opening a data set for a verb; the generated one is made on first use."""
+"""Opens a data set by name; the generated one is made on first use."""
 
 from __future__ import annotations
 
