@@ -112,7 +112,7 @@ def inputs(card: ModelCard, data_path: Path | None, split: str, count: int) -> N
     """`count` pictures of a split, evenly spaced, as the network gets them: (count,3,H,W)."""
     source, pre = dataset_of(card, None, data_path, split), card.preprocessing
     indices = np.linspace(0, len(source.items) - 1, min(count, len(source.items))).round().astype(int).tolist()
-    transform = EvalTransform((pre.height, pre.width), pre.interpolation)
+    transform = EvalTransform(pre.size, pre.interpolation)
     loader = eval_loader(source, transform, batch_size=1, workers=0, indices=indices)
     return np.concatenate([to_input(images[0], pre).numpy() for images, _ in loader])
 
@@ -185,7 +185,7 @@ def classes(path: Path, runtime: str, images: NDArray[np.float32]) -> NDArray[np
 
 def mean_iou(path: Path, card: ModelCard, args: argparse.Namespace) -> float:
     """In per cent, as `edgeailite validate` measures it, of a file in onnxruntime."""
-    size = (card.preprocessing.height, card.preprocessing.width)
+    size = card.preprocessing.size
     predict = onnx_predictor(OnnxModel(onnx_session(path, threads=1), card, "int8", "none", size))
     opened = Opened(card, lambda images: {"segmentation": next(iter(predict(images).values()))}, "onnx", path, None)
     source = dataset_of(card, None, args.data_path, args.split)

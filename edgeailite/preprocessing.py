@@ -39,6 +39,11 @@ class Preprocessing:
             raise ValueError(f"channel order {self.channel_order!r}: known are {', '.join(CHANNEL_ORDERS)}")
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the network's input in pixels."""
+        return self.height, self.width
+
+    @property
     def input_range(self) -> tuple[float, float]:
         """Smallest and largest value a uint8 picture can give."""
         ends = [(v - m) * s for m, s in zip(self.mean, self.scale, strict=True) for v in (0.0, 255.0)]
@@ -93,7 +98,7 @@ def preprocess(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArra
     """A picture (H,W,3) uint8 RGB of any size -> network input (1,3,height,width) float32."""
     if preprocessing.interpolation not in RESIZES:
         raise ValueError(f"interpolation {preprocessing.interpolation!r}: only {', '.join(RESIZES)} can be reproduced")
-    resized = RESIZES[preprocessing.interpolation](image, preprocessing.height, preprocessing.width)
+    resized = RESIZES[preprocessing.interpolation](image, *preprocessing.size)
     return normalize(resized, preprocessing)[None]
 
 

@@ -65,7 +65,7 @@ class Pictures:
     def samples(self) -> Iterator[Sample]:
         """One at a time, as validation sees them."""
         pre = self.card.preprocessing
-        transform = EvalTransform((pre.height, pre.width), pre.interpolation)
+        transform = EvalTransform(pre.size, pre.interpolation)
         yield from eval_loader(self.source, transform, batch_size=1, workers=self.workers, indices=self.indices)
 
 
@@ -152,7 +152,7 @@ def _macs(opened: Opened) -> dict[str, int]:
     card = opened.card
     with torch.device("meta"):
         network = build_network(card)
-    size = card.preprocessing.height, card.preprocessing.width
+    size = card.preprocessing.size
     return dict(layer_macs(network, size, inputs=len(card.inputs)))
 
 

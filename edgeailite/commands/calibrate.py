@@ -203,7 +203,7 @@ def _inputs(
     source: DataSource, card: ModelCard, indices: list[int], *, batch_size: int, workers: int | Literal["auto"]
 ) -> Iterator[tuple[Tensor, ...]]:
     pre = card.preprocessing
-    transform = EvalTransform((pre.height, pre.width), pre.interpolation)
+    transform = EvalTransform(pre.size, pre.interpolation)
     pictures = tuple(dataclasses.replace(source.items[index], labels={}) for index in indices)  # no mask is read
     chosen = dataclasses.replace(source, items=pictures)
     for images, _ in eval_loader(chosen, transform, batch_size=batch_size, workers=workers):

@@ -120,7 +120,7 @@ def _count_run(path: Path, config: ComplexityConfig) -> Counted:
     card = checkpoint.card
     with shapes_only():
         model = build_network(card)
-    sizes = config.size or ((card.preprocessing.height, card.preprocessing.width),)
+    sizes = config.size or (card.preprocessing.size,)
     costs = {size: torch_cost(model, size, inputs=len(card.inputs)) for size in sizes}
     if config.int8:
         costs = {size: int8_cost(cost) for size, cost in costs.items()}

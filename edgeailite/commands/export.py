@@ -27,7 +27,7 @@ def run(config: ExportConfig) -> int:
     if config.img_resize is not None:
         height, width = config.img_resize
         card = replace(card, preprocessing=replace(card.preprocessing, height=height, width=width))
-    size = None if config.dynamic else (card.preprocessing.height, card.preprocessing.width)
+    size = None if config.dynamic else card.preprocessing.size
     opset = target.opset if config.opset is None else config.opset
     request = Request(
         module, card, opset, argmax=config.argmax, size=size, simplify=config.simplify, kernels=config.kernels

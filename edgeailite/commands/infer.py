@@ -262,7 +262,7 @@ def label_picture(opened: Opened, *pictures: Image, size: tuple[int, int] | None
     """
     pre = opened.card.preprocessing
     own = pictures[0].shape[0], pictures[0].shape[1]
-    shown = own if views.short_edges else (pre.height, pre.width)
+    shown = own if views.short_edges else pre.size
     images = tuple(picture_tensor(resize_image(picture, shown, pre.interpolation))[None] for picture in pictures)
     output = classified(opened.card)[0]
     labels: Image = class_maps(opened.predict, images, size or own, output=output, views=views)[0]

@@ -137,7 +137,7 @@ def _dry_run(config: QuantizeConfig, placed: Placed) -> int:
 def float_config(checkpoint: Checkpoint) -> TrainConfig:
     """The float run's options, at the size of its card: that is what the network is used at, and may be another."""
     before, pre = train_config(checkpoint.config), checkpoint.card.preprocessing
-    sizes: dict[str, Any] = {"img_resize": (pre.height, pre.width), "interpolation": pre.interpolation}
+    sizes: dict[str, Any] = {"img_resize": pre.size, "interpolation": pre.interpolation}
     if sizes["img_resize"] != before.img_resize:
         sizes["rand_crop"] = None  # the default, all of the picture: the old crop may be larger
     return dataclasses.replace(before, **sizes)

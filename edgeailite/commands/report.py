@@ -108,7 +108,7 @@ def read_folder(run: Path, opened: Opened) -> Folder:
 def measure(opened: Opened, source: DataSource) -> Measured:
     """One pass over the split; of a picture its scores are kept."""
     pre = opened.card.preprocessing
-    transform = EvalTransform((pre.height, pre.width), pre.interpolation)
+    transform = EvalTransform(pre.size, pre.interpolation)
     loader = eval_loader(source, transform, batch_size=1, workers="auto")
     found: dict[str, list[Scored]] = {name: [] for name in opened.card.outputs}
     with progress("report", len(source.items)) as (bar, task):

@@ -95,7 +95,7 @@ def _prove_run(config: VerifyConfig) -> tuple[dict[str, Any], tuple[int, int]]:
     path = folder / ("contract_int8.json" if subject.kind == "int8" else "contract.json")
     _write(path, json.dumps(_contract(subject, items, results), indent=1) + "\n")
     pre = subject.card.preprocessing
-    return {**results, "contract": str(path)}, (pre.height, pre.width)
+    return {**results, "contract": str(path)}, pre.size
 
 
 def _write(path: Path, text: str) -> None:

@@ -82,7 +82,7 @@ def side_of(word: str, setting: Setting, *, threads: int | None = None) -> Side:
         if setting.module is None:
             raise UsageError(f"--trace {word}: {setting.file} is a file; give the run folder to trace a torch network")
         return torch_side(word, setting.module)
-    size = setting.preprocessing.height, setting.preprocessing.width
+    size = setting.preprocessing.size
     name, _, how = word.rpartition("@")
     if name.endswith(SUFFIX) or word.endswith(SUFFIX):
         path, runtime = (Path(name), how) if name.endswith(SUFFIX) else (Path(word), "ALL")
@@ -111,7 +111,7 @@ def _file_setting(config: VerifyConfig) -> Setting:
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     if "edgeailite.card" in metadata:
         card = card_of_metadata(metadata, where=str(config.model))
-        size = config.img_resize or (card.preprocessing.height, card.preprocessing.width)
+        size = config.img_resize or card.preprocessing.size
         preprocessing = replace(card.preprocessing, height=size[0], width=size[1])
         return Setting(None, config.model, card, preprocessing, len(card.inputs))
     weights = {tensor.name for tensor in model.graph.initializer}

@@ -148,7 +148,7 @@ def _changed(card: ModelCard, given: Mapping[str, Sequence[str]]) -> ModelCard:
         return card
     config = training_config(given)
     pre = card.preprocessing
-    height, width = config.img_resize if "img_resize" in given else (pre.height, pre.width)
+    height, width = config.img_resize if "img_resize" in given else pre.size
     reverse = config.input_channel_reverse if "input_channel_reverse" in given else pre.channel_order == "BGR"
     changed = Preprocessing(
         height,

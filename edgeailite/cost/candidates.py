@@ -108,12 +108,12 @@ def _of_name(name: str, kind: str, folder: Path, *, size: Size, classes: int | N
 def _of_run(run: Path, path: Path, size: Size | None) -> Subject:
     checkpoint, network = load_network(run)
     pre = checkpoint.card.preprocessing
-    height, width = size or (pre.height, pre.width)
+    height, width = size or pre.size
     card = replace(checkpoint.card, preprocessing=replace(pre, height=height, width=width))
     _export(network, card, path)
     return _of_file(str(run), path, (height, width), None if checkpoint.quantization is not None else network)
 
 
 def _export(network: nn.Module, card: ModelCard, path: Path) -> None:
-    size = (card.preprocessing.height, card.preprocessing.width)
+    size = card.preprocessing.size
     write_model(path, to_onnx(network, card, size=size))

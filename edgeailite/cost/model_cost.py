@@ -11,7 +11,7 @@ from edgeailite.runs.open import Opened, build_network
 
 def cost_of(source: Path, opened: Opened) -> Cost:
     """Layers and memory at the size that the card says; a quantized run counts as the float one it came from."""
-    size = opened.card.preprocessing.height, opened.card.preprocessing.width
+    size = opened.card.preprocessing.size
     if opened.kind == "onnx":
         return onnx_cost(source, opened.fixed_size or size)
     with shapes_only():

@@ -31,14 +31,14 @@ class Protocol:
     def transform(self, preprocessing: Preprocessing) -> EvalTransform:
         """How samples are made for a network of this preprocessing."""
         own = self.window is not None or self.views.short_edges
-        size = self.img_resize or (None if own else (preprocessing.height, preprocessing.width))
+        size = self.img_resize or (None if own else preprocessing.size)
         return EvalTransform(size, preprocessing.interpolation, self.output_size)
 
     def input_size(self, preprocessing: Preprocessing) -> tuple[int, int] | None:
         """The one size at which a network of this preprocessing sees pictures; None where there are several."""
         if self.window is not None or self.views.short_edges or self.views.scales != (1.0,):
             return None
-        return self.img_resize or (preprocessing.height, preprocessing.width)
+        return self.img_resize or preprocessing.size
 
     def predictor(self, predict: Predict) -> Predict:
         """The predictor, through the window if there is one."""

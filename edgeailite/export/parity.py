@@ -316,7 +316,7 @@ def _check_integrity(subject: Subject, *, skip_hash: bool) -> None:
     loaded = load_onnx(subject.file, level="DISABLED")
     if loaded.kind != subject.kind:
         raise ParityError(f"{subject.file}: a {loaded.kind} file, but the run is {subject.kind}; export this run again")
-    size = (loaded.card.preprocessing.height, loaded.card.preprocessing.width)
+    size = loaded.card.preprocessing.size
     if loaded.fixed_size not in (None, size):
         raise ParityError(
             f"{subject.file}: input_size: {size}, but it takes {loaded.fixed_size}; export this run again"
@@ -339,7 +339,7 @@ def _check_description(subject: Subject) -> None:
 
 def _training_input(picture: Picture, preprocessing: Preprocessing, *, moved: bool = False) -> Array:
     """What training and validation feed: OpenCV's resize and torch's normalisation. `moved`: by up to a grey level."""
-    resized = resize_image(picture, (preprocessing.height, preprocessing.width), preprocessing.interpolation)
+    resized = resize_image(picture, preprocessing.size, preprocessing.interpolation)
     if moved:
         resized = conversion.one_grey_level_off(resized)
     return to_input(torch.from_numpy(resized.transpose(2, 0, 1).copy())[None], preprocessing).numpy()

@@ -95,7 +95,7 @@ class Read:
 
 def as_input(image: Image, preprocessing: Preprocessing) -> Tensor:
     """(H,W,3) -> (1,3,height,width) uint8, resized as in validation."""
-    size = preprocessing.height, preprocessing.width
+    size = preprocessing.size
     return picture_tensor(resize_image(image, size, preprocessing.interpolation))[None]
 
 

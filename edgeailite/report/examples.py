@@ -58,7 +58,7 @@ def predictions(
 ) -> dict[str, NDArray[Any]]:
     """Every output of pictures (H,W,3), one per input, preprocessed as in validation: classes and depths at `size`."""
     pre = opened.card.preprocessing
-    shown = pre.height, pre.width
+    shown = pre.size
     images = tuple(picture_tensor(resize_image(picture, shown, pre.interpolation))[None] for picture in pictures)
     return results_at(opened.predict(images), size)
 

@@ -140,7 +140,7 @@ def _check_plain(entries: Fields, card: ModelCard) -> None:
     pre = card.preprocessing
     for key in ("input_size", "mean", "scale", "channel_order", "interpolation"):
         entries.any(key)
-    _same(entries, "input_size", _size(entries), (pre.height, pre.width))
+    _same(entries, "input_size", _size(entries), pre.size)
     _same(entries, "mean", _parsed(entries, "mean"), list(pre.mean))
     _same(entries, "scale", _parsed(entries, "scale"), list(pre.scale))
     _same(entries, "channel_order", entries.any("channel_order"), pre.channel_order)

@@ -74,7 +74,7 @@ def load_onnx(
 def admit(file: OnnxFile) -> About:
     """What an exported file says of itself, checked against its graph before anything is computed. Raises DataError."""
     about = about_of_metadata(file.graph.metadata, where=file.name)
-    size = about.card.preprocessing.height, about.card.preprocessing.width
+    size = about.card.preprocessing.size
     check_agrees(about, file, own_sizes(file, size))
     return about
 
