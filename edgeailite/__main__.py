@@ -42,6 +42,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "doctor": ("doctor", "DoctorConfig", "what is wrong with this installation, and the fix"),
 }
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "CUDA out of memory")  # in torch's RuntimeErrors
+LONGEST_ERROR = 1900  # characters of an error; the middle of a longer one is left out
 EXIT_CODES = "0 ok, 1 listed failures, 2 usage, 3 data, 4 parity, 5 diverged, 130 interrupted"
 
 
@@ -112,7 +113,10 @@ def reporting(action: Callable[[], int]) -> int:
 def _ended(message: str, code: int) -> int:
     from edgeailite.untrusted import printable
 
-    print(f"error: {printable(message)}" if message else "interrupted", file=sys.stderr)
+    text = printable(message)
+    if len(text) > LONGEST_ERROR:  # names of files and of what they hold can be as long as somebody likes
+        text = f"{text[: LONGEST_ERROR // 2]} … {text[-LONGEST_ERROR // 2 :]}"
+    print(f"error: {text}" if text else "interrupted", file=sys.stderr)
     return code
 
 

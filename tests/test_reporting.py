@@ -56,3 +56,12 @@ def test_a_terminal_that_lacks_characters(monkeypatch):
     assert reporting(say) == 0
     stream.flush()
     assert stream.buffer.getvalue() == b"Stra\\xdfe, \\udcff\n"
+
+
+def test_the_middle_of_an_endless_error_is_left_out(capsys):
+    def action() -> int:
+        raise DataError(f"{'x' * 10**6}.png: cannot be read; give another picture")
+
+    assert reporting(action) == 3
+    line = capsys.readouterr().err
+    assert len(line) < 2000 and line.startswith("error: xxx") and line.endswith("give another picture\n")

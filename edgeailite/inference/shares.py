@@ -118,20 +118,39 @@ def _check_ours(path: Path, columns: Sequence[str]) -> None:
 
 
 def _mend(file: BinaryIO, head: str) -> set[str]:
-    """First values of the whole rows; what follows the last of them is cut off. Another header starts anew."""
+    """Return the pictures of the whole rows and cut off what follows them, from the first damaged row on.
+
+    A table with another header is emptied.
+    """
     known: set[str] = set()
+    columns = next(csv.reader([head]))
     whole = len(head.encode(errors="surrogateescape"))
     if file.readline(whole + 1).decode(errors="surrogateescape") != head:
         file.truncate(0)
         return known
     while line := file.readline(LONGEST_ROW):
-        first = _first_cell(line.decode(errors="surrogateescape"))
+        first = _picture_of(line.decode(errors="surrogateescape"), columns)
         if not line.endswith(b"\n") or not first:
             break
         whole += len(line)
         known.add(first)
     file.truncate(whole)
     return known
+
+
+def _picture_of(line: str, columns: Sequence[str]) -> str:
+    """Return the picture that a row is about; "" for a row that `infer` does not write."""
+    try:
+        cells = next(csv.reader([line]))
+        if len(cells) != len(columns):
+            return ""
+        if tuple(columns[: len(FIXED)]) == FIXED:
+            sizes, shares = map(int, cells[1 : len(FIXED)]), map(float, cells[len(FIXED) :])
+            if min(sizes) < 1 or not all(0 <= share <= 1 for share in shares):
+                return ""
+        return cells[0]
+    except (csv.Error, ValueError, StopIteration):
+        return ""
 
 
 def _first_cell(line: str) -> str:

@@ -44,6 +44,7 @@ from edgeailite.quantization.modules import INTEGER_BITS, ActivationQuantizer, I
 from edgeailite.quantization.observers import DEFAULT_OBSERVER, OBSERVERS
 from edgeailite.quantization.pooling import pool_size
 from edgeailite.quantization.schemes import DEFAULT_SCHEME, EVERYTHING_AS_THE_SCHEME, Plan, Scheme, get_scheme
+from edgeailite.untrusted import shown
 
 BN_TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 BEFORE_BN = 2  # arguments of a convolution's node before those of its BatchNorm: input, scale of the input
@@ -220,7 +221,7 @@ def _check_plan(graph_module: fx.GraphModule, plan: Plan) -> None:
         for name in given:
             if name not in known:
                 near = ", ".join(difflib.get_close_matches(name, known)) or ", ".join(known[:3]) + ", ..."
-                raise UsageError(f"plan: {what} name {name!r}, which this network lacks; near are: {near}")
+                raise UsageError(f"plan: {what} name {shown(name)}, which this network lacks; near are: {near}")
 
 
 def _observed(group: _Group) -> list[bool]:

@@ -17,6 +17,7 @@ from edgeailite.onnxfile import OnnxFile, own_sizes, read_onnx
 from edgeailite.preprocessing import preprocess
 from edgeailite.runtime.failures import check_finite, run_session, said
 from edgeailite.runtime.metadata import About, about_of_metadata, check_agrees, session_settings
+from edgeailite.untrusted import printable
 
 Array = NDArray[Any]
 LEVELS = {
@@ -27,6 +28,9 @@ LEVELS = {
 INPUT_TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
 PROVIDERS = ["CPUExecutionProvider"]
 SILENT = 4  # fatal errors alone
+
+
+OUTPUT_TYPES = {f"tensor({kind})" for kind in ("float", "double", "float16", "int64", "int32", "int8", "uint8")}
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,10 @@ def load_onnx(
         raise DataError(f"{file.name}: no edgeailite metadata; export it here")
     about = admit(file)
     session = _session(file, about.settings, threads=threads, level=level, save_optimized=save_optimized)
+    for output in session.get_outputs():
+        if output.type not in OUTPUT_TYPES:
+            name, kind = printable(output.name), printable(output.type)
+            raise DataError(f"{file.name}: output {name}: expected numbers, found {kind}; export it again")
     return OnnxModel(session, about.card, about.kind, about.argmax, _fixed_size(file), file.name)
 
 

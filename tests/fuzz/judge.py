@@ -14,6 +14,7 @@ NOTES = re.compile(
     r"(.+, \d+ tensors loaded|.+: no estimate: |note|warning|skipped|page|list|generating|downloading|listening on|"
     r"ready$|stopped by|before training|resuming|epoch|plan of|calibrated anew|outputs that|measuring|stopped after|"
     r" +\d+ buffers of activation ranges left out|"
+    r"libpng (error|warning): |Corrupt JPEG data: |"  # the codecs' own lines, beside ours
     r"classes? .+ never |best|loaded|weights|not tensors|ranges without|split \w+:|\d+ results are|==)"
 )
 FINDINGS = ("data check",)  # verbs whose findings are their result, with an exit code that is not 0

@@ -63,6 +63,17 @@ def test_going_on_drops_half_a_row_and_knows_the_rest(tmp_path):
     assert path.read_text() == "picture,other\n"
 
 
+@pytest.mark.parametrize("row", ["x.png,3,4,0.25", "x.png,3,,0.25,0.75", "x.png,3,4,a,0.75", "x.png,3,4,nan,0.5", ","])
+def test_going_on_makes_damaged_rows_anew(tmp_path, row):
+    path, columns = tmp_path / "t.csv", share_columns([TWO])
+    path.write_text(",".join(["picture,height,width,a", '"b,c"']) + f"\ny.png,3,4,0.5,0.5\n{row}\nz.png,3,4,0.5,0.5\n")
+    table = Table(path, columns, go_on=True)
+    assert table.known == {"y.png"}
+    table.close()
+    write_json(path, tmp_path / "t.json", [TWO])
+    assert [values["picture"] for values in json.loads((tmp_path / "t.json").read_text())] == ["y.png"]
+
+
 def test_names_cannot_move_the_cursor_or_fake_a_row(tmp_path):
     path = tmp_path / "t.csv"
     table = Table(path, ("picture", "a\x1b[2Jb\nc"))

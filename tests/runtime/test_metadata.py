@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 from edgeailite.errors import DataError
 from edgeailite.runtime import load_onnx, open_session
@@ -151,6 +151,15 @@ def test_a_file_with_argmax():
     assert (opened.argmax, opened.fixed_size) == ("full", SIZE)
     with pytest.raises(DataError, match="outputs"):
         load_onnx(own(made))
+
+
+def test_outputs_are_numbers():
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["x"], pads=[1] * 4),
+        helper.make_node("Cast", ["x"], ["segmentation"], to=TensorProto.STRING),
+    ]
+    with pytest.raises(DataError, match=r"output segmentation: expected numbers, found tensor\(string\); export it"):
+        load_onnx(own(model(nodes, WEIGHT)))
 
 
 def test_weights_are_the_files_own():
