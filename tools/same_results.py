@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -80,14 +81,21 @@ def make(checkout: Path, folder: Path, data: Path) -> None:
         edgeailite("report", f"{name}_ptq", "--data_path", str(data))
 
 
+def content(path: Path) -> bytes:
+    """Return what is compared of a file: a report's text, a contract but for `environment`, else every byte."""
+    if path.suffix == ".html":
+        return "\n".join(report_text(path)).encode()
+    if path.suffix == ".json":
+        values = json.loads(path.read_bytes())
+        del values["environment"]  # names the checkout's commit
+        return json.dumps(values).encode()
+    return path.read_bytes()
+
+
 def results(folder: Path) -> dict[str, bytes]:
-    """Return the files to compare by name; reports as their text."""
-    found = {}
-    for kind in KINDS:
-        for path in sorted(folder.glob(f"*/{kind}")):
-            content = "\n".join(report_text(path)).encode() if path.suffix == ".html" else path.read_bytes()
-            found[str(path.relative_to(folder))] = content
-    return found
+    """Return what is compared of every file, by name."""
+    paths = [path for kind in KINDS for path in sorted(folder.glob(f"*/{kind}"))]
+    return {str(path.relative_to(folder)): content(path) for path in paths}
 
 
 def main() -> int:
