@@ -43,7 +43,7 @@ from edgeailite.quantization.sensitivity import (
 )
 from edgeailite.report.analysis_page import bars, cells, head
 from edgeailite.runs.checkpoint import run_folder
-from edgeailite.runs.open import Opened, build_network
+from edgeailite.runs.open import OpenModel, build_network
 
 FORMAT = 1
 FILE, PICTURE, PLAN = "sensitivity.json", "sensitivity.png", "plan.json"
@@ -90,7 +90,7 @@ def run(config: AnalyzeConfig) -> int:
     return 0
 
 
-def _quantized(config: AnalyzeConfig, opened: Opened, train: DataSource, plan: Plan) -> fx.GraphModule:
+def _quantized(config: AnalyzeConfig, opened: OpenModel, train: DataSource, plan: Plan) -> fx.GraphModule:
     """As `calibrate --plan` makes it."""
     return calibrated(
         opened,
@@ -148,7 +148,7 @@ def worst(lost: dict[str, float]) -> float:
     return max(found)
 
 
-def _macs(opened: Opened) -> dict[str, int]:
+def _macs(opened: OpenModel) -> dict[str, int]:
     card = opened.card
     with torch.device("meta"):
         network = build_network(card)

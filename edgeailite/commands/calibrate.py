@@ -56,7 +56,7 @@ from edgeailite.runs.checkpoint import (
     save_checkpoint,
     start_run,
 )
-from edgeailite.runs.open import Opened, load_network
+from edgeailite.runs.open import OpenModel, load_network
 
 RECORDED = ("scheme", "percentile", "observer", "equalize", "correct_bias", "adaround", "refine_images")
 
@@ -119,7 +119,7 @@ def _calibrate(config: CalibrateConfig, folder: Path) -> dict[str, float]:
     written = Checkpoint(checkpoint.card, model.state_dict(), checkpoint.config, quantization)
     for name in (LAST, BEST):
         save_checkpoint(folder / name, written)
-    quantized = Opened(
+    quantized = OpenModel(
         checkpoint.card, torch_predictor(model, checkpoint.card.preprocessing), "quantized", folder, model
     )
     protocol = Protocol(epoch_size=1.0 if config.dry_run else 0.0)
@@ -127,7 +127,7 @@ def _calibrate(config: CalibrateConfig, folder: Path) -> dict[str, float]:
     return {f"val_{name}_fake_quant": 100 * value for name, value in headline(tally).items()}
 
 
-def open_float(source: Path, data_path: Path | None) -> tuple[Checkpoint, Opened]:
+def open_float(source: Path, data_path: Path | None) -> tuple[Checkpoint, OpenModel]:
     """A float run, whose card names the data set's folder if it is given. Raises UsageError for a quantized one."""
     checkpoint, module = load_network(source)
     if checkpoint.quantization is not None:
@@ -136,7 +136,7 @@ def open_float(source: Path, data_path: Path | None) -> tuple[Checkpoint, Opened
         card = dataclasses.replace(checkpoint.card, data_path=str(data_path.resolve()))
         checkpoint = dataclasses.replace(checkpoint, card=card)
     predict = torch_predictor(module, checkpoint.card.preprocessing)
-    return checkpoint, Opened(checkpoint.card, predict, "float", run_folder(source), module)
+    return checkpoint, OpenModel(checkpoint.card, predict, "float", run_folder(source), module)
 
 
 def splits_of(card: ModelCard, before: TrainConfig, data_path: Path | None) -> tuple[DataSource, DataSource]:
@@ -149,7 +149,7 @@ def splits_of(card: ModelCard, before: TrainConfig, data_path: Path | None) -> t
 
 
 def calibrated(
-    opened: Opened,
+    opened: OpenModel,
     train: DataSource,
     *,
     images: int,
@@ -191,7 +191,7 @@ def calibrated(
     return model
 
 
-def published(opened: Opened, file: Path) -> fx.GraphModule:
+def published(opened: OpenModel, file: Path) -> fx.GraphModule:
     """The network of a float run with the weights and ranges of a published file of quantization training."""
     assert opened.module is not None
     report = load_pretrained(opened.module, file)

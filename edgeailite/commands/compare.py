@@ -31,7 +31,7 @@ from edgeailite.evaluation import Agreement, Pair, class_numbers, depth_numbers,
 from edgeailite.evaluation.measure import dataset_of
 from edgeailite.evaluation.summary import classes_of, tasks_of
 from edgeailite.runs.checkpoint import find_checkpoint
-from edgeailite.runs.open import Opened, open_model
+from edgeailite.runs.open import OpenModel, open_model
 
 Numbers = NDArray[np.float64]
 
@@ -91,7 +91,7 @@ def _first(entry: tuple[float, int, Agreement]) -> tuple[float, int]:
     return entry[:2]
 
 
-def open_both(config: CompareConfig) -> tuple[Opened, Opened]:
+def open_both(config: CompareConfig) -> tuple[OpenModel, OpenModel]:
     """Raises UsageError where --integer_exact finds no quantized run."""
     device = select_device(config.device)
     opened = [open_model(path, device=device, threads=config.threads) for path in (config.a, config.b)]
@@ -104,7 +104,7 @@ def open_both(config: CompareConfig) -> tuple[Opened, Opened]:
     return opened[0], opened[1]
 
 
-def same_meaning(config: CompareConfig, models: tuple[Opened, Opened], source: DataSource) -> None:
+def same_meaning(config: CompareConfig, models: tuple[OpenModel, OpenModel], source: DataSource) -> None:
     """Raises UsageError where outputs or classes of the two are not the same."""
     a, b = (model.card for model in models)
     shared = [name for name in a.outputs if a.outputs[name] == b.outputs.get(name)]
@@ -132,7 +132,7 @@ def _outputs(outputs: Mapping[str, int]) -> str:
 
 
 def collect(
-    config: CompareConfig, models: tuple[Opened, Opened], source: DataSource, indices: list[int]
+    config: CompareConfig, models: tuple[OpenModel, OpenModel], source: DataSource, indices: list[int]
 ) -> dict[str, Collected]:
     """One pass of both over the pictures."""
     a, b = (model.card.outputs for model in models)
@@ -151,7 +151,7 @@ def collect(
 
 
 def _samples(
-    config: CompareConfig, models: tuple[Opened, Opened], source: DataSource, indices: list[int]
+    config: CompareConfig, models: tuple[OpenModel, OpenModel], source: DataSource, indices: list[int]
 ) -> Iterator[tuple[Sample, Sample]]:
     """Each picture as A and as B take it; read once where they take it alike."""
     takes = [model.card.preprocessing for model in models]
@@ -203,7 +203,7 @@ def _agreement(total: Agreement, classes: bool) -> dict[str, Any]:
     }
 
 
-def _about(path: Path, opened: Opened) -> dict[str, Any]:
+def _about(path: Path, opened: OpenModel) -> dict[str, Any]:
     cost = cost_of(path, opened)
     file = path if opened.kind == "onnx" else find_checkpoint(path)
     size = opened.card.preprocessing

@@ -18,7 +18,7 @@ from edgeailite.evaluation import Agreement
 from edgeailite.evaluation.pairing import who_is_closer, who_is_right
 from edgeailite.files import write_result
 from edgeailite.report.examples import predictions
-from edgeailite.runs.open import Opened
+from edgeailite.runs.open import OpenModel
 
 COLUMNS = ("picture", "label", "A", "B")  # and who is right, or closer
 BOTH, SAME_WRONG, A, B, NEITHER = (246, 247, 248), (205, 208, 212), (47, 111, 159), (224, 138, 40), (172, 40, 48)
@@ -31,7 +31,7 @@ Most = Mapping[str, Sequence[tuple[int, Agreement]]]
 
 
 def write_sheet(
-    path: Path, models: tuple[Opened, Opened], source: DataSource, most: Most, *, labels: tuple[str, str]
+    path: Path, models: tuple[OpenModel, OpenModel], source: DataSource, most: Most, *, labels: tuple[str, str]
 ) -> list[Path]:
     """One page per output: at `path`, or with `_OUTPUT` added where there are several. DataError if not writable.
 
@@ -53,7 +53,7 @@ def write_sheet(
     return paths
 
 
-def _fields(models: tuple[Opened, Opened], source: DataSource, name: str, index: int, part: Agreement) -> Fields:
+def _fields(models: tuple[OpenModel, OpenModel], source: DataSource, name: str, index: int, part: Agreement) -> Fields:
     item, target = source.items[index], source.targets[name]
     pictures = [read_image(path) for path in item.images]
     maps: tuple[NDArray[np.uint8], ...]

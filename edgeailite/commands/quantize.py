@@ -26,7 +26,7 @@ from edgeailite.quantization import Plan, learn_ranges, normalised_by, set_state
 from edgeailite.quantization.modules import QuantConv2d
 from edgeailite.quantization.plan_files import plan_of, read_plan, recorded
 from edgeailite.runs.checkpoint import Checkpoint, beside, refuse_used, run_folder
-from edgeailite.runs.open import Opened
+from edgeailite.runs.open import OpenModel
 from edgeailite.runs.resume import begin_run, device_of, goes_on, resumed_config
 from edgeailite.training.learner import Placed, make_learner, make_losses, schedule, task_balance, task_options
 from edgeailite.training.loop import Trainer, Transforms, load_last, run_training
@@ -94,7 +94,7 @@ def _quantize(config: QuantizeConfig, folder: Path, start: Checkpoint | None, pl
 
 def _checked_data(
     config: QuantizeConfig,
-    opened: Opened,
+    opened: OpenModel,
     splits: tuple[DataSource, DataSource],
     *,
     folder: Path,
@@ -195,7 +195,7 @@ def loop_of(config: QuantizeConfig, before: TrainConfig) -> Loop:
 def _trainer(
     config: QuantizeConfig,
     checkpoint: Checkpoint,
-    opened: Opened,
+    opened: OpenModel,
     train: DataSource,
     *,
     folder: Path,
@@ -250,7 +250,7 @@ def _trainer(
     )
 
 
-def _teacher(opened: Opened, loop: Loop, placed: Placed) -> nn.Module:
+def _teacher(opened: OpenModel, loop: Loop, placed: Placed) -> nn.Module:
     """The float network, as it is used."""
     assert opened.module is not None
     teacher = opened.module.to(placed.device)

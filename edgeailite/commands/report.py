@@ -44,7 +44,7 @@ from edgeailite.report.facts import (
 from edgeailite.report.forms import Measuring, forms_of, quantization_rows
 from edgeailite.report.reproduce import commands_of
 from edgeailite.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, read_metrics
-from edgeailite.runs.open import Opened, open_model
+from edgeailite.runs.open import OpenModel, open_model
 
 MISSING = {
     "learning": "No metrics.csv with epochs: the network was calibrated or exported, not trained here.",
@@ -92,7 +92,7 @@ def run(config: ReportConfig) -> int:
     return 0
 
 
-def read_folder(run: Path, opened: Opened) -> Folder:
+def read_folder(run: Path, opened: OpenModel) -> Folder:
     """Raises DataError for a damaged file in it."""
     config = read_mapping(opened.folder / "config.yaml")
     environment = read_mapping(opened.folder / "env.json")
@@ -105,7 +105,7 @@ def read_folder(run: Path, opened: Opened) -> Folder:
     return Folder(opened.folder, checkpoint, file.name, config, environment)
 
 
-def measure(opened: Opened, source: DataSource) -> Measured:
+def measure(opened: OpenModel, source: DataSource) -> Measured:
     """One pass over the split; of a picture its scores are kept."""
     pre = opened.card.preprocessing
     transform = EvalTransform(pre.size, pre.interpolation)
@@ -124,7 +124,7 @@ def measure(opened: Opened, source: DataSource) -> Measured:
 
 def gather(
     config: ReportConfig,
-    opened: Opened,
+    opened: OpenModel,
     source: DataSource,
     *,
     folder: Folder,
@@ -208,7 +208,7 @@ def _proven(verdicts: Sequence[Verdict], parity: Sequence[Any]) -> list[str]:
 
 
 def _forms(
-    config: ReportConfig, opened: Opened, source: DataSource, *, folder: Folder, tally: Tally, proven: Sequence[str]
+    config: ReportConfig, opened: OpenModel, source: DataSource, *, folder: Folder, tally: Tally, proven: Sequence[str]
 ) -> tuple[tuple[list[str], list[Form]] | None, list[tuple[str, str]]]:
     """The table of forms, and the exported file's first number for the top."""
     if config.forms == "none" or opened.kind == "onnx":

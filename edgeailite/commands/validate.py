@@ -12,7 +12,7 @@ from edgeailite.errors import UsageError
 from edgeailite.evaluation import Protocol, Views, part_of
 from edgeailite.evaluation.measure import dataset_of, measure
 from edgeailite.evaluation.summary import as_dict, flat, never_predicted, write_confusions
-from edgeailite.runs.open import Opened, open_model
+from edgeailite.runs.open import OpenModel, open_model
 
 
 def run(config: ValidateConfig) -> int:
@@ -47,7 +47,7 @@ def run(config: ValidateConfig) -> int:
     return 0
 
 
-def protocol_of(config: ValidateConfig, opened: Opened) -> Protocol:
+def protocol_of(config: ValidateConfig, opened: OpenModel) -> Protocol:
     """How the options ask to measure. Raises UsageError for what the file cannot do."""
     views = Views(
         config.scales,

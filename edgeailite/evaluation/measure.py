@@ -13,7 +13,7 @@ from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import Protocol, Tally, evaluate, part_of
 from edgeailite.evaluation.summary import tasks_of
 from edgeailite.modelcard import ModelCard
-from edgeailite.runs.open import Opened
+from edgeailite.runs.open import OpenModel
 
 AS_TRAINED = Protocol()
 
@@ -63,7 +63,7 @@ def _check_output(card: ModelCard, source: DataSource, output: str, channels: in
 
 
 def measure(
-    opened: Opened,
+    opened: OpenModel,
     source: DataSource,
     *,
     workers: int | Literal["auto"],

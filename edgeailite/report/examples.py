@@ -18,7 +18,7 @@ from edgeailite.drawing.plots import colorize, overlay
 from edgeailite.drawing.sheets import depth_colors, depth_differences, depth_scale
 from edgeailite.evaluation import ClassTally, DepthTally, Tally, results_at
 from edgeailite.report import Example, percent
-from edgeailite.runs.open import Opened
+from edgeailite.runs.open import OpenModel
 
 OVERLAY_ALPHA = 0.5
 
@@ -45,7 +45,7 @@ def worst_pictures(scores: Sequence[Scored], count: int) -> list[Scored]:
 
 
 def examples_of(
-    opened: Opened, source: DataSource, worst: Mapping[str, Sequence[Scored]]
+    opened: OpenModel, source: DataSource, worst: Mapping[str, Sequence[Scored]]
 ) -> dict[str, tuple[Example, ...]]:
     """By output, the pictures given by index and score; one picture is in memory at full size at a time."""
     return {
@@ -54,7 +54,7 @@ def examples_of(
 
 
 def predictions(
-    opened: Opened, pictures: Sequence[NDArray[np.uint8]], size: tuple[int, ...]
+    opened: OpenModel, pictures: Sequence[NDArray[np.uint8]], size: tuple[int, ...]
 ) -> dict[str, NDArray[Any]]:
     """Every output of pictures (H,W,3), one per input, preprocessed as in validation: classes and depths at `size`."""
     pre = opened.card.preprocessing
@@ -63,7 +63,7 @@ def predictions(
     return results_at(opened.predict(images), size)
 
 
-def _example(opened: Opened, source: DataSource, output: str, scored: Scored) -> Example:
+def _example(opened: OpenModel, source: DataSource, output: str, scored: Scored) -> Example:
     index, score = scored
     item, target = source.items[index], source.targets[output]
     pictures = [read_image(path) for path in item.images]

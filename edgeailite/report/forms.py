@@ -16,7 +16,7 @@ from edgeailite.evaluation import DepthTally, Tally
 from edgeailite.evaluation.measure import measure
 from edgeailite.export.files import FILE_NAMES
 from edgeailite.report import Form
-from edgeailite.runs.open import Opened, open_model
+from edgeailite.runs.open import OpenModel, open_model
 
 DIGITS = 2  # of per cent
 
@@ -33,7 +33,7 @@ class Measuring:
 
 
 def forms_of(
-    opened: Opened, run: Path, tally: Tally, *, before: str | None, proven: Sequence[str], measuring: Measuring
+    opened: OpenModel, run: Path, tally: Tally, *, before: str | None, proven: Sequence[str], measuring: Measuring
 ) -> tuple[list[str], list[Form], dict[str, Tally]]:
     """Head, rows and what was measured by name; `before` is the float run of a quantized one.
 

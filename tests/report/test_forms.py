@@ -11,7 +11,7 @@ from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.report import forms as forms_module
 from edgeailite.report.forms import Measuring, forms_of, quantization_rows
-from edgeailite.runs.open import Opened
+from edgeailite.runs.open import OpenModel
 
 CARD = ModelCard("m", {"segmentation": 2}, ("a", "b"), ((0, 0, 0),) * 2, Preprocessing(32, 32), "streets")
 
@@ -24,11 +24,11 @@ def forms(tmp_path, monkeypatch, *, kind="quantized", proven=(), exact=False, be
     def opened(path, *, integer_exact_mode, **_):
         if opens is not None:
             raise opens
-        return Opened(CARD, tally(90 if path.suffix else 80 + 5 * integer_exact_mode), "float", tmp_path, None)
+        return OpenModel(CARD, tally(90 if path.suffix else 80 + 5 * integer_exact_mode), "float", tmp_path, None)
 
     monkeypatch.setattr(forms_module, "open_model", opened)
     monkeypatch.setattr(forms_module, "measure", lambda model, source, workers: model.predict)
-    run = Opened(CARD, None, kind, tmp_path, None)
+    run = OpenModel(CARD, None, kind, tmp_path, None)
     measuring = Measuring(None, torch.device("cpu"), None, CARD.outputs, exact=exact)
     head, rows, tallies = forms_of(run, tmp_path, tally(70), before=before, proven=proven, measuring=measuring)
     assert head == ["mIoU, %", "pixel accuracy, %"]
