@@ -27,7 +27,7 @@ from edgeailite.device import select_device, set_threads
 from edgeailite.environment import environment
 from edgeailite.errors import UsageError
 from edgeailite.evaluation import Protocol, torch_predictor
-from edgeailite.evaluation.measure import dataset_of, measure
+from edgeailite.evaluation.measure import measure
 from edgeailite.evaluation.summary import headline
 from edgeailite.modelcard import ModelCard
 from edgeailite.pretrained import describe, load_pretrained, published_ranges
@@ -47,6 +47,7 @@ from edgeailite.quantization import (
 )
 from edgeailite.quantization.plan_files import read_plan, recorded
 from edgeailite.runs.checkpoint import BEST, LAST, Checkpoint, refuse_used, run_folder, save_checkpoint, start_run
+from edgeailite.runs.dataset import dataset_of
 from edgeailite.runs.open import OpenModel, load_network
 
 RECORDED = ("scheme", "percentile", "observer", "equalize", "correct_bias", "adaround", "refine_images")
