@@ -55,8 +55,10 @@ def compare(config: CompareConfig) -> Comparison:
     Raises UsageError for models whose outputs, classes or inputs are not the same, DataError for missing or damaged
     files.
 
-        found = compare(CompareConfig(Path("runs/night"), Path("runs/night/model_int8.onnx")))
-        print(found.outputs["segmentation"]["miou"]["difference"])
+    >>> from pathlib import Path
+    >>> found = compare(CompareConfig(Path("runs/night"), Path("runs/night/model.onnx"), workers=0))
+    >>> found.outputs["segmentation"]["miou"]["difference"]
+    0.0
     """
     set_threads(config.threads)
     models = _open_both(config)

@@ -47,8 +47,9 @@ def validate(config: ValidateConfig) -> Validation:
     Writes the confusion matrices where `config.confusion` names a file. Raises DataError for what is missing, damaged
     or of other classes, UsageError for options that the model cannot serve.
 
-        found = validate(ValidateConfig(Path("runs/night/model_int8.onnx"), data_path=Path("data/night")))
-        print(found.scores["miou"])
+    >>> found = validate(ValidateConfig(Path("runs/night/model.onnx"), data_path=Path("data/night"), workers=0))
+    >>> list(found.scores)[:3], found.pictures
+    (['miou', 'pixel_accuracy', 'overall'], 2)
     """
     set_threads(config.threads)
     model = open_model(

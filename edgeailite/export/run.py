@@ -40,8 +40,9 @@ def export_run(config: ExportConfig) -> Export:
     Raises DataError for a damaged run or a path that cannot be written, UsageError for a network, scheme or option that
     the target does not take.
 
-        made = export_run(ExportConfig(Path("runs/night"), img_resize=(384, 768)))
-        print(made.files[0], [finding.code for finding in made.findings])
+    >>> made = export_run(ExportConfig(Path("runs/night"), img_resize=(32, 64)))
+    >>> str(made.files[0]), made.size, made.opset
+    ('runs/night/model.onnx', (32, 64), 21)
     """
     checkpoint, module = load_network(config.run)
     card, target = checkpoint.card, TARGETS[config.target]

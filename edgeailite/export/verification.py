@@ -54,8 +54,9 @@ def verify_run(config: VerifyConfig) -> Verification:
     `config.model` is the run folder or checkpoint. Raises ParityError, naming the first layer, entry or node that
     departs; DataError where the run, its file or its data set is missing or damaged. Nothing is written then.
 
-        found = verify_run(VerifyConfig(Path("runs/night"), images=4))
-        assert found.results["ALL"]["equal_argmax"] == 1
+    >>> found = verify_run(VerifyConfig(Path("runs/night"), images=1, sizes=()))
+    >>> found.verdict, str(found.contract)
+    ('runs/night is proven: streets val, 1 pictures', 'runs/night/contract.json')
     """
     set_threads(config.threads)
     checkpoint, module = load_network(config.model)

@@ -80,8 +80,9 @@ def write_report(config: ReportConfig) -> Page:
     Raises DataError for a missing or damaged run, data set or file in the run folder, and for a path that cannot be
     written; UsageError for an unknown device.
 
-        page = write_report(ReportConfig(Path("runs/night"), images=4))
-        print(page.path)
+    >>> page = write_report(ReportConfig(Path("runs/night"), images=1, forms="none"))
+    >>> str(page.path), page.size < 5_000_000
+    ('runs/night/report.html', True)
     """
     set_threads(config.threads)
     model = open_model(config.run, device=select_device(config.device), threads=config.threads)

@@ -57,8 +57,10 @@ def open_model(
     `runtime` (onnxruntime or openvino) computes .onnx files. Raises DataError for what is missing or damaged,
     UsageError for options that do not suit what was opened.
 
-        model = open_model(Path("runs/night"), device=torch.device("cpu"))
-        logits = model.predict((picture,))["segmentation"]  # picture: uint8 (1,3,H,W) RGB
+    >>> model = open_model(Path("runs/night"), device=torch.device("cpu"))
+    >>> picture = torch.zeros((1, 3, 64, 64), dtype=torch.uint8)  # RGB
+    >>> model.predict((picture,))["segmentation"].shape
+    torch.Size([1, 19, 64, 64])
     """
     if source.suffix == ".onnx":
         return _open_onnx(source, threads=threads, runtime=runtime)

@@ -55,8 +55,9 @@ def trace_forms(config: VerifyConfig, first: str, second: str, *, pictures: Sequ
     `first` and `second` are names of forms, as above. `pictures` are files to trace with; None takes `config.images`
     of the data set. Raises UsageError for a name or a combination that cannot work, DataError for missing files.
 
-        found = trace_forms(VerifyConfig(Path("runs/night"), images=1), "integer_exact", "ort")
-        print(found.first_departure)
+    >>> found = trace_forms(VerifyConfig(Path("runs/night"), images=1), "float", "ort")
+    >>> found.first_departure is None, found.matching.by
+    (True, 'name')
     """
     set_threads(config.threads)
     setting = _file_setting(config) if config.model.suffix == SUFFIX else _run_setting(config.model)
