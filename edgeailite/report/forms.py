@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from edgeailite.data import DataSource
-from edgeailite.errors import EdgeailiteError
+from edgeailite.errors import EdgeailiteError, option
 from edgeailite.evaluation import DepthTally, Tally, measure
 from edgeailite.export.files import FILE_NAMES
 from edgeailite.report.record import Form
@@ -92,8 +92,8 @@ def _exact(run: Path, proven: Sequence[str], conditions: Conditions) -> Tally | 
     if conditions.exact:
         return _measured(run, conditions, fix="", exact=True)
     if FILE_NAMES[True] in proven:
-        return f"equals {FILE_NAMES[True]} in every bit by its contract; measured with --forms all"
-    return "not measured; add --forms all"
+        return f"equals {FILE_NAMES[True]} in every bit by its contract; measured with {option('forms')} all"
+    return f"not measured; add {option('forms')} all"
 
 
 def _measured(path: Path, conditions: Conditions, *, fix: str, exact: bool = False) -> Tally | str:

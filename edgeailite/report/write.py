@@ -19,6 +19,7 @@ from edgeailite.data import DataSource
 from edgeailite.data.source import ClassTarget
 from edgeailite.device import select_device, set_threads
 from edgeailite.environment import cpu_model, git_commit
+from edgeailite.errors import with_options
 from edgeailite.evaluation import ClassTally, DepthTally, Tally, measure
 from edgeailite.files import sha256_of, write_result
 from edgeailite.report.analysis_page import of_folder
@@ -46,9 +47,9 @@ from edgeailite.runs.open import OpenModel, open_model
 
 MISSING = {
     "learning": "No metrics.csv with epochs: the network was calibrated or exported, not trained here.",
-    "quantization": "Nothing is quantized, and the forms were not compared (--forms quick or all does).",
+    "quantization": "Nothing is quantized, and the forms were not compared ({forms} quick or all does).",
     "sensitivity": "No sensitivity.json in the run folder: `edgeailite analyze` ranks the layers of a float run.",
-    "devices": "No device was asked for; --devices NAME estimates the time (`edgeailite devices list`).",
+    "devices": "No device was asked for; {devices} NAME estimates the time (`edgeailite devices list`).",
     "parity": "No contract in the run folder: run `edgeailite export` and `edgeailite verify`.",
     "files": "No env.json or config.yaml in the run folder: where and how it was made is not known.",
     "worst": "No pictures were asked for, or none is labelled.",
@@ -177,7 +178,7 @@ def _missing(values: Mapping[str, Any], examples: Mapping[str, Sequence[Example]
         "files": bool(values["config"] or values["environment"]),
         "worst": any(examples.values()),
     }
-    return {name: MISSING[name] for name, found in there.items() if not found}
+    return {name: with_options(MISSING[name]) for name, found in there.items() if not found}
 
 
 def _train_config(folder: RunFolder) -> dict[str, Any]:

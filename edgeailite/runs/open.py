@@ -178,6 +178,10 @@ def _check_ranges(model: nn.Module, file: Path) -> None:
 
 def _open_onnx(source: Path, *, threads: int | None, runtime: str) -> OpenModel:
     model = load_onnx(source, threads=threads)
-    compute = None if runtime == ONNXRUNTIME else openvino_run(source, option="--runtime openvino", threads=threads)
+    compute = (
+        None
+        if runtime == ONNXRUNTIME
+        else openvino_run(source, option=f"{option('runtime')} openvino", threads=threads)
+    )
     predict = onnx_predictor(model, compute)
     return OpenModel(model.card, predict, "onnx", source.parent, None, model.fixed_size, model.kind)
