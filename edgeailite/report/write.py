@@ -65,7 +65,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class _RunFolder:
     """What stands in a run folder beside weights; `checkpoint` is None for an exported file."""
 
     path: Path
@@ -88,7 +88,7 @@ def write_report(config: ReportConfig) -> Page:
     set_threads(config.threads)
     model = open_model(config.run, device=select_device(config.device), threads=config.threads)
     source = dataset_of(model.card, None, config.data_path, config.split)
-    folder = read_folder(config.run, model)
+    folder = _read_folder(config.run, model)
     path = config.output or model.folder / "report.html"
     scores: dict[str, list[PictureScore]] = {name: [] for name in model.card.outputs}
 
@@ -99,30 +99,30 @@ def write_report(config: ReportConfig) -> Page:
     tally = measure(model, source, on_picture=keep, label="report")
     worst = {name: worst_pictures(several, config.images) for name, several in scores.items()}
     examples = examples_of(model, source, worst)
-    html = render(gather(config, model, source, folder=folder, tally=tally, examples=examples))
+    html = render(_gather(config, model, source, folder=folder, tally=tally, examples=examples))
     write_result(path, html, "output")
     return Page(path, len(html.encode()))
 
 
-def read_folder(run: Path, model: OpenModel) -> RunFolder:
+def _read_folder(run: Path, model: OpenModel) -> _RunFolder:
     """Read configuration, environment and checkpoint of a run folder. Raises DataError for a damaged file in it."""
     config = read_mapping(model.folder / "config.yaml")
     environment = read_mapping(model.folder / "env.json")
     if model.kind == "onnx":
-        return RunFolder(model.folder, None, run.name, config, environment)
+        return _RunFolder(model.folder, None, run.name, config, environment)
     file = find_checkpoint(run)
     checkpoint = load_checkpoint(file)
     if not config and (checkpoint.quantization or {}).get("method") != "calibration":  # that one holds its float run's
         config = dict(checkpoint.config)
-    return RunFolder(model.folder, checkpoint, file.name, config, environment)
+    return _RunFolder(model.folder, checkpoint, file.name, config, environment)
 
 
-def gather(
+def _gather(
     config: ReportConfig,
     model: OpenModel,
     source: DataSource,
     *,
-    folder: RunFolder,
+    folder: _RunFolder,
     tally: Tally,
     examples: Mapping[str, Sequence[Example]],
 ) -> Report:
@@ -181,13 +181,13 @@ def _missing(values: Mapping[str, Any], examples: Mapping[str, Sequence[Example]
     return {name: with_options(MISSING[name]) for name, found in there.items() if not found}
 
 
-def _train_config(folder: RunFolder) -> dict[str, Any]:
+def _train_config(folder: _RunFolder) -> dict[str, Any]:
     """What a checkpoint remembers of its training, the float one's included."""
     known = {} if folder.checkpoint is None else dict(folder.checkpoint.config)
     return {**known, **folder.config}
 
 
-def _facts(source: DataSource, folder: RunFolder) -> list[tuple[str, str]]:
+def _facts(source: DataSource, folder: _RunFolder) -> list[tuple[str, str]]:
     return [
         ("data set", f"{source.name} {source.split}"),
         ("weights", f"{folder.weights} in {folder.path}"),
@@ -207,7 +207,7 @@ def _forms(
     model: OpenModel,
     source: DataSource,
     *,
-    folder: RunFolder,
+    folder: _RunFolder,
     tally: Tally,
     proven: Sequence[str],
 ) -> tuple[tuple[list[str], list[Form]] | None, list[tuple[str, str]]]:
@@ -231,7 +231,7 @@ def _cost_rows(cost: Cost, folder: Path) -> list[tuple[str, str]]:
     return rows + [(f"size of {file.name}", f"{file.stat().st_size / 1e6:.2f} MB") for file in weight_files(folder)]
 
 
-def _hashes(folder: RunFolder) -> list[tuple[str, str]]:
+def _hashes(folder: _RunFolder) -> list[tuple[str, str]]:
     rows = [(file.name, sha256_of(file)) for file in weight_files(folder.path)]
     if folder.checkpoint is not None:
         rows.append((f"weights in {folder.weights}", state_dict_hash(folder.checkpoint.state_dict)))
