@@ -24,7 +24,7 @@ from edgeailite.device import select_device, set_threads
 from edgeailite.environment import environment
 from edgeailite.errors import UsageError
 from edgeailite.evaluation import Protocol, torch_predictor
-from edgeailite.evaluation.measure import dataset_of, measure
+from edgeailite.evaluation.measure import measure
 from edgeailite.evaluation.summary import headline
 from edgeailite.modelcard import ModelCard
 from edgeailite.pretrained import describe, load_pretrained, published_ranges
@@ -53,6 +53,7 @@ from edgeailite.runs.checkpoint import (
     save_checkpoint,
     start_run,
 )
+from edgeailite.runs.dataset import dataset_of
 from edgeailite.runs.open import OpenModel, load_network
 
 RECORDED = ("scheme", "percentile", "observer", "equalize", "correct_bias", "adaround", "refine_images")
