@@ -65,7 +65,7 @@ def run(config: DemoConfig) -> int:
 
 
 def train_config(config: DemoConfig, data: Path, folder: Path) -> TrainConfig:
-    """The demo's recipe: the preset `streets`, shorter."""
+    """Return the demo's recipe: the preset `streets`, shorter."""
     return TrainConfig(
         dataset_name="streets",
         data_path=data,
@@ -88,7 +88,7 @@ def train_config(config: DemoConfig, data: Path, folder: Path) -> TrainConfig:
 
 
 def quantize_config(config: DemoConfig, root: Path) -> QuantizeConfig:
-    """Quantization-aware training of the demo: BatchNorm statistics stay those of the float network."""
+    """Return the options of quantization-aware training; BatchNorm statistics stay those of the float network."""
     return QuantizeConfig(
         root / "float",
         root / "qat",
@@ -121,7 +121,7 @@ def _accuracies(config: DemoConfig, data: Path, root: Path) -> dict[str, float]:
 
 
 def _empty_folder(folder: Path) -> Path:
-    """A folder of an earlier demo is emptied; any other folder with content is refused."""
+    """Return an empty folder: that of an earlier demo is emptied, any other with content is refused."""
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARKER).exists():
             raise UsageError(f"--save_path {folder}: not empty and not made by the demo; choose another folder")
