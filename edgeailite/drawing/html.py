@@ -1,4 +1,4 @@
-"""What pages are made of: templates, and pictures as data URIs, so that a page needs no other file and no network."""
+"""Parts of HTML pages: templates, and pictures as data URIs, so that a page needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing: data URI, what it shows in words, and its natural width in CSS pixels."""
+    """A drawing: data URI, a description in words, and its natural width in CSS pixels."""
 
     source: str
     text: str
@@ -34,7 +34,7 @@ def _encodable(value: Any) -> Any:
 
 
 def template(name: str) -> Template:
-    """A page of `edgeailite/templates`: names are escaped, and what is not defined is an error."""
+    """Load a page of `edgeailite/templates`; values are escaped, and an undefined name is an error."""
     return Environment(
         loader=PackageLoader("edgeailite", "templates"),
         autoescape=True,
@@ -70,7 +70,7 @@ def map_uri(colors: Picture, side: int) -> str:
 
 
 def _shrink(picture: Picture, side: int, interpolation: int) -> NDArray[Any]:
-    """At most `side` pixels long; smaller pictures stay as they are."""
+    """Shrink a picture to at most `side` pixels; smaller ones stay as they are."""
     height, width = picture.shape[:2]
     factor = side / max(height, width)
     if factor >= 1:
