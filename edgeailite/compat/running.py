@@ -171,9 +171,9 @@ def _folder_words(command: Command) -> list[str]:
 
 def _pictures(command: Command, model: Path) -> int:
     """Return the number of training pictures for `--epoch_size`: all for 0, a share below 1, else the number itself."""
-    from edgeailite.commands.calibrate import splits_of
     from edgeailite.config.stored import train_config
     from edgeailite.runs.checkpoint import find_checkpoint, load_checkpoint
+    from edgeailite.training.calibration import splits_of
 
     checkpoint = load_checkpoint(find_checkpoint(model))
     path = command.given.get("data_path")

@@ -63,7 +63,7 @@ class ClassTarget:
     settings: Path | None = None
 
     def values(self, label: Any, name: str) -> NDArray[np.uint8]:
-        """Return the classes (H,W) uint8 of a label, 255 = ignore. DataError as of `to_classes`; `name`: the data set."""
+        """Return the classes (H,W) uint8 of a label, 255 = ignore. Raises DataError naming the data set, `name`."""
         return self.to_classes(self.read(label), label, name)
 
     def to_classes(self, label: NDArray[np.integer], path: object, name: str) -> NDArray[np.uint8]:
