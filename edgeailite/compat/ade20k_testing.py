@@ -1,4 +1,4 @@
-"""What the published `test.py` does: a picture and its prediction side by side, and a list of its classes."""
+"""The published `test.py`: writes a picture beside its prediction, and a list of its classes."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing: data URI, what it shows in words, and its natural width in CSS pixels."""
+    """A drawing: data URI, a description in words, and its natural width in CSS pixels."""
 
     source: str
     text: str
@@ -34,7 +34,7 @@ def _encodable(value: Any) -> Any:
 
 
 def template(name: str) -> Template:
-    """Load a page of `edgeailite/templates`: values are escaped, and undefined ones are an error."""
+    """Load a page of `edgeailite/templates`; values are escaped, and an undefined name is an error."""
     return Environment(
         loader=PackageLoader("edgeailite", "templates"),
         autoescape=True,
