@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from edgeailite import errors
 from edgeailite.errors import DataError
 
 TEMPORARY = ".partial"
@@ -63,7 +64,23 @@ def write_result(path: Path, data: str | bytes, option: str) -> None:
         else:
             write_atomic(path, data)
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --{option}") from None
+        raise cannot_be_written(path, error, fix=f"choose another {errors.option(option)}") from None
+
+
+def cannot_be_written(path: Path | str, error: OSError, *, fix: str) -> DataError:
+    """Return the DataError that says why a file was not written, and what to do."""
+    return DataError(f"cannot be written ({error.strerror})", path=path, fix=fix, code="unwritable")
+
+
+def cannot_be_read(path: Path | str, error: OSError | ValueError, *, what: str = "", fix: str = "") -> DataError:
+    """Return the DataError that says why a file was not read; its code tells a missing file and a link to itself apart.
+
+    `what` says in the sentence what kind of file it is. A ValueError comes from a name that no file can have.
+    """
+    reason = getattr(error, "strerror", None) or error
+    codes = {errno.ENOENT: "missing-file", errno.ELOOP: "link-loop"}
+    code = codes.get(getattr(error, "errno", None) or 0, "unreadable")
+    return DataError(f"{what}{' ' if what else ''}cannot be read ({reason})", path=path, fix=fix, code=code)
 
 
 def remove_leftovers(path: Path) -> None:

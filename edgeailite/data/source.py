@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.data.files.images import read_depth, read_label
-from edgeailite.data.files.listing import by_stem, files_below, need_folder, pair
+from edgeailite.data.files.listing import by_stem, files_below, need_folder, no_pictures, pair
 from edgeailite.errors import DataError
 
 IGNORE = 255
@@ -41,7 +41,9 @@ class Item:
     def label(self) -> Any:
         """The first target's label. Raises DataError for pictures without labels."""
         if not self.labels:
-            raise DataError(f"{self.image}: the data set has pictures only, no labels; take its form with labels")
+            raise DataError(
+                "the data set has pictures only, no labels", path=self.image, fix="take its form with labels"
+            )
         return next(iter(self.labels.values()))
 
 
@@ -75,8 +77,12 @@ class ClassTarget:
             if self.settings is not None:
                 fix = self.label_fix([value], self.settings, stray=count < STRAY * label.size)
             raise DataError(
-                f"{path}: label {value} ({count} pixels, first at x={x} y={y}) but data set "
-                f"{name} has {len(self.classes)} classes from label values {self.told_values()}; {fix}"
+                f"label {value} ({count} pixels, first at x={x} y={y}) but data set "
+                f"{name} has {len(self.classes)} classes from label values {self.told_values()}",
+                path=str(path),
+                value=value,
+                fix=fix,
+                code="label-out-of-range",
             )
         return classes
 
@@ -141,7 +147,7 @@ class DataSource:
 
     def __post_init__(self) -> None:
         if not self.items:
-            raise DataError(f"data set {self.name}: split {self.split!r} has no pictures")
+            raise DataError(f"data set {self.name}: split {self.split!r} has no pictures", code="empty-split")
 
     @property
     def has_classes(self) -> bool:
@@ -154,7 +160,7 @@ class DataSource:
         ordered = [self.targets[SEGMENTATION]] if SEGMENTATION in self.targets else list(self.targets.values())
         found = next((target for target in ordered if isinstance(target, ClassTarget)), None)
         if found is None:
-            raise DataError(f"data set {self.name} has no classes, only {', '.join(self.targets)}")
+            raise DataError(f"data set {self.name} has no classes, only {', '.join(self.targets)}", code="no-classes")
         return found
 
     @property
@@ -199,7 +205,7 @@ def list_pairs(
     pictures = by_stem(files_below(images, image_suffix), suffix=image_suffix if isinstance(image_suffix, str) else "")
     if not pictures:
         wanted = image_suffix if isinstance(image_suffix, str) else ", ".join(image_suffix)
-        raise DataError(f"data set {name}: no pictures *{wanted} in {images}; check --data_path")
+        raise no_pictures(name, f"no pictures *{wanted} in {images}")
     masks = by_stem(files_below(labels, label_suffix), suffix=label_suffix)
     pairs = pair(name, pictures, masks, expected=f"{labels}/{{}}{label_suffix}")
     return tuple(Item((image,), {SEGMENTATION: label}) for image, label in pairs)

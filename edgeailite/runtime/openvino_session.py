@@ -36,7 +36,7 @@ def openvino_session(
     asked for OpenVINO, named in the UsageError where it is not installed. Raises DataError where it refuses the file.
     """
     if find_spec("openvino") is None:
-        raise UsageError(f"{option}: not installed; pip install openvino")
+        raise UsageError("not installed", path=option, fix="pip install openvino")
     import openvino
 
     settings: dict[str, str] = {"PERFORMANCE_HINT": "LATENCY"}

@@ -6,11 +6,13 @@ good to know. The codes are part of the command line's interface and do not chan
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
+
+from edgeailite.errors import EdgeailiteError
 
 Level = Literal["error", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")
@@ -78,36 +80,13 @@ CODES: dict[str, tuple[Level, str]] = {
     "sequence-split": ("note", "neighbouring frames of a sequence in two splits"),
 }
 
-# What the readers' messages are about; the first that fits counts.
-MESSAGES: tuple[tuple[str, str], ...] = (
-    (r"a named pipe", "unreadable"),
-    (r"no label file", "missing-mask"),
-    (r"label file without a picture|depth map without its picture", "mask-without-picture"),
-    (r"two files of (one name|the frame)", "duplicate-stem"),
-    (r"link to .*which does not exist", "dangling-link"),
-    (r"\(a loop\)|symbolic links", "link-loop"),
-    (r"no pictures|an empty list", "empty-split"),
-    (r"names .* again|Windows machine|absolute path|leaves the data set", "listing"),
-    (r"there is no |line \d+: no |does not exist; add the picture|cannot be read \(No such file", "missing-file"),
-    (r"cannot be read \(", "unreadable"),
-    (r"empty file", "empty-file"),
-    (r"truncated", "truncated"),
-    (r"damaged picture", "damaged"),
-    (r"is not supported", "unsupported"),
-    (r"with several frames", "animated"),
-    (r"header says", "too-large"),
-    (r"not a readable picture", "not-a-picture"),
-    (r"colour mask", "colour-mask"),
-    (r"blurs label values", "lossy-mask"),
-)
-TWINS = re.compile(r"^(?P<first>.+?) and (?P<second>.+?): (?P<rest>two files of (one name|the frame).*)", re.DOTALL)
-
 
 @dataclass(frozen=True)
 class Finding:
     """One find. `message` says what, where, the value and the fix; it does not repeat the file's name.
 
-    `values` are label values without a class, and `if_often` the message if other masks have them as well.
+    `values` are label values without a class, and `if_often` the message if other masks have them as well. Of an error,
+    `reason` is its own code, `problem` what is wrong without the fix, and `fix_in` the file that the fix is for.
     """
 
     code: str
@@ -115,6 +94,9 @@ class Finding:
     message: str
     values: tuple[int, ...] = field(default=(), compare=False)
     if_often: str = field(default="", compare=False)
+    reason: str = field(default="", compare=False)
+    problem: str = field(default="", compare=False)
+    fix_in: Path | None = field(default=None, compare=False)
 
     @property
     def level(self) -> Level:
@@ -129,17 +111,14 @@ class Finding:
         return f"{self.level}: {self.code}: {self.file}: {self.message}"
 
 
-def from_message(message: str, *, default: str, file: str = "") -> Finding:
-    """A reader's error, `file: what is wrong`, as a finding; `default` is the code of what no row knows."""
-    code = next((code for pattern, code in MESSAGES if re.search(pattern, message)), default)
-    if file and message.startswith(f"{file}: "):
-        return Finding(code, file, message.removeprefix(f"{file}: "))
-    twins = TWINS.match(message)
-    if twins:
-        return Finding(code, twins["second"], f"{twins['rest']} (the other is {twins['first']})")
-    head, colon, rest = message.partition(": ")
-    known = not file and colon and not head.startswith("data set ")
-    return Finding(code, head if known else file, rest if known else message)
+def from_error(error: EdgeailiteError, *, default: str, file: str = "") -> Finding:
+    """Return a reader's error as a finding of `file`; `default` is the code of an error that has none of `CODES`."""
+    code = error.code if error.code in CODES else default
+    message = error.details if file in ("", error.subject) else str(error)
+    subject = file or error.subject
+    if code == "duplicate-stem" and error.path and not file:
+        subject, message = error.path, f"{error.details} (the other is {error.other})"
+    return Finding(code, subject, message, reason=error.code, problem=error.problem, fix_in=error.fix_in)
 
 
 @dataclass

@@ -17,6 +17,7 @@ from edgeailite.data.files.header import MOST_PARTS, UNREADABLE, Header
 from edgeailite.data.files.headers_tiff import TIFF_STARTS, exif_orientation, tiff
 from edgeailite.data.files.png import SAMPLES, chunks
 from edgeailite.data.files.png import START as PNG_START
+from edgeailite.errors import DataError
 
 __all__ = ["Header", "damage", "header_size", "known_start", "read_header", "unsupported"]
 
@@ -58,24 +59,25 @@ def header_size(data: bytes) -> tuple[int, int] | None:
     return None if header is None else (header.height, header.width)
 
 
-def damage(data: bytes) -> str | None:
+def damage(data: bytes) -> DataError | None:
     """What is wrong with a file that was cut off or altered; None for a whole one, or one of another format."""
     if not data:
-        return "empty file"
+        return DataError("empty file", code="empty-file")
     if data.startswith(PNG_START):
         try:
             for _ in chunks(data):
                 pass
-        except ValueError as error:
-            return str(error)
+        except DataError as error:
+            return error
         return None
+    truncated = DataError("truncated picture", code="truncated")
     if data.startswith(JPEG_START):
         scan = next((start for marker, start in _jpeg_segments(data) if marker == JPEG_SCAN), None)
-        return "truncated picture" if scan is None or data.rfind(JPEG_END) < scan else None
+        return truncated if scan is None or data.rfind(JPEG_END) < scan else None
     try:
-        return "truncated picture" if more.cut_off(data) else None
+        return truncated if more.cut_off(data) else None
     except UNREADABLE:
-        return "truncated picture"
+        return truncated
 
 
 def unsupported(data: bytes) -> str | None:

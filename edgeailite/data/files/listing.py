@@ -15,12 +15,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from edgeailite.data.files.images import IMAGE_SUFFIXES
-from edgeailite.errors import DataError, UsageError
-from edgeailite.files import read_regular
+from edgeailite.errors import DataError, UsageError, option
+from edgeailite.files import cannot_be_read, read_regular
 from edgeailite.untrusted import printable
 
 Files = dict[str, Path]  # name relative to the folder, with "/", -> file
 DRIVE = re.compile(r"^[A-Za-z]:[\\/]|^\\\\")
+LABEL = "label file"  # what belongs to a picture, mostly
 LIST_BYTES = 256_000_000  # of a list file; 100,000 names are 3 MB
 
 
@@ -28,13 +29,20 @@ def check_split(name: str, split: str, splits: Iterable[str]) -> None:
     """Raise UsageError listing the splits that data set `name` has."""
     known = tuple(splits)
     if split not in known:
-        raise UsageError(f"--split {split}: {name} has {', '.join(known)}")
+        raise UsageError(
+            f"{option('split')} {split}: {name} has {', '.join(known)}", code="unknown-split", value=split, known=known
+        )
 
 
 def need_folder(name: str, folder: Path) -> Path:
     """The folder, if it is one; else DataError."""
     if not folder.is_dir():
-        raise DataError(f"data set {name}: folder {folder} does not exist; set --data_path to the folder above it")
+        raise DataError(
+            f"data set {name}: folder {folder} does not exist",
+            value=str(folder),
+            fix=f"set {option('data_path')} to the folder above it",
+            code="not-found",
+        )
     return folder
 
 
@@ -59,7 +67,7 @@ def _walk(
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
-        raise DataError(f"{folder}: folder cannot be read ({error.strerror}); give leave to read it") from None
+        raise cannot_be_read(folder, error, what="folder", fix="give leave to read it") from None
     for entry in entries:
         if entry.name.startswith("."):
             continue
@@ -67,15 +75,26 @@ def _walk(
         if entry.is_symlink() and not Path(entry.path).exists():
             if wanted:
                 target = Path(entry.path).readlink()
-                raise DataError(f"{entry.path}: link to {target}, which does not exist; mend or remove the link")
+                raise DataError(
+                    f"link to {target}, which does not exist",
+                    path=entry.path,
+                    fix="mend or remove the link",
+                    code="dangling-link",
+                )
         elif entry.is_dir():
             real = os.path.realpath(entry.path)
             if real in above:
-                raise DataError(f"{entry.path}: link to {real}, a folder that it lies in (a loop); remove the link")
+                raise DataError(
+                    f"link to {real}, a folder that it lies in (a loop)",
+                    path=entry.path,
+                    fix="remove the link",
+                    code="link-loop",
+                )
             _walk(folder / entry.name, f"{prefix}{entry.name}/", suffixes, (*above, real), found)
         elif wanted:
             if not entry.is_file():
-                raise DataError(f"{entry.path}: a named pipe, a device or a socket, not a file; remove it")
+                problem = "a named pipe, a device or a socket, not a file"
+                raise DataError(problem, path=entry.path, fix="remove it", code="unreadable")
             found.append((prefix + entry.name, folder / entry.name))
 
 
@@ -86,8 +105,14 @@ def by_stem(files: Mapping[str, Path], *, suffix: str = "") -> Files:
         stem = normal(name[: -len(suffix)] if suffix else name[: name.rfind(".")])
         other = stems.setdefault(stem, path)
         if other is not path:
-            raise DataError(f"{other} and {path}: two files of one name {stem!r}; rename or remove one of them")
+            raise same_name(other, path, stem)
     return stems
+
+
+def same_name(other: Path, path: Path, name: str) -> DataError:
+    """Return the error of two files that are called `name`."""
+    problem = f"two files of one name {name!r}"
+    return DataError(problem, other=other, path=path, fix="rename or remove one of them", code="duplicate-stem")
 
 
 def normal(name: str) -> str:
@@ -95,26 +120,37 @@ def normal(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
-def pair(
-    name: str, images: Files, labels: Files, *, expected: str, what: str = "label file"
-) -> list[tuple[Path, Path]]:
+def no_pictures(name: str, what: str = "no pictures", code: str = "empty-split") -> DataError:
+    """Return the error of a data set that lies elsewhere, or holds no file of the kind that is looked for."""
+    return DataError(f"data set {name}: {what}", fix=f"check {option('data_path')}", code=code)
+
+
+def pair(name: str, images: Files, labels: Files, *, expected: str, what: str = LABEL) -> list[tuple[Path, Path]]:
     """(picture, label file) of equal names, sorted. DataError naming a picture or a label file that is alone.
 
     `expected` says in messages how a label file is called, with {} for the name, and `what` what it is.
     """
     if not images:
-        raise DataError(f"data set {name}: no pictures; check --data_path")
+        raise no_pictures(name)
     lone = [stem for stem in images if stem not in labels]
     if lone:
         path = images[lone[0]]
         wanted = expected.format(lone[0])
         raise DataError(
-            f"{path}: no {what} {wanted}{_more(lone)}; add it or remove the picture{_near(lone[0], images, labels)}"
+            f"no {what} {wanted}{_more(lone)}",
+            path=path,
+            fix=f"add it or remove the picture{_near(lone[0], images, labels)}",
+            code="missing-mask" if what == LABEL else "missing-second",
         )
     if len(labels) > len(images):
         lone = [stem for stem in labels if stem not in images]
         path = labels[lone[0]]
-        raise DataError(f"{path}: {what} without a picture{_more(lone)}; add the picture or remove the {what}")
+        raise DataError(
+            f"{what} without a picture{_more(lone)}",
+            path=path,
+            fix=f"add the picture or remove the {what}",
+            code="mask-without-picture" if what == LABEL else "second-without-picture",
+        )
     return [(path, labels[stem]) for stem, path in sorted(images.items())]
 
 
@@ -143,13 +179,13 @@ def read_lines(path: Path) -> dict[int, str]:
     try:
         text = read_regular(path, limit=LIST_BYTES).decode("utf-8-sig")
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+        raise cannot_be_read(path, error) from None
     except UnicodeDecodeError:
-        raise DataError(f"{path}: not UTF-8 text; save it as UTF-8") from None
+        raise DataError("not UTF-8 text", path=path, fix="save it as UTF-8", code="not-utf-8") from None
     stripped = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
     lines = {number: line for number, line in stripped if line and not line.startswith("#")}
     if not lines:
-        raise DataError(f"{path}: an empty list; write one name a line")
+        raise DataError("an empty list", path=path, fix="write one name a line", code="empty-split")
     return lines
 
 
@@ -162,33 +198,44 @@ def read_names(path: Path, *, root: Path) -> dict[str, int]:
     names: dict[str, int] = {}
     below = f"{root.resolve()}/"
     for number, line in read_lines(path).items():
-        name = relative(line, f"{path}: line {number}", below)
+        name = relative(line, below, path=path, line=number)
         if name in names:
-            raise DataError(f"{path}: line {number} names {printable(name)} again, as line {names[name]}; remove one")
+            raise named_again(path, number, name, names[name])
         names[name] = number
     return names
 
 
-def relative(name: str, where: str, below: str) -> str:
+def named_again(path: Path, line: int, name: str, before: int) -> DataError:
+    """Return the error of a list that names in `line` what the line `before` names already."""
+    problem = f"line {line} names {printable(name)} again, as line {before}"
+    error = DataError(problem, path=path, fix="remove one", code="named-again", value=name)
+    error.line = line  # stands in the sentence already
+    return error
+
+
+def relative(name: str, below: str, *, path: Path, line: int | None = None, entry: str = "") -> str:
     """A name of a list or annotation file as a path below the data set, whose resolved folder is `below` (with "/").
 
-    Back-slashes become "/". Raises DataError, which begins with `where`, for a path that leads elsewhere.
+    Back-slashes become "/". Raises DataError, which names the list `path`, its line or `entry`, for a path that leads
+    elsewhere.
     """
+    shown = f"{entry}: {printable(name)}" if entry else printable(name)
+
+    def refused(problem: str, fix: str) -> DataError:
+        return DataError(f"{shown} {problem}", path=path, line=line, fix=fix, code="path-outside", value=given)
+
+    given = name
     if DRIVE.match(name):
-        raise DataError(
-            f"{where}: {printable(name)} is a path of a Windows machine; write names relative to the data set"
-        )
+        raise refused("is a path of a Windows machine", "write names relative to the data set")
     name = name.replace("\\", "/")
     if name.startswith("/"):
         if not name.startswith(below):
-            raise DataError(
-                f"{where}: {printable(name)} is an absolute path outside the data set; write names relative to it"
-            )
+            raise refused("is an absolute path outside the data set", "write names relative to it")
         name = name[len(below) :]
     while name.startswith("./"):
         name = name[2:]
     if ".." in name.split("/"):
-        raise DataError(f"{where}: {printable(name)} leaves the data set; write names without '..'")
+        raise refused("leaves the data set", "write names without '..'")
     return name
 
 
@@ -197,7 +244,14 @@ def need_listed(file: Path, rows: Mapping[int, tuple[Path, ...]]) -> None:
     missing = first_missing(path for row in rows.values() for path in row)
     if missing is not None:
         number = next(number for number, row in rows.items() if missing in row)
-        raise DataError(f"{file}: line {number}: there is no {printable(str(missing))}; add it or take the line out")
+        raise DataError(
+            f"there is no {printable(str(missing))}",
+            path=file,
+            line=number,
+            value=str(missing),
+            fix="add it or take the line out",
+            code="missing-file",
+        )
 
 
 def first_missing(paths: Iterable[Path]) -> Path | None:

@@ -28,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.data.files.images import read_depth
-from edgeailite.data.files.listing import Files, check_split, files_below, need_folder, pair
+from edgeailite.data.files.listing import Files, check_split, files_below, need_folder, no_pictures, pair
 from edgeailite.data.source import IGNORE, SEGMENTATION, ClassTarget, DataSource, DepthTarget, Item
 from edgeailite.errors import DataError
-from edgeailite.files import read_regular
+from edgeailite.files import cannot_be_read, read_regular
 from edgeailite.untrusted import json_value, printable
 
 # label id, class, colour: the 19 classes of the benchmark
@@ -96,12 +96,22 @@ def _focal_times_baseline(path: Path) -> float:
         camera = json_value(read_regular(path, limit=CAMERA_BYTES), where=str(path))
         product = float(camera["intrinsic"]["fx"]) * float(camera["extrinsic"]["baseline"])
     except OSError as error:
-        raise DataError(f"{path}: camera file cannot be read ({error.strerror}); add it") from None
+        raise cannot_be_read(path, error, what="camera file", fix="add it") from None
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        reason = str(error).removeprefix(f"{path}: ") if isinstance(error, DataError) else printable(repr(error))[:160]
-        raise DataError(f"{path}: no intrinsic.fx and extrinsic.baseline in it ({reason}); replace it") from None
+        reason = error.details if isinstance(error, DataError) else printable(repr(error))[:160]
+        raise DataError(
+            f"no intrinsic.fx and extrinsic.baseline in it ({reason})",
+            path=path,
+            fix="replace it",
+            code="bad-camera-file",
+        ) from None
     if not 0 < product < math.inf:
-        raise DataError(f"{path}: fx * baseline is {product}, expected a number above 0; replace it")
+        raise DataError(
+            f"fx * baseline is {product}, expected a number above 0",
+            path=path,
+            fix="replace it",
+            code="bad-camera-file",
+        )
     return product
 
 
@@ -146,7 +156,8 @@ def _frames(name: str, folder: Path, suffix: str) -> Files:
         frame = f"{city}/{stem}"
         other = frames.setdefault(frame, path)
         if other is not path:
-            raise DataError(f"{other} and {path}: two files of the frame {frame}; remove one of them")
+            problem = f"two files of the frame {frame}"
+            raise DataError(problem, other=other, path=path, fix="remove one of them", code="duplicate-stem")
     return frames
 
 
@@ -164,9 +175,7 @@ def _open(
     check_split(name, split, splits)
     pictures = _frames(name, root / PICTURES / split, f"_{PICTURES}.png")
     if not pictures:
-        raise DataError(
-            f"data set {name}: no pictures *_{PICTURES}.png in {root / PICTURES / split}; check --data_path"
-        )
+        raise no_pictures(name, f"no pictures *_{PICTURES}.png in {root / PICTURES / split}")
     streams = [pictures]
     if second is not None:
         others = _frames(name, root / second / split, ".png")

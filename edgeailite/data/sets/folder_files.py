@@ -16,16 +16,18 @@ from edgeailite.data.files.listing import (
     Places,
     by_stem,
     files_below,
+    named_again,
     normal,
     pair,
     read_lines,
     read_names,
     relative,
+    same_name,
     without_suffix,
 )
 from edgeailite.data.sets.folder_hints import unread, what_lies_there
-from edgeailite.errors import DataError, UsageError
-from edgeailite.untrusted import printable
+from edgeailite.errors import DataError, UsageError, option
+from edgeailite.untrusted import is_printable, printable
 
 NAME = "folder"
 IMAGES = ("images", "JPEGImages", "img", "img_dir")
@@ -57,18 +59,31 @@ def find(root: Path, split: str, *, needed: bool = True) -> Pairs | Path:
             return _listed(root, file)
         annotations = [path for path in sorted((root / "annotations").glob("*.json")) if _is_of(path, called)]
         if len(annotations) > 1:
-            raise DataError(f"{annotations[0]} and {annotations[1]}: two files of split {split}; keep one")
+            raise DataError(
+                f"two files of split {split}",
+                other=annotations[0],
+                path=annotations[1],
+                fix="keep one",
+                code="two-annotation-files",
+            )
         if annotations or (root / called / POLYGONS).is_file():
             return annotations[0] if annotations else root / called / POLYGONS
     if not needed:
         return []
     splits = sorted(_splits(root))
     if splits:
-        raise UsageError(f"--split {split}: {root} has {printable(', '.join(splits))}")
+        raise UsageError(
+            f"{option('split')} {split}: {root} has {printable(', '.join(splits))}",
+            code="unknown-split",
+            value=split,
+            known=filter(is_printable, splits),
+        )
     raise DataError(
-        f"data set {NAME}: folder {root}/images/{split} does not exist; expected {root}/images/{split} and "
-        f"{root}/labels/{split}, or {root}/images, {root}/labels and a list {root}/{split}.txt"
-        f"{what_lies_there(root, IMAGES, LABELS)}"
+        f"data set {NAME}: folder {root}/images/{split} does not exist",
+        value=f"{root}/images/{split}",
+        fix=f"expected {root}/images/{split} and {root}/labels/{split}, or {root}/images, {root}/labels and a list "
+        f"{root}/{split}.txt{what_lies_there(root, IMAGES, LABELS)}",
+        code="not-found",
     )
 
 
@@ -149,16 +164,20 @@ def _pictures_and_masks(images: Path, labels: Path) -> tuple[Files, Files]:
     pictures = by_stem(files_below(images, IMAGE_SUFFIXES))
     masks = _masks(files_below(labels, IMAGE_SUFFIXES), pictures)
     if pictures and not masks:
-        raise DataError(f"{labels}: no masks in it{unread(labels, 'add a mask for each picture')}")
+        raise DataError(f"no masks in it{unread(labels, 'add a mask for each picture')}", path=labels, code="no-masks")
     if masks and not pictures:
-        raise DataError(f"{images}: no pictures in it{unread(images, 'add a picture for each mask')}")
+        raise DataError(
+            f"no pictures in it{unread(images, 'add a picture for each mask')}", path=images, code="empty-split"
+        )
     lone = next((stem for stem in masks if stem not in pictures), None)
     if lone is not None:
         other = next((path for path in images.glob(f"{glob.escape(lone)}.*") if path.is_file()), None)
         if other is not None:
             raise DataError(
-                f"{masks[lone]}: label file without a picture; {printable(str(other))} is there, which is not read: "
-                "convert it to PNG or JPEG"
+                "label file without a picture",
+                path=masks[lone],
+                fix=f"{printable(str(other))} is there, which is not read: convert it to PNG or JPEG",
+                code="mask-without-picture",
             )
     return pictures, masks
 
@@ -178,7 +197,7 @@ def _masks(files: Mapping[str, Path], pictures: Files) -> Files:
         name = _picture_of(stem, pictures)
         other = masks.setdefault(name, path)
         if other is not path:
-            raise DataError(f"{other} and {path}: two files of one name {name!r}; rename or remove one of them")
+            raise same_name(other, path, name)
     return masks
 
 
@@ -202,8 +221,10 @@ def _listed(root: Path, file: Path) -> Pairs:
     for below in (images, labels):
         if not below.is_dir():
             raise DataError(
-                f"data set {NAME}: folder {below} does not exist; {file} lists names in it"
-                f"{what_lies_there(root, IMAGES, LABELS)}"
+                f"data set {NAME}: folder {below} does not exist",
+                value=str(below),
+                fix=f"{file} lists names in it{what_lies_there(root, IMAGES, LABELS)}",
+                code="not-found",
             )
     pictures, masks = _pictures_and_masks(images, labels)
     pairs = []
@@ -211,10 +232,20 @@ def _listed(root: Path, file: Path) -> Pairs:
         stem = normal(without_suffix(name.removeprefix(f"{images.name}/")))
         if stem not in pictures:
             raise DataError(
-                f"{file}: line {number}: no picture {printable(name)} in {images}; add it or take the line out"
+                f"no picture {printable(name)} in {images}",
+                path=file,
+                line=number,
+                value=name,
+                fix="add it or take the line out",
+                code="missing-file",
             )
         if stem not in masks:
-            raise DataError(f"{pictures[stem]}: no label file {labels}/{stem}.png; add it or take it off {file}")
+            raise DataError(
+                f"no label file {labels}/{stem}.png",
+                path=pictures[stem],
+                fix=f"add it or take it off {file}",
+                code="missing-mask",
+            )
         pairs.append((pictures[stem], masks[stem]))
     return pairs
 
@@ -228,17 +259,15 @@ def _two_names(root: Path, file: Path, lines: Mapping[int, str]) -> Pairs:
         both = []
         for name in found.groups() if found else ():
             inside = name.startswith("/") and not name.startswith(below) and places.find(root / name[1:]) is not None
-            path = root / relative(name[1:] if inside else name, f"{file}: line {number}", below)
+            path = root / relative(name[1:] if inside else name, below, path=file, line=number)
             there = places.find(path)
             if there is None:
                 what = f"there is no {printable(str(path))}"
-                raise DataError(f"{file}: line {number}: {what}; add it or take the line out")
+                raise DataError(what, path=file, line=number, fix="add it or take the line out", code="missing-file")
             both.append(there)
         picture, mask = both
         if picture in seen:
-            raise DataError(
-                f"{file}: line {number} names {printable(str(picture))} again, as line {seen[picture]}; remove one"
-            )
+            raise named_again(file, number, str(picture), seen[picture])
         seen[picture] = number
         pairs.append((picture, mask))
     return pairs

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from edgeailite.data import DATASETS
-from edgeailite.data.check import CODES, check_dataset, splits_of
-from edgeailite.data.check.findings import KEPT_PER_CODE, MESSAGES, Finding, Findings, from_message
+from edgeailite.data.check import check_dataset, splits_of
+from edgeailite.data.check.findings import KEPT_PER_CODE, Finding, Findings, from_error
 from edgeailite.data.check.masks import check_depth
 from edgeailite.data.check.pictures import Examined
 from edgeailite.data.check.summary import summary, write_lists
@@ -306,18 +306,20 @@ def test_splits_are_those_that_the_data_set_names(tmp_path):
 # --- findings
 
 
-def test_every_code_of_a_message_is_in_the_table():
-    assert {code for _, code in MESSAGES} <= set(CODES)
-
-
-def test_message_is_split_into_file_and_rest():
-    found = from_message("a/b.png: truncated picture (3 bytes); replace it", default="listing")
+def test_error_becomes_a_finding_of_its_file():
+    found = from_error(
+        DataError("truncated picture", path="a/b.png", fix="replace it", code="truncated"), default="listing"
+    )
     assert (found.file, found.code, found.level) == ("a/b.png", "truncated", "error")
-    assert found.message == "truncated picture (3 bytes); replace it"
-    told = from_message("data set x: no pictures in y", default="listing")
+    assert found.message == "truncated picture; replace it"
+    told = from_error(DataError("data set x: no pictures in y", code="empty-split"), default="listing")
     assert (told.file, told.code, told.message) == ("", "empty-split", "data set x: no pictures in y")
-    odd = from_message("C: d.png: empty file", default="listing", file="C: d.png")
+    odd = from_error(DataError("empty file", path="C: d.png", code="empty-file"), default="listing", file="C: d.png")
     assert (odd.file, odd.message) == ("C: d.png", "empty file")
+    listed = from_error(DataError("no picture b", path="l.txt", line=2, fix="add it", code="x"), default="listing")
+    assert (listed.code, listed.file, listed.message) == ("listing", "l.txt", "line 2: no picture b; add it")
+    twins = from_error(DataError("two files", other="a", path="b", code="duplicate-stem"), default="listing")
+    assert (twins.file, twins.message) == ("b", "two files (the other is a)")
 
 
 def test_killed_process_is_a_data_error(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edgeailite.data.files.headers import Header, damage, header_size, read_header, unsupported
+from edgeailite.errors import DataError
 from tests.data.corruption import (
     EXIF_6,
     PNG,
@@ -75,7 +76,7 @@ def test_no_bytes_raise(kind):
         for place in rng.integers(0, min(len(data), 120), 4):
             wrong[place] = rng.integers(0, 256)
         assert isinstance(read_header(bytes(wrong)), Header | None)
-        assert isinstance(damage(bytes(wrong)), str | None)
+        assert isinstance(damage(bytes(wrong)), DataError | None)
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
