@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 _DASHES = ""  # before a name; the command line sets "--"
 
@@ -25,94 +23,82 @@ def option(name: str) -> str:
 
 
 class EdgeailiteError(Exception):
-    """Base: printed as one line by the command line, which then exits with `exit_code`.
+    """Base of all errors: printed as one line by the command line, which then exits with `exit_code`.
 
-    The sentence is made here, once, from the fields; whoever handles an error reads the fields and never the sentence.
+    The sentence is made of the fields once, here, so that a program asks the fields and never reads the sentence:
+    `path: line N: problem; fix`, or `--option value: problem; fix` with the option that it is `about`. Fields:
 
-        >>> error = DataError("truncated picture", path="a.png", fix="replace it", code="truncated")
-        >>> str(error)
-        'a.png: truncated picture; replace it'
-        >>> error.code, error.path, error.fix
-        ('truncated', 'a.png', 'replace it')
+    code: a stable name of the problem, such as "missing-file"
+    path, line: where it is; other: a second file that is concerned
+    value: what was found; known: what could have been given
 
-    Args:
-        problem: What is wrong; the whole sentence where no other field adds to it.
-        code: A stable name of the kind of error, in kebab-case; each class has one for its usual errors.
-        path: The file or folder that the sentence begins with.
-        line: The line of that file; follows it in the sentence.
-        value: The value that was refused.
-        fix: What to do; ends the sentence.
-        other: A second file that `path` collides with; stands before it in the sentence.
-        known: What could have been given instead of `value`.
-        fix_in: The file in which the fix is written, where that is not `path`.
+    `code`, `known`, and `value` without `about`, are not printed; fields that are None or empty are left out.
+
+    >>> error = DataError("no picture a.png", path="val.txt", line=3, code="missing-file", fix="take the line out")
+    >>> print(error)
+    val.txt: line 3: no picture a.png; take the line out
+    >>> error.line, error.code
+    (3, 'missing-file')
     """
 
     exit_code = 1
-    code = "error"
 
     def __init__(
         self,
         problem: str = "",
         *,
-        code: str | None = None,
-        path: Path | str | None = None,
-        line: int | None = None,
-        value: Any = None,
         fix: str = "",
+        path: Path | str | None = None,
         other: Path | str | None = None,
-        known: Iterable[str] = (),
-        fix_in: Path | None = None,
+        line: int | None = None,
+        code: str = "",
+        value: object = None,
+        known: tuple[str, ...] = (),
+        about: str = "",
     ) -> None:
-        self.code = code or type(self).code
-        self.problem, self.fix, self.line, self.value = problem, fix, line, value
-        self.path, self.other, self.fix_in = None if path is None else str(path), other and str(other), fix_in
-        self.known = tuple(known)
-        place = "" if line is None else f"line {line}: "
-        self.details = f"{place}{problem}" + (f"; {fix}" if fix else "")  # the sentence without its files
-        super().__init__(": ".join(part for part in (self.subject, self.details) if part))
+        self.problem, self.fix, self.code, self.value, self.known = problem, fix, code, value, known
+        self.path, self.other, self.line, self.about = path, other, line, about
+        start = " and ".join(str(file) for file in (other, path) if file is not None)
+        if about:
+            start = f"{option(about)} {value}"
+        super().__init__(f"{start}: {self.detail}" if start else self.detail)
 
     @property
-    def subject(self) -> str:
-        """The files that the sentence begins with; "" without `path`."""
-        return " and ".join(part for part in (self.other, self.path) if part)
+    def detail(self) -> str:
+        """The sentence without the files: `line N: problem; fix`."""
+        start = "" if self.line is None else f"line {self.line}: "
+        return f"{start}{self.problem}; {self.fix}" if self.fix else start + self.problem
 
 
 class UsageError(EdgeailiteError, ValueError):
     """A flag, name or combination that cannot work (exit 2)."""
 
     exit_code = 2
-    code = "usage"
 
 
 class DataError(EdgeailiteError, ValueError):
     """A file that is missing, damaged or does not mean what was declared (exit 3)."""
 
     exit_code = 3
-    code = "bad-file"
 
 
 class ParityError(EdgeailiteError):
     """An exported file departs from the model, or an accuracy gate failed (exit 4)."""
 
     exit_code = 4
-    code = "parity"
 
 
 class DivergedError(EdgeailiteError):
     """Training produced a loss that is not finite (exit 5)."""
 
     exit_code = 5
-    code = "diverged"
 
 
 class LostProcessError(EdgeailiteError):
     """Another of the processes that train together is gone (exit 1)."""
-
-    code = "lost-process"
 
 
 class Interrupted(EdgeailiteError):
     """Stopped by the user after the state was saved (exit 130)."""
 
     exit_code = 130
-    code = "interrupted"

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from edgeailite import errors
 from edgeailite.errors import DataError
 
 TEMPORARY = ".partial"
@@ -52,6 +51,16 @@ def write_atomic(path: Path, data: bytes | str, *, sync: bool = False) -> None:
         file.write(data.encode("utf-8") if isinstance(data, str) else data)
 
 
+def unreadable(path: Path | str, error: OSError | ValueError, *, what: str = "", fix: str = "") -> DataError:
+    """Return the error of a file that cannot be opened: `missing-file` if it is not there, else `unreadable`.
+
+    `what` is the file's part in a sentence, `fix` the advice. ValueError: of a name with a zero byte.
+    """
+    reason = getattr(error, "strerror", None) or error
+    code = "missing-file" if isinstance(error, FileNotFoundError) else "unreadable"
+    return DataError(f"{what} cannot be read ({reason})".lstrip(), fix=fix, path=path, code=code)
+
+
 def write_result(path: Path, data: str | bytes, option: str) -> None:
     """Write a file (text as UTF-8), whole or not at all, and the folders above it.
 
@@ -64,23 +73,7 @@ def write_result(path: Path, data: str | bytes, option: str) -> None:
         else:
             write_atomic(path, data)
     except OSError as error:
-        raise cannot_be_written(path, error, fix=f"choose another {errors.option(option)}") from None
-
-
-def cannot_be_written(path: Path | str, error: OSError, *, fix: str) -> DataError:
-    """Return the DataError that says why a file was not written, and what to do."""
-    return DataError(f"cannot be written ({error.strerror})", path=path, fix=fix, code="unwritable")
-
-
-def cannot_be_read(path: Path | str, error: OSError | ValueError, *, what: str = "", fix: str = "") -> DataError:
-    """Return the DataError that says why a file was not read; its code tells a missing file and a link to itself apart.
-
-    `what` says in the sentence what kind of file it is. A ValueError comes from a name that no file can have.
-    """
-    reason = getattr(error, "strerror", None) or error
-    codes = {errno.ENOENT: "missing-file", errno.ELOOP: "link-loop"}
-    code = codes.get(getattr(error, "errno", None) or 0, "unreadable")
-    return DataError(f"{what}{' ' if what else ''}cannot be read ({reason})", path=path, fix=fix, code=code)
+        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --{option}") from None
 
 
 def remove_leftovers(path: Path) -> None:

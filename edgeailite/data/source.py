@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.data.files.images import read_depth, read_label
-from edgeailite.data.files.listing import by_stem, files_below, need_folder, no_pictures, pair
-from edgeailite.errors import DataError
+from edgeailite.data.files.listing import by_stem, files_below, need_folder, pair
+from edgeailite.errors import DataError, option
 
 IGNORE = 255
 SEGMENTATION = "segmentation"
@@ -41,9 +41,7 @@ class Item:
     def label(self) -> Any:
         """The first target's label. Raises DataError for pictures without labels."""
         if not self.labels:
-            raise DataError(
-                "the data set has pictures only, no labels", path=self.image, fix="take its form with labels"
-            )
+            raise DataError("the data set has pictures only, no labels; take its form with labels", path=self.image)
         return next(iter(self.labels.values()))
 
 
@@ -78,11 +76,8 @@ class ClassTarget:
                 fix = self.label_fix([value], self.settings, stray=count < STRAY * label.size)
             raise DataError(
                 f"label {value} ({count} pixels, first at x={x} y={y}) but data set "
-                f"{name} has {len(self.classes)} classes from label values {self.told_values()}",
+                f"{name} has {len(self.classes)} classes from label values {self.told_values()}; {fix}",
                 path=str(path),
-                value=value,
-                fix=fix,
-                code="label-out-of-range",
             )
         return classes
 
@@ -160,7 +155,7 @@ class DataSource:
         ordered = [self.targets[SEGMENTATION]] if SEGMENTATION in self.targets else list(self.targets.values())
         found = next((target for target in ordered if isinstance(target, ClassTarget)), None)
         if found is None:
-            raise DataError(f"data set {self.name} has no classes, only {', '.join(self.targets)}", code="no-classes")
+            raise DataError(f"data set {self.name} has no classes, only {', '.join(self.targets)}")
         return found
 
     @property
@@ -205,7 +200,8 @@ def list_pairs(
     pictures = by_stem(files_below(images, image_suffix), suffix=image_suffix if isinstance(image_suffix, str) else "")
     if not pictures:
         wanted = image_suffix if isinstance(image_suffix, str) else ", ".join(image_suffix)
-        raise no_pictures(name, f"no pictures *{wanted} in {images}")
+        problem, fix = f"data set {name}: no pictures *{wanted} in {images}", f"check {option('data_path')}"
+        raise DataError(problem, fix=fix, code="empty-split")
     masks = by_stem(files_below(labels, label_suffix), suffix=label_suffix)
     pairs = pair(name, pictures, masks, expected=f"{labels}/{{}}{label_suffix}")
     return tuple(Item((image,), {SEGMENTATION: label}) for image, label in pairs)

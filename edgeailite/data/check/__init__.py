@@ -98,7 +98,7 @@ def _compare(checkup: Checkup, *, whole: bool) -> None:
     checkup.findings.add(_near(checkup, apart))
     if not within:
         checkup.findings.add(_sequences(checkup))
-    asked = any(finding.reason == "not-two-classes" for finding in checkup.findings.kept)
+    asked = any(finding.cause == "not-two-classes" for finding in checkup.findings.kept)
     if not asked:  # else it is said already that the values have no meaning
         checkup.findings.add(check_split_classes(checkup.surveys, whole=whole and not checkup.closed))
 
@@ -120,7 +120,7 @@ def _open(
             if len(splits) == 1:
                 raise
             continue  # one of the usual splits, which this data set does not know
-        gone = all(finding.code == "listing" and finding.reason == "not-found" for finding in opened.findings)
+        gone = all(finding.cause == "folder-missing" for finding in opened.findings)
         if opened.source is None and gone and len(splits) > 1:
             absent += opened.findings
             continue

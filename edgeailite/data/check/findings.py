@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal
 
-from edgeailite.errors import EdgeailiteError
+from edgeailite.errors import DataError
 
 Level = Literal["error", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")
@@ -80,13 +79,16 @@ CODES: dict[str, tuple[Level, str]] = {
     "sequence-split": ("note", "neighbouring frames of a sequence in two splits"),
 }
 
+CAUSES = {"colours-unclear": "colour-mask"}
+"""Codes of errors that are findings of another code."""
+
 
 @dataclass(frozen=True)
 class Finding:
     """One find. `message` says what, where, the value and the fix; it does not repeat the file's name.
 
-    `values` are label values without a class, and `if_often` the message if other masks have them as well. Of an error,
-    `reason` is its own code, `problem` what is wrong without the fix, and `fix_in` the file that the fix is for.
+    `values` are label values without a class, and `if_often` the message if other masks have them as well. `problem` is
+    the message without the fix, and `cause` the code of the error that was found, which can be finer than `code`.
     """
 
     code: str
@@ -94,9 +96,8 @@ class Finding:
     message: str
     values: tuple[int, ...] = field(default=(), compare=False)
     if_often: str = field(default="", compare=False)
-    reason: str = field(default="", compare=False)
     problem: str = field(default="", compare=False)
-    fix_in: Path | None = field(default=None, compare=False)
+    cause: str = field(default="", compare=False)
 
     @property
     def level(self) -> Level:
@@ -104,21 +105,37 @@ class Finding:
         return CODES[self.code][0]
 
     def renamed(self, real: Callable[[str], str]) -> Finding:
-        """The same with other paths."""
-        return replace(self, file=real(self.file), message=real(self.message), if_often=real(self.if_often))
+        """Return the finding with other paths."""
+        return replace(
+            self,
+            file=real(self.file),
+            message=real(self.message),
+            if_often=real(self.if_often),
+            problem=real(self.problem),
+        )
 
     def __str__(self) -> str:
         return f"{self.level}: {self.code}: {self.file}: {self.message}"
 
 
-def from_error(error: EdgeailiteError, *, default: str, file: str = "") -> Finding:
-    """Return a reader's error as a finding of `file`; `default` is the code of an error that has none of `CODES`."""
-    code = error.code if error.code in CODES else default
-    message = error.details if file in ("", error.subject) else str(error)
-    subject = file or error.subject
-    if code == "duplicate-stem" and error.path and not file:
-        subject, message = error.path, f"{error.details} (the other is {error.other})"
-    return Finding(code, subject, message, reason=error.code, problem=error.problem, fix_in=error.fix_in)
+def from_error(error: DataError, *, default: str, file: str = "") -> Finding:
+    """Make a reader's error a finding; `default` is the code of errors that have none of the table.
+
+    `file` is the file that was looked at, for errors that name no other.
+    """
+    code = CAUSES.get(error.code, error.code)
+    path = "" if error.path is None else str(error.path)
+    about = path and (not file or path == file)
+    message = error.detail if about else str(error)
+    if about and error.other is not None:
+        message = f"{message} (the other is {error.other})"
+    return Finding(
+        code if code in CODES else default,
+        path if about else file,
+        message,
+        problem=error.problem,
+        cause=error.code,
+    )
 
 
 @dataclass

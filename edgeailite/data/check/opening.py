@@ -28,6 +28,7 @@ Open = Callable[[Path, str], DataSource]
 MAX_ROUNDS, MAX_SECONDS = 500, 30.0  # per split: beyond that, the message with its own "and N more" has to do
 LIST_SUFFIXES = (".txt", ".lst", ".csv", ".odgt")
 MAX_LIST_BYTES = 64_000_000
+ASK_MEANING = {"not-two-classes", "gaps", "palettes-differ", "colours-unclear"}  # errors that ask for settings
 
 
 @dataclass
@@ -96,7 +97,7 @@ class Mirror:
         return text.replace(str(self.folder), str(self.root))
 
     def leave_out(self, error: DataError) -> bool:
-        """Take away the file or line that a reader's error names; False if it names none."""
+        """Take away what a reader's error complains of; False if that is not known."""
         if error.path is None:
             return False
         path = Path(error.path)
@@ -124,7 +125,7 @@ class Mirror:
 
     def follows(self, finding: Finding) -> bool:
         """Whether a file lacks its partner, or masks their meaning, only because that was left out before."""
-        if Path(FILE).stem in self.left_out and finding.fix_in is not None and finding.fix_in.name == FILE:
+        if Path(FILE).stem in self.left_out and finding.cause in ASK_MEANING:
             return True
         return finding.code in ("missing-mask", "mask-without-picture") and Path(finding.file).stem in self.left_out
 
@@ -168,15 +169,18 @@ def open_split(read: Open, root: Path, split: str, mirror: Mirror) -> Opened:
         except UsageError:
             break  # what was left out was the split itself; that is said already
         except DataError as error:
-            found, label_map = error, error.label_map if isinstance(error, UnclearLabelsError) else None
-        finding = from_error(found, default="listing").renamed(mirror.real)
+            raised = error
+        finding = from_error(raised, default="listing").renamed(mirror.real)
         if finding.code == "empty-split" and (mirror.left_out or mirror.lines_out):
             finding = Finding("listing", "", "nothing remains of it without the files that are named with other errors")
         if not finding.file:
             finding = replace(finding, file=f"split {split}")
         if not mirror.follows(finding):
             opened.findings.append(finding)
-        done = mirror.leave_out(found) if label_map is None else mirror.name_labels(label_map)
+        if isinstance(raised, UnclearLabelsError):
+            done = mirror.name_labels(raised.label_map)
+        else:
+            done = mirror.leave_out(raised)
         if time.monotonic() - began > MAX_SECONDS or not done:
             break
     if opened.source is not None and not opened.findings and not mirror.findings:

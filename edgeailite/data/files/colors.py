@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.data.files.images import ColourMaskError, read_image, read_label
+from edgeailite.data.files.images import REPLACE, ColourMaskError, read_image, read_label
 from edgeailite.errors import DataError
-from edgeailite.files import cannot_be_read, open_regular
+from edgeailite.files import open_regular, unreadable
 
 Colour = tuple[int, int, int]
 JPEG_START = b"\xff\xd8"
@@ -47,10 +47,9 @@ class ColorReader:
         near = min(self.values, key=lambda other: sum((a - b) ** 2 for a, b in zip(colour, other, strict=True)))
         return DataError(
             f"colour {colour} ({(codes == code).sum()} pixels, first at x={x} y={y}) has no class; the nearest "
-            f"known is {near} ({self.names[self.values[near]]})",
+            f"known is {near} ({self.names[self.values[near]]}); correct the mask, or add "
+            f'"{_written(colour)}: CLASS" (or ignore) to colors in {self.settings}',
             path=path,
-            fix=(f'correct the mask, or add "{_written(colour)}: CLASS" (or ignore) to colors in {self.settings}'),
-            code="colour-without-class",
         )
 
 
@@ -74,22 +73,15 @@ class IndexReader:
                 raise  # not for its colours
         what = f"colour mask ({len(colours)} colours), expected class indices"
         if self.numbers:
-            raise DataError(
-                what,
-                path=path,
-                fix=f"{self.settings} says what numbers mean: save the mask again as class numbers, or, if all masks "
-                "are in colours, give colors instead",
-                code="colour-mask",
+            fix = (
+                f"{self.settings} says what numbers mean: save the mask again as class numbers, or, if all "
+                "masks are in colours, give colors instead"
             )
+            raise DataError(what, fix=fix, path=path, code="colour-mask")
         rows = ", ".join(f'"{_written(colour)}": CLASS' for colour in colours[:SHOWN])
         more = f" and {len(colours) - SHOWN} more" if len(colours) > SHOWN else ""
-        raise DataError(
-            what,
-            path=path,
-            fix=f"say in {self.settings} which colour is which class: colors: {{{rows}}}{more}",
-            fix_in=self.settings,
-            code="colour-mask",
-        )
+        fix = f"say in {self.settings} which colour is which class: colors: {{{rows}}}{more}"
+        raise DataError(what, fix=fix, path=path, code="colours-unclear")
 
 
 def refuse_jpeg(path: Path) -> None:
@@ -98,9 +90,9 @@ def refuse_jpeg(path: Path) -> None:
         with open_regular(path) as file:
             start = file.read(len(JPEG_START))
     except OSError as error:
-        raise cannot_be_read(path, error, fix="replace it or leave it out") from None
+        raise unreadable(path, error, fix=REPLACE) from None
     if start == JPEG_START:
-        raise DataError("JPEG blurs label values", path=path, fix="store masks as PNG", code="lossy-mask")
+        raise DataError("JPEG blurs label values; store masks as PNG", path=path, code="lossy-mask")
 
 
 def parse_colour(text: object) -> Colour | None:

@@ -19,12 +19,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.data.files.header import Header
+from edgeailite.data.files.header import DamageError, Header
 from edgeailite.data.files.headers import JPEG_START, damage, header_size, read_header, unsupported
 from edgeailite.data.files.headers_tiff import unread_compression
 from edgeailite.data.files.png import unpacked
 from edgeailite.errors import DataError
-from edgeailite.files import cannot_be_read, read_regular, write_atomic
+from edgeailite.files import read_regular, unreadable, write_atomic
 
 __all__ = [
     "IMAGE_SUFFIXES", "JPEG_START", "MAX_BYTES", "MAX_FILE", "MAX_PIXELS", "UNREAD_SUFFIXES", "ColourMaskError",
@@ -49,6 +49,7 @@ UNREAD_SUFFIXES = (
 )  # fmt: skip
 """What other files of pictures are called: they are named where they lie, never left out in silence."""
 
+REPLACE = "replace it or leave it out"
 COLOUR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
 cv2.setNumThreads(0)  # loader processes are the parallelism
@@ -69,15 +70,10 @@ def decode_image(path: Path, data: bytes) -> NDArray[np.uint8]:
     header = check_data(path, data)
     problem = _unlike_picture(header)
     if problem:
-        raise DataError(problem, path=path, code="not-rgb")
+        raise DataError(problem, path=path)
     image = _decode(path, data, header, COLOUR)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise DataError(
-            f"{image.dtype} with shape {image.shape}, expected RGB of 8 bits",
-            path=path,
-            fix="save it so",
-            code="not-rgb",
-        )
+        raise DataError(f"{image.dtype} with shape {image.shape}, expected RGB of 8 bits; save it so", path=path)
     return image
 
 
@@ -92,7 +88,7 @@ def read_label(path: Path) -> NDArray[np.integer]:
     header = check_data(path, data)
     problem = _unlike_mask(header)
     if problem:
-        raise DataError(problem, path=path, code="lossy-mask" if header.lossy else "not-a-mask")
+        raise DataError(problem, path=path, code="lossy-mask" if header.lossy else "")
     label = _decode(path, data, header, cv2.IMREAD_UNCHANGED, indices=True)
     if (
         label.ndim == 3
@@ -103,8 +99,8 @@ def read_label(path: Path) -> NDArray[np.integer]:
     if label.ndim != 2:
         raise ColourMaskError(
             f"colour mask ({_colours(label)} colours), expected class indices",
-            path=path,
             fix="convert it to an index PNG",
+            path=path,
             code="colour-mask",
         )
     if label.dtype.kind == "f":
@@ -117,11 +113,7 @@ def read_depth(path: Path) -> NDArray[np.float32]:
     """Depth (H,W) float32 from a 16-bit PNG in 1/256 metre, 0 = not known (KITTI's form). Raises DataError."""
     stored = decode_stored(path, _bytes_of(path))
     if stored.ndim != 2 or stored.dtype != np.uint16:
-        raise DataError(
-            f"{stored.dtype} with shape {stored.shape}, expected a 16-bit grey PNG of depth",
-            path=path,
-            code="not-depth",
-        )
+        raise DataError(f"{stored.dtype} with shape {stored.shape}, expected a 16-bit grey PNG of depth", path=path)
     return stored.astype(np.float32) / np.float32(256)
 
 
@@ -147,7 +139,7 @@ def _bytes_of(path: Path) -> bytes:
     try:
         return read_regular(path, limit=MAX_FILE)
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        raise cannot_be_read(path, error, fix="replace it or leave it out") from None
+        raise unreadable(path, error, fix=REPLACE) from None
 
 
 def check_data(path: Path, data: bytes) -> Header:
@@ -159,28 +151,26 @@ def check_data(path: Path, data: bytes) -> Header:
     if header is not None and (header.pixels > MAX_PIXELS or max(header.width, header.height) > MAX_SIDE):
         limit = MAX_PIXELS if header.pixels > MAX_PIXELS else f"{MAX_SIDE} a side"
         raise DataError(
-            f"header says {header.width}x{header.height} pixels, refused",
+            f"header says {header.width}x{header.height} pixels, refused; the limit is {limit}, shrink or replace it",
             path=path,
-            fix=f"the limit is {limit}, shrink or replace it",
             code="too-large",
         )
     problem = damage(data) if header is None or header.kind != "png" else None
     if problem:
-        raise _damaged(path, data, problem)
+        raise DataError(f"{problem} ({len(data)} bytes); replace it", path=path, code=problem.code)
     unread = unsupported(data)
     if unread is None and header is not None and header.kind == "tiff" and (compression := unread_compression(data)):
         unread = f"TIFF with compression {compression}"
     if unread:
-        raise DataError(f"{unread} is not supported", path=path, fix="convert it to PNG or JPEG", code="unsupported")
+        raise DataError(f"{unread} is not supported; convert it to PNG or JPEG", path=path, code="unsupported")
     if header is None or min(header.width, header.height) < 1:
         raise _no_picture(path, data)
     _check_cost(path, header)
     if header.animated or (header.pages > 1 and not header.reduced):
         pages = f" ({header.pages} pages)" if header.pages > 1 else ""
         raise DataError(
-            f"{header.kind.upper()} with several frames{pages}",
+            f"{header.kind.upper()} with several frames{pages}; save the frame that is meant as PNG",
             path=path,
-            fix="save the frame that is meant as PNG",
             code="animated",
         )
     return header
@@ -191,16 +181,16 @@ def _check_cost(path: Path, header: Header) -> None:
     if header.decoded_bytes > MAX_BYTES:
         raise DataError(
             f"header says {header.width}x{header.height} pixels of {header.bits} bits and {header.bands} "
-            f"bands, {header.decoded_bytes} bytes to decode, refused",
+            f"bands, {header.decoded_bytes} bytes to decode, refused; the limit is {MAX_BYTES}, shrink it or save it "
+            "as 8 bits",
             path=path,
-            fix=f"the limit is {MAX_BYTES}, shrink it or save it as 8 bits",
             code="too-large",
         )
     if header.scans > min(MAX_SCANS, SCANNED // header.pixels):
         raise DataError(
-            f"damaged picture, a JPEG of {header.width}x{header.height} pixels in {header.scans} scans",
+            f"damaged picture, a JPEG of {header.width}x{header.height} pixels in {header.scans} scans; at "
+            f"most {min(MAX_SCANS, SCANNED // header.pixels)} are decoded, save it again",
             path=path,
-            fix=f"at most {min(MAX_SCANS, SCANNED // header.pixels)} are decoded, save it again",
             code="damaged",
         )
 
@@ -210,8 +200,8 @@ def _decode(path: Path, data: bytes, header: Header, flags: int, *, indices: boo
     if header.kind == "png":
         try:
             data = unpacked(data, indices=indices)
-        except DataError as error:
-            raise _damaged(path, data, error) from None
+        except DamageError as error:
+            raise DataError(f"{error} ({len(data)} bytes); replace it", path=path, code=error.code) from None
     image: NDArray[Any] | None = None
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -224,25 +214,16 @@ def _decode(path: Path, data: bytes, header: Header, flags: int, *, indices: boo
     if image.shape[:2] != (header.height, header.width):
         raise DataError(
             f"damaged picture, its header says {header.width}x{header.height} and it has "
-            f"{image.shape[1]}x{image.shape[0]} pixels",
+            f"{image.shape[1]}x{image.shape[0]} pixels; replace it",
             path=path,
-            fix="replace it",
             code="damaged",
         )
     return image
 
 
-def _damaged(path: Path, data: bytes, damage: DataError) -> DataError:
-    return DataError(f"{damage.problem} ({len(data)} bytes)", path=path, fix="replace it", code=damage.code)
-
-
 def _no_picture(path: Path, data: bytes) -> DataError:
-    return DataError(
-        f"not a readable picture ({len(data)} bytes)",
-        path=path,
-        fix=f"supported: {', '.join(IMAGE_SUFFIXES)}",
-        code="not-a-picture",
-    )
+    problem = f"not a readable picture ({len(data)} bytes); supported: {', '.join(IMAGE_SUFFIXES)}"
+    return DataError(problem, path=path, code="not-a-picture")
 
 
 def _unlike_picture(header: Header) -> str:
@@ -292,10 +273,8 @@ def _whole_numbers(path: Path, label: NDArray[np.floating]) -> NDArray[np.intege
         y, x = np.argwhere(wrong)[0]
         raise DataError(
             f"label {float(label[y, x])} ({int(wrong.sum())} pixels, first at x={x} y={y}) is no whole number: "
-            f"the mask is {label.dtype}",
+            f"the mask is {label.dtype}; save it as PNG of class indices",
             path=path,
-            fix="save it as PNG of class indices",
-            code="not-whole-numbers",
         )
     return label.astype(np.int32)
 

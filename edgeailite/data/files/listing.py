@@ -16,33 +16,27 @@ from pathlib import Path
 
 from edgeailite.data.files.images import IMAGE_SUFFIXES
 from edgeailite.errors import DataError, UsageError, option
-from edgeailite.files import cannot_be_read, read_regular
+from edgeailite.files import read_regular, unreadable
 from edgeailite.untrusted import printable
 
 Files = dict[str, Path]  # name relative to the folder, with "/", -> file
 DRIVE = re.compile(r"^[A-Za-z]:[\\/]|^\\\\")
-LABEL = "label file"  # what belongs to a picture, mostly
 LIST_BYTES = 256_000_000  # of a list file; 100,000 names are 3 MB
+LABEL_FILE = "label file"  # what `pair` calls a mask in messages
 
 
 def check_split(name: str, split: str, splits: Iterable[str]) -> None:
     """Raise UsageError listing the splits that data set `name` has."""
     known = tuple(splits)
     if split not in known:
-        raise UsageError(
-            f"{option('split')} {split}: {name} has {', '.join(known)}", code="unknown-split", value=split, known=known
-        )
+        raise UsageError(f"{name} has {', '.join(known)}", about="split", value=split, known=known)
 
 
 def need_folder(name: str, folder: Path) -> Path:
     """The folder, if it is one; else DataError."""
     if not folder.is_dir():
-        raise DataError(
-            f"data set {name}: folder {folder} does not exist",
-            value=str(folder),
-            fix=f"set {option('data_path')} to the folder above it",
-            code="not-found",
-        )
+        fix = f"set {option('data_path')} to the folder above it"
+        raise DataError(f"data set {name}: folder {folder} does not exist", fix=fix, code="folder-missing")
     return folder
 
 
@@ -67,7 +61,7 @@ def _walk(
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
-        raise cannot_be_read(folder, error, what="folder", fix="give leave to read it") from None
+        raise unreadable(folder, error, what="folder", fix="give leave to read it") from None
     for entry in entries:
         if entry.name.startswith("."):
             continue
@@ -75,26 +69,18 @@ def _walk(
         if entry.is_symlink() and not Path(entry.path).exists():
             if wanted:
                 target = Path(entry.path).readlink()
-                raise DataError(
-                    f"link to {target}, which does not exist",
-                    path=entry.path,
-                    fix="mend or remove the link",
-                    code="dangling-link",
-                )
+                problem, fix = f"link to {target}, which does not exist", "mend or remove the link"
+                raise DataError(problem, fix=fix, path=entry.path, code="dangling-link")
         elif entry.is_dir():
             real = os.path.realpath(entry.path)
             if real in above:
-                raise DataError(
-                    f"link to {real}, a folder that it lies in (a loop)",
-                    path=entry.path,
-                    fix="remove the link",
-                    code="link-loop",
-                )
+                problem, fix = f"link to {real}, a folder that it lies in (a loop)", "remove the link"
+                raise DataError(problem, fix=fix, path=entry.path, code="link-loop")
             _walk(folder / entry.name, f"{prefix}{entry.name}/", suffixes, (*above, real), found)
         elif wanted:
             if not entry.is_file():
                 problem = "a named pipe, a device or a socket, not a file"
-                raise DataError(problem, path=entry.path, fix="remove it", code="unreadable")
+                raise DataError(problem, fix="remove it", path=entry.path, code="unreadable")
             found.append((prefix + entry.name, folder / entry.name))
 
 
@@ -105,14 +91,8 @@ def by_stem(files: Mapping[str, Path], *, suffix: str = "") -> Files:
         stem = normal(name[: -len(suffix)] if suffix else name[: name.rfind(".")])
         other = stems.setdefault(stem, path)
         if other is not path:
-            raise same_name(other, path, stem)
+            raise two_files(other, path, f"two files of one name {stem!r}", "rename or remove one of them")
     return stems
-
-
-def same_name(other: Path, path: Path, name: str) -> DataError:
-    """Return the error of two files that are called `name`."""
-    problem = f"two files of one name {name!r}"
-    return DataError(problem, other=other, path=path, fix="rename or remove one of them", code="duplicate-stem")
 
 
 def normal(name: str) -> str:
@@ -120,37 +100,26 @@ def normal(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
-def no_pictures(name: str, what: str = "no pictures", code: str = "empty-split") -> DataError:
-    """Return the error of a data set that lies elsewhere, or holds no file of the kind that is looked for."""
-    return DataError(f"data set {name}: {what}", fix=f"check {option('data_path')}", code=code)
-
-
-def pair(name: str, images: Files, labels: Files, *, expected: str, what: str = LABEL) -> list[tuple[Path, Path]]:
+def pair(name: str, images: Files, labels: Files, *, expected: str, what: str = LABEL_FILE) -> list[tuple[Path, Path]]:
     """(picture, label file) of equal names, sorted. DataError naming a picture or a label file that is alone.
 
     `expected` says in messages how a label file is called, with {} for the name, and `what` what it is.
     """
     if not images:
-        raise no_pictures(name)
+        raise DataError(f"data set {name}: no pictures", fix=f"check {option('data_path')}", code="empty-split")
     lone = [stem for stem in images if stem not in labels]
     if lone:
         path = images[lone[0]]
         wanted = expected.format(lone[0])
-        raise DataError(
-            f"no {what} {wanted}{_more(lone)}",
-            path=path,
-            fix=f"add it or remove the picture{_near(lone[0], images, labels)}",
-            code="missing-mask" if what == LABEL else "missing-second",
-        )
+        fix = f"add it or remove the picture{_near(lone[0], images, labels)}"
+        code = "missing-mask" if what == LABEL_FILE else ""
+        raise DataError(f"no {what} {wanted}{_more(lone)}", fix=fix, path=path, code=code)
     if len(labels) > len(images):
         lone = [stem for stem in labels if stem not in images]
         path = labels[lone[0]]
-        raise DataError(
-            f"{what} without a picture{_more(lone)}",
-            path=path,
-            fix=f"add the picture or remove the {what}",
-            code="mask-without-picture" if what == LABEL else "second-without-picture",
-        )
+        fix = f"add the picture or remove the {what}"
+        code = "mask-without-picture" if what == LABEL_FILE else ""
+        raise DataError(f"{what} without a picture{_more(lone)}", fix=fix, path=path, code=code)
     return [(path, labels[stem]) for stem, path in sorted(images.items())]
 
 
@@ -179,13 +148,13 @@ def read_lines(path: Path) -> dict[int, str]:
     try:
         text = read_regular(path, limit=LIST_BYTES).decode("utf-8-sig")
     except OSError as error:
-        raise cannot_be_read(path, error) from None
+        raise unreadable(path, error) from None
     except UnicodeDecodeError:
-        raise DataError("not UTF-8 text", path=path, fix="save it as UTF-8", code="not-utf-8") from None
+        raise DataError("not UTF-8 text; save it as UTF-8", path=path) from None
     stripped = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
     lines = {number: line for number, line in stripped if line and not line.startswith("#")}
     if not lines:
-        raise DataError("an empty list", path=path, fix="write one name a line", code="empty-split")
+        raise DataError("an empty list", fix="write one name a line", path=path, code="empty-split")
     return lines
 
 
@@ -205,38 +174,46 @@ def read_names(path: Path, *, root: Path) -> dict[str, int]:
     return names
 
 
-def named_again(path: Path, line: int, name: str, before: int) -> DataError:
-    """Return the error of a list that names in `line` what the line `before` names already."""
-    problem = f"line {line} names {printable(name)} again, as line {before}"
-    error = DataError(problem, path=path, fix="remove one", code="named-again", value=name)
-    error.line = line  # stands in the sentence already
-    return error
-
-
-def relative(name: str, below: str, *, path: Path, line: int | None = None, entry: str = "") -> str:
+def relative(name: str, below: str, *, path: Path, line: int | None = None, part: str = "") -> str:
     """A name of a list or annotation file as a path below the data set, whose resolved folder is `below` (with "/").
 
-    Back-slashes become "/". Raises DataError, which names the list `path`, its line or `entry`, for a path that leads
-    elsewhere.
+    Back-slashes become "/". Raises DataError for a path that leads elsewhere. It stands in `part` of `line` of `path`.
     """
-    shown = f"{entry}: {printable(name)}" if entry else printable(name)
+    given = printable(name)
 
-    def refused(problem: str, fix: str) -> DataError:
-        return DataError(f"{shown} {problem}", path=path, line=line, fix=fix, code="path-outside", value=given)
+    def refuse(problem: str, fix: str) -> DataError:
+        start = f"{part}: " if part else ""
+        return DataError(f"{start}{given} {problem}", fix=fix, path=path, line=line, code="listing")
 
-    given = name
     if DRIVE.match(name):
-        raise refused("is a path of a Windows machine", "write names relative to the data set")
+        raise refuse("is a path of a Windows machine", "write names relative to the data set")
     name = name.replace("\\", "/")
     if name.startswith("/"):
         if not name.startswith(below):
-            raise refused("is an absolute path outside the data set", "write names relative to it")
+            raise refuse("is an absolute path outside the data set", "write names relative to it")
         name = name[len(below) :]
     while name.startswith("./"):
         name = name[2:]
     if ".." in name.split("/"):
-        raise refused("leaves the data set", "write names without '..'")
+        raise refuse("leaves the data set", "write names without '..'")
     return name
+
+
+def two_files(other: Path, path: Path, problem: str, fix: str) -> DataError:
+    """Return the error of two files where there may be one."""
+    return DataError(problem, fix=fix, path=path, other=other, code="duplicate-stem")
+
+
+def named_again(path: Path, line: int, name: str, first: int) -> DataError:
+    """Return the error of a list that names something twice."""
+    return DataError(
+        f"{printable(name)} is named again, as in line {first}", fix="remove one", path=path, line=line, code="listing"
+    )
+
+
+def not_there(path: Path, line: int, problem: str) -> DataError:
+    """Return the error of a line that names a file which is not there."""
+    return DataError(problem, fix="add it or take the line out", path=path, line=line, code="missing-file")
 
 
 def need_listed(file: Path, rows: Mapping[int, tuple[Path, ...]]) -> None:
@@ -244,14 +221,7 @@ def need_listed(file: Path, rows: Mapping[int, tuple[Path, ...]]) -> None:
     missing = first_missing(path for row in rows.values() for path in row)
     if missing is not None:
         number = next(number for number, row in rows.items() if missing in row)
-        raise DataError(
-            f"there is no {printable(str(missing))}",
-            path=file,
-            line=number,
-            value=str(missing),
-            fix="add it or take the line out",
-            code="missing-file",
-        )
+        raise not_there(file, number, f"there is no {printable(str(missing))}")
 
 
 def first_missing(paths: Iterable[Path]) -> Path | None:

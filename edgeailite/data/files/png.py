@@ -15,8 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from edgeailite.data.files.header import MOST_PARTS
-from edgeailite.errors import DataError
+from edgeailite.data.files.header import MOST_PARTS, DamageError
 
 try:
     isal_zlib: Any = importlib.import_module("isal.isal_zlib")
@@ -49,36 +48,36 @@ class Chunk:
 
 
 def chunks(data: bytes) -> Iterator[Chunk]:
-    """Every chunk up to the end. Raises DataError where one is cut off, or a necessary one is altered."""
+    """Every chunk up to the end. Raises ValueError where one is cut off, or a necessary one is altered."""
     checksum = zlib.crc32 if isal_zlib is None else isal_zlib.crc32
     view, position, kind = memoryview(data), len(START), b""
     for _ in range(MOST_PARTS):
         end = position + 12 + int.from_bytes(view[position : position + 4], "big")
         if end > len(data):
-            raise DataError("truncated picture", code="truncated")
+            raise DamageError("truncated picture", "truncated")
         kind = data[position + 4 : position + 8]
         if kind[:1].isupper() and checksum(view[position + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-            raise DataError("damaged picture, wrong checksum", code="damaged")
+            raise DamageError("damaged picture, wrong checksum")
         yield Chunk(kind, view[position:end])
         if kind == b"IEND":
             return
         position = end
-    raise DataError(f"damaged picture, more than {MOST_PARTS} parts", code="damaged")
+    raise DamageError(f"damaged picture, more than {MOST_PARTS} parts")
 
 
 def unpacked(data: bytes, *, indices: bool = False) -> bytes:
     """The file with its rows uncompressed, and without the chunks that pixels do not need.
 
-    With `indices` the numbers of a palette are grey values. Raises DataError for a damaged file, also for one whose
+    With `indices` the numbers of a palette are grey values. Raises ValueError for a damaged file, also for one whose
     pixels inflate to more than its rows.
     """
     parts = list(chunks(data))
     head = bytes(parts[0].content)
     if parts[0].kind != b"IHDR" or len(head) != 13 or (head[9], head[8]) not in KINDS or head[10:12] != b"\0\0":
-        raise DataError("damaged picture, no header of a PNG", code="damaged")
+        raise DamageError("damaged picture, no header of a PNG")
     unknown = next((part.kind for part in parts if part.kind[:1].isupper() and part.kind not in NEEDED), None)
     if unknown is not None or head[12] > 1:
-        raise DataError(f"damaged picture, a part {unknown!r} that PNG does not have", code="damaged")
+        raise DamageError(f"damaged picture, a part {unknown!r} that PNG does not have")
     size, packed = row_bytes(head), sum(len(part.content) for part in parts if part.kind == b"IDAT")
     harmless = packed * RATIO <= min(SMALL, FACTOR * size)
     grey = indices and head[9] == 3
@@ -119,13 +118,11 @@ def _inflated(packed: bytes, size: int) -> bytes:
         except module.error:
             continue
         if len(rows) > size or (len(rows) == size and inflate.unconsumed_tail):
-            raise DataError(
-                f"damaged picture, its pixels inflate to more than the {size} bytes of its rows", code="damaged"
-            )
+            raise DamageError(f"damaged picture, its pixels inflate to more than the {size} bytes of its rows")
         if len(rows) < size:
-            raise DataError(f"damaged picture, {len(rows)} of the {size} bytes of its rows", code="damaged")
+            raise DamageError(f"damaged picture, {len(rows)} of the {size} bytes of its rows")
         return rows
-    raise DataError("damaged picture, its pixels cannot be inflated", code="damaged")
+    raise DamageError("damaged picture, its pixels cannot be inflated")
 
 
 def _chunk(kind: bytes, *content: bytes | memoryview) -> Iterator[bytes | memoryview]:

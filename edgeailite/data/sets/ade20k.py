@@ -125,13 +125,13 @@ def read_list(file: Path, *, above: Path, images: Path, labels: Path) -> tuple[I
 
 
 def _record(line: str, file: Path, number: int, above: Path) -> tuple[Path, Path]:
-    where = f"{file}: line {number}"
     try:
+        where = f"{file}: line {number}"
         record = Fields.of(json_value(line, where=where), where=where)
         names = record.text("fpath_img"), record.text("fpath_segm")
     except DataError as error:
-        problem = f"no record with fpath_img and fpath_segm ({error.details})"
-        raise DataError(problem, path=file, line=number, fix="mend or remove it", code="missing-file") from None
+        problem = f"no record with fpath_img and fpath_segm ({error.detail})"
+        raise DataError(problem, fix="mend or remove it", path=file, line=number) from None
     image, label = (above / relative(name, f"{above.resolve()}/", path=file, line=number) for name in names)
     return image, label
 

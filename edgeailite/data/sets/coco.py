@@ -30,7 +30,7 @@ from edgeailite.data.sets.voc import CLASSES as VOC_CLASSES
 from edgeailite.data.sets.voc import voc_colours
 from edgeailite.data.source import IGNORE, SEGMENTATION, ClassTarget, DataSource, Item, identity_map
 from edgeailite.errors import DataError, option
-from edgeailite.files import cannot_be_read, read_regular
+from edgeailite.files import read_regular, unreadable
 from edgeailite.untrusted import json_value, printable, shown
 
 CATEGORIES = {
@@ -92,9 +92,7 @@ def read_drawing(drawing: Drawing, *, background: int, overlaps: str) -> NDArray
     try:
         return paint(drawing.shapes, drawing.height, drawing.width, background=background, overlaps=overlaps)
     except ValueError as error:
-        raise DataError(
-            str(error), path=str(drawing), fix="mend or remove the annotation", code="bad-annotation"
-        ) from None
+        raise DataError(str(error), fix="mend or remove the annotation", path=str(drawing)) from None
 
 
 def load_annotations(file: Path) -> dict[str, Any]:
@@ -102,15 +100,10 @@ def load_annotations(file: Path) -> dict[str, Any]:
     try:
         content = json_value(read_regular(file, limit=LARGEST), where=str(file))
     except OSError as error:
-        raise cannot_be_read(file, error, what="annotations", fix=f"check {option('data_path')}") from None
+        raise unreadable(file, error, what="annotations", fix=f"check {option('data_path')}") from None
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise DataError(
-                f"no list {key!r} in it",
-                path=file,
-                fix="expected COCO's images, annotations and categories",
-                code="bad-annotation",
-            )
+            raise DataError(f"no list {key!r} in it; expected COCO's images, annotations and categories", path=file)
     return content
 
 
@@ -145,29 +138,21 @@ def drawings(
             raise
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             number = entry.get("id") if isinstance(entry, dict) else None
-            raise DataError(
-                f"annotation {shown(number)}: {_told(error)}", path=file, fix="mend or remove it", code="bad-annotation"
-            ) from None
+            raise DataError(f"annotation {shown(number)}: {_told(error)}; mend or remove it", path=file) from None
     items: list[Item] = []
     places, seen, names = Places(), set(), set()
     for image in content["images"]:
         number, name, size = _image(image, file)
-        path = _place(relative(name, f"{root.resolve()}/", path=file, entry=f"image {shown(number)}"), folders, places)
+        path = _place(relative(name, f"{root.resolve()}/", path=file, part=f"image {shown(number)}"), folders, places)
         if path is None:
             path = folders[0] / name
-            raise DataError(
-                f"in {file} but does not exist",
-                path=printable(str(path)),
-                fix="add the picture or remove it from the file",
-                code="missing-file",
-            )
+            fix = "add the picture or remove it from the file"
+            raise DataError(f"in {file} but does not exist", fix=fix, path=printable(str(path)), code="missing-file")
         if number in seen or path in names:
             raise DataError(
                 f"image {shown(number)}, {printable(name)}, is listed twice, so that each has a part of the "
-                "annotations",
+                "annotations; make them one",
                 path=file,
-                fix="make them one",
-                code="bad-annotation",
             )
         seen.add(number)
         names.add(path)
@@ -176,9 +161,7 @@ def drawings(
     if shapes and seen and not any(number in shapes for number in seen):
         first = next(iter(shapes))
         raise DataError(
-            f"no annotation belongs to a picture: image_id {shown(first)} is not among the images",
-            path=file,
-            code="bad-annotation",
+            f"no annotation belongs to a picture: image_id {shown(first)} is not among the images", path=file
         )
     return tuple(sorted(items, key=lambda item: item.image))
 
@@ -189,17 +172,14 @@ def _check_whole(entry: Mapping[str, Any], file: Path, class_of: Mapping[Any, in
         known = ", ".join(shown(category) for category in list(class_of)[:20])
         raise DataError(
             f"annotation {number}: category_id {shown(entry['category_id'])} is none of the categories that "
-            f"are classes ({known})",
+            f"are classes ({known}); add the category or remove the annotation",
             path=file,
-            fix="add the category or remove the annotation",
-            code="bad-annotation",
         )
     if entry.get("segmentation", ...) in (None, []):
         raise DataError(
-            f"annotation {number} has no polygon, a box only, so that its thing would be learned as background",
+            f"annotation {number} has no polygon, a box only, so that its thing would be learned as "
+            "background; draw it, or remove the annotation",
             path=file,
-            fix="draw it, or remove the annotation",
-            code="bad-annotation",
         )
 
 
@@ -211,18 +191,13 @@ def _image(image: Any, file: Path) -> tuple[Any, str, tuple[int, int]]:
             raise TypeError("id is a number or text, file_name is text")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
-            f"an image without id, file_name, height or width ({_told(error)})",
-            path=file,
-            fix="mend it",
-            code="bad-annotation",
+            f"an image without id, file_name, height or width ({_told(error)}); mend it", path=file
         ) from None
     if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
         raise DataError(
             f"image {shown(number)}: height {shown(size[0])} and width {shown(size[1])}, expected at most "
-            f"{MAX_PIXELS} pixels",
+            f"{MAX_PIXELS} pixels; mend it",
             path=file,
-            fix="mend it",
-            code="bad-annotation",
         )
     return number, name, size
 

@@ -1,4 +1,4 @@
-"""Your own data, in no lines of code: data set `folder`, whose path is D.
+"""Your own data, in no lines of code: `--dataset_name folder --data_path D`.
 
 Layouts, looked for in this order (the first that has the split is taken):
 
@@ -48,12 +48,8 @@ SCANNED = 200  # masks
 def folder(root: Path, split: str) -> DataSource:
     """The split of your own data. Raises UsageError (no such split) or DataError (what is wrong with the files)."""
     if not root.is_dir():
-        raise DataError(
-            f"data set {NAME}: folder {root}/ does not exist",
-            value=str(root),
-            fix=f"set {option('data_path')} to yours",
-            code="not-found",
-        )
+        fix = f"set {option('data_path')} to yours"
+        raise DataError(f"data set {NAME}: folder {root}/ does not exist", fix=fix, code="folder-missing")
     settings = read_settings(root)
     found = find(root, split)
     train = found if split == "train" else find(root, "train", needed=False)

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeailite.data.files.listing import by_stem, check_split, files_below, need_folder, no_pictures, read_names
+from edgeailite.data.files.listing import by_stem, check_split, files_below, need_folder, read_names
 from edgeailite.data.source import DataSource, DepthTarget, Item
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 
 SPLITS = ("train", "val")
 NAME = "kitti_depth"
@@ -27,7 +27,8 @@ def kitti_depth(root: Path, split: str) -> DataSource:
     check_split(NAME, split, SPLITS)
     items = tuple(item for drive in _drives(root, split) for item in _drive(drive))
     if not items:
-        raise no_pictures(NAME, f"no depth maps below {root / split}", code="no-depth-maps")
+        fix = f"check {option('data_path')}"
+        raise DataError(f"data set {NAME}: no depth maps below {root / split}", fix=fix)
     return DataSource(NAME, split, items, {"depth": DepthTarget()})
 
 
@@ -46,8 +47,8 @@ def _drive(drive: Path) -> list[Item]:
     if lone is not None:
         raise DataError(
             f"depth map without its picture {drive / 'image_02' / 'data' / lone}.png",
-            path=depths[lone],
             fix="add it",
+            path=depths[lone],
             code="mask-without-picture",
         )
     return [Item((pictures[frame],), {"depth": path}) for frame, path in depths.items()]

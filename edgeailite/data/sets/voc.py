@@ -15,13 +15,17 @@ from pathlib import Path
 
 from edgeailite.data.files.listing import check_split, need_folder, need_listed, read_lines, without_suffix
 from edgeailite.data.source import SEGMENTATION, DataSource, Item, identity_map, segmentation
-from edgeailite.errors import DataError, option
+from edgeailite.errors import DataError
 
 CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
     "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 MASKS, MASKS_AUG = "SegmentationClass", "SegmentationClassAug"
+AUG_HELP = (
+    "unzip SegmentationClassAug.zip beside SegmentationClass and put SBD's train_noval.txt there as "
+    "ImageSets/Segmentation/trainaug_noval.txt, or take --dataset_name voc_segmentation_original"
+)
 # split: list, folder of masks
 SPLITS = {
     "train": ("trainaug_noval", MASKS_AUG),
@@ -51,15 +55,8 @@ def _voc(root: Path, split: str, *, name: str, splits: dict[str, tuple[str, str]
     file = base / "ImageSets" / "Segmentation" / f"{list_name}.txt"
     for needed in (file, base / masks):
         if not needed.exists():
-            fix = f"check {option('data_path')}"
-            if masks == MASKS_AUG:
-                fix = (
-                    "unzip SegmentationClassAug.zip beside SegmentationClass and put SBD's train_noval.txt there as "
-                    f"ImageSets/Segmentation/trainaug_noval.txt, or take {option('dataset_name')} "
-                    "voc_segmentation_original"
-                )
-            problem = f"data set {name}: {needed} does not exist"
-            raise DataError(problem, value=str(needed), fix=fix, code="not-found")
+            fix = AUG_HELP if masks == MASKS_AUG else "check --data_path"
+            raise DataError(f"data set {name}: {needed} does not exist", fix=fix, code="folder-missing")
     # a name, or "/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png" as other tools write; no name has a space
     words = {number: line.replace("\\", "/").split()[0] for number, line in read_lines(file).items()}
     stems = {number: without_suffix(word.rpartition("/")[2]) for number, word in words.items()}
