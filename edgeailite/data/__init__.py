@@ -20,7 +20,7 @@ from edgeailite.data.sets.folder import FOLDER
 from edgeailite.data.sets.kitti import KITTI
 from edgeailite.data.sets.voc import VOC
 from edgeailite.data.source import DataSource
-from edgeailite.errors import UsageError, option
+from edgeailite.errors import UsageError
 
 __all__ = ["DATASETS", "DataSource", "default_path", "open_dataset"]
 
@@ -51,7 +51,9 @@ def open_dataset(name: str, path: Path | None, split: str) -> DataSource:
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"{option('dataset_name')} {name}: unknown data set; {hint}known: {', '.join(DATASETS)}")
+        raise UsageError(
+            "unknown data set", about="dataset_name", value=name, fix=f"{hint}known: {', '.join(DATASETS)}"
+        )
     with _collector_paused():
         return DATASETS[name](path or default_path(name), split)
 

@@ -52,7 +52,7 @@ class EpochBatches:
             )
         if batch_size % portion.processes:
             raise UsageError(
-                f"{option('batch_size')} {batch_size}: expected a multiple of the {portion.processes} processes"
+                f"expected a multiple of the {portion.processes} processes", about="batch_size", value=batch_size
             )
         self.size, self.batch_size, self.seed, self.portion = size, batch_size, seed, portion
         self.epoch, self.skip = 0, 0

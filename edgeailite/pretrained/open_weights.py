@@ -24,7 +24,7 @@ def open_source(source: Source, *, sha256: str | None = None) -> tuple[Recognise
     """What the file or the pair is, and its name for messages."""
     parts = _parts(source)
     if len(parts) not in (1, 2):
-        raise UsageError(f"{len(parts)} files of weights; give one, or two: ENCODER DECODER")
+        raise UsageError(f"{len(parts)} files of weights", fix="give one, or two: ENCODER DECODER")
     if len(parts) == 1:
         return _open_one(parts[0], sha256)
     if sha256 is not None:
@@ -56,7 +56,7 @@ def _parts(source: object) -> list[str | Path]:
     given = list(source) if isinstance(source, Sequence) and not isinstance(source, str) else [source]
     parts = [part for part in given if isinstance(part, (str, Path))]
     if len(parts) < len(given):
-        raise UsageError(f"{source!r} as source of weights; give a path, a URL, or two of them: ENCODER DECODER")
+        raise UsageError(f"{source!r} as source of weights", fix="give a path, a URL, or two of them: ENCODER DECODER")
     return parts
 
 

@@ -77,7 +77,7 @@ def prepare(
     """
     record = get_scheme(scheme)
     if observer not in OBSERVERS:
-        raise UsageError(f"unknown observer {observer!r}; known: {', '.join(OBSERVERS)}")
+        raise UsageError(f"unknown observer {observer!r}", fix=f"known: {', '.join(OBSERVERS)}")
     graph_module = fx.symbolic_trace(copy.deepcopy(model).eval())
     graph_module.train(model.training)
     merge_inputs(graph_module)
@@ -159,7 +159,7 @@ def _refuse(node: fx.Node) -> None:
         if not isinstance(module, (QuantConv2d, *ACTIVATIONS, *POOLS)):
             kind = type(module).__name__
             hint = BILINEAR_HINT if isinstance(module, UPSAMPLERS) else "export the network in float"
-            raise UsageError(f"{kind} cannot be quantized to int8 here", path=node.target, fix=f"{hint}")
+            raise UsageError(f"{kind} cannot be quantized to int8 here", path=node.target, fix=hint)
     if is_resize(node):
         if node.kwargs.get("mode") != "bilinear" or node.kwargs.get("align_corners"):
             how = f"mode {node.kwargs.get('mode')!r}, align_corners {node.kwargs.get('align_corners')}"
@@ -224,7 +224,7 @@ def _check_plan(graph_module: fx.GraphModule, plan: Plan) -> None:
         for name in given:
             if name not in known:
                 near = ", ".join(difflib.get_close_matches(name, known)) or ", ".join(known[:3]) + ", ..."
-                raise UsageError(f"plan: {what} name {shown(name)}, which this network lacks; near are: {near}")
+                raise UsageError(f"plan: {what} name {shown(name)}, which this network lacks", fix=f"near are: {near}")
 
 
 def _observed(group: _Group) -> list[bool]:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.errors import DataError, ParityError, option
-from edgeailite.files import cannot_be_read, read_regular, sha256_of
+from edgeailite.files import read_regular, sha256_of, unreadable
 from edgeailite.modelcard import ModelCard, input_name
 from edgeailite.preprocessing import preprocess
 from edgeailite.runtime.contract_file import (
@@ -154,7 +154,7 @@ def _read(file: Path) -> bytes:
     try:
         return read_regular(file, limit=LARGEST_FILE)
     except OSError as error:
-        raise cannot_be_read(file, error, fix="give an ONNX file") from None
+        raise unreadable(file, error, fix="give an ONNX file") from None
 
 
 def _check_kind(file: Path, data: bytes, model: OnnxModel, contract: Contract) -> None:
@@ -169,7 +169,7 @@ def _check_kind(file: Path, data: bytes, model: OnnxModel, contract: Contract) -
     for golden in contract.golden:
         for name in golden["outputs"]:
             if name not in names:
-                raise ParityError(f"output {name!r} is missing; the file has {printable(', '.join(names))}")
+                raise ParityError(f"output {name!r} is missing", fix=f"the file has {printable(', '.join(names))}")
         if missing := [name for name in names if name not in golden["outputs"]]:
             raise DataError(f"outputs: expected all of {file}, {shown(missing[0])} is missing", path=contract.where)
         if len(golden["pictures"]) != len(model.card.inputs):

@@ -1,4 +1,4 @@
-"""Your own data, in no lines of code: `--dataset_name folder --data_path D`.
+"""Your own data, in no lines of code: data set `folder` below a path D.
 
 Layouts, looked for in this order (the first that has the split is taken):
 
