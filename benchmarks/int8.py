@@ -38,11 +38,12 @@ from edgeailite.data.loader import eval_loader
 from edgeailite.data.tensors import to_input
 from edgeailite.environment import machine_facts, machine_title
 from edgeailite.evaluation import Protocol, onnx_predictor
-from edgeailite.evaluation.measure import dataset_of, measure
+from edgeailite.evaluation.measure import measure
 from edgeailite.evaluation.summary import headline
 from edgeailite.export import to_onnx
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import calibrate, integer_exact, prepare, set_input_range
+from edgeailite.runs.dataset import dataset_of
 from edgeailite.runs.open import OpenModel, load_network
 from edgeailite.runtime import OnnxModel
 

@@ -22,6 +22,20 @@ def option(name: str) -> str:
     return f"{_DASHES}{name}"
 
 
+class _Options(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return option(name)
+
+
+def with_options(text: str) -> str:
+    """Return a text of a table with every `{name}` in it written as `option` writes it.
+
+    >>> with_options("a newer opset than the device knows; choose another {opset}")
+    'a newer opset than the device knows; choose another opset'
+    """
+    return text.format_map(_Options())
+
+
 class EdgeailiteError(Exception):
     """Base of all errors: printed as one line by the command line, which then exits with `exit_code`.
 

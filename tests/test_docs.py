@@ -154,8 +154,16 @@ def nodes() -> tuple[ast.AST, ...]:
 def template(node: ast.AST) -> str:
     """A string as it is written, with a mark where a value is put in; "" for anything else."""
     if isinstance(node, ast.JoinedStr):
-        return "".join(str(v.value) if isinstance(v, ast.Constant) else "\0" for v in node.values)
+        return "".join(str(v.value) if isinstance(v, ast.Constant) else put_in(v) for v in node.values)
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def put_in(value: ast.expr) -> str:
+    """A value in a string: an option as the command line writes it, else a mark."""
+    match value:
+        case ast.FormattedValue(ast.Call(ast.Name("option"), [ast.Constant(name)])):
+            return f"--{name}"
+    return "\0"
 
 
 TROUBLE = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")

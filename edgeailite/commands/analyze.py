@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from edgeailite.commands.calibrate import calibrated, open_float, splits_of
 from edgeailite.config import AnalyzeConfig
 from edgeailite.config.stored import train_config
 from edgeailite.console import log, print_json, print_result, print_table, progress
@@ -44,6 +43,7 @@ from edgeailite.quantization.sensitivity import (
 from edgeailite.report.analysis_page import bars, cells, head
 from edgeailite.runs.checkpoint import run_folder
 from edgeailite.runs.open import OpenModel, build_network
+from edgeailite.training.calibration import calibrated, open_float, splits_of
 
 FORMAT = 1
 FILE, PICTURE, PLAN = "sensitivity.json", "sensitivity.png", "plan.json"

@@ -25,12 +25,12 @@ from edgeailite.data.source import Item
 from edgeailite.device import select_device
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import part_of, results_at
-from edgeailite.evaluation.measure import dataset_of
 from edgeailite.files import write_atomic
 from edgeailite.inference import Wanted, as_input, draw, outputs_of, write
 from edgeailite.inference.labels import original_values
 from edgeailite.inference.video import Writer
 from edgeailite.metrics import confusion_matrix, scores
+from edgeailite.runs.dataset import dataset_of
 from edgeailite.runs.open import OpenModel, open_model
 
 FRAMES_PER_SECOND = 5.0

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from edgeailite import __version__
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, option
 from edgeailite.export.graphs import ARGMAX_MODES, append_argmax, fold_batch_norms
 from edgeailite.export.naming import operator_names, rename
 from edgeailite.export.passes import Kernels, apply_passes
@@ -63,7 +63,7 @@ def to_onnx(
     if not isinstance(model, fx.GraphModule):
         if kernels != "plain":
             raise UsageError(
-                f"--kernels {kernels}: rewrites int8 files; quantize the run first, or leave the option out"
+                f"{option('kernels')} {kernels}: rewrites int8 files; quantize the run first, or leave the option out"
             )
         return write_graph(fold_batch_norms(model), card, opset=opset, argmax=argmax, size=size, simplify=simplify)
     _check_bits(model, opset)
@@ -127,7 +127,9 @@ def _check_weights_fit(model: nn.Module) -> None:
 def _check_bits(model: fx.GraphModule, opset: int) -> None:
     wide = wide_parts(model)
     if wide and opset < WIDE_OPSET:
-        raise UsageError(f"--opset {opset}: {wide[0]} has codes of 16 bits, which need opset {WIDE_OPSET} or newer")
+        raise UsageError(
+            f"{option('opset')} {opset}: {wide[0]} has codes of 16 bits, which need opset {WIDE_OPSET} or newer"
+        )
 
 
 def weights_hash(model: onnx.ModelProto) -> str:

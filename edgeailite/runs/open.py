@@ -57,8 +57,10 @@ def open_model(
     `runtime` (onnxruntime or openvino) computes .onnx files. Raises DataError for what is missing or damaged,
     UsageError for options that do not suit what was opened.
 
-        model = open_model(Path("runs/night"), device=torch.device("cpu"))
-        logits = model.predict((picture,))["segmentation"]  # picture: uint8 (1,3,H,W) RGB
+    >>> model = open_model(Path("runs/night"), device=torch.device("cpu"))
+    >>> picture = torch.zeros((1, 3, 64, 64), dtype=torch.uint8)  # RGB
+    >>> model.predict((picture,))["segmentation"].shape
+    torch.Size([1, 19, 64, 64])
     """
     if source.suffix == ".onnx":
         return _open_onnx(source, threads=threads, runtime=runtime)
@@ -176,6 +178,10 @@ def _check_ranges(model: nn.Module, file: Path) -> None:
 
 def _open_onnx(source: Path, *, threads: int | None, runtime: str) -> OpenModel:
     model = load_onnx(source, threads=threads)
-    compute = None if runtime == ONNXRUNTIME else openvino_run(source, option="--runtime openvino", threads=threads)
+    compute = (
+        None
+        if runtime == ONNXRUNTIME
+        else openvino_run(source, option=f"{option('runtime')} openvino", threads=threads)
+    )
     predict = onnx_predictor(model, compute)
     return OpenModel(model.card, predict, "onnx", source.parent, None, model.fixed_size, model.kind)
