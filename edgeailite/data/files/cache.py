@@ -130,7 +130,7 @@ def open_cache(
 ) -> CachedSource:
     """The source with its arrays from the cache. Raises DataError where there is none, or it is stale or damaged."""
     folder = cache_folder(root, source, size=size, interpolation=interpolation)
-    again = f"write it with `edgeailite data cache {option('cache')} {root}` and the options of this training"
+    again = f"write it with `edgeailite data cache --cache {root}` and the options of this training"
     if not folder.is_dir():
         raise DataError(f"no cache {folder.name} in it", about="cache", value=root, fix=again)
     index = _read_index(folder)
