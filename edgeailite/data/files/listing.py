@@ -150,7 +150,7 @@ def read_lines(path: Path) -> dict[int, str]:
     except OSError as error:
         raise unreadable(path, error) from None
     except UnicodeDecodeError:
-        raise DataError("not UTF-8 text; save it as UTF-8", path=path) from None
+        raise DataError("not UTF-8 text", fix="save it as UTF-8", path=path) from None
     stripped = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
     lines = {number: line for number, line in stripped if line and not line.startswith("#")}
     if not lines:

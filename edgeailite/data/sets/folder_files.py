@@ -71,9 +71,12 @@ def find(root: Path, split: str, *, needed: bool = True) -> Pairs | Path:
         listed = printable(", ".join(splits))
         raise UsageError(f"{root} has {listed}", about="split", value=split, known=tuple(splits))
     raise DataError(
-        f"data set {NAME}: folder {root}/images/{split} does not exist; expected {root}/images/{split} and "
-        f"{root}/labels/{split}, or {root}/images, {root}/labels and a list {root}/{split}.txt"
-        f"{what_lies_there(root, IMAGES, LABELS)}",
+        f"data set {NAME}: folder {root}/images/{split} does not exist",
+        fix=(
+            f"expected {root}/images/{split} and "
+            f"{root}/labels/{split}, or {root}/images, {root}/labels and a list {root}/{split}.txt"
+            f"{what_lies_there(root, IMAGES, LABELS)}"
+        ),
         code="folder-missing",
     )
 
@@ -211,8 +214,8 @@ def _listed(root: Path, file: Path) -> Pairs:
     for below in (images, labels):
         if not below.is_dir():
             raise DataError(
-                f"data set {NAME}: folder {below} does not exist; {file} lists names in it"
-                f"{what_lies_there(root, IMAGES, LABELS)}",
+                f"data set {NAME}: folder {below} does not exist",
+                fix=(f"{file} lists names in it{what_lies_there(root, IMAGES, LABELS)}"),
                 code="folder-missing",
             )
     pictures, masks = _pictures_and_masks(images, labels)
