@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from edgeailite.commands.data import checked
-from edgeailite.commands.data_stats import describe
 from edgeailite.config import DataCheckConfig
 from edgeailite.console import log
 from edgeailite.data.check import CODES, Checkup
+from edgeailite.data.check.begin import checked
 from edgeailite.data.check.findings import LEVELS
 from edgeailite.data.check.summary import summary, write_lists
+from edgeailite.data.check.text import describe
 from edgeailite.untrusted import printable
 
 
