@@ -1,7 +1,7 @@
-"""Text and values that a stranger may have written: parsed within bounds, checked by type and range, safe to print.
+"""Checks of untrusted text and values: parsed within bounds, checked by type and range, safe to print.
 
-Metadata, contracts, checkpoints' cards, settings and lists all come from files that somebody else may have made. What
-is read from them passes through here once; the rest of the program may then rely on it. Each refusal is a DataError
+Metadata, contracts, checkpoints' cards, settings and lists all come from files that anybody may have written. Each
+value passes these checks once when it is read; the rest of the program may then rely on it. Each refusal is a DataError
 on one line that names the file or entry, the key and the value.
 """
 
@@ -24,7 +24,7 @@ JOINERS = "\u00ad\u200c\u200d"  # soft hyphen, and the joiners of Persian, Hindi
 
 
 def json_value(text: str | bytes, *, where: str) -> Any:
-    """Parse JSON. Raises DataError for what is not JSON, nested more than 64 deep, or holds endless numbers."""
+    """Parse JSON. Raises DataError for invalid JSON, nesting beyond 64 levels and numbers that are not finite."""
     try:
         value = json.loads(text)
     except RecursionError:
@@ -121,7 +121,7 @@ def printable(text: str) -> str:
 
 
 def is_printable(text: str) -> bool:
-    """Whether `printable` leaves the text as it is."""
+    """Tell if `printable` leaves the text unchanged."""
     return printable(text) == text
 
 
@@ -172,7 +172,7 @@ class Fields:
         return Fields(values, where)
 
     def refuse(self, key: str, expected: str) -> DataError:
-        """The error that says what was expected of a key's value, and what was found."""
+        """Make the error for a key's value: what was expected, and the value found."""
         value, there = self.values.get(key), key in self.values
         return DataError(
             f"{printable(key)}: expected {expected}, found {shown(value) if there else 'nothing'}",
@@ -199,7 +199,7 @@ class Fields:
         return value
 
     def whole(self, key: str, low: int, high: int) -> int:
-        """A whole number in low..high (True and False are none)."""
+        """Return a whole number in low..high (True and False do not count as numbers)."""
         value = self.values.get(key)
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise self.refuse(key, f"a whole number in {low}..{high}")
@@ -252,7 +252,7 @@ class Fields:
 
 
 def is_finite(value: Any) -> TypeGuard[float]:
-    """Whether a value is a number (True and False are none) that float64 holds and that is finite."""
+    """Tell if a value is a finite number that float64 holds (True and False do not count as numbers)."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     try:

@@ -21,10 +21,11 @@ ROOMS = [
     {"runs"},  # 3: run folders, opening what is in them
     {"export"},  # 4: from a run to a proven file
     {"evaluation", "cost"},  # 5: what a network gives, and what it takes
-    {"training", "inference", "report", "serve"},  # 6
-    {"commands", "cli"},  # 7
-    {"__main__"},  # 8
-    {"compat"},  # 9: command lines of others, over the verbs
+    {"training", "inference", "report"},  # 6
+    {"serve"},  # 7: labels as inference does
+    {"commands", "cli"},  # 8
+    {"__main__"},  # 9
+    {"compat"},  # 10: command lines of others, over the verbs
 ]
 # Below all of it: errors, files, values of strangers; then records, and what people read on a terminal.
 GROUND = [

@@ -42,7 +42,7 @@ DATASETS: dict[str, Callable[[Path, str], DataSource]] = {
 
 
 def default_path(name: str) -> Path:
-    """Where a data set is looked for when no path is given: one folder for all forms of a data set."""
+    """Return the folder where a data set is looked for when no path is given; all forms of a data set share one."""
     return Path("data/datasets") / next((folder for folder, forms in FAMILIES.items() if name in forms), name)
 
 
@@ -60,8 +60,10 @@ def open_dataset(name: str, path: Path | None, split: str) -> DataSource:
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Records of 100,000 files are made at once and none is garbage: looking through them again and again takes longer
-    than making them.
+    """Pause Python's garbage collector.
+
+    Records of 100,000 files are made at once and none is garbage; examining them again and again would take longer than
+    making them.
     """
     running = gc.isenabled()
     gc.disable()

@@ -20,8 +20,11 @@ PASS = 1 << 20  # a second pass of epoch e has view e + PASS, so that its pictur
 
 @dataclass(frozen=True)
 class Portion:
-    """What of the order is taken: `size` as setting `epoch_size` (0 = all, below 1 a share, else pictures), batches in
-    multiples of `group`, and of each batch the part of process `rank` of `processes`."""
+    """The part of the order of pictures that a process uses.
+
+    `size` is option `epoch_size` (0 = all, below 1 a share, else pictures). Batches are multiples of `group`; of each batch,
+    process `rank` of `processes` takes its part.
+    """
 
     size: float = 0.0
     group: int = 1

@@ -1,4 +1,4 @@
-"""From a data source to batches, in an order and with augmentation that depend on (seed, epoch, index) only."""
+"""Loaders that make batches from a data source; order and augmentation depend on (seed, epoch, index) only."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _of_one_size(samples: list[Sample]) -> list[Sample]:
 
 
 def lost_worker(error: RuntimeError) -> str | None:
-    """What to say of an error that a loader process has gone; None of another. torch raises it wherever one is."""
+    """Return the message for an error that torch raises when a loader process has gone; None for another error."""
     if not str(error).startswith(LOST_WORKER):
         return None
     advice = f"lower {option('workers')} or {option('batch_size')}"
@@ -150,9 +150,9 @@ def train_loader(
     portion: Portion = ALL,
     start_method: str | None = None,
 ) -> tuple[Batches, EpochBatches]:
-    """Loader of training batches and its sampler, whose `epoch` and `skip` are set before each pass.
+    """Make the loader of training batches, and its sampler, whose `epoch` and `skip` are set before each pass.
 
-    `batch_size` is that of all processes together; `portion` says what of the order this one takes.
+    `batch_size` is that of all processes together; `portion` selects the part of the order for this process.
 
     `start_method` is how loader processes are started (fork, spawn, forkserver; default: Python's).
     """
@@ -202,7 +202,7 @@ def eval_loader(
 
 
 def _processes(count: int, start_method: str | None) -> dict[str, Any]:
-    """What both loaders ask of torch: batches ready ahead, in memory from which a GPU copies while it computes."""
+    """Return the settings of both loaders: batches made ahead, in memory that a GPU copies from while it computes."""
     return {
         "num_workers": count,
         "prefetch_factor": 2 if count else None,

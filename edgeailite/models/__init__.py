@@ -26,7 +26,7 @@ DEFAULT_RANGES = {"depth": (0.0, 128.0)}
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of the networks that match a shell pattern, sorted; aliases are left out."""
+    """List the names of networks that match a shell pattern, sorted, without aliases."""
     return sorted(name for name in MODELS if fnmatchcase(name, pattern))
 
 
@@ -80,7 +80,7 @@ def create_model(
 
 
 def unknown_model(name: str) -> str:
-    """What to say about a name that no network has."""
+    """Return the message for a name that no network has."""
     known = [*MODELS, *ALIASES]
     near = [f"v1_{name}"] if f"v1_{name}" in MODELS else difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     near = near or [n for n in known if name.lower() in n][:3]

@@ -38,7 +38,7 @@ OPERATIONS_PER_PIXEL, LEAST_COUNTED = 16_000_000, 2**16  # the largest networks 
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """A file's bytes and what they hold; `path` is None for one that came as bytes."""
+    """The bytes of an ONNX file and its parsed content; `path` is None if it was given as bytes."""
 
     name: str
     path: Path | None
@@ -47,12 +47,12 @@ class OnnxFile:
 
     @property
     def is_own(self) -> bool:
-        """Whether it says that it was exported here."""
+        """True if the file's metadata says that edgeailite exported it."""
         return OWN in self.graph.metadata
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of its data is in the file itself."""
+        """True if all data is in the file itself."""
         return all(tensor.external is None for tensor in self.graph.constants.values())
 
 
@@ -172,7 +172,10 @@ def _check_external(graph: Graph, path: Path | None) -> None:
 
 
 def _external_bytes(tensor: Tensor, external: Mapping[str, str], folder: Path) -> int:
-    """How many bytes are read. Damaged for a path that leads elsewhere, or a file with fewer bytes."""
+    """Return the number of bytes of external data.
+
+    Damaged for a path outside the folder or a file that is too short.
+    """
     location = external.get("location", "")
     parts = Path(location).parts
     if not location or Path(location).is_absolute() or ".." in parts or "\\" in location or "\0" in location:

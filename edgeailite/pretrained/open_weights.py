@@ -1,4 +1,4 @@
-"""From what a user names (a path, a URL, a pair of either) to recognised weights."""
+"""Opens weights by what a user names (a path, a URL, a pair of either) and recognises their kind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Source = str | Path | Sequence[str | Path]
 
 
 def open_source(source: Source, *, sha256: str | None = None) -> tuple[Recognised, str]:
-    """What the file or the pair is, and its name for messages."""
+    """Open a file or a pair and recognise it; returns the weights and their name for messages."""
     parts = _parts(source)
     if len(parts) not in (1, 2):
         raise UsageError(f"{len(parts)} files of weights", fix="give one, or two: ENCODER DECODER")
@@ -52,7 +52,7 @@ def fetch(source: str | Path, *, sha256: str | None = None) -> Path:
 
 
 def _parts(source: object) -> list[str | Path]:
-    """One name, or each of several; told at run time, for callers without types."""
+    """Split a source into its one or two names; checked at run time, for callers without types."""
     given = list(source) if isinstance(source, Sequence) and not isinstance(source, str) else [source]
     parts = [part for part in given if isinstance(part, (str, Path))]
     if len(parts) < len(given):

@@ -110,7 +110,7 @@ class _Patient(io.BufferedReader):
     parts = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As every file does. Raises ValueError for a file that is read for ever."""
+        """Read like any file. Raises ValueError for a file that does not end."""
         self.parts += 1
         if self.parts > MOST_PARTS:
             raise ValueError(f"more than {MOST_PARTS} values")
@@ -123,14 +123,14 @@ def _first_line(error: BaseException) -> str:
 
 
 def _files_in(folder: Path) -> str:
-    """Which files of a folder look like weights, for a message."""
+    """List the files of a folder that look like weights, for a message."""
     names = sorted(p.name for p in folder.iterdir() if p.suffix in WEIGHTS_SUFFIXES and p.is_file())
     some = ", ".join(names[:FILES_NAMED]) + (", ..." if len(names) > FILES_NAMED else "")
     return f"a file in it: {some}" if names else "a file of weights; none in it looks like one"
 
 
 def _refused(message: str) -> str:
-    """What torch refused, such as `Unsupported global: GLOBAL os.system`, without its advice on how to run it."""
+    """Return torch's reason, such as `Unsupported global: GLOBAL os.system`, without its advice to run it anyway."""
     found = re.search(r"unsupported global:? (?:GLOBAL )?([\w.]+)", message, re.IGNORECASE)
     if found:
         return f"Unsupported global: GLOBAL {found.group(1)}"
@@ -140,7 +140,7 @@ def _refused(message: str) -> str:
 
 
 def _fault(path: Path) -> str | None:
-    """What is wrong with a file before torch sees it: torch itself checks no checksums. None for a whole one."""
+    """Find a fault in a file before torch reads it, since torch checks no checksums; None if there is none."""
     with path.open("rb") as file:
         start = file.read(64)
     if start.lstrip().startswith(b"<"):

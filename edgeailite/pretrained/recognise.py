@@ -1,4 +1,4 @@
-"""What a file of weights is, told by its keys, and its tensors under the names that our networks use.
+"""Recognises the kind of a file of weights by its keys, and renames its tensors to the names of our networks.
 
 Facts behind the table: torchvision's and pycls' module names; the key lists of TI's edgeai-torchvision and of CSAIL's
 semantic-segmentation-pytorch (one file for the encoder, one for the decoder, three extra buffers for each synchronised
@@ -37,7 +37,7 @@ _WRAPPERS = ("module", "_orig_mod")  # of several devices and of quantization; o
 
 @dataclass(frozen=True)
 class Recognised:
-    """What a file is, and its tensors named as in a network with one input.
+    """A recognised file: its kind, and its tensors named as in a network with one input.
 
     `explained` tells of model keys, by prefix, why such a file cannot have them.
     """
@@ -50,7 +50,7 @@ class Recognised:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A classification network: patterns that some keys match, what is put before its keys, the prefixes left out.
+    """A classification network: patterns that some keys match, the prefix added to its keys, the prefixes left out.
 
     No pattern stands for one key alone, so that a file that lacks one is still told and what it lacks is named.
     """
@@ -71,7 +71,10 @@ def _flip_first_convolution(weights: dict[str, Tensor]) -> str:
 
 
 def _renumber_vgg(weights: dict[str, Tensor]) -> str:
-    """Convolutions are 2 apart, 3 across a pooling: those behind the fourth, which is left out, move down by 1."""
+    """Renumber the convolutions after the fourth pooling, which is left out, down by 1.
+
+    Convolutions are 2 apart, 3 across a pooling.
+    """
     pattern = re.compile(r"features\.(\d+)\.")
     numbers = sorted({int(found.group(1)) for key in weights if (found := pattern.match(key))})
     poolings = [after for before, after in pairwise(numbers) if after - before == 3]
@@ -151,7 +154,7 @@ BACKBONES = (
 
 
 def recognise(weights: Weights, source: str, *, own: bool = False) -> Recognised:
-    """What one file is. `own` tells that it is a checkpoint of this package. Raises DataError for a lone decoder."""
+    """Recognise one file. `own`: it is a checkpoint of this package. Raises DataError for a lone decoder."""
     weights = without_wrappers(weights, source)
     backbone = _backbone_of(weights)
     if backbone is not None:
@@ -168,7 +171,7 @@ def recognise(weights: Weights, source: str, *, own: bool = False) -> Recognised
 
 
 def recognise_pair(encoder: Weights, decoder: Weights, sources: tuple[str, str]) -> Recognised:
-    """What two published files are together. Raises DataError when they are in the wrong order."""
+    """Recognise two published files as one network. Raises DataError if they are in the wrong order."""
     encoder, decoder = without_wrappers(encoder, sources[0]), without_wrappers(decoder, sources[1])
     if _is_decoder(encoder):
         raise DataError(
@@ -189,9 +192,9 @@ def recognise_pair(encoder: Weights, decoder: Weights, sources: tuple[str, str])
 
 
 def without_wrappers(weights: Weights, source: str) -> dict[str, Tensor]:
-    """Keys without what wrappers put in: `module` and `_orig_mod` anywhere, and a first name that all keys share.
+    """Remove the names that wrappers add to keys: `module` and `_orig_mod` anywhere, and a first name that all share.
 
-    A shared name goes only if it leads to keys that are known: a plain network's own names stay.
+    A shared name is removed only if known keys remain: a plain network's own names stay.
     """
     cleaned = {".".join(part for part in key.split(".") if part not in _WRAPPERS): v for key, v in weights.items()}
     if len(cleaned) < len(weights):

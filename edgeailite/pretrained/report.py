@@ -1,4 +1,4 @@
-"""What `load_pretrained` says: its report, why it refused, and what a user should know."""
+"""Messages of `load_pretrained`: its report, the reason of a refusal, and notes for the user."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ LONGEST = 120  # characters of one
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What `load_pretrained` did, by the model's state-dict keys (`unexpected`: by the file's); `print` it.
+    """Result of `load_pretrained`, by the model's state-dict keys (`unexpected`: by the file's); `print` shows it.
 
-    `missing` and `mismatched` tensors keep their initial values. `kind` is what the file was recognised as, `notes`
-    what a user should know.
+    `missing` and `mismatched` tensors keep their initial values. `kind` is the recognised kind of the file, `notes` are
+    for the user.
     """
 
     source: str
@@ -40,7 +40,7 @@ class LoadReport:
 
 
 def describe(report: LoadReport) -> str:
-    """A few lines for a person: what was loaded, and what to know."""
+    """Summarise a report in a few lines: what was loaded, and the notes."""
     parts = {"missing": report.missing, "unexpected": report.unexpected, "of another shape": report.mismatched}
     rest = "; ".join(f"{len(keys)} {what} ({_some(keys)})" for what, keys in parts.items() if keys)
     first = f"{report.source}: {report.kind}, {len(report.loaded)} tensors loaded; {rest or 'everything fits'}"
@@ -94,7 +94,7 @@ def explanations(
 
 
 def conventions(report: LoadReport, model: nn.Module) -> Iterable[str]:
-    """What the published numbers need beside the weights."""
+    """List the conditions, beside the weights, that the published numbers need."""
     first = str(getattr(model, "name", "")).startswith("v1_")
     if report.kind == PAIR and first and not getattr(model, "align_corners", True):
         yield "the published numbers need create_model(..., align_corners=True)"

@@ -19,7 +19,10 @@ PARTS = ("weights", "activations")
 
 
 def write_plan(path: Path, plan: Plan, *, scheme: str, about: Mapping[str, Any]) -> None:
-    """Write {format, scheme, weights, activations} and what else is known `about` it. DataError if it cannot be."""
+    """Write a plan as {format, scheme, weights, activations}, with further entries `about` it.
+
+    DataError if that fails.
+    """
     values = {"format": FORMAT, "scheme": scheme, **about, **as_dict(plan)}
     write_result(path, json.dumps(values, indent=1) + "\n", "plan")
 
@@ -50,7 +53,10 @@ def read_plan(path: Path | None, *, scheme: str) -> Plan:
 
 
 def plan_from(fields: Fields) -> Plan:
-    """The plan that a file or a checkpoint holds. Raises DataError for what is none, UsageError for impossible bits."""
+    """Read the plan from a file's or checkpoint's fields.
+
+    Raises DataError for invalid fields, UsageError for unsupported bits.
+    """
     bits = {name: fields.values.get(name, {}) for name in PARTS}
     for name, given in bits.items():
         if not isinstance(given, dict) or not all(
@@ -82,6 +88,6 @@ def as_dict(plan: Plan) -> dict[str, dict[str, int]]:
 
 
 def recorded(plan: Plan) -> dict[str, Any]:
-    """What a checkpoint's `quantization` says of a plan: nothing where there is none."""
+    """Return the entries about a plan for a checkpoint's `quantization`; empty without a plan."""
     values = as_dict(plan)
     return {"plan": values} if any(values.values()) else {}

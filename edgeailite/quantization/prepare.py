@@ -1,17 +1,17 @@
-"""`prepare`: a float network to the same network with quantizers, by one pass over its torch.fx graph.
+"""`prepare`: inserts quantizers into a float network, by one pass over its torch.fx graph.
 
 Rules:
  1. Convolution followed only by BatchNorm becomes one `QuantConv2d` call; Dropout goes (the file has none), and so
     does the second prediction of deep supervision (a quantized network is trained on its outputs).
- 2. A quantizer stands on every input, and behind every convolution, addition, concatenation and average pooling,
-    after its activation.
+ 2. A quantizer follows every input, and every convolution, addition, concatenation and average pooling (after its
+    activation, if it has one).
  3. A resize or maximum pooling shares the scale of its input (its values stay within the input's range); the last
     resizes, whose result only leaves the network, stay float.
  4. All inputs of a concatenation share its scale, so that the integer file copies bytes there. Concatenations that
     have an input in common share one scale all together.
  5. Anything else is refused: no integer kernel is known to give it exactly.
 
-Key names do not move; quantizers are added as `ranges.<name of the tensor>`.
+Key names stay the same; quantizers are added as `ranges.<name of the tensor>`.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ def prepare(
     percentile: float = 99.99,
     observer: str = DEFAULT_OBSERVER,
 ) -> fx.GraphModule:
-    """A copy of `model` with quantizers: same call, same state-dict names plus `ranges.*`; float until calibrated.
+    """Copy `model` and insert quantizers: same call, same state-dict names plus `ranges.*`; float until calibrated.
 
-    `plan` gives single layers other bits than the scheme. `observer` says how ranges are chosen, a row of OBSERVERS;
-    `percentile` is the share of values (per cent) that those with percentiles keep. Raises UsageError for an unknown
-    scheme or observer, a plan that names what the network lacks, and for what has no integer form: it names the module
-    and what to change.
+    `plan` gives single layers another number of bits than the scheme. `observer` names the row of OBSERVERS that
+    chooses ranges; `percentile` (per cent) is the share of values that the percentile observers keep. Raises UsageError
+    for an unknown scheme or observer, for a plan that names a layer the network lacks, and for a module without an
+    integer form; the message names the module and what to change.
     """
     record = get_scheme(scheme)
     if observer not in OBSERVERS:

@@ -23,7 +23,7 @@ ACTIVATION_BITS = (8, 16)
 
 @dataclass(frozen=True)
 class Scheme:
-    """How ranges become codes; `quantization.grids` has the formulas."""
+    """Rules that turn ranges into codes: bits, zero points, scales. `quantization.grids` has the formulas."""
 
     name: str
     about: str

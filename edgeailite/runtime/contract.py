@@ -65,7 +65,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Golden:
-    """Pictures (H,W,3) uint8 RGB and what the network gives for them: inputs, outputs, inner tensors in graph order."""
+    """Golden pictures (H,W,3) uint8 RGB with the network's inputs, outputs and inner tensors, in graph order."""
 
     pictures: tuple[NDArray[np.uint8], ...]
     images: tuple[NDArray[np.float32], ...]
@@ -164,7 +164,7 @@ def _read(file: Path) -> bytes:
 
 
 def _check_kind(file: Path, data: bytes, model: OnnxModel, contract: Contract) -> None:
-    """Which promise is checked follows from the file; a contract cannot choose a weaker one, or less to compare."""
+    """Check that the contract promises what this kind of file requires: no weaker promise, no fewer comparisons."""
     if model.kind == "float" and QUANTIZER in data:
         raise DataError("edgeailite.kind: float, but it has quantizers", path=file, fix="export it again")
     if model.kind != contract.kind:
@@ -222,7 +222,7 @@ def _output_holds(value: Array, known: Mapping[str, Any], contract: Contract) ->
 
 
 def _check_consistent(value: Array, known: Mapping[str, Any], contract: Contract, *, where: str) -> None:
-    """Raises DataError where the file gives what is promised, but the contract says other things of it beside."""
+    """Raise DataError if the file gives the promised result but the contract's further entries contradict it."""
     std = float(value.std(dtype=np.float64))
     if abs(std - known["std"]) > (WIDE_SPREAD if contract.wide else SPREAD) * std + ROUNDING:
         raise DataError(f"std: expected {std:.6g}, as the file gives, found {known['std']:.6g}", path=where)
@@ -237,7 +237,10 @@ def _check_consistent(value: Array, known: Mapping[str, Any], contract: Contract
 
 
 def _check_description(file: Path, model: OnnxModel, contract: Contract) -> None:
-    """What the contract says of the file beside its answers. Raises DataError or ParityError with the entry's name."""
+    """Compare the contract's description of the file (not its answers).
+
+    Raises DataError or ParityError with the entry's name.
+    """
     mine = model.card.to_dict()
     preprocessing = json.loads(json.dumps(mine["preprocessing"]))
     for key, value in (contract.preprocessing or preprocessing).items():
@@ -263,7 +266,10 @@ def described(card: ModelCard) -> dict[str, Any]:
 
 
 def first_difference(mine: Any, theirs: Any, key: str = "") -> tuple[str, str, str] | None:
-    """The first entry in which two JSON values differ, and what stands there on each side; types count, too."""
+    """Find the first entry in which two JSON values differ; returns its key and both values.
+
+    Different types differ too.
+    """
     if isinstance(mine, dict) and isinstance(theirs, Mapping):
         pairs = [(name, mine.get(name, MISSING), theirs.get(name, MISSING)) for name in dict.fromkeys([*mine, *theirs])]
         inner = (first_difference(a, b, f"{key}.{printable(str(name))}".lstrip(".")) for name, a, b in pairs)
@@ -309,7 +315,7 @@ def first_departure(
 
 
 def _own_channels(value: Array, shape: Sequence[int]) -> Array:
-    """Without the channels of zeros that a file rewritten for fast kernels has behind the network's own."""
+    """Drop the zero channels that a file rewritten for fast kernels has after the network's own."""
     return value[:, : shape[1]] if value.ndim == len(shape) == 4 else value
 
 

@@ -1,8 +1,8 @@
-"""Reading contract.json, which somebody else may have written: every value is checked before anything is made of it.
+"""Reads contract.json from an untrusted source: every value is checked before it is used.
 
 Formats: 1 holds one picture and one image per golden case, 2 lists of them. 3 adds to each output of numbers `sums`
-over all of its values, and the file's card. What a contract says of tolerances must be what is applied here: they are
-constants of the program, and a contract cannot widen them.
+over all of its values, and the file's card. Tolerances in a contract must equal the constants of this program, so a
+contract cannot widen them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ AGREEMENTS = ("equal_argmax", "max_difference", "mean_difference", "std")
 
 @dataclass(frozen=True)
 class Contract:
-    """What a re-check needs; `where` names it in messages.
+    """The contents of a contract that a re-check needs; `where` names it in messages.
 
     `golden` cases hold `pictures`, `images`, `outputs` and `layers`, as checked values. `preprocessing` and `card` are
     None where the contract does not say them (formats 1 and 2).
@@ -57,7 +57,7 @@ class Contract:
 
     @property
     def wide(self) -> bool:
-        """Whether it is for a file with parts of 16 bits, of which bits are not promised."""
+        """True for a file with parts of 16 bits, whose bits are not promised."""
         return self.kind == "int8" and not self.exact
 
 
@@ -127,7 +127,7 @@ def unpack(packed: Mapping[str, Any], *, where: str = "contract") -> NDArray[np.
 
 
 def _format(values: Mapping[str, Any]) -> int:
-    """0 for what is no whole number; True is none."""
+    """Return the format number; 0 if it is not a whole number (True counts as none)."""
     found = values.get("format")
     return found if isinstance(found, int) and not isinstance(found, bool) else 0
 
@@ -171,7 +171,7 @@ def _check_tolerance(fields: Fields) -> None:
 
 
 def _check_results(results: Fields) -> None:
-    """The numbers that reports print: shares in 0 to 1, differences of 0 or more; names that can be printed."""
+    """Check the numbers that reports print: shares in 0 to 1, differences of 0 or more, names that can be printed."""
     for key, value in results.values.items():
         if not is_printable(key):
             raise DataError(f"names without control characters, found {shown(key)}", path=results.where)
@@ -283,7 +283,7 @@ def _is_plain_name(name: str) -> bool:
 
 
 def _is_hash(value: Any, *, empty: bool = False) -> bool:
-    """Whether it is a SHA-256 in lower-case hexadecimal digits, or, if `empty`, none at all."""
+    """Tell if a value is a SHA-256 in lower-case hexadecimal digits (or "", if `empty` allows it)."""
     if not isinstance(value, str) or (not value and not empty):
         return False
     return not value or (len(value) == 64 and not set(value) - set("0123456789abcdef"))

@@ -30,7 +30,7 @@ FLOAT = 1  # TensorProto.DataType
 
 @dataclass(frozen=True)
 class About:
-    """What a file says of itself: the card, float or int8, where its ArgMax is, and what its session needs."""
+    """A file's statements about itself: the card, float or int8, position of its ArgMax, settings of its session."""
 
     card: ModelCard
     kind: str
@@ -82,7 +82,7 @@ def about_of_metadata(metadata: Mapping[str, str], *, where: str = "ONNX metadat
 
 
 def session_settings(metadata: Mapping[str, str], *, where: str) -> dict[str, str]:
-    """What a file may tell onnxruntime: that signed codes run as integers, and nothing else, for settings name paths.
+    """Check a file's settings for onnxruntime: only "signed codes run as integers" is allowed, others can name paths.
 
     Raises DataError for any other key or value.
     """

@@ -64,8 +64,9 @@ def open_session(
 def load_onnx(
     source: Path | bytes, *, threads: int | None = None, level: str = "ALL", save_optimized: Path | None = None
 ) -> OnnxModel:
-    """Open an exported file (or its bytes) on the CPU. Raises DataError for a missing, damaged or foreign file, and for
-    one whose metadata and graph do not agree.
+    """Open an exported file (or its bytes) on the CPU.
+
+    Raises DataError for a missing, damaged or foreign file, and for one whose metadata and graph do not agree.
     """
     file = read_onnx(source)
     if not file.is_own:
@@ -80,7 +81,10 @@ def load_onnx(
 
 
 def admit(file: OnnxFile) -> About:
-    """What an exported file says of itself, checked against its graph before anything is computed. Raises DataError."""
+    """Read an exported file's metadata and check its graph against it, before anything is computed.
+
+    Raises DataError.
+    """
     about = about_of_metadata(file.graph.metadata, where=file.name)
     size = about.card.preprocessing.size
     check_agrees(about, file, own_sizes(file, size))
@@ -105,7 +109,7 @@ def _session(
 
 
 def cpu_session(model: str | bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    """A session that prints nothing and takes no settings from the file; what fails is in what it raises."""
+    """Create a session that prints nothing and takes no settings from the file; errors carry the reason."""
     options.log_severity_level = SILENT  # its log repeats the reasons, with names of the file as they are
     return onnxruntime.InferenceSession(
         model, options, providers=PROVIDERS, enable_fallback=False, read_config_from_model=False

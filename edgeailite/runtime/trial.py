@@ -76,7 +76,7 @@ def try_file(file: OnnxFile, *, height_width: tuple[int, int] | None, threads: i
 
 
 def main(words: list[str]) -> int:
-    """In the child: limit memory, load, run; prints READY or what went wrong."""
+    """Run in the child process: limit memory, load and run the file; prints READY, or the reason of the failure."""
     import numpy as np
     import onnxruntime
 

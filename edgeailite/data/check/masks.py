@@ -18,7 +18,7 @@ VALUES_NAMED = 6  # of the label values that have no class
 
 
 class Checked(NamedTuple):
-    """What was found of a class map: its classes (H,W), 255 for what is ignored or has no class; None if unread.
+    """Result of checking a class map: classes (H,W), 255 for ignored pixels and those without a class; None if unread.
 
     `ignored`: pixels of each label value that is ignored.
     """
@@ -78,7 +78,7 @@ def _unknown(
     counts: dict[int, int],
     unknown: list[int],
 ) -> Finding:
-    """What values without a class probably are."""
+    """Make the finding for label values without a class, with their probable meaning."""
     known = sorted(set(target.label_map) - {IGNORE})
     named = []
     for value in unknown[:VALUES_NAMED]:
@@ -108,7 +108,7 @@ def _unknown(
 
 
 def _histogram(raw: NDArray[np.integer]) -> tuple[list[int], list[int]]:
-    """The values that occur, ascending, and how often."""
+    """Return the values that occur, ascending, and their counts."""
     if raw.dtype == np.uint8:
         counts = np.bincount(raw.ravel(), minlength=256)
         values = np.flatnonzero(counts)

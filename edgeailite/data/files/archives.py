@@ -1,4 +1,4 @@
-"""Zip and tar files from elsewhere, unpacked so that nothing outside the folder is touched and nothing half is left.
+"""Unpacks untrusted zip and tar files so that nothing outside the folder is touched and no half-written file remains.
 
 `install(archive, root, moves)` unpacks into a hidden folder inside `root` and renames what is whole to its place; a
 process that is killed leaves only that hidden folder, which the next one removes. Rules:
@@ -43,12 +43,12 @@ Moves = Sequence[tuple[str, str]]  # path in the archive, path below the root
 
 
 class ArchiveError(DataError):
-    """An archive that is damaged, or that asks for what no data set needs."""
+    """An archive that is damaged, or that contains things no data set needs."""
 
 
 @dataclass(frozen=True)
 class _Member:
-    """An entry of an archive: `kind` is file, folder, or what it is instead."""
+    """An entry of an archive: `kind` is file, folder, or the name of another kind."""
 
     name: str
     size: int
@@ -215,7 +215,7 @@ def _need_end(archive: Path) -> None:
 
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
-    """Errors of the disk inside are DataErrors that say what to do."""
+    """Turn errors of the disk inside the block into DataErrors that say what to do."""
     try:
         yield
     except OSError as error:
@@ -239,7 +239,7 @@ def _need_space(archive: Path, folder: Path, total: int) -> None:
 
 @contextmanager
 def _alone(root: Path) -> Iterator[Path]:
-    """A path in `root` for what is not whole yet, for this process alone; a second one waits."""
+    """Make a temporary path in `root` for this process alone; a second process waits."""
     root.mkdir(parents=True, exist_ok=True)
     part, lock = root / PART, root / LOCK
     while True:

@@ -1,4 +1,4 @@
-"""Decoded and resized pictures and targets on disk, so that a further epoch or training need not decode them again.
+"""A cache of decoded and resized pictures and targets on disk, so that later epochs and trainings need not decode them.
 
 A cache is a folder per data set, split, size and rule: `data.bin` holds the arrays one after the other, `index.json`
 says where each lies, its checksum, and what it was made from: the size and time of change of every picture and label,
@@ -43,7 +43,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Place:
-    """Where an array lies in data.bin, what it is, and the CRC-32 of its bytes."""
+    """Place of an array in data.bin, its shape and type, and the CRC-32 of its bytes."""
 
     start: int
     shape: tuple[int, ...]
@@ -52,7 +52,7 @@ class Place:
 
     @property
     def length(self) -> int:
-        """In bytes."""
+        """Length in bytes."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
@@ -86,7 +86,7 @@ class CachedSource(DataSource):
 
 
 def cache_folder(root: Path, source: DataSource, *, size: Size | None, interpolation: str) -> Path:
-    """Where below `root` the cache of a split lies; `size` None = pictures in their own size."""
+    """Return the folder of a split's cache below `root`; `size` None = pictures in their own size."""
     form = "own_size" if size is None else f"{size[0]}x{size[1]}_{interpolation}"
     return root / f"{source.name}_{source.split}_{form}"
 
@@ -99,9 +99,9 @@ def write_cache(
     interpolation: str = "linear_exact",
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write the cache of a split and give back its folder; a whole and current one is left as it is.
+    """Write the cache of a split and return its folder; a complete and current one is left as it is.
 
-    Raises DataError for a damaged picture, or where the disk is full or read-only: then nothing is left behind.
+    Raises DataError for a damaged picture, and for a full or read-only disk; then no partial cache is left.
     """
     folder = cache_folder(root, source, size=size, interpolation=interpolation)
     fingerprint = _fingerprint(source, size, interpolation)
@@ -128,7 +128,7 @@ def write_cache(
 def open_cache(
     source: DataSource, root: Path, *, size: Size | None, interpolation: str = "linear_exact"
 ) -> CachedSource:
-    """The source with its arrays from the cache. Raises DataError where there is none, or it is stale or damaged."""
+    """Open a source with its arrays from the cache. Raises DataError if the cache is missing, stale or damaged."""
     folder = cache_folder(root, source, size=size, interpolation=interpolation)
     again = f"write it with `edgeailite data cache --cache {root}` and the options of this training"
     if not folder.is_dir():
@@ -227,7 +227,7 @@ def _fingerprint(source: DataSource, size: Size | None, interpolation: str) -> s
 
 
 def _state(entry: Any) -> bytes:
-    """A file by name, size and time of change; what a label is made from, if it is no file, by its parts."""
+    """Describe the source of an entry: a file by name, size and time of change, any other label source by its parts."""
     if isinstance(entry, Path):
         try:
             stat = entry.stat()

@@ -55,9 +55,10 @@ class ColorReader:
 
 @dataclass(frozen=True)
 class IndexReader:
-    """`reader(path)` gives label values (H,W) of an index mask; a colour mask is an error that shows what to write.
+    """`reader(path)` returns label values (H,W) of an index mask; a colour mask raises an error that says what to
+    write.
 
-    `numbers`: the settings say already what numbers mean, so that colours cannot be said beside them.
+    `numbers`: the settings already say what numbers mean, so that they cannot give colours as well.
     """
 
     settings: Path

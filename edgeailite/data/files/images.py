@@ -124,7 +124,7 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
 
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """The bytes that `write_png` writes of (H,W) or (H,W,3) RGB uint8."""
+    """Encode (H,W) or (H,W,3) RGB uint8 as PNG: the bytes that `write_png` writes."""
     bgr = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".png", bgr)[1].tobytes()
 
@@ -198,7 +198,7 @@ def _check_cost(path: Path, header: Header) -> None:
 
 
 def _decode(path: Path, data: bytes, header: Header, flags: int, *, indices: bool = False) -> NDArray[Any]:
-    """What OpenCV makes of a file that `check_data` found right. Raises MemoryError where there is too little."""
+    """Decode a file that passed `check_data` with OpenCV. Raises MemoryError if there is too little memory."""
     if header.kind == "png":
         try:
             data = unpacked(data, indices=indices)
@@ -284,7 +284,7 @@ def _whole_numbers(path: Path, label: NDArray[np.floating]) -> NDArray[np.intege
 
 
 def _colours(label: NDArray[Any]) -> int:
-    """How many colours there are, without transparency."""
+    """Count the colours of a mask, without transparency."""
     colours = label[..., :3]
     if colours.dtype != np.uint8:
         return len(np.unique(colours.reshape(-1, colours.shape[2]), axis=0))

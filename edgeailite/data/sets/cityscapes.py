@@ -109,7 +109,7 @@ def _focal_times_baseline(path: Path) -> float:
 
 @dataclass(frozen=True)
 class _Files:
-    """Where the label files of a target lie, and what they mean."""
+    """Location of a target's label files, and the meaning of their values."""
 
     folder: str
     suffix: str
@@ -139,7 +139,9 @@ DEPTH = _Files("disparity", "_disparity.png", DepthTarget(read_disparity))
 
 
 def _frames(name: str, folder: Path, suffix: str) -> Files:
-    """Files of a folder by what stands before the suffix, CITY/CITY_SEQUENCE_FRAME; of flow, by those three parts."""
+    """List a folder's files by the name before the suffix, CITY/CITY_SEQUENCE_FRAME; those of flow by its three
+    parts.
+    """
     files = files_below(need_folder(name, folder), suffix)
     frames: Files = {}
     for relative, path in files.items():

@@ -75,7 +75,7 @@ LARGEST = 4_000_000_000  # bytes of an annotation file; COCO's own have 470 MB
 
 @dataclass(frozen=True)
 class Drawing:
-    """The annotations of a picture: what a COCO class target reads. Printed as the file and the picture's id."""
+    """The annotations of a picture, from which a COCO class map is drawn. Prints as the file and the picture's id."""
 
     file: Path
     picture: int

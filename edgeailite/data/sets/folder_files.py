@@ -1,4 +1,4 @@
-"""Where the files of a split of one's own data lie; the layouts stand in `folder`."""
+"""Finds the files of a split of one's own data; `folder` describes the layouts."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def find(root: Path, split: str, *, needed: bool = True) -> Pairs | Path:
 
 
 def picture_folders(root: Path, split: str, file: Path) -> list[Path]:
-    """Where the pictures of a file of polygons may lie, the likeliest first."""
+    """List the folders that may hold the pictures of a file of polygons, the likeliest first."""
     named = [root / name for name in IMAGES]
     places = [file.parent] if file.name == POLYGONS else []
     for called in CALLED.get(split, (split,)):
@@ -125,13 +125,13 @@ def _quiet(root: Path, name: str) -> Pairs | Path | None:
 
 
 def _has_pictures(folder: Path) -> bool:
-    """Whether one of the first files at some depth is a picture."""
+    """Tell if one of the first files at some depth is a picture."""
     files = (name for _, _, names in os.walk(folder) for name in names)
     return any(name.lower().endswith(IMAGE_SUFFIXES) and name[0] != "." for name in islice(files, LOOKED_AT))
 
 
 def _is_beside(folder: Path) -> bool:
-    """Whether a folder holds pictures and their masks beside each other."""
+    """Tell if a folder holds pictures with their masks beside them."""
     if folder.name in (*IMAGES, *LABELS) or not folder.is_dir():
         return False
     with contextlib.suppress(OSError), os.scandir(folder) as entries:

@@ -1,4 +1,4 @@
-"""Polygons in COCO's form as the labels of a folder: which categories are classes, and what lies on what."""
+"""Reads polygons in COCO's form as the labels of a folder: chooses the classes, and the annotation on top."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Category:
 def polygons(
     name: str, split: str, file: Path, settings: Settings, *, root: Path, train: Path | None, folders: Sequence[Path]
 ) -> DataSource:
-    """A split drawn from the annotations of `file`. `train` is the file of the training split, if that is another.
+    """Open a split drawn from the annotations of `file`. `train` is the training split's file, if that is another.
 
-    Categories in the order of their ids are the classes, behind class 0 "background" for pixels without annotation.
-    That is a category of this name if there is one without annotations. A category 0 without annotations that others
-    have as their supercategory (the root that Roboflow writes) is no class, and one called "ignore" is ignored.
+    The classes are class 0 "background", for pixels without annotation, then the categories in the order of their ids.
+    A category named "background" without annotations is that class 0. A category 0 without annotations that others have
+    as their supercategory (the root that Roboflow writes) is no class, and one called "ignore" is ignored.
     """
     if settings.classes or settings.label_map or settings.colors or settings.reduce_zero_label or settings.ignore:
         raise DataError(

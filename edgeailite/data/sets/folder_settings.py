@@ -1,4 +1,4 @@
-"""What the label values of a folder mean: `dataset.yaml`, or the plain files that labelling tools write.
+"""Settings of a folder's label values: `dataset.yaml`, or the plain files that labelling tools write.
 
     classes: [road, car]                 # names of the classes 0, 1, ..
     palette: [[128, 64, 128], ...]       # a colour per class
@@ -46,7 +46,7 @@ LONGEST = 200  # characters of a class name
 
 @dataclass(frozen=True)
 class Settings:
-    """What is said about a folder; None or empty where nothing is. `file` is where more can be said."""
+    """Settings of a folder; None or empty where nothing is said. `file` is where the user can say more."""
 
     file: Path
     classes: tuple[str, ...] | None = None
@@ -116,7 +116,7 @@ class _Numbers:
         self.names, self.highest = list(names or ()), -1
 
     def of(self, value: object, key: str) -> int:
-        """The number of a class, or 255 for `ignore`. Raises DataError for what is no class."""
+        """Return the number of a class, or 255 for `ignore`. Raises DataError for anything else."""
         if value == IGNORE or (isinstance(value, str) and value.lower() in IGNORE_WORDS):
             return IGNORE
         if type(value) is int and 0 <= value < (len(self.names) if self.known else IGNORE):
@@ -307,7 +307,7 @@ def _cvat(file: Path) -> tuple[tuple[str, ...], dict[Colour, int]]:
 
 
 def _supervisely(file: Path) -> tuple[tuple[str, ...], dict[Colour, int]]:
-    """Names and colours of machine masks; what no object covers is (0, 0, 0), class "background"."""
+    """Read names and colours of machine masks; pixels without an object are (0, 0, 0), class "background"."""
     rows = json_value(_read(file), where=str(file))
     if not isinstance(rows, dict) or not rows:
         raise DataError("no names with colours in it", fix="export it again", path=file)
