@@ -154,6 +154,12 @@ def test_functions_stay_readable():
     assert not {name: lines for name, lines in lengths.items() if lines > MAX_FUNCTION_LINES}
 
 
+def test_sha256_and_temporary_files_have_one_place():
+    for pattern in (r"hashlib\.(sha256|new)", r"file_digest\([^)]*sha256", r"\"\.partial\"", r"os\.replace\("):
+        found = [name_of(path) for path in FILES if re.search(pattern, path.read_text(encoding="utf-8"))]
+        assert set(found) <= {"edgeailite/files.py"}, pattern
+
+
 # --- an option in a message is written with `errors.option`, for Python has no flags
 
 SPEAKS_FLAGS = {"__main__", "cli", "commands", "compat", "config", "presets"}  # parse a command line, or are one

@@ -145,10 +145,25 @@ def test_presets_named_in_the_text_exist():
 
 @functools.cache
 def nodes() -> tuple[ast.AST, ...]:
-    """Every string and `raise` of the package."""
+    """Every string, error and `raise` of the package."""
     paths = sorted((ROOT / "edgeailite").rglob("*.py"))
     found = (node for path in paths for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
-    return tuple(node for node in found if isinstance(node, (ast.JoinedStr, ast.Constant, ast.Raise)))
+    return tuple(node for node in found if isinstance(node, (ast.JoinedStr, ast.Constant, ast.Raise)) or is_error(node))
+
+
+def is_error(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Error") and bool(node.args)
+
+
+def sentence(error: ast.Call) -> str:
+    """The sentence that an error makes of its fields, with a mark for each value."""
+    fields = {word.arg: word.value for word in error.keywords}
+    start = "\0: " if "path" in fields else ""
+    if "about" in fields:
+        start = f"--{template(fields['about'])} \0: "
+    line = "line \0: " if "line" in fields else ""
+    fix = f"; {template(fields['fix']) or chr(0)}" if "fix" in fields else ""
+    return start + line + template(error.args[0]) + fix
 
 
 def template(node: ast.AST) -> str:
@@ -173,7 +188,8 @@ OF_THE_SHELL = "command not found: edgeailite"
 
 @pytest.fixture(scope="module")
 def strings() -> list[str]:
-    return [template(node) for node in nodes() if isinstance(node, (ast.JoinedStr, ast.Constant))]
+    texts = [template(node) for node in nodes() if isinstance(node, (ast.JoinedStr, ast.Constant))]
+    return texts + [sentence(node) for node in nodes() if isinstance(node, ast.Call)]
 
 
 def is_written(message: str, text: str) -> bool:
@@ -212,7 +228,7 @@ def test_many_messages_are_explained_and_an_invented_one_would_be_found(strings)
 def raised(kind: str) -> list[str]:
     """The messages of `raise kind(...)`, with a mark for each value."""
     calls = [node.exc for node in nodes() if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)]
-    return [template(call.args[0]) for call in calls if ast.unparse(call.func) == kind]
+    return [sentence(call) for call in calls if ast.unparse(call.func) == kind]
 
 
 @pytest.mark.parametrize("kind", ["ParityError", "NonFiniteError", "LostProcessError"])
