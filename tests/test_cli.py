@@ -7,14 +7,14 @@ import pytest
 import yaml
 
 from edgeailite import cli
-from edgeailite.__main__ import VERBS
 from edgeailite.config import TrainConfig, VerifyConfig
 from edgeailite.config.stored import plain, train_config
 from edgeailite.errors import DataError, UsageError
+from edgeailite.verbs import VERBS
 
 
 def parsed(verb: str, *args: str):
-    return cli.parse(VERBS[verb][1], list(args), prog=f"edgeailite {verb}")
+    return cli.parse(verb, list(args))
 
 
 def test_flags_as_published():

@@ -70,8 +70,8 @@ def run(config: CalibrateConfig) -> int:
     set_threads(config.threads)
     if config.dry_run:
         with tempfile.TemporaryDirectory() as folder:
-            images, steps = min(config.images, 2), min(config.adaround, 2)
-            short = dataclasses.replace(config, images=images, adaround=steps, batch_size=1, workers=0)
+            images, steps = min(config.calibration_images, 2), min(config.adaround, 2)
+            short = dataclasses.replace(config, calibration_images=images, adaround=steps, batch_size=1, workers=0)
             values = _calibrate(short, Path(folder))
         print_result("dry run: everything was built, two pictures observed, nothing kept", values)
         return 0
@@ -94,7 +94,7 @@ def _calibrate(config: CalibrateConfig, folder: Path) -> dict[str, float]:
         model = calibrated(
             opened,
             train,
-            images=config.images,
+            images=config.calibration_images,
             percentile=config.percentile,
             observer=config.observer,
             scheme=config.scheme,

@@ -71,7 +71,11 @@ def count(config: ComplexityConfig) -> Counted:
         return _count_file(Path(name), config)
     if name in MODELS or name in ALIASES or not (Path(name).exists() or "/" in name or name.endswith(".pt")):
         costs = count_network(
-            name, config.size or (DEFAULT_SIZE,), num_classes=config.num_classes, inputs=config.inputs, int8=config.int8
+            name,
+            config.img_resize or (DEFAULT_SIZE,),
+            num_classes=config.num_classes,
+            inputs=config.inputs,
+            int8=config.int8,
         )
         return Counted(name, "int8 estimate" if config.int8 else "float network", costs)
     return _count_run(Path(name), config)
@@ -98,7 +102,7 @@ def _count_file(path: Path, config: ComplexityConfig) -> Counted:
     file = read_onnx(path)
     if file.is_own:
         about_of_metadata(file.graph.metadata, where=file.name)
-    sizes: Sequence[Size | None] = config.size or (None,)
+    sizes: Sequence[Size | None] = config.img_resize or (None,)
     costs = {}
     for size in sizes:
         cost = onnx_cost(path, size)
@@ -120,7 +124,7 @@ def _count_run(path: Path, config: ComplexityConfig) -> Counted:
     card = checkpoint.card
     with shapes_only():
         model = build_network(card)
-    sizes = config.size or (card.preprocessing.size,)
+    sizes = config.img_resize or (card.preprocessing.size,)
     costs = {size: torch_cost(model, size, inputs=len(card.inputs)) for size in sizes}
     if config.int8:
         costs = {size: int8_cost(cost) for size, cost in costs.items()}

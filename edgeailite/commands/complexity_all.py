@@ -40,7 +40,7 @@ def compare(config: ComplexityConfig) -> list[dict[str, Any]]:
     if outside:
         left_out = ", ".join(sorted(set(outside)))
         log(f"{len(outside)} results are of networks outside {config.model!r} and left out: {left_out}")
-    sizes = config.size or (DEFAULT_SIZE,)
+    sizes = config.img_resize or (DEFAULT_SIZE,)
     rows: list[dict[str, Any]] = []
     for number, name in enumerate(names, start=1):
         mine = [result for result in results if result.network == name]

@@ -13,8 +13,7 @@ import torch
 from torch import fx, nn
 
 from edgeailite.commands.calibrate import calibrated, open_float, splits_of
-from edgeailite.config import QuantizeConfig, TrainConfig
-from edgeailite.config.loop import Loop
+from edgeailite.config import Loop, QuantizeConfig, TrainConfig
 from edgeailite.config.stored import plain, stored_options, train_config
 from edgeailite.console import print_result
 from edgeailite.data import DataSource, default_path

@@ -79,9 +79,9 @@ class Folder:
 def run(config: ReportConfig) -> int:
     """Measure, write the file and print its path."""
     set_threads(config.threads)
-    opened = open_model(config.run, device=select_device(config.device), threads=config.threads)
+    opened = open_model(config.model, device=select_device(config.device), threads=config.threads)
     source = dataset_of(opened.card, None, config.data_path, config.split)
-    folder = read_folder(config.run, opened)
+    folder = read_folder(config.model, opened)
     path = config.output or opened.folder / "report.html"
     measured = measure(opened, source)
     worst = {name: worst_pictures(scores, config.images) for name, scores in measured.scores.items()}
@@ -137,7 +137,7 @@ def gather(
     parity = read_parity(folder.path)
     verdicts = verdicts_of(parity, folder.path)
     forms, tiles = _forms(config, opened, source, folder=folder, tally=measured.tally, proven=_proven(verdicts, parity))
-    cost = cost_of(config.run, opened)
+    cost = cost_of(config.model, opened)
     history = read_metrics(folder.path)
     values: dict[str, Any] = {
         "verdicts": verdicts,
@@ -217,7 +217,7 @@ def _forms(
     measuring = Measuring(source, device, config.threads, opened.card.outputs, exact=config.forms == "all")
     before = folder.config.get("run") if opened.kind == "quantized" else None
     head, forms, tallies = forms_of(
-        opened, config.run, tally, before=None if before is None else str(before), proven=proven, measuring=measuring
+        opened, config.model, tally, before=None if before is None else str(before), proven=proven, measuring=measuring
     )
     file = next((form for form in forms if form.name.endswith("onnxruntime") and not form.note), None)
     shown = file is not None and opened.kind == "quantized" and len(tallies) > 1

@@ -37,7 +37,7 @@ def test_candidates_are_within_the_budget_and_sorted(command):
     for row in rows:
         words = row["train"].split()
         assert words[:2] == ["edgeailite", "train"]
-        config = parse("TrainConfig", words[2:], prog="edgeailite train")
+        config = parse("train", words[2:], prog="edgeailite train")
         assert (config.model_name, config.img_resize) == (row["model"], (512, 512))
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from edgeailite import config as configs
-from edgeailite.__main__ import VERBS
 from edgeailite.data.files.images import read_image, write_png
 from edgeailite.errors import UsageError
+from edgeailite.verbs import VERBS
 from tests.data.corruption import WAYS, change_picture, encoded, mask, picture, smooth
 
 H, W = 48, 64

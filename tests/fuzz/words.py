@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeailite import config
-from edgeailite.__main__ import VERBS
+from edgeailite.verbs import VERBS
 from tests.fuzz.case import Call, Group, World
 from tests.fuzz.mutate import ESCAPES
 from tests.fuzz.seeds import QUIET, TRAIN

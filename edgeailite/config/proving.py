@@ -1,64 +1,67 @@
-"""Options of the verbs that use a run folder: validate, export, verify."""
+"""Options of the verbs that measure and prove a network: validate, compare, export, verify, report."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from edgeailite.config.checks import Device, check, check_machine
+from edgeailite.config.checks import Computing, Machine, check, check_machine, check_size, group
 
 
 @dataclass(frozen=True)
-class ValidateConfig:
+class ValidateConfig(Machine):
     """Measure accuracy of a run folder, a checkpoint or an ONNX file."""
 
+    group("data")
     model: Path
     """Run folder, .pt checkpoint or .onnx file."""
     dataset_name: str | None = None
-    """Default: the data set the model was trained on."""
+    """Data set; default the one that the model was trained on."""
     data_path: Path | None = None
     """Folder of the data set; default as in training (ONNX files do not hold it)."""
     split: str = "val"
-    """train, val or test."""
+    """Split to measure on: train, val or test."""
     epoch_size: float = 0.0
     """Part of the split, evenly spaced: 0 = all, below 1 a share, else a number of pictures."""
+
+    group("size and averaging")
     img_resize: tuple[int, int] | None = None
-    """Size H W of the pictures; default the network's, but their own with --window or --short_edges."""
+    """Size of the pictures, height and width; default the network's, with --window or --short_edges their own."""
     output_size: tuple[int, int] | None = None
-    """Size H W of the labels; default their own."""
+    """Size of the labels, height and width; default their own."""
     scales: tuple[float, ...] = (1.0,)
     """Factors of the picture size; the predictions at all of them are averaged."""
     flip: bool = False
     """Average with the predictions of the mirrored pictures."""
     window: tuple[int, int] | None = None
-    """Size H W of a window that slides over the pictures; overlapping predictions are averaged."""
+    """Size of a window that slides over the pictures, height and width; overlapping predictions are averaged."""
     window_stride: tuple[int, int] | None = None
-    """Pixels H W from one window to the next; default two thirds of the window."""
+    """Pixels from one window to the next, down and to the right; default two thirds of the window."""
     short_edges: tuple[int, ...] = ()
-    """ADE20K's averaging: each picture once per short edge (published: 300 400 500 600)."""
+    """The averaging of ADE20K: each picture once per short edge (published: 300 400 500 600)."""
     max_size: int = 1000
     """With --short_edges: the longer edge is at most this."""
     padding: int = 8
-    """With --short_edges: heights and widths are rounded up to a multiple of it (32 for UPerNet and HRNet)."""
+    """With --short_edges: heights and widths are rounded up to a multiple of this (32 for UPerNet and HRNet)."""
+
+    group("what is measured")
     miou_absent: Literal["leave_out", "zero"] = "leave_out"
-    """Classes that occur nowhere: out of the mean, or counted as 0 as in the published edgeailite and ADE20K code."""
+    """Classes that occur nowhere: left out of the mean, or counted as 0 as the published code does."""
     boundary: bool = False
     """Measure edges too: boundary IoU and boundary F score (slow)."""
     confusion: Path | None = None
     """Write the confusion matrix to this .csv (pixels) or .png (picture); one file per output with classes."""
     integer_exact: bool = False
     """For a quantized run: compute as the integer kernels do, bit for bit (slow), not with float fake-quantization."""
+
+    group("machine")
     batch_size: int = 1
-    """Pictures per step, at most: those of one step have labels of one size."""
-    workers: int | Literal["auto"] = "auto"
-    """Loader processes; auto = one per core, up to 8."""
-    device: Device = "auto"
-    """Where to run torch models."""
-    threads: int | None = None
-    """CPU threads; default all."""
+    """Most pictures per step; those of one step have labels of one size."""
     json: bool = False
     """Print one JSON object instead of a table."""
+
+    first: ClassVar = ("model", "dataset_name", "data_path", "split", "img_resize", "integer_exact", "json")
 
     def __post_init__(self) -> None:
         check_machine(self.threads, workers=self.workers)
@@ -68,13 +71,14 @@ class ValidateConfig:
         check(self.padding >= 1, "padding", self.padding, "at least 1")
         check(bool(self.scales) and min(self.scales) > 0, "scales", self.scales, "numbers above 0")
         check(all(edge >= 32 for edge in self.short_edges), "short_edges", self.short_edges, "at least 32 pixels each")
-        for name, least in (("img_resize", 32), ("output_size", 1), ("window", 32), ("window_stride", 1)):
-            size = getattr(self, name)
-            check(size is None or min(size) >= least, name, size, f"height and width of at least {least}")
+        check_size("img_resize", self.img_resize)
+        check_size("output_size", self.output_size, least=1)
+        check_size("window", self.window)
+        check_size("window_stride", self.window_stride, least=1)
         self._check_together()
 
     def _check_together(self) -> None:
-        """Options that exclude or need one another."""
+        """Check options that exclude or need one another."""
         if self.short_edges:
             check(self.scales == (1.0,), "scales", self.scales, "none beside short_edges, which give the sizes")
             check(self.img_resize is None, "img_resize", self.img_resize, "none beside short_edges")
@@ -87,6 +91,44 @@ class ValidateConfig:
 
 
 @dataclass(frozen=True)
+class CompareConfig(Machine):
+    """Compare two models on the same pictures: differences with 95 % intervals, and the pictures they disagree on."""
+
+    a: Path
+    """Run folder, checkpoint or .onnx file."""
+    b: Path
+    """The other one; differences are B minus A."""
+    dataset_name: str | None = None
+    """Data set; default the one that A was trained on."""
+    data_path: Path | None = None
+    """Folder of the data set; default as in training."""
+    split: str = "val"
+    """Split to compare on: train, val or test."""
+    epoch_size: float = 0.0
+    """Part of the split, evenly spaced: 0 = all, below 1 a share, else a number of pictures."""
+    draws: int = 2000
+    """Random draws of pictures (with replacement) from which the intervals are computed."""
+    seed: int = 1
+    """Fixes these draws."""
+    sheet: Path | None = None
+    """Write the pictures on which the two disagree most to this .png (several outputs: one file each)."""
+    images: int = 8
+    """Number of pictures on the sheet."""
+    integer_exact: bool = False
+    """For quantized runs: compute as the integer kernels do, bit for bit (slow), not with float fake-quantization."""
+    json: bool = False
+    """Print one JSON object instead of tables."""
+
+    def __post_init__(self) -> None:
+        check_machine(self.threads, workers=self.workers, seed=self.seed)
+        check(self.epoch_size >= 0, "epoch_size", self.epoch_size, "0 or more")
+        check(self.draws >= 100, "draws", self.draws, "at least 100")
+        check(self.images >= 1, "images", self.images, "at least 1")
+        if self.sheet is not None:
+            check(self.sheet.suffix == ".png", "sheet", self.sheet, "a file name *.png")
+
+
+@dataclass(frozen=True)
 class ExportConfig:
     """Write model.onnx (float run) or model_int8.onnx (quantized run)."""
 
@@ -95,25 +137,26 @@ class ExportConfig:
     output: Path | None = None
     """File to write; default model.onnx or model_int8.onnx in the run folder, for some targets model_<target>.onnx."""
     target: Literal["onnxruntime", "openvino", "tensorrt", "tidl"] = "onnxruntime"
-    """Device family that the file is written for and checked against. openvino: the same file; tensorrt: a run of
-    scheme s8s8; tidl: one of tidl_pow2, as Clips, as QDQ, and settings for the compiler."""
+    """Runtime that the file is written for and checked against. openvino: the same file as onnxruntime; tensorrt: for a
+    run of scheme s8s8; tidl: for a run of scheme tidl_pow2, one file with Clips, one with QDQ, and settings for the
+    compiler."""
     img_resize: tuple[int, int] | None = None
-    """Input size H W; default the run's."""
+    """Input size of the network, height and width; default the run's."""
     dynamic: bool = False
     """Leave batch, height and width open."""
     argmax: Literal["none", "full", "before_upsampling"] = "none"
-    """Append ArgMax: after the last up-sampling, or before it (nearest up-sampling of labels; faster, other edges)."""
+    """Let the file give class numbers: take the best class after the last up-sampling (full), or before it (faster;
+    labels are then up-sampled to the nearest pixel, which moves edges)."""
     opset: int | None = None
     """ONNX opset, at least 17; default 21, for tensorrt 17, for tidl 18."""
     simplify: bool = True
     """Run onnxsim and check that nothing changed."""
     kernels: Literal["plain", "onnxruntime"] = "plain"
-    """onnxruntime: rewrite the int8 file for speed on x86 there; same results bit for bit, more MACs (zeros)."""
+    """onnxruntime: rewrite the int8 file for speed on x86 there; same results bit for bit, more MACs (of zeros)."""
 
     def __post_init__(self) -> None:
         check(self.opset is None or 17 <= self.opset <= 23, "opset", self.opset, "17 to 23")
-        if self.img_resize is not None:
-            check(min(self.img_resize) >= 32, "img_resize", self.img_resize, "height and width of at least 32")
+        check_size("img_resize", self.img_resize)
 
 
 @dataclass(frozen=True)
@@ -129,33 +172,35 @@ class VerifyConfig:
     split: str = "val"
     """Split whose pictures are compared."""
     images: int = 8
-    """Pictures compared at the exported size (0 = the whole split)."""
+    """Number of pictures compared at the exported size (0 = the whole split)."""
     sizes: tuple[tuple[int, int], ...] = ((96, 160), (97, 161), (225, 401))
-    """Further sizes H W at which one picture is compared."""
+    """Further sizes at which one picture is compared: pairs of height and width."""
     skip_hash: bool = False
-    """Look at the numbers first, not at file hashes: find where a fault is. A run's file must be what export writes
-    all the same; of a file alone it is said that it is another one than the contract's."""
+    """Compare numbers first, not file hashes, to find where a fault is. The file of a run must still be what export
+    writes; of a file alone the result says that it is not the contract's."""
     export_again: bool = True
-    """Write the run's file once more, in memory, and compare every node, weight and entry. False: pictures alone are
+    """Write the run's file once more, in memory, and compare every node, weight and entry. False: only pictures are
     compared, and nothing is called proven (for files that other versions of torch or onnx wrote)."""
     min_fake_quant: float | None = None
     """Least agreement (0 to 1) of the fake-quantized network that was validated with the integer one: share of equal
     labels. Default 0.98, or less for a network that one grey level changes as much."""
+    threads: int | None = None
+    """CPU threads; default all."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+
+    group("find the layer that differs")
     trace: tuple[str, str] | None = None
     """Compare two forms of the network layer by layer: float, fake_quant, integer_exact, the run's file as ort,
     ort:LEVEL (DISABLED, EXTENDED, ALL), openvino or openvino:f32, or FILE.onnx, FILE.onnx@LEVEL, FILE.onnx@openvino."""
     trace_local: bool = False
-    """Hand the first form's values to every layer of the second (a torch form): each layer's own difference."""
+    """Feed each layer of the second form (a torch form) the first form's values, so that differences do not add up."""
     trace_plot: Path | None = None
     """Draw how the difference grows to this .png."""
     trace_pictures: Path | None = None
     """Picture or folder of pictures to trace with; default the data set's."""
     img_resize: tuple[int, int] | None = None
-    """With --trace of files without our metadata: size H W of the pictures (value range as in our networks)."""
-    threads: int | None = None
-    """CPU threads; default all."""
-    json: bool = False
-    """Print one JSON object instead of a table."""
+    """With --trace, for files without our metadata: input size, height and width (pixel values as in our networks)."""
 
     def __post_init__(self) -> None:
         check_machine(self.threads)
@@ -167,12 +212,38 @@ class VerifyConfig:
         self._check_trace()
 
     def _check_trace(self) -> None:
-        """What goes with --trace alone."""
+        """Check options that only --trace uses."""
         if self.trace_plot is not None:
             check(self.trace_plot.suffix == ".png", "trace_plot", self.trace_plot, "a file name *.png")
-        if self.img_resize is not None:
-            check(min(self.img_resize) >= 1, "img_resize", self.img_resize, "height and width of at least 1")
+        check_size("img_resize", self.img_resize, least=1)
         if self.trace is None:
             for name in ("trace_plot", "trace_pictures", "img_resize"):
                 check(getattr(self, name) is None, name, getattr(self, name), "none without --trace")
             check(not self.trace_local, "trace_local", self.trace_local, "False without --trace")
+
+
+@dataclass(frozen=True)
+class ReportConfig(Computing):
+    """Write an HTML page about a run, at most 5 MB: data, curves, accuracy, pictures, quantization, cost, proof."""
+
+    model: Path
+    """Run folder, checkpoint or .onnx file."""
+    output: Path | None = None
+    """File to write; default report.html in the run folder."""
+    data_path: Path | None = None
+    """Folder of the data set; default as in training."""
+    split: str = "val"
+    """Split that is measured, and whose worst pictures are shown."""
+    images: int = 6
+    """Number of worst pictures shown of each output."""
+    forms: Literal["none", "quick", "all"] = "quick"
+    """Other forms of the network to measure. quick: the float run and the exported file; all: the integer-exact
+    network as well (slow); none."""
+    devices: tuple[str, ...] = ()
+    """Devices whose time is estimated: names of `edgeailite devices list`, or YAML files."""
+
+    renamed: ClassVar = {"run": "model"}
+
+    def __post_init__(self) -> None:
+        check_machine(self.threads)
+        check(self.images >= 0, "images", self.images, "0 or more")
