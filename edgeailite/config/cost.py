@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from edgeailite.config.checks import SMALLEST, check, check_machine, check_size, group
+from edgeailite.errors import option
 
 Size = tuple[int, int]  # height, width
 DEFAULT_SIZE: Size = (384, 768)  # of networks given by name
@@ -77,9 +78,9 @@ class ChooseConfig:
         check_size("img_resize", self.img_resize)
         check(self.max_gmacs is None or self.max_gmacs > 0, "max_gmacs", self.max_gmacs, "above 0")
         check(self.max_ms is None or self.max_ms > 0, "max_ms", self.max_ms, "above 0")
-        check(self.max_ms is None or self.device is not None, "max_ms", self.max_ms, "--device NAME with it")
+        check(self.max_ms is None or self.device is not None, "max_ms", self.max_ms, f"{option('device')} NAME with it")
         named = self.type == "auto" or self.device is not None
-        check(named, "type", self.type, "--device NAME with it, whose arithmetic it is")
+        check(named, "type", self.type, f"{option('device')} NAME with it, whose arithmetic it is")
         check(self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")
         check(self.rows >= 1, "rows", self.rows, "at least 1")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from edgeailite.config.checks import Loading, check, check_machine, check_size
+from edgeailite.errors import option
 
 CACHE = Path("data/cache")
 
@@ -57,8 +58,15 @@ class DataCheckConfig(Loading):
     def __post_init__(self) -> None:
         check_machine(None, workers=self.workers)
         check(self.show >= 0, "show", self.show, "0 or more")
-        check(self.fix == "none" or self.save_path is not None, "fix", self.fix, "a --save_path folder for the lists")
-        check(self.save_path is None or self.fix == "list", "save_path", self.save_path, "--fix list with it")
+        check(
+            self.fix == "none" or self.save_path is not None,
+            "fix",
+            self.fix,
+            f"a {option('save_path')} folder for the lists",
+        )
+        check(
+            self.save_path is None or self.fix == "list", "save_path", self.save_path, f"{option('fix')} list with it"
+        )
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from edgeailite.config.checks import Computing, Machine, check, check_machine, check_size, group
+from edgeailite.errors import option
 
 
 @dataclass(frozen=True)
@@ -218,8 +219,8 @@ class VerifyConfig:
         check_size("img_resize", self.img_resize, least=1)
         if self.trace is None:
             for name in ("trace_plot", "trace_pictures", "img_resize"):
-                check(getattr(self, name) is None, name, getattr(self, name), "none without --trace")
-            check(not self.trace_local, "trace_local", self.trace_local, "False without --trace")
+                check(getattr(self, name) is None, name, getattr(self, name), f"none without {option('trace')}")
+            check(not self.trace_local, "trace_local", self.trace_local, f"False without {option('trace')}")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from edgeailite.config.checks import Device, Machine, check, check_machine, group
+from edgeailite.errors import option
 
 SchemeName = Literal["ort_u8s8", "ort_u8s7", "ort_u8s8_tensor", "s8s8", "tidl_pow2"]
 Observer = Literal["minmax", "ema", "percentile", "mse", "entropy"]
@@ -141,7 +142,7 @@ class AnalyzeConfig(Machine, Calibration):
             check(self.plan is None, "plan", self.plan, "max_drop or bits_macs_budget beside it")
         narrow = min(self.weight_bits, default=8) < 8
         enough = budget is None or budget >= 1 or narrow
-        check(enough, "bits_macs_budget", budget, "below 1: --weight_bits 4 8 16 beside it")
+        check(enough, "bits_macs_budget", budget, f"below 1: {option('weight_bits')} 4 8 16 beside it")
         known = ", ".join(map(str, WEIGHT_BITS))
         check(set(self.weight_bits) <= set(WEIGHT_BITS), "weight_bits", self.weight_bits, f"some of {known}")
         check(8 in self.weight_bits, "weight_bits", self.weight_bits, "8 among them")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from edgeailite.config.checks import Amp, Device, check, check_machine, check_size, group
+from edgeailite.errors import option
 
 MODEL = "deeplabv3plus_mobilenetv2_tv_edgeailite"
 
@@ -176,10 +177,17 @@ class Objective:
         if weights is not None:
             check(min(weights, default=-1) >= 0 < max(weights), "class_weight_values", weights, "0 or more, not all 0")
             alone = self.class_weights == "none"
-            check(alone, "class_weight_values", weights, f"--class_weights none with it, not {self.class_weights}")
+            check(
+                alone,
+                "class_weight_values",
+                weights,
+                f"{option('class_weights')} none with it, not {self.class_weights}",
+            )
         if self.task_weights is not None:
             fixed = self.task_balancing == "fixed"
-            check(fixed, "task_weights", self.task_weights, f"--task_balancing fixed, not {self.task_balancing}")
+            check(
+                fixed, "task_weights", self.task_weights, f"{option('task_balancing')} fixed, not {self.task_balancing}"
+            )
             check(min(self.task_weights, default=-1) >= 0, "task_weights", self.task_weights, "0 or more each")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgeailite.config.checks import Computing, check, check_machine, group
+from edgeailite.errors import option
 
 Written = Literal["labels", "colors", "overlay", "side_by_side", "shares"]
 HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -72,7 +73,12 @@ class InferConfig(Computing):
         check(self.max_frames >= 0, "max_frames", self.max_frames, "0 or more")
         check(self.fps is None or 0 < self.fps <= 1000, "fps", self.fps, "above 0, at most 1000")
         check(self.camera_input >= -1, "camera_input", self.camera_input, "-1 or the number of an input")
-        check(self.data_path is None or self.original_ids, "data_path", self.data_path, "--original_ids True beside it")
+        check(
+            self.data_path is None or self.original_ids,
+            "data_path",
+            self.data_path,
+            f"{option('original_ids')} True beside it",
+        )
 
 
 @dataclass(frozen=True)
@@ -138,7 +144,7 @@ class ServeConfig:
         check(0 <= self.alpha <= 1, "alpha", self.alpha, "0 to 1")
         total = self.max_total_megabytes
         enough = total is None or self.max_megabytes <= total <= 1_000_000
-        check(enough, "max_total_megabytes", total, "at least --max_megabytes")
+        check(enough, "max_total_megabytes", total, f"at least {option('max_megabytes')}")
         check(self.token is None or len(self.token) >= 8, "token", "...", "at least 8 characters")
         for host in self.hosts:
             named = HOST_NAME.fullmatch(host) is not None
