@@ -154,8 +154,15 @@ def nodes() -> tuple[ast.AST, ...]:
 def template(node: ast.AST) -> str:
     """A string as it is written, with a mark where a value is put in; "" for anything else."""
     if isinstance(node, ast.JoinedStr):
-        return "".join(str(v.value) if isinstance(v, ast.Constant) else "\0" for v in node.values)
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else inserted(part) for part in node.values)
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def inserted(node: ast.expr) -> str:
+    """What stands for a value that is put in: an option as the command line writes it, else a mark."""
+    value = node.value if isinstance(node, ast.FormattedValue) else node
+    named = isinstance(value, ast.Call) and ast.unparse(value.func) == "option"
+    return f"--{ast.literal_eval(value.args[0])}" if named and isinstance(value.args[0], ast.Constant) else "\0"
 
 
 TROUBLE = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")

@@ -112,7 +112,7 @@ def module_graph(files: dict[Path, ast.Module], folder: str) -> dict[str, set[st
 
 
 def public_functions(files: dict[Path, ast.Module]) -> tuple[int, int]:
-    """Return how many public functions and classes there are, and how many have an example (`>>>`) in their docstring."""
+    """Return the number of public functions and classes, and of those with an example (`>>>`) in their docstring."""
     count = examples = 0
     for tree in files.values():
         for node in tree.body:

@@ -46,7 +46,16 @@ from edgeailite.quantization import (
     set_state,
 )
 from edgeailite.quantization.plan_files import read_plan, recorded
-from edgeailite.runs.checkpoint import BEST, LAST, Checkpoint, refuse_used, run_folder, save_checkpoint, start_run
+from edgeailite.runs.checkpoint import (
+    BEST,
+    LAST,
+    Checkpoint,
+    beside,
+    refuse_used,
+    run_folder,
+    save_checkpoint,
+    start_run,
+)
 from edgeailite.runs.open import Opened, load_network
 
 RECORDED = ("scheme", "percentile", "observer", "equalize", "correct_bias", "adaround", "refine_images")
@@ -75,7 +84,7 @@ def run(config: CalibrateConfig) -> int:
             values = _calibrate(short, Path(folder))
         print_result("dry run: everything was built, two pictures observed, nothing kept", values)
         return 0
-    run = config.save_path or run_folder(config.run).with_name(run_folder(config.run).name + "_ptq")
+    run = config.save_path or beside(run_folder(config.run), "_ptq")
     refuse_used(run, resumes=False)
     print_result("calibrate", {"run": str(run), **_calibrate(config, run), "next": f"edgeailite export {run}"})
     return 0

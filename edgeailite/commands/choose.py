@@ -1,172 +1,35 @@
-"""`edgeailite choose`: networks within a budget, best known accuracy first, each with the command that trains it.
-
-Accuracy at the size asked for comes first, then accuracy at other sizes (it will be another one at this size), then, if
-asked for, networks of which nothing is known, largest first. Every row says which data, size and arithmetic its
-accuracy belongs to: float and int8 networks, or several data sets, stand in one list where nothing better is known.
-"""
+"""`edgeailite choose`: networks within a budget, best known accuracy first, each with the command that trains it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict
 
 from rich.table import Table
 
-from edgeailite.commands.complexity import count_network
 from edgeailite.config import ChooseConfig
-from edgeailite.console import print_json, print_table, progress
-from edgeailite.cost import Layer, int8_layers
-from edgeailite.cost.accuracies import read_accuracies
-from edgeailite.cost.devices import Estimate, Profile, estimate, load_profile
-from edgeailite.errors import UsageError
-from edgeailite.models import list_models
-from edgeailite.models.published import Accuracy, published_accuracy
-
-OWN = "own results"
-NOT_SAID = "float or int8 not said"
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A network at the size asked for. `milliseconds` is (middle, low, high) on the device, computing in `type`."""
-
-    model: str
-    accuracy: Accuracy | None
-    same_size: bool
-    giga_macs: float
-    parameters: int
-    milliseconds: tuple[float, float, float] | None
-    type: str | None
-    train: str
+from edgeailite.console import print_json, print_table
+from edgeailite.cost.choice import Candidate, choose
 
 
 def run(config: ChooseConfig) -> int:
     """Print the candidates."""
-    profile = None if config.device is None else load_profile(config.device)
-    own = [row for path in config.results for row in own_results(path, config.num_classes)]
-    element_type = None if profile is None else _element_type(config.type, profile)
-    known = best_known([*published_accuracy(), *own], config, element_type)
-    names = sorted(known) if not config.unknown else list_models()
-    candidates = []
-    with progress("count", len(names)) as (bar, task):
-        for name in names:
-            candidates.append(_candidate(name, known.get(name), config, profile, element_type))
-            bar.update(task, advance=1)
-    chosen = sorted((found for found in candidates if _within(found, config)), key=_rank)[: config.rows]
-    if not chosen:
-        cheapest = min(candidates, key=lambda found: found.milliseconds or (found.giga_macs,))
-        time = f" and {cheapest.milliseconds[0]:.4g} ms on {config.device}" if cheapest.milliseconds else ""
-        cost = f"{cheapest.model} with {cheapest.giga_macs:.4g} GMACs{time}"
-        hint = "" if config.unknown else ", or --unknown True for networks without a known accuracy"
-        raise UsageError(
-            f"nothing within the budget; the cheapest is {cost}; raise it, or take a smaller --img_resize{hint}"
-        )
+    chosen = choose(config)
     if config.json:
         print_json([asdict(found) for found in chosen])
     else:
-        _print(chosen, config, element_type)
+        _print(chosen, config)
     return 0
 
 
-def own_results(path: Path, classes: int) -> list[Accuracy]:
-    """Results of a file that `edgeailite complexity` reads too, as rows beside the published ones.
-
-    A file that does not say its classes is taken to be of those asked for.
-    """
-    return [
-        Accuracy(
-            model=result.network,
-            dataset=result.data or path.name,
-            classes=result.classes or classes,
-            height_width=result.size,
-            miou=result.miou,
-            arithmetic=result.arithmetic or NOT_SAID,
-            conditions=OWN,
-            source="own result",
-        )
-        for result in read_accuracies(path)
-    ]
-
-
-def best_known(rows: Sequence[Accuracy], config: ChooseConfig, element_type: str | None = None) -> dict[str, Accuracy]:
-    """One row per network: at the nearest size, of equals one's own, then of the estimate's type, then the best.
-
-    Published rows are of the class count nearest to the one asked for, own results also of that one itself.
-    """
-    published = {row.classes for row in rows if row.conditions != OWN} or {config.num_classes}
-    nearest = min(published, key=lambda count: abs(math.log(count / config.num_classes)))
-    found: dict[str, Accuracy] = {}
-    for row in rows:
-        if row.classes != nearest and (row.conditions != OWN or row.classes != config.num_classes):
-            continue
-        before = found.get(row.model, row)
-        found[row.model] = min(before, row, key=lambda one: _closeness(one, config.img_resize, element_type))
-    return found
-
-
-def _closeness(row: Accuracy, size: tuple[int, int], element_type: str | None) -> tuple[float, bool, bool, float]:
-    """Smaller is nearer in size; of equals one's own result, then the type's, then the more accurate."""
-    other_type = row.arithmetic.startswith("int8") != (element_type == "int8")
-    others = (row.conditions != OWN, other_type, -row.miou)
-    if row.height_width is None:
-        return (math.inf, *others)
-    return (abs(math.log(math.prod(row.height_width) / math.prod(size))), *others)
-
-
-def _candidate(
-    name: str, accuracy: Accuracy | None, config: ChooseConfig, profile: Profile | None, element_type: str | None
-) -> Candidate:
-    cost = count_network(name, (config.img_resize,), num_classes=config.num_classes, inputs=1, int8=False)[
-        config.img_resize
-    ]
-    found = None if profile is None else _estimate(cost.layers, profile, element_type)
-    height, width = config.img_resize
-    return Candidate(
-        name,
-        accuracy,
-        accuracy is not None and accuracy.height_width == config.img_resize,
-        cost.giga_macs,
-        cost.parameters,
-        None if found is None else (found.milliseconds, found.low, found.high),
-        element_type,
-        f"edgeailite train --model_name {name} --dataset_name {config.dataset_name} --img_resize {height} {width}",
-    )
-
-
-def _element_type(asked: str, profile: Profile) -> str:
-    """Arithmetic of the estimates: int8 where the device has it, unless another was asked for."""
-    if asked != "auto":
-        return asked
-    return "float32" if profile.rate("int8", "dense") is None else "int8"
-
-
-def _estimate(layers: Sequence[Layer], profile: Profile, element_type: str | None) -> Estimate:
-    return estimate(int8_layers(layers) if element_type == "int8" else layers, profile)
-
-
-def _within(found: Candidate, config: ChooseConfig) -> bool:
-    if config.max_gmacs is not None and found.giga_macs > config.max_gmacs:
-        return False
-    return config.max_ms is None or found.milliseconds is None or found.milliseconds[0] <= config.max_ms
-
-
-def _rank(found: Candidate) -> tuple[Any, ...]:
-    if found.accuracy is None:
-        return (2, -found.giga_macs, found.model)
-    return (0 if found.same_size else 1, -found.accuracy.miou, found.model)
-
-
-def _print(chosen: Sequence[Candidate], config: ChooseConfig, element_type: str | None) -> None:
+def _print(chosen: Sequence[Candidate], config: ChooseConfig) -> None:
     height, width = config.img_resize
     table = Table(title=f"{len(chosen)} networks at {height}x{width}, {config.num_classes} classes")
     table.add_column("", justify="right")
     table.add_column("model", no_wrap=True)
     table.add_column("mIoU %", justify="right")
     table.add_column("known from")
-    for name in ("GMACs", "parameters", *([f"ms on {config.device} in {element_type}"] if config.device else [])):
+    for name in ("GMACs", "parameters", *([f"ms on {config.device} in {chosen[0].type}"] if config.device else [])):
         table.add_column(name, justify="right")
     for index, found in enumerate(chosen, start=1):
         cells = [

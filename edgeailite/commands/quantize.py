@@ -24,7 +24,7 @@ from edgeailite.errors import DataError, UsageError
 from edgeailite.quantization import Plan, learn_ranges, normalised_by, set_state
 from edgeailite.quantization.modules import QuantConv2d
 from edgeailite.quantization.plan_files import plan_of, read_plan, recorded
-from edgeailite.runs.checkpoint import Checkpoint, refuse_used, run_folder
+from edgeailite.runs.checkpoint import Checkpoint, beside, refuse_used, run_folder
 from edgeailite.runs.open import Opened
 from edgeailite.runs.resume import begin_run, device_of, goes_on, resumed_config
 from edgeailite.training.learner import Placed, make_learner, make_losses, schedule, task_balance, task_options
@@ -48,7 +48,7 @@ def run(config: QuantizeConfig) -> int:
     """Calibrate, fine-tune with fake quantization, print where the run is."""
     if config.resume and config.dry_run:
         raise UsageError("--dry_run True: a dry run starts anew; leave out --resume")
-    folder = config.save_path or run_folder(config.run).with_name(run_folder(config.run).name + "_qat")
+    folder = config.save_path or beside(run_folder(config.run), "_qat")
     set_threads(config.threads)
     device = select_device(device_of(config.device, folder if config.resume else None))
     processes = start_processes(device, timeout=config.timeout)

@@ -29,7 +29,7 @@ from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import DEEP_SUPERVISION, Pixel2Pixel, create_model
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.pretrained import LoadReport, describe, load_pretrained
-from edgeailite.runs.checkpoint import LAST, Checkpoint
+from edgeailite.runs.checkpoint import LAST, Checkpoint, beside
 from edgeailite.runs.resume import begin_run, device_of, goes_on, resumed_config
 from edgeailite.training.learner import (
     Placed,
@@ -215,8 +215,8 @@ def continued(config: TrainConfig, folder: Path) -> QuantizeConfig:
     """Quantization-aware training of a float run, as `--quantize True` asks for it."""
     return QuantizeConfig(
         run=folder,
-        save_path=folder.with_name(folder.name + "_qat"),
-        resume=(folder.with_name(folder.name + "_qat") / LAST).is_file(),
+        save_path=beside(folder, "_qat"),
+        resume=(beside(folder, "_qat") / LAST).is_file(),
         epochs=config.quantize_epochs,
         lr=config.quantize_lr,
         epoch_size=config.epoch_size,

@@ -28,12 +28,18 @@ class Figure:
     width: int
 
 
+def _encodable(value: Any) -> Any:
+    """Replace halves of surrogate pairs, which JSON may hold and no page can, by escapes."""
+    return value.encode("utf-8", "backslashreplace").decode() if type(value) is str else value
+
+
 def template(name: str) -> Template:
     """A page of `edgeailite/templates`: names are escaped, and what is not defined is an error."""
     return Environment(
         loader=PackageLoader("edgeailite", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_encodable,
         trim_blocks=True,
         lstrip_blocks=True,
     ).get_template(name)

@@ -149,8 +149,14 @@ def find_checkpoint(source: Path, *, prefer: tuple[str, ...] = (LAST, BEST)) -> 
 
 
 def run_folder(source: Path) -> Path:
-    """The folder a run, or a checkpoint file of it, lives in."""
-    return source if source.is_dir() else source.parent
+    """Return the folder that a run, or a checkpoint file of it, lives in."""
+    folder = source if source.is_dir() else source.parent
+    return folder if folder.name else folder.resolve()  # "." has no name that another folder's could be made of
+
+
+def beside(folder: Path, ending: str) -> Path:
+    """Return the folder beside a run whose name has an ending more, such as `_qat`."""
+    return Path(f"{folder}{ending}")
 
 
 def refuse_used(folder: Path, *, resumes: bool = True) -> None:

@@ -71,7 +71,7 @@ def dying(function):
 
 
 import torch
-from edgeailite import engine
+from edgeailite.training import step
 
 whole = torch.save
 
@@ -89,7 +89,7 @@ def save(values, file, **options):
 
 torch.save = save
 os.fsync, os.link, Path.replace, Path.unlink = map(dying, (os.fsync, os.link, Path.replace, Path.unlink))
-engine._update = dying(engine._update)
+step._update = dying(step._update)
 
 from edgeailite.__main__ import main
 

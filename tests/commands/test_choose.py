@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeailite.cli import parse
-from edgeailite.commands import choose
 from edgeailite.config import ChooseConfig
+from edgeailite.cost import choice
 from edgeailite.models import ALIASES, MODELS
 from edgeailite.models.published import Accuracy, published_accuracy
 
@@ -37,7 +37,7 @@ def test_candidates_are_within_the_budget_and_sorted(command):
     for row in rows:
         words = row["train"].split()
         assert words[:2] == ["edgeailite", "train"]
-        config = parse("train", words[2:], prog="edgeailite train")
+        config = parse("train", words[2:])
         assert (config.model_name, config.img_resize) == (row["model"], (512, 512))
 
 
@@ -84,12 +84,12 @@ def test_the_nearest_size_is_taken_and_other_class_counts_are_not():
         accuracy("b", 50, None),
         accuracy("c", 90, (384, 768), classes=150),
     ]
-    found = choose.best_known(rows, ChooseConfig(img_resize=(384, 768), num_classes=19))
+    found = choice.best_known(rows, ChooseConfig(img_resize=(384, 768), num_classes=19))
     assert {name: row.miou for name, row in found.items()} == {"a": 60, "b": 50}
-    found = choose.best_known(rows, ChooseConfig(img_resize=(384, 768), num_classes=19), "int8")
+    found = choice.best_known(rows, ChooseConfig(img_resize=(384, 768), num_classes=19), "int8")
     assert {name: row.miou for name, row in found.items()} == {"a": 65, "b": 50}
-    assert choose.best_known(rows, ChooseConfig(img_resize=(720, 1280), num_classes=20))["a"].miou == 70
-    assert set(choose.best_known(rows, ChooseConfig(num_classes=100))) == {"c"}
+    assert choice.best_known(rows, ChooseConfig(img_resize=(720, 1280), num_classes=20))["a"].miou == 70
+    assert set(choice.best_known(rows, ChooseConfig(num_classes=100))) == {"c"}
 
 
 def test_own_results_stand_beside_the_published_ones(command, tmp_path):
@@ -144,7 +144,7 @@ def test_own_results_say_their_data_and_type(command, tmp_path):
 def test_options_of_the_list(command, monkeypatch):
     known = ["unet_aspp_mobilenetv2_tv_edgeailite", "fpn_aspp_regnetx800mf_edgeailite"]
     unknown = ["resnet18_c1", "mobilenetv2dilated_c1", "resnet34_c1"]
-    monkeypatch.setattr(choose, "list_models", lambda: [*unknown, *known])
+    monkeypatch.setattr(choice, "list_models", lambda: [*unknown, *known])
     rows = rows_of(command, *SIZE, "--unknown", True, "--limit", 4, "--dataset_name", "camvid")
     assert [row["accuracy"] is None for row in rows] == [False, False, True, True]
     assert all("--dataset_name camvid " in row["train"] for row in rows)

@@ -116,13 +116,13 @@ def test_a_second_interrupt_ends_at_once(miniature, tmp_path):
     run = tmp_path / "run"
     code = (
         "import os, signal, sys, time\n"
-        "from edgeailite import engine\n"
+        "from edgeailite.training import step\n"
         "from edgeailite.__main__ import main\n"
         "def endless(*args, **kwargs):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    print('asked', file=sys.stderr, flush=True)\n"
         "    time.sleep(300)\n"
-        "engine._update = endless\n"
+        "step._update = endless\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
     with subprocess.Popen(

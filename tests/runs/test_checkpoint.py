@@ -23,6 +23,7 @@ from edgeailite.runs.checkpoint import (
     PREVIOUS,
     Checkpoint,
     append_metrics,
+    beside,
     find_checkpoint,
     keep_metrics,
     load_checkpoint,
@@ -434,3 +435,11 @@ def test_metrics_that_are_no_file(tmp_path):
         read_metrics(tmp_path)
     with pytest.raises(DataError, match=r"metrics\.csv: cannot be written \(a named pipe, not a file\)"):
         keep_metrics(tmp_path, 1)
+
+
+def test_the_folder_beside_a_run(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
+    assert beside(run_folder(Path("../run")), "_qat") == Path("../run_qat")
+    assert beside(run_folder(Path()), "_qat") == beside(run_folder(Path("last.pt")), "_qat") == tmp_path / "run_qat"
+    assert beside(Path("/"), "_qat") == Path("/_qat")

@@ -20,7 +20,7 @@ from edgeailite.training import state
 from edgeailite.training.learner import Placed
 from tests.commands.test_train import config_for, stop_after
 from tests.conftest import write_miniature
-from tests.runs.test_data_fingerprint import label_of, pictures
+from tests.data.test_fingerprint import label_of, pictures
 
 
 @pytest.fixture(scope="module")

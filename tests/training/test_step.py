@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from edgeailite.data.loader import EpochBatches, Portion
-from edgeailite.device import select_amp, select_device
-from edgeailite.errors import DivergedError, Interrupted, UsageError
+from edgeailite.errors import DivergedError, Interrupted
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.training import step as step_module
 from edgeailite.training.loss_balancing import make_balance
@@ -374,18 +373,3 @@ def test_mixed_precision_computes_the_network_in_it_and_the_loss_in_float32():
 
     train(learner_of(Pointwise(), losses=losses, amp=torch.bfloat16), samples(1))
     assert types == [torch.bfloat16, torch.float32]
-
-
-def test_device_and_mixed_precision(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert select_device("auto") == select_device("cpu") == CPU
-    with pytest.raises(UsageError, match="--device cuda: torch sees no CUDA device; use --device cpu"):
-        select_device("cuda")
-    with pytest.raises(UsageError, match="--amp fp16: CPUs train in bf16"):
-        select_amp("fp16", CPU)
-    assert select_amp("off", CPU) is None
-    assert select_amp("bf16", CPU) is torch.bfloat16
-    for features, expected in ((["avx2"], None), (["avx2", "amx_bf16"], torch.bfloat16)):
-        monkeypatch.setattr(step_module, "cpu_features", lambda found=features: found)
-        assert select_amp("auto", CPU) is expected
-    assert select_amp("auto", torch.device("cuda")) is torch.bfloat16

@@ -1,0 +1,170 @@
+"""Count what a network costs: by its name, of a run, of a checkpoint or of an ONNX file; or all names side by side.
+
+What counts is defined in `edgeailite.cost.layer` and docs/cost.md. Only what a network name needs is imported at once:
+a file or a run brings its own imports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeailite.config import DEFAULT_SIZE, ComplexityConfig, Size
+from edgeailite.console import log, progress
+from edgeailite.cost import Cost, int8_cost, onnx_cost, pareto, torch_cost
+from edgeailite.cost.accuracies import Accuracy, read_accuracies
+from edgeailite.cost.tables import network_row
+from edgeailite.errors import DataError, UsageError, option
+from edgeailite.models import ALIASES, MODELS, create_model, list_models
+from edgeailite.models.shapes_only import shapes_only
+
+
+@dataclass(frozen=True)
+class CountedModel:
+    """A counted model: its title, its kind in words, and its cost at each input size (height, width)."""
+
+    name: str
+    kind: str
+    costs: dict[Size, Cost]
+
+
+def count(config: ComplexityConfig) -> CountedModel:
+    """Count the model that `config.model` names, at the sizes asked for. Raises DataError and UsageError.
+
+    >>> from edgeailite.config import ComplexityConfig
+    >>> counted = count(ComplexityConfig("deeplabv3plus_mobilenetv2_tv_edgeailite", img_resize=((384, 768),)))
+    >>> round(counted.costs[384, 768].giga_macs, 3)
+    3.545
+    """
+    name = str(config.model)
+    if Path(name).suffix == ".onnx":
+        return _count_file(Path(name), config)
+    if name in MODELS or name in ALIASES or not (Path(name).exists() or "/" in name or name.endswith(".pt")):
+        costs = count_network(
+            name,
+            config.img_resize or (DEFAULT_SIZE,),
+            num_classes=config.num_classes,
+            inputs=config.inputs,
+            int8=config.int8,
+        )
+        return CountedModel(name, "int8 estimate" if config.int8 else "float network", costs)
+    return _count_run(Path(name), config)
+
+
+def count_network(
+    name: str, sizes: Sequence[Size], *, num_classes: int | None, inputs: int, int8: bool
+) -> dict[Size, Cost]:
+    """Count a network by name, or the int8 network that it is expected to become, at each size."""
+    with shapes_only():
+        model = create_model(name, num_classes, inputs=inputs)
+    costs = {size: torch_cost(model, size, inputs=inputs) for size in sizes}
+    return {size: int8_cost(cost) for size, cost in costs.items()} if int8 else costs
+
+
+def _count_file(path: Path, config: ComplexityConfig) -> CountedModel:
+    """Count an ONNX file; the size of an open one is asked for or noted in its metadata."""
+    from edgeailite.onnxfile import read_onnx
+    from edgeailite.runtime.metadata import about_of_metadata
+
+    _refuse_building(config, f"{path} is a file and has its own")
+    if config.int8:
+        raise UsageError(
+            f"{option('int8')}: {path} is counted as it is; export an int8 file, or give the network's name"
+        )
+    file = read_onnx(path)
+    if file.is_own:
+        about_of_metadata(file.graph.metadata, where=file.name)
+    sizes: Sequence[Size | None] = config.img_resize or (None,)
+    costs = {}
+    for size in sizes:
+        cost = onnx_cost(path, size)
+        height, width = cost.inputs[0].shape[2:] if len(cost.inputs[0].shape) == 4 else (0, 0)
+        costs[height, width] = cost
+    integer = any(layer.integer for cost in costs.values() for layer in cost.layers)
+    return CountedModel(path.name, "int8 ONNX file" if integer else "float ONNX file", costs)
+
+
+def _count_run(path: Path, config: ComplexityConfig) -> CountedModel:
+    """Count the network of a run folder or checkpoint, as its card says."""
+    from edgeailite.runs.checkpoint import find_checkpoint, load_checkpoint
+    from edgeailite.runs.open import build_network
+
+    if not path.exists():
+        raise DataError(f"{path}: no such run folder, checkpoint or ONNX file; `edgeailite models` lists network names")
+    _refuse_building(config, f"the network in {path} has its own")
+    checkpoint = load_checkpoint(find_checkpoint(path))
+    card = checkpoint.card
+    with shapes_only():
+        model = build_network(card)
+    sizes = config.img_resize or (card.preprocessing.size,)
+    costs = {size: torch_cost(model, size, inputs=len(card.inputs)) for size in sizes}
+    if config.int8:
+        costs = {size: int8_cost(cost) for size, cost in costs.items()}
+    kind = "int8 estimate" if config.int8 else "float network"
+    if checkpoint.quantization is not None and not config.int8:
+        kind = "quantized network, counted as the float one it came from"
+    return CountedModel(f"{card.model_name} of {path}", kind, costs)
+
+
+def _refuse_building(config: ComplexityConfig, reason: str) -> None:
+    """Refuse options that build a network from its name. Raises UsageError."""
+    if config.num_classes is not None or config.inputs != 1:
+        raise UsageError(f"{option('num_classes')} and {option('inputs')}: {reason}; they belong to a network name")
+
+
+def names_of(pattern: str | None) -> list[str]:
+    """Return the network names that match a shell pattern. Raises UsageError if none does."""
+    names = list_models(pattern or "*")
+    if not names:
+        raise UsageError(f"no network matches {pattern!r}; try `edgeailite models`")
+    return names
+
+
+def compare_networks(config: ComplexityConfig) -> list[dict[str, Any]]:
+    """Count all networks that match `config.model`: a row per network, size and result, cheapest first.
+
+    With results, rows have `miou` (None if not known), and `front`, true where no network is better in both.
+
+    A result that names its size is counted at that size; a network without results at the sizes asked for.
+    """
+    results = [result for path in config.results for result in read_accuracies(path)]
+    names = names_of(config.model)
+    outside = [result.network for result in results if result.network not in names]
+    if outside:
+        left_out = ", ".join(sorted(set(outside)))
+        log(f"{len(outside)} results are of networks outside {config.model!r} and left out: {left_out}")
+    sizes = config.img_resize or (DEFAULT_SIZE,)
+    rows: list[dict[str, Any]] = []
+    with progress("count", len(names)) as (bar, task):
+        for name in names:
+            mine = [result for result in results if result.network == name]
+            rows += _rows(name, mine, sizes, config)
+            bar.advance(task)
+    rows.sort(key=lambda row: (row["macs"], row["name"]))
+    if results:
+        rated = [row for row in rows if row["miou"] is not None]
+        front = pareto([(row["macs"], row["miou"]) for row in rated])
+        for index in front:
+            rated[index]["front"] = True
+    return rows
+
+
+def _rows(
+    name: str, results: list[Accuracy], sizes: tuple[Size, ...], config: ComplexityConfig
+) -> list[dict[str, Any]]:
+    wanted = [(size, result.miou) for result in results for size in ([result.size] if result.size else sizes)]
+    pairs: list[tuple[Size, float | None]] = [*wanted] or [(size, None) for size in sizes]
+    costs = count_network(
+        name,
+        tuple(dict.fromkeys(size for size, _ in pairs)),
+        num_classes=config.num_classes,
+        inputs=config.inputs,
+        int8=config.int8,
+    )
+    rated = {"front": False} if config.results else {}
+    return [
+        network_row(name, costs[size], size) | ({"miou": miou} if config.results else {}) | rated
+        for size, miou in pairs
+    ]
