@@ -41,7 +41,7 @@ from edgeailite.environment import cpu_model
 from edgeailite.errors import DataError
 from edgeailite.inference import Results
 from edgeailite.inference.video import Writer
-from edgeailite.runs.open import Opened, open_model
+from edgeailite.runs.open import OpenModel, open_model
 
 DAMAGED = 20
 SCENES = 100  # that are different
@@ -149,7 +149,7 @@ def _infer(model: Path, source: Path, out: Path, threads: int, **more: object) -
     return time.perf_counter() - began
 
 
-def _plain(opened: Opened, pictures: list[Path], root: Path, out: Path) -> float:
+def _plain(opened: OpenModel, pictures: list[Path], root: Path, out: Path) -> float:
     began = time.perf_counter()
     palette = opened.card.palette
     for path in pictures:

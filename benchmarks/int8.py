@@ -38,12 +38,13 @@ from edgeailite.data.loader import eval_loader
 from edgeailite.data.tensors import to_input
 from edgeailite.environment import machine_facts, machine_title
 from edgeailite.evaluation import Protocol, onnx_predictor
-from edgeailite.evaluation.measure import dataset_of, measure
+from edgeailite.evaluation.measure import measure
 from edgeailite.evaluation.summary import headline
 from edgeailite.export import to_onnx
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import calibrate, integer_exact, prepare, set_input_range
-from edgeailite.runs.open import Opened, load_network
+from edgeailite.runs.dataset import dataset_of
+from edgeailite.runs.open import OpenModel, load_network
 from edgeailite.runtime import OnnxModel
 
 RUNTIMES = ("onnxruntime", "openvino float32", "openvino bfloat16")
@@ -187,7 +188,7 @@ def mean_iou(path: Path, card: ModelCard, args: argparse.Namespace) -> float:
     """In per cent, as `edgeailite validate` measures it, of a file in onnxruntime."""
     size = card.preprocessing.size
     predict = onnx_predictor(OnnxModel(onnx_session(path, threads=1), card, "int8", "none", size))
-    opened = Opened(card, lambda images: {"segmentation": next(iter(predict(images).values()))}, "onnx", path, None)
+    opened = OpenModel(card, lambda images: {"segmentation": next(iter(predict(images).values()))}, "onnx", path, None)
     source = dataset_of(card, None, args.data_path, args.split)
     tally = measure(opened, source, workers=0, protocol=Protocol(epoch_size=args.pictures))
     return 100 * next(iter(headline(tally).values()))

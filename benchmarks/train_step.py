@@ -30,7 +30,7 @@ from edgeailite.distributed import ALONE
 from edgeailite.environment import cpu_model
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.training.learner import Placed, make_learner, make_losses
+from edgeailite.training.learner import Place, make_learner, make_losses
 from edgeailite.training.loss_balancing import make_balance
 from edgeailite.training.output_losses import TaskOptions
 from edgeailite.training.step import train_epoch
@@ -120,7 +120,7 @@ def _ours(
         losses=make_losses(TaskOptions(), ALONE),
         balance=make_balance("fixed", ["segmentation"]),
         preprocessing=Preprocessing(*batch[0][0].shape[-2:]),
-        placed=Placed(batch[0][0].device, ALONE),
+        place=Place(batch[0][0].device, ALONE),
     )
     learner.train()
     batches = EpochBatches(count * steps, count, seed=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 _DASHES = ""  # before a name; the command line sets "--"
 
 
@@ -20,10 +22,66 @@ def option(name: str) -> str:
     return f"{_DASHES}{name}"
 
 
+class _Options(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return option(name)
+
+
+def with_options(text: str) -> str:
+    """Return a text of a table with every `{name}` in it written as `option` writes it.
+
+    >>> with_options("a newer opset than the device knows; choose another {opset}")
+    'a newer opset than the device knows; choose another opset'
+    """
+    return text.format_map(_Options())
+
+
 class EdgeailiteError(Exception):
-    """Base: printed as one line by the command line, which then exits with `exit_code`."""
+    """Base of all errors: printed as one line by the command line, which then exits with `exit_code`.
+
+    The sentence is made of the fields once, here, so that a program asks the fields and never reads the sentence:
+    `path: line N: problem; fix`, or `--option value: problem; fix` with the option that it is `about`. Fields:
+
+    code: a stable name of the problem, such as "missing-file"
+    path, line: where it is; other: a second file that is concerned
+    value: what was found; known: what could have been given
+
+    `code`, `known`, and `value` without `about`, are not printed; fields that are None or empty are left out.
+
+    >>> error = DataError("no picture a.png", path="val.txt", line=3, code="missing-file", fix="take the line out")
+    >>> print(error)
+    val.txt: line 3: no picture a.png; take the line out
+    >>> error.line, error.code
+    (3, 'missing-file')
+    """
 
     exit_code = 1
+
+    def __init__(
+        self,
+        problem: str = "",
+        *,
+        fix: str = "",
+        path: Path | str | None = None,
+        other: Path | str | None = None,
+        line: int | None = None,
+        code: str = "",
+        value: object = None,
+        known: tuple[str, ...] = (),
+        about: str = "",
+    ) -> None:
+        self.problem, self.fix, self.code, self.value, self.known = problem, fix, code, value, known
+        self.path, self.other, self.line, self.about = path, other, line, about
+        start = " and ".join(str(file) for file in (other, path) if file is not None)
+        if about:
+            start = f"{option(about)} {value}"
+        super().__init__(f"{start}: {self.detail}" if start else self.detail)
+
+    @property
+    def detail(self) -> str:
+        """The sentence without the files: `line N: problem; fix`."""
+        start = "" if self.line is None else f"line {self.line}: "
+        return f"{start}{self.problem}; {self.fix}" if self.fix else start + self.problem
 
 
 class UsageError(EdgeailiteError, ValueError):

@@ -51,6 +51,16 @@ def write_atomic(path: Path, data: bytes | str, *, sync: bool = False) -> None:
         file.write(data.encode("utf-8") if isinstance(data, str) else data)
 
 
+def unreadable(path: Path | str, error: OSError | ValueError, *, what: str = "", fix: str = "") -> DataError:
+    """Return the error of a file that cannot be opened: `missing-file` if it is not there, else `unreadable`.
+
+    `what` is the file's part in a sentence, `fix` the advice. ValueError: of a name with a zero byte.
+    """
+    reason = getattr(error, "strerror", None) or error
+    code = "missing-file" if isinstance(error, FileNotFoundError) else "unreadable"
+    return DataError(f"{what} cannot be read ({reason})".lstrip(), fix=fix, path=path, code=code)
+
+
 def write_result(path: Path, data: str | bytes, option: str) -> None:
     """Write a file (text as UTF-8), whole or not at all, and the folders above it.
 

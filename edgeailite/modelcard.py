@@ -47,6 +47,18 @@ class ModelCard:
         """Output name -> task type. Depth is regression: its one channel has no argmax."""
         return {output: task_type(output, channels) for output, channels in self.outputs.items()}
 
+    @property
+    def classified(self) -> tuple[str, ...]:
+        """Names of the outputs with classes, `segmentation` first, to which `classes` and `palette` belong.
+
+        >>> from edgeailite.preprocessing import Preprocessing
+        >>> outputs = {"depth": 1, "motion": 2, "segmentation": 19}
+        >>> ModelCard("two_tasks", outputs, (), (), Preprocessing(384, 768), "cityscapes").classified
+        ('segmentation', 'motion')
+        """
+        names = [output for output, task in self.tasks.items() if task != REGRESSION]
+        return tuple(sorted(names, key=lambda name: name != TASKS[0]))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, YAML and checkpoints."""
         return asdict(self)

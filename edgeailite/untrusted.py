@@ -28,9 +28,9 @@ def json_value(text: str | bytes, *, where: str) -> Any:
     try:
         value = json.loads(text)
     except RecursionError:
-        raise DataError(f"{where}: nested too deeply (at most {DEEPEST} levels)") from None
+        raise DataError(f"nested too deeply (at most {DEEPEST} levels)", path=where) from None
     except ValueError as error:  # also UnicodeDecodeError, and integers of more digits than Python converts
-        raise DataError(f"{where}: not JSON ({printable(str(error))[:160]})") from None
+        raise DataError(f"not JSON ({printable(str(error))[:160]})", path=where) from None
     _check_depth(value, where)
     return value
 
@@ -50,10 +50,10 @@ def yaml_value(text: str | bytes, *, where: str) -> Any:
     except DataError:
         raise
     except RecursionError:
-        raise DataError(f"{where}: nested too deeply (at most {DEEPEST} levels)") from None
+        raise DataError(f"nested too deeply (at most {DEEPEST} levels)", path=where) from None
     except (yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
         reason = " ".join(printable(str(error)).split())
-        raise DataError(f"{where}: not YAML ({reason[:200]})") from None
+        raise DataError(f"not YAML ({reason[:200]})", path=where) from None
     return value
 
 
@@ -63,14 +63,14 @@ def _check_unfolded(node: Any, where: str) -> None:
 
     def count(part: Any, depth: int) -> int:
         if depth > DEEPEST:
-            raise DataError(f"{where}: nested too deeply (at most {DEEPEST} levels), or an alias that holds itself")
+            raise DataError(f"nested too deeply (at most {DEEPEST} levels), or an alias that holds itself", path=where)
         if id(part) not in counts:
             children = part.value if isinstance(part.value, list) else []
             _check_keys(children, where)
             flat = [child for item in children for child in (item if isinstance(item, tuple) else (item,))]
             counts[id(part)] = 1 + sum(count(child, depth + 1) for child in flat)
             if counts[id(part)] > MOST_VALUES:
-                raise DataError(f"{where}: its aliases unfold to more than {MOST_VALUES} values; write them out")
+                raise DataError(f"its aliases unfold to more than {MOST_VALUES} values; write them out", path=where)
         return counts[id(part)]
 
     if node is not None:
@@ -84,7 +84,7 @@ def _check_keys(rows: Sequence[Any], where: str) -> None:
         if isinstance(row, tuple) and isinstance(row[0].value, str) and row[0].value != "<<":
             key = (row[0].tag, row[0].value)
             if key in seen:
-                raise DataError(f"{where}: {shown(row[0].value)} is given twice; keep one")
+                raise DataError(f"{shown(row[0].value)} is given twice; keep one", path=where)
             seen.add(key)
 
 
@@ -94,7 +94,7 @@ def _check_depth(value: Any, where: str) -> None:
         level = [child for part in level for child in _nested(part)]
         if not level:
             return
-    raise DataError(f"{where}: nested too deeply (at most {DEEPEST} levels)")
+    raise DataError(f"nested too deeply (at most {DEEPEST} levels)", path=where)
 
 
 def _nested(part: Any) -> list[Any]:
@@ -163,16 +163,16 @@ class Fields:
     def of(values: Any, *, where: str) -> Fields:
         """Wrap a mapping with text keys. Raises DataError for anything else."""
         if not isinstance(values, Mapping):
-            raise DataError(f"{where}: expected names with values, found {shown(values)}")
+            raise DataError(f"expected names with values, found {shown(values)}", path=where)
         for key in values:
             if not isinstance(key, str):
-                raise DataError(f"{where}: expected text as names, found {shown(key)}")
+                raise DataError(f"expected text as names, found {shown(key)}", path=where)
         return Fields(values, where)
 
     def refuse(self, key: str, expected: str) -> DataError:
         """The error that says what was expected of a key's value, and what was found."""
         found = shown(self.values[key]) if key in self.values else "nothing"
-        return DataError(f"{self.where}: {printable(key)}: expected {expected}, found {found}")
+        return DataError(f"{printable(key)}: expected {expected}, found {found}", path=self.where)
 
     def any(self, key: str) -> Any:
         """The value, whatever it is; missing is an error."""

@@ -41,7 +41,7 @@ from edgeailite.distributed import (
 from edgeailite.errors import DataError
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.training.learner import Placed, make_learner, make_losses, output_channels
+from edgeailite.training.learner import Place, make_learner, make_losses, output_channels
 from edgeailite.training.loss_balancing import make_balance
 from edgeailite.training.losses import cross_entropy
 from edgeailite.training.output_losses import TaskOptions
@@ -205,7 +205,7 @@ def make_float64(
         losses=losses or make_losses(TaskOptions(), processes),
         balance=make_balance(balance or "fixed", list(outputs), reduce=lambda values: mean_over(values, processes)),
         preprocessing=PLAIN,
-        placed=Placed(CPU, processes),
+        place=Place(CPU, processes),
     )
 
 

@@ -13,7 +13,7 @@ from edgeailite import config as configs
 from edgeailite.errors import UsageError
 from edgeailite.verbs import VERBS
 
-KINDS = [row[1] for row in VERBS.values()]
+KINDS = [row.config for row in VERBS.values()]
 REQUIRED = {
     "a": Path("a"),
     "b": Path("b"),

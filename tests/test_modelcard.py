@@ -60,6 +60,11 @@ def test_task_types_follow_the_names_of_the_outputs():
     assert list(tasks.values()) == ["segmentation", "depth", "motion", "segmentation", "depth"]
 
 
+def test_segmentation_is_the_first_output_with_classes():
+    card = replace(CARD, outputs={"depth": 1, "motion": 2, "segmentation": 5})
+    assert card.classified == ("segmentation", "motion")
+
+
 def changed(key: str, value: Any) -> dict[str, Any]:
     """The card's values with one entry replaced; `preprocessing.mean` is one in another."""
     values = json.loads(json.dumps(CARD.to_dict()))

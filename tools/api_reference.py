@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/api.md"
 WIDTH = 100
+EXAMPLE = re.compile(r"^>>> (?:.+\n?)*.", re.MULTILINE)  # up to an empty line
 
 # module: what a reader comes for
 MODULES: dict[str, str] = {
@@ -34,7 +35,9 @@ MODULES: dict[str, str] = {
     "edgeailite.cost": "what a network costs",
     "edgeailite.cost.devices": "estimated times",
     "edgeailite.cost.latency": "measured times",
+    "edgeailite.runs": "opening runs, checkpoints and files",
     "edgeailite.runs.checkpoint": "run folders",
+    "edgeailite.report.write": "the report of a run",
     "edgeailite.modelcard": "what goes with weights",
     "edgeailite.download": "fetching files",
     "edgeailite.errors": "errors and exit codes",
@@ -73,7 +76,9 @@ def public_names(tree: ast.Module) -> list[str]:
 
 def find(module: str, name: str) -> tuple[ast.stmt, str]:
     """The statement that defines a name, followed through imports, and the module where it stands."""
-    for node in parsed(module).body:
+    body = parsed(module).body
+    late = [node for block in body if isinstance(block, ast.If) for node in block.body]  # `if TYPE_CHECKING:`
+    for node in [*body, *late]:
         if isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
@@ -183,8 +188,9 @@ def code(text: str) -> str:
 
 
 def docstring(node: ast.AST) -> str:
-    """The docstring without its indentation."""
-    return inspect.cleandoc(ast.get_docstring(node) or "")  # type: ignore[arg-type]  # only nodes that can have one
+    """The docstring without its indentation, its examples as code."""
+    text = inspect.cleandoc(ast.get_docstring(node) or "")  # type: ignore[arg-type]  # only nodes that can have one
+    return EXAMPLE.sub(r"```pycon\n\g<0>\n```", text)
 
 
 def source(module: str) -> str:

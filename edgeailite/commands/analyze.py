@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from edgeailite.commands.calibrate import calibrated, open_float, splits_of
 from edgeailite.config import AnalyzeConfig
 from edgeailite.config.stored import train_config
 from edgeailite.console import log, print_json, print_result, print_table, progress
@@ -43,7 +42,8 @@ from edgeailite.quantization.sensitivity import (
 )
 from edgeailite.report.analysis_page import bars, cells, head
 from edgeailite.runs.checkpoint import run_folder
-from edgeailite.runs.open import Opened, build_network
+from edgeailite.runs.open import OpenModel, build_network
+from edgeailite.training.calibration import calibrated, open_float, splits_of
 
 FORMAT = 1
 FILE, PICTURE, PLAN = "sensitivity.json", "sensitivity.png", "plan.json"
@@ -90,7 +90,7 @@ def run(config: AnalyzeConfig) -> int:
     return 0
 
 
-def _quantized(config: AnalyzeConfig, opened: Opened, train: DataSource, plan: Plan) -> fx.GraphModule:
+def _quantized(config: AnalyzeConfig, opened: OpenModel, train: DataSource, plan: Plan) -> fx.GraphModule:
     """As `calibrate --plan` makes it."""
     return calibrated(
         opened,
@@ -148,7 +148,7 @@ def worst(lost: dict[str, float]) -> float:
     return max(found)
 
 
-def _macs(opened: Opened) -> dict[str, int]:
+def _macs(opened: OpenModel) -> dict[str, int]:
     card = opened.card
     with torch.device("meta"):
         network = build_network(card)

@@ -1,218 +1,64 @@
-"""`edgeailite compare`: two models on the same pictures; is the difference real, and where do they disagree?
-
-Both are measured as `validate` does, each with its own preprocessing, at the labels' size. Intervals are of a paired
-bootstrap over pictures (`evaluation.bootstrap`).
-"""
+"""`edgeailite compare`: two models on the same pictures; is the difference real, and where do they disagree?"""
 
 from __future__ import annotations
 
-import dataclasses
-import heapq
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from rich.table import Table
 
-from edgeailite.commands.compare_sheet import write_sheet
-from edgeailite.commands.compare_tables import print_comparison
 from edgeailite.config import CompareConfig
-from edgeailite.console import log, print_json, progress
+from edgeailite.console import print_json, print_table
 from edgeailite.cost.model_cost import cost_of
-from edgeailite.data import DataSource
-from edgeailite.data.augment.transforms import EvalTransform
-from edgeailite.data.loader import eval_loader
-from edgeailite.data.tensors import Sample
-from edgeailite.device import select_device, set_threads
-from edgeailite.errors import UsageError
-from edgeailite.evaluation import Agreement, Pair, class_numbers, depth_numbers, differences, interval, pair_up, part_of
-from edgeailite.evaluation.measure import dataset_of
-from edgeailite.evaluation.summary import classes_of, tasks_of
+from edgeailite.evaluation import compare
+from edgeailite.report.comparison_sheet import write_sheet
 from edgeailite.runs.checkpoint import find_checkpoint
-from edgeailite.runs.open import Opened, open_model
+from edgeailite.runs.open import OpenModel
 
-Numbers = NDArray[np.float64]
-
-
-@dataclass
-class Collected:
-    """Counts of one output: a row per picture of A and of B, agreement over all, and the pictures that differ most."""
-
-    a: list[Numbers] = field(default_factory=list)
-    b: list[Numbers] = field(default_factory=list)
-    total: Agreement = field(default_factory=lambda: Agreement(0, 0, 0, 0))
-    most: list[tuple[float, int, Agreement]] = field(default_factory=list)  # a heap of (share, -index, agreement)
-
-    def add(self, index: int, pair: Pair, *, keep: int) -> None:
-        """Take in a picture; at most `keep` of those that differ most are remembered."""
-        self.a.append(pair.a)
-        self.b.append(pair.b)
-        both = zip(dataclasses.astuple(self.total), dataclasses.astuple(pair.agreement), strict=True)
-        self.total = Agreement(*(one + other for one, other in both))
-        heapq.heappush(self.most, (pair.agreement.share, -index, pair.agreement))
-        if len(self.most) > keep:
-            heapq.heappop(self.most)
+NAMES = {"miou": "mIoU, %", "pixel_accuracy": "pixel accuracy, %", "ard": "ARD, %", "rmse_metres": "RMSE, m"}
+COSTS = (
+    ("network", "network"),
+    ("type", "type"),
+    ("size", "input size"),
+    ("giga_macs", "GMACs"),
+    ("parameters", "parameters"),
+    ("peak_activation_megabytes", "peak activations, MB"),
+    ("file", "file"),
+    ("file_megabytes", "size of the file, MB"),
+)
 
 
 def run(config: CompareConfig) -> int:
-    """Measure both, print the tables or JSON, and write the sheet."""
-    set_threads(config.threads)
-    models = open_both(config)
-    source = dataset_of(models[0].card, config.dataset_name, config.data_path, config.split)
-    same_meaning(config, models, source)
-    indices = part_of(len(source.items), config.epoch_size)
-    found = collect(config, models, source, indices)
+    """Measure both, write the sheet, and print the tables or JSON."""
+    found = compare(config)
     values: dict[str, Any] = {
-        "a": _about(config.a, models[0]),
-        "b": _about(config.b, models[1]),
-        "data": f"{source.name} {source.split}",
-        "pictures": len(indices),
+        "a": _about(config.a, found.models[0]),
+        "b": _about(config.b, found.models[1]),
+        "data": f"{found.source.name} {found.source.split}",
+        "pictures": found.pictures,
         "bootstrap": {"draws": config.draws, "seed": config.seed, "level": 95},
-        "outputs": {name: _output(config, source, name, part) for name, part in found.items()},
+        "outputs": found.outputs,
     }
     if config.sheet is not None:
-        most = {
-            name: [(indices[-place], agreement) for _, place, agreement in sorted(part.most, reverse=True, key=_first)]
-            for name, part in found.items()
-        }
-        sheets = write_sheet(config.sheet, models, source, most, labels=(str(config.a), str(config.b)))
+        sheets = write_sheet(config.sheet, found, labels=(str(config.a), str(config.b)))
         values["sheets"] = [str(path) for path in sheets]
     if config.json:
         print_json(values)
     else:
-        print_comparison(values)
+        _print_comparison(values)
     return 0
 
 
-def _first(entry: tuple[float, int, Agreement]) -> tuple[float, int]:
-    """What the heap goes by."""
-    return entry[:2]
-
-
-def open_both(config: CompareConfig) -> tuple[Opened, Opened]:
-    """Raises UsageError where --integer_exact finds no quantized run."""
-    device = select_device(config.device)
-    opened = [open_model(path, device=device, threads=config.threads) for path in (config.a, config.b)]
-    if config.integer_exact:
-        if all(model.kind != "quantized" for model in opened):
-            raise UsageError("--integer_exact: neither model is a quantized run; leave it out")
-        for index, path in enumerate((config.a, config.b)):
-            if opened[index].kind == "quantized":
-                opened[index] = open_model(path, device=device, integer_exact_mode=True, threads=config.threads)
-    return opened[0], opened[1]
-
-
-def same_meaning(config: CompareConfig, models: tuple[Opened, Opened], source: DataSource) -> None:
-    """Raises UsageError where outputs or classes of the two are not the same."""
-    a, b = (model.card for model in models)
-    shared = [name for name in a.outputs if a.outputs[name] == b.outputs.get(name)]
-    if not shared:
-        raise UsageError(
-            f"compare: {config.a} has outputs {_outputs(a.outputs)}, {config.b} has {_outputs(b.outputs)}: none in "
-            "common; compare models of one data set"
-        )
-    if a.classes != b.classes:
-        raise UsageError(
-            f"compare: the classes of {config.a} and {config.b} have other names; give models of one data set"
-        )
-    if len(a.inputs) != len(b.inputs):
-        raise UsageError(
-            f"compare: {config.a} takes {len(a.inputs)} pictures at a time, {config.b} {len(b.inputs)}; "
-            "give models of one data set"
-        )
-    left = [name for name in {**a.outputs, **b.outputs} if name not in shared]
-    if left:
-        log(f"outputs that only one of the two has are left out: {', '.join(left)}")
-
-
-def _outputs(outputs: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} ({channels})" for name, channels in outputs.items())
-
-
-def collect(
-    config: CompareConfig, models: tuple[Opened, Opened], source: DataSource, indices: list[int]
-) -> dict[str, Collected]:
-    """One pass of both over the pictures."""
-    a, b = (model.card.outputs for model in models)
-    tasks = tasks_of(source, [name for name in a if name in b and a[name] == b[name]])
-    found = {name: Collected() for name in tasks}
-    with progress("compare", len(indices)) as (bar, task):
-
-        def on_picture(pairs: dict[str, Pair]) -> None:
-            for name, pair in pairs.items():
-                found[name].add(len(found[name].a), pair, keep=config.images)
-            bar.advance(task)
-
-        samples = _samples(config, models, source, indices)
-        pair_up((models[0].predict, models[1].predict), samples, tasks, on_picture=on_picture)
-    return found
-
-
-def _samples(
-    config: CompareConfig, models: tuple[Opened, Opened], source: DataSource, indices: list[int]
-) -> Iterator[tuple[Sample, Sample]]:
-    """Each picture as A and as B take it; read once where they take it alike."""
-    takes = [model.card.preprocessing for model in models]
-    sizes = [(pre.height, pre.width, pre.interpolation) for pre in takes]
-    loaders = [
-        eval_loader(source, EvalTransform((height, width), rule), batch_size=1, workers=config.workers, indices=indices)
-        for height, width, rule in dict.fromkeys(sizes)
-    ]
-    if len(loaders) == 1:
-        yield from ((sample, sample) for sample in loaders[0])
-    else:
-        yield from zip(*loaders, strict=True)
-
-
-def _output(config: CompareConfig, source: DataSource, name: str, part: Collected) -> dict[str, Any]:
-    """Both models' numbers, B − A with its interval, and who is right where they differ."""
-    classes = classes_of(source, name)
-    measure = class_numbers if classes else depth_numbers
-    a, b = np.array(part.a), np.array(part.b)
-    own = [measure(rows.sum(0, keepdims=True))[0] for rows in (a, b)]
-    drawn = differences(measure, a, b, draws=config.draws, seed=config.seed)
-    names = ["miou", "pixel_accuracy", *classes] if classes else ["ard", "rmse_metres"]
-    rows = {
-        label: _row(own[0][i], own[1][i], drawn[:, i], factor=1 if label == "rmse_metres" else 100)
-        for i, label in enumerate(names)
-    }
-    head = {label: rows.pop(label) for label in names[:2]}
-    return {**head, **({"iou": rows} if classes else {}), "agreement": _agreement(part.total, bool(classes))}
-
-
-def _row(a: float, b: float, drawn: Numbers, *, factor: int) -> dict[str, Any]:
-    """In per cent, or metres; None where nothing is known."""
-    ends = interval(drawn)
-    return {
-        "a": _rounded(factor * a),
-        "b": _rounded(factor * b),
-        "difference": _rounded(factor * (b - a)),
-        "interval": None if ends is None else [_rounded(factor * end) for end in ends],
-    }
-
-
-def _agreement(total: Agreement, classes: bool) -> dict[str, Any]:
-    """Shares in per cent: of labelled pixels that differ; of those, whose answer is right (depth: closer)."""
-    parts = {"a_right": total.a_right, "b_right": total.b_right} | ({"neither": total.neither} if classes else {})
-    return {
-        "labelled_pixels": total.pixels,
-        "differ": _rounded(100 * total.differ / total.pixels) if total.pixels else None,
-        **{name: _rounded(100 * count / total.differ) if total.differ else None for name, count in parts.items()},
-    }
-
-
-def _about(path: Path, opened: Opened) -> dict[str, Any]:
-    cost = cost_of(path, opened)
-    file = path if opened.kind == "onnx" else find_checkpoint(path)
-    size = opened.card.preprocessing
+def _about(path: Path, model: OpenModel) -> dict[str, Any]:
+    cost = cost_of(path, model)
+    file = path if model.kind == "onnx" else find_checkpoint(path)
     return {
         "model": str(path),
-        "network": opened.card.model_name,
-        "kind": opened.kind,
-        "type": opened.arithmetic,
-        "size": [size.height, size.width],
+        "network": model.card.model_name,
+        "kind": model.kind,
+        "type": model.arithmetic,
+        "size": list(model.card.preprocessing.size),
         "giga_macs": round(cost.giga_macs, 4),
         "parameters": cost.parameters,
         "peak_activation_megabytes": round(cost.peak_bytes / 1e6, 3),
@@ -221,6 +67,66 @@ def _about(path: Path, opened: Opened) -> dict[str, Any]:
     }
 
 
-def _rounded(value: float) -> float | None:
-    """Three decimals; None, which JSON has, for NaN, which it has not."""
-    return None if value != value else round(float(value), 3)
+def _print_comparison(values: Mapping[str, Any]) -> None:
+    """Cost side by side, then for each output the numbers and who is right."""
+    _print_models(values)
+    for name, part in values["outputs"].items():
+        _print_output(name, part)
+    how = values["bootstrap"]
+    print(
+        f"interval: the middle {how['level']} % of {how['draws']} paired draws of pictures (seed {how['seed']}); "
+        "*: it leaves 0 out"
+    )
+    for path in values.get("sheets", ()):
+        print(f"sheet: {path}")
+
+
+def _print_models(values: Mapping[str, Any]) -> None:
+    table = Table(title=f"{values['data']}, {values['pictures']} pictures")
+    for column in ("", "A", "B"):
+        table.add_column(column, overflow="fold")
+    for key, label in (("model", "model"), *COSTS):
+        table.add_row(label, *(_cost_text(values[side][key]) for side in ("a", "b")))
+    print_table(table)
+
+
+def _print_output(name: str, part: Mapping[str, Any]) -> None:
+    table = Table(title=name)
+    table.add_column("", overflow="fold")
+    for column in ("A", "B", "B - A", "interval", ""):
+        table.add_column(column, justify="right", no_wrap=True)
+    rows = [(NAMES[key], row) for key, row in part.items() if key in NAMES]
+    rows += [(f"IoU {label}, %", row) for label, row in part.get("iou", {}).items()]
+    for label, row in rows:
+        table.add_row(label, *_cells(row))
+    print_table(table)
+    print(agreement_text(part["agreement"], classes="iou" in part))
+
+
+def agreement_text(part: Mapping[str, Any], *, classes: bool) -> str:
+    """The sentence about where they differ."""
+    if part["differ"] is None:
+        return "no pixel is labelled"
+    what = "they differ on" if classes else "one is closer by more than 1 % of the depth on"
+    text = f"{what} {part['differ']:.3f} % of {part['labelled_pixels']:,} labelled pixels"
+    if part["a_right"] is None:
+        return text
+    right = "right" if classes else "closer"
+    text += f"; there A is {right} on {part['a_right']:.1f} %, B on {part['b_right']:.1f} %"
+    return text + (f", neither on {part['neither']:.1f} %" if classes else "")
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    """Numbers as text; the last says whether the interval leaves 0 out."""
+    numbers = ["–" if row[key] is None else f"{row[key]:.2f}" for key in ("a", "b")]
+    gap = "–" if row["difference"] is None else f"{row['difference']:+.2f}"
+    if row["interval"] is None:
+        return [*numbers, gap, "–", ""]
+    low, high = row["interval"]
+    return [*numbers, gap, f"{low:+.2f} to {high:+.2f}", "*" if low > 0 or high < 0 else ""]
+
+
+def _cost_text(value: Any) -> str:
+    if isinstance(value, list):
+        return "×".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)

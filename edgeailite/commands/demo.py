@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from edgeailite.commands import calibrate, export, infer, quantize, report, train, verify
+from edgeailite.commands import calibrate, infer, quantize, train
 from edgeailite.config import (
     CalibrateConfig,
     DemoConfig,
@@ -17,16 +17,17 @@ from edgeailite.config import (
     QuantizeConfig,
     ReportConfig,
     TrainConfig,
+    ValidateConfig,
     VerifyConfig,
 )
 from edgeailite.console import log, print_result
 from edgeailite.data.ensure import SIZE, make_streets
-from edgeailite.device import select_device
 from edgeailite.errors import UsageError
-from edgeailite.evaluation.measure import dataset_of, measure
+from edgeailite.evaluation import validate
 from edgeailite.evaluation.summary import headline
+from edgeailite.export import export_run, verify_run
+from edgeailite.report import write_report
 from edgeailite.runs.checkpoint import BEST, LAST
-from edgeailite.runs.open import open_model
 
 MARKER = "made_by_edgeailite_demo"
 
@@ -49,14 +50,14 @@ def run(config: DemoConfig) -> int:
     step("calibrate", lambda: calibrate.run(CalibrateConfig(root / "float", root / "ptq", threads=config.threads)))
     step("quantize", lambda: quantize.run(quantize_config(config, root)))
     for name in ("float", "ptq", "qat"):
-        step(f"export {name}", partial(export.run, ExportConfig(root / name)))
+        step(f"export {name}", partial(export_run, ExportConfig(root / name)))
     for name in ("float", "qat"):
-        step(f"verify {name}", partial(verify.run, VerifyConfig(root / name, images=4, threads=config.threads)))
+        step(f"verify {name}", partial(_verify, VerifyConfig(root / name, images=4, threads=config.threads)))
     accuracy: dict[str, float] = {}
     step("validate", lambda: accuracy.update(_accuracies(config, data, root)))
     pictures = data / "leftImg8bit/val"
     step("infer", lambda: infer.run(InferConfig(root / "qat/model_int8.onnx", (pictures,), root / "predictions")))
-    step("report", lambda: report.run(ReportConfig(root / "qat", data_path=data, threads=config.threads)))
+    step("report", lambda: write_report(ReportConfig(root / "qat", data_path=data, threads=config.threads)))
     print_result("seconds", {**seconds, "total": round(sum(seconds.values()), 1)})
     print_result("val mIoU, per cent", accuracy)
     print_result("made", _files(root))
@@ -98,8 +99,12 @@ def quantize_config(config: DemoConfig, root: Path) -> QuantizeConfig:
     )
 
 
+def _verify(config: VerifyConfig) -> None:
+    log(verify_run(config).verdict)
+
+
 def _accuracies(config: DemoConfig, data: Path, root: Path) -> dict[str, float]:
-    """Validation mIoU of every form of the network, by the code of `edgeailite validate`."""
+    """Return the validation mIoU of every form of the network, in per cent."""
     models = {
         "float, torch": (root / "float", False),
         "float, ONNX": (root / "float/model.onnx", False),
@@ -108,11 +113,10 @@ def _accuracies(config: DemoConfig, data: Path, root: Path) -> dict[str, float]:
         "QAT, integer-exact torch": (root / "qat", True),
         "QAT, int8 ONNX": (root / "qat/model_int8.onnx", False),
     }
-    device, results = select_device("auto"), {}
+    results = {}
     for name, (model, exact) in models.items():
-        opened = open_model(model, device=device, integer_exact_mode=exact, threads=config.threads)
-        source = dataset_of(opened.card, "streets", data, "val")
-        results[name] = 100 * headline(measure(opened, source, workers="auto"))["miou"]
+        options = ValidateConfig(model, "streets", data, integer_exact=exact, threads=config.threads)
+        results[name] = 100 * headline(validate(options).tally)["miou"]
     return results
 
 

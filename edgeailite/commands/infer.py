@@ -53,7 +53,7 @@ from edgeailite.inference.film import label_video
 from edgeailite.inference.labels import original_values
 from edgeailite.inference.parallel_map import parallel_map
 from edgeailite.runs.checkpoint import find_checkpoint
-from edgeailite.runs.open import Opened, classified, open_model
+from edgeailite.runs.open import OpenModel, open_model
 from edgeailite.untrusted import printable
 
 MOST_UNREAD = 1000  # lines of a list on stdin, if none before them names a picture: then it is no list of pictures
@@ -113,7 +113,7 @@ def _count(source: Inputs) -> int | None:
     return count
 
 
-def wanted_of(config: InferConfig, opened: Opened) -> Wanted:
+def wanted_of(config: InferConfig, opened: OpenModel) -> Wanted:
     """What the options ask to be written of this network's outputs."""
     values = original_values(opened.card, config.data_path) if config.original_ids else {}
     outputs = outputs_of(opened.card, values)
@@ -124,7 +124,7 @@ def wanted_of(config: InferConfig, opened: Opened) -> Wanted:
 
 
 def label_pictures(
-    config: InferConfig, opened: Opened, wanted: Wanted, pictures: Iterator[Found], results: Results
+    config: InferConfig, opened: OpenModel, wanted: Wanted, pictures: Iterator[Found], results: Results
 ) -> Iterator[Found]:
     """Label a stream of pictures, some of them under way at a time; gives each when it is done."""
     camera = config.camera_input % len(opened.card.inputs)
@@ -185,7 +185,7 @@ def _leave(left: Left, results: Results) -> None:
         results.skip(left.found, left.why)
 
 
-def _check_streams(config: InferConfig, opened: Opened) -> None:
+def _check_streams(config: InferConfig, opened: OpenModel) -> None:
     """Raises UsageError where the number of inputs is another than the network's."""
     needed = len(opened.card.inputs)
     if len(config.beside) != needed - 1:
@@ -197,7 +197,7 @@ def _check_streams(config: InferConfig, opened: Opened) -> None:
         raise UsageError(f"--camera_input {config.camera_input}: the network's inputs are 0 to {needed - 1}")
 
 
-def _made_with(config: InferConfig, opened: Opened) -> dict[str, Any]:
+def _made_with(config: InferConfig, opened: OpenModel) -> dict[str, Any]:
     """What decides the results."""
     file = config.model if config.model.suffix == ".onnx" else find_checkpoint(config.model)
     names = ("runtime", "write", "original_ids", "alpha", "video", "video_format", "smooth", "frames", "fps")
@@ -254,7 +254,9 @@ def _lines(results: Results) -> dict[str, Any]:
     return lines
 
 
-def label_picture(opened: Opened, *pictures: Image, size: tuple[int, int] | None = None, views: Views = PLAIN) -> Image:
+def label_picture(
+    opened: OpenModel, *pictures: Image, size: tuple[int, int] | None = None, views: Views = PLAIN
+) -> Image:
     """Class indices (H,W) uint8 of pictures (H,W,3) RGB of one size, one per input, preprocessed as in validation.
 
     They have the pictures' size or `size`. Of several outputs with classes, `segmentation` or the first. With `views`
@@ -264,6 +266,6 @@ def label_picture(opened: Opened, *pictures: Image, size: tuple[int, int] | None
     own = pictures[0].shape[0], pictures[0].shape[1]
     shown = own if views.short_edges else pre.size
     images = tuple(picture_tensor(resize_image(picture, shown, pre.interpolation))[None] for picture in pictures)
-    output = classified(opened.card)[0]
+    output = opened.card.classified[0]
     labels: Image = class_maps(opened.predict, images, size or own, output=output, views=views)[0]
     return labels.astype(np.uint8)

@@ -21,7 +21,7 @@ from edgeailite.files import read_regular, sha256_of
 from edgeailite.inference.writing import png
 from edgeailite.modelcard import ModelCard
 from edgeailite.runs.checkpoint import find_checkpoint
-from edgeailite.runs.open import Opened, classified, open_model
+from edgeailite.runs.open import OpenModel, open_model
 from edgeailite.serve.admission import Gate
 from edgeailite.serve.served import Served
 from edgeailite.untrusted import is_printable, printable
@@ -117,7 +117,7 @@ def served(name: str, path: Path, *, threads: int) -> Served:
     """Open a model and label one picture with it, so that the first request is as fast as the next."""
     opened = open_model(path, device=select_device("cpu"), threads=threads)
     _check_takes_pictures(opened.card, path)
-    output = classified(opened.card)[0]
+    output = opened.card.classified[0]
     model = Served(
         name, classes(opened.card, output), lambda image: label_picture(opened, image), facts(opened, path), png
     )
@@ -137,7 +137,7 @@ def classes(card: ModelCard, output: str) -> tuple[tuple[str, tuple[int, int, in
     )
 
 
-def facts(opened: Opened, path: Path) -> dict[str, object]:
+def facts(opened: OpenModel, path: Path) -> dict[str, object]:
     """What `GET /model` says beside classes; no path of this machine."""
     pre = opened.card.preprocessing
     file = path if path.suffix == ".onnx" else find_checkpoint(path)
@@ -163,7 +163,7 @@ def _check_takes_pictures(card: ModelCard, source: Path) -> None:
     """Raises UsageError for networks whose result cannot be drawn, or that want more than a picture."""
     if len(card.inputs) > 1:
         raise UsageError(f"serve {source}: the network takes {len(card.inputs)} pictures at a time, a request has one")
-    if not classified(card):
+    if not card.classified:
         raise UsageError(f"serve {source}: the network has no output with classes, only {', '.join(card.outputs)}")
 
 

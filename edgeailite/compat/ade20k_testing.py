@@ -20,7 +20,7 @@ from edgeailite.drawing.plots import colorize
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import Views
 from edgeailite.inference import find_pictures, result_names
-from edgeailite.runs.open import Opened, open_model
+from edgeailite.runs.open import OpenModel, open_model
 
 LEAST_SHARE = 0.001  # of the pixels: smaller classes are not printed
 
@@ -71,7 +71,7 @@ def _view_words(command: Ade20kCommand, model: Path) -> list[str]:
     ]
 
 
-def _test(opened: Opened, picture: Path, output: Path, views: Views) -> None:
+def _test(opened: OpenModel, picture: Path, output: Path, views: Views) -> None:
     image = read_image(picture)
     labels = label_picture(opened, image, views=views)
     print(f"{picture}:")

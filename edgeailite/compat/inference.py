@@ -25,13 +25,13 @@ from edgeailite.data.source import Item
 from edgeailite.device import select_device
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import part_of, results_at
-from edgeailite.evaluation.measure import dataset_of
 from edgeailite.files import write_atomic
 from edgeailite.inference import Wanted, as_input, draw, outputs_of, write
 from edgeailite.inference.labels import original_values
 from edgeailite.inference.video import Writer
 from edgeailite.metrics import confusion_matrix, scores
-from edgeailite.runs.open import Opened, classified, open_model
+from edgeailite.runs.dataset import dataset_of
+from edgeailite.runs.open import OpenModel, open_model
 
 FRAMES_PER_SECOND = 5.0
 METRIC = "metric.txt"
@@ -50,7 +50,7 @@ def label_dataset(
     look = _look(given)
     config = training_config(options)
     opened = open_model(model, device=select_device(config.device), threads=config.threads)
-    if not classified(opened.card):
+    if not opened.card.classified:
         raise UsageError(f"{model}: the network has no output with classes, only {', '.join(opened.card.outputs)}")
     source = open_dataset(config.dataset_name, config.data_path, "val")
     offered, taken = len(source.items[0].images), len(opened.card.inputs)
@@ -62,7 +62,7 @@ def label_dataset(
     if labelled:
         source = dataset_of(opened.card, config.dataset_name, config.data_path, "val")
     chosen = [source.items[index] for index in part_of(len(source.items), config.epoch_size)]
-    main = classified(opened.card)[0]
+    main = opened.card.classified[0]
     total = np.zeros((opened.card.outputs[main], opened.card.outputs[main]), np.int64)
     tasks = _tasks(opened, folder, look, config.data_path)
     with progress("infer", len(chosen)) as (bar, task), contextlib.ExitStack() as stack:
@@ -95,7 +95,7 @@ def _look(given: Mapping[str, Sequence[str]]) -> InferConfig:
     return look
 
 
-def _tasks(opened: Opened, folder: Path, look: InferConfig, data: Path | None) -> list[Wanted]:
+def _tasks(opened: OpenModel, folder: Path, look: InferConfig, data: Path | None) -> list[Wanted]:
     """What is written of each output: in a folder of its own, with nothing of the output in the names."""
     values = original_values(opened.card, data) if look.original_ids else {}
     outputs = [replace(output, name="") for output in outputs_of(opened.card, values)]
@@ -106,7 +106,7 @@ def _beside(folder: Path, suffix: str) -> Path:
     return folder.with_name(f"{folder.name}.{suffix}")
 
 
-def _labelled(opened: Opened, item: Item, size: tuple[int, int] | None) -> tuple[dict[str, Image], Image]:
+def _labelled(opened: OpenModel, item: Item, size: tuple[int, int] | None) -> tuple[dict[str, Image], Image]:
     """What every output found, and the picture, all at `size` or the picture's own."""
     pictures = [read_image(path) for path in item.images]
     picture = pictures[item.camera]

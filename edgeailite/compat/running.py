@@ -176,9 +176,9 @@ def _pictures(command: Command, model: Path) -> int:
     """Number of pictures that `--epoch_size` means: all that the network was trained on for 0, a share below 1, else
     a number.
     """
-    from edgeailite.commands.calibrate import splits_of
     from edgeailite.config.stored import train_config
     from edgeailite.runs.checkpoint import find_checkpoint, load_checkpoint
+    from edgeailite.training.calibration import splits_of
 
     checkpoint = load_checkpoint(find_checkpoint(model))
     path = command.given.get("data_path")

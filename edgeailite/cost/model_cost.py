@@ -6,10 +6,10 @@ from pathlib import Path
 
 from edgeailite.cost import Cost, onnx_cost, torch_cost
 from edgeailite.models.shapes_only import shapes_only
-from edgeailite.runs.open import Opened, build_network
+from edgeailite.runs.open import OpenModel, build_network
 
 
-def cost_of(source: Path, opened: Opened) -> Cost:
+def cost_of(source: Path, opened: OpenModel) -> Cost:
     """Layers and memory at the size that the card says; a quantized run counts as the float one it came from."""
     size = opened.card.preprocessing.size
     if opened.kind == "onnx":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgeailite import errors
 from edgeailite.console import log, progress
 from edgeailite.data import DataSource, default_path, open_dataset
 from edgeailite.data.loader import worker_count
@@ -48,12 +49,10 @@ def open_labelled(name: str, path: Path | None, split: str, *, option: str = "sp
     try:
         source = open_dataset(name, path, split)
     except UsageError as error:
-        missing = f"--split {split}: "
-        if option == "split" or not str(error).startswith(missing):
+        if option == "split" or not error.known:
             raise
-        raise UsageError(
-            f"--{option} {split}: {str(error).removeprefix(missing)}; add {split}, or name another: --{option} NAME"
-        ) from None
+        fix = f"add {split}, or name another: {errors.option(option)} NAME"
+        raise UsageError(error.problem, fix=fix, about=option, value=split) from None
     if not source.items[0].labels:
         raise UsageError(f"--dataset_name {name}: has pictures only, no labels; take its form with labels")
     return source

@@ -35,7 +35,7 @@ def picture_size(path: Path) -> tuple[int, int]:
         with open_regular(path) as file:
             head = file.read(HEADER_BYTES)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); replace it or leave it out") from None
+        raise DataError(f"cannot be read ({error.strerror}); replace it or leave it out", path=path) from None
     size = header_size(head)
     if size is not None:
         return size
@@ -46,6 +46,7 @@ def picture_size(path: Path) -> tuple[int, int]:
 def _same_size(path: object, what: str, shape: tuple[int, ...], item: Item, expected: tuple[int, int]) -> None:
     if shape[:2] != expected:
         raise DataError(
-            f"{path}: {what} is {shape[1]}x{shape[0]} but {item.image.name} is "
-            f"{expected[1]}x{expected[0]}; they must have one size"
+            f"{what} is {shape[1]}x{shape[0]} but {item.image.name} is "
+            f"{expected[1]}x{expected[0]}; they must have one size",
+            path=str(path),
         )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgeailite.data.files.images import read_depth, read_label
 from edgeailite.data.files.listing import by_stem, files_below, need_folder, pair
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 
 IGNORE = 255
 SEGMENTATION = "segmentation"
@@ -41,7 +41,7 @@ class Item:
     def label(self) -> Any:
         """The first target's label. Raises DataError for pictures without labels."""
         if not self.labels:
-            raise DataError(f"{self.image}: the data set has pictures only, no labels; take its form with labels")
+            raise DataError("the data set has pictures only, no labels; take its form with labels", path=self.image)
         return next(iter(self.labels.values()))
 
 
@@ -75,8 +75,9 @@ class ClassTarget:
             if self.settings is not None:
                 fix = self.label_fix([value], self.settings, stray=count < STRAY * label.size)
             raise DataError(
-                f"{path}: label {value} ({count} pixels, first at x={x} y={y}) but data set "
-                f"{name} has {len(self.classes)} classes from label values {self.told_values()}; {fix}"
+                f"label {value} ({count} pixels, first at x={x} y={y}) but data set "
+                f"{name} has {len(self.classes)} classes from label values {self.told_values()}; {fix}",
+                path=str(path),
             )
         return classes
 
@@ -141,7 +142,7 @@ class DataSource:
 
     def __post_init__(self) -> None:
         if not self.items:
-            raise DataError(f"data set {self.name}: split {self.split!r} has no pictures")
+            raise DataError(f"data set {self.name}: split {self.split!r} has no pictures", code="empty-split")
 
     @property
     def has_classes(self) -> bool:
@@ -199,7 +200,8 @@ def list_pairs(
     pictures = by_stem(files_below(images, image_suffix), suffix=image_suffix if isinstance(image_suffix, str) else "")
     if not pictures:
         wanted = image_suffix if isinstance(image_suffix, str) else ", ".join(image_suffix)
-        raise DataError(f"data set {name}: no pictures *{wanted} in {images}; check --data_path")
+        problem, fix = f"data set {name}: no pictures *{wanted} in {images}", f"check {option('data_path')}"
+        raise DataError(problem, fix=fix, code="empty-split")
     masks = by_stem(files_below(labels, label_suffix), suffix=label_suffix)
     pairs = pair(name, pictures, masks, expected=f"{labels}/{{}}{label_suffix}")
     return tuple(Item((image,), {SEGMENTATION: label}) for image, label in pairs)

@@ -1,7 +1,9 @@
 """From a predictor and a split to numbers: one code for torch networks and ONNX files."""
 
 from edgeailite.evaluation.bootstrap import differences, interval
+from edgeailite.evaluation.comparison import Comparison, compare
 from edgeailite.evaluation.evaluate import class_maps, evaluate, outputs_at, results_at
+from edgeailite.evaluation.measure import Validation, measure, validate
 from edgeailite.evaluation.pairing import Agreement, Pair, class_numbers, depth_numbers, pair_up
 from edgeailite.evaluation.protocol import Protocol, part_of
 from edgeailite.evaluation.tally import ClassTally, DepthTally, Tally, Tasks, empty, merge
@@ -13,20 +15,24 @@ __all__ = [
     "PLAIN",
     "Agreement",
     "ClassTally",
+    "Comparison",
     "DepthTally",
     "Pair",
     "Predict",
     "Protocol",
     "Tally",
     "Tasks",
+    "Validation",
     "Views",
     "class_maps",
     "class_numbers",
+    "compare",
     "depth_numbers",
     "differences",
     "empty",
     "evaluate",
     "interval",
+    "measure",
     "merge",
     "onnx_predictor",
     "outputs_at",
@@ -35,4 +41,5 @@ __all__ = [
     "results_at",
     "sliding_window",
     "torch_predictor",
+    "validate",
 ]

@@ -1,85 +1,142 @@
-"""Accuracy of an opened model: the labelled split it is measured on, and one pass over it."""
+"""Accuracy of an opened model: one pass over a labelled split, plainly or by the protocol of `validate`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from edgeailite.config import ValidateConfig
 from edgeailite.console import progress
-from edgeailite.data import DATASETS, DataSource, default_path, open_dataset
+from edgeailite.data import DataSource
 from edgeailite.data.loader import eval_loader
-from edgeailite.data.source import ClassTarget
-from edgeailite.errors import DataError, UsageError
-from edgeailite.evaluation import Protocol, Tally, evaluate, part_of
-from edgeailite.evaluation.summary import tasks_of
-from edgeailite.modelcard import ModelCard
-from edgeailite.runs.open import Opened
+from edgeailite.device import select_device, set_threads
+from edgeailite.errors import UsageError, option
+from edgeailite.evaluation.evaluate import evaluate
+from edgeailite.evaluation.protocol import Protocol, part_of
+from edgeailite.evaluation.summary import as_dict, tasks_of, write_confusions
+from edgeailite.evaluation.tally import Tally
+from edgeailite.evaluation.views import Views
+from edgeailite.runs.dataset import dataset_of
+from edgeailite.runs.open import OpenModel, open_model
 
 AS_TRAINED = Protocol()
 
 
-def dataset_of(card: ModelCard, name: str | None, path: Path | None, split: str) -> DataSource:
-    """The data set a model was trained on, or the one asked for; with labels for every output of the model.
+@dataclass(frozen=True)
+class Validation:
+    """What `validate` measured.
 
-    Raises UsageError for pictures without labels or of another number of inputs, DataError for other classes, or
-    where nothing says in which folder it lies.
+    `scores` are named values in per cent (depth: RMSE in metres); of several outputs, by output. `tally` holds the
+    counts they are made of, `size` is the (height, width) at which the network saw pictures, None where there were
+    several, `pictures` their number.
     """
-    name = name or card.dataset_name
-    found = path or (None if card.data_path is None else Path(card.data_path))
-    if found is None and name in DATASETS and not default_path(name).is_dir():
-        raise DataError(
-            f"data set {name}: the model does not know where it lies, and {default_path(name)}/ does not exist; "
-            "give --data_path DIR"
-        )
-    source = open_dataset(name, found, split)
-    item = source.items[0]
-    if not item.labels:
-        raise UsageError(f"--dataset_name {source.name}: has pictures only, no labels to compare with")
-    if len(item.images) != len(card.inputs):
-        raise UsageError(
-            f"--dataset_name {source.name}: has {len(item.images)} picture(s) per sample, but the model takes "
-            f"{len(card.inputs)}; give the data set it was trained on"
-        )
-    for output, channels in card.outputs.items():
-        _check_output(card, source, output, channels)
-    return source
+
+    model: OpenModel
+    source: DataSource
+    tally: Tally
+    scores: Mapping[str, Any]
+    size: tuple[int, int] | None
+    pictures: int
 
 
-def _check_output(card: ModelCard, source: DataSource, output: str, channels: int) -> None:
-    """Raises DataError where an output has no target, or one of other classes."""
-    if output not in source.targets:
-        raise DataError(
-            f"data set {source.name} has labels for {', '.join(source.targets)}, none for the model's output {output}; "
-            "give the data set it was trained on"
-        )
-    target = source.targets[output]
-    count = len(target.classes) if isinstance(target, ClassTarget) else 1
-    if count != channels:
-        names = f" ({', '.join(card.classes[:3])}, ...)" if channels == len(card.classes) else ""
-        raise DataError(
-            f"data set {source.name} has {count} classes but the model has {channels}{names}"
-            f"{'' if len(card.outputs) == 1 else f' in output {output}'}; give the data set it was trained on"
-        )
+def validate(config: ValidateConfig) -> Validation:
+    """Measure the accuracy of a run, a checkpoint or an ONNX file on a labelled split, and return its scores.
+
+    Writes the confusion matrices where `config.confusion` names a file. Raises DataError for what is missing, damaged
+    or of other classes, UsageError for options that the model cannot serve.
+
+    >>> found = validate(ValidateConfig(Path("runs/night/model.onnx"), data_path=Path("data/night"), workers=0))
+    >>> list(found.scores)[:3], found.pictures
+    (['miou', 'pixel_accuracy', 'overall'], 2)
+    """
+    set_threads(config.threads)
+    model = open_model(
+        config.model,
+        device=select_device(config.device),
+        integer_exact_mode=config.integer_exact,
+        threads=config.threads,
+    )
+    protocol = protocol_of(config, model)
+    source = dataset_of(model.card, config.dataset_name, config.data_path, config.split)
+    tally = measure(model, source, workers=config.workers, batch_size=config.batch_size, protocol=protocol)
+    scores = as_dict(tally, source, absent=config.miou_absent)
+    if config.confusion is not None:
+        scores["confusion"] = [str(path) for path in write_confusions(config.confusion, tally, source)]
+    pictures = len(part_of(len(source.items), protocol.epoch_size))
+    return Validation(model, source, tally, scores, protocol.input_size(model.card.preprocessing), pictures)
 
 
 def measure(
-    opened: Opened,
+    model: OpenModel,
     source: DataSource,
     *,
-    workers: int | Literal["auto"],
+    workers: int | Literal["auto"] = "auto",
     batch_size: int = 1,
     protocol: Protocol = AS_TRAINED,
+    on_picture: Callable[[Tally], None] = lambda picture: None,
+    label: str = "validate",
 ) -> Tally:
-    """What a network makes of a split, by output."""
+    """Compare every output of a model with the labels of a split; return the counts by output.
+
+    `on_picture` is called with each picture's own counts, in order; `label` names the progress bar.
+    """
     indices = part_of(len(source.items), protocol.epoch_size)
-    transform = protocol.transform(opened.card.preprocessing)
+    transform = protocol.transform(model.card.preprocessing)
     loader = eval_loader(source, transform, batch_size=batch_size, workers=workers, indices=indices)
-    with progress("validate", len(indices)) as (bar, task):
+    with progress(label, len(indices)) as (bar, task):
+
+        def count(picture: Tally) -> None:
+            on_picture(picture)
+            bar.advance(task)
+
         return evaluate(
-            protocol.predictor(opened.predict),
+            protocol.predictor(model.predict),
             loader,
-            tasks_of(source, opened.card.outputs),
+            tasks_of(source, model.card.outputs),
             views=protocol.views,
             boundary=protocol.boundary,
-            on_picture=lambda picture: bar.advance(task),
+            on_picture=count,
         )
+
+
+def protocol_of(config: ValidateConfig, model: OpenModel) -> Protocol:
+    """Return how the options ask to measure. Raises UsageError for sizes that a file of one size does not take."""
+    views = Views(
+        config.scales,
+        config.flip,
+        config.short_edges,
+        padding=config.padding,
+        max_size=config.max_size,
+        interpolation=model.card.preprocessing.interpolation,
+    )
+    protocol = Protocol(
+        views,
+        config.window,
+        config.window_stride,
+        img_resize=config.img_resize,
+        output_size=config.output_size,
+        epoch_size=config.epoch_size,
+        boundary=config.boundary,
+    )
+    _check_size(protocol, model.fixed_size, config.model)
+    return protocol
+
+
+def _check_size(protocol: Protocol, fixed: tuple[int, int] | None, model: Path) -> None:
+    if fixed is None:
+        return
+    asked = {
+        "window": protocol.window if protocol.window != fixed else None,
+        "short_edges": protocol.views.short_edges if protocol.window is None else None,
+        "scales": protocol.views.scales if protocol.window is None and protocol.views.scales != (1.0,) else None,
+        "img_resize": protocol.img_resize if protocol.window is None and protocol.img_resize != fixed else None,
+    }
+    for name, value in asked.items():
+        if value:
+            words = " ".join(map(str, value))
+            raise UsageError(
+                f"{option(name)} {words}: {model} takes pictures of {fixed[0]} {fixed[1]} only; export it with "
+                f"`edgeailite export RUN --dynamic True`, or look through {option('window')} {fixed[0]} {fixed[1]}"
+            )

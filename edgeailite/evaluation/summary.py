@@ -11,8 +11,7 @@ from typing import Any
 
 from edgeailite.data import DataSource
 from edgeailite.data.source import ClassTarget
-from edgeailite.drawing.plots import confusion_figure
-from edgeailite.evaluation import ClassTally, DepthTally, Tally, Tasks
+from edgeailite.evaluation.tally import ClassTally, DepthTally, Tally, Tasks
 from edgeailite.files import write_result
 from edgeailite.metrics import Confusion, Scores
 
@@ -84,7 +83,12 @@ def flat(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_confusions(path: Path, tally: Tally, source: DataSource) -> list[Path]:
-    """The matrix of each output with classes: at `path`, or with `_OUTPUT` added where there are several. DataError."""
+    """Write the confusion matrix of each output with classes, as .csv or .png; return the files.
+
+    The file is `path`, or with `_OUTPUT` added to its name where there are several outputs. Raises DataError.
+    """
+    from edgeailite.drawing.plots import confusion_figure  # matplotlib is slow to load
+
     found = {name: part.confusion for name, part in tally.items() if isinstance(part, ClassTally)}
     paths = [path if len(found) == 1 else path.with_name(f"{path.stem}_{name}{path.suffix}") for name in found]
     for target, (name, confusion) in zip(paths, found.items(), strict=True):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from edgeailite.export.run import Export, export_run
 from edgeailite.export.to_onnx import ARGMAX_MODES, to_onnx
+from edgeailite.export.trace.forms import trace_forms
+from edgeailite.export.verification import Verification, verify_run
 
-__all__ = ["ARGMAX_MODES", "to_onnx"]
+__all__ = ["ARGMAX_MODES", "Export", "Verification", "export_run", "to_onnx", "trace_forms", "verify_run"]

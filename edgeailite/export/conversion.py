@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import fx
 
-from edgeailite.errors import ParityError
+from edgeailite.errors import ParityError, option
 from edgeailite.export.trace.compare import Row, trace
 from edgeailite.export.trace.torch_side import torch_side
 from edgeailite.quantization import scheme_of
@@ -115,8 +115,9 @@ def check_answers(found: Agreements, unsteady: Agreements | None, *, least: floa
             return figures
     raise ParityError(
         f"{name}: output {output}: the integer network agrees with the fake-quantized one that was validated on "
-        f"{100 * share:.2f} %, asked for are {100 * asked:g} %{steady}; see --trace fake_quant integer_exact, or "
-        "--min_fake_quant"
+        f"{100 * share:.2f} %, asked for are {100 * asked:g} %{steady}; see "
+        f"{option('trace')} fake_quant integer_exact, or "
+        f"{option('min_fake_quant')}"
     )
 
 

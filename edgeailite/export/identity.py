@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from torch import fx, nn
 
 from edgeailite import __version__
-from edgeailite.errors import DataError, ParityError
+from edgeailite.errors import DataError, ParityError, option
 from edgeailite.export.passes import Kernels
 from edgeailite.export.to_onnx import card_entries, to_onnx
 from edgeailite.files import read_regular
@@ -59,7 +59,7 @@ def metadata_of(file: Path, model: onnx.ModelProto) -> dict[str, str]:
 
 
 def at_size_of(card: ModelCard, file: OnnxModel) -> ModelCard:
-    """The run's card with the size of pictures that the file was exported for, which is free (--img_resize)."""
+    """The run's card with the size of pictures that the file was exported for, which is free (`img_resize`)."""
     size = file.card.preprocessing
     return replace(card, preprocessing=replace(card.preprocessing, height=size.height, width=size.width))
 
@@ -107,7 +107,7 @@ def compare_with_export(file: Path, module: nn.Module, card: ModelCard, *, argma
     raise ParityError(
         f"{file}: {difference}, which is not what export writes of this run; export it again"
         + (f" (the file is of version {shown(other)}, this is {__version__})" if other != __version__ else "")
-        + ", or compare pictures alone with --export_again False"
+        + f", or compare pictures alone with {option('export_again')} False"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a look at an exported graph finds before a device does: one row of `CODES` per code, checks as functions.
+"""Checks of an exported graph that find what a device would stumble on: one row of `CODES` per code, one function each.
 
 error: the device refuses the file or computes something else; export refuses to write it. warning: it runs, perhaps
 slower or less exactly than it could. The codes are part of the command line's interface.
@@ -24,7 +24,7 @@ import onnx
 from numpy.typing import NDArray
 from torch import fx
 
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, option, with_options
 from edgeailite.quantization.modules import ActivationQuantizer
 
 Level = Literal["error", "warning"]
@@ -33,21 +33,22 @@ INT16 = np.iinfo(np.int16)
 LARGEST_ACTIVATION = 255
 NAMED = 3  # nodes that a line names
 
+# `{name}` is an option; see `errors.with_options`.
 CODES: dict[str, tuple[Level, str]] = {
     "operator": ("error", "an operator that the device does not run; export without it, or for another target"),
-    "opset": ("error", "a newer opset than the device's reader knows; choose another --opset"),
-    "open-size": ("error", "an input without fixed size; export without --dynamic"),
+    "opset": ("error", "a newer opset than the device's reader knows; choose another {opset}"),
+    "open-size": ("error", "an input without fixed size; export without {dynamic}"),
     "resize-mode": ("error", "a resize that the device does not compute; build the network with align_corners=False"),
     "scale": ("error", "a scale that is no normal number above 0; calibrate again, with more pictures"),
-    "scale-power": ("error", "a scale that is no power of two; quantize with --scheme tidl_pow2"),
+    "scale-power": ("error", "a scale that is no power of two; quantize with {scheme} tidl_pow2"),
     "code-type": ("error", "codes of a type that the device does not read; leave these layers out of the plan"),
-    "zero-point": ("error", "a zero point other than 0; quantize with --scheme s8s8"),
+    "zero-point": ("error", "a zero point other than 0; quantize with {scheme} s8s8"),
     "weight-axis": ("error", "weight scales along another axis than output channels; export from a run folder"),
     "bias-codes": ("error", "a bias of integer codes, which the device does not read; export with its target"),
     "before-activation": ("error", "a quantizer between a layer and its activation; export with the device's target"),
-    "clip": ("error", "a Clip whose range is no power of two; quantize with --scheme tidl_pow2"),
+    "clip": ("error", "a Clip whose range is no power of two; quantize with {scheme} tidl_pow2"),
     "float-layer": ("warning", "a convolution whose input or weight is not quantized: it runs in float"),
-    "saturation": ("warning", "without VNNI, sums may be cut off at 16 bits; --scheme ort_u8s7 never does"),
+    "saturation": ("warning", "without VNNI, sums may be cut off at 16 bits; {scheme} ort_u8s7 never does"),
     "dead-channel": ("warning", "output channels whose weights are all 0: they give a constant"),
     "zero-range": ("warning", "a tensor that was 0 in all of calibration; its range was set to 0..1"),
     "resize-factor": (
@@ -151,7 +152,7 @@ def lines(findings: Sequence[Finding]) -> dict[str, str]:
         level, meaning = CODES[code]
         first = "; ".join(f"{f.node} ({f.detail})" if f.detail else f.node for f in group[:NAMED])
         more = f"; and {len(group) - NAMED} more" if len(group) > NAMED else ""
-        result[f"{level}: {code}"] = f"{meaning}: {first}{more}"
+        result[f"{level}: {code}"] = f"{with_options(meaning)}: {first}{more}"
     return result
 
 
@@ -160,7 +161,7 @@ def refuse_errors(findings: Sequence[Finding], target: str) -> None:
     errors = lines([finding for finding in findings if finding.level == "error"])
     if errors:
         what = " | ".join(f"{code.removeprefix('error: ')}: {text}" for code, text in errors.items())
-        raise UsageError(f"--target {target}: {what}")
+        raise UsageError(f"{option('target')} {target}: {what}")
 
 
 def scales(graph: Graph) -> Iterator[Finding]:

@@ -32,7 +32,7 @@ from edgeailite.export.agreement import Agreement, Array, combine, compare, hold
 from edgeailite.export.graphs import append_argmax
 from edgeailite.export.inner_tensors import absent_layer, file_layers, integer_tensors, torch_float_tensors
 from edgeailite.export.passes import Kernels
-from edgeailite.export.to_onnx import classified_outputs, to_onnx, weights_hash
+from edgeailite.export.to_onnx import to_onnx, weights_hash
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing, preprocess
 from edgeailite.quantization import convert, wide_parts
@@ -82,7 +82,7 @@ class Subject:
         else:
             traced = fx.symbolic_trace(self.module.eval())
         if argmax and self.argmax != "none":
-            append_argmax(traced, self.argmax, classified_outputs(self.card))
+            append_argmax(traced, self.argmax, self.card.classified)
         return IntegerModel(traced) if self.kind == "int8" else traced
 
 

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from edgeailite import __version__
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, option
 from edgeailite.export.graphs import ARGMAX_MODES, append_argmax, fold_batch_norms
 from edgeailite.export.naming import operator_names, rename
 from edgeailite.export.passes import Kernels, apply_passes
-from edgeailite.modelcard import REGRESSION, ModelCard
+from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import convert, scheme_of, wide_parts
 from edgeailite.quantization.convert import DEFAULT_FORM, Form
 from edgeailite.runtime.metadata import SESSION_SETTINGS, SIGNED_CODES
@@ -63,7 +63,7 @@ def to_onnx(
     if not isinstance(model, fx.GraphModule):
         if kernels != "plain":
             raise UsageError(
-                f"--kernels {kernels}: rewrites int8 files; quantize the run first, or leave the option out"
+                f"{option('kernels')} {kernels}: rewrites int8 files; quantize the run first, or leave the option out"
             )
         return write_graph(fold_batch_norms(model), card, opset=opset, argmax=argmax, size=size, simplify=simplify)
     _check_bits(model, opset)
@@ -96,7 +96,7 @@ def write_graph(
     if size is not None:  # what the metadata say is what the file takes
         card = replace(card, preprocessing=replace(card.preprocessing, height=size[0], width=size[1]))
     if argmax != "none":
-        append_argmax(traced, argmax, classified_outputs(card))
+        append_argmax(traced, argmax, card.classified)
     names = operator_names(traced.graph)
     exported = rename(_export(traced, card.inputs, opset=max(opset, OLDEST_EXPORTED), size=size), names)
     if opset < OLDEST_EXPORTED:
@@ -127,12 +127,9 @@ def _check_weights_fit(model: nn.Module) -> None:
 def _check_bits(model: fx.GraphModule, opset: int) -> None:
     wide = wide_parts(model)
     if wide and opset < WIDE_OPSET:
-        raise UsageError(f"--opset {opset}: {wide[0]} has codes of 16 bits, which need opset {WIDE_OPSET} or newer")
-
-
-def classified_outputs(card: ModelCard) -> list[str]:
-    """Outputs with classes, which an argmax makes sense of."""
-    return [output for output, task in card.tasks.items() if task != REGRESSION]
+        raise UsageError(
+            f"{option('opset')} {opset}: {wide[0]} has codes of 16 bits, which need opset {WIDE_OPSET} or newer"
+        )
 
 
 def weights_hash(model: onnx.ModelProto) -> str:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.data.source import SEGMENTATION
 from edgeailite.drawing.plots import Palette, colorize, overlay
 from edgeailite.drawing.sheets import Scale, depth_colors, depth_scale
 from edgeailite.modelcard import REGRESSION, ModelCard
@@ -58,13 +57,12 @@ class Output:
 
 def outputs_of(card: ModelCard, values: Mapping[str, NDArray[np.uint8]]) -> tuple[Output, ...]:
     """All outputs of a network; `values` are the data set's own, by output."""
-    classified = [name for name, task in card.tasks.items() if task != REGRESSION]
-    main = SEGMENTATION if SEGMENTATION in classified else next(iter(classified), None)
+    main = next(iter(card.classified), None)
     ranges = card.options.get("output_range") or {}
     found = []
     for key, channels in card.outputs.items():
         name = key if len(card.outputs) > 1 else ""
-        if key not in classified:
+        if key not in card.classified:
             scale = Scale(*map(float, ranges[key])) if key in ranges else None
             found.append(Output(key, name, (), (), scale=scale))
             continue

@@ -38,7 +38,7 @@ from edgeailite.inference import (
 from edgeailite.inference.parallel_map import parallel_map
 from edgeailite.inference.pictures import shares_of
 from edgeailite.inference.video import Capture, Writer, opened, until_interrupted
-from edgeailite.runs.open import Opened
+from edgeailite.runs.open import OpenModel
 from edgeailite.untrusted import printable
 
 Image = NDArray[np.uint8]
@@ -65,7 +65,7 @@ class Drawn:
 
 def label_video(
     config: InferConfig,
-    network: Opened,
+    network: OpenModel,
     wanted: Wanted,
     found: Found,
     results: Results,
@@ -120,7 +120,7 @@ def _same(file: Path, other: Path) -> bool:
 
 
 def _label(
-    config: InferConfig, network: Opened, wanted: Wanted, found: Found, results: Results, opening: _Opening
+    config: InferConfig, network: OpenModel, wanted: Wanted, found: Found, results: Results, opening: _Opening
 ) -> dict[str, Any]:
     """Write the videos, rows of shares and frames; gives what the record says."""
     capture, files = opening.capture, opening.files
@@ -147,7 +147,7 @@ def _label(
 class _Film:
     """The frames of one video on their way: predicted one after the other, drawn by several threads."""
 
-    def __init__(self, config: InferConfig, network: Opened, wanted: Wanted, target: Path, live: bool) -> None:
+    def __init__(self, config: InferConfig, network: OpenModel, wanted: Wanted, target: Path, live: bool) -> None:
         self.config, self.network, self.wanted, self.live = config, network, wanted, live
         self.folder = target.with_name(f"{target.name}_frames")
         keys = tuple(output.key for output in wanted.outputs if not output.is_depth)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgeailite.data import DataSource, open_dataset
 from edgeailite.data.source import IGNORE, ClassTarget
 from edgeailite.errors import DataError, EdgeailiteError, UsageError
-from edgeailite.modelcard import REGRESSION, ModelCard
+from edgeailite.modelcard import ModelCard
 
 SPLITS = ("val", "train")
 
@@ -24,7 +24,7 @@ def original_values(card: ModelCard, path: Path | None) -> dict[str, NDArray[np.
     source = _data_set(card, path)
     found = {}
     for output, channels in card.outputs.items():
-        if card.tasks[output] == REGRESSION:
+        if output not in card.classified:
             continue
         target = source.targets.get(output)
         if not isinstance(target, ClassTarget) or len(target.classes) != channels:

@@ -10,7 +10,7 @@ from edgeailite.drawing.html import Figure, figure
 from edgeailite.drawing.plots import layer_bars
 from edgeailite.errors import DataError
 from edgeailite.files import read_regular
-from edgeailite.report import Grid
+from edgeailite.report.record import Grid
 from edgeailite.untrusted import is_finite, is_printable, json_value, printable
 
 LARGEST = 64 << 20  # bytes of sensitivity.json

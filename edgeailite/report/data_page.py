@@ -20,7 +20,7 @@ from edgeailite.data.files.images import read_image
 from edgeailite.data.source import ClassTarget, DataSource, Item
 from edgeailite.drawing.html import photo_uri, template
 from edgeailite.drawing.plots import colorize, overlay
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 from edgeailite.files import write_atomic
 
 WORST = 24  # files with pictures
@@ -50,7 +50,7 @@ def write_page(checkup: Checkup, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, render(checkup).encode("utf-8", errors="replace"))
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --html") from None
+        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another {option('html')}") from None
 
 
 def render(checkup: Checkup) -> str:

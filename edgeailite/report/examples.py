@@ -17,12 +17,13 @@ from edgeailite.data.tensors import picture_tensor
 from edgeailite.drawing.plots import colorize, overlay
 from edgeailite.drawing.sheets import depth_colors, depth_differences, depth_scale
 from edgeailite.evaluation import ClassTally, DepthTally, Tally, results_at
-from edgeailite.report import Example, percent
-from edgeailite.runs.open import Opened
+from edgeailite.report.record import Example
+from edgeailite.report.text import percent
+from edgeailite.runs.open import OpenModel
 
 OVERLAY_ALPHA = 0.5
 
-Scored = tuple[int, float]
+PictureScore = tuple[int, float]
 """Index of a picture and its own score; lower is worse."""
 
 
@@ -38,14 +39,14 @@ def picture_scores(picture: Tally) -> dict[str, float]:
     return found
 
 
-def worst_pictures(scores: Sequence[Scored], count: int) -> list[Scored]:
+def worst_pictures(scores: Sequence[PictureScore], count: int) -> list[PictureScore]:
     """Those with the lowest score of their own, worst first; without those with nothing labelled."""
     labelled = [scored for scored in scores if not math.isnan(scored[1])]
     return sorted(labelled, key=lambda scored: scored[1])[:count]
 
 
 def examples_of(
-    opened: Opened, source: DataSource, worst: Mapping[str, Sequence[Scored]]
+    opened: OpenModel, source: DataSource, worst: Mapping[str, Sequence[PictureScore]]
 ) -> dict[str, tuple[Example, ...]]:
     """By output, the pictures given by index and score; one picture is in memory at full size at a time."""
     return {
@@ -54,7 +55,7 @@ def examples_of(
 
 
 def predictions(
-    opened: Opened, pictures: Sequence[NDArray[np.uint8]], size: tuple[int, ...]
+    opened: OpenModel, pictures: Sequence[NDArray[np.uint8]], size: tuple[int, ...]
 ) -> dict[str, NDArray[Any]]:
     """Every output of pictures (H,W,3), one per input, preprocessed as in validation: classes and depths at `size`."""
     pre = opened.card.preprocessing
@@ -63,7 +64,7 @@ def predictions(
     return results_at(opened.predict(images), size)
 
 
-def _example(opened: Opened, source: DataSource, output: str, scored: Scored) -> Example:
+def _example(opened: OpenModel, source: DataSource, output: str, scored: PictureScore) -> Example:
     index, score = scored
     item, target = source.items[index], source.targets[output]
     pictures = [read_image(path) for path in item.images]

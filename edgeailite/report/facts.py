@@ -19,7 +19,7 @@ from edgeailite.drawing.plots import panels_figure
 from edgeailite.errors import DataError, EdgeailiteError
 from edgeailite.files import read_regular, sha256_of
 from edgeailite.modelcard import ModelCard
-from edgeailite.report import Grid, Parity, Verdict
+from edgeailite.report.record import Grid, Parity, Verdict
 from edgeailite.runs.metric_columns import best_score, number, panels, score_text
 from edgeailite.runtime import load_contract
 from edgeailite.untrusted import is_finite, json_value, shown, yaml_value
@@ -215,7 +215,7 @@ def weight_files(folder: Path) -> list[Path]:
     return sorted(file for pattern in WEIGHT_FILES for file in folder.glob(pattern) if file.is_file())
 
 
-def weights_hash(weights: Mapping[str, Tensor]) -> str:
+def state_dict_hash(weights: Mapping[str, Tensor]) -> str:
     """The sha256 of names, types, shapes and values: the same for the same weights in any file."""
     total = hashlib.sha256()
     for name in sorted(weights):

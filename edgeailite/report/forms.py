@@ -11,19 +11,18 @@ from typing import Any
 import torch
 
 from edgeailite.data import DataSource
-from edgeailite.errors import EdgeailiteError
-from edgeailite.evaluation import DepthTally, Tally
-from edgeailite.evaluation.measure import measure
+from edgeailite.errors import EdgeailiteError, option
+from edgeailite.evaluation import DepthTally, Tally, measure
 from edgeailite.export.files import FILE_NAMES
-from edgeailite.report import Form
-from edgeailite.runs.open import Opened, open_model
+from edgeailite.report.record import Form
+from edgeailite.runs.open import OpenModel, open_model
 
 DIGITS = 2  # of per cent
 
 
 @dataclass(frozen=True)
-class Measuring:
-    """What the forms are measured on and by."""
+class Conditions:
+    """The data, outputs and machine that all forms are measured with."""
 
     source: DataSource
     device: torch.device
@@ -33,21 +32,21 @@ class Measuring:
 
 
 def forms_of(
-    opened: Opened, run: Path, tally: Tally, *, before: str | None, proven: Sequence[str], measuring: Measuring
+    model: OpenModel, run: Path, tally: Tally, *, before: str | None, proven: Sequence[str], conditions: Conditions
 ) -> tuple[list[str], list[Form], dict[str, Tally]]:
     """Head, rows and what was measured by name; `before` is the float run of a quantized one.
 
     `proven` are the files that equal their network by a contract that still holds.
     """
     found: dict[str, Tally | str] = {}
-    if opened.kind == "quantized":
-        found["float, torch"] = _before(before, measuring)
+    if model.kind == "quantized":
+        found["float, torch"] = _before(before, conditions)
         found["fake-quantized, torch"] = tally
-        found["integer-exact, torch"] = _exact(run, proven, measuring)
+        found["integer-exact, torch"] = _exact(run, proven, conditions)
     else:
         found["float, torch"] = tally
-    file = FILE_NAMES[opened.kind == "quantized"]
-    found[f"{file}, onnxruntime"] = _measured(opened.folder / file, measuring, fix=f"`edgeailite export {run}`")
+    file = FILE_NAMES[model.kind == "quantized"]
+    found[f"{file}, onnxruntime"] = _measured(model.folder / file, conditions, fix=f"`edgeailite export {run}`")
     tallies = {name: part for name, part in found.items() if not isinstance(part, str)}
     first = next(iter(found.values()))
     base = _values(first) if not isinstance(first, str) else {}
@@ -82,30 +81,30 @@ def _values(tally: Tally) -> dict[str, float]:
     return found
 
 
-def _before(before: str | None, measuring: Measuring) -> Tally | str:
+def _before(before: str | None, conditions: Conditions) -> Tally | str:
     if before is None:
         return "the run does not say which float run it came from"
-    return _measured(Path(before), measuring, fix="restore the float run to compare with it")
+    return _measured(Path(before), conditions, fix="restore the float run to compare with it")
 
 
-def _exact(run: Path, proven: Sequence[str], measuring: Measuring) -> Tally | str:
+def _exact(run: Path, proven: Sequence[str], conditions: Conditions) -> Tally | str:
     """Measured where asked for; else what the contract says of it."""
-    if measuring.exact:
-        return _measured(run, measuring, fix="", exact=True)
+    if conditions.exact:
+        return _measured(run, conditions, fix="", exact=True)
     if FILE_NAMES[True] in proven:
-        return f"equals {FILE_NAMES[True]} in every bit by its contract; measured with --forms all"
-    return "not measured; add --forms all"
+        return f"equals {FILE_NAMES[True]} in every bit by its contract; measured with {option('forms')} all"
+    return f"not measured; add {option('forms')} all"
 
 
-def _measured(path: Path, measuring: Measuring, *, fix: str, exact: bool = False) -> Tally | str:
+def _measured(path: Path, conditions: Conditions, *, fix: str, exact: bool = False) -> Tally | str:
     """The tally of a run or file, or why there is none."""
     if not path.exists():
         return f"{path.name} is not there; {fix}"
     try:
-        opened = open_model(path, device=measuring.device, integer_exact_mode=exact, threads=measuring.threads)
-        if dict(opened.card.outputs) != dict(measuring.outputs):
-            return f"has other outputs ({', '.join(opened.card.outputs)}) than the run"
-        return measure(opened, measuring.source, workers="auto")
+        model = open_model(path, device=conditions.device, integer_exact_mode=exact, threads=conditions.threads)
+        if dict(model.card.outputs) != dict(conditions.outputs):
+            return f"has other outputs ({', '.join(model.card.outputs)}) than the run"
+        return measure(model, conditions.source)
     except EdgeailiteError as error:
         return str(error)
 

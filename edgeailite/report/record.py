@@ -1,4 +1,4 @@
-"""What a report shows, as records: gathered by `edgeailite report` (commands/report.py), laid out by `page`."""
+"""What a report shows, as records: gathered by `write`, laid out by `page`."""
 
 from __future__ import annotations
 

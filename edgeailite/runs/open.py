@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgeailite.data.source import SEGMENTATION
-from edgeailite.errors import DataError, UsageError
-from edgeailite.modelcard import DEFAULT_OPTIONS, REGRESSION, ModelCard
+from edgeailite.errors import DataError, UsageError, option
+from edgeailite.modelcard import DEFAULT_OPTIONS, ModelCard
 from edgeailite.models import create_model
 from edgeailite.quantization import OBSERVERS, SCHEMES, Plan, integer_exact, learn_ranges, prepare, set_state
 from edgeailite.quantization.modules import ActivationQuantizer
@@ -27,12 +26,12 @@ MOST_INPUTS = 8
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A network ready to predict.
+class OpenModel:
+    """A network that is ready to predict, whether it came from a run folder, a checkpoint or a file.
 
-    `predict` gives every output of uint8 RGB pictures, one per input. `kind`: float, quantized or onnx. `module` is the
-    torch network, None for a file; `fixed_size` the (height, width) that a file insists on, None if any will do;
-    `arithmetic` float or int8.
+    `predict` takes uint8 RGB pictures (N,3,H,W), one per input, and returns every output by name. `kind` is float,
+    quantized or onnx, `folder` where it lies. `module` is the torch network (None for a file), `fixed_size` the
+    (height, width) of pictures that a file insists on (None if any will do), `arithmetic` float or int8.
     """
 
     card: ModelCard
@@ -51,22 +50,32 @@ def open_model(
     integer_exact_mode: bool = False,
     threads: int | None = None,
     runtime: str = ONNXRUNTIME,
-) -> Opened:
-    """Open a run folder, a .pt checkpoint or an .onnx file (`runtime` computes it). Raises DataError or UsageError."""
+) -> OpenModel:
+    """Open a run folder, a .pt checkpoint or an .onnx file, and return a network that is ready to predict.
+
+    `device` computes torch networks; `integer_exact_mode` makes a quantized run compute what its int8 file computes;
+    `runtime` (onnxruntime or openvino) computes .onnx files. Raises DataError for what is missing or damaged,
+    UsageError for options that do not suit what was opened.
+
+    >>> model = open_model(Path("runs/night"), device=torch.device("cpu"))
+    >>> picture = torch.zeros((1, 3, 64, 64), dtype=torch.uint8)  # RGB
+    >>> model.predict((picture,))["segmentation"].shape
+    torch.Size([1, 19, 64, 64])
+    """
     if source.suffix == ".onnx":
         return _open_onnx(source, threads=threads, runtime=runtime)
     if runtime != ONNXRUNTIME:
         raise UsageError(
-            f"--runtime {runtime}: computes .onnx files; {source} is none, write one with `edgeailite export`"
+            f"{option('runtime')} {runtime}: computes .onnx files; {source} is none, write one with `edgeailite export`"
         )
     checkpoint, module = load_network(source)
     module.to(device)
     kind = "float" if checkpoint.quantization is None else "quantized"
     if integer_exact_mode and kind == "float":
-        raise UsageError(f"--integer_exact: {source} is a float run; quantize it first")
+        raise UsageError(f"{option('integer_exact')}: {source} is a float run; quantize it first")
     network = integer_exact(module).to(device) if integer_exact_mode else module  # type: ignore[arg-type]
     predict = torch_predictor(network, checkpoint.card.preprocessing, where=str(source))
-    return Opened(
+    return OpenModel(
         checkpoint.card, predict, kind, run_folder(source), module, arithmetic="float" if kind == "float" else "int8"
     )
 
@@ -167,14 +176,12 @@ def _check_ranges(model: nn.Module, file: Path) -> None:
             )
 
 
-def classified(card: ModelCard) -> list[str]:
-    """Outputs with classes, `segmentation` first: the one that the card's class names and colours belong to."""
-    names = [output for output, task in card.tasks.items() if task != REGRESSION]
-    return sorted(names, key=lambda name: name != SEGMENTATION)
-
-
-def _open_onnx(source: Path, *, threads: int | None, runtime: str) -> Opened:
+def _open_onnx(source: Path, *, threads: int | None, runtime: str) -> OpenModel:
     model = load_onnx(source, threads=threads)
-    compute = None if runtime == ONNXRUNTIME else openvino_run(source, option="--runtime openvino", threads=threads)
+    compute = (
+        None
+        if runtime == ONNXRUNTIME
+        else openvino_run(source, option=f"{option('runtime')} openvino", threads=threads)
+    )
     predict = onnx_predictor(model, compute)
-    return Opened(model.card, predict, "onnx", source.parent, None, model.fixed_size, model.kind)
+    return OpenModel(model.card, predict, "onnx", source.parent, None, model.fixed_size, model.kind)

@@ -100,10 +100,16 @@ def recheck(
     threads: int | None = None,
     name: str = "contract",
 ) -> dict[str, Any]:
-    """Run the golden pictures through `file`; returns agreement per level. ParityError names what departs first.
+    """Run the golden pictures of a contract through `file`, on any machine; return the agreement by level.
 
-    `name` is the contract's in messages. `same_file` of the result says whether the hash is the contract's. Raises
-    DataError for a contract that has a wrong value, does not belong to the file or has nothing to compare.
+    `same_file` of the result says whether the file's hash is the contract's; `skip_hash` compares another file all the
+    same. `name` is the contract's in messages. Raises ParityError, naming what departs first, and DataError for a
+    contract that has a wrong value, does not belong to the file or has nothing to compare.
+
+    >>> from edgeailite.runtime import load_contract
+    >>> found = recheck(Path("runs/night/model.onnx"), load_contract(Path("runs/night/contract.json")))
+    >>> found["pictures"], found["same_file"], found["ALL"]["equal_argmax"]
+    (1, True, 1.0)
     """
     checked = contract_of(contract, where=name)
     data = _read(file)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeailite.errors import DataError
-from edgeailite.modelcard import LONGEST_SIDE, REGRESSION, ModelCard, card_from_dict
+from edgeailite.modelcard import LONGEST_SIDE, ModelCard, card_from_dict
 from edgeailite.onnxfile import OWN, OnnxFile, Sizes
 from edgeailite.onnxfile.wire import Port
 from edgeailite.untrusted import Fields, json_value, shown
@@ -46,7 +46,7 @@ class About:
         }
 
     def _is_labels(self, name: str) -> bool:
-        return self.argmax != NO_ARGMAX and self.card.tasks[name] != REGRESSION
+        return self.argmax != NO_ARGMAX and name in self.card.classified
 
 
 def card_of_metadata(metadata: Mapping[str, str], *, where: str = "ONNX metadata") -> ModelCard:

@@ -25,7 +25,7 @@ from edgeailite.training.step import Learner, Losses
 
 
 @dataclass(frozen=True)
-class Placed:
+class Place:
     """A device, and this process among those that train."""
 
     device: torch.device
@@ -138,7 +138,7 @@ def make_learner(
     losses: Losses,
     balance: Balance,
     preprocessing: Preprocessing,
-    placed: Placed,
+    place: Place,
     lr_ranges: float = 0.0,
     teacher: nn.Module | None = None,
 ) -> Learner:
@@ -146,7 +146,7 @@ def make_learner(
 
     `lr_ranges` is the rate of learned ranges; `teacher` gives what `make_losses` with a distillation compares with.
     """
-    device, processes = placed.device, placed.processes
+    device, processes = place.device, place.processes
     if config.channels_last:
         model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     balance.to(device)

@@ -18,10 +18,10 @@ from edgeailite.config import Loop
 from edgeailite.console import log
 from edgeailite.data import DataSource
 from edgeailite.data.augment.transforms import EvalTransform
-from edgeailite.data.loader import Batches, EpochBatches, Portion, Transform, lost_worker, train_loader
+from edgeailite.data.loader import EpochBatches, Portion, Transform, lost_worker, train_loader
 from edgeailite.data.source import ClassTarget
 from edgeailite.distributed import gather, lost_process, wait_for_all
-from edgeailite.errors import DataError, DivergedError, Interrupted, LostProcessError, UsageError
+from edgeailite.errors import DataError, DivergedError, Interrupted, LostProcessError, UsageError, option
 from edgeailite.modelcard import ModelCard
 from edgeailite.runs.checkpoint import (
     BEST,
@@ -40,7 +40,7 @@ from edgeailite.runs.checkpoint import (
 from edgeailite.training.monitor import Watch
 from edgeailite.training.state import DATA, MACHINE, check_state, machine, other_machine, restore
 from edgeailite.training.step import Learner, NonFiniteError, Step, train_epoch
-from edgeailite.training.validation import Validation, is_better, make_validation, score_of, validated
+from edgeailite.training.validation import is_better, make_validation, score_of, validated
 
 
 @dataclass
@@ -103,12 +103,13 @@ class Trainer:
             return
         last = self.folder / LAST
         before = f"{last} holds the state before" if last.exists() else "nothing was saved before"
-        raise DivergedError(f"weights are not finite {when}; {before}; lower --lr or set --clip_grad")
+        fix = f"lower {option('lr')} or set {option('clip_grad')}"
+        raise DivergedError(f"weights are not finite {when}; {before}", fix=fix)
 
     def restore(self, checkpoint: Checkpoint) -> tuple[int, int, float]:
         """Load what `save` wrote; returns (epoch, step, sum of losses) to go on from."""
         state = checkpoint.training
-        restore(self.learner, checkpoint, f"--resume {self.folder}")
+        restore(self.learner, checkpoint, f"{option('resume')} {self.folder}")
         self.best, self.stale, self.history = state["best"], state["stale"], dict(state["parts"])
         return state["epoch"], state["step"], state["total"]
 
@@ -128,7 +129,8 @@ def load_last(folder: Path) -> Checkpoint:
     """
     last, previous = folder / LAST, folder / PREVIOUS
     if not last.is_file() and not previous.is_file():
-        raise DataError(f"--resume {folder}: no {LAST} in it; give the folder of a run that has saved an epoch")
+        fix = "give the folder of a run that has saved an epoch"
+        raise DataError(f"no {LAST} in it", about="resume", value=folder, fix=fix)
     try:
         checkpoint = load_checkpoint(last)
     except DataError as error:
@@ -138,14 +140,14 @@ def load_last(folder: Path) -> Checkpoint:
         checkpoint = load_checkpoint(previous)
     if "balance" not in checkpoint.training:
         raise DataError(
-            f"--resume {folder}: {LAST} holds weights only, or the state of an older version; "
-            f"begin a new run: edgeailite train --pretrained {folder / LAST}"
+            f"{option('resume')} {folder}: {LAST} holds weights only, or the state of an older version; "
+            f"begin a new run: edgeailite train {option('pretrained')} {folder / LAST}"
         )
-    check_state(checkpoint, f"--resume {folder}")
+    check_state(checkpoint, f"{option('resume')} {folder}")
     return checkpoint
 
 
-def run_training(
+def fit(
     trainer: Trainer,
     train: DataSource,
     val: DataSource,
@@ -154,7 +156,7 @@ def run_training(
     loop: Loop,
     start: Checkpoint | None,
 ) -> dict[str, Any]:
-    """Train to the last epoch; returns the last row of metrics.
+    """Train to the last epoch and return the last row of metrics.
 
     Raises Interrupted after saving on Ctrl-C, DivergedError, LostProcessError, and DataError for what cannot be read.
     """
@@ -163,19 +165,33 @@ def run_training(
     loader, batches = train_loader(
         train, transforms.train, batch_size=loop.batch_size, seed=loop.seed, workers=loop.workers, portion=portion
     )
-    first, step, total = trainer.restore(start) if start is not None else (0, 0, 0.0)
-    if start is not None and learner.processes.first and (note := other_machine(start, learner)):
-        log(note)
-    if step * loop.accumulate > batches.batches:  # a state that kept no list of pictures
-        log(f"note: --resume {trainer.folder}: epoch {first + 1} has fewer updates than were made; it begins anew")
-        step, total, trainer.history = 0, 0.0, {}
-    batches.skip = step * loop.accumulate
+    first, total = _go_on(trainer, batches, start, accumulate=loop.accumulate)
     validation = make_validation(val, transforms.val, loop)
-    with _failures_told(trainer), _writing(trainer), _interruptible(learner):
-        if learner.processes.first and (unread := keep_metrics(trainer.folder, first)):
-            log(f"note: {trainer.folder / METRICS}: {unread} lines are no rows of epochs; left out")
+    row: dict[str, Any] = {}
+    with _failures_told(trainer), _writing(trainer, first), _interruptible(learner):
         with _watch(trainer, val, loop) as watch:
-            row = _epochs(trainer, loader, batches, loop=loop, validation=validation, watch=watch, begin=(first, total))
+            if loop.evaluate_start and first == 0 and batches.skip == 0:
+                watch.note(f"before training: {validated(learner, validation, watch, epoch=0)}")
+            for epoch in range(first, loop.epochs):
+                if loop.early_stopping and trainer.stale >= loop.early_stopping:
+                    watch.note(f"stopped after epoch {epoch}: {trainer.stale} validations without a better score")
+                    break
+                began, batches.epoch = time.perf_counter(), epoch
+                report = _Report(trainer, watch, epoch, loop.save_every)
+                with report.saving():
+                    trainer.before_epoch(epoch)
+                    learner.train()
+                    loss = train_epoch(
+                        learner, loader, batches, schedule=trainer.schedule, total=total, on_step=report.on_step
+                    )
+                batches.skip, total = 0, 0.0
+                due = (epoch + 1) % loop.evaluate_every == 0 or epoch + 1 == loop.epochs
+                scores = dict.fromkeys(validation.columns, "")
+                if due:
+                    scores = validated(learner, validation, watch, epoch=epoch + 1)  # type: ignore[assignment]
+                row = {"epoch": epoch + 1, "lr": _lr(trainer, epoch + 1), "loss": loss}
+                row |= _parts(trainer, batches) | scores
+                _end_epoch(trainer, row, batches, watch=watch, seconds=time.perf_counter() - began)
             for line in watch.remarks:
                 watch.note(line)
         if any(gather(learner.stop, learner.processes)):  # asked behind the last update
@@ -183,75 +199,57 @@ def run_training(
     return row
 
 
-def _epochs(
-    trainer: Trainer,
-    loader: Batches,
-    batches: EpochBatches,
-    *,
-    loop: Loop,
-    validation: Validation,
-    watch: Watch,
-    begin: tuple[int, float],
-) -> dict[str, Any]:
-    first, total = begin
-    row: dict[str, Any] = {}
-    if loop.evaluate_start and first == 0 and batches.skip == 0:
-        watch.note(f"before training: {validated(trainer.learner, validation, watch, epoch=0)}")
-    for epoch in range(first, loop.epochs):
-        if loop.early_stopping and trainer.stale >= loop.early_stopping:
-            watch.note(f"stopped after epoch {epoch}: {trainer.stale} validations without a better score")
-            break
-        began = time.perf_counter()
-        loss = _epoch(trainer, loader, batches, epoch=epoch, total=total, save_every=loop.save_every, watch=watch)
-        batches.skip, total = 0, 0.0
-        due = (epoch + 1) % loop.evaluate_every == 0 or epoch + 1 == loop.epochs
-        scores = (
-            validated(trainer.learner, validation, watch, epoch=epoch + 1)
-            if due
-            else dict.fromkeys(validation.columns, "")
-        )
-        row = {"epoch": epoch + 1, "lr": _lr(trainer, epoch + 1), "loss": loss, **_parts(trainer, batches), **scores}
-        updates = len(batches) // loop.accumulate
-        trainer.learner.balance.epoch_done({name: value / updates for name, value in trainer.history.items()})
-        trainer.history = {}
-        _record(trainer, row, watch=watch, seconds=time.perf_counter() - began)
-    return row
+def _go_on(trainer: Trainer, batches: EpochBatches, start: Checkpoint | None, *, accumulate: int) -> tuple[int, float]:
+    """Restore the state to go on from; returns the epoch to begin with, and the sum of its losses so far."""
+    learner = trainer.learner
+    first, step, total = trainer.restore(start) if start is not None else (0, 0, 0.0)
+    if start is not None and learner.processes.first and (note := other_machine(start, learner)):
+        log(note)
+    if step * accumulate > batches.batches:  # a state that kept no list of pictures
+        where = f"{option('resume')} {trainer.folder}"
+        log(f"note: {where}: epoch {first + 1} has fewer updates than were made; it begins anew")
+        step, total, trainer.history = 0, 0.0, {}
+    batches.skip = step * accumulate
+    return first, total
 
 
-def _epoch(
-    trainer: Trainer,
-    loader: Batches,
-    batches: EpochBatches,
-    *,
-    epoch: int,
-    total: float,
-    save_every: int,
-    watch: Watch,
-) -> float:
-    """The updates of one epoch; saves the state when asked to stop. Raises Interrupted, DivergedError."""
-    batches.epoch = epoch
-    trainer.before_epoch(epoch)
-    trainer.learner.train()
+@dataclass
+class _Report:
+    """What the updates of an epoch report, and the state that is saved in the middle of one."""
+
+    trainer: Trainer
+    watch: Watch
+    epoch: int
+    save_every: int
     last: Step | None = None
 
-    def on_step(step: Step) -> None:
-        nonlocal last
-        last = step
+    def on_step(self, step: Step) -> None:
+        """Note an update, and save the state every `save_every` of them."""
+        self.last = step
+        history = self.trainer.history
         for name, value in step.parts.items():
-            trainer.history[name] = trainer.history.get(name, 0.0) + value
-        watch.step(step)
-        if save_every and step.step % save_every == 0 and step.step < step.steps:
-            trainer.save(LAST, epoch=epoch, step=step.step, total=step.total)
+            history[name] = history.get(name, 0.0) + value
+        self.watch.step(step)
+        if self.save_every and step.step % self.save_every == 0 and step.step < step.steps:
+            self.save(step)
 
-    try:
-        return train_epoch(trainer.learner, loader, batches, schedule=trainer.schedule, total=total, on_step=on_step)
-    except Interrupted as error:
-        if last is not None:
-            trainer.save(LAST, epoch=epoch, step=last.step, total=last.total)
-        raise Interrupted(f"{error}, state saved in {trainer.folder / LAST}") from None
-    except NonFiniteError as error:
-        saved = save_batch(trainer.folder, error.batch, rank=trainer.learner.processes.rank)
-        raise DivergedError(f"{error}; the batch is in {saved}") from None
+    def save(self, step: Step) -> None:
+        """Save the state after an update."""
+        self.trainer.save(LAST, epoch=self.epoch, step=step.step, total=step.total)
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Save the state when asked to stop, and the batch of a loss that is not finite."""
+        trainer = self.trainer
+        try:
+            yield
+        except Interrupted as error:
+            if self.last is not None:
+                self.save(self.last)
+            raise Interrupted(f"{error}, state saved in {trainer.folder / LAST}") from None
+        except NonFiniteError as error:
+            saved = save_batch(trainer.folder, error.batch, rank=trainer.learner.processes.rank)
+            raise DivergedError(f"{error}; the batch is in {saved}") from None
 
 
 def _lr(trainer: Trainer, epoch: int) -> float:
@@ -268,8 +266,11 @@ def _parts(trainer: Trainer, batches: EpochBatches) -> dict[str, float]:
     return losses | {f"weight_{name}": value for name, value in trainer.learner.balance.weights().items()}
 
 
-def _record(trainer: Trainer, row: dict[str, Any], *, watch: Watch, seconds: float) -> None:
-    """Metrics and checkpoints of a finished epoch; last.pt at the end, so that a kill before it repeats the epoch."""
+def _end_epoch(trainer: Trainer, row: dict[str, Any], batches: EpochBatches, *, watch: Watch, seconds: float) -> None:
+    """Write metrics and checkpoints of a finished epoch; last.pt at the end: a kill before it repeats the epoch."""
+    updates = len(batches) // trainer.learner.accumulate
+    trainer.learner.balance.epoch_done({name: value / updates for name, value in trainer.history.items()})
+    trainer.history = {}
     row["seconds"] = round(seconds, 1)
     score = score_of(row)
     better = is_better(score, trainer.best)
@@ -298,13 +299,15 @@ def _watch(trainer: Trainer, val: DataSource, loop: Loop) -> Watch:
 
 
 @contextmanager
-def _writing(trainer: Trainer) -> Iterator[None]:
-    """The run folder for these processes alone."""
+def _writing(trainer: Trainer, epochs: int) -> Iterator[None]:
+    """Keep the run folder for these processes alone; its metrics are those of the first `epochs` epochs."""
     first = trainer.learner.processes.first
     with locked(trainer.folder) if first else nullcontext():
         if first:
             tidy(trainer.folder)
         wait_for_all(trainer.learner.processes)
+        if first and (unread := keep_metrics(trainer.folder, epochs)):
+            log(f"note: {trainer.folder / METRICS}: {unread} lines are no rows of epochs; left out")
         yield
 
 
@@ -319,14 +322,15 @@ def _failures_told(trainer: Trainer) -> Iterator[None]:
             raise DataError(worker) from None
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in first:
             raise UsageError(
-                f"not enough memory ({first}); lower --batch_size, and raise --accumulate by as much, or use smaller "
-                "pictures, or --amp bf16"
+                f"not enough memory ({first})",
+                fix=f"lower {option('batch_size')}, and raise {option('accumulate')} by as much, or use smaller "
+                f"pictures, or {option('amp')} bf16",
             ) from None
         if trainer.learner.processes.count == 1 or not lost_process(error):
             raise
         raise LostProcessError(
             f"another of the {trainer.learner.processes.count} processes was lost ({first}); "
-            f"go on with --resume {trainer.folder}, or let torchrun do so with --max-restarts 3"
+            f"go on with {option('resume')} {trainer.folder}, or let torchrun do so with --max-restarts 3"
         ) from None
 
 

@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from edgeailite.data.loader import EpochBatches, Sample
 from edgeailite.data.tensors import to_input
 from edgeailite.distributed import ALONE, Processes, mean_over
-from edgeailite.errors import DivergedError, Interrupted
+from edgeailite.errors import DivergedError, Interrupted, option
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.training.loss_balancing import Balance
 from edgeailite.training.optim import MovingAverage, set_rates
@@ -158,7 +158,9 @@ def _update(learner: Learner, group: list[Sample], *, where: str) -> tuple[dict[
                 raise NonFiniteError(f"loss is {report[:-1].sum().item()} at {where}; {_advice(learner)}", batch)
             learner.scaler.scale(loss / len(group)).backward()
         reports.append(report)
-    _apply(learner, group[-1], where=where)
+    _limit_gradient(learner, group[-1], where=where)
+    learner.scaler.step(learner.optimizer)
+    learner.scaler.update()
     if learner.average is not None:
         learner.average.update(learner.model)
     *losses, asked = torch.stack(reports).mean(0).tolist()
@@ -190,16 +192,14 @@ def _forward(learner: Learner, batch: Sample) -> tuple[Tensor, Tensor]:
     return learner.balance(values, learner.shared), report
 
 
-def _apply(learner: Learner, batch: Sample, *, where: str) -> None:
-    """The optimizer's step, with gradients of limited norm. Raises NonFiniteError for a norm that is not finite."""
+def _limit_gradient(learner: Learner, batch: Sample, *, where: str) -> None:
+    """Scale gradients down to the norm they may have. Raises NonFiniteError for a norm that is not finite."""
     if learner.clip_grad is not None:
         learner.scaler.unscale_(learner.optimizer)
         norm = nn.utils.clip_grad_norm_(learner.model.parameters(), learner.clip_grad)
         if not learner.scaler.is_enabled() and not torch.isfinite(norm):
             raise NonFiniteError(f"norm of the gradient is {norm.item()} at {where}; {_advice(learner)}", batch)
-    learner.scaler.step(learner.optimizer)
-    learner.scaler.update()
 
 
 def _advice(learner: Learner) -> str:
-    return f"lower --lr (now {learner.optimizer.param_groups[-1]['lr']:.3g}) or check the labels"
+    return f"lower {option('lr')} (now {learner.optimizer.param_groups[-1]['lr']:.3g}) or check the labels"

@@ -1,4 +1,4 @@
-"""What `train` and `quantize` say at their end: last and best epoch, which weights are used, what comes next."""
+"""Summary of a training that ended: last and best epoch, which weights are used, what comes next."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from edgeailite.runs.checkpoint import BEST, find_checkpoint, read_metrics
 from edgeailite.runs.metric_columns import best_score, metric_of, number, score_columns, score_text
+from edgeailite.training.job import Trained
 
 Row = Mapping[str, Any]
 
@@ -35,3 +36,18 @@ def ending(folder: Path, row: Row, *, verbs: str, following: str | None) -> dict
     if following is not None:
         told["next"] = f"edgeailite {following} {folder}"
     return told
+
+
+def float_summary(trained: Trained) -> tuple[str, dict[str, Any]]:
+    """Return title and rows of the summary of a float training."""
+    if trained.dry:
+        return "dry run: everything was built, one step taken, nothing kept", last_epoch(trained.last)
+    following = None if trained.quantizes else "calibrate"
+    return "train", ending(trained.folder, trained.last, verbs="calibrate, quantize, export", following=following)
+
+
+def quantized_summary(trained: Trained) -> tuple[str, dict[str, Any]]:
+    """Return title and rows of the summary of a quantization-aware training."""
+    if trained.dry:
+        return "dry run: quantized network built, one step taken, nothing kept", last_epoch(trained.last)
+    return "quantize", ending(trained.folder, trained.last, verbs="export", following="export")

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from edgeailite.__main__ import main
-from edgeailite.commands import calibrate
 from edgeailite.quantization import prepare, published_names
 from edgeailite.runs.checkpoint import LAST, load_checkpoint, save_checkpoint
 from edgeailite.runs.open import load_network, open_model
+from edgeailite.training import calibration
 from tests.commands.real_runs import train_words
 
 MACHINE = ("--workers", 0, "--device", "cpu", "--threads", 1)
@@ -31,7 +31,7 @@ def test_pictures_are_those_of_the_float_training(
 ):
     assert main(train_words(miniature, tmp_path / "run", "--epochs", 1, *options)) == 0
     seen = []
-    whole, measured = calibrate.calibrated, calibrate.measure
+    whole, measured = calibration.calibrated, calibration.measure
 
     def calibrated(opened, train, **rest):
         seen.append(train)
@@ -41,8 +41,8 @@ def test_pictures_are_those_of_the_float_training(
         seen.append(source)
         return measured(opened, source, **rest)
 
-    monkeypatch.setattr(calibrate, "calibrated", calibrated)
-    monkeypatch.setattr(calibrate, "measure", measure)
+    monkeypatch.setattr(calibration, "calibrated", calibrated)
+    monkeypatch.setattr(calibration, "measure", measure)
     assert command("calibrate", tmp_path / "run", "--images", 2, *MACHINE).code == 0
     assert [len(source.items) for source in seen] == [observed, validated]
 
@@ -136,7 +136,7 @@ def test_the_checkpoint_says_what_was_done_and_opens(float_run, tmp_path, comman
 
 def test_a_folder_in_use_is_refused_before_the_work(float_run, tmp_path, command, monkeypatch):
     shutil.copytree(float_run, tmp_path / "used")
-    monkeypatch.setattr(calibrate, "calibrated", None)  # not called
+    monkeypatch.setattr(calibration, "calibrated", None)  # not called
     ended = command("calibrate", float_run, "--save_path", tmp_path / "used", *MACHINE)
     assert ended.code == 3
     assert "holds a run already" in ended.err

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from edgeailite.commands import compare, validate
-from edgeailite.commands.compare_tables import agreement_text
+from edgeailite.commands.compare import agreement_text
 from edgeailite.config import CompareConfig, ValidateConfig
 from edgeailite.data.sets.cityscapes import CLASS_TABLE
 from edgeailite.errors import UsageError
+from edgeailite.evaluation.comparison import _Counts
 from edgeailite.evaluation.pairing import pair
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
@@ -114,7 +115,7 @@ def test_integer_exact_needs_a_quantized_run(runs):
 
 def test_memory_holds_counts_and_the_worst_only():
     """A picture leaves 3 x C numbers, whatever its size, and of the worst at most as many as are shown."""
-    collected = compare.Collected()
+    collected = _Counts()
     rng = np.random.default_rng(0)
     for index in range(20):
         label, a, b = rng.integers(0, 3, (3, 30, 40)).astype(np.uint8)

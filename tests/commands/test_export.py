@@ -19,7 +19,7 @@ def opened(monkeypatch, tmp_path):
 
     def open_as(scheme: str):
         checkpoint = SimpleNamespace(card=toy_card(), quantization={"scheme": scheme})
-        monkeypatch.setattr(export, "load_network", lambda run: (checkpoint, toy_quantized(scheme)))
+        monkeypatch.setattr("edgeailite.export.run.load_network", lambda run: (checkpoint, toy_quantized(scheme)))
         return tmp_path
 
     return open_as

@@ -12,6 +12,7 @@ from edgeailite.config import TrainConfig
 from edgeailite.config.stored import plain, train_config
 from edgeailite.errors import DataError, UsageError
 from edgeailite.models import create_model
+from edgeailite.training import train as training
 from tests.golden import MODEL, golden_model
 
 URL = "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth"
@@ -34,7 +35,7 @@ def config_for(data, folder, **options) -> TrainConfig:
 def started(monkeypatch) -> list:
     """The trainers that would have trained."""
     trainers = []
-    monkeypatch.setattr(train, "run_training", lambda trainer, *_, **__: trainers.append(trainer) or {})
+    monkeypatch.setattr(training, "fit", lambda trainer, *_, **__: trainers.append(trainer) or {})
     return trainers
 
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from edgeailite.__main__ import main
-from edgeailite.commands import quantize
 from edgeailite.config import QuantizeConfig, TrainConfig
 from edgeailite.errors import UsageError
 from edgeailite.runs.checkpoint import LAST, find_checkpoint, load_checkpoint, save_checkpoint
 from edgeailite.runs.open import load_network
 from edgeailite.runs.resume import resumed_config
+from edgeailite.training import quantize
 from edgeailite.training.optim import RANGES
 from tests.commands.real_runs import assert_same_state, killed, quantize_words, rows_of, train_words
 
@@ -86,7 +86,7 @@ def test_learned_ranges_move_until_they_are_fixed_and_open_again(float_run, tmp_
 
 def test_the_teacher_is_the_float_network_as_it_is_used(float_run, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(quantize, "run_training", lambda trainer, *args, **rest: seen.append(trainer.learner) or {})
+    monkeypatch.setattr(quantize, "fit", lambda trainer, *args, **rest: seen.append(trainer.learner) or {})
     assert main(quantize_words(float_run, tmp_path / "with", "--distill", 2)) == 0
     assert main(quantize_words(float_run, tmp_path / "without")) == 0
     teacher, expected = seen[0].teacher, load_checkpoint(find_checkpoint(float_run)).state_dict
@@ -136,7 +136,7 @@ def test_options_of_a_quantized_run_come_from_its_checkpoint(tmp_path):
 
 def test_the_observer_gives_the_initial_ranges_and_is_recorded(float_run, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(quantize, "run_training", lambda trainer, *args, **rest: seen.append(trainer) or {})
+    monkeypatch.setattr(quantize, "fit", lambda trainer, *args, **rest: seen.append(trainer) or {})
     for name in ("percentile", "mse"):
         assert main(quantize_words(float_run, tmp_path / name, "--observer", name)) == 0
     assert [trainer.quantization["observer"] for trainer in seen] == ["percentile", "mse"]
@@ -168,7 +168,7 @@ def test_what_the_float_run_froze_stays(miniature, tmp_path, options):
 def test_a_dry_run_takes_one_step_and_keeps_nothing(float_run, miniature, tmp_path, command, monkeypatch):
     monkeypatch.chdir(tmp_path)
     seen = []
-    monkeypatch.setattr(quantize, "run_training", lambda *args, loop, **rest: seen.append(loop) or {"loss": 1.0})
+    monkeypatch.setattr(quantize, "fit", lambda *args, loop, **rest: seen.append(loop) or {"loss": 1.0})
     run = shutil.copytree(float_run, tmp_path / "run")
     ended = command("quantize", run, "--dry_run", True, "--workers", 0, "--device", "cpu")
     assert ended.code == 0
@@ -197,7 +197,7 @@ def test_the_size_of_the_card_is_that_of_the_training(float_run, tmp_path, monke
     changed = dataclasses.replace(checkpoint, card=dataclasses.replace(checkpoint.card, preprocessing=pre))
     save_checkpoint(tmp_path / "changed.pt", changed)
     seen = []
-    monkeypatch.setattr(quantize, "run_training", lambda *args, transforms, **rest: seen.append(transforms) or {})
+    monkeypatch.setattr(quantize, "fit", lambda *args, transforms, **rest: seen.append(transforms) or {})
     assert main(quantize_words(tmp_path / "changed.pt", tmp_path / "qat")) == 0
     assert (seen[0].val.size, seen[0].val.interpolation) == ((32, 96), "area")
     assert (seen[0].train.size, seen[0].train.interpolation) == ((32, 96), "area")
@@ -211,7 +211,7 @@ def test_pictures_are_those_of_the_float_training(miniature, tmp_path, monkeypat
     assert main([str(word) for word in written]) == 0
     seen = []
     monkeypatch.setattr(
-        quantize, "run_training", lambda trainer, train, val, *, loop, **rest: seen.append((train, val, loop)) or {}
+        quantize, "fit", lambda trainer, train, val, *, loop, **rest: seen.append((train, val, loop)) or {}
     )
     more = ("--epochs", 1, "--epoch_size", 4, "--epoch_size_val", 1, "--accumulate", 2, "--quantize", True)
     assert main(train_words(miniature, tmp_path / "cached", *more, *cache)) == 0

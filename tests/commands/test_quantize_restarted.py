@@ -1,22 +1,26 @@
 """Quantization-aware training that torchrun starts again: the rule is that of tests/runs/test_resume.py."""
 
 import pytest
+import torch
 
-from edgeailite.commands import quantize
 from edgeailite.config import QuantizeConfig
 from edgeailite.distributed import ALONE
 from edgeailite.runs.checkpoint import LAST
 from edgeailite.runs.resume import begin_run
+from edgeailite.training import quantize
+from edgeailite.training.learner import Place
 
 
 @pytest.mark.parametrize(
     "resume, job, expected", [(True, "other", True), (False, "other", False), (False, "same", True)]
 )
 def test_quantizing_goes_on_as_training_does(tmp_path, monkeypatch, resume, job, expected):
-    config = QuantizeConfig(run=tmp_path / "float", resume=resume)
+    config = QuantizeConfig(run=tmp_path / "float", save_path=tmp_path, resume=resume)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "same")
     begin_run(tmp_path, config)
     (tmp_path / LAST).touch()
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", job)
     monkeypatch.setattr(quantize, "load_last", lambda folder: folder)
-    assert quantize._start(config, tmp_path, ALONE) == (tmp_path if expected else None)
+    monkeypatch.setattr(quantize, "_resumed", lambda config, start, processes: config)
+    _, folder, start = quantize._begin(config, Place(torch.device("cpu"), ALONE))
+    assert (folder, start) == (tmp_path, tmp_path if expected else None)

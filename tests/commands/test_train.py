@@ -21,6 +21,7 @@ from edgeailite.data import open_dataset
 from edgeailite.errors import DataError, DivergedError, Interrupted, UsageError
 from edgeailite.runs.checkpoint import BEST, LAST, PREVIOUS, load_checkpoint
 from edgeailite.training import loop
+from edgeailite.training import train as training
 from edgeailite.training.learner import class_weights
 from edgeailite.training.losses import enet_weights
 
@@ -88,7 +89,7 @@ def stop_after(monkeypatch, step: int) -> None:
 
 def on_each_loss(monkeypatch, factor) -> None:
     """Multiply the loss of each batch of the next run by `factor(learner, number of the batch)`."""
-    made = train.make_learner
+    made = training.make_learner
 
     def make(*args, **kwargs):
         learner, calls = made(*args, **kwargs), []
@@ -102,7 +103,7 @@ def on_each_loss(monkeypatch, factor) -> None:
         learner.losses = losses
         return learner
 
-    monkeypatch.setattr(train, "make_learner", make)
+    monkeypatch.setattr(training, "make_learner", make)
 
 
 # --- an ordinary run
@@ -138,7 +139,7 @@ def test_second_run_into_the_folder_is_refused(uninterrupted, data):
 
 def test_pretrained_weights_start_a_run(uninterrupted, data, tmp_path, monkeypatch):
     started = []
-    monkeypatch.setattr(train, "run_training", lambda trainer, *_, **__: started.append(trainer) or {})
+    monkeypatch.setattr(training, "fit", lambda trainer, *_, **__: started.append(trainer) or {})
     train.run(dataclasses.replace(config_for(data, tmp_path / "run"), pretrained=(str(uninterrupted / LAST),)))
     expected = load_checkpoint(uninterrupted / LAST).state_dict
     assert all(torch.equal(value, expected[key]) for key, value in started[0].model.state_dict().items())

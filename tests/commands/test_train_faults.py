@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from edgeailite.commands import train
 from edgeailite.runs.checkpoint import LAST, load_checkpoint, locked
 from edgeailite.training import loop
+from edgeailite.training import train as training
 from tests.commands.real_runs import ROOT, start, train_words
 from tests.commands.test_train import files_of, on_each_loss
 from tests.disks import files_of_at_most
@@ -190,7 +190,7 @@ def infinite_slopes(monkeypatch, at) -> None:
         def backward(ctx, gradient):
             return gradient * float("inf")
 
-    made = train.make_learner
+    made = training.make_learner
 
     def make(*args, **kwargs):
         learner = made(*args, **kwargs)
@@ -203,7 +203,7 @@ def infinite_slopes(monkeypatch, at) -> None:
         learner.losses = losses
         return learner
 
-    monkeypatch.setattr(train, "make_learner", make)
+    monkeypatch.setattr(training, "make_learner", make)
 
 
 def test_a_gradient_that_is_not_finite_stops_where_gradients_are_clipped(command, words, monkeypatch):

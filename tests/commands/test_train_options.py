@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from edgeailite.commands import train
 from edgeailite.distributed import ALONE
 from edgeailite.runs.checkpoint import BEST, LAST, load_checkpoint
-from edgeailite.training import loop, validation
-from edgeailite.training.learner import Placed
+from edgeailite.training import job, loop, validation
+from edgeailite.training import train as training
+from edgeailite.training.learner import Place
 from edgeailite.training.step import Step
 from tests.commands.real_runs import train_words
 from tests.commands.test_train import config_for
@@ -61,13 +61,13 @@ def test_updates_of_an_epoch(watched, words, updates):
 
 def test_overfit_validates_on_the_pictures_it_trains_on(watched, monkeypatch):
     seen = []
-    original = train.run_training
+    original = training.fit
 
-    def run_training(trainer, source, val, **kwargs):
+    def fit(trainer, source, val, **kwargs):
         seen.append((source.items, val.items))
         return original(trainer, source, val, **kwargs)
 
-    monkeypatch.setattr(train, "run_training", run_training)
+    monkeypatch.setattr(training, "fit", fit)
     watched("--epochs", 1, "--overfit", 2)
     (trained, validated), *_ = seen
     assert trained == validated
@@ -170,7 +170,7 @@ def test_a_head_without_loss_is_not_trained(miniature, tmp_path, weight):
     config = dataclasses.replace(
         config_for(miniature, tmp_path / "run"), model_name="mobilenetv2dilated_c1_deepsup", deep_supervision=weight
     )
-    prepared = train.prepare_training(config, Placed(torch.device("cpu"), ALONE), anew=False)
+    prepared = training.prepare_training(config, Place(torch.device("cpu"), ALONE), anew=False)
     trained = {id(p) for group in prepared.learner.optimizer.param_groups for p in group["params"]}
     heads = {name: id(p) in trained for name, p in prepared.learner.model.named_parameters() if "_deepsup" in name}
     assert heads
@@ -214,7 +214,7 @@ def test_quantization_that_follows_has_its_own_rate_and_length(miniature, tmp_pa
     config = dataclasses.replace(
         config_for(miniature, tmp_path / "run"), quantize_lr=2e-5, quantize_epochs=3, save_every=4, timeout=7.0
     )
-    after = train.continued(config, tmp_path / "run")
+    after = training.continued(config, tmp_path / "run")
     assert (after.lr, after.epochs, after.save_every, after.timeout) == (2e-5, 3, 4, 7.0)
     assert (after.run, after.save_path, after.resume) == (tmp_path / "run", tmp_path / "run_qat", False)
 
@@ -224,7 +224,7 @@ def test_going_on_takes_the_threads_of_the_run(command, miniature, tmp_path, mon
     folder = tmp_path / "run"
     assert command(*train_words(miniature, folder, "--epochs", 1)).code == 0
     given = []
-    monkeypatch.setattr(train, "set_threads", given.append)
+    monkeypatch.setattr(job, "set_threads", given.append)
     assert command("train", "--resume", folder).code == 0
     assert given[-1] == 1
 

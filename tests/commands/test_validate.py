@@ -12,11 +12,11 @@ from edgeailite.cost.accuracies import read_accuracies
 from edgeailite.data import open_dataset
 from edgeailite.data.files.images import read_image
 from edgeailite.errors import DataError, UsageError
-from edgeailite.evaluation.measure import dataset_of
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing, preprocess
 from edgeailite.runs.checkpoint import LAST, Checkpoint, save_checkpoint
+from edgeailite.runs.dataset import dataset_of
 
 SIZE = (64, 96)  # not the size of the pictures, so that logits have to be resized
 

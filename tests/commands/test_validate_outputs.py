@@ -18,13 +18,14 @@ from edgeailite.data.files.images import read_image
 from edgeailite.data.loader import eval_loader
 from edgeailite.data.streets.dataset import write_streets
 from edgeailite.evaluation import Protocol, Views, evaluate, merge, part_of
-from edgeailite.evaluation.measure import dataset_of, measure
+from edgeailite.evaluation.measure import measure
 from edgeailite.evaluation.summary import tasks_of
 from edgeailite.export import to_onnx
 from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing, preprocess
 from edgeailite.runs.checkpoint import LAST, Checkpoint, load_checkpoint, save_checkpoint
+from edgeailite.runs.dataset import dataset_of
 from edgeailite.runs.open import load_network, open_model
 
 NAME = "deeplabv3plus_mobilenetv2_tv_edgeailite"

@@ -11,13 +11,13 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from edgeailite.commands.verify_trace import per_cent, summary
 from edgeailite.config import VerifyConfig
 from edgeailite.data.files.images import write_png
 from edgeailite.errors import UsageError
 from edgeailite.export import to_onnx
 from edgeailite.export.trace.compare import Trace
 from edgeailite.export.trace.matching import Matching
+from edgeailite.export.trace.summary import per_cent, summary
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.quantization import calibrate, prepare, set_input_range

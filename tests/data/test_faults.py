@@ -258,7 +258,7 @@ def test_list_of_100_000_lines_is_read_in_seconds(tmp_path):
         ("/elsewhere/b x", "line 2: .* is an absolute path outside the data set"),
         ("../b x", r"line 2: .* leaves the data set"),
         ("gone x", "line 2: no picture gone x"),
-        ("c x", "line 2 names c x again"),
+        ("c x", "line 2: c x is named again"),
     ],
 )
 def test_bad_line_of_a_list_in_use_is_an_error_and_the_rest_is_checked(command, tmp_path, line, reason):

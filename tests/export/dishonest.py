@@ -31,6 +31,7 @@ from edgeailite.commands import verify
 from edgeailite.config import VerifyConfig
 from edgeailite.errors import EdgeailiteError
 from edgeailite.export import identity, to_onnx
+from edgeailite.export.contract import contract_values
 from edgeailite.export.parity import Subject, prove
 from edgeailite.export.self_test import CLASSES, random_images, small_card, small_network
 from edgeailite.export.self_test import quantized as rehearsed
@@ -103,8 +104,8 @@ def opened(run: Run, folder: Path) -> Iterator[None]:
     items = [SimpleNamespace(images=(run.folder / f"{index}.png",)) for index in range(2)]
     source = SimpleNamespace(items=items, name="pictures", split="val")
     with (
-        mock.patch("edgeailite.runs.open.load_network", lambda _: (checkpoint, run.module)),
-        mock.patch("edgeailite.evaluation.measure.dataset_of", lambda *_: source),
+        mock.patch("edgeailite.export.verification.load_network", lambda _: (checkpoint, run.module)),
+        mock.patch("edgeailite.export.verification.dataset_of", lambda *_: source),
         mock.patch.object(identity, "to_onnx", functools.partial(_kept, run.kind)),
     ):
         yield
@@ -290,7 +291,7 @@ def honest(case: Honest, folder: Path) -> tuple[int, str]:
         results = prove(subject, smooth_pictures(2, (40, 60)), threads=1)
         assert results["export"] == identity.SAME_BYTES
         contract = folder / "contract.json"
-        contract.write_text(json.dumps(verify._contract(subject, pictures, results)))
+        contract.write_text(json.dumps(contract_values(subject, pictures, results)))
         assert recheck(path, load_contract(contract), threads=1)["same_file"]
 
     return ended(act)

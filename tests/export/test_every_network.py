@@ -21,7 +21,6 @@ from edgeailite.export import to_onnx
 from edgeailite.export.graphs import append_argmax
 from edgeailite.export.inner_tensors import file_layers, integer_tensors
 from edgeailite.export.parity import Subject, integer_kernels, make_golden, prove
-from edgeailite.export.to_onnx import classified_outputs
 from edgeailite.models import MODELS, Pixel2Pixel, create_model
 from edgeailite.quantization import DEFAULT_SCHEME, convert, integer_exact, prepare
 from edgeailite.quantization.integer import IntegerModel
@@ -199,7 +198,7 @@ def test_inner_tensors_have_the_same_names_and_codes_in_torch_and_in_the_file(tw
 @pytest.mark.parametrize("mode", ["full", "before_upsampling"])
 def test_argmax_leaves_depth_alone(mode, two_inputs):
     converted = convert(two_inputs.module)
-    append_argmax(converted, mode, classified_outputs(two_inputs.card))
+    append_argmax(converted, mode, two_inputs.card.classified)
     results = IntegerModel(converted)(*pixels(2, (1, 64, 64)))
     kinds = {name: (value.dtype, value.dim()) for name, value in results.items()}
     label, depth = (torch.uint8, 3), (torch.float32, 4)

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from edgeailite.commands.verify import _contract
 from edgeailite.errors import ParityError
 from edgeailite.export import to_onnx
+from edgeailite.export.contract import contract_values
 from edgeailite.export.parity import Agreement, Subject, holds, prove
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import Plan, calibrate, prepare, set_input_range
@@ -71,7 +71,7 @@ def pictures(tmp_path_factory) -> list[tuple[Path, ...]]:
 
 
 def contract(found: Subject, pictures: list[tuple[Path, ...]]) -> dict:
-    return json.loads(json.dumps(_contract(found, pictures, {})))
+    return json.loads(json.dumps(contract_values(found, pictures, {})))
 
 
 def metadata(found: Subject) -> dict[str, str]:

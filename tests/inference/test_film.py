@@ -22,7 +22,7 @@ from edgeailite.inference import video
 from edgeailite.inference.video import Writer
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.runs.open import Opened
+from edgeailite.runs.open import OpenModel
 
 PALETTE = ((0, 0, 0), (255, 255, 255))
 HEIGHT, WIDTH = 48, 64
@@ -36,10 +36,10 @@ def by_brightness(images):
 
 
 @pytest.fixture(autouse=True)
-def network(monkeypatch, tmp_path) -> Opened:
+def network(monkeypatch, tmp_path) -> OpenModel:
     """A network of two classes in place of the one that would be opened."""
     card = ModelCard("none", {"segmentation": 2}, ("dark", "bright"), PALETTE, Preprocessing(HEIGHT, WIDTH), "none")
-    opened = Opened(card, by_brightness, "onnx", tmp_path, None)
+    opened = OpenModel(card, by_brightness, "onnx", tmp_path, None)
     (tmp_path / MODEL).write_bytes(b"stands for a model")
     monkeypatch.setattr(infer, "open_model", lambda *_, **__: opened)
     return opened

@@ -103,10 +103,10 @@ def test_label_values_by_class():
 def test_weights_have_a_hash_of_their_own(tmp_path):
     weights = {"a": torch.ones(2), "n": torch.tensor(3)}
     turned = dict(reversed(weights.items()))
-    assert facts.weights_hash(weights) == facts.weights_hash(turned)
+    assert facts.state_dict_hash(weights) == facts.state_dict_hash(turned)
     for other in ({"a": torch.zeros(2)}, {"a": torch.ones(2, 1)}, {"a": torch.ones(2, dtype=torch.float64)}):
-        assert facts.weights_hash({**weights, **other}) != facts.weights_hash(weights)
-    assert facts.weights_hash({"h": torch.ones(2, dtype=torch.bfloat16)})
+        assert facts.state_dict_hash({**weights, **other}) != facts.state_dict_hash(weights)
+    assert facts.state_dict_hash({"h": torch.ones(2, dtype=torch.bfloat16)})
 
 
 def test_a_contract_of_another_shape_is_not_called_proven(tmp_path):

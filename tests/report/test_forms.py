@@ -10,8 +10,8 @@ from edgeailite.metrics import DepthSums
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.report import forms as forms_module
-from edgeailite.report.forms import Measuring, forms_of, quantization_rows
-from edgeailite.runs.open import Opened
+from edgeailite.report.forms import Conditions, forms_of, quantization_rows
+from edgeailite.runs.open import OpenModel
 
 CARD = ModelCard("m", {"segmentation": 2}, ("a", "b"), ((0, 0, 0),) * 2, Preprocessing(32, 32), "streets")
 
@@ -24,13 +24,13 @@ def forms(tmp_path, monkeypatch, *, kind="quantized", proven=(), exact=False, be
     def opened(path, *, integer_exact_mode, **_):
         if opens is not None:
             raise opens
-        return Opened(CARD, tally(90 if path.suffix else 80 + 5 * integer_exact_mode), "float", tmp_path, None)
+        return OpenModel(CARD, tally(90 if path.suffix else 80 + 5 * integer_exact_mode), "float", tmp_path, None)
 
     monkeypatch.setattr(forms_module, "open_model", opened)
-    monkeypatch.setattr(forms_module, "measure", lambda model, source, workers: model.predict)
-    run = Opened(CARD, None, kind, tmp_path, None)
-    measuring = Measuring(None, torch.device("cpu"), None, CARD.outputs, exact=exact)
-    head, rows, tallies = forms_of(run, tmp_path, tally(70), before=before, proven=proven, measuring=measuring)
+    monkeypatch.setattr(forms_module, "measure", lambda model, source: model.predict)
+    run = OpenModel(CARD, None, kind, tmp_path, None)
+    measuring = Conditions(None, torch.device("cpu"), None, CARD.outputs, exact=exact)
+    head, rows, tallies = forms_of(run, tmp_path, tally(70), before=before, proven=proven, conditions=measuring)
     assert head == ["mIoU, %", "pixel accuracy, %"]
     return {row.name: row.note or row.cells[1] for row in rows}, tallies
 

@@ -12,6 +12,7 @@ from edgeailite.errors import DataError, Interrupted
 from edgeailite.runs import resume
 from edgeailite.runs.checkpoint import LAST, PREVIOUS, load_checkpoint
 from edgeailite.runs.resume import begin_run, device_of, goes_on, resumed_config
+from edgeailite.training import job
 from tests.commands.test_train import assert_same_run, config_for, stop_after
 
 NAME, STARTS = "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"
@@ -154,8 +155,8 @@ def test_the_device_is_known_before_processes_meet(tmp_path, monkeypatch, text, 
     def meet(device, *, timeout):
         raise MetError(device)
 
-    monkeypatch.setattr(train, "select_device", lambda name: name)
-    monkeypatch.setattr(train, "start_processes", meet)
+    monkeypatch.setattr(job, "select_device", lambda name: name)
+    monkeypatch.setattr(job, "start_processes", meet)
     with pytest.raises(MetError, match=expected):
         train.run(TrainConfig(resume=tmp_path, device=given))
 

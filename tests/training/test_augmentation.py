@@ -4,10 +4,10 @@ import csv
 
 import pytest
 
-from edgeailite.commands.train import train_transform
 from edgeailite.config import TrainConfig
 from edgeailite.data.augment.extras import Extras
 from edgeailite.errors import UsageError
+from edgeailite.training.transforms import train_transform
 
 TRAIN = ("train", "--img_resize", 64, 64, "--epochs", 1, "--batch_size", 2, "--workers", 0, "--device", "cpu")
 

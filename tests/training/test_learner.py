@@ -14,7 +14,7 @@ from edgeailite.errors import UsageError
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.training import learner as learner_module
-from edgeailite.training.learner import Placed, make_learner, make_losses, output_channels, task_balance, task_options
+from edgeailite.training.learner import Place, make_learner, make_losses, output_channels, task_balance, task_options
 from edgeailite.training.loss_balancing import Balance, DynamicWeightAverage, GradNorm, Uncertainty
 from edgeailite.training.output_losses import TaskOptions
 
@@ -158,7 +158,7 @@ def learner_of(config: Loop, *, processes: Processes = ALONE, balance: Balance |
         losses=lambda outputs, targets: {},
         balance=balance or Balance(["segmentation"]),
         preprocessing=Preprocessing(64, 64),
-        placed=Placed(CPU, processes),
+        place=Place(CPU, processes),
     )
 
 

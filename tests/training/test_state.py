@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 import torch
 
-from edgeailite.commands import quantize, train
+from edgeailite.commands import train
 from edgeailite.config import QuantizeConfig
 from edgeailite.data import open_dataset
 from edgeailite.distributed import ALONE
 from edgeailite.errors import DataError, Interrupted
 from edgeailite.runs.checkpoint import LAST, load_checkpoint
 from edgeailite.training import state
-from edgeailite.training.learner import Placed
+from edgeailite.training.job import Job, agree_on_data
+from edgeailite.training.learner import Place
 from tests.commands.test_train import config_for, stop_after
 from tests.conftest import write_miniature
 from tests.data.test_fingerprint import label_of, pictures
@@ -219,15 +220,12 @@ def test_a_run_chooses_no_folder_to_generate_data_in(command, run, tmp_path):
 def test_quantization_goes_on_with_the_same_data_only(stopped, run):
     """As `quantize --resume True` asks; its state holds the same fingerprints."""
     start, data = load_checkpoint(run / LAST), run.parent / "data"
-    opened: Any = SimpleNamespace(card=start.card)
     config = QuantizeConfig(run=run, data_path=data)
 
     def checked(**options: Any) -> Any:
         splits = (open_dataset("streets", data, "train"), open_dataset("streets", data, "val"))
-        placed = Placed(torch.device("cpu"), ALONE)
-        return quantize._checked_data(
-            dataclasses.replace(config, **options), opened, splits, folder=run, start=start, placed=placed
-        )
+        asked = dataclasses.replace(config, **options)
+        return agree_on_data(Job(asked, run, start, Place(torch.device("cpu"), ALONE)), start.card, splits, data)
 
     assert checked()[1] is start
     first = pictures(data)[0]

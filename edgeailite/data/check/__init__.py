@@ -6,7 +6,6 @@ never writes to the data set.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,7 +26,6 @@ __all__ = ["CODES", "Checkup", "Finding", "Findings", "Level", "SplitSurvey", "c
 
 USUAL_SPLITS = ("train", "val", "test")
 Apart = Callable[[str, str], bool]
-ABSENT = re.compile(r"does not exist")
 
 
 @dataclass
@@ -52,9 +50,8 @@ def splits_of(read: Open, root: Path) -> tuple[str, ...]:
     try:
         read(root, "?")
     except UsageError as error:
-        listed = re.search(r" has ([\w, /.-]+)$", str(error))
-        if listed:
-            return tuple(listed.group(1).split(", "))
+        if error.known:
+            return error.known
     except DataError:
         pass
     return USUAL_SPLITS
@@ -101,7 +98,7 @@ def _compare(checkup: Checkup, *, whole: bool) -> None:
     checkup.findings.add(_near(checkup, apart))
     if not within:
         checkup.findings.add(_sequences(checkup))
-    asked = {finding.code for finding in checkup.findings.kept if "not two classes" in finding.message}
+    asked = any(finding.cause == "not-two-classes" for finding in checkup.findings.kept)
     if not asked:  # else it is said already that the values have no meaning
         checkup.findings.add(check_split_classes(checkup.surveys, whole=whole and not checkup.closed))
 
@@ -123,7 +120,7 @@ def _open(
             if len(splits) == 1:
                 raise
             continue  # one of the usual splits, which this data set does not know
-        gone = all(finding.code == "listing" and ABSENT.search(finding.message) for finding in opened.findings)
+        gone = all(finding.cause == "folder-missing" for finding in opened.findings)
         if opened.source is None and gone and len(splits) > 1:
             absent += opened.findings
             continue

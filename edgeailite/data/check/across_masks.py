@@ -37,7 +37,6 @@ def reword(findings: Findings, masks: Set[str]) -> None:
 
 
 def _again(finding: Finding, count: int, total: int) -> Finding:
-    what = finding.message.partition(";")[0]
     verb = "is" if count == 1 else "are"
     fix = f"{count} of {total} masks {verb} in colours: save it again as class numbers like the others"
-    return replace(finding, message=f"{what}; {fix}")
+    return replace(finding, message=f"{finding.problem}; {fix}")

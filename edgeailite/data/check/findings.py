@@ -6,11 +6,12 @@ good to know. The codes are part of the command line's interface and do not chan
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from edgeailite.errors import DataError
 
 Level = Literal["error", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")
@@ -78,36 +79,16 @@ CODES: dict[str, tuple[Level, str]] = {
     "sequence-split": ("note", "neighbouring frames of a sequence in two splits"),
 }
 
-# What the readers' messages are about; the first that fits counts.
-MESSAGES: tuple[tuple[str, str], ...] = (
-    (r"a named pipe", "unreadable"),
-    (r"no label file", "missing-mask"),
-    (r"label file without a picture|depth map without its picture", "mask-without-picture"),
-    (r"two files of (one name|the frame)", "duplicate-stem"),
-    (r"link to .*which does not exist", "dangling-link"),
-    (r"\(a loop\)|symbolic links", "link-loop"),
-    (r"no pictures|an empty list", "empty-split"),
-    (r"names .* again|Windows machine|absolute path|leaves the data set", "listing"),
-    (r"there is no |line \d+: no |does not exist; add the picture|cannot be read \(No such file", "missing-file"),
-    (r"cannot be read \(", "unreadable"),
-    (r"empty file", "empty-file"),
-    (r"truncated", "truncated"),
-    (r"damaged picture", "damaged"),
-    (r"is not supported", "unsupported"),
-    (r"with several frames", "animated"),
-    (r"header says", "too-large"),
-    (r"not a readable picture", "not-a-picture"),
-    (r"colour mask", "colour-mask"),
-    (r"blurs label values", "lossy-mask"),
-)
-TWINS = re.compile(r"^(?P<first>.+?) and (?P<second>.+?): (?P<rest>two files of (one name|the frame).*)", re.DOTALL)
+CAUSES = {"colours-unclear": "colour-mask"}
+"""Codes of errors that are findings of another code."""
 
 
 @dataclass(frozen=True)
 class Finding:
     """One find. `message` says what, where, the value and the fix; it does not repeat the file's name.
 
-    `values` are label values without a class, and `if_often` the message if other masks have them as well.
+    `values` are label values without a class, and `if_often` the message if other masks have them as well. `problem` is
+    the message without the fix, and `cause` the code of the error that was found, which can be finer than `code`.
     """
 
     code: str
@@ -115,6 +96,8 @@ class Finding:
     message: str
     values: tuple[int, ...] = field(default=(), compare=False)
     if_often: str = field(default="", compare=False)
+    problem: str = field(default="", compare=False)
+    cause: str = field(default="", compare=False)
 
     @property
     def level(self) -> Level:
@@ -122,24 +105,37 @@ class Finding:
         return CODES[self.code][0]
 
     def renamed(self, real: Callable[[str], str]) -> Finding:
-        """The same with other paths."""
-        return replace(self, file=real(self.file), message=real(self.message), if_often=real(self.if_often))
+        """Return the finding with other paths."""
+        return replace(
+            self,
+            file=real(self.file),
+            message=real(self.message),
+            if_often=real(self.if_often),
+            problem=real(self.problem),
+        )
 
     def __str__(self) -> str:
         return f"{self.level}: {self.code}: {self.file}: {self.message}"
 
 
-def from_message(message: str, *, default: str, file: str = "") -> Finding:
-    """A reader's error, `file: what is wrong`, as a finding; `default` is the code of what no row knows."""
-    code = next((code for pattern, code in MESSAGES if re.search(pattern, message)), default)
-    if file and message.startswith(f"{file}: "):
-        return Finding(code, file, message.removeprefix(f"{file}: "))
-    twins = TWINS.match(message)
-    if twins:
-        return Finding(code, twins["second"], f"{twins['rest']} (the other is {twins['first']})")
-    head, colon, rest = message.partition(": ")
-    known = not file and colon and not head.startswith("data set ")
-    return Finding(code, head if known else file, rest if known else message)
+def from_error(error: DataError, *, default: str, file: str = "") -> Finding:
+    """Make a reader's error a finding; `default` is the code of errors that have none of the table.
+
+    `file` is the file that was looked at, for errors that name no other.
+    """
+    code = CAUSES.get(error.code, error.code)
+    path = "" if error.path is None else str(error.path)
+    about = path and (not file or path == file)
+    message = error.detail if about else str(error)
+    if about and error.other is not None:
+        message = f"{message} (the other is {error.other})"
+    return Finding(
+        code if code in CODES else default,
+        path if about else file,
+        message,
+        problem=error.problem,
+        cause=error.code,
+    )
 
 
 @dataclass

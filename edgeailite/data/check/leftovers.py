@@ -140,7 +140,7 @@ def _check_list(path: Path, root: Path) -> list[Finding]:
         if absolute is None and (DRIVE.match(name) or name.startswith("/")) and not _is_below(name, root):
             absolute = f"line {number}: {name} is a path of one machine; write names relative to the data set"
         if repeated is None and name in seen:
-            repeated = f"line {number}: {name} again, as in line {seen[name]}; remove one"
+            repeated = f"line {number}: {name} is named again, as in line {seen[name]}; remove one"
         seen[name] = number
     if absolute is not None:
         found.append(Finding("list-absolute-path", str(path), absolute))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.data.check.findings import Finding, from_message
+from edgeailite.data.check.findings import Finding, from_error
 from edgeailite.data.sets.folder_values import MINUS_ONE
 from edgeailite.data.source import IGNORE, STRAY, ClassTarget, DepthTarget
 from edgeailite.data.variety import ignored_values
@@ -34,7 +34,7 @@ def check_classes(target: ClassTarget, label: Any) -> Checked:
     try:
         raw = target.read(label)
     except DataError as error:
-        return Checked([from_message(str(error), default="bad-label-file", file=file)])
+        return Checked([from_error(error, default="bad-label-file", file=file)])
     ignored = ignored_values(target, raw)
     values, counts = _histogram(raw)
     unknown = [value for value in values if value not in target.label_map]
@@ -60,7 +60,7 @@ def check_depth(target: DepthTarget, label: Any) -> tuple[list[Finding], NDArray
     try:
         values = target.read(label)
     except DataError as error:
-        return [from_message(str(error), default="bad-label-file", file=file)], None
+        return [from_error(error, default="bad-label-file", file=file)], None
     if not np.isfinite(values).all():
         y, x = np.argwhere(~np.isfinite(values))[0]
         message = f"depth {values[y, x]} at x={x} y={y}, expected metres, 0 = not known; write 0 there"

@@ -9,16 +9,16 @@ this: the message is a finding, and the split has no items.
 
 from __future__ import annotations
 
+import errno
 import os
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edgeailite.data.check.findings import TWINS, Finding, from_message
+from edgeailite.data.check.findings import Finding, from_error
 from edgeailite.data.sets.folder_settings import FILE
 from edgeailite.data.sets.folder_values import UnclearLabelsError
 from edgeailite.data.source import DataSource
@@ -28,8 +28,7 @@ Open = Callable[[Path, str], DataSource]
 MAX_ROUNDS, MAX_SECONDS = 500, 30.0  # per split: beyond that, the message with its own "and N more" has to do
 LIST_SUFFIXES = (".txt", ".lst", ".csv", ".odgt")
 MAX_LIST_BYTES = 64_000_000
-LINE = re.compile(r"^(?P<file>.+): line (?P<line>\d+)\b")
-ENTRY = re.compile(r"^(?P<file>.+?): names (?P<name>.+?), but ")
+ASK_MEANING = {"not-two-classes", "gaps", "palettes-differ", "colours-unclear"}  # errors that ask for settings
 
 
 @dataclass
@@ -97,18 +96,15 @@ class Mirror:
         """A text with the mirror's paths as those of the data set."""
         return text.replace(str(self.folder), str(self.root))
 
-    def leave_out(self, message: str) -> bool:
-        """Take away what a reader's message complains of; False if that is not known."""
-        line = LINE.match(message)
-        if line:
-            dropped = _drop_line(Path(line["file"]), int(line["line"]))
+    def leave_out(self, error: DataError) -> bool:
+        """Take away what a reader's error complains of; False if that is not known."""
+        if error.path is None:
+            return False
+        path = Path(error.path)
+        if error.line is not None:
+            dropped = _drop_line(path, error.line)
             self.lines_out += dropped
             return dropped
-        entry = ENTRY.match(message)
-        if entry:
-            return _drop_name(Path(entry["file"]), entry["name"])
-        twins = TWINS.match(message)
-        path = Path(twins["second"] if twins else message.partition(": ")[0])
         if path.suffix == ".json":  # without its annotations the split is another
             return False
         if self.folder in path.parents and path.is_symlink():
@@ -129,7 +125,7 @@ class Mirror:
 
     def follows(self, finding: Finding) -> bool:
         """Whether a file lacks its partner, or masks their meaning, only because that was left out before."""
-        if Path(FILE).stem in self.left_out and re.search(r"say in .* (what they mean|which colour)", finding.message):
+        if Path(FILE).stem in self.left_out and finding.cause in ASK_MEANING:
             return True
         return finding.code in ("missing-mask", "mask-without-picture") and Path(finding.file).stem in self.left_out
 
@@ -145,7 +141,7 @@ def broken_link(path: Path) -> str | None:
     except FileNotFoundError:
         return "dangling-link"
     except OSError as error:
-        return "link-loop" if "symbolic links" in str(error.strerror) else "unreadable"
+        return "link-loop" if error.errno == errno.ELOOP else "unreadable"
     return None
 
 
@@ -163,7 +159,7 @@ def open_split(read: Open, root: Path, split: str, mirror: Mirror) -> Opened:
         opened.source = read(root, split)
         return opened
     except DataError as error:
-        first = str(error)
+        first = error
     mirror.make()
     began = time.monotonic()
     for _ in range(MAX_ROUNDS):
@@ -173,31 +169,23 @@ def open_split(read: Open, root: Path, split: str, mirror: Mirror) -> Opened:
         except UsageError:
             break  # what was left out was the split itself; that is said already
         except DataError as error:
-            message, label_map = str(error), error.label_map if isinstance(error, UnclearLabelsError) else None
-        finding = from_message(mirror.real(message), default="listing")
+            raised = error
+        finding = from_error(raised, default="listing").renamed(mirror.real)
         if finding.code == "empty-split" and (mirror.left_out or mirror.lines_out):
             finding = Finding("listing", "", "nothing remains of it without the files that are named with other errors")
         if not finding.file:
-            finding = Finding(finding.code, f"split {split}", finding.message)
+            finding = replace(finding, file=f"split {split}")
         if not mirror.follows(finding):
             opened.findings.append(finding)
-        done = mirror.leave_out(message) if label_map is None else mirror.name_labels(label_map)
+        if isinstance(raised, UnclearLabelsError):
+            done = mirror.name_labels(raised.label_map)
+        else:
+            done = mirror.leave_out(raised)
         if time.monotonic() - began > MAX_SECONDS or not done:
             break
     if opened.source is not None and not opened.findings and not mirror.findings:
-        opened.findings.append(from_message(first, default="listing"))
+        opened.findings.append(from_error(first, default="listing"))
     return opened
-
-
-def _drop_name(path: Path, name: str) -> bool:
-    """Make the line of a copied list that holds a name empty."""
-    if path.is_symlink() or not path.is_file():
-        return False
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    for number, line in enumerate(lines, 1):
-        if name in (line.strip(), line.strip().replace("\\", "/")):
-            return _drop_line(path, number)
-    return False
 
 
 def _drop_line(path: Path, number: int) -> bool:

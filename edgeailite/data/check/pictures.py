@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.data.check.findings import Finding, from_message
+from edgeailite.data.check.findings import Finding, from_error
 from edgeailite.data.check.masks import check_classes, check_depth
 from edgeailite.data.duplicates import digest, fingerprint
 from edgeailite.data.files.headers import Header
@@ -88,7 +88,7 @@ def check_picture(path: Path) -> tuple[list[Finding], NDArray[np.uint8] | None, 
         data, header = read_file(path)
         image = decode_image(path, data)
     except DataError as error:
-        return [from_message(str(error), default="not-a-picture", file=str(path))], None, None
+        return [from_error(error, default="not-a-picture", file=str(path))], None, None
     file = str(path)
     findings = [] if header is None else _check_header(path, data, header)
     height, width = image.shape[:2]

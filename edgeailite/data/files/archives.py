@@ -68,7 +68,7 @@ def install(archive: Path, root: Path, moves: Moves, *, advance: Advance = lambd
         unpack(archive, part, [source for source, _ in todo], advance=advance)
         absent = [source for source, _ in todo if not (part / source).exists()]
         if absent:
-            raise ArchiveError(f"{archive}: has no {', '.join(absent)}; it is not the archive that is expected")
+            raise ArchiveError(f"has no {', '.join(absent)}; it is not the archive that is expected", path=archive)
         for source, place in todo:
             place.parent.mkdir(parents=True, exist_ok=True)
             (part / source).rename(place)
@@ -100,17 +100,17 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str], *, advance: Advan
                 done += member.size
                 advance(done, total)
     except FileExistsError as error:
-        raise ArchiveError(f"{archive}: holds {error.filename} twice") from None
+        raise ArchiveError(f"holds {error.filename} twice", path=archive) from None
     except NotADirectoryError as error:
-        raise ArchiveError(f"{archive}: holds a file and a folder of one name ({error.filename})") from None
+        raise ArchiveError(f"holds a file and a folder of one name ({error.filename})", path=archive) from None
     except DataError:
         raise
     except DAMAGE as error:
-        raise ArchiveError(f"{archive}: damaged or cut short ({str(error) or type(error).__name__})") from None
+        raise ArchiveError(f"damaged or cut short ({str(error) or type(error).__name__})", path=archive) from None
     except OSError as error:
         if error.errno is not None:
             raise  # the disk
-        raise ArchiveError(f"{archive}: damaged or cut short ({error})") from None  # gzip and bz2 say it so
+        raise ArchiveError(f"damaged or cut short ({error})", path=archive) from None  # gzip and bz2 say it so
 
 
 def _chosen(archive: Path, members: list[_Member], wanted: Sequence[str]) -> list[tuple[str, _Member]]:
@@ -119,13 +119,13 @@ def _chosen(archive: Path, members: list[_Member], wanted: Sequence[str]) -> lis
     for member in members:
         name = member.name.replace("\\", "/")
         if BAD_NAME.search(name):
-            raise ArchiveError(f"{archive}: refused, member {member.name!r} would be written outside of the folder")
+            raise ArchiveError(f"refused, member {member.name!r} would be written outside of the folder", path=archive)
         path = "/".join(word for word in name.split("/") if word not in ("", "."))
         if not any(path == prefix or path.startswith(f"{prefix}/") for prefix in wanted):
             continue
         if member.kind not in ("file", "folder"):
             raise ArchiveError(
-                f"{archive}: refused, member {member.name!r} is a {member.kind}; only files are unpacked"
+                f"refused, member {member.name!r} is a {member.kind}; only files are unpacked", path=archive
             )
         if member.kind == "file":
             chosen.append((path, member))
@@ -136,7 +136,7 @@ def _chosen(archive: Path, members: list[_Member], wanted: Sequence[str]) -> lis
 def _need_modest(archive: Path, total: int) -> None:
     most = MAX_RATIO * archive.stat().st_size + SLACK
     if total > most:
-        raise ArchiveError(f"{archive}: refused, it would unpack to {total} bytes, more than {most}")
+        raise ArchiveError(f"refused, it would unpack to {total} bytes, more than {most}", path=archive)
 
 
 def _write(member: _Member, path: Path) -> None:
@@ -173,7 +173,7 @@ def _members(archive: Path) -> Iterator[list[_Member]]:
         with archive.open("rb") as file:
             start = file.read(512).lstrip().lower()
         what = "a web page, perhaps of a sign-in" if start.startswith((b"<!doctype", b"<html")) else "cut short?"
-        raise ArchiveError(f"{archive}: no zip or tar archive ({what})")
+        raise ArchiveError(f"no zip or tar archive ({what})", path=archive)
 
 
 def _zip_member(packed: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:

@@ -119,7 +119,7 @@ def write_cache(
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be written ({error.strerror}); choose another --cache") from None
+        raise DataError(f"cannot be written ({error.strerror}); choose another --cache", path=folder) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
@@ -135,7 +135,7 @@ def open_cache(
         raise DataError(f"--cache {root}: no cache {folder.name} in it; {again}")
     index = _read_index(folder)
     if index["fingerprint"] != _fingerprint(source, size, interpolation):
-        raise DataError(f"{folder}: stale, files of {source.name} have changed since; {again}")
+        raise DataError(f"stale, files of {source.name} have changed since; {again}", path=folder)
     values = {entry.name: getattr(source, entry.name) for entry in dataclasses.fields(DataSource)}
     try:
         places = tuple(
@@ -202,7 +202,7 @@ def _read_index(folder: Path) -> dict[str, Any]:
 
 
 def _damaged(folder: Path) -> DataError:
-    return DataError(f"{folder}: damaged or of another version; delete it and write it again")
+    return DataError("damaged or of another version; delete it and write it again", path=folder)
 
 
 def _is_current(folder: Path, fingerprint: str) -> bool:
@@ -232,7 +232,7 @@ def _state(entry: Any) -> bytes:
         try:
             stat = entry.stat()
         except OSError as error:
-            raise DataError(f"{entry}: cannot be read ({error.strerror}); replace it or leave it out") from None
+            raise DataError(f"cannot be read ({error.strerror}); replace it or leave it out", path=entry) from None
         return f"{entry.absolute()} {stat.st_size} {stat.st_mtime_ns}\n".encode()
     if isinstance(entry, np.ndarray):
         return repr((entry.shape, entry.dtype.str)).encode() + entry.tobytes()

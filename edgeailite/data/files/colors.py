@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.data.files.images import ColourMaskError, read_image, read_label
+from edgeailite.data.files.images import REPLACE, ColourMaskError, read_image, read_label
 from edgeailite.errors import DataError
-from edgeailite.files import open_regular
+from edgeailite.files import open_regular, unreadable
 
 Colour = tuple[int, int, int]
 JPEG_START = b"\xff\xd8"
@@ -46,9 +46,10 @@ class ColorReader:
         colour = (code >> 16, code >> 8 & 255, code & 255)
         near = min(self.values, key=lambda other: sum((a - b) ** 2 for a, b in zip(colour, other, strict=True)))
         return DataError(
-            f"{path}: colour {colour} ({(codes == code).sum()} pixels, first at x={x} y={y}) has no class; the nearest "
+            f"colour {colour} ({(codes == code).sum()} pixels, first at x={x} y={y}) has no class; the nearest "
             f"known is {near} ({self.names[self.values[near]]}); correct the mask, or add "
-            f'"{_written(colour)}: CLASS" (or ignore) to colors in {self.settings}'
+            f'"{_written(colour)}: CLASS" (or ignore) to colors in {self.settings}',
+            path=path,
         )
 
 
@@ -70,18 +71,17 @@ class IndexReader:
             colours = [(int(code) >> 16, int(code) >> 8 & 255, int(code) & 255) for code in codes[np.argsort(-counts)]]
             if all(red == green == blue for red, green, blue in colours):
                 raise  # not for its colours
-        what = f"{path}: colour mask ({len(colours)} colours), expected class indices"
+        what = f"colour mask ({len(colours)} colours), expected class indices"
         if self.numbers:
-            raise DataError(
-                f"{what}; {self.settings} says what numbers mean: save the mask again as class numbers, or, if all "
+            fix = (
+                f"{self.settings} says what numbers mean: save the mask again as class numbers, or, if all "
                 "masks are in colours, give colors instead"
             )
+            raise DataError(what, fix=fix, path=path, code="colour-mask")
         rows = ", ".join(f'"{_written(colour)}": CLASS' for colour in colours[:SHOWN])
         more = f" and {len(colours) - SHOWN} more" if len(colours) > SHOWN else ""
-        raise DataError(
-            f"{path}: colour mask ({len(colours)} colours), expected class indices; "
-            f"say in {self.settings} which colour is which class: colors: {{{rows}}}{more}"
-        )
+        fix = f"say in {self.settings} which colour is which class: colors: {{{rows}}}{more}"
+        raise DataError(what, fix=fix, path=path, code="colours-unclear")
 
 
 def refuse_jpeg(path: Path) -> None:
@@ -90,9 +90,9 @@ def refuse_jpeg(path: Path) -> None:
         with open_regular(path) as file:
             start = file.read(len(JPEG_START))
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); replace it or leave it out") from None
+        raise unreadable(path, error, fix=REPLACE) from None
     if start == JPEG_START:
-        raise DataError(f"{path}: JPEG blurs label values; store masks as PNG")
+        raise DataError("JPEG blurs label values; store masks as PNG", path=path, code="lossy-mask")
 
 
 def parse_colour(text: object) -> Colour | None:

@@ -259,7 +259,7 @@ def _downloaded(part: Part) -> Path:
             found = hashlib.file_digest(file, "md5").hexdigest()
         if found != part.md5:
             archive.unlink()
-            raise DataError(f"{part.url}: md5 {found} instead of {part.md5}; the file was removed: run this again")
+            raise DataError(f"md5 {found} instead of {part.md5}; the file was removed: run this again", path=part.url)
     return archive
 
 

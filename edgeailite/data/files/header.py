@@ -10,6 +10,15 @@ MOST_PARTS = 100_000  # chunks, segments or blocks of one file: a loop over more
 UNREADABLE = (struct.error, IndexError, KeyError, ValueError, OverflowError)
 """What reading the header of a file raises that ends early, lacks something or leads nowhere."""
 
+
+class DamageError(ValueError):
+    """What is wrong with a picture file that was cut off or altered; `code` is a finding's code."""
+
+    def __init__(self, problem: str, code: str = "damaged") -> None:
+        super().__init__(problem)
+        self.code = code
+
+
 Sample = Literal["unsigned", "signed", "float", "complex"]
 
 

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Iterator
 
 from edgeailite.data.files import headers_other as more
-from edgeailite.data.files.header import MOST_PARTS, UNREADABLE, Header
+from edgeailite.data.files.header import MOST_PARTS, UNREADABLE, DamageError, Header
 from edgeailite.data.files.headers_tiff import TIFF_STARTS, exif_orientation, tiff
 from edgeailite.data.files.png import SAMPLES, chunks
 from edgeailite.data.files.png import START as PNG_START
@@ -58,24 +58,27 @@ def header_size(data: bytes) -> tuple[int, int] | None:
     return None if header is None else (header.height, header.width)
 
 
-def damage(data: bytes) -> str | None:
+CUT_OFF = DamageError("truncated picture", "truncated")
+
+
+def damage(data: bytes) -> DamageError | None:
     """What is wrong with a file that was cut off or altered; None for a whole one, or one of another format."""
     if not data:
-        return "empty file"
+        return DamageError("empty file", "empty-file")
     if data.startswith(PNG_START):
         try:
             for _ in chunks(data):
                 pass
-        except ValueError as error:
-            return str(error)
+        except DamageError as error:
+            return error
         return None
     if data.startswith(JPEG_START):
         scan = next((start for marker, start in _jpeg_segments(data) if marker == JPEG_SCAN), None)
-        return "truncated picture" if scan is None or data.rfind(JPEG_END) < scan else None
+        return CUT_OFF if scan is None or data.rfind(JPEG_END) < scan else None
     try:
-        return "truncated picture" if more.cut_off(data) else None
+        return CUT_OFF if more.cut_off(data) else None
     except UNREADABLE:
-        return "truncated picture"
+        return CUT_OFF
 
 
 def unsupported(data: bytes) -> str | None:

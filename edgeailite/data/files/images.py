@@ -19,12 +19,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.data.files.header import Header
+from edgeailite.data.files.header import DamageError, Header
 from edgeailite.data.files.headers import JPEG_START, damage, header_size, read_header, unsupported
 from edgeailite.data.files.headers_tiff import unread_compression
 from edgeailite.data.files.png import unpacked
 from edgeailite.errors import DataError
-from edgeailite.files import read_regular, write_atomic
+from edgeailite.files import read_regular, unreadable, write_atomic
 
 __all__ = [
     "IMAGE_SUFFIXES", "JPEG_START", "MAX_BYTES", "MAX_FILE", "MAX_PIXELS", "UNREAD_SUFFIXES", "ColourMaskError",
@@ -49,6 +49,7 @@ UNREAD_SUFFIXES = (
 )  # fmt: skip
 """What other files of pictures are called: they are named where they lie, never left out in silence."""
 
+REPLACE = "replace it or leave it out"
 COLOUR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
 cv2.setNumThreads(0)  # loader processes are the parallelism
@@ -69,10 +70,10 @@ def decode_image(path: Path, data: bytes) -> NDArray[np.uint8]:
     header = check_data(path, data)
     problem = _unlike_picture(header)
     if problem:
-        raise DataError(f"{path}: {problem}")
+        raise DataError(problem, path=path)
     image = _decode(path, data, header, COLOUR)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise DataError(f"{path}: {image.dtype} with shape {image.shape}, expected RGB of 8 bits; save it so")
+        raise DataError(f"{image.dtype} with shape {image.shape}, expected RGB of 8 bits; save it so", path=path)
     return image
 
 
@@ -87,7 +88,7 @@ def read_label(path: Path) -> NDArray[np.integer]:
     header = check_data(path, data)
     problem = _unlike_mask(header)
     if problem:
-        raise DataError(f"{path}: {problem}")
+        raise DataError(problem, path=path, code="lossy-mask" if header.lossy else "")
     label = _decode(path, data, header, cv2.IMREAD_UNCHANGED, indices=True)
     if (
         label.ndim == 3
@@ -97,7 +98,10 @@ def read_label(path: Path) -> NDArray[np.integer]:
         label = label[..., 0]
     if label.ndim != 2:
         raise ColourMaskError(
-            f"{path}: colour mask ({_colours(label)} colours), expected class indices; convert it to an index PNG"
+            f"colour mask ({_colours(label)} colours), expected class indices",
+            fix="convert it to an index PNG",
+            path=path,
+            code="colour-mask",
         )
     if label.dtype.kind == "f":
         return _whole_numbers(path, label)
@@ -109,7 +113,7 @@ def read_depth(path: Path) -> NDArray[np.float32]:
     """Depth (H,W) float32 from a 16-bit PNG in 1/256 metre, 0 = not known (KITTI's form). Raises DataError."""
     stored = decode_stored(path, _bytes_of(path))
     if stored.ndim != 2 or stored.dtype != np.uint16:
-        raise DataError(f"{path}: {stored.dtype} with shape {stored.shape}, expected a 16-bit grey PNG of depth")
+        raise DataError(f"{stored.dtype} with shape {stored.shape}, expected a 16-bit grey PNG of depth", path=path)
     return stored.astype(np.float32) / np.float32(256)
 
 
@@ -135,8 +139,7 @@ def _bytes_of(path: Path) -> bytes:
     try:
         return read_regular(path, limit=MAX_FILE)
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: cannot be read ({reason}); replace it or leave it out") from None
+        raise unreadable(path, error, fix=REPLACE) from None
 
 
 def check_data(path: Path, data: bytes) -> Header:
@@ -148,24 +151,27 @@ def check_data(path: Path, data: bytes) -> Header:
     if header is not None and (header.pixels > MAX_PIXELS or max(header.width, header.height) > MAX_SIDE):
         limit = MAX_PIXELS if header.pixels > MAX_PIXELS else f"{MAX_SIDE} a side"
         raise DataError(
-            f"{path}: header says {header.width}x{header.height} pixels, refused; the limit is {limit}, "
-            "shrink or replace it"
+            f"header says {header.width}x{header.height} pixels, refused; the limit is {limit}, shrink or replace it",
+            path=path,
+            code="too-large",
         )
     problem = damage(data) if header is None or header.kind != "png" else None
     if problem:
-        raise DataError(f"{path}: {problem} ({len(data)} bytes); replace it")
+        raise DataError(f"{problem} ({len(data)} bytes); replace it", path=path, code=problem.code)
     unread = unsupported(data)
     if unread is None and header is not None and header.kind == "tiff" and (compression := unread_compression(data)):
         unread = f"TIFF with compression {compression}"
     if unread:
-        raise DataError(f"{path}: {unread} is not supported; convert it to PNG or JPEG")
+        raise DataError(f"{unread} is not supported; convert it to PNG or JPEG", path=path, code="unsupported")
     if header is None or min(header.width, header.height) < 1:
         raise _no_picture(path, data)
     _check_cost(path, header)
     if header.animated or (header.pages > 1 and not header.reduced):
         pages = f" ({header.pages} pages)" if header.pages > 1 else ""
         raise DataError(
-            f"{path}: {header.kind.upper()} with several frames{pages}; save the frame that is meant as PNG"
+            f"{header.kind.upper()} with several frames{pages}; save the frame that is meant as PNG",
+            path=path,
+            code="animated",
         )
     return header
 
@@ -174,14 +180,18 @@ def _check_cost(path: Path, header: Header) -> None:
     """Raise DataError for a picture that takes a decoder too much memory, or too long."""
     if header.decoded_bytes > MAX_BYTES:
         raise DataError(
-            f"{path}: header says {header.width}x{header.height} pixels of {header.bits} bits and {header.bands} "
+            f"header says {header.width}x{header.height} pixels of {header.bits} bits and {header.bands} "
             f"bands, {header.decoded_bytes} bytes to decode, refused; the limit is {MAX_BYTES}, shrink it or save it "
-            "as 8 bits"
+            "as 8 bits",
+            path=path,
+            code="too-large",
         )
     if header.scans > min(MAX_SCANS, SCANNED // header.pixels):
         raise DataError(
-            f"{path}: damaged picture, a JPEG of {header.width}x{header.height} pixels in {header.scans} scans; at "
-            f"most {min(MAX_SCANS, SCANNED // header.pixels)} are decoded, save it again"
+            f"damaged picture, a JPEG of {header.width}x{header.height} pixels in {header.scans} scans; at "
+            f"most {min(MAX_SCANS, SCANNED // header.pixels)} are decoded, save it again",
+            path=path,
+            code="damaged",
         )
 
 
@@ -190,8 +200,8 @@ def _decode(path: Path, data: bytes, header: Header, flags: int, *, indices: boo
     if header.kind == "png":
         try:
             data = unpacked(data, indices=indices)
-        except ValueError as error:
-            raise DataError(f"{path}: {error} ({len(data)} bytes); replace it") from None
+        except DamageError as error:
+            raise DataError(f"{error} ({len(data)} bytes); replace it", path=path, code=error.code) from None
     image: NDArray[Any] | None = None
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -203,14 +213,17 @@ def _decode(path: Path, data: bytes, header: Header, flags: int, *, indices: boo
         raise _no_picture(path, data)
     if image.shape[:2] != (header.height, header.width):
         raise DataError(
-            f"{path}: damaged picture, its header says {header.width}x{header.height} and it has "
-            f"{image.shape[1]}x{image.shape[0]} pixels; replace it"
+            f"damaged picture, its header says {header.width}x{header.height} and it has "
+            f"{image.shape[1]}x{image.shape[0]} pixels; replace it",
+            path=path,
+            code="damaged",
         )
     return image
 
 
 def _no_picture(path: Path, data: bytes) -> DataError:
-    return DataError(f"{path}: not a readable picture ({len(data)} bytes); supported: {', '.join(IMAGE_SUFFIXES)}")
+    problem = f"not a readable picture ({len(data)} bytes); supported: {', '.join(IMAGE_SUFFIXES)}"
+    return DataError(problem, path=path, code="not-a-picture")
 
 
 def _unlike_picture(header: Header) -> str:
@@ -259,8 +272,9 @@ def _whole_numbers(path: Path, label: NDArray[np.floating]) -> NDArray[np.intege
     if wrong.any():
         y, x = np.argwhere(wrong)[0]
         raise DataError(
-            f"{path}: label {float(label[y, x])} ({int(wrong.sum())} pixels, first at x={x} y={y}) is no whole number: "
-            f"the mask is {label.dtype}; save it as PNG of class indices"
+            f"label {float(label[y, x])} ({int(wrong.sum())} pixels, first at x={x} y={y}) is no whole number: "
+            f"the mask is {label.dtype}; save it as PNG of class indices",
+            path=path,
         )
     return label.astype(np.int32)
 

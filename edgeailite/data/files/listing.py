@@ -15,26 +15,28 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from edgeailite.data.files.images import IMAGE_SUFFIXES
-from edgeailite.errors import DataError, UsageError
-from edgeailite.files import read_regular
+from edgeailite.errors import DataError, UsageError, option
+from edgeailite.files import read_regular, unreadable
 from edgeailite.untrusted import printable
 
 Files = dict[str, Path]  # name relative to the folder, with "/", -> file
 DRIVE = re.compile(r"^[A-Za-z]:[\\/]|^\\\\")
 LIST_BYTES = 256_000_000  # of a list file; 100,000 names are 3 MB
+LABEL_FILE = "label file"  # what `pair` calls a mask in messages
 
 
 def check_split(name: str, split: str, splits: Iterable[str]) -> None:
     """Raise UsageError listing the splits that data set `name` has."""
     known = tuple(splits)
     if split not in known:
-        raise UsageError(f"--split {split}: {name} has {', '.join(known)}")
+        raise UsageError(f"{name} has {', '.join(known)}", about="split", value=split, known=known)
 
 
 def need_folder(name: str, folder: Path) -> Path:
     """The folder, if it is one; else DataError."""
     if not folder.is_dir():
-        raise DataError(f"data set {name}: folder {folder} does not exist; set --data_path to the folder above it")
+        fix = f"set {option('data_path')} to the folder above it"
+        raise DataError(f"data set {name}: folder {folder} does not exist", fix=fix, code="folder-missing")
     return folder
 
 
@@ -59,7 +61,7 @@ def _walk(
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
-        raise DataError(f"{folder}: folder cannot be read ({error.strerror}); give leave to read it") from None
+        raise unreadable(folder, error, what="folder", fix="give leave to read it") from None
     for entry in entries:
         if entry.name.startswith("."):
             continue
@@ -67,15 +69,18 @@ def _walk(
         if entry.is_symlink() and not Path(entry.path).exists():
             if wanted:
                 target = Path(entry.path).readlink()
-                raise DataError(f"{entry.path}: link to {target}, which does not exist; mend or remove the link")
+                problem, fix = f"link to {target}, which does not exist", "mend or remove the link"
+                raise DataError(problem, fix=fix, path=entry.path, code="dangling-link")
         elif entry.is_dir():
             real = os.path.realpath(entry.path)
             if real in above:
-                raise DataError(f"{entry.path}: link to {real}, a folder that it lies in (a loop); remove the link")
+                problem, fix = f"link to {real}, a folder that it lies in (a loop)", "remove the link"
+                raise DataError(problem, fix=fix, path=entry.path, code="link-loop")
             _walk(folder / entry.name, f"{prefix}{entry.name}/", suffixes, (*above, real), found)
         elif wanted:
             if not entry.is_file():
-                raise DataError(f"{entry.path}: a named pipe, a device or a socket, not a file; remove it")
+                problem = "a named pipe, a device or a socket, not a file"
+                raise DataError(problem, fix="remove it", path=entry.path, code="unreadable")
             found.append((prefix + entry.name, folder / entry.name))
 
 
@@ -86,7 +91,7 @@ def by_stem(files: Mapping[str, Path], *, suffix: str = "") -> Files:
         stem = normal(name[: -len(suffix)] if suffix else name[: name.rfind(".")])
         other = stems.setdefault(stem, path)
         if other is not path:
-            raise DataError(f"{other} and {path}: two files of one name {stem!r}; rename or remove one of them")
+            raise two_files(other, path, f"two files of one name {stem!r}", "rename or remove one of them")
     return stems
 
 
@@ -95,26 +100,26 @@ def normal(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
-def pair(
-    name: str, images: Files, labels: Files, *, expected: str, what: str = "label file"
-) -> list[tuple[Path, Path]]:
+def pair(name: str, images: Files, labels: Files, *, expected: str, what: str = LABEL_FILE) -> list[tuple[Path, Path]]:
     """(picture, label file) of equal names, sorted. DataError naming a picture or a label file that is alone.
 
     `expected` says in messages how a label file is called, with {} for the name, and `what` what it is.
     """
     if not images:
-        raise DataError(f"data set {name}: no pictures; check --data_path")
+        raise DataError(f"data set {name}: no pictures", fix=f"check {option('data_path')}", code="empty-split")
     lone = [stem for stem in images if stem not in labels]
     if lone:
         path = images[lone[0]]
         wanted = expected.format(lone[0])
-        raise DataError(
-            f"{path}: no {what} {wanted}{_more(lone)}; add it or remove the picture{_near(lone[0], images, labels)}"
-        )
+        fix = f"add it or remove the picture{_near(lone[0], images, labels)}"
+        code = "missing-mask" if what == LABEL_FILE else ""
+        raise DataError(f"no {what} {wanted}{_more(lone)}", fix=fix, path=path, code=code)
     if len(labels) > len(images):
         lone = [stem for stem in labels if stem not in images]
         path = labels[lone[0]]
-        raise DataError(f"{path}: {what} without a picture{_more(lone)}; add the picture or remove the {what}")
+        fix = f"add the picture or remove the {what}"
+        code = "mask-without-picture" if what == LABEL_FILE else ""
+        raise DataError(f"{what} without a picture{_more(lone)}", fix=fix, path=path, code=code)
     return [(path, labels[stem]) for stem, path in sorted(images.items())]
 
 
@@ -143,13 +148,13 @@ def read_lines(path: Path) -> dict[int, str]:
     try:
         text = read_regular(path, limit=LIST_BYTES).decode("utf-8-sig")
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+        raise unreadable(path, error) from None
     except UnicodeDecodeError:
-        raise DataError(f"{path}: not UTF-8 text; save it as UTF-8") from None
+        raise DataError("not UTF-8 text; save it as UTF-8", path=path) from None
     stripped = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
     lines = {number: line for number, line in stripped if line and not line.startswith("#")}
     if not lines:
-        raise DataError(f"{path}: an empty list; write one name a line")
+        raise DataError("an empty list", fix="write one name a line", path=path, code="empty-split")
     return lines
 
 
@@ -162,34 +167,53 @@ def read_names(path: Path, *, root: Path) -> dict[str, int]:
     names: dict[str, int] = {}
     below = f"{root.resolve()}/"
     for number, line in read_lines(path).items():
-        name = relative(line, f"{path}: line {number}", below)
+        name = relative(line, below, path=path, line=number)
         if name in names:
-            raise DataError(f"{path}: line {number} names {printable(name)} again, as line {names[name]}; remove one")
+            raise named_again(path, number, name, names[name])
         names[name] = number
     return names
 
 
-def relative(name: str, where: str, below: str) -> str:
+def relative(name: str, below: str, *, path: Path, line: int | None = None, part: str = "") -> str:
     """A name of a list or annotation file as a path below the data set, whose resolved folder is `below` (with "/").
 
-    Back-slashes become "/". Raises DataError, which begins with `where`, for a path that leads elsewhere.
+    Back-slashes become "/". Raises DataError for a path that leads elsewhere. It stands in `part` of `line` of `path`.
     """
+    given = printable(name)
+
+    def refuse(problem: str, fix: str) -> DataError:
+        start = f"{part}: " if part else ""
+        return DataError(f"{start}{given} {problem}", fix=fix, path=path, line=line, code="listing")
+
     if DRIVE.match(name):
-        raise DataError(
-            f"{where}: {printable(name)} is a path of a Windows machine; write names relative to the data set"
-        )
+        raise refuse("is a path of a Windows machine", "write names relative to the data set")
     name = name.replace("\\", "/")
     if name.startswith("/"):
         if not name.startswith(below):
-            raise DataError(
-                f"{where}: {printable(name)} is an absolute path outside the data set; write names relative to it"
-            )
+            raise refuse("is an absolute path outside the data set", "write names relative to it")
         name = name[len(below) :]
     while name.startswith("./"):
         name = name[2:]
     if ".." in name.split("/"):
-        raise DataError(f"{where}: {printable(name)} leaves the data set; write names without '..'")
+        raise refuse("leaves the data set", "write names without '..'")
     return name
+
+
+def two_files(other: Path, path: Path, problem: str, fix: str) -> DataError:
+    """Return the error of two files where there may be one."""
+    return DataError(problem, fix=fix, path=path, other=other, code="duplicate-stem")
+
+
+def named_again(path: Path, line: int, name: str, first: int) -> DataError:
+    """Return the error of a list that names something twice."""
+    return DataError(
+        f"{printable(name)} is named again, as in line {first}", fix="remove one", path=path, line=line, code="listing"
+    )
+
+
+def not_there(path: Path, line: int, problem: str) -> DataError:
+    """Return the error of a line that names a file which is not there."""
+    return DataError(problem, fix="add it or take the line out", path=path, line=line, code="missing-file")
 
 
 def need_listed(file: Path, rows: Mapping[int, tuple[Path, ...]]) -> None:
@@ -197,7 +221,7 @@ def need_listed(file: Path, rows: Mapping[int, tuple[Path, ...]]) -> None:
     missing = first_missing(path for row in rows.values() for path in row)
     if missing is not None:
         number = next(number for number, row in rows.items() if missing in row)
-        raise DataError(f"{file}: line {number}: there is no {printable(str(missing))}; add it or take the line out")
+        raise not_there(file, number, f"there is no {printable(str(missing))}")
 
 
 def first_missing(paths: Iterable[Path]) -> Path | None:

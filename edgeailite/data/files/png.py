@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from edgeailite.data.files.header import MOST_PARTS
+from edgeailite.data.files.header import MOST_PARTS, DamageError
 
 try:
     isal_zlib: Any = importlib.import_module("isal.isal_zlib")
@@ -54,15 +54,15 @@ def chunks(data: bytes) -> Iterator[Chunk]:
     for _ in range(MOST_PARTS):
         end = position + 12 + int.from_bytes(view[position : position + 4], "big")
         if end > len(data):
-            raise ValueError("truncated picture")
+            raise DamageError("truncated picture", "truncated")
         kind = data[position + 4 : position + 8]
         if kind[:1].isupper() and checksum(view[position + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-            raise ValueError("damaged picture, wrong checksum")
+            raise DamageError("damaged picture, wrong checksum")
         yield Chunk(kind, view[position:end])
         if kind == b"IEND":
             return
         position = end
-    raise ValueError(f"damaged picture, more than {MOST_PARTS} parts")
+    raise DamageError(f"damaged picture, more than {MOST_PARTS} parts")
 
 
 def unpacked(data: bytes, *, indices: bool = False) -> bytes:
@@ -74,10 +74,10 @@ def unpacked(data: bytes, *, indices: bool = False) -> bytes:
     parts = list(chunks(data))
     head = bytes(parts[0].content)
     if parts[0].kind != b"IHDR" or len(head) != 13 or (head[9], head[8]) not in KINDS or head[10:12] != b"\0\0":
-        raise ValueError("damaged picture, no header of a PNG")
+        raise DamageError("damaged picture, no header of a PNG")
     unknown = next((part.kind for part in parts if part.kind[:1].isupper() and part.kind not in NEEDED), None)
     if unknown is not None or head[12] > 1:
-        raise ValueError(f"damaged picture, a part {unknown!r} that PNG does not have")
+        raise DamageError(f"damaged picture, a part {unknown!r} that PNG does not have")
     size, packed = row_bytes(head), sum(len(part.content) for part in parts if part.kind == b"IDAT")
     harmless = packed * RATIO <= min(SMALL, FACTOR * size)
     grey = indices and head[9] == 3
@@ -118,11 +118,11 @@ def _inflated(packed: bytes, size: int) -> bytes:
         except module.error:
             continue
         if len(rows) > size or (len(rows) == size and inflate.unconsumed_tail):
-            raise ValueError(f"damaged picture, its pixels inflate to more than the {size} bytes of its rows")
+            raise DamageError(f"damaged picture, its pixels inflate to more than the {size} bytes of its rows")
         if len(rows) < size:
-            raise ValueError(f"damaged picture, {len(rows)} of the {size} bytes of its rows")
+            raise DamageError(f"damaged picture, {len(rows)} of the {size} bytes of its rows")
         return rows
-    raise ValueError("damaged picture, its pixels cannot be inflated")
+    raise DamageError("damaged picture, its pixels cannot be inflated")
 
 
 def _chunk(kind: bytes, *content: bytes | memoryview) -> Iterator[bytes | memoryview]:

@@ -116,7 +116,7 @@ def read_list(file: Path, *, above: Path, images: Path, labels: Path) -> tuple[I
     """Items of an odgt list (paths relative to `above`) or of a version 1 list (relative to `images` and `labels`)."""
     need_folder("ade20k", images)
     if file.suffix == ".odgt":
-        pairs = {number: _record(line, f"{file}: line {number}", above) for number, line in read_lines(file).items()}
+        pairs = {number: _record(line, file, number, above) for number, line in read_lines(file).items()}
     else:
         stems = {number: without_suffix(name) for name, number in read_names(file, root=images).items()}
         pairs = {number: (images / f"{stem}.jpg", labels / f"{stem}.png") for number, stem in stems.items()}
@@ -124,14 +124,15 @@ def read_list(file: Path, *, above: Path, images: Path, labels: Path) -> tuple[I
     return tuple(Item((image,), {SEGMENTATION: label}) for image, label in pairs.values())
 
 
-def _record(line: str, where: str, above: Path) -> tuple[Path, Path]:
+def _record(line: str, file: Path, number: int, above: Path) -> tuple[Path, Path]:
     try:
+        where = f"{file}: line {number}"
         record = Fields.of(json_value(line, where=where), where=where)
         names = record.text("fpath_img"), record.text("fpath_segm")
     except DataError as error:
-        reason = str(error).removeprefix(f"{where}: ")
-        raise DataError(f"{where}: no record with fpath_img and fpath_segm ({reason}); mend or remove it") from None
-    image, label = (above / relative(name, where, f"{above.resolve()}/") for name in names)
+        problem = f"no record with fpath_img and fpath_segm ({error.detail})"
+        raise DataError(problem, fix="mend or remove it", path=file, line=number) from None
+    image, label = (above / relative(name, f"{above.resolve()}/", path=file, line=number) for name in names)
     return image, label
 
 

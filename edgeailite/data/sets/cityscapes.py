@@ -28,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.data.files.images import read_depth
-from edgeailite.data.files.listing import Files, check_split, files_below, need_folder, pair
+from edgeailite.data.files.listing import Files, check_split, files_below, need_folder, pair, two_files
 from edgeailite.data.source import IGNORE, SEGMENTATION, ClassTarget, DataSource, DepthTarget, Item
-from edgeailite.errors import DataError
-from edgeailite.files import read_regular
+from edgeailite.errors import DataError, option
+from edgeailite.files import read_regular, unreadable
 from edgeailite.untrusted import json_value, printable
 
 # label id, class, colour: the 19 classes of the benchmark
@@ -96,12 +96,12 @@ def _focal_times_baseline(path: Path) -> float:
         camera = json_value(read_regular(path, limit=CAMERA_BYTES), where=str(path))
         product = float(camera["intrinsic"]["fx"]) * float(camera["extrinsic"]["baseline"])
     except OSError as error:
-        raise DataError(f"{path}: camera file cannot be read ({error.strerror}); add it") from None
+        raise unreadable(path, error, what="camera file", fix="add it") from None
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        reason = str(error).removeprefix(f"{path}: ") if isinstance(error, DataError) else printable(repr(error))[:160]
-        raise DataError(f"{path}: no intrinsic.fx and extrinsic.baseline in it ({reason}); replace it") from None
+        reason = error.detail if isinstance(error, DataError) else printable(repr(error))[:160]
+        raise DataError(f"no intrinsic.fx and extrinsic.baseline in it ({reason}); replace it", path=path) from None
     if not 0 < product < math.inf:
-        raise DataError(f"{path}: fx * baseline is {product}, expected a number above 0; replace it")
+        raise DataError(f"fx * baseline is {product}, expected a number above 0; replace it", path=path)
     return product
 
 
@@ -146,7 +146,7 @@ def _frames(name: str, folder: Path, suffix: str) -> Files:
         frame = f"{city}/{stem}"
         other = frames.setdefault(frame, path)
         if other is not path:
-            raise DataError(f"{other} and {path}: two files of the frame {frame}; remove one of them")
+            raise two_files(other, path, f"two files of the frame {frame}", "remove one of them")
     return frames
 
 
@@ -165,7 +165,9 @@ def _open(
     pictures = _frames(name, root / PICTURES / split, f"_{PICTURES}.png")
     if not pictures:
         raise DataError(
-            f"data set {name}: no pictures *_{PICTURES}.png in {root / PICTURES / split}; check --data_path"
+            f"data set {name}: no pictures *_{PICTURES}.png in {root / PICTURES / split}",
+            fix=f"check {option('data_path')}",
+            code="empty-split",
         )
     streams = [pictures]
     if second is not None:

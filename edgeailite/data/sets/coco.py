@@ -29,8 +29,8 @@ from edgeailite.data.files.polygons import Shape, paint, shape_of
 from edgeailite.data.sets.voc import CLASSES as VOC_CLASSES
 from edgeailite.data.sets.voc import voc_colours
 from edgeailite.data.source import IGNORE, SEGMENTATION, ClassTarget, DataSource, Item, identity_map
-from edgeailite.errors import DataError
-from edgeailite.files import read_regular
+from edgeailite.errors import DataError, option
+from edgeailite.files import read_regular, unreadable
 from edgeailite.untrusted import json_value, printable, shown
 
 CATEGORIES = {
@@ -92,7 +92,7 @@ def read_drawing(drawing: Drawing, *, background: int, overlaps: str) -> NDArray
     try:
         return paint(drawing.shapes, drawing.height, drawing.width, background=background, overlaps=overlaps)
     except ValueError as error:
-        raise DataError(f"{drawing}: {error}; mend or remove the annotation") from None
+        raise DataError(str(error), fix="mend or remove the annotation", path=str(drawing)) from None
 
 
 def load_annotations(file: Path) -> dict[str, Any]:
@@ -100,10 +100,10 @@ def load_annotations(file: Path) -> dict[str, Any]:
     try:
         content = json_value(read_regular(file, limit=LARGEST), where=str(file))
     except OSError as error:
-        raise DataError(f"{file}: annotations cannot be read ({error.strerror}); check --data_path") from None
+        raise unreadable(file, error, what="annotations", fix=f"check {option('data_path')}") from None
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise DataError(f"{file}: no list {key!r} in it; expected COCO's images, annotations and categories")
+            raise DataError(f"no list {key!r} in it; expected COCO's images, annotations and categories", path=file)
     return content
 
 
@@ -138,21 +138,21 @@ def drawings(
             raise
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             number = entry.get("id") if isinstance(entry, dict) else None
-            raise DataError(f"{file}: annotation {shown(number)}: {_told(error)}; mend or remove it") from None
+            raise DataError(f"annotation {shown(number)}: {_told(error)}; mend or remove it", path=file) from None
     items: list[Item] = []
     places, seen, names = Places(), set(), set()
     for image in content["images"]:
         number, name, size = _image(image, file)
-        path = _place(relative(name, f"{file}: image {shown(number)}", f"{root.resolve()}/"), folders, places)
+        path = _place(relative(name, f"{root.resolve()}/", path=file, part=f"image {shown(number)}"), folders, places)
         if path is None:
             path = folders[0] / name
-            raise DataError(
-                f"{printable(str(path))}: in {file} but does not exist; add the picture or remove it from the file"
-            )
+            fix = "add the picture or remove it from the file"
+            raise DataError(f"in {file} but does not exist", fix=fix, path=printable(str(path)), code="missing-file")
         if number in seen or path in names:
             raise DataError(
-                f"{file}: image {shown(number)}, {printable(name)}, is listed twice, so that each has a part of the "
-                "annotations; make them one"
+                f"image {shown(number)}, {printable(name)}, is listed twice, so that each has a part of the "
+                "annotations; make them one",
+                path=file,
             )
         seen.add(number)
         names.add(path)
@@ -160,7 +160,9 @@ def drawings(
             items.append(Item((path,), {SEGMENTATION: Drawing(file, number, *size, tuple(shapes.get(number, ())))}))
     if shapes and seen and not any(number in shapes for number in seen):
         first = next(iter(shapes))
-        raise DataError(f"{file}: no annotation belongs to a picture: image_id {shown(first)} is not among the images")
+        raise DataError(
+            f"no annotation belongs to a picture: image_id {shown(first)} is not among the images", path=file
+        )
     return tuple(sorted(items, key=lambda item: item.image))
 
 
@@ -169,13 +171,15 @@ def _check_whole(entry: Mapping[str, Any], file: Path, class_of: Mapping[Any, in
     if entry["category_id"] not in class_of:
         known = ", ".join(shown(category) for category in list(class_of)[:20])
         raise DataError(
-            f"{file}: annotation {number}: category_id {shown(entry['category_id'])} is none of the categories that "
-            f"are classes ({known}); add the category or remove the annotation"
+            f"annotation {number}: category_id {shown(entry['category_id'])} is none of the categories that "
+            f"are classes ({known}); add the category or remove the annotation",
+            path=file,
         )
     if entry.get("segmentation", ...) in (None, []):
         raise DataError(
-            f"{file}: annotation {number} has no polygon, a box only, so that its thing would be learned as "
-            "background; draw it, or remove the annotation"
+            f"annotation {number} has no polygon, a box only, so that its thing would be learned as "
+            "background; draw it, or remove the annotation",
+            path=file,
         )
 
 
@@ -186,11 +190,14 @@ def _image(image: Any, file: Path) -> tuple[Any, str, tuple[int, int]]:
         if not isinstance(number, int | str) or not isinstance(name, str):
             raise TypeError("id is a number or text, file_name is text")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{file}: an image without id, file_name, height or width ({_told(error)}); mend it") from None
+        raise DataError(
+            f"an image without id, file_name, height or width ({_told(error)}); mend it", path=file
+        ) from None
     if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
         raise DataError(
-            f"{file}: image {shown(number)}: height {shown(size[0])} and width {shown(size[1])}, expected at most "
-            f"{MAX_PIXELS} pixels; mend it"
+            f"image {shown(number)}: height {shown(size[0])} and width {shown(size[1])}, expected at most "
+            f"{MAX_PIXELS} pixels; mend it",
+            path=file,
         )
     return number, name, size
 

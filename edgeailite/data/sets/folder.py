@@ -40,7 +40,7 @@ from edgeailite.data.sets.folder_settings import Settings, read_settings
 from edgeailite.data.sets.folder_values import check_palettes, class_count, index_reader
 from edgeailite.data.sets.voc import voc_colours
 from edgeailite.data.source import IGNORE, SEGMENTATION, ClassTarget, DataSource, Item
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 
 SCANNED = 200  # masks
 
@@ -48,7 +48,8 @@ SCANNED = 200  # masks
 def folder(root: Path, split: str) -> DataSource:
     """The split of your own data. Raises UsageError (no such split) or DataError (what is wrong with the files)."""
     if not root.is_dir():
-        raise DataError(f"data set {NAME}: folder {root}/ does not exist; set --data_path to yours")
+        fix = f"set {option('data_path')} to yours"
+        raise DataError(f"data set {NAME}: folder {root}/ does not exist", fix=fix, code="folder-missing")
     settings = read_settings(root)
     found = find(root, split)
     train = found if split == "train" else find(root, "train", needed=False)
@@ -74,7 +75,9 @@ def _target(settings: Settings, train: Pairs, read: Callable[[Any], NDArray[np.i
     label_map = {value: value for value in range(len(names))} if settings.colors else settings.label_values(len(names))
     palette = settings.palette or voc_colours(len(names))
     if len(palette) != len(names):
-        raise DataError(f"{settings.file}: palette has {len(palette)} colours but the masks hold {len(names)} classes")
+        raise DataError(
+            f"palette has {len(palette)} colours but the masks hold {len(names)} classes", path=settings.file
+        )
     return ClassTarget(names, palette, {IGNORE: IGNORE} | label_map, read, settings=settings.file)
 
 

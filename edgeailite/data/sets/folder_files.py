@@ -12,15 +12,19 @@ from pathlib import Path
 
 from edgeailite.data.files.images import IMAGE_SUFFIXES
 from edgeailite.data.files.listing import (
+    LABEL_FILE,
     Files,
     Places,
     by_stem,
     files_below,
+    named_again,
     normal,
+    not_there,
     pair,
     read_lines,
     read_names,
     relative,
+    two_files,
     without_suffix,
 )
 from edgeailite.data.sets.folder_hints import unread, what_lies_there
@@ -57,18 +61,20 @@ def find(root: Path, split: str, *, needed: bool = True) -> Pairs | Path:
             return _listed(root, file)
         annotations = [path for path in sorted((root / "annotations").glob("*.json")) if _is_of(path, called)]
         if len(annotations) > 1:
-            raise DataError(f"{annotations[0]} and {annotations[1]}: two files of split {split}; keep one")
+            raise two_files(annotations[0], annotations[1], f"two files of split {split}", "keep one")
         if annotations or (root / called / POLYGONS).is_file():
             return annotations[0] if annotations else root / called / POLYGONS
     if not needed:
         return []
     splits = sorted(_splits(root))
     if splits:
-        raise UsageError(f"--split {split}: {root} has {printable(', '.join(splits))}")
+        listed = printable(", ".join(splits))
+        raise UsageError(f"{root} has {listed}", about="split", value=split, known=tuple(splits))
     raise DataError(
         f"data set {NAME}: folder {root}/images/{split} does not exist; expected {root}/images/{split} and "
         f"{root}/labels/{split}, or {root}/images, {root}/labels and a list {root}/{split}.txt"
-        f"{what_lies_there(root, IMAGES, LABELS)}"
+        f"{what_lies_there(root, IMAGES, LABELS)}",
+        code="folder-missing",
     )
 
 
@@ -149,16 +155,19 @@ def _pictures_and_masks(images: Path, labels: Path) -> tuple[Files, Files]:
     pictures = by_stem(files_below(images, IMAGE_SUFFIXES))
     masks = _masks(files_below(labels, IMAGE_SUFFIXES), pictures)
     if pictures and not masks:
-        raise DataError(f"{labels}: no masks in it{unread(labels, 'add a mask for each picture')}")
+        raise DataError(f"no masks in it{unread(labels, 'add a mask for each picture')}", path=labels)
     if masks and not pictures:
-        raise DataError(f"{images}: no pictures in it{unread(images, 'add a picture for each mask')}")
+        problem = f"no pictures in it{unread(images, 'add a picture for each mask')}"
+        raise DataError(problem, path=images, code="empty-split")
     lone = next((stem for stem in masks if stem not in pictures), None)
     if lone is not None:
         other = next((path for path in images.glob(f"{glob.escape(lone)}.*") if path.is_file()), None)
         if other is not None:
             raise DataError(
-                f"{masks[lone]}: label file without a picture; {printable(str(other))} is there, which is not read: "
-                "convert it to PNG or JPEG"
+                f"{LABEL_FILE} without a picture",
+                fix=f"{printable(str(other))} is there, which is not read: convert it to PNG or JPEG",
+                path=masks[lone],
+                code="mask-without-picture",
             )
     return pictures, masks
 
@@ -178,7 +187,7 @@ def _masks(files: Mapping[str, Path], pictures: Files) -> Files:
         name = _picture_of(stem, pictures)
         other = masks.setdefault(name, path)
         if other is not path:
-            raise DataError(f"{other} and {path}: two files of one name {name!r}; rename or remove one of them")
+            raise two_files(other, path, f"two files of one name {name!r}", "rename or remove one of them")
     return masks
 
 
@@ -203,18 +212,18 @@ def _listed(root: Path, file: Path) -> Pairs:
         if not below.is_dir():
             raise DataError(
                 f"data set {NAME}: folder {below} does not exist; {file} lists names in it"
-                f"{what_lies_there(root, IMAGES, LABELS)}"
+                f"{what_lies_there(root, IMAGES, LABELS)}",
+                code="folder-missing",
             )
     pictures, masks = _pictures_and_masks(images, labels)
     pairs = []
     for name, number in read_names(file, root=root).items():
         stem = normal(without_suffix(name.removeprefix(f"{images.name}/")))
         if stem not in pictures:
-            raise DataError(
-                f"{file}: line {number}: no picture {printable(name)} in {images}; add it or take the line out"
-            )
+            raise not_there(file, number, f"no picture {printable(name)} in {images}")
         if stem not in masks:
-            raise DataError(f"{pictures[stem]}: no label file {labels}/{stem}.png; add it or take it off {file}")
+            problem, fix = f"no {LABEL_FILE} {labels}/{stem}.png", f"add it or take it off {file}"
+            raise DataError(problem, fix=fix, path=pictures[stem], code="missing-mask")
         pairs.append((pictures[stem], masks[stem]))
     return pairs
 
@@ -228,17 +237,14 @@ def _two_names(root: Path, file: Path, lines: Mapping[int, str]) -> Pairs:
         both = []
         for name in found.groups() if found else ():
             inside = name.startswith("/") and not name.startswith(below) and places.find(root / name[1:]) is not None
-            path = root / relative(name[1:] if inside else name, f"{file}: line {number}", below)
+            path = root / relative(name[1:] if inside else name, below, path=file, line=number)
             there = places.find(path)
             if there is None:
-                what = f"there is no {printable(str(path))}"
-                raise DataError(f"{file}: line {number}: {what}; add it or take the line out")
+                raise not_there(file, number, f"there is no {printable(str(path))}")
             both.append(there)
         picture, mask = both
         if picture in seen:
-            raise DataError(
-                f"{file}: line {number} names {printable(str(picture))} again, as line {seen[picture]}; remove one"
-            )
+            raise named_again(file, number, str(picture), seen[picture])
         seen[picture] = number
         pairs.append((picture, mask))
     return pairs

@@ -38,17 +38,17 @@ def polygons(
     """
     if settings.classes or settings.label_map or settings.colors or settings.reduce_zero_label or settings.ignore:
         raise DataError(
-            f"{settings.file}: {file} names the classes; only palette, background and overlaps may be given with it"
+            f"{file} names the classes; only palette, background and overlaps may be given with it", path=settings.file
         )
     content = load_annotations(file)
     rows = _categories(content, file)
     learned = content if train is None else load_annotations(train)
     if train is not None and _categories(learned, train) != rows:
-        raise DataError(f"{file}: its categories are not those of {train}; give both the same")
+        raise DataError(f"its categories are not those of {train}; give both the same", path=file)
     names, class_of, unlabelled = _classes(rows, _used(learned), file, background=settings.background)
     palette = settings.palette or voc_colours(len(names))
     if len(palette) != len(names):
-        raise DataError(f"{settings.file}: palette has {len(palette)} colours but {file} has {len(names)} classes")
+        raise DataError(f"palette has {len(palette)} colours but {file} has {len(names)} classes", path=settings.file)
     items = drawings(content, file, folders, class_of, root=root, whole=True)
     target = target_of(names, palette, unlabelled, overlaps=settings.overlaps, settings=file)
     return DataSource(name, split, items, {SEGMENTATION: target})
@@ -91,14 +91,15 @@ def _categories(content: Mapping[str, Any], file: Path) -> list[Category]:
     for row in content["categories"]:
         number, name = (row.get("id"), row.get("name")) if isinstance(row, dict) else (None, None)
         if not isinstance(number, int | str) or not isinstance(name, str):
-            raise DataError(f"{file}: a category without id or name ({shown(row)}); mend it")
+            raise DataError(f"a category without id or name ({shown(row)}); mend it", path=file)
         if number in rows:
             raise DataError(
-                f"{file}: categories {printable(rows[number].name)} and {printable(name)} have one id, "
-                f"{shown(number)}; give each its own"
+                f"categories {printable(rows[number].name)} and {printable(name)} have one id, "
+                f"{shown(number)}; give each its own",
+                path=file,
             )
         above = row.get("supercategory")
         rows[number] = Category(number, name, above if isinstance(above, str) else "")
     if not 0 < len(rows) < IGNORE:
-        raise DataError(f"{file}: {len(rows)} categories, expected 1 to 254")
+        raise DataError(f"{len(rows)} categories, expected 1 to 254", path=file)
     return sorted(rows.values(), key=lambda row: (isinstance(row.number, str), row.number))

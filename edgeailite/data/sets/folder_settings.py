@@ -28,7 +28,7 @@ from typing import Any
 from edgeailite.data.files.colors import Colour, parse_colour
 from edgeailite.data.files.listing import read_lines
 from edgeailite.errors import DataError
-from edgeailite.files import read_regular
+from edgeailite.files import read_regular, unreadable
 from edgeailite.untrusted import is_printable, json_value, shown, yaml_value
 
 IGNORE = 255
@@ -80,17 +80,17 @@ def read_settings(root: Path) -> Settings:
     label_map = _label_map(file, given["label_map"], numbers) if "label_map" in given else None
     reduce_zero_label = _flag(file, given, "reduce_zero_label", default=False)
     if sum(map(bool, (reduce_zero_label, label_map, colors))) > 1:
-        raise DataError(f"{file}: give one of reduce_zero_label, label_map and colors; each says what masks hold")
+        raise DataError("give one of reduce_zero_label, label_map and colors; each says what masks hold", path=file)
     if not (label_map or colors or reduce_zero_label):
         colors = tool_colors
     names = numbers.all_names()
     ignore = _values(file, given.get("ignore", []))
     twice = [value for value in ignore if (label_map or {}).get(value, IGNORE) != IGNORE]
     if twice:
-        raise DataError(f"{file}: label value {twice[0]} is a class in label_map and stands under ignore; keep one")
+        raise DataError(f"label value {twice[0]} is a class in label_map and stands under ignore; keep one", path=file)
     overlaps = given.get("overlaps", OVERLAPS[0])
     if overlaps not in OVERLAPS:
-        raise DataError(f"{file}: overlaps: {shown(overlaps)}, expected {' or '.join(OVERLAPS)}")
+        raise DataError(f"overlaps: {shown(overlaps)}, expected {' or '.join(OVERLAPS)}", path=file)
     return Settings(
         file=file,
         classes=names,
@@ -123,12 +123,12 @@ class _Numbers:
         if isinstance(value, str) and value in self.names:
             return self.names.index(value)
         known = f"classes are {', '.join(self.names)}" if self.known else "expected a name or a number from 0 to 254"
-        raise DataError(f"{self.file}: {key}: {shown(value)} is no class; {known}, or ignore")
+        raise DataError(f"{key}: {shown(value)} is no class; {known}, or ignore", path=self.file)
 
     def all_names(self) -> tuple[str, ...] | None:
         """Names of all classes that were known, named or numbered; None if nothing was."""
         if not self.known and self.names and self.highest >= 0:
-            raise DataError(f"{self.file}: classes by name and by number; name all, or list them under classes")
+            raise DataError("classes by name and by number; name all, or list them under classes", path=self.file)
         numbered = [f"class {number}" for number in range(self.highest + 1)]
         return check_names(self.file, self.names or numbered) if self.names or numbered else None
 
@@ -138,12 +138,12 @@ def _load(file: Path) -> dict[str, Any]:
     if given is None:
         return {}
     if not isinstance(given, dict):
-        raise DataError(f"{file}: expected keys and values, one of {', '.join(KEYS)}")
+        raise DataError(f"expected keys and values, one of {', '.join(KEYS)}", path=file)
     for key in given:
         if key not in KEYS:
             near = difflib.get_close_matches(str(key), KEYS, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise DataError(f"{file}: unknown key {shown(key)}{hint} (known: {', '.join(KEYS)})")
+            raise DataError(f"unknown key {shown(key)}{hint} (known: {', '.join(KEYS)})", path=file)
     return given
 
 
@@ -151,16 +151,16 @@ def _read(file: Path) -> bytes:
     try:
         return read_regular(file, limit=LARGEST)
     except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror}); mend or remove it") from None
+        raise unreadable(file, error, fix="mend or remove it") from None
 
 
 def _names(file: Path, given: object) -> tuple[str, ...]:
     names = list(given) if isinstance(given, list) else []
     if not names or len(names) > IGNORE:
-        raise DataError(f"{file}: classes: expected a list of 1 to 255 different names, found {shown(given)}")
+        raise DataError(f"classes: expected a list of 1 to 255 different names, found {shown(given)}", path=file)
     odd = next((name for name in names if not isinstance(name, str) and type(name) is not int), None)
     if odd is not None or None in names:  # yes, no, on, off and dates are other values than they look like
-        raise DataError(f'{file}: classes: {shown(odd)} is no text to YAML; write the name in quotes: "road"')
+        raise DataError(f'classes: {shown(odd)} is no text to YAML; write the name in quotes: "road"', path=file)
     return check_names(file, map(str, names))
 
 
@@ -170,27 +170,28 @@ def check_names(file: Path, names: Iterable[str]) -> tuple[str, ...]:
     for name in names:
         if not name.strip() or len(name) > LONGEST or not is_printable(name):
             raise DataError(
-                f"{file}: classes: {shown(name)} is no class name; expected 1 to {LONGEST} characters, no control "
-                "characters"
+                f"classes: {shown(name)} is no class name; expected 1 to {LONGEST} characters, no control characters",
+                path=file,
             )
         if name.lower() in IGNORE_WORDS:
             raise DataError(
-                f"{file}: classes: {name} is the word for pixels that do not count, no class; take it out, and give "
-                "its label value under ignore"
+                f"classes: {name} is the word for pixels that do not count, no class; take it out, and give "
+                "its label value under ignore",
+                path=file,
             )
         plain = " ".join(name.split()).casefold()
         if plain in named:
             how = f"{shown(name)} twice" if named[plain] == name else f"{shown(named[plain])} and {shown(name)}"
-            raise DataError(f"{file}: classes: expected different names, found {how}; make them one, or rename one")
+            raise DataError(f"classes: expected different names, found {how}; make them one, or rename one", path=file)
         named[plain] = name
     if not 0 < len(named) <= IGNORE:
-        raise DataError(f"{file}: {len(named)} classes, expected 1 to {IGNORE}")
+        raise DataError(f"{len(named)} classes, expected 1 to {IGNORE}", path=file)
     return tuple(named.values())
 
 
 def _colors(file: Path, given: object, numbers: _Numbers) -> dict[Colour, int]:
     if not isinstance(given, dict) or not given:
-        raise DataError(f'{file}: colors: expected rows such as "128,64,128": road, found {shown(given)}')
+        raise DataError(f'colors: expected rows such as "128,64,128": road, found {shown(given)}', path=file)
     colors: dict[Colour, int] = {}
     for key, value in given.items():
         colour, name = parse_colour(key), value
@@ -198,17 +199,17 @@ def _colors(file: Path, given: object, numbers: _Numbers) -> dict[Colour, int]:
             colour, name = parse_colour(value), key
         if colour is None:
             raise DataError(
-                f"{file}: colors: no colour in {shown(key)}: {shown(value)}; write three numbers from 0 to 255"
+                f"colors: no colour in {shown(key)}: {shown(value)}; write three numbers from 0 to 255", path=file
             )
         if colour in colors:
-            raise DataError(f"{file}: colors: {colour} is given twice; a colour has one class")
+            raise DataError(f"colors: {colour} is given twice; a colour has one class", path=file)
         colors[colour] = numbers.of(name, "colors")
     return colors
 
 
 def _label_map(file: Path, given: object, numbers: _Numbers) -> dict[int, int]:
     if not isinstance(given, dict) or not given:
-        raise DataError(f"{file}: label_map: expected rows such as 34: ignore, found {shown(given)}")
+        raise DataError(f"label_map: expected rows such as 34: ignore, found {shown(given)}", path=file)
     _values(file, list(given), key="label_map")
     return {value: numbers.of(name, "label_map") for value, name in given.items()}
 
@@ -218,7 +219,7 @@ def _values(file: Path, given: object, key: str = "ignore") -> tuple[int, ...]:
     wrong = [value for value in values if type(value) is not int or not LOWEST <= value <= HIGHEST]
     if wrong:
         raise DataError(
-            f"{file}: {key}: {shown(wrong[0])} is no label value; expected whole numbers from {LOWEST} to {HIGHEST}"
+            f"{key}: {shown(wrong[0])} is no label value; expected whole numbers from {LOWEST} to {HIGHEST}", path=file
         )
     return tuple(values)
 
@@ -226,7 +227,7 @@ def _values(file: Path, given: object, key: str = "ignore") -> tuple[int, ...]:
 def _flag(file: Path, given: Mapping[str, Any], key: str, *, default: bool) -> bool:
     value = given.get(key, default)
     if not isinstance(value, bool):
-        raise DataError(f"{file}: {key}: {shown(value)}, expected true or false")
+        raise DataError(f"{key}: {shown(value)}, expected true or false", path=file)
     return value
 
 
@@ -235,7 +236,9 @@ def _palette(file: Path, given: object, names: tuple[str, ...] | None) -> tuple[
     whole = tuple(colour for colour in colours if colour is not None)
     if not whole or len(whole) < len(colours) or (names is not None and len(whole) != len(names)):
         expected = f"{len(names)} " if names else ""
-        raise DataError(f"{file}: palette: expected a list of {expected}colours such as [128, 64, 128], one per class")
+        raise DataError(
+            f"palette: expected a list of {expected}colours such as [128, 64, 128], one per class", path=file
+        )
     return whole
 
 
@@ -273,7 +276,8 @@ def _roboflow(file: Path, settings: Path) -> tuple[str, ...]:
     values = {value.strip(): name.strip() for value, _, name in rows if value.strip().isdecimal()}
     if list(values) != [str(number) for number in range(len(values))] or len(values) < len(rows) - 1:
         raise DataError(
-            f"{file}: expected a row VALUE, NAME for each of 0, 1, ..; or say in {settings} what values mean: label_map"
+            f"expected a row VALUE, NAME for each of 0, 1, ..; or say in {settings} what values mean: label_map",
+            path=file,
         )
     return check_names(file, values.values())
 
@@ -286,7 +290,7 @@ def _cvat(file: Path) -> tuple[tuple[str, ...], dict[Colour, int]]:
         colour = parse_colour(rest.partition(":")[0])
         if colour is None or colour in colors:
             raise DataError(
-                f"{file}: line {number}: {shown(line)}, expected name:red,green,blue:: with a colour of its own"
+                f"line {number}: {shown(line)}, expected name:red,green,blue:: with a colour of its own", path=file
             )
         colors[colour] = _number(name, names)
     return check_names(file, names), colors
@@ -296,14 +300,14 @@ def _supervisely(file: Path) -> tuple[tuple[str, ...], dict[Colour, int]]:
     """Names and colours of machine masks; what no object covers is (0, 0, 0), class "background"."""
     rows = json_value(_read(file), where=str(file))
     if not isinstance(rows, dict) or not rows:
-        raise DataError(f"{file}: no names with colours in it; export it again")
+        raise DataError("no names with colours in it; export it again", path=file)
     colours = {name: parse_colour(colour) for name, colour in rows.items()}
     colors: dict[Colour, int] = {} if (0, 0, 0) in colours.values() else {(0, 0, 0): 0}
     names = ["background"] * len(colors)
     for name, colour in colours.items():
         if colour is None or colour in colors:
             raise DataError(
-                f"{file}: {shown(name)}: {shown(rows[name])} is no colour, or another class has it; export it again"
+                f"{shown(name)}: {shown(rows[name])} is no colour, or another class has it; export it again", path=file
             )
         colors[colour] = _number(name, names)
     return check_names(file, names), colors

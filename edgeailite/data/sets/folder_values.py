@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +27,8 @@ MINUS_ONE = (-1, 2**16 - 1, 2**32 - 1)  # "ignore" of other tools, as it is stor
 class UnclearLabelsError(DataError):
     """Values that do not number classes. `label_map`: rows of `dataset.yaml` under which the masks can be looked at."""
 
-    def __init__(self, message: str, label_map: Mapping[int, str] | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, problem: str = "", *, label_map: Mapping[int, str] | None = None, **fields: Any) -> None:
+        super().__init__(problem, **fields)
         self.label_map = dict(label_map or {})
 
 
@@ -64,18 +65,22 @@ def class_count(masks: Sequence[Path], settings: Settings) -> int:
     seen = _values_of(stamps, index_reader(settings))
     values = sorted(set(seen) - ignored)
     lowest = 1 if settings.reduce_zero_label else 0
-    where = f"{masks[0].parent}: {len(masks)} masks such as {masks[0].name}"
+    folder, where = masks[0].parent, f"{len(masks)} masks such as {masks[0].name}"
     if not values or (values == [0] and IGNORE in seen):
         hint = " (255 as a class: label_map: {0: background, 255: object})" if IGNORE in seen else ""
         raise UnclearLabelsError(
-            f"{where} hold only the label values {', '.join(map(str, sorted(seen)))}: "
-            f"not two classes; say in {settings.file} what they mean{hint}",
-            _named(sorted(seen)),
+            f"{where} hold only the label values {', '.join(map(str, sorted(seen)))}: not two classes",
+            fix=f"say in {settings.file} what they mean{hint}",
+            path=folder,
+            code="not-two-classes",
+            label_map=_named(sorted(seen)),
         )
     if len(values) >= IGNORE:
         raise UnclearLabelsError(
             f"{where} hold {len(values)} different label values, {_list(list(map(str, values)))}: more than the "
-            f"{IGNORE} classes that there can be; are they numbers of things? save the class of each pixel"
+            f"{IGNORE} classes that there can be; are they numbers of things? save the class of each pixel",
+            path=folder,
+            code="too-many-classes",
         )
     gaps = values[-1] >= ROW and len(values) < (values[-1] + 1 - lowest) / 2
     if gaps or values[0] < 0 or values[-1] - lowest >= IGNORE:
@@ -83,9 +88,11 @@ def class_count(masks: Sequence[Path], settings: Settings) -> int:
         named = clear if len(clear) > 1 else values
         raise UnclearLabelsError(
             f"{where} hold the label values {_list([_told(value, seen[value]) for value in values])}, which do not "
-            f"number classes in a row; say in {settings.file} what they mean: "
-            f"label_map: {{{_list([f'{value}: NAME' for value in named])}}}",
-            _named(named) | dict.fromkeys(sorted(ignored - {IGNORE} - set(MINUS_ONE)), "ignore"),
+            "number classes in a row",
+            fix=f"say in {settings.file} what they mean: label_map: {{{_list([f'{value}: NAME' for value in named])}}}",
+            path=folder,
+            code="gaps",
+            label_map=_named(named) | dict.fromkeys(sorted(ignored - {IGNORE} - set(MINUS_ONE)), "ignore"),
         )
     return values[-1] + 1 - lowest
 
@@ -98,11 +105,14 @@ def check_palettes(masks: Sequence[Path], settings: Settings) -> None:
     if clash is not None:
         rows = _list([f'"{red},{green},{blue}": CLASS' for red, green, blue in clash.colours])
         raise UnclearLabelsError(
-            f"{masks[0].parent}: label {clash.label} has the colour {clash.colour} in {clash.mask.name} and "
+            f"label {clash.label} has the colour {clash.colour} in {clash.mask.name} and "
             f"{clash.other_colour} in {clash.other_mask.name}: their palettes differ, so a number need not mean the "
-            f"same in both; say in {settings.file} which colour is which class: colors: {{{rows}}}, or, if the numbers "
+            "same in both",
+            fix=f"say in {settings.file} which colour is which class: colors: {{{rows}}}, or, if the numbers "
             "are right, name them: label_map",
-            _named(clash.values),
+            path=masks[0].parent,
+            code="palettes-differ",
+            label_map=_named(clash.values),
         )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from edgeailite.data.files.listing import by_stem, check_split, files_below, need_folder, read_names
 from edgeailite.data.source import DataSource, DepthTarget, Item
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 
 SPLITS = ("train", "val")
 NAME = "kitti_depth"
@@ -27,7 +27,8 @@ def kitti_depth(root: Path, split: str) -> DataSource:
     check_split(NAME, split, SPLITS)
     items = tuple(item for drive in _drives(root, split) for item in _drive(drive))
     if not items:
-        raise DataError(f"data set {NAME}: no depth maps below {root / split}; check --data_path")
+        fix = f"check {option('data_path')}"
+        raise DataError(f"data set {NAME}: no depth maps below {root / split}", fix=fix)
     return DataSource(NAME, split, items, {"depth": DepthTarget()})
 
 
@@ -45,7 +46,10 @@ def _drive(drive: Path) -> list[Item]:
     lone = next((frame for frame in depths if frame not in pictures), None)
     if lone is not None:
         raise DataError(
-            f"{depths[lone]}: depth map without its picture {drive / 'image_02' / 'data' / lone}.png; add it"
+            f"depth map without its picture {drive / 'image_02' / 'data' / lone}.png",
+            fix="add it",
+            path=depths[lone],
+            code="mask-without-picture",
         )
     return [Item((pictures[frame],), {"depth": path}) for frame, path in depths.items()]
 

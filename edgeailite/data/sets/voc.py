@@ -56,7 +56,7 @@ def _voc(root: Path, split: str, *, name: str, splits: dict[str, tuple[str, str]
     for needed in (file, base / masks):
         if not needed.exists():
             fix = AUG_HELP if masks == MASKS_AUG else "check --data_path"
-            raise DataError(f"data set {name}: {needed} does not exist; {fix}")
+            raise DataError(f"data set {name}: {needed} does not exist", fix=fix, code="folder-missing")
     # a name, or "/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png" as other tools write; no name has a space
     words = {number: line.replace("\\", "/").split()[0] for number, line in read_lines(file).items()}
     stems = {number: without_suffix(word.rpartition("/")[2]) for number, word in words.items()}

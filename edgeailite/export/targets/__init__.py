@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from torch import fx
 
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, option
 from edgeailite.export.lint import Finding, lint, lint_ranges, refuse_errors
 from edgeailite.export.targets import onnxruntime, openvino, tensorrt, tidl
 from edgeailite.export.targets.record import Files, Request, Target
@@ -34,12 +34,19 @@ def write(name: str, request: Request) -> tuple[Files, list[Finding]]:
 def _check_scheme(target: Target, request: Request) -> None:
     """Raises UsageError for a scheme that the target does not compute, and for rewriting that is onnxruntime's."""
     if request.kernels != "plain" and target.name != request.kernels:
-        raise UsageError(f"--kernels {request.kernels}: not for --target {target.name}; leave one of the two out")
+        raise UsageError(
+            f"{option('kernels')} {request.kernels}: not for {option('target')} {target.name}; leave one of the two out"
+        )
     if not target.schemes:
         return
     known = " or ".join(target.schemes)
     if not isinstance(request.module, fx.GraphModule):
-        raise UsageError(f"--target {target.name}: a float run; calibrate or quantize it with --scheme {known} first")
+        raise UsageError(
+            f"{option('target')} {target.name}: a float run; calibrate or quantize it with {option('scheme')} "
+            f"{known} first"
+        )
     if scheme_of(request.module).name not in target.schemes:
         scheme = scheme_of(request.module).name
-        raise UsageError(f"--target {target.name}: scheme {scheme}; quantize the float run with --scheme {known}")
+        raise UsageError(
+            f"{option('target')} {target.name}: scheme {scheme}; quantize the float run with {option('scheme')} {known}"
+        )

@@ -12,7 +12,7 @@ from edgeailite.export.lint import Check
 from edgeailite.export.passes import Kernels
 from edgeailite.modelcard import ModelCard
 
-# What carries sizes about and is folded away at a fixed size; with --dynamic it stays.
+# What carries sizes about and is folded away at a fixed size; with an open size it stays.
 SHAPE_ARITHMETIC = frozenset(
     (
         "Shape",

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, option
 from edgeailite.export.trace.matching import Matching, match
 from edgeailite.export.trace.sides import Array, Grid, Place, Reading, Side, sources_among
 from edgeailite.runtime.contract import labels_of
@@ -135,7 +135,7 @@ def trace(first: Side, second: Side, pictures: Iterable[Sequence[Array]], *, loc
     """
     if local and not second.feeds:
         raise UsageError(
-            f"--trace_local: {second.label} is a file, whose layers cannot be fed; put a torch form second"
+            f"{option('trace_local')}: {second.label} is a file, whose layers cannot be fed; put a torch form second"
         )
     matching: Matching | None = None
     sums: dict[tuple[str, str], Sums] = {}
@@ -154,7 +154,7 @@ def trace(first: Side, second: Side, pictures: Iterable[Sequence[Array]], *, loc
         count += 1
         disturbed = (max(disturbed[0], mine.disturbed), max(disturbed[1], theirs.disturbed))
     if matching is None:
-        raise UsageError("--trace: no picture was compared; give at least one")
+        raise UsageError(f"{option('trace')}: no picture was compared; give at least one")
     rows = _rows(first, second, sums, shapes=shapes, local=local)
     merged = {name: _merge_outputs(parts) for name, parts in outputs.items()}
     return Trace(
@@ -171,8 +171,8 @@ def _matched(first: Side, second: Side, images: Sequence[Array]) -> tuple[Matchi
     matching = match(first, second, shapes)
     if not matching.pairs:
         raise UsageError(
-            f"--trace {first.label} {second.label}: no tensor of the one is like one of the other, neither by name nor "
-            "by operator and shape; are they the same network at one size?"
+            f"{option('trace')} {first.label} {second.label}: no tensor of the one is like one of the other, "
+            "neither by name nor by operator and shape; are they the same network at one size?"
         )
     return matching, shapes[1]
 

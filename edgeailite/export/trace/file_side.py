@@ -22,7 +22,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # ships no type information
 from onnx import numpy_helper
 
-from edgeailite.errors import DataError, EdgeailiteError, UsageError
+from edgeailite.errors import DataError, EdgeailiteError, UsageError, option
 from edgeailite.export.trace.sides import Array, Grid, Place, Reading, Side
 from edgeailite.onnxfile import OnnxFile, read_onnx, unreadable
 from edgeailite.runtime import open_session
@@ -112,7 +112,7 @@ def file_side(
     """
     known = (*LEVELS, *OPENVINO)
     if runtime not in known:
-        raise UsageError(f"--trace {label}: unknown runtime or level {runtime!r}; known: {', '.join(known)}")
+        raise UsageError(f"{option('trace')} {label}: unknown runtime or level {runtime!r}; known: {', '.join(known)}")
     model = _parsed_model(check_file(path, height_width=height_width, threads=threads or 1))
     try:
         parsed = _parse(model)
@@ -168,7 +168,9 @@ def _runner(
         further = tuple(name for name in inner if name not in feed)
         if further not in opened:
             opened[further] = (
-                openvino_session(data, option=f"--trace {label}", threads=threads, outputs=further, precision=precision)
+                openvino_session(
+                    data, option=f"{option('trace')} {label}", threads=threads, outputs=further, precision=precision
+                )
                 if runtime in OPENVINO
                 else open_session(with_outputs(data, further), threads=threads, level=runtime)
             )

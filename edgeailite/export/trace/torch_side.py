@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, option
 from edgeailite.export.naming import FUNCTIONS, function_names
 from edgeailite.export.trace.sides import Array, Grid, Place, Reading, Side
 from edgeailite.modelcard import input_name
@@ -207,5 +207,7 @@ def torch_side(word: str, module: nn.Module) -> Side:
     if word == "float":
         return float_side(word, module)
     if not isinstance(module, fx.GraphModule):
-        raise UsageError(f"--trace {word}: the run is float; give the quantized run first (edgeailite quantize)")
+        raise UsageError(
+            f"{option('trace')} {word}: the run is float; give the quantized run first (edgeailite quantize)"
+        )
     return fake_quantized_side(word, module) if word == "fake_quant" else integer_exact_side(word, module)

@@ -1,5 +1,6 @@
 """The doctor of data sets on whole data sets: CamVid corrupted in 30 seeded ways, 100,000 entries, cleaned lists."""
 
+import ast
 import importlib
 import os
 import shutil
@@ -11,8 +12,9 @@ import numpy as np
 import pytest
 
 from edgeailite.data import DATASETS
+from edgeailite.data import check as checks
 from edgeailite.data.check import CODES, check_dataset, splits_of
-from edgeailite.data.check.findings import KEPT_PER_CODE, MESSAGES, Finding, Findings, from_message
+from edgeailite.data.check.findings import CAUSES, KEPT_PER_CODE, Finding, Findings, from_error
 from edgeailite.data.check.masks import check_depth
 from edgeailite.data.check.pictures import Examined
 from edgeailite.data.check.summary import summary, write_lists
@@ -306,18 +308,39 @@ def test_splits_are_those_that_the_data_set_names(tmp_path):
 # --- findings
 
 
-def test_every_code_of_a_message_is_in_the_table():
-    assert {code for _, code in MESSAGES} <= set(CODES)
+def raised_codes() -> set[str]:
+    """The codes that the readers of data sets give their errors, as they stand in the source."""
+    folder = Path(checks.__file__).parents[1]
+    trees = [ast.parse(path.read_text()) for part in ("files", "sets") for path in (folder / part).glob("*.py")]
+    keywords = [
+        node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "code"
+    ]
+    return {node.value for word in keywords for node in ast.walk(word.value) if isinstance(node, ast.Constant)} - {""}
 
 
-def test_message_is_split_into_file_and_rest():
-    found = from_message("a/b.png: truncated picture (3 bytes); replace it", default="listing")
+def test_every_code_of_an_error_is_in_the_table():
+    no_findings_of_their_own = {"folder-missing", "not-two-classes", "too-many-classes", "gaps", "palettes-differ"}
+    codes = raised_codes()
+    assert len(codes) > 15
+    assert codes - set(CODES) - set(CAUSES) == no_findings_of_their_own
+    assert set(CAUSES.values()) <= set(CODES)
+
+
+def test_an_error_becomes_a_finding_by_its_fields():
+    error = DataError("truncated picture (3 bytes)", fix="replace it", path="a/b.png", code="truncated")
+    found = from_error(error, default="listing")
     assert (found.file, found.code, found.level) == ("a/b.png", "truncated", "error")
     assert found.message == "truncated picture (3 bytes); replace it"
-    told = from_message("data set x: no pictures in y", default="listing")
+    told = from_error(DataError("data set x: no pictures in y", code="empty-split"), default="listing")
     assert (told.file, told.code, told.message) == ("", "empty-split", "data set x: no pictures in y")
-    odd = from_message("C: d.png: empty file", default="listing", file="C: d.png")
+    odd = from_error(DataError("empty file", path="C: d.png", code="empty-file"), default="listing", file="C: d.png")
     assert (odd.file, odd.message) == ("C: d.png", "empty file")
+    two = DataError("two files of one name 'a'", fix="remove one", path="b/a.png", other="a.png", code="duplicate-stem")
+    assert str(from_error(two, default="listing")) == (
+        "error: duplicate-stem: b/a.png: two files of one name 'a'; remove one (the other is a.png)"
+    )
+    unknown = from_error(DataError("odd", path="x", code="odd"), default="listing", file="mask.png")
+    assert (unknown.file, unknown.code, unknown.message) == ("mask.png", "listing", "x: odd")
 
 
 def test_killed_process_is_a_data_error(tmp_path):

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgeailite.data.files.header import DamageError
 from edgeailite.data.files.headers import Header, damage, header_size, read_header, unsupported
 from tests.data.corruption import (
     EXIF_6,
@@ -75,7 +76,7 @@ def test_no_bytes_raise(kind):
         for place in rng.integers(0, min(len(data), 120), 4):
             wrong[place] = rng.integers(0, 256)
         assert isinstance(read_header(bytes(wrong)), Header | None)
-        assert isinstance(damage(bytes(wrong)), str | None)
+        assert isinstance(damage(bytes(wrong)), DamageError | None)
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])

@@ -78,7 +78,7 @@ def test_lists_of_any_machine(tmp_path):
         ("\\\\server\\share\\a.png", "is a path of a Windows machine"),
         ("/somewhere/a.png", "line 2: /somewhere/a.png is an absolute path outside the data set"),
         ("a/../../b", r"line 2: a/\.\./\.\./b leaves the data set"),
-        ("first", "line 2 names first again, as line 1"),
+        ("first", "line 2: first is named again, as in line 1"),
     ],
 )
 def test_lines_that_cannot_be_meant(tmp_path, line, message):

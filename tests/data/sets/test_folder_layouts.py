@@ -75,7 +75,7 @@ def test_lists_of_two_names(tmp_path, line):
         ("images/0.jpg ../../0.png", r"line 2: \.\./\.\./0\.png leaves the data set"),
         ("/etc/0.jpg labels/0.png", r"line 2: /etc/0\.jpg is an absolute path outside"),
         ("images/9.jpg labels/0.png", r"line 2: there is no .*images/9\.jpg; add it or take"),
-        ("images/1.jpg labels/1.png", r"line 2 names .*images/1\.jpg again, as line 1"),
+        ("images/1.jpg labels/1.png", r"line 2: .*images/1\.jpg is named again, as in line 1"),
     ],
 )
 def test_lists_of_two_names_that_cannot_be_meant(tmp_path, line, message):

@@ -1,8 +1,7 @@
-"""The sheet of `edgeailite compare`: the pictures on which two models disagree most, and who is right where."""
+"""A sheet of the pictures on which two models disagree most, with who is right where."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -14,11 +13,11 @@ from edgeailite.data.files.images import read_image
 from edgeailite.data.source import ClassTarget, DepthTarget
 from edgeailite.drawing.plots import colorize
 from edgeailite.drawing.sheets import IGNORED, Fields, depth_colors, depth_scale, laid_out
-from edgeailite.evaluation import Agreement
+from edgeailite.evaluation import Agreement, Comparison
 from edgeailite.evaluation.pairing import who_is_closer, who_is_right
 from edgeailite.files import write_result
 from edgeailite.report.examples import predictions
-from edgeailite.runs.open import Opened
+from edgeailite.runs.open import OpenModel
 
 COLUMNS = ("picture", "label", "A", "B")  # and who is right, or closer
 BOTH, SAME_WRONG, A, B, NEITHER = (246, 247, 248), (205, 208, 212), (47, 111, 159), (224, 138, 40), (172, 40, 48)
@@ -26,24 +25,20 @@ COLORS = np.array([BOTH, SAME_WRONG, A, B, NEITHER, IGNORED], np.uint8)  # in th
 CLASS_NAMES = ("both", "same error", "A", "B", "neither", "not labelled")
 DEPTH_NAMES = ("alike", "", "A closer", "B closer", "", "not known")
 
-Most = Mapping[str, Sequence[tuple[int, Agreement]]]
-"""By output: pictures by index, and how far the two agree there."""
 
+def write_sheet(path: Path, found: Comparison, *, labels: tuple[str, str]) -> list[Path]:
+    """Draw the pictures on which two models differ most; return the files, one for each output.
 
-def write_sheet(
-    path: Path, models: tuple[Opened, Opened], source: DataSource, most: Most, *, labels: tuple[str, str]
-) -> list[Path]:
-    """One page per output: at `path`, or with `_OUTPUT` added where there are several. DataError if not writable.
-
-    `labels` say what A and B are.
+    The file is `path`, or with `_OUTPUT` added to its name where there are several outputs. `labels` say what A and B
+    are. Raises DataError for a path that cannot be written.
     """
-    paths = []
-    for name, pictures in most.items():
-        target = path if len(most) == 1 else path.with_name(f"{path.stem}_{name}{path.suffix}")
+    paths, source = [], found.source
+    for name, pictures in found.most.items():
+        target = path if len(found.most) == 1 else path.with_name(f"{path.stem}_{name}{path.suffix}")
         classes = isinstance(source.targets[name], ClassTarget)
         names = CLASS_NAMES if classes else DEPTH_NAMES
         meanings = [(text, (int(r), int(g), int(b))) for text, (r, g, b) in zip(names, COLORS, strict=True) if text]
-        rows = [_fields(models, source, name, index, part) for index, part in pictures]
+        rows = [_fields(found.models, source, name, index, part) for index, part in pictures]
         title = f"{name} of {source.name} {source.split}, where A ({labels[0]}) and B ({labels[1]}) differ most"
         columns = (*COLUMNS, f"who is {_word(classes)}")
         page = laid_out(rows, columns=columns, meanings=meanings, title=title)
@@ -53,7 +48,7 @@ def write_sheet(
     return paths
 
 
-def _fields(models: tuple[Opened, Opened], source: DataSource, name: str, index: int, part: Agreement) -> Fields:
+def _fields(models: tuple[OpenModel, OpenModel], source: DataSource, name: str, index: int, part: Agreement) -> Fields:
     item, target = source.items[index], source.targets[name]
     pictures = [read_image(path) for path in item.images]
     maps: tuple[NDArray[np.uint8], ...]

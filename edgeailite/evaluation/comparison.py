@@ -1,0 +1,221 @@
+"""Two models on the same pictures: is the difference real, and where do they disagree?
+
+Both are measured as `validate` does, each with its own preprocessing, at the labels' size. Intervals are of a paired
+bootstrap over pictures (`bootstrap`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeailite.config import CompareConfig
+from edgeailite.console import log, progress
+from edgeailite.data import DataSource
+from edgeailite.data.augment.transforms import EvalTransform
+from edgeailite.data.loader import eval_loader
+from edgeailite.data.tensors import Sample
+from edgeailite.device import select_device, set_threads
+from edgeailite.errors import UsageError, option
+from edgeailite.evaluation.bootstrap import differences, interval
+from edgeailite.evaluation.pairing import Agreement, Pair, class_numbers, depth_numbers, pair_up
+from edgeailite.evaluation.protocol import part_of
+from edgeailite.evaluation.summary import classes_of, tasks_of
+from edgeailite.runs.dataset import dataset_of
+from edgeailite.runs.open import OpenModel, open_model
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found of models A and B, in this order in `models`.
+
+    `outputs` holds for each output both models' scores, B - A with its interval of 95 per cent, and the share of
+    labelled pixels on which they differ. `most` names for each output the pictures on which they differ most, as
+    (index in `source`, agreement), most first. `pictures` is the number compared.
+    """
+
+    models: tuple[OpenModel, OpenModel]
+    source: DataSource
+    pictures: int
+    outputs: Mapping[str, Mapping[str, Any]]
+    most: Mapping[str, Sequence[tuple[int, Agreement]]]
+
+
+def compare(config: CompareConfig) -> Comparison:
+    """Measure two models on the same pictures of a split; return their scores and whether the difference is real.
+
+    Raises UsageError for models whose outputs, classes or inputs are not the same, DataError for missing or damaged
+    files.
+
+    >>> from pathlib import Path
+    >>> found = compare(CompareConfig(Path("runs/night"), Path("runs/night/model.onnx"), workers=0))
+    >>> found.outputs["segmentation"]["miou"]["difference"]
+    0.0
+    """
+    set_threads(config.threads)
+    models = _open_both(config)
+    source = dataset_of(models[0].card, config.dataset_name, config.data_path, config.split)
+    _check_same_meaning(config, models)
+    indices = part_of(len(source.items), config.epoch_size)
+    counts = _count(config, models, source, indices)
+    return Comparison(
+        models,
+        source,
+        len(indices),
+        {name: _output(config, source, name, part) for name, part in counts.items()},
+        {name: [(indices[place], agreement) for place, agreement in part.worst()] for name, part in counts.items()},
+    )
+
+
+@dataclass
+class _Counts:
+    """Counts of one output: a row per picture of A and of B, agreement over all, and the pictures that differ most."""
+
+    a: list[Numbers] = field(default_factory=list)
+    b: list[Numbers] = field(default_factory=list)
+    total: Agreement = field(default_factory=lambda: Agreement(0, 0, 0, 0))
+    most: list[tuple[float, int, Agreement]] = field(default_factory=list)  # a heap of (share, -index, agreement)
+
+    def add(self, index: int, pair: Pair, *, keep: int) -> None:
+        """Take in a picture; at most `keep` of those that differ most are remembered."""
+        self.a.append(pair.a)
+        self.b.append(pair.b)
+        both = zip(dataclasses.astuple(self.total), dataclasses.astuple(pair.agreement), strict=True)
+        self.total = Agreement(*(one + other for one, other in both))
+        heapq.heappush(self.most, (pair.agreement.share, -index, pair.agreement))
+        if len(self.most) > keep:
+            heapq.heappop(self.most)
+
+    def worst(self) -> list[tuple[int, Agreement]]:
+        """(index, agreement) of the pictures that differ most, most first."""
+        return [(-place, agreement) for _, place, agreement in sorted(self.most, reverse=True, key=_rank)]
+
+
+def _rank(entry: tuple[float, int, Agreement]) -> tuple[float, int]:
+    """What the heap goes by."""
+    return entry[:2]
+
+
+def _open_both(config: CompareConfig) -> tuple[OpenModel, OpenModel]:
+    """Open A and B. Raises UsageError where `integer_exact` is asked for and neither is a quantized run."""
+    device = select_device(config.device)
+    opened = [open_model(path, device=device, threads=config.threads) for path in (config.a, config.b)]
+    if config.integer_exact:
+        if all(model.kind != "quantized" for model in opened):
+            raise UsageError(f"{option('integer_exact')}: neither model is a quantized run; leave it out")
+        for index, path in enumerate((config.a, config.b)):
+            if opened[index].kind == "quantized":
+                opened[index] = open_model(path, device=device, integer_exact_mode=True, threads=config.threads)
+    return opened[0], opened[1]
+
+
+def _check_same_meaning(config: CompareConfig, models: tuple[OpenModel, OpenModel]) -> None:
+    """Raise UsageError where the two have no output in common, other classes or another number of inputs."""
+    a, b = (model.card for model in models)
+    shared = [name for name in a.outputs if a.outputs[name] == b.outputs.get(name)]
+    if not shared:
+        raise UsageError(
+            f"compare: {config.a} has outputs {_outputs(a.outputs)}, {config.b} has {_outputs(b.outputs)}: none in "
+            "common; compare models of one data set"
+        )
+    if a.classes != b.classes:
+        raise UsageError(
+            f"compare: the classes of {config.a} and {config.b} have other names; give models of one data set"
+        )
+    if len(a.inputs) != len(b.inputs):
+        raise UsageError(
+            f"compare: {config.a} takes {len(a.inputs)} pictures at a time, {config.b} {len(b.inputs)}; "
+            "give models of one data set"
+        )
+    left = [name for name in {**a.outputs, **b.outputs} if name not in shared]
+    if left:
+        log(f"outputs that only one of the two has are left out: {', '.join(left)}")
+
+
+def _outputs(outputs: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({channels})" for name, channels in outputs.items())
+
+
+def _count(
+    config: CompareConfig, models: tuple[OpenModel, OpenModel], source: DataSource, indices: list[int]
+) -> dict[str, _Counts]:
+    """One pass of both over the pictures, by output."""
+    a, b = (model.card.outputs for model in models)
+    tasks = tasks_of(source, [name for name in a if name in b and a[name] == b[name]])
+    found = {name: _Counts() for name in tasks}
+    with progress("compare", len(indices)) as (bar, task):
+
+        def on_picture(pairs: dict[str, Pair]) -> None:
+            for name, pair in pairs.items():
+                found[name].add(len(found[name].a), pair, keep=config.images)
+            bar.advance(task)
+
+        samples = _samples(config, models, source, indices)
+        pair_up((models[0].predict, models[1].predict), samples, tasks, on_picture=on_picture)
+    return found
+
+
+def _samples(
+    config: CompareConfig, models: tuple[OpenModel, OpenModel], source: DataSource, indices: list[int]
+) -> Iterator[tuple[Sample, Sample]]:
+    """Each picture as A and as B take it; read once where they take it alike."""
+    takes = [model.card.preprocessing for model in models]
+    sizes = [(pre.height, pre.width, pre.interpolation) for pre in takes]
+    loaders = [
+        eval_loader(source, EvalTransform((height, width), rule), batch_size=1, workers=config.workers, indices=indices)
+        for height, width, rule in dict.fromkeys(sizes)
+    ]
+    if len(loaders) == 1:
+        yield from ((sample, sample) for sample in loaders[0])
+    else:
+        yield from zip(*loaders, strict=True)
+
+
+def _output(config: CompareConfig, source: DataSource, name: str, part: _Counts) -> dict[str, Any]:
+    """Both models' numbers, B − A with its interval, and who is right where they differ."""
+    classes = classes_of(source, name)
+    measure = class_numbers if classes else depth_numbers
+    a, b = np.array(part.a), np.array(part.b)
+    own = [measure(rows.sum(0, keepdims=True))[0] for rows in (a, b)]
+    drawn = differences(measure, a, b, draws=config.draws, seed=config.seed)
+    names = ["miou", "pixel_accuracy", *classes] if classes else ["ard", "rmse_metres"]
+    rows = {
+        label: _row(own[0][i], own[1][i], drawn[:, i], factor=1 if label == "rmse_metres" else 100)
+        for i, label in enumerate(names)
+    }
+    head = {label: rows.pop(label) for label in names[:2]}
+    return {**head, **({"iou": rows} if classes else {}), "agreement": _agreement(part.total, bool(classes))}
+
+
+def _row(a: float, b: float, drawn: Numbers, *, factor: int) -> dict[str, Any]:
+    """In per cent, or metres; None where nothing is known."""
+    ends = interval(drawn)
+    return {
+        "a": _rounded(factor * a),
+        "b": _rounded(factor * b),
+        "difference": _rounded(factor * (b - a)),
+        "interval": None if ends is None else [_rounded(factor * end) for end in ends],
+    }
+
+
+def _agreement(total: Agreement, classes: bool) -> dict[str, Any]:
+    """Shares in per cent: of labelled pixels that differ; of those, whose answer is right (depth: closer)."""
+    parts = {"a_right": total.a_right, "b_right": total.b_right} | ({"neither": total.neither} if classes else {})
+    return {
+        "labelled_pixels": total.pixels,
+        "differ": _rounded(100 * total.differ / total.pixels) if total.pixels else None,
+        **{name: _rounded(100 * count / total.differ) if total.differ else None for name, count in parts.items()},
+    }
+
+
+def _rounded(value: float) -> float | None:
+    """Round to three decimals; NaN becomes None, since JSON has no NaN."""
+    return None if value != value else round(float(value), 3)

@@ -1,0 +1,58 @@
+"""The contract of a proven file: what `edgeailite.runtime.recheck` needs to test it anywhere, and the numbers seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgeailite import __version__
+from edgeailite.data.augment.transforms import resize_image
+from edgeailite.data.files.images import read_image
+from edgeailite.environment import environment
+from edgeailite.export.parity import Picture, Subject, make_golden
+from edgeailite.files import sha256_of
+from edgeailite.runtime.contract import described
+from edgeailite.runtime.contract_file import FLOAT_LOGIT_TOLERANCE, FLOAT_TOLERANCE, FORMAT, WIDE_PROMISE
+
+GOLDEN_PICTURES = 2
+GOLDEN_WIDTH, GOLDEN_TALLEST = 160, 8192
+
+
+def contract_values(subject: Subject, items: Sequence[tuple[Path, ...]], results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of contract.json for a proven file: promises, golden pictures, and `results` with versions.
+
+    The golden pictures are taken evenly spaced from `items`, the files of each sample.
+    """
+    step = max(1, len(items) // GOLDEN_PICTURES)
+    chosen = [tuple(map(_small, pictures)) for pictures in read_pictures(items[::step][:GOLDEN_PICTURES])]
+    return {
+        "format": FORMAT,
+        "edgeailite": __version__,
+        "file": subject.file.name,
+        "kind": subject.kind,
+        "exact": subject.kind == "int8" and not subject.wide,
+        "sha256": sha256_of(subject.file),
+        "tolerance": {
+            "int8": (WIDE_PROMISE if subject.wide else "every bit") if subject.kind == "int8" else None,
+            "float_logits_std": FLOAT_LOGIT_TOLERANCE,
+            "float_layer_std": FLOAT_TOLERANCE,
+        },
+        "preprocessing": subject.card.to_dict()["preprocessing"],
+        "card": described(subject.card),
+        "environment": environment(),
+        "results": results,
+        "golden": [make_golden(subject, *pictures).to_dict() for pictures in chosen],
+    }
+
+
+def read_pictures(items: Sequence[tuple[Path, ...]]) -> Iterator[tuple[Picture, ...]]:
+    """Read the pictures (H,W,3) RGB of each sample, one sample at a time."""
+    for paths in items:
+        yield tuple(map(read_image, paths))
+
+
+def _small(picture: Picture) -> Picture:
+    """Shrink a golden picture to 160 px wide; re-checking resizes it again, so the resize is covered as well."""
+    height = min(max(1, round(picture.shape[0] * GOLDEN_WIDTH / picture.shape[1])), GOLDEN_TALLEST)
+    return resize_image(picture, (height, GOLDEN_WIDTH))

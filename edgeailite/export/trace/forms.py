@@ -1,0 +1,147 @@
+"""Tracing two forms of a network by their names: where they first depart, and how the difference grows.
+
+Of a run: `float` (a quantized run with its quantizers off), `fake_quant`, `integer_exact`; its file as `ort`,
+`ort:LEVEL`, `openvino` or `openvino:f32` (float layers not in bf16). Of any file: `FILE.onnx` (onnxruntime, ALL),
+`FILE.onnx@LEVEL`, `FILE.onnx@openvino`, `FILE.onnx@openvino:f32`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from torch import nn
+
+from edgeailite.config import VerifyConfig
+from edgeailite.console import progress
+from edgeailite.data.files.images import read_image
+from edgeailite.device import set_threads
+from edgeailite.errors import UsageError, option
+from edgeailite.export.files import FILE_NAMES
+from edgeailite.export.trace.compare import Trace, trace
+from edgeailite.export.trace.file_side import file_side, read_file
+from edgeailite.export.trace.sides import Side
+from edgeailite.export.trace.torch_side import torch_side
+from edgeailite.export.verification import stride
+from edgeailite.modelcard import ModelCard, input_name
+from edgeailite.preprocessing import Preprocessing, preprocess
+from edgeailite.runs.checkpoint import run_folder
+from edgeailite.runs.dataset import dataset_of
+from edgeailite.runs.open import load_network
+from edgeailite.runtime import card_of_metadata
+
+TORCH_FORMS = ("float", "fake_quant", "integer_exact")
+SUFFIX = ".onnx"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the names of forms refer to: a run's network and file, and how pictures become `inputs` inputs."""
+
+    module: nn.Module | None
+    file: Path
+    card: ModelCard | None
+    preprocessing: Preprocessing
+    inputs: int
+
+
+def trace_forms(config: VerifyConfig, first: str, second: str, *, pictures: Sequence[Path] | None = None) -> Trace:
+    """Compare two forms of the run or file `config.model` layer by layer; return a row for each tensor both have.
+
+    `first` and `second` are names of forms, as above. `pictures` are files to trace with; None takes `config.images`
+    of the data set. Raises UsageError for a name or a combination that cannot work, DataError for missing files.
+
+    >>> found = trace_forms(VerifyConfig(Path("runs/night"), images=1), "float", "ort")
+    >>> found.first_departure is None, found.matching.by
+    (True, 'name')
+    """
+    set_threads(config.threads)
+    setting = _file_setting(config) if config.model.suffix == SUFFIX else _run_setting(config.model)
+    sides = [side_of(word, setting, threads=config.threads) for word in (first, second)]
+    paths = _pictures(config, setting, pictures)
+    with progress("trace", len(paths)) as (bar, task):
+        inputs = _inputs(paths, setting.preprocessing, on_picture=lambda: bar.advance(task))
+        return trace(sides[0], sides[1], inputs, local=config.trace_local)
+
+
+def side_of(word: str, setting: Setting, *, threads: int | None = None) -> Side:
+    """Open the form that `word` names. Raises UsageError for an unknown one."""
+    if word in TORCH_FORMS:
+        if setting.module is None:
+            raise UsageError(
+                f"{option('trace')} {word}: {setting.file} is a file; give the run folder to trace a torch network"
+            )
+        return torch_side(word, setting.module)
+    size = setting.preprocessing.size
+    name, _, how = word.rpartition("@")
+    if name.endswith(SUFFIX) or word.endswith(SUFFIX):
+        path, runtime = (Path(name), how) if name.endswith(SUFFIX) else (Path(word), "ALL")
+        return file_side(word, path, runtime=runtime, threads=threads, height_width=size)
+    kind, _, level = word.partition(":")
+    if kind == "ort":
+        return file_side(word, setting.file, runtime=level or "ALL", threads=threads, height_width=size)
+    if kind == "openvino":
+        return file_side(word, setting.file, runtime=word, threads=threads, height_width=size)
+    raise UsageError(
+        f"{option('trace')} {word}: unknown; known are {', '.join(TORCH_FORMS)}, ort, ort:LEVEL, openvino, "
+        "openvino:f32, FILE.onnx, FILE.onnx@LEVEL, FILE.onnx@openvino"
+    )
+
+
+def _run_setting(run: Path) -> Setting:
+    checkpoint, module = load_network(run)
+    file = run_folder(run) / FILE_NAMES[checkpoint.quantization is not None]
+    card = checkpoint.card
+    return Setting(module, file, card, card.preprocessing, len(card.inputs))
+
+
+def _file_setting(config: VerifyConfig) -> Setting:
+    """Preprocessing from our metadata; of another file its own size, or `img_resize`, and the range of our networks."""
+    model = read_file(config.model)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    if "edgeailite.card" in metadata:
+        card = card_of_metadata(metadata, where=str(config.model))
+        size = config.img_resize or card.preprocessing.size
+        preprocessing = replace(card.preprocessing, height=size[0], width=size[1])
+        return Setting(None, config.model, card, preprocessing, len(card.inputs))
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    height, width = config.img_resize or _own_size(config.model, inputs)
+    return Setting(None, config.model, None, Preprocessing(height, width), len(inputs))
+
+
+def _own_size(path: Path, inputs: Sequence[onnx.ValueInfoProto]) -> tuple[int, int]:
+    sizes = [dim.dim_value for dim in inputs[0].type.tensor_type.shape.dim] if inputs else []
+    if len(sizes) != 4 or not all(sizes[2:]):
+        raise UsageError(
+            f"{path}: its input is of open size and it has no edgeailite metadata; give {option('img_resize')} H W"
+        )
+    return sizes[2], sizes[3]
+
+
+def _pictures(config: VerifyConfig, setting: Setting, pictures: Sequence[Path] | None) -> list[tuple[Path, ...]]:
+    """Return the files of each sample, evenly spaced, one per input of the network."""
+    if pictures is not None:
+        if setting.inputs != 1:
+            names = ", ".join(map(input_name, range(setting.inputs)))
+            raise UsageError(
+                f"{option('trace_pictures')}: the network takes {setting.inputs} ({names}); trace with its data set"
+            )
+        items: list[tuple[Path, ...]] = [(path,) for path in pictures]
+    elif setting.card is None:
+        raise UsageError(f"{config.model}: names no data set; give {option('trace_pictures')} FOLDER")
+    else:
+        items = [item.images for item in dataset_of(setting.card, None, config.data_path, config.split).items]
+    return items[:: stride(len(items), config.images)]
+
+
+def _inputs(
+    paths: Sequence[tuple[Path, ...]], preprocessing: Preprocessing, *, on_picture: Callable[[], object]
+) -> Iterator[tuple[NDArray[np.float32], ...]]:
+    for group in paths:
+        yield tuple(preprocess(read_image(path), preprocessing) for path in group)
+        on_picture()

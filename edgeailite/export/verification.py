@@ -1,0 +1,95 @@
+"""The proof of a run's exported file, on pictures of the data set it was trained on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeailite.config import VerifyConfig
+from edgeailite.console import progress
+from edgeailite.device import set_threads
+from edgeailite.errors import DataError
+from edgeailite.export.contract import contract_values, read_pictures
+from edgeailite.export.files import FILE_NAMES
+from edgeailite.export.identity import at_size_of
+from edgeailite.export.parity import Subject, prove
+from edgeailite.files import write_atomic
+from edgeailite.runs.checkpoint import run_folder
+from edgeailite.runs.dataset import dataset_of
+from edgeailite.runs.open import load_network
+from edgeailite.runtime import load_onnx
+
+CONTRACT_NAMES = {"float": "contract.json", "int8": "contract_int8.json"}
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify_run` compared.
+
+    `results` are the numbers by level and size, as they stand in the file `contract`; `size` is the (height, width) of
+    the exported input. `proven` is False where only pictures were compared, not the file's content.
+    """
+
+    run: Path
+    results: Mapping[str, Any]
+    contract: Path
+    size: tuple[int, int]
+    proven: bool
+
+    @property
+    def verdict(self) -> str:
+        """What was shown, in a sentence; nothing is called proven of which only pictures were compared."""
+        seen = f"{self.results['data']}, {self.results['ALL']['pictures']} pictures"
+        if self.proven:
+            return f"{self.run} is proven: {seen}"
+        return f"{self.run} agrees with its file on pictures; nothing else was compared: {seen}"
+
+
+def verify_run(config: VerifyConfig) -> Verification:
+    """Prove that a run's exported file gives what its network gives in torch, and write the contract beside it.
+
+    `config.model` is the run folder or checkpoint. Raises ParityError, naming the first layer, entry or node that
+    departs; DataError where the run, its file or its data set is missing or damaged. Nothing is written then.
+
+    >>> found = verify_run(VerifyConfig(Path("runs/night"), images=1, sizes=()))
+    >>> found.verdict, str(found.contract)
+    ('runs/night is proven: streets val, 1 pictures', 'runs/night/contract.json')
+    """
+    set_threads(config.threads)
+    checkpoint, module = load_network(config.model)
+    folder = run_folder(config.model)
+    file = folder / FILE_NAMES[checkpoint.quantization is not None]
+    model = load_onnx(file)
+    subject = Subject(module, at_size_of(checkpoint.card, model), file, argmax=model.argmax)
+    source = dataset_of(checkpoint.card, None, config.data_path, config.split)
+    items = [item.images for item in source.items][:: stride(len(source.items), config.images)]
+    with progress("verify", len(items)) as (bar, task):
+        results = prove(
+            subject,
+            read_pictures(items),
+            sizes=config.sizes,
+            threads=config.threads,
+            skip_hash=config.skip_hash,
+            export_again=config.export_again,
+            min_fake_quant=config.min_fake_quant,
+            on_picture=lambda: bar.advance(task),
+        )
+    results = {"data": f"{source.name} {source.split}", **results}
+    path = folder / CONTRACT_NAMES[subject.kind]
+    _write(path, json.dumps(contract_values(subject, items, results), indent=1) + "\n")
+    return Verification(config.model, results, path, subject.card.preprocessing.size, config.export_again)
+
+
+def stride(total: int, count: int) -> int:
+    """Return the step at which at most `count` of `total` are taken, evenly spaced; 0 takes all."""
+    return 1 if count == 0 else max(1, -(-total // count))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_atomic(path, text)
+    except OSError as error:
+        raise DataError(f"{path}: the contract cannot be written ({error.strerror}); make room there") from None

@@ -1,0 +1,238 @@
+"""Gathering a report: from a run folder and one pass over a split to the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgeailite import __version__
+from edgeailite.config import ReportConfig
+from edgeailite.cost import Cost
+from edgeailite.cost.model_cost import cost_of
+from edgeailite.cost.tables import summary
+from edgeailite.data import DataSource
+from edgeailite.data.source import ClassTarget
+from edgeailite.device import select_device, set_threads
+from edgeailite.environment import cpu_model, git_commit
+from edgeailite.errors import with_options
+from edgeailite.evaluation import ClassTally, DepthTally, Tally, measure
+from edgeailite.files import sha256_of, write_result
+from edgeailite.report.analysis_page import of_folder
+from edgeailite.report.examples import PictureScore, examples_of, picture_scores, worst_pictures
+from edgeailite.report.facts import (
+    curves_of,
+    data_rows,
+    device_grid,
+    label_values,
+    read_mapping,
+    read_parity,
+    state_dict_hash,
+    training_rows,
+    verdicts_of,
+    weight_files,
+)
+from edgeailite.report.forms import Conditions, forms_of, quantization_rows
+from edgeailite.report.page import render
+from edgeailite.report.record import ClassResult, DepthResult, Example, Form, Report, Verdict
+from edgeailite.report.reproduce import commands_of
+from edgeailite.report.text import flatten
+from edgeailite.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, read_metrics
+from edgeailite.runs.dataset import dataset_of
+from edgeailite.runs.open import OpenModel, open_model
+
+MISSING = {
+    "learning": "No metrics.csv with epochs: the network was calibrated or exported, not trained here.",
+    "quantization": "Nothing is quantized, and the forms were not compared ({forms} quick or all does).",
+    "sensitivity": "No sensitivity.json in the run folder: `edgeailite analyze` ranks the layers of a float run.",
+    "devices": "No device was asked for; {devices} NAME estimates the time (`edgeailite devices list`).",
+    "parity": "No contract in the run folder: run `edgeailite export` and `edgeailite verify`.",
+    "files": "No env.json or config.yaml in the run folder: where and how it was made is not known.",
+    "worst": "No pictures were asked for, or none is labelled.",
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """The file that `write_report` wrote, and its size in bytes."""
+
+    path: Path
+    size: int
+
+
+@dataclass(frozen=True)
+class _RunFolder:
+    """What stands in a run folder beside weights; `checkpoint` is None for an exported file."""
+
+    path: Path
+    checkpoint: Checkpoint | None
+    weights: str
+    config: Mapping[str, Any]
+    environment: Mapping[str, Any]
+
+
+def write_report(config: ReportConfig) -> Page:
+    """Measure a run or file on its split and write one HTML file that shows how it was made and what it gives.
+
+    Raises DataError for a missing or damaged run, data set or file in the run folder, and for a path that cannot be
+    written; UsageError for an unknown device.
+
+    >>> page = write_report(ReportConfig(Path("runs/night"), images=1, forms="none"))
+    >>> str(page.path), page.size < 5_000_000
+    ('runs/night/report.html', True)
+    """
+    set_threads(config.threads)
+    model = open_model(config.model, device=select_device(config.device), threads=config.threads)
+    source = dataset_of(model.card, None, config.data_path, config.split)
+    folder = _read_folder(config.model, model)
+    path = config.output or model.folder / "report.html"
+    scores: dict[str, list[PictureScore]] = {name: [] for name in model.card.outputs}
+
+    def keep(picture: Tally) -> None:
+        for name, score in picture_scores(picture).items():
+            scores[name].append((len(scores[name]), score))
+
+    tally = measure(model, source, on_picture=keep, label="report")
+    worst = {name: worst_pictures(several, config.images) for name, several in scores.items()}
+    examples = examples_of(model, source, worst)
+    html = render(_gather(config, model, source, folder=folder, tally=tally, examples=examples))
+    write_result(path, html, "output")
+    return Page(path, len(html.encode()))
+
+
+def _read_folder(run: Path, model: OpenModel) -> _RunFolder:
+    """Read configuration, environment and checkpoint of a run folder. Raises DataError for a damaged file in it."""
+    config = read_mapping(model.folder / "config.yaml")
+    environment = read_mapping(model.folder / "env.json")
+    if model.kind == "onnx":
+        return _RunFolder(model.folder, None, run.name, config, environment)
+    file = find_checkpoint(run)
+    checkpoint = load_checkpoint(file)
+    if not config and (checkpoint.quantization or {}).get("method") != "calibration":  # that one holds its float run's
+        config = dict(checkpoint.config)
+    return _RunFolder(model.folder, checkpoint, file.name, config, environment)
+
+
+def _gather(
+    config: ReportConfig,
+    model: OpenModel,
+    source: DataSource,
+    *,
+    folder: _RunFolder,
+    tally: Tally,
+    examples: Mapping[str, Sequence[Example]],
+) -> Report:
+    """Everything in the run folder, and what the network costs."""
+    card = model.card
+    how = None if folder.checkpoint is None else folder.checkpoint.quantization
+    parity = read_parity(folder.path)
+    verdicts = verdicts_of(parity, folder.path)
+    forms, tiles = _forms(config, model, source, folder=folder, tally=tally, proven=_proven(verdicts, parity))
+    cost = cost_of(config.model, model)
+    history = read_metrics(folder.path)
+    values: dict[str, Any] = {
+        "verdicts": verdicts,
+        "facts": _facts(source, folder),
+        "tiles": [*tiles, ("parameters", f"{cost.parameters / 1e6:.2f} M"), ("GMACs", f"{cost.giga_macs:.3g}")],
+        "data": data_rows(card, source, _train_config(folder), config.data_path),
+        "curves": curves_of(history, folder.config),
+        "training": training_rows(history, folder.config, weights=folder.weights),
+        "forms": forms,
+        "quantization": [] if how is None else quantization_rows(how),
+        "sensitivity": of_folder(folder.path),
+        "cost": _cost_rows(cost, folder.path),
+        "devices": device_grid(cost, config.devices, integer=model.arithmetic == "int8"),
+        "parity": parity,
+        "config": flatten(folder.config),
+        "environment": flatten(folder.environment),
+        "hashes": _hashes(folder),
+        "commands": commands_of(folder.path, folder.config, how, commit=folder.environment.get("commit")),
+    }
+    results = [_result(source, name, part, examples.get(name, ())) for name, part in tally.items()]
+    missing = _missing(values, examples)
+    return Report(card, model.kind, source.split, len(source.items), results, missing=missing, **values)
+
+
+def _result(
+    source: DataSource, name: str, part: ClassTally | DepthTally, examples: Sequence[Example]
+) -> ClassResult | DepthResult:
+    if isinstance(part, DepthTally):
+        return DepthResult(name, part.scores(), examples)
+    target = source.targets[name]
+    assert isinstance(target, ClassTarget)
+    return ClassResult(name, target.classes, target.palette, part.confusion, label_values(target), examples)
+
+
+def _missing(values: Mapping[str, Any], examples: Mapping[str, Sequence[Example]]) -> dict[str, str]:
+    """By section: what is not there, and what to run for it."""
+    there = {
+        "learning": values["curves"] is not None,
+        "quantization": bool(values["quantization"] or values["forms"]),
+        "sensitivity": values["sensitivity"] is not None,
+        "devices": values["devices"] is not None,
+        "parity": bool(values["parity"]),
+        "files": bool(values["config"] or values["environment"]),
+        "worst": any(examples.values()),
+    }
+    return {name: with_options(MISSING[name]) for name, found in there.items() if not found}
+
+
+def _train_config(folder: _RunFolder) -> dict[str, Any]:
+    """What a checkpoint remembers of its training, the float one's included."""
+    known = {} if folder.checkpoint is None else dict(folder.checkpoint.config)
+    return {**known, **folder.config}
+
+
+def _facts(source: DataSource, folder: _RunFolder) -> list[tuple[str, str]]:
+    return [
+        ("data set", f"{source.name} {source.split}"),
+        ("weights", f"{folder.weights} in {folder.path}"),
+        ("date", datetime.now().strftime("%Y-%m-%d %H:%M")),
+        ("tool", f"edgeailite {__version__} ({git_commit() or 'no checkout'}), torch {torch.__version__}"),
+        ("measured on", cpu_model() or "unknown CPU"),
+    ]
+
+
+def _proven(verdicts: Sequence[Verdict], parity: Sequence[Any]) -> list[str]:
+    """Files whose contract holds."""
+    return [contract.file for contract, verdict in zip(parity, verdicts, strict=False) if verdict.mark == "good"]
+
+
+def _forms(
+    config: ReportConfig,
+    model: OpenModel,
+    source: DataSource,
+    *,
+    folder: _RunFolder,
+    tally: Tally,
+    proven: Sequence[str],
+) -> tuple[tuple[list[str], list[Form]] | None, list[tuple[str, str]]]:
+    """The table of forms, and the exported file's first number for the top."""
+    if config.forms == "none" or model.kind == "onnx":
+        return None, []
+    device = select_device(config.device)
+    conditions = Conditions(source, device, config.threads, model.card.outputs, exact=config.forms == "all")
+    before = folder.config.get("run") if model.kind == "quantized" else None
+    head, forms, tallies = forms_of(
+        model, config.model, tally, before=None if before is None else str(before), proven=proven, conditions=conditions
+    )
+    file = next((form for form in forms if form.name.endswith("onnxruntime") and not form.note), None)
+    shown = file is not None and model.kind == "quantized" and len(tallies) > 1
+    return (head, forms), [(f"int8 file {head[0]}", file.cells[0].split()[0])] if file is not None and shown else []
+
+
+def _cost_rows(cost: Cost, folder: Path) -> list[tuple[str, str]]:
+    height, width = cost.inputs[0].shape[-2:]
+    rows = [(f"{name} at {height}×{width}" if name == "GMACs" else name, text) for name, text in summary(cost)]
+    return rows + [(f"size of {file.name}", f"{file.stat().st_size / 1e6:.2f} MB") for file in weight_files(folder)]
+
+
+def _hashes(folder: _RunFolder) -> list[tuple[str, str]]:
+    rows = [(file.name, sha256_of(file)) for file in weight_files(folder.path)]
+    if folder.checkpoint is not None:
+        rows.append((f"weights in {folder.weights}", state_dict_hash(folder.checkpoint.state_dict)))
+    return rows

@@ -1,0 +1,227 @@
+"""Calibrating a float run: quantized ranges from a few pictures, without training."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from edgeailite.config import CalibrateConfig, TrainConfig
+from edgeailite.config.stored import plain, train_config
+from edgeailite.console import log, progress
+from edgeailite.data import DataSource
+from edgeailite.data.augment.transforms import EvalTransform
+from edgeailite.data.loader import eval_loader
+from edgeailite.data.tensors import to_input
+from edgeailite.device import select_device, set_threads
+from edgeailite.environment import environment
+from edgeailite.errors import UsageError
+from edgeailite.evaluation import Protocol, torch_predictor
+from edgeailite.evaluation.measure import measure
+from edgeailite.evaluation.summary import headline
+from edgeailite.modelcard import ModelCard
+from edgeailite.pretrained import describe, load_pretrained, published_ranges
+from edgeailite.quantization import (
+    EVERYTHING_AS_THE_SCHEME,
+    Plan,
+    adaround,
+    calibrate,
+    constrain_weights,
+    correct_bias,
+    equalize,
+    prepare,
+    scheme_of,
+    set_input_range,
+    set_published_ranges,
+    set_state,
+)
+from edgeailite.quantization.plan_files import read_plan, recorded
+from edgeailite.runs.checkpoint import (
+    BEST,
+    LAST,
+    Checkpoint,
+    beside,
+    refuse_used,
+    run_folder,
+    save_checkpoint,
+    start_run,
+)
+from edgeailite.runs.dataset import dataset_of
+from edgeailite.runs.open import OpenModel, load_network
+
+RECORDED = ("scheme", "percentile", "observer", "equalize", "correct_bias", "adaround", "refine_images")
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What calibration does beside ranges: the options of that name."""
+
+    equalize: bool = False
+    correct_bias: bool = False
+    adaround: int = 0
+    images: int = 16
+
+
+RANGES_ONLY = Refinement()
+
+
+@dataclass(frozen=True)
+class CalibratedRun:
+    """A calibrated run: its folder, and its scores on the validation split (`miou`, `ard`) as shares."""
+
+    folder: Path
+    scores: Mapping[str, float]
+
+
+def calibrate_run(config: CalibrateConfig) -> CalibratedRun:
+    """Quantize a float run without training: observe pictures, write the new run's folder, and measure it.
+
+    In this order: equalization of the float network, ranges, rounding of the weights, biases. Nothing is kept with
+    `config.dry_run`. Raises UsageError and DataError.
+
+        calibrate_run(CalibrateConfig(Path("runs/first"))).scores["miou"]
+    """
+    set_threads(config.threads)
+    if config.dry_run:
+        images, steps = min(config.calibration_images, 2), min(config.adaround, 2)
+        short = dataclasses.replace(config, calibration_images=images, adaround=steps, batch_size=1, workers=0)
+        with tempfile.TemporaryDirectory() as folder:
+            return _calibrate(short, Path(folder))
+    folder_of_run = config.save_path or beside(run_folder(config.run), "_ptq")
+    refuse_used(folder_of_run, resumes=False)
+    return _calibrate(config, folder_of_run)
+
+
+def _calibrate(config: CalibrateConfig, folder: Path) -> CalibratedRun:
+    checkpoint, opened = open_float(config.run, config.data_path)
+    plan = read_plan(config.plan, scheme=config.scheme)
+    train, val = splits_of(opened.card, train_config(checkpoint.config), config.data_path)
+    if config.pretrained is not None:
+        method = "published ranges"
+        model = published(opened, config.pretrained).to(select_device(config.device))
+    else:
+        method = "calibration"
+        model = calibrated(
+            opened,
+            train,
+            images=config.calibration_images,
+            percentile=config.percentile,
+            observer=config.observer,
+            scheme=config.scheme,
+            plan=plan,
+            batch_size=config.batch_size,
+            workers=config.workers,
+            seed=config.seed,
+            device=select_device(config.device),
+            refine=Refinement(config.equalize, config.correct_bias, config.adaround, config.refine_images),
+        )
+    start_run(folder, plain(config), environment())
+    quantization = {name: getattr(config, name) for name in RECORDED} | {"method": method, **recorded(plan)}
+    written = Checkpoint(checkpoint.card, model.state_dict(), checkpoint.config, quantization)
+    for name in (LAST, BEST):
+        save_checkpoint(folder / name, written)
+    quantized = OpenModel(
+        checkpoint.card, torch_predictor(model, checkpoint.card.preprocessing), "quantized", folder, model
+    )
+    protocol = Protocol(epoch_size=1.0 if config.dry_run else 0.0)
+    tally = measure(quantized, val, workers=config.workers, protocol=protocol)
+    return CalibratedRun(folder, headline(tally))
+
+
+def open_float(source: Path, data_path: Path | None) -> tuple[Checkpoint, OpenModel]:
+    """A float run, whose card names the data set's folder if it is given. Raises UsageError for a quantized one."""
+    checkpoint, module = load_network(source)
+    if checkpoint.quantization is not None:
+        raise UsageError(f"{source}: quantized already; give the float run it came from")
+    if data_path is not None:
+        card = dataclasses.replace(checkpoint.card, data_path=str(data_path.resolve()))
+        checkpoint = dataclasses.replace(checkpoint, card=card)
+    predict = torch_predictor(module, checkpoint.card.preprocessing)
+    return checkpoint, OpenModel(checkpoint.card, predict, "float", run_folder(source), module)
+
+
+def splits_of(card: ModelCard, before: TrainConfig, data_path: Path | None) -> tuple[DataSource, DataSource]:
+    """What the float run was trained and validated on; both are its few pictures where it had `overfit`."""
+    train = dataset_of(card, None, data_path, before.train_split)
+    if before.overfit:
+        few = dataclasses.replace(train, items=train.items[: before.overfit])
+        return few, few
+    return train, dataset_of(card, None, data_path, before.val_split)
+
+
+def calibrated(
+    opened: OpenModel,
+    train: DataSource,
+    *,
+    images: int,
+    percentile: float,
+    observer: str,
+    scheme: str,
+    plan: Plan = EVERYTHING_AS_THE_SCHEME,
+    batch_size: int,
+    workers: int | Literal["auto"],
+    seed: int,
+    device: torch.device,
+    refine: Refinement = RANGES_ONLY,
+) -> fx.GraphModule:
+    """The network prepared, its ranges observed on random training pictures as validation sees them, and refined."""
+    assert opened.module is not None
+    count = min(images, len(train.items))
+    chosen = np.random.default_rng(seed).choice(len(train.items), count, replace=False)
+    few = chosen[: refine.images].tolist()
+    indices = sorted(chosen.tolist())
+
+    def batches(what: str, chosen: list[int]) -> Iterator[tuple[Tensor, ...]]:
+        with progress(what, len(chosen)) as (bar, task):
+            for batch in _inputs(train, opened.card, chosen, batch_size=batch_size, workers=workers):
+                yield tuple(images.to(device) for images in batch)
+                bar.advance(task, len(batch[0]))
+
+    module = opened.module
+    if refine.equalize:
+        module = equalize(module.to(device), batches("equalize", sorted(few)))
+    model = prepare(module, scheme, plan=plan, percentile=percentile, observer=observer).to(device)
+    if scheme_of(model).published_ranges:
+        constrain_weights(model)
+    set_input_range(model, *opened.card.preprocessing.input_range)
+    calibrate(model, batches("calibrate", indices), names=[_name(train, index) for index in indices])
+    if refine.adaround:
+        adaround(model, list(batches("adaround", sorted(few))), steps=refine.adaround, seed=seed)
+    if refine.correct_bias:
+        correct_bias(model, list(batches("correct bias", sorted(few))))
+    return model
+
+
+def published(opened: OpenModel, file: Path) -> fx.GraphModule:
+    """The network of a float run with the weights and ranges of a published file of quantization training."""
+    assert opened.module is not None
+    report = load_pretrained(opened.module, file)
+    model = prepare(opened.module, "tidl_pow2")
+    log(describe(report))
+    unused = set_published_ranges(model, published_ranges(file))
+    if unused:
+        log(f"ranges without a scale of their own here (concatenations, pooling): {', '.join(unused)}")
+    set_state(model, observing=False, enabled=True)
+    return model
+
+
+def _name(source: DataSource, index: int) -> str:
+    return ", ".join(map(str, source.items[index].images))
+
+
+def _inputs(
+    source: DataSource, card: ModelCard, indices: list[int], *, batch_size: int, workers: int | Literal["auto"]
+) -> Iterator[tuple[Tensor, ...]]:
+    pre = card.preprocessing
+    transform = EvalTransform(pre.size, pre.interpolation)
+    pictures = tuple(dataclasses.replace(source.items[index], labels={}) for index in indices)  # no mask is read
+    chosen = dataclasses.replace(source, items=pictures)
+    for images, _ in eval_loader(chosen, transform, batch_size=batch_size, workers=workers):
+        yield tuple(to_input(image, pre) for image in images)

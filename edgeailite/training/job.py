@@ -1,0 +1,113 @@
+"""What float and quantization-aware training share: a new run, one that goes on, or a dry one."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from edgeailite.config import QuantizeConfig, TrainConfig
+from edgeailite.data import DataSource
+from edgeailite.device import select_device, set_threads
+from edgeailite.distributed import end_processes, from_first, start_processes
+from edgeailite.errors import UsageError, option
+from edgeailite.modelcard import ModelCard
+from edgeailite.runs.checkpoint import Checkpoint
+from edgeailite.runs.resume import device_of
+from edgeailite.training.learner import Place
+from edgeailite.training.state import check_outputs, checked_data
+
+Config = TypeVar("Config", TrainConfig, QuantizeConfig)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training that ended: its folder, and the last row of `metrics.csv` with the minutes that it took.
+
+    `first` is false in every process but the one that writes, `dry` true where nothing was kept. With `quantizes`
+    quantization-aware training follows, whose record is `quantized`.
+    """
+
+    folder: Path
+    last: Mapping[str, Any]
+    first: bool = True
+    dry: bool = False
+    quantizes: bool = False
+    quantized: Trained | None = None
+
+
+@dataclass(frozen=True)
+class Job(Generic[Config]):
+    """A training that begins: its options, its folder, the state it goes on from (None: a new run), and where."""
+
+    config: Config
+    folder: Path
+    start: Checkpoint | None
+    place: Place
+
+
+@dataclass(frozen=True)
+class Kind(Generic[Config]):
+    """What differs between kinds of training.
+
+    `resumed` is the folder that the options ask to go on with. `begin` gives options, folder and state of a run that is
+    kept; `short` the options of a dry run with so many processes.
+    """
+
+    resumed: Callable[[Config], Path | None]
+    begin: Callable[[Config, Place], tuple[Config, Path, Checkpoint | None]]
+    short: Callable[[Config, int], Config]
+
+
+@contextlib.contextmanager
+def job(config: Config, kind: Kind[Config]) -> Iterator[Job[Config]]:
+    """Join the processes and settle what is trained where; the block trains. A dry run's folder goes with the block.
+
+    Raises UsageError for options that exclude each other, DataError for a run that cannot go on.
+    """
+    if config.resume and config.dry_run:
+        raise UsageError(f"a dry run starts anew; leave out {option('resume')}", about="dry_run", value=True)
+    set_threads(config.threads)
+    device = select_device(device_of(config.device, kind.resumed(config)))
+    processes = start_processes(device, timeout=config.timeout)
+    place = Place(device, processes)
+    try:
+        if config.dry_run:
+            with tempfile.TemporaryDirectory() as name:
+                folder = from_first(lambda: Path(name), processes)
+                yield Job(kind.short(config, processes.count), folder, None, place)
+            return
+        config, folder, start = kind.begin(config, place)
+        if start is not None:  # equal weights need the run's own threads and device, unless others are given
+            set_threads(config.threads)
+            place = Place(select_device(config.device), processes)
+        yield Job(config, folder, start, place)
+    finally:
+        end_processes(processes)
+
+
+def agree_on_data(
+    this: Job[Config], card: ModelCard, labelled: tuple[DataSource, DataSource], root: Path
+) -> tuple[Mapping[str, Any], Checkpoint | None]:
+    """Return what a run notes about its data, and the state to go on from, None for a new run.
+
+    `labelled` are the splits below `root`, to train and to validate on. Raises DataError where they, or the outputs of
+    `card`, are not those that the run began with.
+    """
+    where = f"{option('resume')} {this.folder}"
+    if this.start is not None:
+        check_outputs(this.start, card, where)
+    return from_first(
+        lambda: checked_data(*labelled, root, start=this.start, where=where, accept=this.config.accept_changed_data),
+        this.place.processes,
+    )
+
+
+def ended(this: Job[Config], last: Mapping[str, Any], began: float) -> Trained:
+    """Return the record of a training that began at `began` (of `time.perf_counter`)."""
+    minutes = round((time.perf_counter() - began) / 60, 2)
+    return Trained(this.folder, {**last, "minutes": minutes}, this.place.processes.first, this.config.dry_run)

@@ -1,0 +1,248 @@
+"""Quantization-aware training from a float run."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from edgeailite.config import Loop, QuantizeConfig, TrainConfig
+from edgeailite.config.stored import plain, stored_options, train_config
+from edgeailite.data import DataSource, default_path
+from edgeailite.data.files.cache import open_cache
+from edgeailite.distributed import Processes, from_first
+from edgeailite.errors import DataError, UsageError, option
+from edgeailite.quantization import Plan, learn_ranges, normalised_by, set_state
+from edgeailite.quantization.modules import QuantConv2d
+from edgeailite.quantization.plan_files import plan_of, read_plan, recorded
+from edgeailite.runs.checkpoint import Checkpoint, beside, refuse_used, run_folder
+from edgeailite.runs.open import OpenModel
+from edgeailite.runs.resume import begin_run, goes_on, resumed_config
+from edgeailite.training.calibration import calibrated, open_float, splits_of
+from edgeailite.training.job import Kind, Trained, agree_on_data, ended, job
+from edgeailite.training.learner import Place, make_learner, make_losses, schedule, task_balance, task_options
+from edgeailite.training.loop import Trainer, Transforms, fit, load_last
+from edgeailite.training.optim import RANGES
+from edgeailite.training.output_losses import Distillation
+from edgeailite.training.transforms import eval_transform, train_transform
+
+OF_THIS_CALL = {
+    "run",
+    "save_path",
+    "resume",
+    "dry_run",
+    "accept_changed_data",
+}  # never taken from the run that is resumed
+
+
+def quantize_run(config: QuantizeConfig) -> Trained:
+    """Calibrate a float run and train it with fake quantization, anew, resumed or dry, and write the new run's folder.
+
+    Raises the errors of `edgeailite.errors`, as `train` does.
+
+        quantize_run(QuantizeConfig(Path("runs/first"), epochs=5)).folder  # runs/first_qat
+    """
+    with job(config, QUANTIZED) as this:
+        began = time.perf_counter()
+        config, place = this.config, this.place
+        torch.manual_seed(config.seed)
+        if this.start is None:
+            from_first(lambda: refuse_used(this.folder), place.processes)
+        checkpoint, opened = open_float(config.run, config.data_path)
+        before, card = float_config(checkpoint), opened.card
+        train, val = splits_of(card, before, config.data_path)
+        loop, views = loop_of(config, before), train_transform(before)
+        source = train
+        if config.cache is not None:
+            source = open_cache(train, config.cache, size=views.stored, interpolation=before.interpolation)
+        plan = plan_of(this.start.quantization) if this.start else read_plan(config.plan, scheme=config.scheme)
+        root = config.data_path or (default_path(card.dataset_name) if card.data_path is None else Path(card.data_path))
+        data, start = agree_on_data(this, card, (train, val), root)
+        trainer = _trainer(config, checkpoint, opened, train, folder=this.folder, place=place, plan=plan)
+        trainer.data = data
+        if start is None:
+            from_first(lambda: begin_run(this.folder, config), place.processes)
+        last = fit(trainer, source, val, transforms=Transforms(views, eval_transform(before)), loop=loop, start=start)
+        return ended(this, last, began)
+
+
+def _begin(config: QuantizeConfig, place: Place) -> tuple[QuantizeConfig, Path, Checkpoint | None]:
+    """Return options, folder and state to start from: of a run that is resumed, or anew."""
+    folder, processes = _folder(config), place.processes
+    start = None
+    if from_first(lambda: config.resume, processes) or goes_on(folder, processes):
+        start = from_first(lambda: load_last(folder), processes)
+    return (config if start is None else _resumed(config, start, processes)), folder, start
+
+
+def _folder(config: QuantizeConfig) -> Path:
+    return config.save_path or beside(run_folder(config.run), "_qat")
+
+
+def _short(config: QuantizeConfig, processes: int) -> QuantizeConfig:
+    """Return the options of a dry run: one update with at most two pictures a process, and one validated picture."""
+    pictures = min(config.batch_size or 2 * processes, 2 * processes)
+    return dataclasses.replace(
+        config,
+        epochs=1,
+        batch_size=pictures,
+        accumulate=1,
+        epoch_size=float(pictures),
+        epoch_size_val=1.0,
+        calibration_images=min(config.calibration_images, 2),
+        evaluate_every=1,
+        save_every=0,
+        workers=0,
+    )
+
+
+def float_config(checkpoint: Checkpoint) -> TrainConfig:
+    """The float run's options, at the size of its card: that is what the network is used at, and may be another."""
+    before, pre = train_config(checkpoint.config), checkpoint.card.preprocessing
+    sizes: dict[str, Any] = {"img_resize": pre.size, "interpolation": pre.interpolation}
+    if sizes["img_resize"] != before.img_resize:
+        sizes["rand_crop"] = None  # the default, all of the picture: the old crop may be larger
+    return dataclasses.replace(before, **sizes)
+
+
+def _resumed(config: QuantizeConfig, start: Checkpoint, processes: Processes) -> QuantizeConfig:
+    """How the run goes on, as the first process says; where the float run is, each says for itself."""
+    own = from_first(lambda: resumed_config(config, of_run(config, start.config)), processes)
+    return dataclasses.replace(own, run=config.run)
+
+
+def of_run(given: QuantizeConfig, saved: Mapping[str, Any]) -> QuantizeConfig:
+    """The options that a quantized run began with, from its checkpoint; what `given` calls stays its own."""
+    options = stored_options(QuantizeConfig, saved, where=f"{option('resume')} {given.save_path}: its options")
+    own = {name: value for name, value in options.items() if name not in OF_THIS_CALL}
+    try:
+        return dataclasses.replace(given, **own)
+    except UsageError as error:
+        raise DataError(f"{option('resume')} {given.save_path}: its options: {error}") from None
+
+
+def loop_of(config: QuantizeConfig, before: TrainConfig) -> Loop:
+    """The loop of quantization-aware training; what it does not say is as in the float run."""
+    return Loop(
+        epochs=config.epochs,
+        epoch_size=config.epoch_size,
+        epoch_size_val=config.epoch_size_val,
+        batch_size=config.batch_size or before.batch_size,
+        accumulate=config.accumulate or before.accumulate,
+        optimizer=config.optimizer,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        scheduler="cosine",
+        warmup_epochs=0.0,
+        freeze_bn=before.freeze_bn,
+        freeze_layers=before.freeze_layers,
+        evaluate_every=config.evaluate_every,
+        save_every=config.save_every,
+        workers=config.workers,
+        amp="off",
+        channels_last=config.channels_last,
+        seed=config.seed,
+        overlays=0 if config.dry_run else before.overlays,
+        tensorboard="off" if config.dry_run else before.tensorboard,
+    )
+
+
+def _trainer(
+    config: QuantizeConfig,
+    checkpoint: Checkpoint,
+    opened: OpenModel,
+    train: DataSource,
+    *,
+    folder: Path,
+    place: Place,
+    plan: Plan,
+) -> Trainer:
+    before = float_config(checkpoint)
+    loop = loop_of(config, before)
+    model = calibrated(
+        opened,
+        train,
+        images=config.calibration_images,
+        percentile=config.percentile,
+        observer=config.observer,
+        scheme=config.scheme,
+        plan=plan,
+        batch_size=loop.batch_size,
+        workers=config.workers,
+        seed=config.seed,
+        device=place.device,
+    )
+    if config.ranges == "learned":
+        learn_ranges(model)
+    distillation = Distillation(config.distill, config.distill_temperature) if config.distill else None
+    options = task_options(before, train, place.device, place.processes)
+    learner = make_learner(
+        model,
+        loop,
+        losses=make_losses(options, place.processes, distillation),
+        balance=task_balance(before, opened.card.outputs, place.processes),
+        preprocessing=opened.card.preprocessing,
+        place=place,
+        lr_ranges=config.ranges_lr,
+        teacher=_teacher(opened, loop, place) if config.distill else None,
+    )
+    used = dataclasses.replace(config, batch_size=loop.batch_size, accumulate=loop.accumulate)
+    return Trainer(
+        folder=folder,
+        card=checkpoint.card,
+        config={**checkpoint.config, **plain(before), **plain(used)},
+        learner=learner,
+        schedule=schedule(loop),
+        quantization={
+            "scheme": config.scheme,
+            "percentile": config.percentile,
+            "observer": config.observer,
+            "method": "qat",
+            "ranges": config.ranges,
+            **recorded(plan),
+        },
+        before_epoch=_freezer(model, config, normalised_by(model, learner.still), learner.optimizer),
+    )
+
+
+def _teacher(opened: OpenModel, loop: Loop, place: Place) -> nn.Module:
+    """The float network, as it is used."""
+    assert opened.module is not None
+    teacher = opened.module.to(place.device)
+    if loop.channels_last:
+        teacher = teacher.to(memory_format=torch.channels_last)
+    return teacher.eval().requires_grad_(False)
+
+
+def _freezer(
+    model: fx.GraphModule,
+    config: QuantizeConfig,
+    still: Sequence[QuantConv2d] = (),
+    optimizer: torch.optim.Optimizer | None = None,
+) -> Callable[[int], None]:
+    """BatchNorm statistics and ranges are fixed from their declared share of the epochs on, those of `still` always."""
+
+    def before_epoch(epoch: int) -> None:
+        progress = epoch / config.epochs
+        moving = progress < config.freeze_ranges_epoch
+        for group in optimizer.param_groups if optimizer is not None else ():
+            if group.get("name") == RANGES:  # momentum would move them on without a gradient
+                group["initial_lr"] = config.ranges_lr if moving else 0.0
+        set_state(
+            model,
+            observing=moving,
+            frozen_bn=progress >= config.freeze_bn_epoch,
+            enabled=True,
+        )
+        for convolution in still:
+            convolution.frozen_bn = True
+
+    return before_epoch
+
+
+QUANTIZED = Kind(lambda config: _folder(config) if config.resume else None, _begin, _short)

@@ -1,0 +1,252 @@
+"""Training a float network: from a data set to a run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import torch
+
+from edgeailite.config import QuantizeConfig, TrainConfig
+from edgeailite.config.stored import plain, train_config
+from edgeailite.console import log
+from edgeailite.data import DataSource, default_path
+from edgeailite.data.ensure import ensure_dataset, open_labelled
+from edgeailite.data.files.cache import open_cache
+from edgeailite.data.variety import need_classes
+from edgeailite.distributed import from_first
+from edgeailite.errors import DataError, UsageError, option
+from edgeailite.files import write_atomic
+from edgeailite.modelcard import ModelCard, changed_options
+from edgeailite.models import DEEP_SUPERVISION, Pixel2Pixel, create_model
+from edgeailite.preprocessing import Preprocessing
+from edgeailite.pretrained import LoadReport, describe, load_pretrained
+from edgeailite.runs.checkpoint import LAST, Checkpoint, beside
+from edgeailite.runs.resume import begin_run, goes_on, resumed_config
+from edgeailite.training.job import Kind, Trained, agree_on_data, ended, job
+from edgeailite.training.learner import (
+    Place,
+    make_learner,
+    make_losses,
+    output_channels,
+    schedule,
+    task_balance,
+    task_options,
+)
+from edgeailite.training.loop import Trainer, Transforms, fit, load_last
+from edgeailite.training.quantize import quantize_run
+from edgeailite.training.step import Learner
+from edgeailite.training.tensorboard import tensorboard_writer
+from edgeailite.training.transforms import TrainingTransform, eval_transform, train_transform
+
+PRETRAINED = "pretrained.json"  # in the run folder: what was loaded to start from
+
+
+def train(config: TrainConfig, *, on_trained: Callable[[Trained], None] = lambda trained: None) -> Trained:
+    """Train a network as configured, anew, resumed or dry, and write its run folder.
+
+    With `config.quantize` quantization-aware training follows; `on_trained` is told of the float run before. Raises
+    UsageError, DataError, DivergedError, LostProcessError, and Interrupted once the state is saved.
+
+        trained = train(TrainConfig(dataset_name="folder", data_path=Path("data"), save_path=Path("runs/first")))
+        trained.folder, trained.last["miou"]
+    """
+    with job(config, FLOAT) as this:
+        began = time.perf_counter()
+        config, processes = this.config, this.place.processes
+        prepared = prepare_training(config, this.place, anew=this.start is None)
+        trainer = prepared.trainer(config, this.folder)
+        root = config.data_path or default_path(config.dataset_name)
+        trainer.data, start = agree_on_data(this, prepared.card, (prepared.labelled, prepared.val), root)
+        if start is None:
+            from_first(lambda: _write_start(config, this.folder, prepared.loaded), processes)
+        last = fit(trainer, prepared.train, prepared.val, transforms=prepared.transforms, loop=config, start=start)
+        trained = replace(ended(this, last, began), quantizes=config.quantize)
+        on_trained(trained)
+        # inside: processes that left their group cannot meet a second time under torchrun
+        return replace(trained, quantized=quantize_run(continued(config, this.folder))) if config.quantize else trained
+
+
+def _begin(config: TrainConfig, place: Place) -> tuple[TrainConfig, Path, Checkpoint | None]:
+    """Return options, folder and state to start from: of a run that is resumed, or anew."""
+    folder, processes = config.resume, place.processes
+    if folder is None and config.save_path is None and processes.count > 1:
+        raise UsageError(f"{option('save_path')}: several processes need one that they agree on; give it")
+    if folder is None and config.save_path is not None and goes_on(config.save_path, processes):
+        folder = config.save_path
+    if folder is None:
+        return config, config.save_path or _default_folder(config), None
+    resumed = folder
+    return from_first(lambda: _resumed(resumed, config), processes)
+
+
+def _short(config: TrainConfig, processes: int) -> TrainConfig:
+    """Return the options of a dry run: one update with at most two pictures a process, and one validated picture."""
+    pictures = min(config.batch_size, 2 * processes)
+    return replace(
+        config,
+        epochs=1,
+        batch_size=pictures,
+        accumulate=1,
+        epoch_size=float(pictures),
+        epoch_size_val=1.0,
+        workers=0,
+        evaluate_every=1,
+        evaluate_start=False,
+        save_every=0,
+        tensorboard="off",
+        overlays=0,
+    )
+
+
+def _write_start(config: TrainConfig, folder: Path, loaded: LoadReport | None) -> None:
+    begin_run(folder, config)
+    if loaded is None:
+        return
+    path = folder / PRETRAINED
+    try:
+        write_atomic(path, json.dumps(dataclasses.asdict(loaded), indent=2) + "\n")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another {option('save_path')}") from None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that training needs and that is not written yet; `labelled` is `train` before any cache."""
+
+    labelled: DataSource
+    train: DataSource
+    val: DataSource
+    transforms: Transforms
+    card: ModelCard
+    learner: Learner
+    loaded: LoadReport | None
+
+    def trainer(self, config: TrainConfig, folder: Path) -> Trainer:
+        """The same with a folder to write to."""
+        return Trainer(folder, self.card, plain(config), self.learner, schedule(config))
+
+
+def prepare_training(config: TrainConfig, place: Place, *, anew: bool) -> Prepared:
+    """Data, network with its first weights, losses and optimizer. Raises the errors of `edgeailite.errors`.
+
+    `anew`: not of a run that goes on, whose weights are its own, and in whose folder's name no data is generated.
+    """
+    tensorboard_writer(config.tensorboard)  # raises before anything is written where it is asked for and missing
+    if anew or config.data_path is None:  # a run that somebody else wrote chooses no folder to be written
+        from_first(lambda: ensure_dataset(config.dataset_name, config.data_path), place.processes)
+    train, val = training_splits(config)
+    torch.manual_seed(config.seed)
+    outputs = output_channels(train)
+    model = create_model(
+        config.model_name,
+        outputs=outputs,
+        inputs=len(train.items[0].images),
+        upsampling=config.upsampling,
+        align_corners=config.align_corners,
+    )
+    if config.deep_supervision == 0:  # several processes would wait for gradients of a head that has no loss
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(DEEP_SUPERVISION not in name)
+    card = _card(config, train, model)
+    loaded = from_first(lambda: _load(model, config), place.processes) if anew and config.pretrained else None
+    learner = make_learner(
+        model.to(place.device),
+        config,
+        losses=make_losses(task_options(config, train, place.device, place.processes), place.processes),
+        balance=task_balance(config, outputs, place.processes),
+        preprocessing=card.preprocessing,
+        place=place,
+    )
+    views = train_transform(config)
+    source = training_source(config, train, views)
+    return Prepared(train, source, val, Transforms(views, eval_transform(config)), card, learner, loaded)
+
+
+def training_splits(config: TrainConfig) -> tuple[DataSource, DataSource]:
+    """The splits to train and to validate on; with `overfit`, both are the first training pictures."""
+    train = open_labelled(config.dataset_name, config.data_path, config.train_split, option="train_split")
+    need_classes(train, 2, notice=log)
+    if config.overfit:
+        few = replace(train, items=train.items[: config.overfit])
+        return few, few
+    val = open_labelled(config.dataset_name, config.data_path, config.val_split, option="val_split")
+    need_classes(val, 1, notice=log)
+    return train, val
+
+
+def continued(config: TrainConfig, folder: Path) -> QuantizeConfig:
+    """Quantization-aware training of a float run, as `--quantize True` asks for it."""
+    return QuantizeConfig(
+        run=folder,
+        save_path=beside(folder, "_qat"),
+        resume=(beside(folder, "_qat") / LAST).is_file(),
+        epochs=config.quantize_epochs,
+        lr=config.quantize_lr,
+        epoch_size=config.epoch_size,
+        epoch_size_val=config.epoch_size_val,
+        cache=config.cache,
+        evaluate_every=config.evaluate_every,
+        save_every=config.save_every,
+        workers=config.workers,
+        device=config.device,
+        timeout=config.timeout,
+        channels_last=config.channels_last,
+        threads=config.threads,
+        seed=config.seed,
+        accept_changed_data=config.accept_changed_data,
+        dry_run=config.dry_run,
+    )
+
+
+def training_source(config: TrainConfig, source: DataSource, transform: TrainingTransform) -> DataSource:
+    """Where training pictures come from: the files, or the cache of them. DataError where that does not fit."""
+    if config.cache is None:
+        return source
+    return open_cache(source, config.cache, size=transform.stored, interpolation=config.interpolation)
+
+
+def _load(model: Pixel2Pixel, config: TrainConfig) -> LoadReport:
+    """Start from published or own weights, and say what was loaded."""
+    report = load_pretrained(model, config.pretrained or (), allow_head_mismatch=config.allow_head_mismatch)
+    log(describe(report))
+    return report
+
+
+def _card(config: TrainConfig, source: DataSource, model: Pixel2Pixel) -> ModelCard:
+    order = "BGR" if config.input_channel_reverse else "RGB"
+    return ModelCard(
+        model_name=model.name,
+        outputs=dict(model.outputs),
+        classes=source.classes if source.has_classes else (),
+        palette=source.palette if source.has_classes else (),
+        preprocessing=Preprocessing(
+            *config.img_resize, config.image_mean, config.image_scale, order, config.interpolation
+        ),
+        dataset_name=config.dataset_name,
+        data_path=None if config.data_path is None else str(config.data_path.resolve()),
+        options=changed_options(model.options),
+    )
+
+
+def _default_folder(config: TrainConfig) -> Path:
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    return Path("runs") / f"{stamp}_{config.dataset_name}_{config.model_name}"
+
+
+def _resumed(folder: Path, config: TrainConfig) -> tuple[TrainConfig, Path, Checkpoint]:
+    """Return options, folder and state of a float run, as the given options have it go on."""
+    checkpoint, where = load_last(folder), f"{option('resume')} {folder}"
+    if checkpoint.quantization is not None:
+        quantize = f"edgeailite quantize RUN {option('save_path')} … {option('resume')} True"
+        raise UsageError(f"{where}: a quantized run; use `{quantize}`")
+    of_run = replace(train_config(checkpoint.config, where=f"{where}: its options"), resume=None)
+    return resumed_config(config, of_run), folder, checkpoint
+
+
+FLOAT = Kind(lambda config: config.resume, _begin, _short)
