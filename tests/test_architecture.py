@@ -29,16 +29,17 @@ ROOMS = [
 ]
 # Below all of it: errors, files, values of strangers; then records, and what people read on a terminal.
 GROUND = [
-    {"errors"},
+    {"errors", "verbs"},
     {"files", "environment"},
     {"untrusted"},
-    {"preprocessing", "modelcard", "onnxfile", "download", "console"},
+    {"preprocessing", "modelcard", "onnxfile", "download", "console", "usage"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(GROUND + ROOMS, start=-len(GROUND)) for room in rooms}
 
 # Neighbours do not know each other, but for these.
 SIDEWAYS = {
     ("modelcard", "preprocessing"),  # a card holds one
+    ("presets", "config"),  # a preset is a verb's options
 }
 # Leaves take values, never the config they came from.
 NO_CONFIG = {*ROOMS[1], *ROOMS[2], "export", "evaluation"}

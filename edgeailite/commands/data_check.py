@@ -23,8 +23,8 @@ def run(config: DataCheckConfig) -> int:
 
             write_page(checkup, config.html)
             log(f"page: {config.html}")
-        if config.fix == "list" and config.output is not None:
-            written = write_lists(checkup.surveys, checkup.root, config.output, real=checkup.real)
+        if config.fix == "list" and config.save_path is not None:
+            written = write_lists(checkup.surveys, checkup.root, config.save_path, real=checkup.real)
             for split, path in written.items():
                 one = checkup.surveys[split]
                 log(f"list: {path} ({len(one.source.items) - len(one.bad)} of {len(one.source.items)} pictures)")

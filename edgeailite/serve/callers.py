@@ -19,7 +19,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from edgeailite.config.serving import HOST_NAME
+from edgeailite.config import HOST_NAME
 from edgeailite.errors import option
 from edgeailite.serve.errors import Problem
 from edgeailite.untrusted import printable

@@ -63,7 +63,7 @@ def _shape(name: str, shape: Sequence[Any], height_width: tuple[int, int] | None
     if all(isinstance(size, int) for size in shape):
         return list(shape)
     if height_width is None or len(shape) != 4:
-        raise UsageError(f"input {name} has the open size {list(shape)}; give {option('size')} H W")
+        raise UsageError(f"input {name} has the open size {list(shape)}; give {option('img_resize')} H W")
     wanted = (1, 3, *height_width)
     return [size if isinstance(size, int) else given for size, given in zip(shape, wanted, strict=True)]
 
