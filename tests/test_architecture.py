@@ -197,7 +197,7 @@ SPEAKS_FLAGS = {
     "compat",
     "config",
     "presets",
-}  # parse a command line, or are one
+}  # parse one, or are one
 WRITES_COMMANDS = {"edgeailite/errors.py", "edgeailite/report/reproduce.py"}
 STILL_OPEN: set[str] = {"runs", "training"}
 OF_OTHERS = {
