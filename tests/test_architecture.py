@@ -29,16 +29,17 @@ ROOMS = [
 ]
 # Below all of it: errors, files, values of strangers; then records, and what people read on a terminal.
 GROUND = [
-    {"errors"},
+    {"errors", "verbs"},
     {"files", "environment"},
     {"untrusted"},
-    {"preprocessing", "modelcard", "onnxfile", "download", "console"},
+    {"preprocessing", "modelcard", "onnxfile", "download", "console", "usage"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(GROUND + ROOMS, start=-len(GROUND)) for room in rooms}
 
 # Neighbours do not know each other, but for these.
 SIDEWAYS = {
     ("modelcard", "preprocessing"),  # a card holds one
+    ("presets", "config"),  # a preset is a verb's options
 }
 # Leaves take values, never the config they came from.
 NO_CONFIG = {*ROOMS[1], *ROOMS[2], "export", "evaluation"}
@@ -162,9 +163,9 @@ def test_sha256_and_temporary_files_have_one_place():
 
 # --- an option in a message is written with `errors.option`, for Python has no flags
 
-SPEAKS_FLAGS = {"__main__", "cli", "commands", "compat", "presets"}  # parse a command line, or are one
+SPEAKS_FLAGS = {"__main__", "cli", "commands", "compat", "config", "presets"}  # parse a command line, or are one
 WRITES_COMMANDS = {"edgeailite/errors.py", "edgeailite/report/reproduce.py"}
-STILL_OPEN: set[str] = {"config", "inference", "runs", "serve", "training", "cost", "edgeailite/data/ensure.py"}
+STILL_OPEN: set[str] = {"runs", "training"}
 OF_OTHERS = {
     "git": {"--abbrev", "--always", "--dirty", "--exclude"},
     "torchrun": {"--max-restarts", "--nproc-per-node", "--rdzv-id", "--standalone"},

@@ -11,11 +11,11 @@ import re
 import pytest
 
 from edgeailite import config as configs
-from edgeailite.__main__ import VERBS
 from edgeailite.cli import parse
 from edgeailite.compat import ade20k_reading, pixel2pixel
 from edgeailite.compat.running import check_known
 from edgeailite.presets import PRESETS, expand
+from edgeailite.verbs import VERBS
 from tests.markdown import PAGES, ROOT, anchors, blocks, commands, inline, links
 
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
@@ -58,7 +58,7 @@ def test_command_parses(name, words):
     if (group and not rest) or verb in ("--help", "--version") or "--help" in rest:
         assert group or verb.startswith("--") or verb in VERBS
         return
-    parse(VERBS[verb][1], [word for word in rest if word != "VERB"], prog=f"edgeailite {verb}")
+    parse(verb, [word for word in rest if word != "VERB"])
 
 
 def test_commands_were_found_on_the_pages_that_live_by_them():
@@ -73,7 +73,7 @@ def test_commands_in_the_text_name_verbs_and_flags_that_exist(name):
         if verb in ("VERB", "preset") or verb.startswith("--") or any(v.startswith(f"{verb} ") for v in VERBS):
             continue
         assert verb in VERBS, words
-        known = {field.name for field in dataclasses.fields(getattr(configs, VERBS[verb][1]))} | {"help", "config"}
+        known = {field.name for field in dataclasses.fields(getattr(configs, VERBS[verb].config))} | {"help", "config"}
         flags = {word[2:].split("=")[0] for word in rest if word.startswith("--")}
         assert flags <= known, words
 
