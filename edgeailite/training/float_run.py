@@ -39,7 +39,7 @@ from edgeailite.training.learner import (
     task_options,
 )
 from edgeailite.training.loop import Trainer, Transforms, fit, load_last
-from edgeailite.training.quantize import quantize_run
+from edgeailite.training.quantized_run import quantize_run
 from edgeailite.training.step import Learner
 from edgeailite.training.tensorboard import tensorboard_writer
 from edgeailite.training.transforms import TrainingTransform, eval_transform, train_transform
