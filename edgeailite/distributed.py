@@ -22,14 +22,16 @@ from torch.nn.parallel import DistributedDataParallel
 from edgeailite.errors import EdgeailiteError, UsageError
 
 T = TypeVar("T")
+# Words of torch for a process that is gone: gloo raises a plain RuntimeError, without a type or field that tells it.
+LOST_PROCESS = ("gloo", "nccl", "connection closed by peer", "connection reset", "timed out")
 PATIENCE = timedelta(days=1)  # for what one does for all, such as making a data set; a process that ends is noticed
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's number, how many there are, and its number on this host (which device it takes).
+    """Rank of this process, number of processes, and rank on this host (which selects its device).
 
-    `patient` is the group of all for what may take longer than one otherwise waits for another.
+    `patient` is a process group for waits that may exceed the usual timeout.
     """
 
     rank: int = 0
@@ -39,7 +41,7 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that writes."""
+        """True in the process that writes files."""
         return self.rank == 0
 
 
@@ -82,7 +84,7 @@ def _join(backend: str, timeout: timedelta) -> None:
 
 
 def restarted() -> bool:
-    """Whether torchrun started this host's processes again after one of them was lost."""
+    """Tell if torchrun has restarted this host's processes after one of them was lost."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
@@ -93,9 +95,9 @@ def named_job() -> str | None:
 
 
 def job() -> str | None:
-    """What tells torchrun's job from others, however often it starts its processes; None without torchrun.
+    """Return a name for torchrun's job that stays the same when it restarts its processes; None without torchrun.
 
-    Where it has no name, it is the number of torchrun's own process.
+    If torchrun gives no name, the number of its own process serves.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return None
@@ -140,9 +142,9 @@ def share_state(model: nn.Module, processes: Processes) -> None:
 
 
 def from_first(make: Callable[[], T], processes: Processes) -> T:
-    """What `make` gives in the first process, on every one; so is an error of ours that it raises there.
+    """Call `make` in the first process; its result is returned, or its EdgeailiteError raised, in all processes.
 
-    The others wait as long as it takes.
+    The other processes wait as long as it takes.
     """
     if processes.count == 1:
         return make()
@@ -161,10 +163,9 @@ def from_first(make: Callable[[], T], processes: Processes) -> T:
 
 
 def lost_process(error: BaseException) -> bool:
-    """Whether an error came from a connection to a process that is gone or does not answer."""
+    """Tell if an error was caused by losing the connection to another process."""
     text = str(error).lower()
-    words = ("gloo", "nccl", "connection closed by peer", "connection reset", "timed out")
-    return isinstance(error, dist.DistError) or any(word in text for word in words)
+    return isinstance(error, dist.DistError) or any(words in text for words in LOST_PROCESS)
 
 
 def wait_for_all(processes: Processes) -> None:
@@ -174,9 +175,10 @@ def wait_for_all(processes: Processes) -> None:
 
 
 def share_model(model: nn.Module, device: torch.device, *, same_buffers: bool) -> DistributedDataParallel:
-    """The network with the first process's parameters and buffers, and gradients averaged over all processes. Unless
-    buffers stay the same anyway (`same_buffers`, BatchNorm over all processes), every step starts with those of the
-    first process.
+    """Copy the first process's parameters and buffers to all, and average gradients over all processes.
+
+    Unless buffers stay the same anyway (`same_buffers`, BatchNorm over all processes), every step starts with those of
+    the first process.
     """
     # torch stores a 1x1 convolution's gradient in another of its equal layouts, and says so once per process
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
@@ -187,8 +189,9 @@ def share_model(model: nn.Module, device: torch.device, *, same_buffers: bool) -
 
 
 def synchronise_batchnorm(model: nn.Module, device: torch.device) -> nn.Module:
-    """BatchNorm statistics over all processes: torch's SyncBatchNorm on GPUs, `AllReduceBatchNorm2d` on CPUs, which
-    SyncBatchNorm refuses. Same key names; forward hooks of the modules are lost.
+    """Make BatchNorm compute its statistics over all processes; key names stay, forward hooks of the modules are lost.
+
+    GPUs use torch's SyncBatchNorm, CPUs, which it refuses, `AllReduceBatchNorm2d`.
     """
     if device.type == "cuda":
         synchronised: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)

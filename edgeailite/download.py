@@ -45,7 +45,7 @@ class _Cut(Exception):
 
 @dataclass(frozen=True)
 class _Job:
-    """What is fetched, where to, and how it is recognised."""
+    """A download: its address, destination and the checks of the result."""
 
     url: str
     target: Path
@@ -60,14 +60,17 @@ class _Job:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept; `EDGEAILITE_HOME` moves it."""
+    """Return the folder of downloads; the variable `EDGEAILITE_HOME` moves it."""
     if own := os.environ.get("EDGEAILITE_HOME"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeailite"
 
 
 def cached_path(url: str, folder: Path | None = None) -> Path:
-    """The file that `download(url)` makes, whether it exists or not. Raises DataError for what is no http(s) URL."""
+    """Return the path that `download(url)` would write, existing or not.
+
+    Raises DataError for anything but an http(s) URL.
+    """
     try:
         parts = urlsplit(url)
         known = parts.scheme in ("http", "https") and parts.hostname and not re.search(r"[\x00-\x20\x7f]", url)
@@ -92,11 +95,12 @@ def download(
     pause: float = 0.25,
     advice: str = "",
 ) -> Path:
-    """The file behind `url`, from the cache or the net. Raises DataError saying which file to place where.
+    """Return the path of a file by its URL, taken from the cache or downloaded into it.
 
     `sha256` is the checksum or the first 8 or more digits of it; without one, the 8 digits in the names on
     PyTorch's server count. `size` is in bytes, right to `tolerance`. `pause` (seconds) doubles with each of a few
-    retries. `advice` ends the message of a failure to reach the net: what else the caller's user can do.
+    retries. `advice` ends the message when the network cannot be reached: what else the user can do. Raises DataError
+    that says which file to place where.
     """
     target = cached_path(url, folder)
     checksum = (sha256 or checksum_in_name(url) or "").lower() or None
@@ -132,7 +136,7 @@ def checksum_in_name(url: str) -> str | None:
 
 
 def _cached(job: _Job) -> bool:
-    """Is the whole file there? One that is not what it should be is removed, and that is said."""
+    """Tell if the whole, correct file is in the cache. A wrong one is removed, with a note."""
     if not job.target.is_file():
         return False
     fault = _fault(job, job.target)
@@ -218,7 +222,7 @@ def _fetch(job: _Job, file: IO[bytes]) -> None:
 
 
 def _transfer(job: _Job, file: IO[bytes], advance: Advance) -> None:
-    """One request. Raises _Cut when trying again may help, DataError when not."""
+    """Send one request. Raises _Cut if trying again may help, else DataError."""
     have, validator = _end(file), _validator(job)
     headers = {"User-Agent": "edgeailite", "Accept-Encoding": "identity"}
     if have and validator:
@@ -244,7 +248,7 @@ def _transfer(job: _Job, file: IO[bytes], advance: Advance) -> None:
 
 
 def _refused(job: _Job, file: IO[bytes], error: urllib.error.HTTPError) -> None:
-    """What an error status means. Returns when the file is whole already."""
+    """Handle an error status of the server; returns only if the file turns out to be complete already."""
     if error.code == 416:
         whole = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", ""))
         if whole and int(whole.group(1)) == _end(file):
@@ -303,7 +307,7 @@ def _end(file: IO[bytes]) -> int:
 
 
 def _validator(job: _Job) -> str | None:
-    """What the server said the unfinished file is; None where that is not known, and then it is fetched anew."""
+    """Return the server's validator of the unfinished file; None if unknown, and then it is fetched from the start."""
     try:
         notes = json_value(read_regular(job.notes, limit=1 << 16), where=str(job.notes))
         return str(notes["validator"]) if notes["url"] == job.url else None

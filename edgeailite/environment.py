@@ -1,9 +1,9 @@
-"""Facts about the installation and the machine: what is needed, what is there.
+"""Facts about the installation and the machine: requirements, versions, CPU, devices.
 
-`environment()` is the record that a run keeps as env.json. What is wrong with the facts, and the fix, is said by
-`edgeailite doctor` (commands/doctor.py); tools/setup.sh asks `unmet_requirements`. Only the standard library at the
-top: it must run where torch, numpy or the rest are missing or broken. What could crash an interpreter (a torch built
-for another CPU or driver) is asked of a second one, by `ask_apart`.
+`environment()` is the record that a run keeps as env.json. `edgeailite doctor` (commands/doctor.py) judges the facts
+and says how to fix them; tools/setup.sh asks `unmet_requirements`. Only the standard library is imported at the top:
+this must run where torch, numpy or the rest are missing or broken. Anything that could crash an interpreter (a torch
+built for another CPU or driver) is asked of a second one, by `ask_apart`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Requirement(NamedTuple):
 
 
 def requirements(extras: Iterable[str] = ()) -> list[Requirement]:
-    """What the package needs, and each of the extras: from the checkout's pyproject.toml, else from its metadata."""
+    """List the requirements of the package and of extras, from the checkout's pyproject.toml or else its metadata."""
     pyproject = CHECKOUT / "pyproject.toml"
     if pyproject.is_file():
         project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
@@ -76,7 +76,7 @@ def is_met(requirement: Requirement) -> bool:
 
 
 def unmet_requirements(extras: Iterable[str] = ()) -> list[str]:
-    """What is missing or too old, as pip would take it; the set-up scripts ask this."""
+    """List requirements that are missing or too old, in pip's terms; the set-up scripts ask this."""
     return [str(requirement) for requirement in requirements(extras) if not is_met(requirement)]
 
 
@@ -84,7 +84,7 @@ def unmet_requirements(extras: Iterable[str] = ()) -> list[str]:
 
 
 def _proc_cpuinfo(*keys: str) -> str:
-    """The value of the first of these keys in /proc/cpuinfo; "" where there is none."""
+    """Return the value of the first of these keys that /proc/cpuinfo has; "" if it has none."""
     path = Path("/proc/cpuinfo")
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     found = re.search(rf"^(?:{'|'.join(keys)})[ \t]*:[ \t]*(.*)$", text, re.MULTILINE)
@@ -103,7 +103,7 @@ def cpu_model() -> str:
 
 
 def cpu_features() -> list[str]:
-    """Those instruction sets that matter to integer inference; empty where the system does not say."""
+    """List the CPU's instruction sets that matter to integer inference; empty if the system does not tell."""
     flags = set(_proc_cpuinfo("flags", "Features").lower().split())
     if _sysctl("hw.optional.arm.FEAT_DotProd") == "1":
         flags.add("asimddp")
@@ -140,7 +140,7 @@ def git_commit(root: Path = CHECKOUT) -> str | None:
 
 
 def torch_facts() -> dict[str, Any]:
-    """What torch says of itself and of its devices. Imports torch."""
+    """Collect torch's facts about itself and its devices. Imports torch."""
     import torch
 
     usable = torch.cuda.is_available()
@@ -215,7 +215,7 @@ def onnxruntime_facts() -> dict[str, Any]:
 
 
 def ask_apart(question: str) -> dict[str, Any]:
-    """What one of the functions above answers in a fresh interpreter; {"error": its last line} if it fails or dies.
+    """Call one of the functions above in a fresh interpreter; returns {"error": its last line} if that fails or dies.
 
     A function of another module is asked for by its full name.
     """
@@ -236,7 +236,7 @@ def ask_apart(question: str) -> dict[str, Any]:
 
 
 def machine_facts(threads: int) -> dict[str, Any]:
-    """What a time depends on beside the network."""
+    """Collect the facts of this machine, other than the network, that a measured time depends on."""
     versions = {name: installed(name) for name in ("onnxruntime", "torch", "openvino")}
     return {"cpu": cpu_model(), "features": cpu_features(), "threads": threads, **versions}
 

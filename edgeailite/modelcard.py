@@ -1,4 +1,7 @@
-"""What has to be known to use a network's weights, one record for checkpoint, ONNX metadata and contract alike."""
+"""The model card: everything needed to use a network's weights.
+
+Checkpoint, ONNX metadata and contract hold the same record.
+"""
 
 from __future__ import annotations
 
@@ -120,7 +123,7 @@ def palette_of(values: Fields, count: int) -> tuple[tuple[int, int, int], ...]:
 
 
 def changed_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """`Pixel2Pixel.options` without what is a default: the form a card keeps."""
+    """Return the options of `Pixel2Pixel.options` that differ from their defaults: the form that a card keeps."""
     return {name: value for name, value in _options(options).items() if value != DEFAULT_OPTIONS.get(name)}
 
 
@@ -130,7 +133,7 @@ def input_name(index: int) -> str:
 
 
 def task_type(output: str, channels: int) -> str:
-    """Of an output: the task it is named after, else depth for one channel and segmentation for several."""
+    """Return an output's type: the task in its name, else depth if it has one channel, segmentation if several."""
     named = next((task for task in TASKS if output.startswith(task)), None)
     return named or (REGRESSION if channels == 1 else TASKS[0])
 
@@ -172,7 +175,7 @@ def _classes(card: Fields, outputs: Mapping[str, int]) -> tuple[str, ...]:
 
 
 def _path(card: Fields) -> str | None:
-    """Where the data lay on the machine that trained; the text itself, which may hold what a file system allows."""
+    """Read the data's path on the machine that trained: plain text, since it may hold anything a file system allows."""
     path = card.values.get("data_path")
     if path is not None and (not isinstance(path, str) or len(path) > LONGEST_PATH or "\0" in path):
         raise card.refuse("data_path", f"the path of a folder, at most {LONGEST_PATH} characters, or nothing")

@@ -25,7 +25,7 @@ SLIVER = 1e-3  # OpenCV leaves out source pixels of which a new pixel covers les
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes input: size in pixels, `(x - mean) * scale` per channel, channel order, resize rule."""
+    """Steps from a picture to the input: size in pixels, `(x - mean) * scale` per channel, order, resize rule."""
 
     height: int
     width: int

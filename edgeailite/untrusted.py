@@ -1,7 +1,7 @@
-"""Text and values that a stranger may have written: parsed within bounds, checked by type and range, safe to print.
+"""Checks of untrusted text and values: parsed within bounds, checked by type and range, safe to print.
 
-Metadata, contracts, checkpoints' cards, settings and lists all come from files that somebody else may have made. What
-is read from them passes through here once; the rest of the program may then rely on it. Each refusal is a DataError
+Metadata, contracts, checkpoints' cards, settings and lists all come from files that anybody may have written. Each
+value passes these checks once when it is read; the rest of the program may then rely on it. Each refusal is a DataError
 on one line that names the file or entry, the key and the value.
 """
 
@@ -24,13 +24,13 @@ JOINERS = "\u00ad\u200c\u200d"  # soft hyphen, and the joiners of Persian, Hindi
 
 
 def json_value(text: str | bytes, *, where: str) -> Any:
-    """Parse JSON. Raises DataError for what is not JSON, nested more than 64 deep, or holds endless numbers."""
+    """Parse JSON. Raises DataError for invalid JSON, nesting beyond 64 levels and numbers that are not finite."""
     try:
         value = json.loads(text)
     except RecursionError:
         raise DataError(f"nested too deeply (at most {DEEPEST} levels)", path=where) from None
     except ValueError as error:  # also UnicodeDecodeError, and integers of more digits than Python converts
-        raise DataError(f"not JSON ({printable(str(error))[:160]})", path=where) from None
+        raise DataError(f"not JSON ({printable(str(error))[:160]})", path=where, code="not-json") from None
     _check_depth(value, where)
     return value
 
@@ -53,7 +53,7 @@ def yaml_value(text: str | bytes, *, where: str) -> Any:
         raise DataError(f"nested too deeply (at most {DEEPEST} levels)", path=where) from None
     except (yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
         reason = " ".join(printable(str(error)).split())
-        raise DataError(f"not YAML ({reason[:200]})", path=where) from None
+        raise DataError(f"not YAML ({reason[:200]})", path=where, code="not-yaml") from None
     return value
 
 
@@ -70,7 +70,9 @@ def _check_unfolded(node: Any, where: str) -> None:
             flat = [child for item in children for child in (item if isinstance(item, tuple) else (item,))]
             counts[id(part)] = 1 + sum(count(child, depth + 1) for child in flat)
             if counts[id(part)] > MOST_VALUES:
-                raise DataError(f"its aliases unfold to more than {MOST_VALUES} values; write them out", path=where)
+                raise DataError(
+                    f"its aliases unfold to more than {MOST_VALUES} values", fix="write them out", path=where
+                )
         return counts[id(part)]
 
     if node is not None:
@@ -84,7 +86,7 @@ def _check_keys(rows: Sequence[Any], where: str) -> None:
         if isinstance(row, tuple) and isinstance(row[0].value, str) and row[0].value != "<<":
             key = (row[0].tag, row[0].value)
             if key in seen:
-                raise DataError(f"{shown(row[0].value)} is given twice; keep one", path=where)
+                raise DataError(f"{shown(row[0].value)} is given twice", fix="keep one", path=where)
             seen.add(key)
 
 
@@ -119,7 +121,7 @@ def printable(text: str) -> str:
 
 
 def is_printable(text: str) -> bool:
-    """Whether `printable` leaves the text as it is."""
+    """Tell if `printable` leaves the text unchanged."""
     return printable(text) == text
 
 
@@ -170,9 +172,14 @@ class Fields:
         return Fields(values, where)
 
     def refuse(self, key: str, expected: str) -> DataError:
-        """The error that says what was expected of a key's value, and what was found."""
-        found = shown(self.values[key]) if key in self.values else "nothing"
-        return DataError(f"{printable(key)}: expected {expected}, found {found}", path=self.where)
+        """Make the error for a key's value: what was expected, and the value found."""
+        value, there = self.values.get(key), key in self.values
+        return DataError(
+            f"{printable(key)}: expected {expected}, found {shown(value) if there else 'nothing'}",
+            path=self.where,
+            value=value if isinstance(value, str | int | float) else None,  # small, for other processes
+            code="unexpected-value" if there else "missing-value",
+        )
 
     def any(self, key: str) -> Any:
         """The value, whatever it is; missing is an error."""
@@ -192,7 +199,7 @@ class Fields:
         return value
 
     def whole(self, key: str, low: int, high: int) -> int:
-        """A whole number in low..high (True and False are none)."""
+        """Return a whole number in low..high (True and False do not count as numbers)."""
         value = self.values.get(key)
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise self.refuse(key, f"a whole number in {low}..{high}")
@@ -245,7 +252,7 @@ class Fields:
 
 
 def is_finite(value: Any) -> TypeGuard[float]:
-    """Whether a value is a number (True and False are none) that float64 holds and that is finite."""
+    """Tell if a value is a finite number that float64 holds (True and False do not count as numbers)."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     try:

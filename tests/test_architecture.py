@@ -21,10 +21,11 @@ ROOMS = [
     {"runs"},  # 3: run folders, opening what is in them
     {"export"},  # 4: from a run to a proven file
     {"evaluation", "cost"},  # 5: what a network gives, and what it takes
-    {"training", "inference", "report", "serve"},  # 6
-    {"commands", "cli"},  # 7
-    {"__main__"},  # 8
-    {"compat"},  # 9: command lines of others, over the verbs
+    {"training", "inference", "report"},  # 6
+    {"serve"},  # 7: labels as inference does
+    {"commands", "cli"},  # 8
+    {"__main__"},  # 9
+    {"compat"},  # 10: command lines of others, over the verbs
 ]
 # Below all of it: errors, files, values of strangers; then records, and what people read on a terminal.
 GROUND = [
@@ -151,6 +152,53 @@ def test_functions_stay_readable():
         for node in functions_of(path)
     }
     assert not {name: lines for name, lines in lengths.items() if lines > MAX_FUNCTION_LINES}
+
+
+# --- an option in a message is written with `errors.option`, for Python has no flags
+
+SPEAKS_FLAGS = {"__main__", "cli", "commands", "compat", "presets"}  # parse a command line, or are one
+WRITES_COMMANDS = {"edgeailite/errors.py", "edgeailite/report/reproduce.py"}
+STILL_OPEN: set[str] = {"inference", "runs", "serve", "training", "cost", "edgeailite/data/ensure.py"}
+OF_OTHERS = {
+    "git": {"--abbrev", "--always", "--dirty", "--exclude"},
+    "torchrun": {"--max-restarts", "--nproc-per-node", "--rdzv-id", "--standalone"},
+    "curl": {"--data-binary"},
+}
+FLAG = re.compile(r"(?<![\w-])--[A-Za-z][\w-]*")
+QUOTED_COMMAND = re.compile(r"\bedgeailite [a-z][^`]*")  # as it is typed, whoever reads it
+
+
+def texts_of(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, text) of every string, docstrings included, but for the help of a config's fields and its docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    if room_of(path) == "config":
+        inside |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "help"]
+        inside |= {id(part) for node in calls for part in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = (part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+            yield node.lineno, "".join(map(str, parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
+            yield node.lineno, node.value
+
+
+def flags_in(text: str) -> set[str]:
+    return set(FLAG.findall(QUOTED_COMMAND.sub("", text))) - set().union(*OF_OTHERS.values())
+
+
+def test_below_the_verbs_nobody_names_a_flag():
+    paths = [path for path in FILES if room_of(path) not in SPEAKS_FLAGS and name_of(path) not in WRITES_COMMANDS]
+    paths = [path for path in paths if not {room_of(path), name_of(path)} & STILL_OPEN]
+    found = [f"{name_of(path)}:{line}: {flags_in(text)}" for path in paths for line, text in texts_of(path)]
+    assert not [row for row in found if not row.endswith("set()")], "write errors.option(name) in messages"
+
+
+def test_the_rule_about_flags_itself():
+    assert flags_in("opset 3; give --opset 17") == {"--opset"}
+    assert flags_in("lower --nproc-per-node, or run `edgeailite export RUN --opset 17`, not --x") == {"--x"}
+    assert flags_in("a -- b --- c") == set()
 
 
 def written_files() -> list[Path]:

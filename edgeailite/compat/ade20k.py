@@ -230,7 +230,7 @@ FORMS: dict[str, Form] = {
 
 @dataclass(frozen=True)
 class Ade20kScript:
-    """What a published script of ADE20K does, and its GPUs where none are named."""
+    """A published script of ADE20K: the phase that it runs, and its GPUs if the command names none."""
 
     phase: str
     gpus: Mapping[str, str]

@@ -1,4 +1,6 @@
-"""From a published ADE20K command, of any year, to settings by master's keys and options of this package."""
+"""Reads a published ADE20K command, of any year: settings by the keys of the toolkit's master branch, and our
+options.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,7 @@ class Ade20kCommand:
 
     @property
     def folder(self) -> Path:
-        """Where runs are kept and weights are looked for: DIR, or CKPT/ID."""
+        """Folder of the runs, in which weights are looked for: DIR, or CKPT/ID."""
         if self.year == "2019":
             return Path(self.setting("DIR"))
         if "model_path" in self.given:
@@ -61,7 +63,10 @@ class Ade20kCommand:
 
 
 def read(script: str, words: Sequence[str]) -> Ade20kCommand:
-    """What a published command asks for. Raises UsageError or DataError for what cannot be read or done."""
+    """Read a published command into settings and options.
+
+    Raises UsageError or DataError for parts that cannot be read or done.
+    """
     at = next((index for index, word in enumerate(words) if KEY.fullmatch(word)), len(words))
     flags, replaced = as_flags(words[:at]), _pairs(words[at:])
     published = {name: values for name, values in flags.items() if name in OLDER or name in OTHER}
@@ -82,7 +87,7 @@ def read(script: str, words: Sequence[str]) -> Ade20kCommand:
 
 
 def _year(flags: Mapping[str, Sequence[str]], *, keys: bool) -> str:
-    """The oldest form that has all flags and names. Raises UsageError where none has."""
+    """Return the oldest form of the toolkit that has all these flags and names. Raises UsageError if none has."""
     if keys or "cfg" in flags:
         return "2019"
     older = ENCODERS_2017.fullmatch(" ".join(flags.get("arch_encoder", ["resnet50"])).lower()) and (
@@ -196,7 +201,7 @@ def _size_2017(settings: Mapping[str, list[str]]) -> dict[str, list[str]]:
 
 
 def _root(settings: Mapping[str, list[str]]) -> str:
-    """The folder that holds images and annotations."""
+    """Return the folder that holds images and annotations."""
     given = {name: Path(settings[name][0]) for name in ("root_img", "root_seg") if name in settings}
     expected = {"root_img": "images", "root_seg": "annotations"}
     parents = {path.parent for path in given.values()}

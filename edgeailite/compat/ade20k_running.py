@@ -18,7 +18,7 @@ MEASURE = ("data_path", "short_edges", "max_size", "padding", "workers", "device
 
 
 def run(script: str, words: Sequence[str]) -> int:
-    """Do what a published command asks for; returns the exit code."""
+    """Run a published command with the verbs of this package; returns the exit code."""
     return reporting(lambda: _run(script, list(words)))
 
 

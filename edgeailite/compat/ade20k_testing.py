@@ -1,4 +1,4 @@
-"""What the published `test.py` does: a picture and its prediction side by side, and a list of its classes."""
+"""The published `test.py`: writes a picture beside its prediction, and a list of its classes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from edgeailite.cli import parse
-from edgeailite.commands.infer import label_picture
 from edgeailite.compat.ade20k_reading import Ade20kCommand
 from edgeailite.compat.ade20k_weights import model_options
 from edgeailite.compat.weights import as_model, as_words
@@ -20,6 +19,7 @@ from edgeailite.drawing.plots import colorize
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import Views
 from edgeailite.inference import find_pictures, result_names
+from edgeailite.inference.label import label_picture
 from edgeailite.runs.open import OpenModel, open_model
 
 LEAST_SHARE = 0.001  # of the pixels: smaller classes are not printed

@@ -1,4 +1,4 @@
-"""Weights of published ADE20K commands: what training starts from, what evaluation and test open."""
+"""Weights of published ADE20K commands: finds those to start training from, and those to evaluate or test."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def first_weights(command: Ade20kCommand) -> list[str]:
 
 
 def model_options(command: Ade20kCommand, checkpoint: str) -> dict[str, list[str]]:
-    """The options that make the model card, and the weights: named, in the run folder, or published by its name."""
+    """Return the options for the model card and the weights (named, in the run folder, or published by name)."""
     options = {name: list(values) for name, values in command.options.items() if name in MODEL}
     return {"model_name": [command.model_name], "pretrained": find_weights(command, checkpoint)} | options
 
 
 def find_weights(command: Ade20kCommand, checkpoint: str) -> list[str]:
-    """Files to open. Raises DataError where there are none, naming what was looked for."""
+    """Find the files of weights. Raises DataError that names the files it looked for if there are none."""
     encoder, decoder = command.setting("MODEL.weights_encoder"), command.setting("MODEL.weights_decoder")
     if encoder and decoder:
         return [encoder, decoder]

@@ -1,8 +1,9 @@
-"""A row of the tables of published flags: what a flag is called here, and how its values are said here.
+"""Rows of the tables of published flags: the option of this package for a flag, and the translation of its values.
 
-A rule takes what was asked and gives the values of the option here; nothing, where no option is set. It refuses values
-whose effect does not exist here: UsageError, with the reason and what to do. Values that say what is done anyway are
-taken. `note` is what a user should know; it is said when the flag is given, and stands in docs/published_commands.md.
+A rule takes the given values and returns the values of our option, or nothing to leave the option unset. It raises
+UsageError, with the reason and what to do, for a value whose effect does not exist here. A value that asks for what is
+done anyway is accepted. `note` tells the user what to know; it is printed when the flag is given, and stands in
+docs/published_commands.md.
 """
 
 from __future__ import annotations
@@ -16,6 +17,14 @@ NOT_GIVEN = ["None"]  # published code takes this word for nothing
 TRUE, FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 
 
+class FlagError(UsageError):
+    """A published flag that cannot be translated; `why` is the reason."""
+
+    def __init__(self, asked: str, why: str) -> None:
+        super().__init__(f"{asked}: {why}")
+        self.why = why
+
+
 @dataclass(frozen=True)
 class Asked:
     """A flag of a command: its name, its values, the command's phase, and whether it quantizes."""
@@ -25,9 +34,9 @@ class Asked:
     phase: str = "training"
     quantize: bool = False
 
-    def refused(self, why: str) -> UsageError:
+    def refused(self, why: str) -> FlagError:
         """The error for a value that cannot be done."""
-        return UsageError(f"{shown(self.flag)} {' '.join(self.values)}: {why}")
+        return FlagError(f"{shown(self.flag)} {' '.join(self.values)}", why)
 
 
 def shown(name: str) -> str:
@@ -50,7 +59,7 @@ def nothing(asked: Asked) -> Sequence[str]:
 
 @dataclass(frozen=True)
 class Flag:
-    """A published flag: the option here ("": none), what it takes, rule, note; `about` is for the page alone."""
+    """A published flag: our option ("": none), the values it takes, rule, note; `about` is for the page alone."""
 
     to: str = ""
     takes: str = ""
@@ -61,7 +70,7 @@ class Flag:
 
 @dataclass(frozen=True)
 class Options:
-    """A command in options of this package, without the leading `--`, and what a user should know of it."""
+    """A command translated to options of this package (without the leading `--`), and notes for the user."""
 
     values: Mapping[str, list[str]]
     notes: tuple[str, ...]
@@ -97,7 +106,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Only:
-    """A truth value that has to be this one, which is what is done anyway."""
+    """A rule for a truth value that must be this one, because it asks for what is done anyway."""
 
     truth: bool
     why: str

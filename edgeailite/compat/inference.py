@@ -1,4 +1,4 @@
-"""What the published `infer_segmentation_main.py` does: the pictures of a data set labelled, and measured if it can be.
+"""The published `infer_segmentation_main.py`: labels the pictures of a data set, and measures mIoU if there are labels.
 
 Below the folder, for each output in the network's order: `Task0/NAME_label.png` (classes), `_color.png` and
 `_overlay.png` (published: blend) at `output_size`, and `Task0.mp4` of the overlays. `metric.txt` holds mIoU and pixel
@@ -43,9 +43,9 @@ OF_INFER = ("write", "alpha", "original_ids", "video", "video_format", "fps")  #
 def label_dataset(
     model: Path, options: Mapping[str, Sequence[str]], folder: Path, *, given: Mapping[str, Sequence[str]]
 ) -> int:
-    """Write results of every picture of the validation split below `folder`, and mIoU where there are labels.
+    """Label every picture of the validation split and write the results below `folder`, with mIoU if there are labels.
 
-    `given` are the options that the user named, of which OF_INFER say what is written.
+    `given` are the options that the user named; those in OF_INFER choose the files to write.
     """
     look = _look(given)
     config = training_config(options)
@@ -86,7 +86,7 @@ def label_dataset(
 
 
 def _look(given: Mapping[str, Sequence[str]]) -> InferConfig:
-    """How results look: the options of `edgeailite infer` that are taken here."""
+    """Take from the user's options those of `edgeailite infer` that decide how results look."""
     named = {"write": KINDS} | {name: given[name] for name in OF_INFER if name in given}
     if "shares" in named["write"]:
         raise UsageError("--write shares: `edgeailite infer` writes them; here labels colors overlay side_by_side")
@@ -96,7 +96,7 @@ def _look(given: Mapping[str, Sequence[str]]) -> InferConfig:
 
 
 def _tasks(opened: OpenModel, folder: Path, look: InferConfig, data: Path | None) -> list[Wanted]:
-    """What is written of each output: in a folder of its own, with nothing of the output in the names."""
+    """List what to write of each output: in a folder of its own, without the output in the files' names."""
     values = original_values(opened.card, data) if look.original_ids else {}
     outputs = [replace(output, name="") for output in outputs_of(opened.card, values)]
     return [Wanted(folder / f"Task{i}", (o,), look.write, look.alpha, shares=False) for i, o in enumerate(outputs)]
@@ -107,7 +107,7 @@ def _beside(folder: Path, suffix: str) -> Path:
 
 
 def _labelled(opened: OpenModel, item: Item, size: tuple[int, int] | None) -> tuple[dict[str, Image], Image]:
-    """What every output found, and the picture, all at `size` or the picture's own."""
+    """Return the result of every output and the picture, all at `size` or the picture's own size."""
     pictures = [read_image(path) for path in item.images]
     picture = pictures[item.camera]
     shown = size or (picture.shape[0], picture.shape[1])

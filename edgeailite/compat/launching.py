@@ -1,4 +1,4 @@
-"""What published commands do about GPUs: which are visible, and one process for each where there are several."""
+"""GPUs of published commands: makes the named ones visible, and starts one process for each if there are several."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What docs/migrate_*.md say about flags, from the same tables: `python -m edgeailite.compat.migration` prints it.
+"""The text about flags in docs/migrate_*.md, from the same tables: `python -m edgeailite.compat.migration` prints it.
 
-Not the whole tables (those are in docs/published_commands.md): which flags keep their names, which have another, which
-take one value only, which do nothing, and what whole commands are in verbs of this package.
+The whole tables are in docs/published_commands.md. This text groups the flags: those that keep their names, have
+another name, take one value only, or do nothing; and gives whole commands as verbs of this package.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from edgeailite.compat import ade20k, ade20k_reading, pixel2pixel
 from edgeailite.compat.ade20k_weights import first_weights
-from edgeailite.compat.flags import Asked, Flag, shown
-from edgeailite.errors import UsageError
+from edgeailite.compat.flags import Asked, Flag, FlagError, shown
 
 EDGEAILITE = "docs/migrate_edgeailite.md"
 CSAIL = "docs/migrate_csail.md"
@@ -86,7 +85,7 @@ def _broken(pieces: Sequence[str]) -> str:
 
 
 def groups(flags: Mapping[str, Flag]) -> str:
-    """The flags by what becomes of them."""
+    """Group the flags by what this package does with them."""
     same = [shown(name) for name, flag in flags.items() if flag.to == name]
     renamed = [
         (shown(name), f"--{flag.to}", flag) for name, flag in flags.items() if _is_option(flag) and flag.to != name
@@ -124,13 +123,13 @@ def _reason(flag: Flag) -> str:
 
 
 def _why(name: str, flag: Flag) -> str:
-    """The rule's reason, or what it says of a value that it does not take."""
+    """Return the rule's reason, or its message about a value that it does not take."""
     if why := getattr(flag.rule, "why", ""):
         return str(why)
     try:
         flag.rule(Asked(name.removeprefix("--"), ("1",)))
-    except UsageError as error:
-        return str(error).partition(": ")[2]
+    except FlagError as error:
+        return error.why
     return ""
 
 

@@ -9,7 +9,7 @@ from edgeailite.compat.flags import Flag, shown
 
 
 def tables() -> dict[str, str]:
-    """The tables of the page, by what they tell."""
+    """Return the tables of the page by name."""
     return {
         "what the pixel2pixel scripts start from": _recipes(),
         "their flags": _table(pixel2pixel.FLAGS),
@@ -21,7 +21,7 @@ def tables() -> dict[str, str]:
 
 
 def meaning(name: str, flag: Flag) -> str:
-    """What becomes of a flag, for its row."""
+    """Describe in a table's row what this package does with a flag."""
     why = getattr(flag.rule, "why", "")
     text = flag.note or flag.about
     if not flag.to:

@@ -37,7 +37,7 @@ FOLDERS = ("leftImg8bit_flow_confidence", "leftImg8bit")
 
 
 def _three(asked: Asked) -> Sequence[str]:
-    """One value for all channels, or one each."""
+    """Take one value for all channels, or one each."""
     return asked.values * 3 if len(asked.values) == 1 else asked.values
 
 
@@ -241,7 +241,7 @@ class Command:
 
 
 def read(script: str, words: Sequence[str]) -> Command:
-    """What a published command asks for. Raises UsageError for what cannot be done."""
+    """Read a published command into a `Command`. Raises UsageError for parts that cannot be done."""
     table = SCRIPTS[script]
     flags = {name: values for name, values in as_flags(words).items() if values != NOT_GIVEN}
     plain = translate(

@@ -21,7 +21,7 @@ QUANTIZE = {"epochs": ["10"], "lr": ["1e-5"]}  # of the published phase after th
 
 
 def run(script: str, words: Sequence[str]) -> int:
-    """Do what a published command asks for; returns the exit code."""
+    """Run a published command with the verbs of this package; returns the exit code."""
     return reporting(lambda: _run(script, list(words)))
 
 
@@ -104,7 +104,7 @@ def calibrate(command: Command) -> int:
 
 
 def exported(command: Command, *folders: str) -> int:
-    """`edgeailite export` of what was written, where --save_onnx True asks for it; the first code that is not 0."""
+    """Export the models in `folders` if --save_onnx True asks for it; returns the first exit code that is not 0."""
     if not command.save_onnx or "dry_run" in command.given or not is_first_process():
         return 0
     return next((code for code in (main(["export", folder]) for folder in folders) if code), 0)
@@ -145,7 +145,7 @@ def _check_chain(command: Command) -> None:
 
 
 def taken(command: Command, config: str, *, also: Sequence[str] = ()) -> dict[str, list[str]]:
-    """The named options that a verb has; the others are said to have no effect in the phase."""
+    """Return the named options that a verb has; a note says that the others have no effect in this phase."""
     from edgeailite.compat.weights import CARD_OPTIONS, NETWORK_OPTIONS
 
     fields = {field.name for field in dataclasses.fields(getattr(configs, config))} - {"img_resize", "pretrained"}
@@ -170,9 +170,7 @@ def _folder_words(command: Command) -> list[str]:
 
 
 def _pictures(command: Command, model: Path) -> int:
-    """Number of pictures that `--epoch_size` means: all that the network was trained on for 0, a share below 1, else
-    a number.
-    """
+    """Return the number of training pictures for `--epoch_size`: all for 0, a share below 1, else the number itself."""
     from edgeailite.config.stored import train_config
     from edgeailite.runs.checkpoint import find_checkpoint, load_checkpoint
     from edgeailite.training.calibration import splits_of

@@ -8,7 +8,7 @@ from edgeailite.compat.flags import Flag, shown
 
 
 def usage(script: str, flags: Mapping[str, Flag]) -> str:
-    """The flags of a script, what they take and what they are here."""
+    """Return the usage text of a script: its flags, their values and our options."""
     rows = "\n".join(
         f"  {shown(name) + ' ' + flag.takes:<46} {meaning(name, flag)}".rstrip() for name, flag in flags.items()
     )
@@ -19,6 +19,6 @@ def usage(script: str, flags: Mapping[str, Flag]) -> str:
 
 
 def meaning(name: str, flag: Flag) -> str:
-    """What a flag is here, in a few words."""
+    """Describe our form of a flag in a few words."""
     other = f"--{flag.to}" if flag.to.isidentifier() and flag.to != name else ""
     return "; ".join(part for part in (other, flag.note or flag.about) if part)

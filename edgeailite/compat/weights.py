@@ -1,7 +1,7 @@
-"""What `--pretrained` names, as something that `validate`, `calibrate`, `quantize` and `infer` open.
+"""Turns the weights that `--pretrained` names into a model that `validate`, `calibrate`, `quantize` and `infer` open.
 
-Runs and checkpoints of this package and ONNX files are that already. Published weights say nothing of classes and
-preprocessing: for them a checkpoint is written whose model card is made of the command's flags and its data set.
+Runs and checkpoints of this package and ONNX files are such models already. Published weights say nothing about classes
+and preprocessing: for them a checkpoint is written whose model card is made from the command's flags and its data set.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def as_words(options: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def training_config(options: Mapping[str, Sequence[str]]) -> TrainConfig:
-    """The options that `edgeailite train` has, as its configuration."""
+    """Make a training configuration of the options that `edgeailite train` has."""
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     words = as_words({name: values for name, values in options.items() if name in fields})
     config: TrainConfig = parse("TrainConfig", words, prog="published command")
@@ -95,7 +95,7 @@ def _own_checkpoint(sources: Sequence[str]) -> Checkpoint | None:
 
 @dataclass(frozen=True)
 class Labels:
-    """What a network gives: channels by output, names and colours of its classes, number of pictures it takes."""
+    """Facts of a network's labels: channels by output, names and colours of classes, number of input pictures."""
 
     outputs: Mapping[str, int]
     classes: tuple[str, ...]
@@ -104,7 +104,7 @@ class Labels:
 
 
 def labels_of(config: TrainConfig) -> Labels:
-    """Those of the configuration's data set; of ADE20K's 150 classes also where the data set is not at hand."""
+    """Return the labels of the configuration's data set; those of ADE20K's 150 classes even without its files."""
     if config.dataset_name == "ade20k_segmentation":
         names, colours = names_and_colours()
         return Labels({SEGMENTATION: len(names)}, names, colours)

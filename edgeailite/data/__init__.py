@@ -42,7 +42,7 @@ DATASETS: dict[str, Callable[[Path, str], DataSource]] = {
 
 
 def default_path(name: str) -> Path:
-    """Where a data set is looked for when no path is given: one folder for all forms of a data set."""
+    """Return the folder where a data set is looked for when no path is given; all forms of a data set share one."""
     return Path("data/datasets") / next((folder for folder, forms in FAMILIES.items() if name in forms), name)
 
 
@@ -51,15 +51,19 @@ def open_dataset(name: str, path: Path | None, split: str) -> DataSource:
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"--dataset_name {name}: unknown data set; {hint}known: {', '.join(DATASETS)}")
+        raise UsageError(
+            "unknown data set", about="dataset_name", value=name, fix=f"{hint}known: {', '.join(DATASETS)}"
+        )
     with _collector_paused():
         return DATASETS[name](path or default_path(name), split)
 
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Records of 100,000 files are made at once and none is garbage: looking through them again and again takes longer
-    than making them.
+    """Pause Python's garbage collector.
+
+    Records of 100,000 files are made at once and none is garbage; examining them again and again would take longer than
+    making them.
     """
     running = gc.isenabled()
     gc.disable()

@@ -1,8 +1,8 @@
-"""What a run is trained on, kept in its state: the pictures of both splits and the meaning of label values.
+"""Fingerprint of a run's data, kept in its state: pictures of both splits and the meaning of label values.
 
-A run that goes on with other pictures, or with classes that mean something else, would end without a word as the
-training of neither. Pictures are known by name below the data set's folder, size, and parts of their content: a copy
-on another machine is the same data set. Of large data sets only some files are opened, always the same ones.
+A run that went on with other pictures, or with classes that mean something else, would silently be the training of
+neither data set. Pictures are known by name below the data set's folder, size, and parts of their content: a copy on
+another machine is the same data set. Of large data sets only some files are opened, always the same ones.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def packed(split: Split) -> dict[str, Any]:
 
 
 def unpacked(fields: Fields) -> Split:
-    """Inverse of `packed`. Raises DataError for what is none."""
+    """Invert `packed`. Raises DataError for fields that hold no fingerprint."""
     rows, names = fields.values.get("rows"), fields.values.get("names")
     if not (isinstance(rows, Tensor) and rows.dtype == torch.int64 and rows.ndim == 2 and rows.shape[1] == COLUMNS):
         raise fields.refuse("rows", f"whole numbers in {COLUMNS} columns")
@@ -93,7 +93,7 @@ def unpacked(fields: Fields) -> Split:
 
 
 def changes(before: Split, now: Split) -> list[str]:
-    """What is other than before, in words; [] where nothing is."""
+    """List the differences between two fingerprints in words; [] if there are none."""
     return [*meaning_changes(before.meanings, now.meanings), *_picture_changes(before, now)]
 
 

@@ -1,4 +1,4 @@
-"""What a data set is to the rest of the package: files, and for every target what its values mean."""
+"""`DataSource`: a data set for the rest of the package: files, and for every target the meaning of its values."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ ROWS_SHOWN = 20
 
 @dataclass(frozen=True)
 class Item:
-    """One sample: a picture per input stream, and per target what its reader takes (a label file, mostly).
+    """One sample: a picture per input stream, and per target the argument of its reader (mostly a label file).
 
-    `camera` is the stream with the camera's picture of now; the others hold optical flow or an earlier frame.
+    `camera` is the index of the stream with the camera's current picture; the others hold optical flow or an earlier
+    frame.
     """
 
     images: tuple[Path, ...]
@@ -41,16 +42,19 @@ class Item:
     def label(self) -> Any:
         """The first target's label. Raises DataError for pictures without labels."""
         if not self.labels:
-            raise DataError("the data set has pictures only, no labels; take its form with labels", path=self.image)
+            raise DataError(
+                "the data set has pictures only, no labels", fix="take its form with labels", path=self.image
+            )
         return next(iter(self.labels.values()))
 
 
 @dataclass(frozen=True)
 class ClassTarget:
-    """Class indices. `label_map` maps the values that `read(label)` gives, (H,W), to classes; others are errors.
+    """A target of class indices.
 
-    `class_weights` are the published loss weights, one per class. `settings` is the file that says what label values
-    mean, for data sets that have one: errors then say what to write there.
+    `label_map` maps the values that `read(label)` returns, (H,W), to classes; others are errors. `class_weights` are
+    the published loss weights, one per class. `settings` is the file that says what label values mean, for data sets
+    that have one: errors then say what to write there.
     """
 
     classes: tuple[str, ...]
@@ -61,7 +65,7 @@ class ClassTarget:
     settings: Path | None = None
 
     def values(self, label: Any, name: str) -> NDArray[np.uint8]:
-        """Classes (H,W) uint8 of a label, 255 = ignore. DataError as of `to_classes`; `name` is the data set's."""
+        """Return the classes (H,W) uint8 of a label, 255 = ignore. Raises DataError naming the data set, `name`."""
         return self.to_classes(self.read(label), label, name)
 
     def to_classes(self, label: NDArray[np.integer], path: object, name: str) -> NDArray[np.uint8]:
@@ -76,7 +80,8 @@ class ClassTarget:
                 fix = self.label_fix([value], self.settings, stray=count < STRAY * label.size)
             raise DataError(
                 f"label {value} ({count} pixels, first at x={x} y={y}) but data set "
-                f"{name} has {len(self.classes)} classes from label values {self.told_values()}; {fix}",
+                f"{name} has {len(self.classes)} classes from label values {self.told_values()}",
+                fix=fix,
                 path=str(path),
             )
         return classes
@@ -106,7 +111,7 @@ class ClassTarget:
         return classes, unknown if unknown.any() else None
 
     def label_fix(self, values: Sequence[int], file: object, *, stray: bool) -> str:
-        """What to do about label values without a class: stray ones are mended or ignored, others are classes."""
+        """Say what to do about label values without a class: correct or ignore stray ones, name others as classes."""
         if stray:
             return f'correct the mask, or add "{values[0]}: ignore", or a class, to label_map in {file}'
         if any(value != found for value, found in self.label_map.items()):
@@ -127,7 +132,7 @@ class DepthTarget:
     read: Callable[[Any], NDArray[np.float32]] = read_depth
 
     def values(self, label: Any, name: str) -> NDArray[np.float32]:
-        """What `read` gives; `name` is the data set's."""
+        """Return the depths (H,W) float32 of a label; `name` is accepted as for classes and not used."""
         return self.read(label)
 
 
@@ -146,7 +151,7 @@ class DataSource:
 
     @property
     def has_classes(self) -> bool:
-        """Whether any target has classes, so that `main` exists."""
+        """True if any target has classes, so that `main` exists."""
         return any(isinstance(target, ClassTarget) for target in self.targets.values())
 
     @property
@@ -191,9 +196,10 @@ def segmentation(
 def list_pairs(
     name: str, images: Path, labels: Path, *, image_suffix: str | tuple[str, ...], label_suffix: str
 ) -> tuple[Item, ...]:
-    """Pair `images/**/X<image_suffix>` with `labels/**/X<label_suffix>`, sorted. Raises DataError naming what lacks.
+    """Pair `images/**/X<image_suffix>` with `labels/**/X<label_suffix>`, sorted.
 
-    One image suffix is cut off as it is; of several, each picture has one of them.
+    Raises DataError naming a missing file. A single image suffix is cut off literally; of several, each picture has one
+    of them.
     """
     for folder in (images, labels):
         need_folder(name, folder)

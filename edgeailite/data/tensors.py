@@ -23,7 +23,7 @@ def picture_tensor(image: NDArray[np.uint8]) -> Tensor:
 
 
 def target_tensor(values: NDArray[Any]) -> Tensor:
-    """Class map (H,W) uint8 -> int64; depth (H,W) float32 stays. A copy: what is given may be mapped from a file."""
+    """Copy a target, maybe from a mapped file: class map (H,W) uint8 -> int64, depth (H,W) stays float32."""
     return torch.from_numpy(values.astype(np.float32 if values.dtype == np.float32 else np.int64))
 
 

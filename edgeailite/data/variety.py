@@ -1,7 +1,7 @@
-"""Whether there is anything to learn: a split needs pixels of two classes, and one to validate on those of one.
+"""Refuses a split with nothing to learn: training needs pixels of two classes; a split for validation alone, of one.
 
-Where a single class occurs, a network that always answers it is right everywhere, and the accuracy is 100 %. Mostly the
-other class lies in a label value that is ignored, as 255 in masks of 0 and 255.
+With a single class, a network that always answers it is right everywhere, and the accuracy is 100 %. Usually the
+other class is a label value that is ignored, as 255 in masks of 0 and 255.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def need_classes(source: DataSource, least: int, *, notice: Callable[[str], None
         if done == MANY:
             notice(f"fewer than {least} classes in {done} masks of split {source.split}; looking at all of them")
     told = too_few(target, sorted(seen), ignored, pixels=pixels, label=source.items[0].labels[key])
-    raise DataError(f"data set {source.name}: split {source.split}: {told}")
+    raise DataError(f"data set {source.name}: split {source.split}: {told}", code="too-few-classes")
 
 
 def ignored_values(target: ClassTarget, raw: NDArray[np.integer]) -> Counter[int]:
@@ -62,7 +62,7 @@ def ignored_values(target: ClassTarget, raw: NDArray[np.integer]) -> Counter[int
 
 
 def too_few(target: ClassTarget, seen: Sequence[int], ignored: Mapping[int, int], *, pixels: int, label: Any) -> str:
-    """That no class, or a single one, occurs in masks such as `label`; what is ignored, and what to do."""
+    """Return the message for masks in which at most one class occurs: what is ignored, and what to do."""
     if seen:
         what = f"only one class occurs, {target.classes[seen[0]]}, so that nothing can be learned"
     else:

@@ -1,4 +1,4 @@
-"""What pages are made of: templates, and pictures as data URIs, so that a page needs no other file and no network."""
+"""Parts of HTML pages: templates, and pictures as data URIs, so that a page needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing: data URI, what it shows in words, and its natural width in CSS pixels."""
+    """A drawing: data URI, a description in words, and its natural width in CSS pixels."""
 
     source: str
     text: str
@@ -34,7 +34,7 @@ def _encodable(value: Any) -> Any:
 
 
 def template(name: str) -> Template:
-    """A page of `edgeailite/templates`: names are escaped, and what is not defined is an error."""
+    """Load a page of `edgeailite/templates`; values are escaped, and an undefined name is an error."""
     return Environment(
         loader=PackageLoader("edgeailite", "templates"),
         autoescape=True,
@@ -46,31 +46,31 @@ def template(name: str) -> Template:
 
 
 def png_uri(data: bytes) -> str:
-    """PNG bytes as the source of an <img>."""
+    """Return PNG bytes as the source of an <img>."""
     return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
 def figure(png: bytes, text: str) -> Figure:
-    """A figure of plots.py, to be shown at its natural size or smaller."""
+    """Make a figure from the PNG of a plot, to be shown at its natural size or smaller."""
     width = int.from_bytes(png[16:20], "big")  # of the PNG header
     return Figure(png_uri(png), text, round(width * CSS_PIXELS_PER_INCH / DPI))
 
 
 def photo_uri(picture: Picture, side: int, quality: int = JPEG_QUALITY) -> str:
-    """A photograph (H,W,3) RGB as JPEG, the longer side at most `side`."""
+    """Return a photograph (H,W,3) RGB as a JPEG data URI, its longer side at most `side` pixels."""
     small = cv2.cvtColor(_shrink(picture, side, cv2.INTER_AREA), cv2.COLOR_RGB2BGR)
     data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 
 def map_uri(colors: Picture, side: int) -> str:
-    """A colour map (H,W,3) RGB as PNG: no new colours at the edges."""
+    """Return coloured labels (H,W,3) RGB as a PNG data URI, shrunk without new colours at the edges."""
     small = cv2.cvtColor(_shrink(colors, side, cv2.INTER_NEAREST), cv2.COLOR_RGB2BGR)
     return png_uri(cv2.imencode(".png", small, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes())
 
 
 def _shrink(picture: Picture, side: int, interpolation: int) -> NDArray[Any]:
-    """At most `side` pixels long; smaller pictures stay as they are."""
+    """Shrink a picture to at most `side` pixels; smaller ones stay as they are."""
     height, width = picture.shape[:2]
     factor = side / max(height, width)
     if factor >= 1:

@@ -45,7 +45,7 @@ def overlay(image: NDArray[np.uint8], colors: NDArray[np.uint8], alpha: float) -
 
 @dataclass(frozen=True)
 class Panel:
-    """One field of `panels_figure`: lines by name, each one value per epoch (NaN where there is none)."""
+    """One field of `panels_figure`: lines by name, each with one value per epoch (NaN for no value)."""
 
     title: str
     lines: Mapping[str, Sequence[float]]
@@ -305,7 +305,7 @@ def _line(axes: Axes, x: Sequence[int], y: Sequence[float], *, color: str, name:
 
 
 def _calm(axes: Axes, *, grid: str | None, size: float = 9) -> None:
-    """No frame, faint grid behind, small grey ticks."""
+    """Style axes plainly: no frame, a faint grid in the background, small grey ticks."""
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.set_axisbelow(True)

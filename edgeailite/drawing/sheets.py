@@ -1,4 +1,4 @@
-"""Sheets that show what a network does: picture, label, prediction and differences side by side, one picture a row.
+"""Sheets that show a network's results: picture, label, prediction and differences side by side, one picture a row.
 
 Label maps are in their palette's colours (not labelled: black). Differences are white where the prediction is right,
 red where it is wrong, grey where there is no label; of a depth they go from white to red at half the true depth. Depths
@@ -38,7 +38,7 @@ Label = tuple[int, int, str, str]  # left, middle, text, colour
 
 @dataclass(frozen=True)
 class Row:
-    """One picture of a sheet, RGB (H,W,3) each of its own size; None where there is nothing; four captions."""
+    """One row of a sheet: RGB pictures (H,W,3), each of its own size or None, and four captions."""
 
     image: Image
     label: Image | None
@@ -81,7 +81,7 @@ def depth_differences(label: NDArray[np.floating], prediction: NDArray[np.floati
 
 
 def depth_colors(depth: NDArray[np.floating], scale: Scale) -> Image:
-    """Depth (H,W) in metres -> (H,W,3) in viridis, near is bright; 0 (not known) and what is not finite is black."""
+    """Colour depth (H,W) in metres as viridis (H,W,3), near is bright; unknown (0) and infinite values are black."""
     known = np.isfinite(depth) & (depth > 0)
     share = (np.where(known, depth, scale.low) - scale.low) / max(scale.high - scale.low, 1e-6)
     colors = np.rint(255 * colormaps["viridis"](1 - np.clip(share, 0, 1))[..., :3]).astype(np.uint8)
@@ -90,7 +90,7 @@ def depth_colors(depth: NDArray[np.floating], scale: Scale) -> Image:
 
 
 def depth_scale(depths: Sequence[NDArray[np.floating]]) -> Scale:
-    """From the 2nd to the 98th percentile of what is known."""
+    """Return the depth scale from the 2nd to the 98th percentile of the known values."""
     known = [depth[np.isfinite(depth) & (depth > 0)].ravel() for depth in depths]
     values = np.concatenate(known) if known else np.zeros(0)
     if not values.size:
@@ -128,7 +128,7 @@ def depth_row(
 
 
 def sheet(rows: Sequence[Row], *, title: str, scale: Scale | None = None, tile_width: int = TILE_WIDTH) -> Image:
-    """The page (H,W,3) uint8 RGB: a title, the columns' names, the rows with captions, what the colours mean."""
+    """Draw the page (H,W,3) uint8 RGB: a title, names of columns, rows with captions, a legend of the colours."""
     fields = [Fields(row.image, (row.label, row.prediction, row.differences), row.captions) for row in rows]
     names = ("right", "wrong", "not labelled")
     if scale is not None:
@@ -190,7 +190,7 @@ def _photograph(image: Image, height: int, width: int) -> Image:
 
 
 def _map(colors: Image | None, height: int, width: int) -> Image:
-    """Colours with a meaning stay those colours; an empty field where there are none."""
+    """Resize a coloured map without mixing colours; an empty field if there is none."""
     if colors is None:
         return np.full((height, width, 3), RIGHT, np.uint8)
     return cv2.resize(colors, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What a split is measured by. Everything is a sum over pictures, so that parts of a split add up to the whole."""
+"""Metrics of a split. All are made from sums over pictures, so that results of parts add up to that of the whole."""
 
 from edgeailite.metrics.boundary import BOUNDARY_RATIO, CONTOUR_RATIO, boundary_counts, contour_scores
 from edgeailite.metrics.confusion import Confusion, confusion_matrix

@@ -1,4 +1,4 @@
-"""How well edges are met: boundary IoU and the boundary F score. Both cost far more than a confusion matrix.
+"""Metrics of edges: boundary IoU and the boundary F score. Both cost far more than a confusion matrix.
 
 Boundary IoU (Cheng et al., "Boundary IoU", CVPR 2021, https://arxiv.org/abs/2103.16562): the IoU of the parts of both
 masks of a class that lie within a distance of the mask's own edge, `BOUNDARY_RATIO` of the picture's diagonal. The

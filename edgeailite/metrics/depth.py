@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class DepthSums:
-    """Of one picture: sum of relative differences, sum of squared differences in square metres, known pixels."""
+    """Sums over one picture: relative differences, squared differences in square metres, number of known pixels."""
 
     relative: float
     squared: float

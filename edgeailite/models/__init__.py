@@ -26,7 +26,7 @@ DEFAULT_RANGES = {"depth": (0.0, 128.0)}
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of the networks that match a shell pattern, sorted; aliases are left out."""
+    """List the names of networks that match a shell pattern, sorted, without aliases."""
     return sorted(name for name in MODELS if fnmatchcase(name, pattern))
 
 
@@ -80,7 +80,7 @@ def create_model(
 
 
 def unknown_model(name: str) -> str:
-    """What to say about a name that no network has."""
+    """Return the message for a name that no network has."""
     known = [*MODELS, *ALIASES]
     near = [f"v1_{name}"] if f"v1_{name}" in MODELS else difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     near = near or [n for n in known if name.lower() in n][:3]
@@ -94,10 +94,14 @@ def _decoder_options(row: ModelRow, upsampling: str, *, align_corners: bool) -> 
         raise UsageError(f"upsampling {upsampling!r}: known are {', '.join(UPSAMPLING)}")
     if row.family == "edgeailite":
         if align_corners:
-            raise UsageError("align_corners belongs to the ADE20K family; edgeailite networks resize by half pixels")
+            raise UsageError(
+                "align_corners belongs to the ADE20K family", fix="edgeailite networks resize by half pixels"
+            )
         return {"method": upsampling}
     if upsampling != "bilinear":
-        raise UsageError(f"upsampling {upsampling!r} belongs to the edgeailite family; ADE20K networks are bilinear")
+        raise UsageError(
+            f"upsampling {upsampling!r} belongs to the edgeailite family", fix="ADE20K networks are bilinear"
+        )
     return {"align_corners": align_corners}
 
 
@@ -122,7 +126,7 @@ def _checked_ranges(
     ranges = {name: limits for name, limits in DEFAULT_RANGES.items() if name in channels} | dict(given or {})
     for output, limits in ranges.items():
         if output not in channels:
-            raise UsageError(f"output_range {output!r}: no such output; outputs are {', '.join(channels)}")
+            raise UsageError(f"output_range {output!r}: no such output", fix=f"outputs are {', '.join(channels)}")
         try:
             low, high = limits
             below = low < high

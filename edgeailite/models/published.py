@@ -1,4 +1,4 @@
-"""Accuracy that was published for networks by name, with its conditions: what a choice can go by before training.
+"""Published accuracies of networks by name, with their conditions: a basis for choosing a network before training.
 
 The rows of `published.csv` are those of the reference tables. Nothing was trained or measured here for them, and rows
 of different data sets do not compare.

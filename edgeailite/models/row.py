@@ -12,7 +12,7 @@ from edgeailite.models.encoders.chain import Encoder
 
 @dataclass(frozen=True)
 class ModelRow:
-    """Family, names of encoder and decoder, and what makes them.
+    """A named network: its family, the names of encoder and decoder, and the functions that make them.
 
     `make_encoder(inputs=...)` gives the encoder, `make_decoder(channels, encoder, method=...)` (edgeailite) or
     `make_decoder(channels, encoder, align_corners=...)` (ADE20K) a decoder for it.

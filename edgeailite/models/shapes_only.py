@@ -24,7 +24,7 @@ def shapes_only() -> Iterator[None]:
 
 
 class _NoFilling(TorchFunctionMode):
-    """Leaves out what gives tensors values in place."""
+    """Context that skips operations which fill tensors in place."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

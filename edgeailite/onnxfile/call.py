@@ -1,4 +1,4 @@
-"""A node with what is known of its inputs, and small formulas about shapes: what the rules of operators are made of."""
+"""`Call`: a node with the known facts of its inputs. The rules of operators use it and the shape formulas below."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Call:
-    """A node with what is known about its inputs; None stands for an input that is left out."""
+    """A node with the known facts of its inputs; None stands for an input that is left out."""
 
     node: Node
     shapes: tuple[Shape | None, ...]
@@ -33,7 +33,7 @@ class Call:
         return found
 
     def elements(self, index: int) -> int:
-        """How many elements an input has."""
+        """Return the number of elements of an input."""
         return prod(self.shape(index))
 
     def value(self, index: int) -> Array:
@@ -57,11 +57,11 @@ class Call:
         return default if value is None else value
 
     def sides(self) -> Shape:
-        """What the operator Shape gives."""
+        """Result of the operator Shape."""
         return self.shape(0)[self.attribute("start", 0) : self.attribute("end", None)]
 
     def constant(self) -> Array:
-        """What the operator Constant gives."""
+        """Result of the operator Constant."""
         for name, value in self.node.attributes.items():
             if name == "value" and isinstance(value, Tensor):
                 return required_array(value)
@@ -72,7 +72,7 @@ class Call:
         raise ValueError("a constant without a value that can be read")
 
     def filling(self) -> Array:
-        """What the operator ConstantOfShape fills its result with."""
+        """Value with which the operator ConstantOfShape fills its result."""
         value = self.node.attributes.get("value")
         return required_array(value) if isinstance(value, Tensor) else np.zeros(1, np.float32)
 
@@ -88,12 +88,12 @@ def as_text(shape: Sequence[int]) -> str:
 
 
 def one(shape: Shape, operations: int | None = None) -> Sized:
-    """One output; an operation per element, if nothing else is said."""
+    """Return one output of a shape; counts one operation per element unless `operations` is given."""
     return [shape], prod(shape) if operations is None else operations
 
 
 def joined(a: Shape, b: Shape) -> Shape:
-    """The shape that two broadcast to. Raises ValueError."""
+    """Return the shape that two shapes broadcast to. Raises ValueError."""
     rank = max(len(a), len(b))
     sides = zip((1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b, strict=True)
     return tuple(_joined_side(left, right) for left, right in sides)

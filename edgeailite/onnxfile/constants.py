@@ -27,7 +27,7 @@ LISTED = 1_000_000  # numbers written one by one that are read; more come as raw
 
 
 def array_of(tensor: Tensor) -> Array | None:
-    """Its numbers; None of types that are not read, or of data outside the file.
+    """Return a constant as an array; None for types that are not read and for data outside the file.
 
     Raises Damaged where their count is not what its sides say.
     """

@@ -25,7 +25,7 @@ def _broadcast(call: Call) -> Sized:
 
 
 def _window(call: Call, sides: Shape, kernel: Shape) -> Shape:
-    """How many places a window has that moves over `sides`."""
+    """Return the number of positions that a window takes as it moves over `sides`."""
     strides, dilations, pads = _moves(call, kernel)
     if len(sides) != len(kernel):
         raise ValueError(f"a window of {as_text(kernel)} for {as_text(sides)}")

@@ -38,7 +38,7 @@ OPERATIONS_PER_PIXEL, LEAST_COUNTED = 16_000_000, 2**16  # the largest networks 
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """A file's bytes and what they hold; `path` is None for one that came as bytes."""
+    """The bytes of an ONNX file and its parsed content; `path` is None if it was given as bytes."""
 
     name: str
     path: Path | None
@@ -47,12 +47,12 @@ class OnnxFile:
 
     @property
     def is_own(self) -> bool:
-        """Whether it says that it was exported here."""
+        """True if the file's metadata says that edgeailite exported it."""
         return OWN in self.graph.metadata
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of its data is in the file itself."""
+        """True if all data is in the file itself."""
         return all(tensor.external is None for tensor in self.graph.constants.values())
 
 
@@ -78,7 +78,7 @@ def read_onnx(source: Path | bytes) -> OnnxFile:
 
 def unreadable(name: object, reason: str) -> DataError:
     """The error for a file that is no good ONNX file, on one line."""
-    return DataError(f"{name}: cannot be read as ONNX ({printable(reason)[:400]}); export it again")
+    return DataError(f"cannot be read as ONNX ({printable(reason)[:400]})", path=str(name), fix="export it again")
 
 
 def own_sizes(file: OnnxFile, height_width: tuple[int, int]) -> Sizes:
@@ -114,7 +114,7 @@ def _picture_shape(shape: tuple[int | str, ...] | None, height_width: tuple[int,
 
 def _content(path: Path) -> bytes:
     if not os.path.lexists(path):
-        raise DataError(f"{printable(str(path))}: no such ONNX file; write it with `edgeailite export`")
+        raise DataError("no such ONNX file", path=printable(str(path)), fix="write it with `edgeailite export`")
     try:
         with open_regular(path) as file:
             if (file.read(1) or b"\x08") < b"\x08":  # a field of number 0: a large file of zeros is not read at all
@@ -172,7 +172,10 @@ def _check_external(graph: Graph, path: Path | None) -> None:
 
 
 def _external_bytes(tensor: Tensor, external: Mapping[str, str], folder: Path) -> int:
-    """How many bytes are read. Damaged for a path that leads elsewhere, or a file with fewer bytes."""
+    """Return the number of bytes of external data.
+
+    Damaged for a path outside the folder or a file that is too short.
+    """
     location = external.get("location", "")
     parts = Path(location).parts
     if not location or Path(location).is_absolute() or ".." in parts or "\\" in location or "\0" in location:

@@ -1,9 +1,9 @@
-"""Sizes of all tensors of a graph, and how many operations they take, before anything is computed.
+"""Computes the sizes of all tensors of a graph, and its number of operations, before anything is executed.
 
-`RULES` is also the list of operators that a file of ours may hold: those that export writes, and their like. None has a
-graph of its own, draws random numbers or gives a result whose size depends on the pictures; so what a picture costs
-is known before a session is made. Sizes that a file computes (by Shape, Gather, Concat, Range, ...) are computed here,
-too, from values of at most MOST_VALUES elements.
+`RULES` also lists the operators that a file of ours may hold: those that export writes, and similar ones. None of them
+contains a graph, draws random numbers or gives a result whose size depends on the pictures; so the cost of a picture is
+known before a session is made. Sizes that a file computes itself (by Shape, Gather, Concat, Range, ...) are computed
+here, too, from values of at most MOST_VALUES elements.
 """
 
 from __future__ import annotations
@@ -37,14 +37,17 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a graph may take: elements of one tensor, and operations (multiply-accumulates, comparisons) in total."""
+    """Limits of a graph: elements of one tensor, and operations (multiply-accumulates, comparisons) in total."""
 
     elements: int
     operations: int
 
 
 def sizes_of(graph: Graph, inputs: Mapping[str, Shape], limits: Limits) -> Sizes:
-    """Follow the graph from `inputs`. Raises Damaged, with the node's name, for what it may not hold or take."""
+    """Compute all sizes of a graph from `inputs`.
+
+    Raises Damaged with the node's name if an operator or a limit is not allowed.
+    """
     found = Sizes(dict(inputs))
     for name, tensor in graph.constants.items():
         found.shapes[name] = tensor.dims
@@ -103,7 +106,7 @@ def _compute(found: Sizes, call: Call, shape: Shape) -> None:
 
 
 def _absent(call: Call) -> list[bool | None]:
-    """None for each input that is there and whose value is not known."""
+    """List the inputs of a call: None for each one that exists and whose value is not known."""
     return [
         None if shape is not None and value is None else True
         for shape, value in zip(call.shapes, call.values, strict=True)

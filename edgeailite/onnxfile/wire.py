@@ -1,7 +1,7 @@
-"""Protocol buffers of an ONNX file, read without the onnx package: nodes, constants, inputs, outputs, metadata.
+"""Reads the protocol buffers of an ONNX file without the onnx package: nodes, constants, inputs, outputs, metadata.
 
-Field numbers are those of onnx.proto. Read is what the rest needs and no more; a message that comes twice is merged, as
-protocol buffers do, and every list has a limit, so that a small file cannot become a large one in memory.
+Field numbers are those of onnx.proto. Only the fields that the package needs are read. A message that comes twice is
+merged, as protocol buffers do, and every list has a limit, so that a small file cannot become a large one in memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Attribute = Any  # int, float, bytes, Tensor, or a tuple of numbers or bytes; No
 
 
 class Damaged(ValueError):
-    """What is wrong with the bytes; the reader of files names the file and makes a DataError of it."""
+    """An error in the bytes of a file; the file's reader adds the name and makes a DataError of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Node:
 
     @property
     def label(self) -> str:
-        """What a message calls it."""
+        """Name of the node in messages."""
         return self.name or (self.outputs[0] if self.outputs else self.op)
 
 
@@ -66,7 +66,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Graph:
-    """What an ONNX file holds."""
+    """The parsed graph of an ONNX file."""
 
     nodes: tuple[Node, ...]
     constants: Mapping[str, Tensor]
@@ -272,7 +272,7 @@ def _entry(reader: _Reader, value: Value) -> tuple[str, str]:
 
 
 def _last(reader: _Reader, value: Value | bytes) -> dict[int, Value]:
-    """The last value of each field: what protocol buffers take where a single one is meant."""
+    """Return the last value of each field, which is the valid one where protocol buffers expect a single value."""
     return dict(reader.fields(_bytes(value)))
 
 

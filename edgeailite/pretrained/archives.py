@@ -1,7 +1,7 @@
-"""Checks of torch's zip files before torch sees them: entries that are stored, whole, apart from each other, few.
+"""Checks of torch's zip files before torch reads them: entries must be stored, complete, separate, and few.
 
-torch writes entries without compression, one behind the other. What departs from that is no checkpoint that torch
-wrote: entries that inflate, or thousands that share their bytes, would fill the memory from a small file.
+torch writes entries without compression, one after the other. A file that departs from that was not written by torch:
+entries that inflate, or thousands that share their bytes, would fill the memory from a small file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ZIP64_EXTRA = 1
 
 
 def archive_fault(path: Path) -> str | None:
-    """What is wrong with a zip file that torch shall read; None for a whole one. Raises OSError."""
+    """Find a fault in a zip file before torch reads it; None if there is none. Raises OSError."""
     try:
         with path.open("rb") as file:
             fault = _end_fault(file)
@@ -95,7 +95,7 @@ def _overlap(entries: list[zipfile.ZipInfo], end: int, file: BinaryIO) -> str | 
 
 
 def _zip64_fields(extra: bytes) -> int:
-    """How often sizes beyond 4 GB are given."""
+    """Count the fields with sizes beyond 4 GB."""
     found = 0
     while len(extra) >= 4:
         kind, length = struct.unpack("<HH", extra[:4])

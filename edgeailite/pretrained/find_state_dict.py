@@ -1,4 +1,4 @@
-"""Where in a file the tensors are: files keep them under many names, beside epochs, optimizers and averages."""
+"""Finds the tensors in a checkpoint: files keep them under many names, beside epochs, optimizers and averages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NAMED = 8
 
 @dataclass(frozen=True)
 class _Place:
-    """Tensors of one mapping, the keys that lead to it, and what else it holds."""
+    """Tensors of one mapping, the keys that lead to it, and its other contents."""
 
     path: tuple[str, ...]
     tensors: dict[str, Tensor]
@@ -43,20 +43,24 @@ class _Place:
 
 
 def state_dict_of(values: Any, source: Path | str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The tensors of a checkpoint, however nested, and notes on what was left out. DataError if there are none.
+    """Find the tensors of a checkpoint, however nested; returns them and notes on what was left out.
 
-    1. Mappings are searched under the keys of PREFERRED in their order, then the mapping itself, then other keys; what
-       an optimizer keeps does not count.
+    DataError if there are none.
+
+    1. Mappings are searched under the keys of PREFERRED in their order, then the mapping itself, then other keys; an
+       optimizer's tensors do not count.
     2. Tensors under several other keys raise DataError: which are meant cannot be known.
-    3. What stands beside the tensors and is none is left out.
+    3. Values beside the tensors that are not tensors are left out.
     """
     places = list(_places(values))
     if not places:
-        raise DataError(f"{source}: no state_dict in this file, {_contents(values)}; take one with a network's tensors")
+        raise DataError(
+            f"no state_dict in this file, {_contents(values)}", path=source, fix="take one with a network's tensors"
+        )
     first, others = places[0], places[1:]
     if others and any(key not in PREFERRED for key in first.path):
         names = ", ".join(".".join(place.path) or ", ".join([*place.tensors][:3]) for place in places[:_NAMED])
-        raise DataError(f"{source}: tensors under several keys ({names}); save the network's as state_dict")
+        raise DataError(f"tensors under several keys ({names})", path=source, fix="save the network's as state_dict")
     notes = []
     if first.beside:
         notes.append(f"not tensors of the network, left out: {_listed(first.beside)}")
@@ -67,7 +71,10 @@ def state_dict_of(values: Any, source: Path | str) -> tuple[dict[str, Tensor], t
 
 
 def _places(values: Any, path: tuple[str, ...] = (), above: tuple[int, ...] = ()) -> Iterator[_Place]:
-    """Every mapping with tensors, best first. A pickle may hold itself: what is `above` is not searched again."""
+    """Yield every mapping with tensors, best first.
+
+    A pickle may contain itself: mappings in `above` are not searched again.
+    """
     if not isinstance(values, Mapping) or len(path) > _DEPTH or id(values) in above:
         return
     nested = [

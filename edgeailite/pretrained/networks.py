@@ -1,4 +1,4 @@
-"""Which of the networks a file of weights belongs to, told by names and shapes alone; for messages."""
+"""Finds the network that a file of weights belongs to, by names and shapes alone; for messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Shapes = Mapping[str, Size]
 
 
 def which_network(values: Any, source: Path | str) -> str | None:
-    """The name of a network that the content of a file belongs to; None for what fits none, and for a backbone."""
+    """Return the name of the network that fits a file's content; None for a backbone and if none fits."""
     try:
         found = recognise(state_dict_of(values, source)[0], str(source))
     except DataError:
@@ -31,7 +31,7 @@ def which_network(values: Any, source: Path | str) -> str | None:
 
 
 def holds_decoder(found: Recognised) -> bool:
-    """Whether the weights are of more than a backbone."""
+    """Tell if the weights include more than a backbone."""
     return any(key.startswith(DECODER) for key in found.weights)
 
 
@@ -62,7 +62,7 @@ def _by_encoder(family: str) -> tuple[tuple[str, ...], ...]:
 
 
 def _same(part: str, given: Shapes, name: str) -> bool:
-    """Whether a part of a network has the names and shapes that are given."""
+    """Tell if a part of a network has exactly the given names and shapes."""
     own = {key: shape for key, shape in _shapes(name).items() if key.startswith(part)}
     of_part = {key: shape for key, shape in given.items() if key.startswith(part)}
     return own.keys() == of_part.keys() and all(_alike(shape, of_part[key]) for key, shape in own.items())

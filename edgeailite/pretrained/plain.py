@@ -21,9 +21,10 @@ ROOM = 1 << 20  # bytes that they may have in any file
 
 
 def plain_values(values: Any, *, where: str, size: int) -> Any:
-    """The same with dict, list and tuple as containers and detached tensors. `size` is that of the file, in bytes.
+    """Rebuild values with dict, list and tuple as containers and detached tensors.
 
-    Raises DataError for what is nested deeply or endless, and for tensors of other kinds or larger than their file.
+    `size` is that of the file, in bytes. Raises DataError for values that are nested deeply or endlessly, and for
+    tensors of other kinds or larger than their file.
     """
     return _Plain(where, size).copied(values, "")[0]
 
@@ -105,11 +106,11 @@ class _Plain:
         return plain
 
     def _refuse(self, what: str) -> DataError:
-        return DataError(f"{self.where}: refused, {what}; take one that holds plain weights only")
+        return DataError(f"refused, {what}", path=self.where, fix="take one that holds plain weights only")
 
 
 def _kind(value: Tensor) -> str | None:
-    """What a tensor is, if it is none of plain numbers in memory."""
+    """Name a tensor's kind if it is not one of plain numbers in memory; else None."""
     if type(value) not in (Tensor, torch.nn.Parameter):
         return type(value).__name__
     if value.is_nested or value.layout != torch.strided:

@@ -10,10 +10,10 @@ from edgeailite.models import Pixel2Pixel
 
 
 def published_state_dict(model: Pixel2Pixel) -> dict[str, Tensor]:
-    """Tensors by published key; `torch.save` it, and `load_pretrained` reads it back.
+    """Return tensors by published key; save them with `torch.save`, and `load_pretrained` reads them back.
 
     edgeailite: `encoder.features...` and `decoders.<n>...`, as TI's checkpoints. ADE20K: `encoder.<key>` and
-    `decoder.<key>`, the keys of the two published files behind their part's name; further decoders are `decoder1.` on.
+    `decoder.<key>`: the keys of the two published files after their part's name; further decoders are `decoder1.` on.
     """
     state = {key: value.detach() for key, value in model.state_dict().items()}
     if model.family == "edgeailite":

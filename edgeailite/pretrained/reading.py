@@ -56,33 +56,33 @@ def read_weights(path: Path) -> Any:
     DataError says why not. Memory and time are bounded by the file's size, whatever it declares.
     """
     if path.is_dir():
-        raise DataError(f"{path}: a folder; give {_files_in(path)}")
+        raise DataError("a folder", path=path, fix=f"give {_files_in(path)}")
     if not path.is_file():
-        raise DataError(f"{path}: no such checkpoint file; check the path")
+        raise DataError("no such checkpoint file", path=path, fix="check the path")
     try:
         values = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
         return plain_values(values, where=str(path), size=path.stat().st_size)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from None
+        raise DataError(f"cannot be read ({error.strerror or error})", path=path, fix="check its permissions") from None
 
 
 def _read_safetensors(path: Path) -> Any:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
     if length > MOST_HEADER:
-        raise DataError(f"{path}: damaged safetensors file (a header of {length} bytes); take another")
+        raise DataError(f"damaged safetensors file (a header of {length} bytes)", path=path, fix="take another")
     try:
         return load_file(path)
     except (SafetensorError, *_FAILURES) as error:
-        raise DataError(f"{path}: damaged safetensors file ({_first_line(error)}); take another") from None
+        raise DataError(f"damaged safetensors file ({_first_line(error)})", path=path, fix="take another") from None
 
 
 def _read_torch(path: Path) -> Any:
     fault = _fault(path)
     if fault == TORCHSCRIPT:
-        raise DataError(f"{path}: {TORCHSCRIPT}, which is code; take one that holds weights only")
+        raise DataError(f"{TORCHSCRIPT}, which is code", path=path, fix="take one that holds weights only")
     if fault:
-        raise DataError(f"{path}: damaged checkpoint ({path.stat().st_size} bytes; {fault}); take another")
+        raise DataError(f"damaged checkpoint ({path.stat().st_size} bytes; {fault})", path=path, fix="take another")
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_HARMLESS):
             # on the pickle protocol of foreign files; the error says enough
@@ -97,10 +97,10 @@ def _read_torch(path: Path) -> Any:
             what = "refused, it holds more than tensors and plain values"
         else:
             what = "refused, not a checkpoint or one with code inside"
-        raise DataError(f"{path}: {what} ({reason}); take one that holds weights only") from None
+        raise DataError(f"{what} ({reason})", path=path, fix="take one that holds weights only") from None
     except _FAILURES as error:
         raise DataError(
-            f"{path}: damaged checkpoint ({path.stat().st_size} bytes; {_first_line(error)}); take another"
+            f"damaged checkpoint ({path.stat().st_size} bytes; {_first_line(error)})", path=path, fix="take another"
         ) from None
 
 
@@ -110,7 +110,7 @@ class _Patient(io.BufferedReader):
     parts = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As every file does. Raises ValueError for a file that is read for ever."""
+        """Read like any file. Raises ValueError for a file that does not end."""
         self.parts += 1
         if self.parts > MOST_PARTS:
             raise ValueError(f"more than {MOST_PARTS} values")
@@ -123,14 +123,14 @@ def _first_line(error: BaseException) -> str:
 
 
 def _files_in(folder: Path) -> str:
-    """Which files of a folder look like weights, for a message."""
+    """List the files of a folder that look like weights, for a message."""
     names = sorted(p.name for p in folder.iterdir() if p.suffix in WEIGHTS_SUFFIXES and p.is_file())
     some = ", ".join(names[:FILES_NAMED]) + (", ..." if len(names) > FILES_NAMED else "")
     return f"a file in it: {some}" if names else "a file of weights; none in it looks like one"
 
 
 def _refused(message: str) -> str:
-    """What torch refused, such as `Unsupported global: GLOBAL os.system`, without its advice on how to run it."""
+    """Return torch's reason, such as `Unsupported global: GLOBAL os.system`, without its advice to run it anyway."""
     found = re.search(r"unsupported global:? (?:GLOBAL )?([\w.]+)", message, re.IGNORECASE)
     if found:
         return f"Unsupported global: GLOBAL {found.group(1)}"
@@ -140,7 +140,7 @@ def _refused(message: str) -> str:
 
 
 def _fault(path: Path) -> str | None:
-    """What is wrong with a file before torch sees it: torch itself checks no checksums. None for a whole one."""
+    """Find a fault in a file before torch reads it, since torch checks no checksums; None if there is none."""
     with path.open("rb") as file:
         start = file.read(64)
     if start.lstrip().startswith(b"<"):

@@ -1,4 +1,4 @@
-"""What a file of weights is, told by its keys, and its tensors under the names that our networks use.
+"""Recognises the kind of a file of weights by its keys, and renames its tensors to the names of our networks.
 
 Facts behind the table: torchvision's and pycls' module names; the key lists of TI's edgeai-torchvision and of CSAIL's
 semantic-segmentation-pytorch (one file for the encoder, one for the decoder, three extra buffers for each synchronised
@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 from edgeailite.pretrained.lite_names import (
     EFFICIENTNET_HEAD,
     MOBILENETV4_HEAD,
@@ -37,7 +37,7 @@ _WRAPPERS = ("module", "_orig_mod")  # of several devices and of quantization; o
 
 @dataclass(frozen=True)
 class Recognised:
-    """What a file is, and its tensors named as in a network with one input.
+    """A recognised file: its kind, and its tensors named as in a network with one input.
 
     `explained` tells of model keys, by prefix, why such a file cannot have them.
     """
@@ -50,7 +50,7 @@ class Recognised:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A classification network: patterns that some keys match, what is put before its keys, the prefixes left out.
+    """A classification network: patterns that some keys match, the prefix added to its keys, the prefixes left out.
 
     No pattern stands for one key alone, so that a file that lacks one is still told and what it lacks is named.
     """
@@ -71,7 +71,10 @@ def _flip_first_convolution(weights: dict[str, Tensor]) -> str:
 
 
 def _renumber_vgg(weights: dict[str, Tensor]) -> str:
-    """Convolutions are 2 apart, 3 across a pooling: those behind the fourth, which is left out, move down by 1."""
+    """Renumber the convolutions after the fourth pooling, which is left out, down by 1.
+
+    Convolutions are 2 apart, 3 across a pooling.
+    """
     pattern = re.compile(r"features\.(\d+)\.")
     numbers = sorted({int(found.group(1)) for key in weights if (found := pattern.match(key))})
     poolings = [after for before, after in pairwise(numbers) if after - before == 3]
@@ -151,41 +154,43 @@ BACKBONES = (
 
 
 def recognise(weights: Weights, source: str, *, own: bool = False) -> Recognised:
-    """What one file is. `own` tells that it is a checkpoint of this package. Raises DataError for a lone decoder."""
+    """Recognise one file. `own`: it is a checkpoint of this package. Raises DataError for a lone decoder."""
     weights = without_wrappers(weights, source)
     backbone = _backbone_of(weights)
     if backbone is not None:
         return _backbone(backbone, weights)
     if _is_decoder(weights):
-        raise DataError(
-            f"{source}: a decoder alone; give both files, the encoder's first: --pretrained ENCODER DECODER"
-        )
+        raise DataError("a decoder alone", path=source, fix=f"give both files, the encoder's first: {_both()}")
     if any(key.startswith("encoder.") for key in weights):
         return _network(weights, own=own)
     return Recognised("weights by name", dict(weights))
 
 
+def _both() -> str:
+    return f"{option('pretrained')} ENCODER DECODER"
+
+
 def recognise_pair(encoder: Weights, decoder: Weights, sources: tuple[str, str]) -> Recognised:
-    """What two published files are together. Raises DataError when they are in the wrong order."""
+    """Recognise two published files as one network. Raises DataError if they are in the wrong order."""
     encoder, decoder = without_wrappers(encoder, sources[0]), without_wrappers(decoder, sources[1])
     if _is_decoder(encoder):
-        raise DataError(f"{sources[0]}: holds a decoder; give the encoder's file first: --pretrained ENCODER DECODER")
+        raise DataError("holds a decoder", path=sources[0], fix=f"give the encoder's file first: {_both()}")
     encoder, decoder = _without(encoder, "encoder."), _without(_without(decoder, "decoder."), "decoders.0.")
     if not any(_DECODER_MARKS.match(key) for key in decoder):
-        raise DataError(f"{sources[1]}: holds no ADE20K decoder; give its file second: --pretrained ENCODER DECODER")
+        raise DataError("holds no ADE20K decoder", path=sources[1], fix=f"give its file second: {_both()}")
     named = {f"encoder.{k}": v for k, v in encoder.items()} | {f"decoders.0.{k}": v for k, v in decoder.items()}
     kept, note = _without_sync_batchnorm(named)
     return Recognised(PAIR, kept, note)
 
 
 def without_wrappers(weights: Weights, source: str) -> dict[str, Tensor]:
-    """Keys without what wrappers put in: `module` and `_orig_mod` anywhere, and a first name that all keys share.
+    """Remove the names that wrappers add to keys: `module` and `_orig_mod` anywhere, and a first name that all share.
 
-    A shared name goes only if it leads to keys that are known: a plain network's own names stay.
+    A shared name is removed only if known keys remain: a plain network's own names stay.
     """
     cleaned = {".".join(part for part in key.split(".") if part not in _WRAPPERS): v for key, v in weights.items()}
     if len(cleaned) < len(weights):
-        raise DataError(f"{source}: holds tensors twice, with and without 'module.'; take one with either")
+        raise DataError("holds tensors twice, with and without 'module.'", path=source, fix="take one with either")
     bare = cleaned
     while not _is_known(bare):
         shared = {key.partition(".")[0] for key in bare}

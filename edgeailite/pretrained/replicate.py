@@ -27,7 +27,7 @@ class Placed:
 
 
 def place(found: Recognised, model: Pixel2Pixel) -> Placed:
-    """One stream's tensors go to all input streams, a single decoder's to all decoders; the notes say so."""
+    """Copy one stream's tensors to all input streams and a single decoder's to all decoders; the notes say so."""
     weights, notes, explained = found.weights, list(found.notes), dict(found.explained)
     fusion = f"encoder.{model.encoder.fuse_key}."
     spread = model.inputs > 1 and not any(key.startswith(fusion) for key in weights)

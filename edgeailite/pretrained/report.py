@@ -1,4 +1,4 @@
-"""What `load_pretrained` says: its report, why it refused, and what a user should know."""
+"""Messages of `load_pretrained`: its report, the reason of a refusal, and notes for the user."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from edgeailite.errors import option
 from edgeailite.models import Pixel2Pixel
 from edgeailite.pretrained.recognise import PAIR
 from edgeailite.pretrained.replicate import Placed
@@ -20,10 +21,10 @@ LONGEST = 120  # characters of one
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What `load_pretrained` did, by the model's state-dict keys (`unexpected`: by the file's); `print` it.
+    """Result of `load_pretrained`, by the model's state-dict keys (`unexpected`: by the file's); `print` shows it.
 
-    `missing` and `mismatched` tensors keep their initial values. `kind` is what the file was recognised as, `notes`
-    what a user should know.
+    `missing` and `mismatched` tensors keep their initial values. `kind` is the recognised kind of the file, `notes` are
+    for the user.
     """
 
     source: str
@@ -39,7 +40,7 @@ class LoadReport:
 
 
 def describe(report: LoadReport) -> str:
-    """A few lines for a person: what was loaded, and what to know."""
+    """Summarise a report in a few lines: what was loaded, and the notes."""
     parts = {"missing": report.missing, "unexpected": report.unexpected, "of another shape": report.mismatched}
     rest = "; ".join(f"{len(keys)} {what} ({_some(keys)})" for what, keys in parts.items() if keys)
     first = f"{report.source}: {report.kind}, {len(report.loaded)} tensors loaded; {rest or 'everything fits'}"
@@ -52,8 +53,8 @@ def head_refusal(report: LoadReport, why: Differences, model: Pixel2Pixel) -> st
     pairs = [f"{counts[o]} classes in {o}, this network {n}" for o, n in model.outputs.items() if counts[o] != n]
     keys = why.of_count(report.mismatched)
     return (
-        f"{report.source}: has {', '.join(pairs)}; use the file's number, or --allow_head_mismatch, which keeps "
-        f"the initial values of {len(keys)} tensors ({_some(keys)})"
+        f"{report.source}: has {', '.join(pairs)}; use the file's number, or {option('allow_head_mismatch')}, which "
+        f"keeps the initial values of {len(keys)} tensors ({_some(keys)})"
     )
 
 
@@ -93,7 +94,7 @@ def explanations(
 
 
 def conventions(report: LoadReport, model: nn.Module) -> Iterable[str]:
-    """What the published numbers need beside the weights."""
+    """List the conditions, beside the weights, that the published numbers need."""
     first = str(getattr(model, "name", "")).startswith("v1_")
     if report.kind == PAIR and first and not getattr(model, "align_corners", True):
         yield "the published numbers need create_model(..., align_corners=True)"
@@ -108,7 +109,7 @@ def conventions(report: LoadReport, model: nn.Module) -> Iterable[str]:
 def _fix(report: LoadReport, name: str, fitting: Sequence[str]) -> str:
     others = [other for other in fitting if other != name]
     if others:
-        return f"use the file's own network: --model_name {' or '.join(others[:NAMED])}"
+        return f"use the file's own network: {option('model_name')} {' or '.join(others[:NAMED])}"
     if any(re.match(r"encoder\..*stream(fuse|\d+)\.", key) for key in report.unexpected):
         return "the file's network has several inputs: build this one with as many"
     if "backbone" in report.kind:

@@ -30,17 +30,17 @@ class Differences:
     by_inputs: frozenset[str]
 
     def of_count(self, keys: Iterable[str]) -> list[str]:
-        """Those of the keys that another class count explains."""
+        """Return those of the keys that another class count explains."""
         return [key for key in keys if layer_of(key) in self.by_count]
 
 
 def layer_of(key: str) -> str:
-    """The module that a tensor belongs to."""
+    """Return the module that a tensor belongs to."""
     return key.rpartition(".")[0]
 
 
 def differences(found: Recognised, placed: Placed, model: Pixel2Pixel) -> Differences | None:
-    """What departs from the model, if class counts and the number of inputs are all; else None."""
+    """Return the differences if they are due to class counts and the number of inputs alone; else None."""
     counts = class_counts(placed.weights, model) or model.outputs
     inputs = 1 if placed.spread else model.inputs
     try:

@@ -1,4 +1,4 @@
-"""Published files of weights: where they are, what they fit, what input they expect.
+"""A table of published files of weights: address, networks that they fit, input that they expect.
 
 Listed is what a public source states, nothing by analogy: torchvision's and pycls' own tables, CSAIL's code, scripts
 and issue threads, a public torch.hub script over its eight pairs (`ade20k-*`), TI's model maker. None of these files
@@ -132,7 +132,7 @@ PUBLISHED: tuple[PublishedWeights, ...] = (
 
 
 def weights_for(model_name: str) -> list[PublishedWeights]:
-    """What is published for a network: whole networks first, then backbones; [] for an unknown name."""
+    """List the weights published for a network: whole networks first, then backbones; [] for an unknown name."""
     name = ALIASES.get(model_name, model_name)
     row = MODELS.get(name)
     if row is None:
@@ -142,5 +142,5 @@ def weights_for(model_name: str) -> list[PublishedWeights]:
 
 
 def record_of(url: str) -> PublishedFile | None:
-    """What is known of the file behind an address."""
+    """Return the table's record of a file by its address; None for an unknown one."""
     return next((file for weights in PUBLISHED for file in weights.files if file.url == url), None)

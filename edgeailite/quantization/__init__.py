@@ -1,4 +1,4 @@
-"""Quantization: `prepare` -> `calibrate` or training -> `integer_exact` and `convert` (which export writes)."""
+"""Quantization: `prepare`, then `calibrate` or training, then `integer_exact` (evaluation) and `convert` (the file)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AdaRound: whether each weight is rounded up or down is learned, layer by layer, from what the layer gives.
+"""AdaRound: learns, layer by layer, which weights to round up and which down so that the layer's output stays close.
 
 After M. Nagel, R. A. Amjad, M. van Baalen, C. Louizos, T. Blankevoort, "Up or Down? Adaptive Rounding for Post-Training
 Quantization" (ICML 2020): h(V) = clip(1.2 sigmoid(V) - 0.1, 0, 1) is added to the rounded-down code; squared error of
@@ -38,7 +38,7 @@ LEAST_FACTOR = 1e-6  # of BatchNorm on a weight: a channel below it is dead
 
 @dataclass(frozen=True)
 class Patches:
-    """What N output positions are made of: inputs (N, groups, in kh kw) and float outputs (N, groups, out)."""
+    """Training data of a layer for N output positions: inputs (N, groups, in kh kw), float outputs (N, groups, out)."""
 
     inputs: Tensor
     targets: Tensor
@@ -93,7 +93,10 @@ def _reach(places: Tensor, conv: QuantConv2d, axis: int) -> Tensor:
 
 @torch.no_grad()
 def round_layer(layer: Layer, patches: Patches, *, steps: int) -> tuple[float, float]:
-    """Set the weight of a layer; its mean squared error by nearest rounding and by what it got, on held-out patches."""
+    """Set a layer's weight to its learned rounding; returns its mean squared errors before and after.
+
+    Both are measured on held-out patches: of nearest rounding, and of the rounding that the layer got.
+    """
     conv, in_scale, bn = layer.module, layer.arguments[0], layer.arguments[1:]
     weight, bias = conv.folded(*bn)
     nearest = conv.integer_parameters(in_scale, *bn)
@@ -152,7 +155,7 @@ def _learned(values: Tensor, cap: Tensor, learn: Patches, error: Error, *, steps
 
 
 def _factor(conv: QuantConv2d, bn: tuple[Tensor, ...]) -> Tensor:
-    """What BatchNorm multiplies the weight with, to (out, 1, 1, 1)."""
+    """Factor of BatchNorm on the weight, per output channel: (out, 1, 1, 1)."""
     if not bn:
         return torch.ones_like(conv.weight[:, :1, :1, :1])
     return (bn[0] * torch.rsqrt(bn[3] + conv.bn_eps)).view(-1, 1, 1, 1)

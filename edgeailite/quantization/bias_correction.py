@@ -37,7 +37,7 @@ def correct_bias(model: fx.GraphModule, batches: Sequence[Batch]) -> dict[str, f
 
 
 def _bias(layer: Layer) -> Tensor | None:
-    """Where the correction goes; None where there is no bias."""
+    """Return the bias that the correction changes (BatchNorm's or the convolution's); None if the layer has no bias."""
     return layer.arguments[2] if len(layer.arguments) > 1 else layer.module.bias
 
 

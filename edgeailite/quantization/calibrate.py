@@ -40,10 +40,10 @@ def learn_ranges(model: fx.GraphModule) -> None:
 
 @torch.no_grad()
 def calibrate(model: fx.GraphModule, batches: Iterable[Batch], *, names: Sequence[str] = ()) -> None:
-    """Observe normalised inputs (N,3,H,W) in float, then switch quantization on. Raises ValueError without batches.
+    """Run the float model on normalised inputs (N,3,H,W) to find activation ranges, then switch quantization on.
 
-    A batch of a network with several inputs is a tuple of as many tensors. `names` of the pictures, in order, are for
-    the DataError that one with NaN or infinity raises, in it or in what the network makes of it.
+    A batch of a network with several inputs is a tuple of as many tensors. `names` are those of the pictures, in order,
+    for messages. Raises ValueError without batches, DataError for a picture that holds, or leads to, NaN or infinity.
     """
     training = model.training
     model.eval()
@@ -69,18 +69,20 @@ def calibrate(model: fx.GraphModule, batches: Iterable[Batch], *, names: Sequenc
 
 
 def _check_finite(tensors: Iterable[Tensor], what: str, names: Sequence[str], first: int) -> None:
-    """Raises DataError for the first picture of a batch with a value that is none."""
+    """Raise DataError for the first picture of a batch with a value that is NaN or infinite."""
     for tensor in tensors:
         finite = torch.isfinite(tensor).flatten(1).all(1)
         if not finite.all():
             index = first + int((~finite).nonzero()[0])
             name = names[index] if index < len(names) else f"calibration picture {index}"
-            raise DataError(f"{name}: {what}")
+            raise DataError(what, path=name)
 
 
 def _settle(name: str, quantizer: ActivationQuantizer) -> None:
     if not (quantizer.fixed or bool((quantizer.count > 0).all())):
         raise ValueError(f"no calibration data reached {name}; give at least one batch")
     if not (quantizer.low.isfinite().all() and quantizer.high.isfinite().all()):
-        raise DataError(f"{name}: calibration met NaN or infinite values; the weights may be damaged: validate the run")
+        raise DataError(
+            "calibration met NaN or infinite values", path=name, fix="the weights may be damaged: validate the run"
+        )
     quantizer.settle()

@@ -1,11 +1,11 @@
-"""`convert`: a prepared model to integer parameters, the common source of the ONNX file and the integer-exact mode.
+"""`convert`: turns a prepared model into integer parameters, the common source of ONNX file and integer-exact mode.
 
 The converted graph holds `IntegerConv` (weight codes, int32 bias, scales), `Quantize` (scale, zero point) and, for
-average pooling, `CodePool` modules. An activation that the quantizer behind it implies (ReLU6 at a range up to 6) goes;
-one that it does not imply (a ReLU whose scale is shared with negative values) gets a quantizer of the same scale in
-front, because a convolution is an integer kernel only with nothing but its quantizer behind it.
-Their `forward` is the file's form, QuantizeLinear and DequantizeLinear through `torch.onnx.ops.symbolic`, for the
-exporter to see; `edgeailite.quantization.integer` computes with their codes.
+average pooling, `CodePool` modules. A convolution runs as an integer kernel only if its result goes directly to a
+quantizer. So an activation that the following quantizer implies (ReLU6 at a range up to 6) is removed; one that it does
+not imply (a ReLU whose scale is shared with negative values) gets a quantizer of the same scale before it.
+Each module's `forward` is the file's form, QuantizeLinear and DequantizeLinear through `torch.onnx.ops.symbolic`, for
+the exporter to see; `edgeailite.quantization.integer` computes with their codes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TOLERANCE = 1e-3  # of a step: an activation's limit that lies this near the end
 
 @dataclass(frozen=True)
 class Form:
-    """What readers of a device want of a file that onnxruntime's integer kernels do not; these compute the default."""
+    """Changes to the file's form that some devices need and onnxruntime does not; the defaults change nothing."""
 
     signed: bool = False
     """Tensors whose zero point is 128 get signed codes and zero point 0: the same values."""
@@ -85,7 +85,7 @@ class Quantize(nn.Module):
         return (low - zero_point) * scale, (high - zero_point) * scale
 
     def wide(self) -> bool:
-        """Whether the codes have more bits than integer kernels read."""
+        """True if the codes have more bits than integer kernels read."""
         return self.zero_point.dtype in WIDE_CODES
 
     def forward(self, x: Tensor) -> Tensor:
@@ -219,7 +219,7 @@ def _pair(quantizer: ActivationQuantizer, *, opset: int, form: Form) -> Quantize
 
 
 def _settle_activation(node: fx.Node, form: Form) -> None:
-    """Drop the activation behind a kernel if its quantizer clamps as it does, else quantize before it, too.
+    """Remove an activation if the quantizer after it clamps the same way; otherwise quantize before it too.
 
     A ReLU stays where the zero point is 0: onnxruntime drops it, and readers of the file expect it.
     """

@@ -44,7 +44,7 @@ Batch = Tensor | tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class Pair:
-    """Two convolutions in a row, their BatchNorms and what is between; names are those of the modules."""
+    """Two successive convolutions, their BatchNorms and the activation between them; names are module names."""
 
     first: nn.Conv2d
     first_bn: nn.BatchNorm2d | None
@@ -111,7 +111,10 @@ def _only_reader(node: fx.Node) -> bool:
 
 
 def _once(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether no other call uses the same module: a shared one has further neighbours."""
+    """True if no other call uses the same module.
+
+    A shared module has further neighbours, so it cannot be rescaled for one pair.
+    """
     return sum(other.op == "call_module" and other.target == node.target for other in traced.graph.nodes) == 1
 
 
@@ -130,14 +133,14 @@ def _folded(conv: nn.Conv2d, bn: nn.BatchNorm2d | None) -> Tensor:
 
 
 def _expected(pair: Pair) -> Tensor:
-    """Largest value of each channel between that its BatchNorm lets expect; 0 where there is none."""
+    """Largest value of each channel between the two convolutions, estimated from BatchNorm; 0 without BatchNorm."""
     if pair.first_bn is None:
         return torch.zeros(len(pair.first.weight), device=pair.first.weight.device)
     return pair.first_bn.bias.detach().abs() + 3 * pair.first_bn.weight.detach().abs()
 
 
 def _factor(pair: Pair) -> Tensor:
-    """What each channel between is divided by; 1 by rule 4."""
+    """Divisor of each channel between the two convolutions; 1 where rule 4 applies."""
     out = _folded(pair.first, pair.first_bn).amax((2, 3)).flatten()
     into = _folded(pair.second, pair.second_bn).amax((1, 3)).flatten()
     factor = (out / into).sqrt()
@@ -166,7 +169,7 @@ def _rescale(pair: Pair, factor: Tensor) -> None:
 
 @torch.no_grad()
 def _largest_values(model: nn.Module, pairs: list[Pair], batches: Iterable[Batch]) -> dict[str, Tensor]:
-    """Per channel, what goes into the second convolution of each pair at most, on these pictures."""
+    """Measure, per channel, the largest input of each pair's second convolution on these pictures."""
     found: dict[str, Tensor] = {}
     hooks = []
     for pair in pairs:

@@ -1,4 +1,4 @@
-"""What the graph passes ask about a node of a traced network."""
+"""Questions about nodes of a traced network, shared by the graph passes."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ ACTIVATIONS = (nn.ReLU, nn.Hardtanh)  # ReLU6 is a Hardtanh
 
 
 def is_module(node: fx.Node, kinds: type[nn.Module] | tuple[type[nn.Module], ...]) -> bool:
-    """Whether `node` calls a module of these classes."""
+    """Tell if `node` calls a module of these classes."""
     return node.op == "call_module" and isinstance(node.graph.owning_module.get_submodule(str(node.target)), kinds)
 
 
 def is_addition(node: fx.Node) -> bool:
-    """Whether `node` adds two tensors."""
+    """Tell if `node` adds two tensors."""
     return node.op == "call_function" and node.target in ADDITIONS
 
 
 def is_concatenation(node: fx.Node) -> bool:
-    """Whether `node` joins tensors."""
+    """Tell if `node` concatenates tensors."""
     return node.op == "call_function" and node.target is torch.cat
 
 
 def is_resize(node: fx.Node) -> bool:
-    """Whether `node` is a bilinear resize."""
+    """Tell if `node` is a bilinear resize."""
     return node.op == "call_function" and node.target is F.interpolate
 
 
@@ -40,7 +40,7 @@ def is_input(node: fx.Node) -> bool:
 
 
 def reads_shape(node: fx.Node) -> bool:
-    """Whether `node` is `x.shape`."""
+    """Tell if `node` is `x.shape`."""
     return node.target is getattr and node.args[1] == "shape"
 
 
@@ -50,17 +50,17 @@ def readers(node: fx.Node) -> list[fx.Node]:
 
 
 def leaves_network(node: fx.Node) -> bool:
-    """Whether the value of `node` is an output and nothing else."""
+    """Tell if the value of `node` is an output of the network and read by nothing else."""
     return all(user.op == "output" for user in node.users)
 
 
 def activation_limits(module: nn.Module) -> tuple[float, float]:
-    """Smallest and largest value behind an activation."""
+    """Return the smallest and largest value that an activation can give."""
     return (module.min_val, module.max_val) if isinstance(module, nn.Hardtanh) else (0.0, float("inf"))
 
 
 def merge_inputs(graph_module: fx.GraphModule) -> None:
-    """One node per input: `images[0]` is read anew for its size, and each reading would be quantized."""
+    """Merge all reads of `images[0]` into one node per input: otherwise each read would get a quantizer of its own."""
     first: dict[object, fx.Node] = {}
     for node in list(graph_module.graph.nodes):
         if node.target is operator.getitem and is_input(node):

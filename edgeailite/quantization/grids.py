@@ -1,4 +1,4 @@
-"""From ranges to codes: the formulas of the schemes, on tensors.
+"""The formulas that turn ranges into scales, zero points and codes, for every scheme.
 
 An affine grid spends all codes on the range and puts zero on one of them (Jacob et al., 2018,
 https://arxiv.org/abs/1712.05877). A symmetric one has zero in the middle, or at the first code for tensors without

@@ -1,4 +1,4 @@
-"""`integer_exact`: what the fused integer kernels compute, bit for bit, with torch operations alone.
+"""`integer_exact`: computes the results of the fused integer kernels bit for bit, with torch operations alone.
 
 Rules, found by comparing with onnxruntime's x86 kernels (optimisation levels EXTENDED and ALL):
  1. Convolution: int32 sum of (code - zero_point) x weight code, plus the int32 bias; then float32(sum) times
@@ -46,7 +46,7 @@ class Codes:
 
     @property
     def shape(self) -> torch.Size:
-        """As of a tensor: the graph asks for it."""
+        """Shape of the codes, under the name that the graph uses for tensors."""
         return self.codes.shape
 
     def dequantize(self) -> Tensor:
@@ -199,7 +199,7 @@ def _resize(x: Codes | Pending | Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def resize_bilinear(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Half-pixel bilinear resize (N,C,h,w) -> size in onnxruntime's order of float32 operations (rule 4)."""
+    """Resize (N,C,h,w) bilinearly with half-pixel centres, in onnxruntime's order of float32 operations (rule 4)."""
     top, bottom, top_distance, bottom_distance = _axis(x.shape[2], size[0], x.device)
     left, right, left_distance, right_distance = _axis(x.shape[3], size[1], x.device)
     upper, lower = x[:, :, top], x[:, :, bottom]

@@ -1,8 +1,8 @@
-"""A prepared network layer by layer over all calibration batches: float and quantized values of each side by side.
+"""Walks through a prepared network layer by layer, over all calibration batches, float and quantized side by side.
 
-Methods that correct one convolution after the other (`bias_correction`, `adaround`) look at what reaches it through the
-layers corrected before. Going through the graph once, node by node with all batches, gives that in one pass instead of
-one per layer. Memory holds what later nodes still read, of all batches: few pictures are meant.
+Methods that correct one convolution after the other (`bias_correction`, `adaround`) need its input as the layers
+corrected before it give it. Executing the graph once, node by node with all batches, provides that in one pass instead
+of one pass per layer. Memory holds, for all batches, every value that a later node still reads: use few pictures.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Values = dict[fx.Node, Any]
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution in its place. `inputs` come from the quantized network, `targets` are the float network's outputs.
+    """One convolution of the walk. `inputs` come from the quantized network, `targets` are the float network's outputs.
 
-    `arguments` are those of its call behind the input: scale of the input, and BatchNorm's tensors or nothing.
+    `arguments` are the other arguments of its call: the scale of the input, and BatchNorm's tensors if it has one.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Layer:
 
 @torch.no_grad()
 def visit_layers(model: fx.GraphModule, batches: Sequence[Batch], visit: Callable[[Layer], None]) -> None:
-    """Call `visit` with each convolution of a calibrated network in order; what it changes reaches the layers behind.
+    """Call `visit` with each convolution of a calibrated network in order; later layers see the changes that it makes.
 
     The network is left in eval mode, quantization on. Raises ValueError without batches.
     """
@@ -62,7 +62,7 @@ def visit_layers(model: fx.GraphModule, batches: Sequence[Batch], visit: Callabl
 
 
 def _start(model: fx.GraphModule, batches: Sequence[Batch]) -> list[Values]:
-    """What is known at first: a dictionary per batch with the values of the network's inputs."""
+    """Return the initial values: per batch, a dictionary with the network's inputs."""
     if not batches:
         raise ValueError("no calibration data; give at least one batch")
     inputs = [node for node in model.graph.nodes if node.op == "placeholder"]

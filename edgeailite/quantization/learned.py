@@ -1,4 +1,4 @@
-"""Ranges of activations as parameters: where they start, what they mean, and their gradients.
+"""Learned activation ranges: their parameters, initial values and gradients.
 
 Gradients are LSQ's (Esser et al., 2020, https://arxiv.org/abs/1902.08153) and, for grids with a zero point, those of
 LSQ+ (Bhalgat et al., 2020, https://arxiv.org/abs/2004.09576). Changed: what is learned is not step and offset but the
@@ -33,7 +33,7 @@ def initial_ends(low: float, high: float, *, negative: bool, symmetric: bool) ->
 
 
 def range_of_ends(ends: Tensor, *, negative: bool) -> tuple[Tensor, Tensor]:
-    """Low and high, of which the scheme makes scale and zero point."""
+    """Return (low, high) from the learned parameters; the scheme derives scale and zero point from them."""
     values = ends.detach().exp2()
     return -values[-1] if negative else torch.zeros_like(values[0]), values[0]
 
@@ -68,7 +68,7 @@ class LearnedFakeQuantize(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        """For x and for the ends."""
+        """Return the gradients of x and of the ends."""
         grad, (x, y, ends, scale) = grad_outputs[0], ctx.saved_tensors
         low, high = (float(code) for code in ctx.codes)
         bounds = (0.0 if ctx.relu else (low - 0.5) * float(scale), (high + 0.5) * float(scale))

@@ -1,12 +1,12 @@
-"""Mixed precision under a budget: which parts get 16 bits (or 4), as a `Plan`.
+"""Mixed precision under a budget: chooses the parts that get 16 bits (or 4), as a `Plan`.
 
 Cost is bits x MACs: over all convolutions MACs x bits of the weight x bits of the input (van Baalen et al., 2020,
 https://arxiv.org/abs/2005.07093, count bit operations so), as a ratio to the network at its scheme's own bits. Parts
-are taken greedily by noise at the outputs per cost (what `sensitivity` measured). Noise of independent parts adds up
-well enough to order them, drops of accuracy do not: single ones are smaller than what one picture more or less
-changes, and together they can be more than their sum. So no drop is ever predicted by adding: for a candidate plan the
-union of all its parts is quantized at once and measured. How far the greedy order is followed is found by bisection,
-which takes the drop to fall with every widened part; the plan that is given back was measured itself.
+are taken greedily by noise at the outputs per cost (from `sensitivity`). The noise of independent parts adds up well
+enough to order them. Drops of accuracy do not: a single drop is smaller than the effect of one picture more or less,
+and together they can exceed their sum. So drops are never added up: every candidate plan is quantized as a whole and
+measured. Bisection finds how many parts to take, assuming that each further part lowers the drop; the plan that is
+returned has itself been measured.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from torch import fx
 
-from edgeailite.errors import ParityError, UsageError
+from edgeailite.errors import ParityError, UsageError, option
 from edgeailite.quantization.graph import is_module
 from edgeailite.quantization.modules import QuantConv2d
 from edgeailite.quantization.partial import ACTIVATIONS, RANGES, WEIGHTS, Part, parts_of
@@ -107,8 +107,10 @@ def under_cost(costs: Costs, noise: Noise, measure: Measure, *, ratio: float, na
                 break
     plan = planned(taken, bits)
     if costs.of(plan) > ratio:
-        least = "allow 4-bit weights: --weight_bits 4 8 16" if not narrow else f"{costs.of(plan):.3f} is the least"
-        raise UsageError(f"--bits_macs_budget {ratio:g}: no plan costs that little; {least}")
+        least = f"allow 4-bit weights: {option('weight_bits')} 4 8 16"
+        if narrow:
+            least = f"{costs.of(plan):.3f} is the least"
+        raise UsageError(f"{option('bits_macs_budget')} {ratio:g}: no plan costs that little", value=ratio, fix=least)
     return Choice(plan, costs.of(plan), measure(plan), 1, tuple(order))
 
 
@@ -121,13 +123,13 @@ def planned(parts: Sequence[Part], bits: int) -> Plan:
 
 
 def widening(costs: Costs, noise: Noise) -> list[Part]:
-    """Parts that make noise, those first whose noise is largest for what 16 bits cost."""
+    """Order the parts that cause noise by their noise per cost of 16 bits, largest first."""
     noisy = [part for part, value in noise.items() if value > 0]
     return sorted(noisy, key=lambda part: -noise[part] / _extra(costs, part, WIDE))
 
 
 def narrowing(costs: Costs, noise: Noise) -> list[Part]:
-    """Weights whose narrowing saves, those first that make the least noise for what they save."""
+    """Order the weights that can be narrowed by their noise per saved cost, smallest first."""
     saving = [part for part in noise if part.kind == WEIGHTS and costs.macs.get(part.name, 0) > 0]
     return sorted(saving, key=lambda part: noise[part] / -(costs.of(planned([part], NARROW)) - 1))
 
@@ -142,8 +144,10 @@ def _least(order: Sequence[Part], measure: Measure, *, limit: float) -> tuple[in
     drop, measured = measure(planned(order, WIDE)), 1
     if drop > limit:
         raise ParityError(
-            f"--max_drop {limit:g}: even with 16 bits in every part that makes noise the drop is {drop:.2f} points; "
-            "calibrate on more pictures, train with `edgeailite quantize`, or allow more"
+            f"{option('max_drop')} {limit:g}: even with 16 bits in every part that makes noise the drop is "
+            f"{drop:.2f} points",
+            value=limit,
+            fix="calibrate on more pictures, train with `edgeailite quantize`, or allow more",
         )
     while high - low > 1:  # `low` fails, `high` meets it
         middle = (low + high) // 2

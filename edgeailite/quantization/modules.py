@@ -127,7 +127,7 @@ class ActivationQuantizer(nn.Module):
 
     @torch.no_grad()
     def observe(self, x: Tensor, site: int) -> None:
-        """Move the range of `site` by what is in `x`: to hold all, or as a running mean, later an exponential one."""
+        """Update the range of `site` from the values of `x`: extremes, a running mean, or later an exponential mean."""
         observer = OBSERVERS[self.observer]
         self.count[site] += 1
         updates = int(self.count[site])
@@ -166,7 +166,9 @@ class ActivationQuantizer(nn.Module):
         self.update_scale()
 
     def learn(self) -> None:
-        """Make a parameter of the range, from where it is; what is saved has the scale of its present value."""
+        """Turn the observed range into a parameter that starts at its present value, from which saved scales are
+        made.
+        """
         ends = initial_ends(
             float(self.low.min()), float(self.high.max()), negative=self.negative, symmetric=self.grid.scheme.symmetric
         )
@@ -176,12 +178,12 @@ class ActivationQuantizer(nn.Module):
 
     @property
     def implies_relu(self) -> bool:
-        """Whether codes begin at 0 and the tensors came from a ReLU, so that quantizing does what that does."""
+        """True if codes begin at 0 and all tensors come from a ReLU, so that the quantizer also acts as the ReLU."""
         return not self.negative and not self.grid.scheme.signed and self.behind_relu
 
     @property
     def negative(self) -> bool:
-        """Whether one of the tensors may have negative values."""
+        """True if one of the tensors may have negative values."""
         return not all(self.nonnegative)
 
     @torch.no_grad()
@@ -203,7 +205,7 @@ def _update_scale_before_saving(module: nn.Module, prefix: str, keep_vars: bool)
 
 @dataclass(frozen=True)
 class IntegerParameters:
-    """What the file holds of a convolution: codes, and scales per output channel or one for all."""
+    """Integer parameters of a convolution as in the file: codes, and scales per output channel or one for all."""
 
     weight: Tensor  # int8 (int16 above 8 bits) (out, in/groups, kh, kw)
     weight_scale: Tensor  # float32 (out,) or ()
@@ -282,7 +284,7 @@ class QuantConv2d(nn.Conv2d):
         return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, grid.low, grid.high)
 
     def _rounded_bias(self, bias: Tensor, scale: Tensor) -> Tensor:
-        """The bias that the file holds, with a straight-through gradient."""
+        """Round the bias as in the file, with a straight-through gradient."""
         values = self._own_grid(bias.detach())
         if self.integer:
             values = (_bias_codes(values, scale) * scale.double()).float()
@@ -295,7 +297,7 @@ class QuantConv2d(nn.Conv2d):
 
     @torch.no_grad()
     def integer_parameters(self, in_scale: Tensor, *bn: Tensor) -> IntegerParameters:
-        """The codes that export writes and the integer-exact mode computes with."""
+        """Compute the codes that export writes and that the integer-exact mode uses."""
         weight, bias = self.folded(*bn)
         scale = self.weight_scale(weight, bias, in_scale)
         codes = self.grid.codes(weight, scale).to(self.grid.code_type)

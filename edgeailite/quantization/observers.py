@@ -1,19 +1,19 @@
-"""How the range of a tensor follows from what calibration sees: one row of `OBSERVERS` per way.
+"""Ways to choose a tensor's range from its calibration values: one row of `OBSERVERS` each.
 
-`minmax`: smallest and largest value of all batches. `ema`: a running mean of those of each batch. `percentile`: a
-running mean of percentiles of each batch. `mse`: the range with the smallest squared error of quantization. `entropy`:
-the range whose codes lose the least information (Kullback-Leibler divergence).
+`minmax`: smallest and largest value of all batches. `ema`: running mean of each batch's smallest and largest value.
+`percentile`: running mean of each batch's percentiles. `mse`: the range with the smallest squared error of
+quantization. `entropy`: the range whose codes lose the least information (Kullback-Leibler divergence).
 
 The last two gather a histogram over all batches (of about 262,144 values of a tensor in each) and search when
-calibration ends, once for all tensors that share a scale. They ask a `Grid` which codes a range gives, so they hold for
+calibration ends, once for all tensors that share a scale. They ask a `Grid` for the codes of a range, so they hold for
 any number of bits, symmetric and power-of-two scales. Zeros are left out of the histogram: 0 is a code of every grid
 and costs nothing.
 
 Entropy is after S. Migacz, "8-bit inference with TensorRT" (GTC 2017). There, codes are signed and of |x|: 128 levels,
-every threshold from 128 of 2048 bins on, bins grouped by equal counts. Here ranges have two ends of their own and
-limit + 1 codes, a bin belongs to the code that its centre is rounded to, what is clipped is added to the outermost bin
-that is kept and not empty, and both ends are searched coarse to fine, as long as codes are no finer than bins (with 16
-bits they always are: the range is all that was seen).
+every threshold from 128 of 2048 bins on, bins grouped by equal counts. Changed here: a range has two ends and limit + 1
+codes; a bin belongs to the code nearest to its centre; clipped values are added to the outermost kept bin that is not
+empty; both ends are searched coarse to fine, while codes are no finer than bins. With 16 bits codes are always finer,
+so the range then covers all values seen.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ Measure = Callable[[Histogram, Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Observer:
-    """`of_batch(x, percentile)` is a batch's range; `union` joins those, else they are averaged.
+    """`of_batch(x, percentile)` returns a batch's range. Ranges of batches are joined if `union` is set, else averaged.
 
     `measure` is what a search at the end of calibration makes small; `then` is how training moves the range from there.
     """

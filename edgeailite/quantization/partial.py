@@ -1,8 +1,8 @@
-"""A prepared network of which single parts quantize, run again only behind those parts.
+"""Runs a prepared network in which only chosen parts are quantized, recomputing only the nodes that depend on them.
 
-A part is the weight of one convolution or one range of activations. One float pass per picture keeps the values that
-any later run starts from: memory is that of one picture, whatever the number of pictures and parts. A run for some
-parts then executes their nodes and what is computed from them, nothing else.
+A part is the weight of one convolution or the range of one activation. One float pass per picture keeps the values that
+later runs start from, so memory is that of one picture, whatever the number of pictures and parts. A run for some parts
+then executes their nodes and the nodes that depend on these, nothing else.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RANGES = "ranges."
 
 @dataclass(frozen=True, order=True)
 class Part:
-    """What quantizes: `kind` weights and the convolution's name, or activations and the range's (as in `Plan`)."""
+    """A part that can be quantized alone: `kind` is weights or activations, the name is that in a `Plan`."""
 
     kind: str
     name: str
@@ -70,10 +70,10 @@ def set_bits(model: fx.GraphModule, plan: Plan) -> None:
 
 
 class PartialRuns:
-    """`float_pass` on a picture, then `quantized(parts)` as often as wanted; both give every output by name.
+    """Call `float_pass` on a picture, then `quantized(parts)` any number of times; both return every output by name.
 
-    `values` holds the float tensors behind each quantizer by node name (the network's tensors), `noisy` those of the
-    last run behind its parts. `executed` counts nodes that were run.
+    `values` holds the float tensors after each quantizer by node name (the network's tensors), `noisy` the tensors of
+    the last run that its parts changed. `executed` counts the nodes that were run.
     """
 
     def __init__(self, model: fx.GraphModule, subjects: Iterable[Collection[Part]]) -> None:
@@ -94,7 +94,7 @@ class PartialRuns:
 
     @property
     def nodes(self) -> int:
-        """Nodes that a whole run computes; tensors that are only looked up are none."""
+        """Number of nodes that a whole run computes; reading a parameter does not count."""
         return sum(node.op in ("call_module", "call_function", "call_method") for node in self._nodes)
 
     @property
@@ -106,7 +106,7 @@ class PartialRuns:
 
     @torch.no_grad()
     def float_pass(self, *images: Tensor) -> dict[str, Tensor]:
-        """Run without quantization and keep what later runs need, in place of the values of the picture before."""
+        """Run without quantization and keep the values that later runs need, in place of the previous picture's."""
         self._values, self.values, self.noisy = {}, {}, {}
         runner = _Keeping(self._model, self._kept)
         outputs: dict[str, Tensor] = runner.run(*images)
@@ -139,7 +139,7 @@ class PartialRuns:
         set_bits(self._model, plan)
 
     def _affected(self, parts: Collection[Part]) -> list[fx.Node]:
-        """Nodes that compute another value when these parts quantize, in graph order. Shapes stay what they are."""
+        """Nodes, in graph order, whose value changes when these parts are quantized. Shapes never change."""
         targets = {part.target for part in parts}
         found: dict[fx.Node, None] = {}
         for node in self._nodes:
@@ -150,7 +150,7 @@ class PartialRuns:
         return list(found)
 
     def _needed(self) -> set[fx.Node]:
-        """What the runs read and do not compute themselves, and the tensors that they are compared with."""
+        """Values that the runs read without computing them, and the tensors that they are compared with."""
         kept = {node for node in self._nodes if is_module(node, ActivationQuantizer)}
         for nodes in self._behind.values():
             inside = set(nodes)

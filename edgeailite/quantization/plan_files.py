@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import DataError, UsageError, option
 from edgeailite.files import read_regular, write_result
 from edgeailite.quantization import Plan
 from edgeailite.untrusted import Fields, json_value, shown
@@ -19,7 +19,10 @@ PARTS = ("weights", "activations")
 
 
 def write_plan(path: Path, plan: Plan, *, scheme: str, about: Mapping[str, Any]) -> None:
-    """Write {format, scheme, weights, activations} and what else is known `about` it. DataError if it cannot be."""
+    """Write a plan as {format, scheme, weights, activations}, with further entries `about` it.
+
+    DataError if that fails.
+    """
     values = {"format": FORMAT, "scheme": scheme, **about, **as_dict(plan)}
     write_result(path, json.dumps(values, indent=1) + "\n", "plan")
 
@@ -32,33 +35,38 @@ def read_plan(path: Path | None, *, scheme: str) -> Plan:
     """
     if path is None:
         return Plan()
-    where = f"--plan {path}"
+    where = f"{option('plan')} {path}"
     try:
         text = read_regular(path, limit=LARGEST)
     except OSError as error:
-        raise DataError(f"{where}: cannot be read as plan ({error.strerror}); {WRITE_IT}") from None
+        raise DataError(f"cannot be read as plan ({error.strerror})", path=where, fix=WRITE_IT) from None
     values = json_value(text, where=f"{where}: cannot be read as plan; {WRITE_IT}")
     if not isinstance(values, dict) or values.get("format") != FORMAT or "scheme" not in values:
-        raise DataError(f"{where}: not a plan of format {FORMAT}; {WRITE_IT}")
+        raise DataError(f"not a plan of format {FORMAT}", path=where, fix=WRITE_IT)
     fields = Fields.of(values, where=where)
     named = fields.text("scheme")
     if named != scheme:
-        raise UsageError(f"{where}: is for scheme {named}, not {scheme}; add --scheme or another plan")
+        raise UsageError(
+            f"is for scheme {named}, not {scheme}", path=where, fix=f"add {option('scheme')} or another plan"
+        )
     return plan_from(fields)
 
 
 def plan_from(fields: Fields) -> Plan:
-    """The plan that a file or a checkpoint holds. Raises DataError for what is none, UsageError for impossible bits."""
+    """Read the plan from a file's or checkpoint's fields.
+
+    Raises DataError for invalid fields, UsageError for unsupported bits.
+    """
     bits = {name: fields.values.get(name, {}) for name in PARTS}
     for name, given in bits.items():
         if not isinstance(given, dict) or not all(
             isinstance(layer, str) and type(count) is int for layer, count in given.items()
         ):
-            raise DataError(f"{fields.where}: {name} must be names with whole numbers of bits, found {shown(given)}")
+            raise DataError(f"{name} must be names with whole numbers of bits, found {shown(given)}", path=fields.where)
     try:
         return Plan(**bits)
     except UsageError as error:
-        raise UsageError(f"{fields.where}: {error}") from None
+        raise UsageError(str(error), path=fields.where) from None
 
 
 def saved_plan(fields: Fields) -> Plan:
@@ -80,6 +88,6 @@ def as_dict(plan: Plan) -> dict[str, dict[str, int]]:
 
 
 def recorded(plan: Plan) -> dict[str, Any]:
-    """What a checkpoint's `quantization` says of a plan: nothing where there is none."""
+    """Return the entries about a plan for a checkpoint's `quantization`; empty without a plan."""
     values = as_dict(plan)
     return {"plan": values} if any(values.values()) else {}

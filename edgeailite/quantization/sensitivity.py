@@ -1,8 +1,9 @@
-"""`sensitivity`: what each part's quantization alone does to every tensor and every output behind it.
+"""`sensitivity`: measures how much quantizing each part alone changes the tensors and outputs that depend on it.
 
 The measure is the signal-to-quantization-noise ratio against float, 10 log10(sum x^2 / sum (x - x')^2) in dB over all
-pictures. Accuracy is the caller's: it gets the outputs of every run (`on_outputs`). Subjects are sets of parts: each
-part alone (`single_parts`), and each section of the network as a whole (`sections`): the encoder, every decoder, all.
+pictures. The caller can measure accuracy as well: it gets the outputs of every run (`on_outputs`). Subjects are sets of
+parts: each part alone (`single_parts`), and each section of the network as a whole (`sections`): the encoder, every
+decoder, all.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Subjects = Mapping[str, Collection[Part]]
 
 @dataclass(frozen=True)
 class Effect:
-    """What one subject does: noise-to-signal ratios by output, and by tensor where there is a change."""
+    """Effect of quantizing one subject: noise-to-signal ratio of each output, and of each tensor that changed."""
 
     outputs: Mapping[str, float]
     tensors: Mapping[str, float]
@@ -35,7 +36,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Effects by subject; and what keeping values saved: nodes and seconds beside those of whole runs."""
+    """Effects by subject, and the nodes and seconds that partial runs took beside those of whole runs."""
 
     effects: Mapping[str, Effect]
     pictures: int

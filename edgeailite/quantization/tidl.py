@@ -1,15 +1,16 @@
-"""What TI's published quantization (xnn.quantize, r8.2) calls the ranges of a network, and its limit on weights.
+"""Names of ranges in TI's published quantization (xnn.quantize, r8.2), and its limit on weights.
 
 Its modules with a range (PACT) stand where `prepare` puts quantizers; their keys, by rule:
  1. the network's input: `<first convolution>.activation_in`;
- 2. behind an activation: the activation's own name;
- 3. behind a convolution: `<its BatchNorm, or itself>.activation_q`; behind a pooling alike;
+ 2. after an activation: the activation's own name;
+ 3. after a convolution: `<its BatchNorm, or itself>.activation_q`; after a pooling alike;
  4. additions and concatenations were modules of the block that computes them: `add`, `cat`; where a block computes
     several, `adds.<i>` from 0 and `concats.<i>` from 1;
  5. a resize has none: its values stay within the input's range;
  6. the activation of RegNet's stem, our `relu`, was called `relu1`.
 Where we share one scale among the inputs of a concatenation, they had one each; the formulas of the fake quantization
-are in `grids` and `modules`, those of ranges in `tidl_ranges`. Restated from behaviour, checked against lists of it.
+are in `grids` and `modules`, those of ranges in `tidl_ranges`. Written from the behaviour of that code, and checked
+against lists of its keys.
 """
 
 from __future__ import annotations
@@ -101,7 +102,9 @@ def set_published_ranges(model: fx.GraphModule, ranges: Mapping[str, Range]) -> 
         if site < 0:
             continue
         if key not in ranges:
-            raise DataError(f"no range of {key} in this file; take the one of this network's quantization training")
+            raise DataError(
+                f"no range of {key} in this file", fix="take the one of this network's quantization training"
+            )
         low, high, batches = ranges[key]
         unused.discard(key)
         quantizer.low[site] = 0.0 if quantizer.nonnegative[site] else low

@@ -33,5 +33,5 @@ def histogram_range(x: Tensor, cut: float = CUT) -> tuple[Tensor, Tensor]:
 
 
 def update_rate(updates: int) -> float:
-    """Weight of the newest batch after so many, itself included: the first two replace what was there."""
+    """Return the weight of the newest batch after `updates` of them; each of the first two replaces the range."""
     return max(1 / max(updates - 1, 1), SLOWEST_UPDATE)

@@ -1,4 +1,4 @@
-"""Exported files at work, with onnxruntime and numpy alone: what a device or another machine needs, and no more."""
+"""Runs and re-checks exported files with onnxruntime and numpy alone, as a device or another machine would."""
 
 from __future__ import annotations
 

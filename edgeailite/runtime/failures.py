@@ -1,4 +1,4 @@
-"""What a runtime says when it fails, as one line with its reason; and outputs that are no numbers."""
+"""Turns a runtime's failure into one line with its reason, and finds outputs that are not numbers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLACE = re.compile(r"(?:\S*/)?[\w.]+\.(?:cc|cpp|cxx|cu|h|hpp):\d+ ")  # of the r
 
 @contextmanager
 def said(what: str) -> Iterator[None]:
-    """Turn what a runtime raises in the block into a DataError: `what`, and the reason in brackets."""
+    """Turn exceptions of a runtime in the block into a DataError that says `what` failed and, in brackets, why."""
     try:
         yield
     except EdgeailiteError:
@@ -43,7 +43,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def _behind_signature(text: str) -> str:
-    """What follows the name of a C++ function and its arguments in brackets."""
+    """Return the text after a C++ function's name and its arguments in brackets."""
     start = text.find("(")
     if start < 0:
         return text
@@ -85,6 +85,8 @@ def check_finite(outputs: Mapping[str, Array], *, where: str) -> None:
 def not_finite(where: str, output: str, bad: int, count: int) -> DataError:
     """The error for values of an output that would all be labelled alike."""
     return DataError(
-        f"{where}: output {output}: {bad} of {count} values are not finite (NaN or infinite), so they mean nothing; "
-        "the weights are damaged, or too large for this picture; take another checkpoint, or train again"
+        f"output {output}: {bad} of {count} values are not finite (NaN or infinite), so they mean nothing; "
+        "the weights are damaged, or too large for this picture",
+        path=where,
+        fix="take another checkpoint, or train again",
     )

@@ -1,4 +1,4 @@
-"""Fingerprints of tensors: what a contract keeps of them, and whether a tensor still has its fingerprint."""
+"""Fingerprints of tensors for contracts: made from a tensor, later compared with another."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fingerprint(value: Array) -> dict[str, Any]:
 
 
 def seed_of(sha256: str) -> int:
-    """What the factors of `sums_of` follow from: the content that is expected, so that no two cases share them."""
+    """Derive the seed of the factors in `sums_of` from the expected content, so that no two cases share factors."""
     return int(sha256[:16], 16)
 
 
@@ -62,7 +62,7 @@ def _factors(seed: int, start: int, count: int) -> NDArray[np.float64]:
 
 
 def departs(value: Array, expected: Mapping[str, Any], *, exact: bool) -> bool:
-    """Whether a tensor differs from its fingerprint: in any bit, or in sample or sums by more than the tolerance."""
+    """Tell if a tensor differs from its fingerprint: in any bit if `exact`, else by more than the tolerance."""
     if list(value.shape) != expected["shape"]:
         return True
     flat = np.ascontiguousarray(value).ravel()
@@ -98,19 +98,19 @@ def equal_labels(value: Array, known: Mapping[str, Any]) -> float | None:
 
 
 def float_departs(value: Array, known: Mapping[str, Any]) -> bool:
-    """Whether an output of a float file is another one: labels that differ but for ties, or scores."""
+    """Tell if an output of a float file differs from the expected one: in labels (beyond ties) or in scores."""
     share, labels = equal_labels(value, known), labels_of(value)
     few = share is not None and labels is not None and not nearly_all_equal(share, labels.size)
     return few or departs(value, known, exact=False)
 
 
 def nearly_all_equal(share: float, count: int) -> bool:
-    """Whether all labels are equal but for ties: EQUAL_LABELS of them, or all but one of a small map."""
+    """Tell if all labels are equal but for ties: a share of EQUAL_LABELS, or all but one on a small map."""
     return (1 - share) * count <= max(1.0, (1 - EQUAL_LABELS) * count) + 1e-6
 
 
 def is_near(value: Array, expected: Mapping[str, Any]) -> bool:
-    """Whether the sample of an output without classes is near, as of files with 16-bit parts."""
+    """Tell if the sample of an output without classes is within tolerance, as for files with 16-bit parts."""
     if list(value.shape) != expected["shape"]:
         return False
     gap = np.abs(value.ravel()[_sample_index(value.size)] - np.array(expected["sample"])).mean()

@@ -30,13 +30,14 @@ def openvino_session(
     outputs: Sequence[str] = (),
     precision: str | None = None,
 ) -> Any:
-    """The compiled model of an ONNX file (or its bytes), with further tensors as outputs.
+    """Compile an ONNX file (or its bytes) with OpenVINO, with further tensors as outputs.
 
-    `precision` (f32, bf16) is that of float layers; None: OpenVINO's choice, bf16 on CPUs with AMX. `option` is what
-    asked for OpenVINO, named in the UsageError where it is not installed. Raises DataError where it refuses the file.
+    `precision` (f32, bf16) is that of float layers; None: OpenVINO's choice, bf16 on CPUs with AMX. `option` is the
+    option that asked for OpenVINO, named in the UsageError if it is not installed. Raises DataError if OpenVINO refuses
+    the file.
     """
     if find_spec("openvino") is None:
-        raise UsageError(f"{option}: not installed; pip install openvino")
+        raise UsageError("not installed", path=option, fix="pip install openvino")
     import openvino
 
     settings: dict[str, str] = {"PERFORMANCE_HINT": "LATENCY"}

@@ -64,23 +64,27 @@ def open_session(
 def load_onnx(
     source: Path | bytes, *, threads: int | None = None, level: str = "ALL", save_optimized: Path | None = None
 ) -> OnnxModel:
-    """Open an exported file (or its bytes) on the CPU. Raises DataError for a missing, damaged or foreign file, and for
-    one whose metadata and graph do not agree.
+    """Open an exported file (or its bytes) on the CPU.
+
+    Raises DataError for a missing, damaged or foreign file, and for one whose metadata and graph do not agree.
     """
     file = read_onnx(source)
     if not file.is_own:
-        raise DataError(f"{file.name}: no edgeailite metadata; export it here")
+        raise DataError("no edgeailite metadata", path=file.name, fix="export it here")
     about = admit(file)
     session = _session(file, about.settings, threads=threads, level=level, save_optimized=save_optimized)
     for output in session.get_outputs():
         if output.type not in OUTPUT_TYPES:
             name, kind = printable(output.name), printable(output.type)
-            raise DataError(f"{file.name}: output {name}: expected numbers, found {kind}; export it again")
+            raise DataError(f"output {name}: expected numbers, found {kind}", path=file.name, fix="export it again")
     return OnnxModel(session, about.card, about.kind, about.argmax, _fixed_size(file), file.name)
 
 
 def admit(file: OnnxFile) -> About:
-    """What an exported file says of itself, checked against its graph before anything is computed. Raises DataError."""
+    """Read an exported file's metadata and check its graph against it, before anything is computed.
+
+    Raises DataError.
+    """
     about = about_of_metadata(file.graph.metadata, where=file.name)
     size = about.card.preprocessing.size
     check_agrees(about, file, own_sizes(file, size))
@@ -105,7 +109,7 @@ def _session(
 
 
 def cpu_session(model: str | bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    """A session that prints nothing and takes no settings from the file; what fails is in what it raises."""
+    """Create a session that prints nothing and takes no settings from the file; errors carry the reason."""
     options.log_severity_level = SILENT  # its log repeats the reasons, with names of the file as they are
     return onnxruntime.InferenceSession(
         model, options, providers=PROVIDERS, enable_fallback=False, read_config_from_model=False
@@ -144,8 +148,9 @@ def _check_image(value: Any, image: Array) -> None:
     if not fits or image.dtype != INPUT_TYPES.get(value.type, image.dtype):
         shape = "x".join(map(str, value.shape))
         raise UsageError(
-            f"{value.name}: the file takes {value.type} {shape}, got {image.dtype} {'x'.join(map(str, image.shape))}; "
-            "`run_picture` makes it from a picture (H,W,3)"
+            f"the file takes {value.type} {shape}, got {image.dtype} {'x'.join(map(str, image.shape))}",
+            path=value.name,
+            fix="`run_picture` makes it from a picture (H,W,3)",
         )
 
 

@@ -52,7 +52,7 @@ class Ade20kTransform:
 
     @property
     def stored(self) -> tuple[int, int] | None:
-        """None: pictures are taken at their own size."""
+        """None, because every picture is scaled from its own size."""
         return None
 
     def at(self, edge: int) -> Ade20kTransform:
@@ -78,7 +78,7 @@ class PaddedBatch:
     label_rate: int = 1
 
     def __call__(self, samples: Sequence[Sample]) -> Sample:
-        """Batch of the samples: what torch's DataLoader calls `collate_fn`."""
+        """Join samples into a batch; torch's DataLoader calls this as its `collate_fn`."""
         heights, widths = zip(*(images[0].shape[1:] for images, _ in samples), strict=True)
         size = _round_up(max(heights), self.padding), _round_up(max(widths), self.padding)
         streams = zip(*(images for images, _ in samples), strict=True)

@@ -1,4 +1,4 @@
-"""What augmentation does to a view once its geometry is settled, and the choice among several views.
+"""Augmentation of a view after its geometry is settled (colours, blur, cut-out), and the choice among several views.
 
 Colours, blur and cut-out are off by default; each draws from the generator only when it is on, so that turning one on
 does not change the others' geometry. Colours and blur change the first picture only: further inputs (optical flow)
@@ -55,7 +55,7 @@ NO_EXTRAS = Extras()
 
 
 def ignored(values: NDArray[Any]) -> int:
-    """What a target holds where nothing is known: classes 255, depth 0."""
+    """Return the value of a target where nothing is known: 255 for classes, 0 for depth."""
     return IGNORE if values.dtype == np.uint8 else 0
 
 
@@ -78,7 +78,7 @@ def jitter_colors(image: Image, amount: float, rng: np.random.Generator) -> Imag
 
 
 def blurred(image: Image, largest: float, rng: np.random.Generator) -> Image:
-    """Half of the pictures with a Gaussian blur, its standard deviation up to `largest` pixels."""
+    """Blur half of the pictures with a Gaussian whose standard deviation is at most `largest` pixels."""
     if largest == 0 or rng.random() >= 0.5:
         return image
     sigma = max(rng.uniform(0.1 * largest, largest), 0.01)  # OpenCV refuses 0; a hundredth changes nothing
@@ -103,10 +103,10 @@ def _filled(values: NDArray[Any], hole: tuple[slice, slice], filling: object) ->
 def balanced(
     draw: Callable[[], View], label_of: Callable[[View], NDArray[Any] | None], candidates: int
 ) -> tuple[View, NDArray[Any] | None]:
-    """The first of up to `candidates` views in which no class has more than 75 % of the labelled pixels, or the one
-    in which the largest share is smallest; with its label.
+    """Return the first of up to `candidates` views in which no class has more than 75 % of the labelled pixels.
 
-    `label_of` gives the classes of a view, None where there are none to balance: then the first view is taken.
+    If there is none: the view whose largest share is smallest. `label_of` returns a view's classes, which are returned
+    with it, or None if there are none to balance: then the first view is taken.
     """
     best, best_label, best_share = draw(), None, np.inf
     if candidates == 1:

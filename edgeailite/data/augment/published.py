@@ -32,7 +32,7 @@ from edgeailite.data.augment.transforms import (
 
 @dataclass(frozen=True)
 class View:
-    """One draw: the size to resize to, then the crop's corner (y, x) in it, rotation in radians, mirrored or not."""
+    """One random draw: size to resize to, crop's corner (y, x) in it, rotation in radians, mirrored or not."""
 
     size: tuple[int, int]
     corner: tuple[int, int]
@@ -55,7 +55,7 @@ class PublishedTransform:
 
     @property
     def stored(self) -> tuple[int, int] | None:
-        """None: pictures are taken at their own size."""
+        """None, because pictures are resized from their own size."""
         return None
 
     def __call__(self, images: Images, targets: Targets, rng: np.random.Generator) -> tuple[Images, Targets]:

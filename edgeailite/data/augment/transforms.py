@@ -89,7 +89,7 @@ class TrainTransform:
 
     @property
     def stored(self) -> tuple[int, int] | None:
-        """The size that every picture is brought to before anything random: what a cache may hold."""
+        """Size that every picture is brought to before anything random, which a cache may hold; None for its own."""
         return self.size
 
     def __call__(self, images: Images, targets: Targets, rng: np.random.Generator) -> tuple[Images, Targets]:

@@ -1,4 +1,4 @@
-"""The doctor of data sets: every picture and mask of every split looked at, and the splits compared with each other.
+"""The doctor of data sets: examines every picture and mask of every split, and compares the splits with each other.
 
 `check_dataset` goes on after every bad file; what it found is a list of findings with codes (`findings.CODES`). It
 never writes to the data set.
@@ -46,7 +46,7 @@ class Checkup:
 
 
 def splits_of(read: Open, root: Path) -> tuple[str, ...]:
-    """The splits that a data set has by its own word, or the usual ones if it does not list them."""
+    """Return the splits that a data set lists, or the usual ones if it lists none."""
     try:
         read(root, "?")
     except UsageError as error:
@@ -67,7 +67,7 @@ def check_dataset(
     workers: int = 0,
     progress: Callable[[str, int, int], None] = lambda split, done, total: None,
 ) -> Iterator[Checkup]:
-    """Check some splits of a data set; what was found stays readable inside the context.
+    """Check some splits of a data set; the result can be read inside the `with` block.
 
     `read(root, split)` opens a split, `progress(split, done, total)` is told of every picture.
     """
@@ -84,7 +84,7 @@ def check_dataset(
 
 
 def _compare(checkup: Checkup, *, whole: bool) -> None:
-    """Findings between splits. Those of which one is a part of the other are not held against each other.
+    """Find problems between splits. A split is not compared with one that is part of it.
 
     `whole`: all splits were asked for.
     """
@@ -187,7 +187,7 @@ def _parts(within: Mapping[tuple[str, str], int]) -> Iterator[Finding]:
 
 
 def _near(checkup: Checkup, apart: Apart) -> Iterator[Finding]:
-    """Pictures of which another split has nearly the same one; each against the splits before its own."""
+    """Find pictures that are nearly equal to one of an earlier split."""
     splits = list(checkup.surveys)
     known = {split: one.words() for split, one in checkup.surveys.items()}
     for place, split in enumerate(splits):

@@ -1,4 +1,4 @@
-"""Findings of single masks, said anew once all masks are known: a value or colours in one mask alone are a slip."""
+"""Rewords findings of single masks once all masks are known: a value or colour in one mask alone is probably a slip."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def masks_of(source: DataSource) -> Iterator[str]:
 
 
 def reword(findings: Findings, masks: Set[str]) -> None:
-    """Change the advice of the kept findings to what suits the whole data set, whose masks are `masks`."""
+    """Change the advice of the kept findings to fit the whole data set, whose masks are `masks`."""
     often = Counter(value for finding in findings.kept for value in finding.values)
     findings.kept = [
         replace(finding, message=finding.if_often)

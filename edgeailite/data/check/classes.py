@@ -47,7 +47,10 @@ def _too_few(counted: Mapping[str, SplitSurvey], present: Mapping[str, set[int]]
 
 
 def _nowhere(counted: Mapping[str, SplitSurvey], present: Mapping[str, set[int]]) -> set[int]:
-    """Classes that somebody named for this data set and that no split has. Published data sets name all they know."""
+    """Return classes that the user's settings name and no split has.
+
+    Published data sets name all their classes anyway.
+    """
     one = next(iter(counted.values()))
     if one.source.main.settings is None:
         return set()

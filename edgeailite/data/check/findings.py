@@ -1,4 +1,4 @@
-"""What the check of a data set can find: one row per code, and the record of one find.
+"""Findings of the check of a data set: one row per code, and the record of one finding.
 
 error: training would stop, or learn or measure something wrong. warning: read, but perhaps not as it was meant. note:
 good to know. The codes are part of the command line's interface and do not change their meaning.
@@ -85,7 +85,7 @@ CAUSES = {"colours-unclear": "colour-mask"}
 
 @dataclass(frozen=True)
 class Finding:
-    """One find. `message` says what, where, the value and the fix; it does not repeat the file's name.
+    """One finding. `message` says what, where, the value and the fix; it does not repeat the file's name.
 
     `values` are label values without a class, and `if_often` the message if other masks have them as well. `problem` is
     the message without the fix, and `cause` the code of the error that was found, which can be finer than `code`.
@@ -161,7 +161,7 @@ class Findings:
             self.counts[finding.code] += 1
 
     def count(self, level: Level) -> int:
-        """How many of a level there are, kept or not."""
+        """Return the number of findings of a level, kept or not."""
         return sum(count for code, count in self.counts.items() if CODES[code][0] == level)
 
     def ordered(self) -> list[Finding]:

@@ -31,8 +31,9 @@ BYTES_READ = 64_000_000  # of a list
 
 
 def stray_files(sources: Sequence[DataSource]) -> list[Finding]:
-    """Pictures beside the listed ones that share a listed name, that have their mask and are not listed, or whose kind
-    is not read; and masks of such a kind.
+    """Find pictures that lie beside the listed ones and are not used, and masks of a kind that is not read.
+
+    Such a picture shares a listed name, has a mask and is not listed, or is of a kind that is not read.
     """
     used = {str(path) for source in sources for item in source.items for path in _files(item)}
     folders: dict[str, Counter[str]] = defaultdict(Counter)  # of pictures: suffixes in use
@@ -73,7 +74,7 @@ def stray_files(sources: Sequence[DataSource]) -> list[Finding]:
 
 
 def _unread(folder: str, code: str, told: Set[str]) -> list[Finding]:
-    """One finding for each kind of file that is not read, with one of its files."""
+    """Make one finding for each kind of file that is not read, naming one of its files."""
     kinds: dict[str, list[str]] = defaultdict(list)
     for name in _pictures(folder):
         suffix = Path(name).suffix.lower()
@@ -150,7 +151,7 @@ def _check_list(path: Path, root: Path) -> list[Finding]:
 
 
 def _is_below(name: str, root: Path) -> bool:
-    """Whether the first word of a line is a path from the data set's folder on, as lists of VOC and CamVid write it."""
+    """Tell if a line begins with a path relative to the data set's folder, as lists of VOC and CamVid do."""
     words = name.lstrip("/").split()
     try:
         return bool(words) and ".." not in words[0].split("/") and (root / words[0]).is_file()

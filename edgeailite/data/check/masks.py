@@ -12,13 +12,13 @@ from edgeailite.data.check.findings import Finding, from_error
 from edgeailite.data.sets.folder_values import MINUS_ONE
 from edgeailite.data.source import IGNORE, STRAY, ClassTarget, DepthTarget
 from edgeailite.data.variety import ignored_values
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 
 VALUES_NAMED = 6  # of the label values that have no class
 
 
 class Checked(NamedTuple):
-    """What was found of a class map: its classes (H,W), 255 for what is ignored or has no class; None if unread.
+    """Result of checking a class map: classes (H,W), 255 for ignored pixels and those without a class; None if unread.
 
     `ignored`: pixels of each label value that is ignored.
     """
@@ -78,7 +78,7 @@ def _unknown(
     counts: dict[int, int],
     unknown: list[int],
 ) -> Finding:
-    """What values without a class probably are."""
+    """Make the finding for label values without a class, with their probable meaning."""
     known = sorted(set(target.label_map) - {IGNORE})
     named = []
     for value in unknown[:VALUES_NAMED]:
@@ -89,7 +89,7 @@ def _unknown(
         f"label {', '.join(named)}{more} but the data set has {len(target.classes)} classes from label values "
         f"{target.told_values()}"
     )
-    settings = target.settings or "dataset.yaml (--dataset_name folder)"
+    settings = target.settings or f"dataset.yaml ({option('dataset_name')} folder)"
     where = f"label_map in {settings}"
     if set(unknown) <= {IGNORE, *MINUS_ONE}:
         fix = f'looks like "ignore" of another tool; map {unknown[0]} to 255 (ignore) in {where}'
@@ -108,7 +108,7 @@ def _unknown(
 
 
 def _histogram(raw: NDArray[np.integer]) -> tuple[list[int], list[int]]:
-    """The values that occur, ascending, and how often."""
+    """Return the values that occur, ascending, and their counts."""
     if raw.dtype == np.uint8:
         counts = np.bincount(raw.ravel(), minlength=256)
         values = np.flatnonzero(counts)

@@ -1,10 +1,10 @@
-"""Opening a split that may be broken: every problem of its listing is collected, and what remains is opened.
+"""Opens a split that may be broken: collects every problem of its listing, and opens what remains.
 
-A reader stops at the first problem, as it should when training. Here it is then given a mirror of the data set (a
-folder of links, in the temporary folder) from which the file that it named has been left out, and so on until it is
-content. Where nobody says what label values mean, the mirror gets settings of its own that name each. Nothing in the
-data set itself is touched. Lists are copied, so that a bad line can be left out. A file that could not be left out ends
-this: the message is a finding, and the split has no items.
+A reader stops at the first problem, as it should when training. Here it then reads a mirror of the data set (a folder
+of links, in the temporary folder) without the file that it named, and so on until it raises nothing. If nothing says
+what label values mean, the mirror gets settings that name each value. Nothing in the data set itself is touched. Lists
+are copied, so that a bad line can be left out. If a file cannot be left out, this stops: the message is a finding, and
+the split has no items.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Mirror:
         return text.replace(str(self.folder), str(self.root))
 
     def leave_out(self, error: DataError) -> bool:
-        """Take away what a reader's error complains of; False if that is not known."""
+        """Remove from the mirror the cause of a reader's error; False if the cause is not known."""
         if error.path is None:
             return False
         path = Path(error.path)
@@ -124,7 +124,7 @@ class Mirror:
         return True
 
     def follows(self, finding: Finding) -> bool:
-        """Whether a file lacks its partner, or masks their meaning, only because that was left out before."""
+        """Tell if a finding is only a consequence of a removed file: a missing partner, or masks without a meaning."""
         if Path(FILE).stem in self.left_out and finding.cause in ASK_MEANING:
             return True
         return finding.code in ("missing-mask", "mask-without-picture") and Path(finding.file).stem in self.left_out
@@ -147,7 +147,7 @@ def broken_link(path: Path) -> str | None:
 
 @contextmanager
 def mirrored(root: Path) -> Iterator[Mirror]:
-    """A mirror that lives as long as what was opened through it is read."""
+    """Make a mirror that exists as long as the data opened through it is read."""
     with tempfile.TemporaryDirectory(prefix="edgeailite-check-") as folder:
         yield Mirror(root, Path(folder) / root.resolve().name)
 

@@ -1,6 +1,6 @@
-"""One item of a data set, examined: its picture files, its label files, whether they belong together, its statistics.
+"""Examines one item of a data set: its picture files, its label files, whether they fit each other, its statistics.
 
-Everything that is found is returned; nothing is raised, printed or changed. A worker process runs this.
+All findings are returned; nothing is raised, printed or changed. This runs in worker processes.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ Targets = Mapping[str, ClassTarget | DepthTarget]
 
 @dataclass(frozen=True)
 class Examined:
-    """What is kept of an item. `counts`: pixels of each class of the main target, [255] = ignored; None if unread.
+    """Results of one item. `counts`: pixels of each class of the main target, [255] = ignored; None if unread.
 
-    `mean` and `square` are those of the picture's RGB values and their squares. `ignored`: pixels of each label value
-    that the main target ignores.
+    `mean` and `square` are the means of the picture's RGB values and of their squares. `ignored`: pixels of each label
+    value that the main target ignores.
     """
 
     findings: tuple[Finding, ...] = ()

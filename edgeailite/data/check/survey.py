@@ -1,7 +1,7 @@
-"""Examining all items of some splits, by several processes, and what comes out of it in numbers.
+"""Examines all items of some splits in several processes, and adds up the results.
 
-Processes get so many items at a time and no more chunks than a few each are under way, so that memory does not grow
-with the length of a data set: what is kept of an item are 16 + 32 bytes and its findings.
+Each process gets a fixed number of items at a time, and only a few such chunks are under way, so that memory does not
+grow with the length of a data set: an item leaves 16 + 32 bytes and its findings.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edgeailite.data.check.findings import Findings
 from edgeailite.data.check.pictures import Examined, Targets, examine
 from edgeailite.data.duplicates import DIGEST_BYTES, HASH_BYTES
 from edgeailite.data.source import ClassTarget, DataSource, Item
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 
 CHUNK = 8  # items
 AHEAD = 4  # chunks per process that are under way
@@ -33,9 +33,9 @@ Examine = Callable[[Item, Targets, str], Examined]
 
 @dataclass
 class SplitSurvey:
-    """What is known of a split. `bad`: indices of items with an error.
+    """Added results of a split. `bad`: indices of items with an error.
 
-    `pixels_where`: labelled pixels of the pictures that have a class, of whatever class.
+    `pixels_where`: for each class, all labelled pixels (of any class) of the pictures that contain it.
     """
 
     source: DataSource
@@ -51,7 +51,7 @@ class SplitSurvey:
     ignored: Counter[int] = field(default_factory=Counter)  # pixels of each label value that is ignored
 
     def add(self, index: int, examined: Examined) -> None:
-        """Take in what was seen of item `index`; items come in order."""
+        """Add the results of item `index`; items come in order."""
         self.digests += examined.digest or bytes(DIGEST_BYTES)
         self.fingerprints += examined.fingerprint or bytes(HASH_BYTES)
         if any(finding.level == "error" for finding in examined.findings):
@@ -103,7 +103,7 @@ def survey(
 
 
 def _examined(items: Sequence[Item], targets: Targets, main: str, check: Examine, workers: int) -> Iterator[Examined]:
-    """What is seen of each item, in order."""
+    """Examine items one after the other, in order."""
     if workers == 0 or len(items) <= CHUNK:
         yield from (check(item, targets, main) for item in items)
         return
@@ -118,7 +118,9 @@ def _examined(items: Sequence[Item], targets: Targets, main: str, check: Examine
             while waiting:
                 yield from waiting.popleft().result()
     except BrokenProcessPool:
-        raise DataError("a checking process was killed (out of memory?); lower --workers") from None
+        raise DataError(
+            "a checking process was killed (out of memory?)", fix=f"lower {option('workers')}", code="lost-process"
+        ) from None
 
 
 def _ignore_interrupt() -> None:
@@ -143,5 +145,5 @@ def median_frequency_weights(pixels: NDArray[np.int64], pixels_where: NDArray[np
 
 
 def enet_weights(pixels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """1/ln(1.02 + share of pixels) (Paszke et al., 2016), as `train --class_weights enet` uses them."""
+    """1/ln(1.02 + share of pixels) (Paszke et al., 2016), as training with `class_weights` "enet" uses them."""
     return 1 / np.log(1.02 + pixels / max(int(pixels.sum()), 1))

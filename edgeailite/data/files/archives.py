@@ -1,4 +1,4 @@
-"""Zip and tar files from elsewhere, unpacked so that nothing outside the folder is touched and nothing half is left.
+"""Unpacks untrusted zip and tar files so that nothing outside the folder is touched and no half-written file remains.
 
 `install(archive, root, moves)` unpacks into a hidden folder inside `root` and renames what is whole to its place; a
 process that is killed leaves only that hidden folder, which the next one removes. Rules:
@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 
 CHUNK = 1 << 20
 MAX_RATIO, SLACK = 100, 64 << 20  # text packs about ten to one, masks of one class up to a thousand to one
@@ -43,12 +43,12 @@ Moves = Sequence[tuple[str, str]]  # path in the archive, path below the root
 
 
 class ArchiveError(DataError):
-    """An archive that is damaged, or that asks for what no data set needs."""
+    """An archive that is damaged, or that contains things no data set needs."""
 
 
 @dataclass(frozen=True)
 class _Member:
-    """An entry of an archive: `kind` is file, folder, or what it is instead."""
+    """An entry of an archive: `kind` is file, folder, or the name of another kind."""
 
     name: str
     size: int
@@ -68,7 +68,9 @@ def install(archive: Path, root: Path, moves: Moves, *, advance: Advance = lambd
         unpack(archive, part, [source for source, _ in todo], advance=advance)
         absent = [source for source, _ in todo if not (part / source).exists()]
         if absent:
-            raise ArchiveError(f"has no {', '.join(absent)}; it is not the archive that is expected", path=archive)
+            raise ArchiveError(
+                f"has no {', '.join(absent)}", fix="it is not the archive that is expected", path=archive
+            )
         for source, place in todo:
             place.parent.mkdir(parents=True, exist_ok=True)
             (part / source).rename(place)
@@ -125,7 +127,7 @@ def _chosen(archive: Path, members: list[_Member], wanted: Sequence[str]) -> lis
             continue
         if member.kind not in ("file", "folder"):
             raise ArchiveError(
-                f"refused, member {member.name!r} is a {member.kind}; only files are unpacked", path=archive
+                f"refused, member {member.name!r} is a {member.kind}", fix="only files are unpacked", path=archive
             )
         if member.kind == "file":
             chosen.append((path, member))
@@ -213,13 +215,15 @@ def _need_end(archive: Path) -> None:
 
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
-    """Errors of the disk inside are DataErrors that say what to do."""
+    """Turn errors of the disk inside the block into DataErrors that say what to do."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or error
         raise DataError(
-            f"{error.filename or root}: cannot be written ({reason}); free disk space, or set --data_path elsewhere"
+            f"cannot be written ({reason})",
+            path=error.filename or root,
+            fix=f"free disk space, or set {option('data_path')} elsewhere",
         ) from None
 
 
@@ -227,14 +231,15 @@ def _need_space(archive: Path, folder: Path, total: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < total:
         raise DataError(
-            f"{folder.parent}: {archive.name} needs {total / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
-            "free disk space, or set --data_path elsewhere"
+            f"{archive.name} needs {total / 1e9:.1f} GB and {free / 1e9:.1f} GB are free",
+            path=folder.parent,
+            fix=f"free disk space, or set {option('data_path')} elsewhere",
         )
 
 
 @contextmanager
 def _alone(root: Path) -> Iterator[Path]:
-    """A path in `root` for what is not whole yet, for this process alone; a second one waits."""
+    """Make a temporary path in `root` for this process alone; a second process waits."""
     root.mkdir(parents=True, exist_ok=True)
     part, lock = root / PART, root / LOCK
     while True:

@@ -1,4 +1,4 @@
-"""Decoded and resized pictures and targets on disk, so that a further epoch or training need not decode them again.
+"""A cache of decoded and resized pictures and targets on disk, so that later epochs and trainings need not decode them.
 
 A cache is a folder per data set, split, size and rule: `data.bin` holds the arrays one after the other, `index.json`
 says where each lies, its checksum, and what it was made from: the size and time of change of every picture and label,
@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from edgeailite.data.augment.transforms import Images, Targets, resize_image, resize_label
 from edgeailite.data.items import read_item
 from edgeailite.data.source import DataSource, Item
-from edgeailite.errors import DataError
-from edgeailite.files import TEMPORARY, read_regular
+from edgeailite.errors import DataError, option
+from edgeailite.files import TEMPORARY, read_regular, unreadable, unwritable
 from edgeailite.untrusted import json_value
 
 FORMAT = 1  # raise it when the same files give other arrays
@@ -43,7 +43,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Place:
-    """Where an array lies in data.bin, what it is, and the CRC-32 of its bytes."""
+    """Place of an array in data.bin, its shape and type, and the CRC-32 of its bytes."""
 
     start: int
     shape: tuple[int, ...]
@@ -52,7 +52,7 @@ class Place:
 
     @property
     def length(self) -> int:
-        """In bytes."""
+        """Length in bytes."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
@@ -80,13 +80,13 @@ class CachedSource(DataSource):
         stored = self._data[place.start : place.start + place.length]
         if len(stored) != place.length or zlib.crc32(stored.data) != place.checksum:
             raise DataError(
-                f"{self.folder / DATA}: damaged at byte {place.start}; delete {self.folder}, write it again"
+                f"damaged at byte {place.start}", path=self.folder / DATA, fix=f"delete {self.folder}, write it again"
             )
         return stored.view(place.dtype).reshape(place.shape)
 
 
 def cache_folder(root: Path, source: DataSource, *, size: Size | None, interpolation: str) -> Path:
-    """Where below `root` the cache of a split lies; `size` None = pictures in their own size."""
+    """Return the folder of a split's cache below `root`; `size` None = pictures in their own size."""
     form = "own_size" if size is None else f"{size[0]}x{size[1]}_{interpolation}"
     return root / f"{source.name}_{source.split}_{form}"
 
@@ -99,9 +99,9 @@ def write_cache(
     interpolation: str = "linear_exact",
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write the cache of a split and give back its folder; a whole and current one is left as it is.
+    """Write the cache of a split and return its folder; a complete and current one is left as it is.
 
-    Raises DataError for a damaged picture, or where the disk is full or read-only: then nothing is left behind.
+    Raises DataError for a damaged picture, and for a full or read-only disk; then no partial cache is left.
     """
     folder = cache_folder(root, source, size=size, interpolation=interpolation)
     fingerprint = _fingerprint(source, size, interpolation)
@@ -119,7 +119,7 @@ def write_cache(
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
     except OSError as error:
-        raise DataError(f"cannot be written ({error.strerror}); choose another --cache", path=folder) from None
+        raise unwritable(folder, error, fix=f"choose another {option('cache')}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
@@ -128,14 +128,14 @@ def write_cache(
 def open_cache(
     source: DataSource, root: Path, *, size: Size | None, interpolation: str = "linear_exact"
 ) -> CachedSource:
-    """The source with its arrays from the cache. Raises DataError where there is none, or it is stale or damaged."""
+    """Open a source with its arrays from the cache. Raises DataError if the cache is missing, stale or damaged."""
     folder = cache_folder(root, source, size=size, interpolation=interpolation)
     again = f"write it with `edgeailite data cache --cache {root}` and the options of this training"
     if not folder.is_dir():
-        raise DataError(f"--cache {root}: no cache {folder.name} in it; {again}")
+        raise DataError(f"no cache {folder.name} in it", about="cache", value=root, fix=again)
     index = _read_index(folder)
     if index["fingerprint"] != _fingerprint(source, size, interpolation):
-        raise DataError(f"stale, files of {source.name} have changed since; {again}", path=folder)
+        raise DataError(f"stale, files of {source.name} have changed since", fix=again, path=folder)
     values = {entry.name: getattr(source, entry.name) for entry in dataclasses.fields(DataSource)}
     try:
         places = tuple(
@@ -202,7 +202,7 @@ def _read_index(folder: Path) -> dict[str, Any]:
 
 
 def _damaged(folder: Path) -> DataError:
-    return DataError("damaged or of another version; delete it and write it again", path=folder)
+    return DataError("damaged or of another version", fix="delete it and write it again", path=folder)
 
 
 def _is_current(folder: Path, fingerprint: str) -> bool:
@@ -227,12 +227,12 @@ def _fingerprint(source: DataSource, size: Size | None, interpolation: str) -> s
 
 
 def _state(entry: Any) -> bytes:
-    """A file by name, size and time of change; what a label is made from, if it is no file, by its parts."""
+    """Describe the source of an entry: a file by name, size and time of change, any other label source by its parts."""
     if isinstance(entry, Path):
         try:
             stat = entry.stat()
         except OSError as error:
-            raise DataError(f"cannot be read ({error.strerror}); replace it or leave it out", path=entry) from None
+            raise unreadable(entry, error, fix="replace it or leave it out") from None
         return f"{entry.absolute()} {stat.st_size} {stat.st_mtime_ns}\n".encode()
     if isinstance(entry, np.ndarray):
         return repr((entry.shape, entry.dtype.str)).encode() + entry.tobytes()

@@ -47,17 +47,18 @@ class ColorReader:
         near = min(self.values, key=lambda other: sum((a - b) ** 2 for a, b in zip(colour, other, strict=True)))
         return DataError(
             f"colour {colour} ({(codes == code).sum()} pixels, first at x={x} y={y}) has no class; the nearest "
-            f"known is {near} ({self.names[self.values[near]]}); correct the mask, or add "
-            f'"{_written(colour)}: CLASS" (or ignore) to colors in {self.settings}',
+            f"known is {near} ({self.names[self.values[near]]})",
+            fix=(f'correct the mask, or add "{_written(colour)}: CLASS" (or ignore) to colors in {self.settings}'),
             path=path,
         )
 
 
 @dataclass(frozen=True)
 class IndexReader:
-    """`reader(path)` gives label values (H,W) of an index mask; a colour mask is an error that shows what to write.
+    """`reader(path)` returns label values (H,W) of an index mask; a colour mask raises an error that says what to
+    write.
 
-    `numbers`: the settings say already what numbers mean, so that colours cannot be said beside them.
+    `numbers`: the settings already say what numbers mean, so that they cannot give colours as well.
     """
 
     settings: Path
@@ -92,7 +93,7 @@ def refuse_jpeg(path: Path) -> None:
     except OSError as error:
         raise unreadable(path, error, fix=REPLACE) from None
     if start == JPEG_START:
-        raise DataError("JPEG blurs label values; store masks as PNG", path=path, code="lossy-mask")
+        raise DataError("JPEG blurs label values", fix="store masks as PNG", path=path, code="lossy-mask")
 
 
 def parse_colour(text: object) -> Colour | None:

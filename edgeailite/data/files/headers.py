@@ -1,9 +1,9 @@
-"""What a picture file says of itself, read from its bytes without decoding: format, size, bits, orientation, frames.
+"""Reads a picture file's header from its bytes without decoding: format, size, bits, orientation, frames.
 
 Sizes are known before anything is decoded, so that a forged header cannot fill memory; files that were cut off are
-found before a decoder would fill their rest with grey. PNG and JPEG stand here, the other formats in `headers_tiff` and
-`headers_more`, the record of what was read in `header`. Written from the formats' specifications; nothing is repaired
-or guessed.
+found before a decoder would fill their rest with grey. PNG and JPEG are read here, the other formats in `headers_tiff`
+and `headers_other`; the record is in `header`. Written from the formats' specifications; nothing is repaired or
+guessed.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ CUT_OFF = DamageError("truncated picture", "truncated")
 
 
 def damage(data: bytes) -> DamageError | None:
-    """What is wrong with a file that was cut off or altered; None for a whole one, or one of another format."""
+    """Find the damage of a file that was cut off or altered; None for a complete one, or one of another format."""
     if not data:
         return DamageError("empty file", "empty-file")
     if data.startswith(PNG_START):
@@ -87,7 +87,7 @@ def unsupported(data: bytes) -> str | None:
 
 
 def known_start(data: bytes) -> bool:
-    """Whether a file starts as pictures of a known format do, and by chance nothing else, whatever it is called."""
+    """Tell if a file starts like a picture of a known format, whatever its name; other files do not by chance."""
     rows = [(name, starts) for name, starts, _ in FORMATS] + list(UNSUPPORTED)
     return any(starts(data) for name, starts in rows if name not in WEAK_STARTS)
 
@@ -124,7 +124,7 @@ def _jpeg(data: bytes) -> Header | None:
 
 
 def _scans(data: bytes, position: int) -> int:
-    """How many scans a JPEG has whose first one starts there: each is decoded over the whole picture."""
+    """Count the scans of a JPEG whose first starts at `position`; a decoder goes over the whole picture for each."""
     count = 1
     for _ in range(MOST_PARTS):
         found = NEXT_MARKER.search(data, position)

@@ -29,7 +29,7 @@ def gif(data: bytes) -> Header:
 
 
 def _gif_frames(data: bytes) -> Iterator[int]:
-    """Where each frame starts, up to the trailer. Raises IndexError where the file is cut off."""
+    """Yield the start of each frame, up to the trailer. Raises IndexError if the file is cut off."""
     position, parts = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0), 0
     while data[position] != 0x3B:
         if data[position] == 0x2C:
@@ -125,7 +125,7 @@ def _pnm_head(data: bytes) -> tuple[bytes, tuple[int, int, int], int]:
 
 
 def cut_off(data: bytes) -> bool:
-    """Whether a file of one of these formats ends before its pixels do; False for another format."""
+    """Tell if a file of one of these formats ends before its pixels do; False for another format."""
     if data[:6] in (b"GIF87a", b"GIF89a"):
         return not list(_gif_frames(data))
     if data.startswith(b"BM"):

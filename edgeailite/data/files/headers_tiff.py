@@ -76,14 +76,14 @@ def unread_compression(data: bytes) -> str | None:
 
 
 def tiff_cut_off(data: bytes) -> bool:
-    """Whether a file ends before its strips or tiles do."""
+    """Tell if a file ends before its strips or tiles do."""
     tags = _directory(data, _first(data))[0]
     pairs = [pair for a, b in OFFSETS_AND_COUNTS for pair in zip(tags.get(a, ()), tags.get(b, ()))]
     return any(offset + count > len(data) for offset, count in pairs)
 
 
 def exif_orientation(data: bytes) -> int:
-    """EXIF orientation 1..8 from a TIFF structure; 1 where there is none."""
+    """Read EXIF orientation 1..8 from a TIFF structure; 1 if there is none."""
     try:
         value = _directory(data, _first(data))[0].get(ORIENTATION, (1,))[0]
     except UNREADABLE:
@@ -97,7 +97,7 @@ def _rounded(side: int, tile: int) -> int:
 
 
 def _more_pages(data: bytes, first: int, start: int, size: tuple[int, int]) -> int:
-    """Pages behind the first one that are pictures of their own: no small copies of it, and no masks of its pixels."""
+    """Count further pages that are pictures of their own: neither small copies of the first nor masks of its pixels."""
     count, seen = 0, {first}
     while start and start not in seen and len(seen) <= MOST_PAGES:
         seen.add(start)
@@ -114,7 +114,7 @@ def _more_pages(data: bytes, first: int, start: int, size: tuple[int, int]) -> i
 
 
 def _first(data: bytes) -> int:
-    """Where the first directory starts."""
+    """Return the position of the first directory."""
     if data[:4] not in TIFF_STARTS:
         raise ValueError("no TIFF")
     order, big = _form(data)

@@ -1,9 +1,9 @@
-"""Which files a folder or a list names: the part of every data set that meets the file system.
+"""Lists the files that a folder or a list names; every data set uses this to read the file system.
 
-Folders are read once and compared as sets of names, so that 100,000 files cost no 100,000 questions. What cannot be
-meant is an error that names it: a link to nothing, a link to a folder above itself, a named pipe, two pictures of one
-name, a list that leaves its folder or was written for another machine. Names are compared in Unicode's form NFC: a Mac
-writes "ü" as two characters, other machines as one.
+Folders are read once and compared as sets of names, so that 100,000 files do not cost 100,000 system calls. Things that
+cannot be meant raise an error that names them: a link to nothing, a link to a folder above itself, a named pipe, two
+pictures of one name, a list that leaves its folder or was written for another machine. Names are compared in Unicode's
+form NFC: a Mac writes "ü" as two characters, other machines as one.
 """
 
 from __future__ import annotations
@@ -101,9 +101,9 @@ def normal(name: str) -> str:
 
 
 def pair(name: str, images: Files, labels: Files, *, expected: str, what: str = LABEL_FILE) -> list[tuple[Path, Path]]:
-    """(picture, label file) of equal names, sorted. DataError naming a picture or a label file that is alone.
+    """Pair images and label files of equal names, sorted by name. DataError naming a file without a partner.
 
-    `expected` says in messages how a label file is called, with {} for the name, and `what` what it is.
+    `expected` is the form of a label file's name in messages, with {} for the stem, and `what` the word for it.
     """
     if not images:
         raise DataError(f"data set {name}: no pictures", fix=f"check {option('data_path')}", code="empty-split")
@@ -124,7 +124,7 @@ def pair(name: str, images: Files, labels: Files, *, expected: str, what: str = 
 
 
 def _near(stem: str, images: Files, labels: Files) -> str:
-    """What lies there under nearly the name that is looked for: with a word before or behind, or in another folder."""
+    """Find a file with nearly the wanted name: with a word before or after it, or in another folder."""
     name = stem.rpartition("/")[2].casefold()
     for other, path in labels.items():
         found = other.rpartition("/")[2].casefold()
@@ -150,7 +150,7 @@ def read_lines(path: Path) -> dict[int, str]:
     except OSError as error:
         raise unreadable(path, error) from None
     except UnicodeDecodeError:
-        raise DataError("not UTF-8 text; save it as UTF-8", path=path) from None
+        raise DataError("not UTF-8 text", fix="save it as UTF-8", path=path) from None
     stripped = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
     lines = {number: line for number, line in stripped if line and not line.startswith("#")}
     if not lines:
@@ -225,19 +225,19 @@ def need_listed(file: Path, rows: Mapping[int, tuple[Path, ...]]) -> None:
 
 
 def first_missing(paths: Iterable[Path]) -> Path | None:
-    """The first path that is no file, asking each folder once."""
+    """Return the first path that is not a file, reading each folder once."""
     places = Places()
     return next((path for path in paths if places.find(path) is None), None)
 
 
 class Places:
-    """Which files there are, asking each folder once."""
+    """Existing files, known by reading each folder once."""
 
     def __init__(self) -> None:
         self.folders: dict[str, dict[str, str]] = {}
 
     def find(self, path: Path) -> Path | None:
-        """The file of this name, in whatever form of Unicode it is written; None if there is none."""
+        """Find the file of this name, in any Unicode form; None if there is none."""
         folder, _, file = str(path).rpartition("/")
         if folder not in self.folders:
             self.folders[folder] = {normal(name): name for name in _names(folder or ".")}

@@ -1,4 +1,4 @@
-"""Whether masks with palettes mean the same by the same number.
+"""Checks that masks with palettes use each number for the same colour.
 
 A label is the index into the palette. Programs that make a palette for each file anew (the colours by how often they
 occur, say) give one class another number in every mask, and nothing in the numbers shows it.
@@ -35,7 +35,7 @@ class Clash(NamedTuple):
 
 
 def palette_clash(masks: Sequence[Path], read: Callable[[Any], NDArray[np.integer]]) -> Clash | None:
-    """The first label that has one colour in one mask and another colour in another.
+    """Find the first label that has one colour in one mask and another colour in another.
 
     Only labels that occur count, and masks are decoded only where their palettes differ.
     """

@@ -43,7 +43,7 @@ class Chunk:
 
     @property
     def content(self) -> memoryview:
-        """What is in it."""
+        """Content of the chunk, without length, kind and checksum."""
         return self.whole[8:-4]
 
 
@@ -108,7 +108,7 @@ def row_bytes(head: bytes) -> int:
 
 
 def _inflated(packed: bytes, size: int) -> bytes:
-    """The rows. What ISA-L refuses is tried with zlib, which is what libpng has."""
+    """Inflate the rows. Data that ISA-L refuses is tried with zlib, which libpng uses."""
     for module in (isal_zlib, zlib):
         if module is None:
             continue

@@ -81,7 +81,7 @@ def class_weights(form: Form) -> tuple[float, ...]:
 
 
 def names_and_colours(form: Form = Form()) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
-    """Of the classes of a form."""
+    """Return the names and colours of a form's classes."""
     rows = _table()[: form.labels]
     names = tuple(row["name"] for row in rows)
     colours = tuple((int(row["red"]), int(row["green"]), int(row["blue"])) for row in rows)

@@ -99,15 +99,17 @@ def _focal_times_baseline(path: Path) -> float:
         raise unreadable(path, error, what="camera file", fix="add it") from None
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         reason = error.detail if isinstance(error, DataError) else printable(repr(error))[:160]
-        raise DataError(f"no intrinsic.fx and extrinsic.baseline in it ({reason}); replace it", path=path) from None
+        raise DataError(
+            f"no intrinsic.fx and extrinsic.baseline in it ({reason})", fix="replace it", path=path
+        ) from None
     if not 0 < product < math.inf:
-        raise DataError(f"fx * baseline is {product}, expected a number above 0; replace it", path=path)
+        raise DataError(f"fx * baseline is {product}, expected a number above 0", fix="replace it", path=path)
     return product
 
 
 @dataclass(frozen=True)
 class _Files:
-    """Where the label files of a target lie, and what they mean."""
+    """Location of a target's label files, and the meaning of their values."""
 
     folder: str
     suffix: str
@@ -137,7 +139,9 @@ DEPTH = _Files("disparity", "_disparity.png", DepthTarget(read_disparity))
 
 
 def _frames(name: str, folder: Path, suffix: str) -> Files:
-    """Files of a folder by what stands before the suffix, CITY/CITY_SEQUENCE_FRAME; of flow, by those three parts."""
+    """List a folder's files by the name before the suffix, CITY/CITY_SEQUENCE_FRAME; those of flow by its three
+    parts.
+    """
     files = files_below(need_folder(name, folder), suffix)
     frames: Files = {}
     for relative, path in files.items():

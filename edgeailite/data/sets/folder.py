@@ -1,4 +1,4 @@
-"""Your own data, in no lines of code: `--dataset_name folder --data_path D`.
+"""Opens your own data without code: data set `folder` below a path D.
 
 Layouts, looked for in this order (the first that has the split is taken):
 
@@ -46,7 +46,7 @@ SCANNED = 200  # masks
 
 
 def folder(root: Path, split: str) -> DataSource:
-    """The split of your own data. Raises UsageError (no such split) or DataError (what is wrong with the files)."""
+    """Open a split of your own data. Raises UsageError (no such split) or DataError (what is wrong with the files)."""
     if not root.is_dir():
         fix = f"set {option('data_path')} to yours"
         raise DataError(f"data set {NAME}: folder {root}/ does not exist", fix=fix, code="folder-missing")

@@ -1,4 +1,4 @@
-"""Where the files of a split of one's own data lie; the layouts stand in `folder`."""
+"""Finds the files of a split of one's own data; `folder` describes the layouts."""
 
 from __future__ import annotations
 
@@ -71,15 +71,18 @@ def find(root: Path, split: str, *, needed: bool = True) -> Pairs | Path:
         listed = printable(", ".join(splits))
         raise UsageError(f"{root} has {listed}", about="split", value=split, known=tuple(splits))
     raise DataError(
-        f"data set {NAME}: folder {root}/images/{split} does not exist; expected {root}/images/{split} and "
-        f"{root}/labels/{split}, or {root}/images, {root}/labels and a list {root}/{split}.txt"
-        f"{what_lies_there(root, IMAGES, LABELS)}",
+        f"data set {NAME}: folder {root}/images/{split} does not exist",
+        fix=(
+            f"expected {root}/images/{split} and "
+            f"{root}/labels/{split}, or {root}/images, {root}/labels and a list {root}/{split}.txt"
+            f"{what_lies_there(root, IMAGES, LABELS)}"
+        ),
         code="folder-missing",
     )
 
 
 def picture_folders(root: Path, split: str, file: Path) -> list[Path]:
-    """Where the pictures of a file of polygons may lie, the likeliest first."""
+    """List the folders that may hold the pictures of a file of polygons, the likeliest first."""
     named = [root / name for name in IMAGES]
     places = [file.parent] if file.name == POLYGONS else []
     for called in CALLED.get(split, (split,)):
@@ -122,13 +125,13 @@ def _quiet(root: Path, name: str) -> Pairs | Path | None:
 
 
 def _has_pictures(folder: Path) -> bool:
-    """Whether one of the first files at some depth is a picture."""
+    """Tell if one of the first files at some depth is a picture."""
     files = (name for _, _, names in os.walk(folder) for name in names)
     return any(name.lower().endswith(IMAGE_SUFFIXES) and name[0] != "." for name in islice(files, LOOKED_AT))
 
 
 def _is_beside(folder: Path) -> bool:
-    """Whether a folder holds pictures and their masks beside each other."""
+    """Tell if a folder holds pictures with their masks beside them."""
     if folder.name in (*IMAGES, *LABELS) or not folder.is_dir():
         return False
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
@@ -211,8 +214,8 @@ def _listed(root: Path, file: Path) -> Pairs:
     for below in (images, labels):
         if not below.is_dir():
             raise DataError(
-                f"data set {NAME}: folder {below} does not exist; {file} lists names in it"
-                f"{what_lies_there(root, IMAGES, LABELS)}",
+                f"data set {NAME}: folder {below} does not exist",
+                fix=(f"{file} lists names in it{what_lies_there(root, IMAGES, LABELS)}"),
                 code="folder-missing",
             )
     pictures, masks = _pictures_and_masks(images, labels)

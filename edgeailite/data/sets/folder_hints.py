@@ -1,4 +1,4 @@
-"""What lies in a folder that cannot be read as a data set: one sentence that names it, and what to do."""
+"""Describes in one sentence a folder that cannot be read as a data set, and says what to do."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KINDS = {
 
 
 def unread(folder: Path, fix: str) -> str:
-    """What a folder holds instead of pictures or masks that are read, to be set behind a message, or the fix."""
+    """Describe the files of a folder without readable pictures or masks, as the end of a message; or return `fix`."""
     names = [path.name for path in _files(folder) if path.suffix.lower() not in IMAGE_SUFFIXES]
     if not names:
         return f"; {fix}"
@@ -40,7 +40,7 @@ def unread(folder: Path, fix: str) -> str:
 
 
 def what_lies_there(root: Path, images: Sequence[str], labels: Sequence[str]) -> str:
-    """What a folder holds that is no layout, to be set behind a message; "" for an empty one."""
+    """Describe the contents of a folder that has none of the layouts, as the end of a message; "" for an empty one."""
     counts = _pictures_by_folder(root)
     flat = [next((name for name in names if counts[name]), "") for names in (images, labels)]
     if all(flat):
@@ -57,7 +57,7 @@ def what_lies_there(root: Path, images: Sequence[str], labels: Sequence[str]) ->
 
 
 def _odd_file(root: Path) -> str:
-    """A file of another tool's own form, and what to do."""
+    """Name a file in the format of another tool, and say what to do."""
     for path in _files(root):
         name = printable(path.relative_to(root).as_posix())
         if path.name == "annotations.xml":
@@ -76,7 +76,7 @@ def _odd_file(root: Path) -> str:
 
 
 def _pictures_by_folder(root: Path) -> Counter[str]:
-    """How many pictures each folder has, by its name below the root."""
+    """Count the pictures of each folder, by its name below the root."""
     pictures = (path for path in _files(root) if path.suffix.lower() in IMAGE_SUFFIXES)
     return Counter(path.parent.relative_to(root).as_posix() for path in pictures)
 

@@ -1,6 +1,6 @@
-"""Which label values the masks of a folder hold, and how many classes that makes where nobody says what they mean.
+"""Finds the label values in the masks of a folder, and the number of classes if no settings say what they mean.
 
-Nothing is guessed: values that do not number classes are an error that lists them all, with what it takes to name them.
+Nothing is guessed: values that do not number classes are an error that lists them all and shows how to name them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class UnclearLabelsError(DataError):
 
 @dataclass(frozen=True)
 class Seen:
-    """Where a value was seen: `share` is the largest part of one mask, `first` a mask that has it."""
+    """Occurrence of a value: `share` is the largest part of one mask, `first` a mask that has it."""
 
     pixels: int
     masks: int
@@ -43,12 +43,12 @@ class Seen:
 
     @property
     def stray(self) -> bool:
-        """Whether it is rather a slip of the pen than a class."""
+        """True if the value is probably a slip, not a class."""
         return self.masks == 1 and self.share < STRAY
 
 
 def index_reader(settings: Settings) -> IndexReader:
-    """The reader of masks that hold numbers."""
+    """Return the reader of masks that hold numbers."""
     return IndexReader(settings.file, numbers=bool(settings.label_map) or settings.reduce_zero_label)
 
 
@@ -78,7 +78,8 @@ def class_count(masks: Sequence[Path], settings: Settings) -> int:
     if len(values) >= IGNORE:
         raise UnclearLabelsError(
             f"{where} hold {len(values)} different label values, {_list(list(map(str, values)))}: more than the "
-            f"{IGNORE} classes that there can be; are they numbers of things? save the class of each pixel",
+            f"{IGNORE} classes that there can be",
+            fix="are they numbers of things? save the class of each pixel",
             path=folder,
             code="too-many-classes",
         )
@@ -98,7 +99,7 @@ def class_count(masks: Sequence[Path], settings: Settings) -> int:
 
 
 def check_palettes(masks: Sequence[Path], settings: Settings) -> None:
-    """Raise UnclearLabelsError where masks give one label two colours and nobody says what numbers mean."""
+    """Raise UnclearLabelsError if masks give one label two colours and no settings say what numbers mean."""
     if settings.label_map or settings.reduce_zero_label or settings.colors:
         return
     clash = palette_clash(masks, index_reader(settings))

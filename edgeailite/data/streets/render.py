@@ -304,7 +304,7 @@ def _shadow(image: Floats, mask: Floats, labels: NDArray[np.uint8], light: Light
 
 
 def flow_of(geometry: Geometry, view: View, world: World, lens: Lens) -> Floats:
-    """Where each pixel's point was in the previous frame, minus the pixel: (H, W, 2) in pixels."""
+    """Compute where each pixel's point was in the previous frame, minus the pixel: (H, W, 2) in pixels."""
     x, y = _rays(lens)
     previous = rotation(world.previous)
     turn = (previous @ rotation(world.pose).T).astype(np.float32)

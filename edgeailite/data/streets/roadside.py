@@ -1,4 +1,4 @@
-"""What stands beside the road in the generated `streets` scenes: houses, fences, hedges, trees, poles, signs.
+"""Things beside the road in the generated `streets` scenes: houses, fences, hedges, trees, poles, signs.
 
 `out` is the outward direction, +1 on the right of the road and -1 on the left. Wall, fence and render colours overlap
 with those of cars, clothes and pavement on purpose: the grid of windows, the pickets and the outline are the cue.
@@ -208,7 +208,7 @@ def tree(rng: np.random.Generator, x: float, z: float) -> Thing:
 
 
 def bush(rng: np.random.Generator, x: float, z: float) -> Thing:
-    """Low shrub."""
+    """Make a low shrub."""
     size = float(rng.uniform(0.5, 1.1))
     blob = _ragged(rng, x, 0.45 * size, z, 1.2 * size, 0.75 * size)
     return Thing([Surface(blob, VEGETATION, _leaf_paint(rng, 0.5))], PAVEMENT, z, (x, 0.0, z))

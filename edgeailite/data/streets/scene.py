@@ -1,4 +1,4 @@
-"""Layout of one generated `streets` scene: which things stand where, under which light, seen from where.
+"""Layout of one generated `streets` scene: the things and their places, the light, and the camera's position.
 
 `build_world` draws everything from one random generator, in metres and without knowing any image size, so the same
 (seed, index) is the same street at every resolution. The difficulty is set here and in the palettes; it was chosen by
@@ -199,7 +199,7 @@ def _markings(rng: np.random.Generator, street: Street, asphalt: Colour) -> list
 
 
 def _verge(rng: np.random.Generator, street: Street, out: float) -> list[Thing]:
-    """One side of the street: stretches of houses, gardens and park behind the pavement, and what stands on it."""
+    """Make one side of the street: stretches of houses, gardens and park beyond the pavement, and the things on it."""
     index = 0 if out < 0 else 1
     kerb = street.left if out < 0 else street.right
     inner = kerb + out * street.verge[index]
@@ -306,7 +306,7 @@ def _road_users(rng: np.random.Generator, street: Street) -> list[Thing]:
 
 
 def _row(rng: np.random.Generator, street: Street, x: float, z: float, *, away: bool, drives: bool) -> list[Thing]:
-    """Cars, and now and then a bus, one behind the other from z on."""
+    """Make a row of cars, now and then a bus, from z on."""
     things = []
     for _ in range(int(rng.integers(1, 4)) if not drives else int(rng.integers(0, 4))):
         shift, speed = float(rng.uniform(-0.2, 0.2)), float(rng.uniform(4.0, 12.0)) * (1.0 if away else -1.0)

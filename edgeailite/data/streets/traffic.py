@@ -262,7 +262,7 @@ def crossing_rider(rng: np.random.Generator, x: float, z: float, *, speed: float
 
 
 def lane_rider(rng: np.random.Generator, x: float, z: float, *, speed: float) -> Thing:
-    """A rider seen from behind or in front, moving along z at `speed` m/s."""
+    """Make a rider seen from the back or the front, moving along z at `speed` m/s."""
     top, trousers = paint(pick(rng, CLOTHES), noise=0.08, wavelength=0.3), paint(pick(rng, CLOTHES), noise=0.08)
     skin, helmet = paint(pick(rng, SKIN, 0.06), noise=0.02), paint(pick(rng, BODY_COLOURS, 0.2), noise=0.02)
     rubber, frame = paint(TYRE, noise=0.0), paint(pick(rng, BODY_COLOURS), noise=0.02)

@@ -39,7 +39,7 @@ class C1DeepSup(C1):
         self.cbr_deepsup, self.conv_last_deepsup = deepsup_head(num_channels, encoder)
 
     def auxiliary(self, features: Sequence[Tensor]) -> Tensor:
-        """The prediction that training adds."""
+        """Return the second prediction, which is used in training alone."""
         return self.conv_last_deepsup(self.cbr_deepsup(features[-2]))
 
 

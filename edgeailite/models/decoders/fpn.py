@@ -58,7 +58,7 @@ class FPN(nn.Module):
 
 
 class TopDown(nn.Module):
-    """From the coarsest map along the taps, deep to shallow."""
+    """Top-down path from the coarsest map through the shallower features."""
 
     def __init__(self, tapped: Sequence[int], width: int, encoder: Encoder, method: str) -> None:
         super().__init__()

@@ -44,7 +44,7 @@ class PPMDeepSup(PPM):
         self.dropout_deepsup = nn.Dropout2d(DROPOUT)
 
     def auxiliary(self, features: Sequence[Tensor]) -> Tensor:
-        """The prediction that training adds."""
+        """Return the second prediction, which is used in training alone."""
         return self.conv_last_deepsup(self.dropout_deepsup(self.cbr_deepsup(features[-2])))
 
 

@@ -21,7 +21,7 @@ LEAST_WIDTH = 32
 
 
 class UNet(nn.Module):
-    """From the deepest to the shallowest feature: y = separable(concat(up(y), feature))."""
+    """UNet decoder: from the deepest to the shallowest feature, y = separable(concat(up(y), feature))."""
 
     def __init__(self, num_channels: int, encoder: Encoder, *, width: int = 256, method: str = "bilinear") -> None:
         """`width` is that of the ASPP, `method` the up-sampling's."""
@@ -37,7 +37,7 @@ class UNet(nn.Module):
 
 
 class Expanding(nn.Module):
-    """From the coarsest map over all shallower features, deep to shallow."""
+    """Expanding path from the coarsest map through the shallower features."""
 
     def __init__(self, encoder: Encoder, width: int, least: int, method: str) -> None:
         super().__init__()

@@ -98,7 +98,7 @@ def stream_fusion(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 def _attach(root: nn.Module, key: str, module: nn.Module) -> None:
-    """`root.<key> = module` for a dotted key; what lies between are plain containers."""
+    """Set `root.<key> = module` for a dotted key; intermediate modules are plain containers."""
     *path, leaf = key.split(".")
     for name in path:
         if name not in root._modules:

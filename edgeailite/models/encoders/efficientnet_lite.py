@@ -37,7 +37,7 @@ Row = tuple[int, int, int, int]  # expansion, kernel, channels, stride
 
 
 def efficientnet_lite(variant: str, *, output_stride: int = 32, fast_down: bool = False, inputs: int = 1) -> Encoder:
-    """Features 16@2, 24@4, 40@8, 112@16 and 320@32 (C@stride) of variants "0" and "1"; wider from "2" on.
+    """Build EfficientNet-Lite with features 16@2, 24@4, 40@8, 112@16, 320@32 (variants "0" and "1"; wider from "2" on).
 
     Strides are doubled with `fast_down`; a smaller `output_stride` sets later strides to 1.
     """

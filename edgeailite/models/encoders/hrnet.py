@@ -24,7 +24,7 @@ MODULES = (1, 4, 3)  # of stages 2, 3 and 4; a stage has as many branches as its
 
 
 class Branching(nn.ModuleList):
-    """One feature to the first two branches: stride 1 and stride 2."""
+    """First branching: one feature becomes two branches, of stride 1 and stride 2."""
 
     def __init__(self, in_channels: int, widths: list[int]) -> None:
         same, halved = widths
@@ -81,7 +81,10 @@ class Join(nn.Module):
 
 
 def hrnetv2(*, width: int = 48, inputs: int = 1) -> Encoder:
-    """One feature of 15 * `width` channels at stride 4; `width` is that of the first branch (48: HRNetV2-W48)."""
+    """Build HRNetV2, whose one feature has 15 * `width` channels at stride 4.
+
+    `width` is that of the first branch (48: HRNetV2-W48).
+    """
     widths = [width * 2**i for i in range(len(MODULES) + 1)]
     layer1_channels = STEM_CHANNELS * Bottleneck.expansion
 

@@ -59,9 +59,9 @@ def mobilenetv2(
     activation: Activation = nn.ReLU,
     inputs: int = 1,
 ) -> Encoder:
-    """Features 16@2, 24@4, 32@8, 96@16 and 320@32 (C@stride) at width 1.0; strides doubled with `fast_down`.
+    """Build MobileNetV2 with features 16@2, 24@4, 32@8, 96@16 and 320@32 (C@stride) at width 1.0.
 
-    A smaller `output_stride` sets later strides to 1.
+    Strides are doubled with `fast_down`. A smaller `output_stride` sets later strides to 1.
     """
     rows = _rows(output_stride, fast_down=fast_down, width=width)
 

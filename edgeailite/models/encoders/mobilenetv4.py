@@ -129,10 +129,10 @@ class Bottleneck(nn.Module):
 
 
 def mobilenetv4_conv(variant: str, *, output_stride: int = 32, fast_down: bool = False, inputs: int = 1) -> Encoder:
-    """Features of the first convolution @2 and of the four stages @4, 8, 16, 32; strides doubled with `fast_down`.
+    """Build MobileNetV4-Conv with features of the first convolution @2 and of the four stages @4, 8, 16, 32.
 
-    Channels are 32, 32, 64, 96, 128 (small), 32, 48, 80, 160, 256 (medium), 24, 48, 96, 192, 512 (large). A smaller
-    `output_stride` sets the strides of later stages to 1.
+    Strides are doubled with `fast_down`. Channels are 32, 32, 64, 96, 128 (small), 32, 48, 80, 160, 256 (medium), 24,
+    48, 96, 192, 512 (large). A smaller `output_stride` sets the strides of later stages to 1.
     """
     table, stem_channels, width = VARIANTS[variant]
     names = [f"features.{stage}.{index}" for stage, rows in enumerate(table, 1) for index in range(len(rows))]

@@ -52,9 +52,9 @@ class RegNetBlock(nn.Module):
 
 
 def regnetx(size: str, *, output_stride: int = 32, fast_down: bool = False, inputs: int = 1) -> Encoder:
-    """Features 32@2 (stem) and those of the four stages @4, 8, 16, 32 (C@stride); strides doubled with `fast_down`.
+    """Build RegNetX with features 32@2 (stem) and those of the four stages @4, 8, 16, 32 (C@stride).
 
-    A smaller `output_stride` sets the strides of later stages to 1.
+    Strides are doubled with `fast_down`. A smaller `output_stride` sets the strides of later stages to 1.
     """
     widths, depths, group_size = REGNETX[size]
     stem_stride = 4 if fast_down else 2

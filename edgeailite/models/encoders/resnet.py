@@ -17,7 +17,7 @@ STEM_CHANNELS = 64
 
 
 def resnet50(*, output_stride: int = 32, fast_down: bool = False, width: float = 1.0, inputs: int = 1) -> Encoder:
-    """Features 64@2, 256@4, 512@8, 1024@16, 2048@32 (C@stride) at width 1.0.
+    """Build ResNet50 with features 64@2, 256@4, 512@8, 1024@16 and 2048@32 (C@stride) at width 1.0.
 
     With `fast_down`: 64@2, 64@4 (max-pooling), 256@8 and so on. A smaller `output_stride` sets later strides to 1.
     """

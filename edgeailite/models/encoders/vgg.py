@@ -21,7 +21,7 @@ STEM = Stem("features.9", WIDTHS[1])  # the second pooling: stride 4
 
 
 def dilated_vgg(name: str, *, inputs: int = 1) -> Encoder:
-    """One feature: 4096 channels at stride 8. `name` is vgg16 or vgg19."""
+    """Build dilated VGG with one feature: 4096 channels at stride 8. `name` is vgg16 or vgg19."""
 
     def make_blocks() -> dict[str, nn.Module]:
         layers: list[nn.Module] = []
