@@ -124,7 +124,7 @@ def analyze_run(config: AnalyzeConfig, *, on_ranking: Callable[[Analysis], None]
 
 
 def _quantized(config: AnalyzeConfig, opened: OpenModel, train: DataSource, plan: Plan) -> fx.GraphModule:
-    """As `calibrate --plan` makes it."""
+    """Return the network as `calibrate` makes it with a plan."""
     return calibrated(
         opened,
         train,
@@ -143,7 +143,7 @@ def _quantized(config: AnalyzeConfig, opened: OpenModel, train: DataSource, plan
 def measure_parts(
     model: fx.GraphModule, pictures: Pictures, *, plan: Plan | None = None, labels: set[str] | None = None
 ) -> tuple[Sensitivity, dict[str, Tally]]:
-    """Noise and accuracy with each part alone, each section and everything; the accuracy of float as FLOAT."""
+    """Measure noise and accuracy with each part quantized alone, each section, and everything; FLOAT: with none."""
     subjects = single_parts(model) | sections(model)
     if labels is not None:
         subjects = {name: parts for name, parts in subjects.items() if name in labels}
@@ -167,14 +167,14 @@ def measure_parts(
 
 
 def drops(before: Tally, after: Tally) -> dict[str, float]:
-    """Points that each output lost: of mIoU, or of ARD, which grows where depth gets worse."""
+    """Return the points that each output lost: of mIoU, or of ARD, which grows where depth gets worse."""
     numbers = (headline(before), headline(after))
     signs = {name: -1 if name.endswith("ard") else 1 for name in numbers[0]}
     return {name: sign * 100 * (numbers[0][name] - numbers[1][name]) for name, sign in signs.items()}
 
 
 def worst(lost: dict[str, float]) -> float:
-    """The main number: of the output that loses most. Raises DataError where nothing could be measured."""
+    """Return the points of the output that loses most. Raises DataError where nothing could be measured."""
     found = [value for value in lost.values() if value == value]
     if not found:
         raise DataError(f"{option('images')}: no labelled pixel in the pictures that are analysed; take more")
@@ -198,7 +198,7 @@ def _page(
     costs: Costs,
     files: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What sensitivity.json holds: layers by noise at their worst output, most first; sections; and what it cost.
+    """Return what sensitivity.json holds: layers by noise at their worst output, most first; sections; what it cost.
 
     `name` is what plans say, `tensor` what the range is called in files.
     """
@@ -234,7 +234,7 @@ def _page(
 
 
 def _rounded(value: float | None) -> float | None:
-    """Three decimals; None for no noise, and for NaN, which JSON has not."""
+    """Round to three decimals; None for no noise, and for NaN, which JSON has not."""
     return None if value is None or value != value else round(value, 3)
 
 
@@ -247,7 +247,7 @@ def _choose(
     costs: Costs,
     float_tally: Tally,
 ) -> Choice:
-    """The plan under the budget."""
+    """Find the plan under the budget."""
     noise = noise_of(model, {name: effect.outputs for name, effect in measured.effects.items()})
     narrow = _narrow_noise(model, pictures) if min(config.weight_bits) < 8 else None
     if 16 not in config.weight_bits:
@@ -270,7 +270,7 @@ def _write(config: AnalyzeConfig, pictures: Pictures, choice: Choice) -> PlanFil
 
 
 def _narrow_noise(model: fx.GraphModule, pictures: Pictures) -> Noise:
-    """What each weight alone does at 4 bits."""
+    """Measure what each weight alone does at 4 bits."""
     weights = [parts[0] for parts in single_parts(model).values() if parts[0].kind == WEIGHTS]
     labels = {label_of(part) for part in weights}
     measured, _ = measure_parts(model, pictures, plan=planned(weights, 4), labels=labels)
@@ -278,7 +278,7 @@ def _narrow_noise(model: fx.GraphModule, pictures: Pictures) -> Noise:
 
 
 def _union(model: fx.GraphModule, pictures: Pictures, float_tally: Tally) -> Callable[[Plan], float]:
-    """Drop of a plan, measured: the whole network quantized with it, on the pictures of the analysis."""
+    """Return what measures the drop of a plan: the whole network quantized with it, on the analysed pictures."""
     predict = torch_predictor(model, pictures.card.preprocessing)
 
     def measure(plan: Plan) -> float:
