@@ -163,7 +163,7 @@ def test_sha256_and_temporary_files_have_one_place():
 
 # --- an option in a message is written with `errors.option`, for Python has no flags
 
-SPEAKS_FLAGS = {"__main__", "cli", "commands", "compat", "config", "presets"}  # parse a command line, or are one
+SPEAKS_FLAGS = {"__main__", "cli", "usage", "verbs", "commands", "compat", "presets"}  # the command line itself
 WRITES_COMMANDS = {"edgeailite/errors.py", "edgeailite/report/reproduce.py"}
 STILL_OPEN: set[str] = {"runs", "training"}
 OF_OTHERS = {
