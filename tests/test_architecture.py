@@ -113,6 +113,32 @@ def test_imports_go_down_only(path):
     assert not [f"{name_of(path)}:{line}: {reason}" for line, reason in faults if reason]
 
 
+def names_of(path: Path) -> Iterator[str]:
+    """Every module and name of the package that a file imports, with dots."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+VERB_FILES = sorted(path for path in (PACKAGE / "commands").glob("*.py") if path.name != "__init__.py")
+
+
+@pytest.mark.parametrize("path", VERB_FILES, ids=name_of)
+def test_no_verb_imports_a_verb(path):
+    """And each file of `commands` is a verb: what several verbs need has a room below them."""
+    assert not [name for name in names_of(path) if name.startswith("edgeailite.commands")]
+    functions = [node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if hasattr(node, "name")]
+    assert "run" in functions
+
+
+def test_verbs_stay_thin():
+    """Parse, call, print."""
+    lines = [len(path.read_text(encoding="utf-8").splitlines()) for path in VERB_FILES]
+    assert sum(lines) <= 3500 and len(lines) <= 27 and max(lines) <= 300
+
+
 def test_the_rule_itself():
     assert fault("training", "models") is None
     assert fault("export", "quantization") is None
