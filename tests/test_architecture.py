@@ -189,7 +189,8 @@ def test_sha256_and_temporary_files_have_one_place():
 
 # --- an option in a message is written with `errors.option`, for Python has no flags
 
-SPEAKS_FLAGS = {"__main__", "cli", "usage", "verbs", "commands", "compat", "presets"}  # the command line itself
+# What parses or explains a command line, or is one. Texts of options in config may name others; its messages may not.
+SPEAKS_FLAGS = {"__main__", "cli", "usage", "verbs", "commands", "compat", "presets"}
 WRITES_COMMANDS = {"edgeailite/errors.py", "edgeailite/report/reproduce.py"}
 STILL_OPEN: set[str] = {"runs", "training"}
 OF_OTHERS = {
