@@ -189,8 +189,8 @@ def test_sha256_and_temporary_files_have_one_place():
 
 # --- an option in a message is written with `errors.option`, for Python has no flags
 
-# parse or explain a command line, or are one
-SPEAKS_FLAGS = {"__main__", "cli", "commands", "compat", "presets", "usage", "verbs"}
+# What parses or explains a command line, or is one. Texts of options in config may name others; its messages may not.
+SPEAKS_FLAGS = {"__main__", "cli", "usage", "verbs", "commands", "compat", "presets"}
 WRITES_COMMANDS = {"edgeailite/errors.py", "edgeailite/report/reproduce.py"}
 OF_OTHERS = {
     "git": {"--abbrev", "--always", "--dirty", "--exclude"},
