@@ -39,7 +39,7 @@ from edgeailite.data.streets.dataset import generate_scene
 from edgeailite.drawing.plots import colorize, overlay
 from edgeailite.environment import cpu_model
 from edgeailite.errors import DataError
-from edgeailite.inference import Results
+from edgeailite.inference import Results, label
 from edgeailite.inference.video import Writer
 from edgeailite.runs.open import OpenModel, open_model
 
@@ -139,13 +139,13 @@ def _infer(model: Path, source: Path, out: Path, threads: int, **more: object) -
     opening = time.perf_counter()
     opened = open_model(model, device=torch.device("cpu"), threads=threads)
     opening = time.perf_counter() - opening
-    original, infer.open_model = infer.open_model, lambda *_, **__: opened
+    original, label.open_model = label.open_model, lambda *_, **__: opened
     began = time.perf_counter()
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             infer.run(InferConfig(model, (source,), out, **words))
     finally:
-        infer.open_model = original
+        label.open_model = original
     return time.perf_counter() - began
 
 
@@ -157,7 +157,7 @@ def _plain(opened: OpenModel, pictures: list[Path], root: Path, out: Path) -> fl
             image = read_image(path)
         except DataError:
             continue
-        labels = infer.label_picture(opened, image)
+        labels = label.label_picture(opened, image)
         colors = colorize(labels, palette)
         target = out / path.relative_to(root).with_suffix("")
         target.parent.mkdir(parents=True, exist_ok=True)

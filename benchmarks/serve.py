@@ -28,9 +28,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeailite.commands.serve import served
 from edgeailite.environment import cpu_features, cpu_model, usable_cores
 from edgeailite.inference import find_pictures
+from edgeailite.serve.models import served
 from edgeailite.serve.responses import decode
 from edgeailite.serve.served import Served
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from edgeailite.environment import cpu_features
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, option
 
 
 def set_threads(count: int | None) -> None:
@@ -17,7 +17,8 @@ def set_threads(count: int | None) -> None:
 def select_device(name: str) -> torch.device:
     """Return the device of `auto`, `cpu` or `cuda`. Raises UsageError for cuda where torch sees none."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: torch sees no CUDA device; use --device cpu, or run `edgeailite doctor`")
+        fix = f"use {option('device')} cpu, or run `edgeailite doctor`"
+        raise UsageError(f"{option('device')} cuda: torch sees no CUDA device", value=name, fix=fix, code="no-gpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
@@ -28,7 +29,8 @@ def select_amp(name: str, device: torch.device) -> torch.dtype | None:
     """
     if name == "fp16":
         if device.type == "cpu":
-            raise UsageError("--amp fp16: CPUs train in bf16 or without mixed precision; use --amp bf16 or off")
+            problem = f"{option('amp')} fp16: CPUs train in bf16 or without mixed precision"
+            raise UsageError(problem, value=name, fix=f"use {option('amp')} bf16 or off")
         return torch.float16
     if name == "bf16":
         return torch.bfloat16

@@ -22,6 +22,8 @@ from torch.nn.parallel import DistributedDataParallel
 from edgeailite.errors import EdgeailiteError, UsageError
 
 T = TypeVar("T")
+# Words of torch for a process that is gone: gloo raises a plain RuntimeError, without a type or field that tells it.
+LOST_PROCESS = ("gloo", "nccl", "connection closed by peer", "connection reset", "timed out")
 PATIENCE = timedelta(days=1)  # for what one does for all, such as making a data set; a process that ends is noticed
 
 
@@ -163,8 +165,7 @@ def from_first(make: Callable[[], T], processes: Processes) -> T:
 def lost_process(error: BaseException) -> bool:
     """Tell if an error was caused by losing the connection to another process."""
     text = str(error).lower()
-    words = ("gloo", "nccl", "connection closed by peer", "connection reset", "timed out")
-    return isinstance(error, dist.DistError) or any(word in text for word in words)
+    return isinstance(error, dist.DistError) or any(words in text for words in LOST_PROCESS)
 
 
 def wait_for_all(processes: Processes) -> None:

@@ -12,10 +12,11 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from edgeailite import errors
 from edgeailite.errors import DataError
 
 TEMPORARY = ".partial"
@@ -52,13 +53,19 @@ def write_atomic(path: Path, data: bytes | str, *, sync: bool = False) -> None:
 
 
 def unreadable(path: Path | str, error: OSError | ValueError, *, what: str = "", fix: str = "") -> DataError:
-    """Return the error of a file that cannot be opened: `missing-file` if it is not there, else `unreadable`.
+    """Return the error of a file that cannot be opened: `missing-file`, `link-loop` (a link to itself) or `unreadable`.
 
     `what` is the file's part in a sentence, `fix` the advice. ValueError: of a name with a zero byte.
     """
     reason = getattr(error, "strerror", None) or error
-    code = "missing-file" if isinstance(error, FileNotFoundError) else "unreadable"
+    codes = {errno.ENOENT: "missing-file", errno.ELOOP: "link-loop"}
+    code = codes.get(getattr(error, "errno", None) or 0, "unreadable")
     return DataError(f"{what} cannot be read ({reason})".lstrip(), fix=fix, path=path, code=code)
+
+
+def unwritable(path: Path | str, error: OSError, *, fix: str) -> DataError:
+    """Return the error of a file that cannot be written."""
+    return DataError(f"cannot be written ({error.strerror or error})", fix=fix, path=path, code="unwritable")
 
 
 def write_result(path: Path, data: str | bytes, option: str) -> None:
@@ -73,7 +80,7 @@ def write_result(path: Path, data: str | bytes, option: str) -> None:
         else:
             write_atomic(path, data)
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --{option}") from None
+        raise unwritable(path, error, fix=f"choose another {errors.option(option)}") from None
 
 
 def remove_leftovers(path: Path) -> None:
@@ -119,12 +126,15 @@ def _descriptor(path: Path) -> int:
     return descriptor
 
 
-def sha256_of(source: Path | bytes) -> str:
-    """SHA-256 of a file, or of bytes, in hexadecimal digits. Raises OSError."""
-    if isinstance(source, bytes):
-        return hashlib.sha256(source).hexdigest()
-    with source.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256_of(source: Path | bytes | Iterable[bytes]) -> str:
+    """Return the SHA-256 of a file, of bytes, or of bytes that come in parts, in hexadecimal digits. Raises OSError."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for part in [source] if isinstance(source, bytes) else source:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def _kind(mode: int) -> str:

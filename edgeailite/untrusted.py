@@ -30,7 +30,7 @@ def json_value(text: str | bytes, *, where: str) -> Any:
     except RecursionError:
         raise DataError(f"nested too deeply (at most {DEEPEST} levels)", path=where) from None
     except ValueError as error:  # also UnicodeDecodeError, and integers of more digits than Python converts
-        raise DataError(f"not JSON ({printable(str(error))[:160]})", path=where) from None
+        raise DataError(f"not JSON ({printable(str(error))[:160]})", path=where, code="not-json") from None
     _check_depth(value, where)
     return value
 
@@ -53,7 +53,7 @@ def yaml_value(text: str | bytes, *, where: str) -> Any:
         raise DataError(f"nested too deeply (at most {DEEPEST} levels)", path=where) from None
     except (yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
         reason = " ".join(printable(str(error)).split())
-        raise DataError(f"not YAML ({reason[:200]})", path=where) from None
+        raise DataError(f"not YAML ({reason[:200]})", path=where, code="not-yaml") from None
     return value
 
 
@@ -70,7 +70,9 @@ def _check_unfolded(node: Any, where: str) -> None:
             flat = [child for item in children for child in (item if isinstance(item, tuple) else (item,))]
             counts[id(part)] = 1 + sum(count(child, depth + 1) for child in flat)
             if counts[id(part)] > MOST_VALUES:
-                raise DataError(f"its aliases unfold to more than {MOST_VALUES} values; write them out", path=where)
+                raise DataError(
+                    f"its aliases unfold to more than {MOST_VALUES} values", fix="write them out", path=where
+                )
         return counts[id(part)]
 
     if node is not None:
@@ -84,7 +86,7 @@ def _check_keys(rows: Sequence[Any], where: str) -> None:
         if isinstance(row, tuple) and isinstance(row[0].value, str) and row[0].value != "<<":
             key = (row[0].tag, row[0].value)
             if key in seen:
-                raise DataError(f"{shown(row[0].value)} is given twice; keep one", path=where)
+                raise DataError(f"{shown(row[0].value)} is given twice", fix="keep one", path=where)
             seen.add(key)
 
 
@@ -171,8 +173,13 @@ class Fields:
 
     def refuse(self, key: str, expected: str) -> DataError:
         """Make the error for a key's value: what was expected, and the value found."""
-        found = shown(self.values[key]) if key in self.values else "nothing"
-        return DataError(f"{printable(key)}: expected {expected}, found {found}", path=self.where)
+        value, there = self.values.get(key), key in self.values
+        return DataError(
+            f"{printable(key)}: expected {expected}, found {shown(value) if there else 'nothing'}",
+            path=self.where,
+            value=value if isinstance(value, str | int | float) else None,  # small, for other processes
+            code="unexpected-value" if there else "missing-value",
+        )
 
     def any(self, key: str) -> Any:
         """The value, whatever it is; missing is an error."""

@@ -21,23 +21,25 @@ ROOMS = [
     {"runs"},  # 3: run folders, opening what is in them
     {"export"},  # 4: from a run to a proven file
     {"evaluation", "cost"},  # 5: what a network gives, and what it takes
-    {"training", "inference", "report", "serve"},  # 6
-    {"commands", "cli"},  # 7
-    {"__main__"},  # 8
-    {"compat"},  # 9: command lines of others, over the verbs
+    {"training", "inference", "report"},  # 6
+    {"serve"},  # 7: labels as inference does
+    {"commands", "cli"},  # 8
+    {"__main__"},  # 9
+    {"compat"},  # 10: command lines of others, over the verbs
 ]
 # Below all of it: errors, files, values of strangers; then records, and what people read on a terminal.
 GROUND = [
-    {"errors"},
+    {"errors", "verbs"},
     {"files", "environment"},
     {"untrusted"},
-    {"preprocessing", "modelcard", "onnxfile", "download", "console"},
+    {"preprocessing", "modelcard", "onnxfile", "download", "console", "usage"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(GROUND + ROOMS, start=-len(GROUND)) for room in rooms}
 
 # Neighbours do not know each other, but for these.
 SIDEWAYS = {
     ("modelcard", "preprocessing"),  # a card holds one
+    ("presets", "config"),  # a preset is a verb's options
 }
 # Leaves take values, never the config they came from.
 NO_CONFIG = {*ROOMS[1], *ROOMS[2], "export", "evaluation"}
@@ -111,6 +113,32 @@ def test_imports_go_down_only(path):
     assert not [f"{name_of(path)}:{line}: {reason}" for line, reason in faults if reason]
 
 
+def names_of(path: Path) -> Iterator[str]:
+    """Every module and name of the package that a file imports, with dots."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+VERB_FILES = sorted(path for path in (PACKAGE / "commands").glob("*.py") if path.name != "__init__.py")
+
+
+@pytest.mark.parametrize("path", VERB_FILES, ids=name_of)
+def test_no_verb_imports_a_verb(path):
+    """And each file of `commands` is a verb: what several verbs need has a room below them."""
+    assert not [name for name in names_of(path) if name.startswith("edgeailite.commands")]
+    functions = [node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if hasattr(node, "name")]
+    assert "run" in functions
+
+
+def test_verbs_stay_thin():
+    """Parse, call, print."""
+    lines = [len(path.read_text(encoding="utf-8").splitlines()) for path in VERB_FILES]
+    assert sum(lines) <= 3500 and len(lines) <= 27 and max(lines) <= 300
+
+
 def test_the_rule_itself():
     assert fault("training", "models") is None
     assert fault("export", "quantization") is None
@@ -151,6 +179,60 @@ def test_functions_stay_readable():
         for node in functions_of(path)
     }
     assert not {name: lines for name, lines in lengths.items() if lines > MAX_FUNCTION_LINES}
+
+
+def test_sha256_and_temporary_files_have_one_place():
+    for pattern in (r"hashlib\.(sha256|new)", r"file_digest\([^)]*sha256", r"\"\.partial\"", r"os\.replace\("):
+        found = [name_of(path) for path in FILES if re.search(pattern, path.read_text(encoding="utf-8"))]
+        assert set(found) <= {"edgeailite/files.py"}, pattern
+
+
+# --- an option in a message is written with `errors.option`, for Python has no flags
+
+# What parses or explains a command line, or is one.
+SPEAKS_FLAGS = {"__main__", "cli", "usage", "verbs", "commands", "compat", "config", "presets"}
+WRITES_COMMANDS = {"edgeailite/errors.py", "edgeailite/report/reproduce.py"}
+STILL_OPEN: set[str] = {"runs", "training"}
+OF_OTHERS = {
+    "git": {"--abbrev", "--always", "--dirty", "--exclude"},
+    "torchrun": {"--max-restarts", "--nproc-per-node", "--rdzv-id", "--standalone"},
+    "curl": {"--data-binary"},
+}
+FLAG = re.compile(r"(?<![\w-])--[A-Za-z][\w-]*")
+QUOTED_COMMAND = re.compile(r"\bedgeailite [a-z][^`]*")  # as it is typed, whoever reads it
+
+
+def texts_of(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, text) of every string, docstrings included, but for the help of a config's fields and its docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    if room_of(path) == "config":
+        inside |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "help"]
+        inside |= {id(part) for node in calls for part in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = (part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+            yield node.lineno, "".join(map(str, parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
+            yield node.lineno, node.value
+
+
+def flags_in(text: str) -> set[str]:
+    return set(FLAG.findall(QUOTED_COMMAND.sub("", text))) - set().union(*OF_OTHERS.values())
+
+
+def test_below_the_verbs_nobody_names_a_flag():
+    paths = [path for path in FILES if room_of(path) not in SPEAKS_FLAGS and name_of(path) not in WRITES_COMMANDS]
+    paths = [path for path in paths if not {room_of(path), name_of(path)} & STILL_OPEN]
+    found = [f"{name_of(path)}:{line}: {flags_in(text)}" for path in paths for line, text in texts_of(path)]
+    assert not [row for row in found if not row.endswith("set()")], "write errors.option(name) in messages"
+
+
+def test_the_rule_about_flags_itself():
+    assert flags_in("opset 3; give --opset 17") == {"--opset"}
+    assert flags_in("lower --nproc-per-node, or run `edgeailite export RUN --opset 17`, not --x") == {"--x"}
+    assert flags_in("a -- b --- c") == set()
 
 
 def written_files() -> list[Path]:

@@ -68,7 +68,7 @@ def _about(path: Path, model: OpenModel) -> dict[str, Any]:
 
 
 def _print_comparison(values: Mapping[str, Any]) -> None:
-    """Cost side by side, then for each output the numbers and who is right."""
+    """Print cost side by side, then for each output the numbers and who is right."""
     _print_models(values)
     for name, part in values["outputs"].items():
         _print_output(name, part)
@@ -104,7 +104,7 @@ def _print_output(name: str, part: Mapping[str, Any]) -> None:
 
 
 def agreement_text(part: Mapping[str, Any], *, classes: bool) -> str:
-    """The sentence about where they differ."""
+    """Return the sentence about where they differ."""
     if part["differ"] is None:
         return "no pixel is labelled"
     what = "they differ on" if classes else "one is closer by more than 1 % of the depth on"
@@ -117,7 +117,7 @@ def agreement_text(part: Mapping[str, Any], *, classes: bool) -> str:
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
-    """Numbers as text; the last says whether the interval leaves 0 out."""
+    """Return numbers as text; the last says whether the interval leaves 0 out."""
     numbers = ["–" if row[key] is None else f"{row[key]:.2f}" for key in ("a", "b")]
     gap = "–" if row["difference"] is None else f"{row['difference']:+.2f}"
     if row["interval"] is None:

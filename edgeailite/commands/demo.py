@@ -1,4 +1,4 @@
-"""`edgeailite demo`: every step of the line, on scenes it generates, through the same functions as the verbs."""
+"""`edgeailite demo`: every step of the line, on scenes it generates, through the functions that the verbs call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from edgeailite.commands import calibrate, infer, quantize, train
 from edgeailite.config import (
     CalibrateConfig,
     DemoConfig,
@@ -26,8 +25,12 @@ from edgeailite.errors import UsageError
 from edgeailite.evaluation import validate
 from edgeailite.evaluation.summary import headline
 from edgeailite.export import export_run, verify_run
+from edgeailite.inference.label import label_inputs
 from edgeailite.report import write_report
 from edgeailite.runs.checkpoint import BEST, LAST
+from edgeailite.training.calibration import calibrate_run
+from edgeailite.training.quantize import quantize_run
+from edgeailite.training.train import train
 
 MARKER = "made_by_edgeailite_demo"
 
@@ -46,9 +49,9 @@ def run(config: DemoConfig) -> int:
     data = config.data_path or Path("data/datasets/streets")
     scenes = {"train": config.train_images, "val": config.val_images, "seed": config.seed}
     step("generate data", lambda: make_streets(data, **scenes))
-    step("train", lambda: train.run(train_config(config, data, root / "float")))
-    step("calibrate", lambda: calibrate.run(CalibrateConfig(root / "float", root / "ptq", threads=config.threads)))
-    step("quantize", lambda: quantize.run(quantize_config(config, root)))
+    step("train", lambda: train(train_config(config, data, root / "float")))
+    step("calibrate", lambda: calibrate_run(CalibrateConfig(root / "float", root / "ptq", threads=config.threads)))
+    step("quantize", lambda: quantize_run(quantize_config(config, root)))
     for name in ("float", "ptq", "qat"):
         step(f"export {name}", partial(export_run, ExportConfig(root / name)))
     for name in ("float", "qat"):
@@ -56,7 +59,7 @@ def run(config: DemoConfig) -> int:
     accuracy: dict[str, float] = {}
     step("validate", lambda: accuracy.update(_accuracies(config, data, root)))
     pictures = data / "leftImg8bit/val"
-    step("infer", lambda: infer.run(InferConfig(root / "qat/model_int8.onnx", (pictures,), root / "predictions")))
+    step("infer", lambda: label_inputs(InferConfig(root / "qat/model_int8.onnx", (pictures,), root / "predictions")))
     step("report", lambda: write_report(ReportConfig(root / "qat", data_path=data, threads=config.threads)))
     print_result("seconds", {**seconds, "total": round(sum(seconds.values()), 1)})
     print_result("val mIoU, per cent", accuracy)
@@ -65,7 +68,7 @@ def run(config: DemoConfig) -> int:
 
 
 def train_config(config: DemoConfig, data: Path, folder: Path) -> TrainConfig:
-    """The demo's recipe: the preset `streets`, shorter."""
+    """Return the demo's recipe: the preset `streets`, shorter."""
     return TrainConfig(
         dataset_name="streets",
         data_path=data,
@@ -88,7 +91,7 @@ def train_config(config: DemoConfig, data: Path, folder: Path) -> TrainConfig:
 
 
 def quantize_config(config: DemoConfig, root: Path) -> QuantizeConfig:
-    """Quantization-aware training of the demo: BatchNorm statistics stay those of the float network."""
+    """Return the options of quantization-aware training; BatchNorm statistics stay those of the float network."""
     return QuantizeConfig(
         root / "float",
         root / "qat",
@@ -121,7 +124,7 @@ def _accuracies(config: DemoConfig, data: Path, root: Path) -> dict[str, float]:
 
 
 def _empty_folder(folder: Path) -> Path:
-    """A folder of an earlier demo is emptied; any other folder with content is refused."""
+    """Return an empty folder: that of an earlier demo is emptied, any other with content is refused."""
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARKER).exists():
             raise UsageError(f"--save_path {folder}: not empty and not made by the demo; choose another folder")

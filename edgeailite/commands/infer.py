@@ -1,250 +1,33 @@
-"""`edgeailite infer`: label pictures and videos with a run, a checkpoint or an ONNX file.
-
-For each picture NAME_label.png (class indices), NAME_color.png and NAME_overlay.png at the picture's own size, in the
-same folders below `save_path` as below the input; `--write` chooses. NAME is the stem, or the whole file name where two
-files of a folder share a stem; of networks with several outputs NAME_OUTPUT. Of videos NAME_overlay.mp4. Beside them
-`shares.csv` and `shares.json` (classes of every picture), `skipped.csv` (what could not be read) and `infer.json`.
-No file is ever replaced that infer did not write.
-"""
+"""`edgeailite infer`: label pictures and videos with a run, a checkpoint or an ONNX file."""
 
 from __future__ import annotations
 
-import sys
-import time
-from collections import Counter, deque
-from collections.abc import Iterator
-from functools import partial
-from itertools import groupby
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from rich.markup import escape
-
-from edgeailite import __version__
 from edgeailite.config import InferConfig
-from edgeailite.console import log, print_result, progress
-from edgeailite.data.augment.transforms import Image, resize_image
-from edgeailite.data.files.images import IMAGE_SUFFIXES
-from edgeailite.data.tensors import picture_tensor
-from edgeailite.device import select_device, set_threads
-from edgeailite.errors import DataError, UsageError
-from edgeailite.evaluation import PLAIN, Views, class_maps, results_at
-from edgeailite.files import sha256_of
-from edgeailite.inference import (
-    EARLIER_RESULT,
-    FINISHED,
-    PICTURES,
-    Found,
-    Inputs,
-    Left,
-    Picture,
-    Read,
-    Results,
-    Wanted,
-    check_outputs,
-    inputs,
-    lines_of,
-    outputs_of,
-    settle,
-    write,
-)
-from edgeailite.inference.film import label_video
-from edgeailite.inference.labels import original_values
-from edgeailite.inference.parallel_map import parallel_map
-from edgeailite.runs.checkpoint import find_checkpoint
-from edgeailite.runs.open import OpenModel, open_model
+from edgeailite.console import print_result
+from edgeailite.inference.label import label_inputs
 from edgeailite.untrusted import printable
-
-MOST_UNREAD = 1000  # lines of a list on stdin, if none before them names a picture: then it is no list of pictures
-MOST_REPEATED = 10_000  # lines in a row
-SUFFIXES_SHOWN = 8
-UNDER_WAY = 32  # pictures that may be read, predicted or written at one time; there are fewer
 
 
 def run(config: InferConfig) -> int:
-    """Label every input and print where; 1 if some were skipped. Raises DataError if none could be read."""
-    source = inputs(config.input, apart_from=config.save_path, root=config.root)
-    total = _count(source)
-    set_threads(config.threads)
-    opened = open_model(
-        config.model, device=select_device(config.device), threads=config.threads, runtime=config.runtime
-    )
-    _check_streams(config, opened)
-    wanted = wanted_of(config, opened)
-    settle(config.save_path, _made_with(config, opened), resume=config.resume)
-    began = time.perf_counter()
-    with Results(wanted, resume=config.resume) as results, progress("infer", total) as (bar, task):
-        found = source(lines_of(sys.stdin.buffer)) if source.listed else source()
-        for moving, group in groupby(found, key=lambda each: each.moves):
-            if not moving:
-                for _ in label_pictures(config, opened, wanted, group, results):
-                    bar.advance(task)
-                    if source.listed:
-                        _check_list(results)
-                continue
-            for each in group:
-                part = bar.add_task(escape(printable(each.source.name)), total=None)
-                shown = partial(bar.update, part)
-                label_video(config, opened, wanted, each, results, on_frame=shown)
-                bar.remove_task(part)
-                bar.advance(task)
-    return _say(config, results, time.perf_counter() - began, source.others)
-
-
-def _check_list(results: Results) -> None:
-    """Raises DataError for a list of which no line can be read, which may have no end."""
-    if results.skipped >= MOST_UNREAD and not (results.labelled or results.finished or results.left_out):
-        raise DataError(
-            f"-: none of the first {results.skipped} lines can be read as a picture ({results.first_problem}); "
-            "write one path a line"
-        )
-
-
-def _count(source: Inputs) -> int | None:
-    """How many inputs there are; None of a list on stdin. Raises DataError where there are none."""
-    if source.listed:
-        return None
-    count = sum(1 for _ in source())
-    if not count:
-        words = " ".join(map(str, source.words))
-        found = f"; found {_by_suffix(source.others)}" if source.others else ""
-        raise DataError(f"{words}: no pictures in this folder ({', '.join(IMAGE_SUFFIXES)}){found}")
-    return count
-
-
-def wanted_of(config: InferConfig, opened: OpenModel) -> Wanted:
-    """What the options ask to be written of this network's outputs."""
-    values = original_values(opened.card, config.data_path) if config.original_ids else {}
-    outputs = outputs_of(opened.card, values)
-    kinds = tuple(kind for kind in PICTURES if kind in config.write)
-    check_outputs(outputs, kinds)
-    shares = "shares" in config.write and any(not output.is_depth for output in outputs)
-    return Wanted(config.save_path, outputs, kinds, config.alpha, shares=shares)
-
-
-def label_pictures(
-    config: InferConfig, opened: OpenModel, wanted: Wanted, pictures: Iterator[Found], results: Results
-) -> Iterator[Found]:
-    """Label a stream of pictures, some of them under way at a time; gives each when it is done."""
-    camera = config.camera_input % len(opened.card.inputs)
-    read = Read(
-        wanted,
-        opened.card.preprocessing,
-        config.beside,
-        camera=camera,
-        resume=config.resume,
-        known=results.known if config.resume else frozenset(),
-    )
-
-    def predicted() -> Iterator[tuple[Picture, Any] | Left]:
-        for picture in parallel_map(read, _each_once(pictures)):
-            yield picture if isinstance(picture, Left) else (picture, opened.predict(picture.inputs))
-
-    def written(step: tuple[Picture, Any] | Left) -> tuple[Picture, list[float]] | Left:
-        if isinstance(step, Left):
-            return step
-        picture, outputs = step
-        found = results_at(outputs, picture.image.shape[:2])
-        return picture, write(wanted, picture.found.target, picture.image, found)
-
-    for step in parallel_map(written, predicted()):
-        if isinstance(step, Left):
-            _leave(step, results)
-            yield step.found
-        else:
-            picture, shares = step
-            results.done(str(picture.found.source), picture.image.shape, shares)
-            results.labelled += 1
-            yield picture.found
-
-
-def _each_once(pictures: Iterator[Found]) -> Iterator[Found]:
-    """Without those that a list repeats while the first one is under way: two threads would write one file.
-
-    Raises DataError for a list that only repeats itself, and may have no end.
-    """
-    recent: deque[Path] = deque(maxlen=UNDER_WAY)
-    repeated = 0
-    for found in pictures:
-        repeated = repeated + 1 if found.target in recent else 0
-        if repeated > MOST_REPEATED:
-            raise DataError(f"-: {MOST_REPEATED} lines name what was named just before; write each path once")
-        if not repeated:
-            recent.append(found.target)
-            yield found
-
-
-def _leave(left: Left, results: Results) -> None:
-    if left.why == FINISHED:
-        results.finished += 1
-    elif left.why == EARLIER_RESULT:
-        results.left_out += 1
-    else:
-        log(printable(f"skipped {left.why}"))
-        results.skip(left.found, left.why)
-
-
-def _check_streams(config: InferConfig, opened: OpenModel) -> None:
-    """Raises UsageError where the number of inputs is another than the network's."""
-    needed = len(opened.card.inputs)
-    if len(config.beside) != needed - 1:
-        raise UsageError(
-            f"infer {config.model}: the network takes {needed} picture(s) at a time, --beside names "
-            f"{len(config.beside)}; give {needed - 1} folder(s), in the order of the network's other inputs"
-        )
-    if config.camera_input >= needed:
-        raise UsageError(f"--camera_input {config.camera_input}: the network's inputs are 0 to {needed - 1}")
-
-
-def _made_with(config: InferConfig, opened: OpenModel) -> dict[str, Any]:
-    """What decides the results."""
-    file = config.model if config.model.suffix == ".onnx" else find_checkpoint(config.model)
-    names = ("runtime", "write", "original_ids", "alpha", "video", "video_format", "smooth", "frames", "fps")
-    options = {name: getattr(config, name) for name in names}
-    return {
-        "edgeailite": __version__,
-        "network": opened.card.model_name,
-        "sha256": sha256_of(file),
-        **options,
-        "write": sorted(config.write),
-    }
-
-
-def _say(config: InferConfig, results: Results, seconds: float, others: Counter[str]) -> int:
-    done = results.labelled + results.finished
-    if not done and not results.skipped and not results.left_out:
-        raise DataError("-: no paths on stdin; write one a line")
-    if not done and results.skipped:
-        words = " ".join(map(str, config.input))
-        many = f"{words}: none of {results.skipped} pictures can be read"
-        raise DataError(results.first_problem if results.skipped == 1 else many)
-    counts = {"labelled": results.labelled, "skipped": results.skipped}
-    if config.resume:
-        counts["finished_before"] = results.finished
-    if results.left_out:
-        counts["earlier_results_left_out"] = results.left_out
-    if others:
-        counts["no_pictures_left_out"] = others.total()
-        log(f"left out, no pictures: {_by_suffix(others)}")
-    values = {"model": str(config.model), **counts, "seconds": round(seconds, 2), "folder": str(config.save_path)}
+    """Label every input and print where; 1 if some were skipped."""
+    labelled = label_inputs(config)
+    seconds = round(labelled.seconds, 2)
+    values = {"model": str(config.model), **labelled.counts, "seconds": seconds, "folder": str(labelled.folder)}
     if config.json:
-        print_result("infer", {**values, "videos": results.videos}, as_json=True)
+        print_result("infer", {**values, "videos": labelled.videos}, as_json=True)
     else:
-        print_result("infer", {**values, **_lines(results)})
-    return 1 if results.skipped else 0
+        print_result("infer", {**values, **_lines(labelled.videos)})
+    return 1 if labelled.skipped else 0
 
 
-def _by_suffix(others: Counter[str]) -> str:
-    """How many files of each suffix."""
-    shown = [f"{count} {printable(suffix)}" for suffix, count in sorted(others.items())[:SUFFIXES_SHOWN]]
-    return ", ".join(shown + (["..."] if len(others) > SUFFIXES_SHOWN else []))
-
-
-def _lines(results: Results) -> dict[str, Any]:
+def _lines(videos: Mapping[str, Any]) -> dict[str, Any]:
     """What the table says of videos."""
     lines: dict[str, Any] = {}
-    for source, found in results.videos.items():
+    for source, found in videos.items():
         name = printable(Path(source).name)
         lines[name] = f"{found['frames']} frames, {found['frames_per_second']:.1f} labelled per second"
         for key, share in found["flicker"].items():
@@ -252,20 +35,3 @@ def _lines(results: Results) -> dict[str, Any]:
             with_it = "" if smoothed is None else f", smoothed {100 * smoothed:.3f} %"
             lines[f"{name} {key} flicker"] = f"{100 * share:.3f} % of pixels per frame{with_it}"
     return lines
-
-
-def label_picture(
-    opened: OpenModel, *pictures: Image, size: tuple[int, int] | None = None, views: Views = PLAIN
-) -> Image:
-    """Class indices (H,W) uint8 of pictures (H,W,3) RGB of one size, one per input, preprocessed as in validation.
-
-    They have the pictures' size or `size`. Of several outputs with classes, `segmentation` or the first. With `views`
-    the pictures are looked at several times.
-    """
-    pre = opened.card.preprocessing
-    own = pictures[0].shape[0], pictures[0].shape[1]
-    shown = own if views.short_edges else pre.size
-    images = tuple(picture_tensor(resize_image(picture, shown, pre.interpolation))[None] for picture in pictures)
-    output = opened.card.classified[0]
-    labels: Image = class_maps(opened.predict, images, size or own, output=output, views=views)[0]
-    return labels.astype(np.uint8)

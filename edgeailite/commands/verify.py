@@ -85,7 +85,7 @@ def _trace(config: VerifyConfig, first: str, second: str) -> None:
 
 
 def _show(title: str, results: Mapping[str, Any], *, height_width: Sequence[object], as_json: bool) -> None:
-    """The verdict and a row per size and level: plain lines, for rich may be missing; all numbers as JSON."""
+    """Print the verdict and a row per size and level, in plain lines since rich may be missing; or JSON."""
     if as_json:
         print(json.dumps(results))
         return
@@ -112,7 +112,7 @@ def _show(title: str, results: Mapping[str, Any], *, height_width: Sequence[obje
 
 
 def _conversion(figures: Mapping[str, Any]) -> str:
-    """The gate between the validated network and the integer one, in a line."""
+    """Return a line about the conversion to integers."""
     text = (
         f"conversion: {figures['layers']} layers within {figures['largest_step']:.0f} step; agrees on "
         f"{_cell(figures['agreement'])}, asked {figures['asked']:g}"
@@ -125,14 +125,14 @@ def _conversion(figures: Mapping[str, Any]) -> str:
 
 
 def _rows(results: Mapping[str, Any], size: str) -> list[tuple[str, str, dict[str, Any]]]:
-    """(size, level, its numbers), the file's own size first."""
+    """Return rows of size, level and numbers, the file's own size first."""
     own = [(size, key, value) for key, value in results.items() if isinstance(value, dict) and "equal_argmax" in value]
     further = results.get("sizes", {}).items()
     return own + [(*key.split(" ", 1), value) for key, value in further]
 
 
 def _cell(value: float | None) -> str:
-    """`-` where no output has classes; a share never rounds up to all."""
+    """Write a number: `-` where no output has classes; a share never rounds up to 1."""
     if value is None:
         return "-"
     text = f"{value:.6g}"

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from edgeailite.cli import parse
-from edgeailite.commands.infer import label_picture
 from edgeailite.compat.ade20k_reading import Ade20kCommand
 from edgeailite.compat.ade20k_weights import model_options
 from edgeailite.compat.weights import as_model, as_words
@@ -20,6 +19,7 @@ from edgeailite.drawing.plots import colorize
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import Views
 from edgeailite.inference import find_pictures, result_names
+from edgeailite.inference.label import label_picture
 from edgeailite.runs.open import OpenModel, open_model
 
 LEAST_SHARE = 0.001  # of the pixels: smaller classes are not printed
@@ -39,7 +39,7 @@ def test(command: Ade20kCommand) -> int:
     if lost:
         raise UsageError(f"TEST.result {result}: would overwrite the input {lost.pop()}; choose another folder")
     with as_model(model_options(command, "TEST.checkpoint"), {}) as model:
-        config: ValidateConfig = parse("ValidateConfig", _view_words(command, model), prog="published command")
+        config: ValidateConfig = parse("validate", _view_words(command, model), prog="published command")
         opened = open_model(model, device=select_device(config.device), threads=config.threads)
         views = Views(
             short_edges=config.short_edges,

@@ -17,6 +17,14 @@ NOT_GIVEN = ["None"]  # published code takes this word for nothing
 TRUE, FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 
 
+class FlagError(UsageError):
+    """A published flag that cannot be translated; `why` is the reason."""
+
+    def __init__(self, asked: str, why: str) -> None:
+        super().__init__(f"{asked}: {why}")
+        self.why = why
+
+
 @dataclass(frozen=True)
 class Asked:
     """A flag of a command: its name, its values, the command's phase, and whether it quantizes."""
@@ -26,9 +34,9 @@ class Asked:
     phase: str = "training"
     quantize: bool = False
 
-    def refused(self, why: str) -> UsageError:
+    def refused(self, why: str) -> FlagError:
         """The error for a value that cannot be done."""
-        return UsageError(f"{shown(self.flag)} {' '.join(self.values)}: {why}")
+        return FlagError(f"{shown(self.flag)} {' '.join(self.values)}", why)
 
 
 def shown(name: str) -> str:

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from edgeailite.compat import ade20k, ade20k_reading, pixel2pixel
 from edgeailite.compat.ade20k_weights import first_weights
-from edgeailite.compat.flags import Asked, Flag, shown
-from edgeailite.errors import UsageError
+from edgeailite.compat.flags import Asked, Flag, FlagError, shown
 
 EDGEAILITE = "docs/migrate_edgeailite.md"
 CSAIL = "docs/migrate_csail.md"
@@ -129,8 +128,8 @@ def _why(name: str, flag: Flag) -> str:
         return str(why)
     try:
         flag.rule(Asked(name.removeprefix("--"), ("1",)))
-    except UsageError as error:
-        return str(error).partition(": ")[2]
+    except FlagError as error:
+        return error.why
     return ""
 
 

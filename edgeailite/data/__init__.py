@@ -51,7 +51,9 @@ def open_dataset(name: str, path: Path | None, split: str) -> DataSource:
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"--dataset_name {name}: unknown data set; {hint}known: {', '.join(DATASETS)}")
+        raise UsageError(
+            "unknown data set", about="dataset_name", value=name, fix=f"{hint}known: {', '.join(DATASETS)}"
+        )
     with _collector_paused():
         return DATASETS[name](path or default_path(name), split)
 

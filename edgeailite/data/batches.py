@@ -12,7 +12,7 @@ from itertools import count
 
 import numpy as np
 
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import DataError, UsageError, option
 
 Key = tuple[int, ...]  # (view, index), or (view, index, short edge); the view is the epoch, but in repeated passes
 PASS = 1 << 20  # a second pass of epoch e has view e + PASS, so that its pictures are augmented anew
@@ -22,8 +22,8 @@ PASS = 1 << 20  # a second pass of epoch e has view e + PASS, so that its pictur
 class Portion:
     """The part of the order of pictures that a process uses.
 
-    `size` is `--epoch_size` (0 = all, below 1 a share, else pictures). Batches are multiples of `group`; of each batch,
-    process `rank` of `processes` takes its part.
+    `size` is option `epoch_size` (0 = all, below 1 a share, else pictures). Batches are multiples of `group`; of each
+    batch, process `rank` of `processes` takes its part.
     """
 
     size: float = 0.0
@@ -47,9 +47,16 @@ class EpochBatches:
     def __init__(self, size: int, batch_size: int, *, seed: int, portion: Portion = ALL) -> None:
         """Raises DataError where not one batch comes out, UsageError for one that processes cannot share."""
         if size < batch_size and portion.pictures(size) <= size:
-            raise DataError(f"{size} pictures give no batch of {batch_size}; lower --batch_size or add pictures")
+            raise DataError(
+                f"{size} pictures give no batch of {batch_size}",
+                value=size,
+                fix=f"lower {option('batch_size')} or add pictures",
+                code="too-few-pictures",
+            )
         if batch_size % portion.processes:
-            raise UsageError(f"--batch_size {batch_size}: expected a multiple of the {portion.processes} processes")
+            raise UsageError(
+                f"expected a multiple of the {portion.processes} processes", about="batch_size", value=batch_size
+            )
         self.size, self.batch_size, self.seed, self.portion = size, batch_size, seed, portion
         self.epoch, self.skip = 0, 0
         self.batches = self._whole_groups(portion.pictures(size) // batch_size)
@@ -77,8 +84,9 @@ class EpochBatches:
     def _whole_groups(self, batches: int) -> int:
         if batches < self.portion.group:
             raise DataError(
-                f"an epoch of {batches} batches of {self.batch_size} gives no update of {self.portion.group} batches; "
-                "lower --accumulate or --batch_size, or raise --epoch_size"
+                f"an epoch of {batches} batches of {self.batch_size} gives no update of {self.portion.group} batches",
+                fix=f"lower {option('accumulate')} or {option('batch_size')}, or raise {option('epoch_size')}",
+                code="too-few-pictures",
             )
         return batches - batches % self.portion.group
 
@@ -105,7 +113,9 @@ class AspectBatches(EpochBatches):
         if not whole:
             raise DataError(
                 f"{counts[0]} upright and {counts[1]} other pictures, which are not mixed, give no batch of "
-                f"{batch_size}; lower --batch_size or add pictures"
+                f"{batch_size}",
+                fix=f"lower {option('batch_size')} or add pictures",
+                code="too-few-pictures",
             )
         if portion.pictures(self.size) == self.size:  # one pass, in which a batch of each kind may remain incomplete
             self.batches = self._whole_groups(whole)

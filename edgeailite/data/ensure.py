@@ -31,7 +31,7 @@ def make_streets(path: Path | None, *, train: int = TRAIN_SCENES, val: int = VAL
                 progress=lambda done, of: bar.update(task, completed=done, total=of),
             )
         except ValueError as error:
-            raise UsageError(f"--data_path {root}: {error}; choose another folder") from None
+            raise UsageError(str(error), fix="choose another folder", about="data_path", value=root) from None
 
 
 def ensure_dataset(name: str, path: Path | None) -> None:
@@ -54,5 +54,6 @@ def open_labelled(name: str, path: Path | None, split: str, *, option: str = "sp
         fix = f"add {split}, or name another: {errors.option(option)} NAME"
         raise UsageError(error.problem, fix=fix, about=option, value=split) from None
     if not source.items[0].labels:
-        raise UsageError(f"--dataset_name {name}: has pictures only, no labels; take its form with labels")
+        fix = "take its form with labels"
+        raise UsageError("has pictures only, no labels", fix=fix, about="dataset_name", value=name)
     return source

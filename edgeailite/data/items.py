@@ -12,7 +12,7 @@ from edgeailite.data.augment.transforms import Images, Targets
 from edgeailite.data.files.images import header_size, read_image
 from edgeailite.data.source import DataSource, Item
 from edgeailite.errors import DataError
-from edgeailite.files import open_regular
+from edgeailite.files import open_regular, unreadable
 
 HEADER_BYTES = 65536
 
@@ -35,7 +35,7 @@ def picture_size(path: Path) -> tuple[int, int]:
         with open_regular(path) as file:
             head = file.read(HEADER_BYTES)
     except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror}); replace it or leave it out", path=path) from None
+        raise unreadable(path, error, fix="replace it or leave it out") from None
     size = header_size(head)
     if size is not None:
         return size
@@ -46,7 +46,7 @@ def picture_size(path: Path) -> tuple[int, int]:
 def _same_size(path: object, what: str, shape: tuple[int, ...], item: Item, expected: tuple[int, int]) -> None:
     if shape[:2] != expected:
         raise DataError(
-            f"{what} is {shape[1]}x{shape[0]} but {item.image.name} is "
-            f"{expected[1]}x{expected[0]}; they must have one size",
+            f"{what} is {shape[1]}x{shape[0]} but {item.image.name} is {expected[1]}x{expected[0]}",
+            fix="they must have one size",
             path=str(path),
         )

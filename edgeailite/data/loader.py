@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
@@ -19,12 +20,15 @@ from edgeailite.data.files.cache import CachedSource
 from edgeailite.data.items import picture_size, read_item
 from edgeailite.data.source import DataSource
 from edgeailite.data.tensors import Sample, picture_tensor, target_tensor
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 
 __all__ = [
     "Batches", "EpochBatches", "Portion", "Sample", "Samples", "Transform",
     "eval_loader", "lost_worker", "train_loader", "worker_count",
 ]  # fmt: skip
+
+
+LOST_WORKER = "DataLoader worker (pid"  # how torch's RuntimeError begins; it has no type or field of its own
 
 
 class Samples(Dataset[Sample]):
@@ -53,6 +57,33 @@ class Samples(Dataset[Sample]):
         return pictures, {name: target_tensor(values) for name, values in targets.items()}
 
 
+@dataclass(frozen=True)
+class _ErrorsAsValues(Dataset[Any]):
+    """Samples, or the DataError that reading one raised: of what a loader process raises, torch passes on the text."""
+
+    samples: Samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: Key) -> Sample | DataError:
+        try:
+            return self.samples[key]
+        except DataError as error:
+            return error
+
+
+@dataclass(frozen=True)
+class _Collated:
+    """Make a batch with `collate`; of samples with an error the error."""
+
+    collate: Callable[[Any], Any]
+
+    def __call__(self, samples: list[Any]) -> Any:
+        error = next((sample for sample in samples if isinstance(sample, DataError)), None)
+        return self.collate(samples) if error is None else error
+
+
 class Batches:
     """A DataLoader whose loader processes fail as one would here: with the DataError itself, in one line."""
 
@@ -63,18 +94,20 @@ class Batches:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Sample]:
+        failure: DataError | None = None
         try:
-            yield from self.loader
-            return
-        except DataError as error:
-            message = _original(error)
-            error.__traceback__ = None  # torch's frame holds it in a cycle, and with it the loader processes
+            for batch in self.loader:
+                if isinstance(batch, DataError):
+                    failure = batch.with_traceback(None)  # its frames would hold the loader processes
+                    break
+                yield batch
         except RuntimeError as error:
             found = lost_worker(error)
             if found is None:
                 raise
-            message = found
-        raise DataError(message)
+            failure = DataError(found, code="lost-process")
+        if failure is not None:
+            raise failure
 
 
 class OneSizeBatches(Batches):
@@ -96,14 +129,10 @@ def _of_one_size(samples: list[Sample]) -> list[Sample]:
 
 def lost_worker(error: RuntimeError) -> str | None:
     """Return the message for an error that torch raises when a loader process has gone; None for another error."""
-    if not str(error).startswith("DataLoader worker (pid"):
+    if not str(error).startswith(LOST_WORKER):
         return None
-    return f"{str(error).splitlines()[0]} (out of memory?); lower --workers or --batch_size"
-
-
-def _original(error: DataError) -> str:
-    """The message inside the traceback that torch makes of an error in a loader process."""
-    return str(error).rpartition(f"{DataError.__module__}.{DataError.__qualname__}: ")[2].strip()
+    advice = f"lower {option('workers')} or {option('batch_size')}"
+    return f"{str(error).splitlines()[0]} (out of memory?); {advice}"
 
 
 def _ignore_interrupt(worker: int) -> None:
@@ -130,9 +159,9 @@ def train_loader(
     batches, collate = _batching(source, transform, batch_size, seed=seed, portion=portion)
     count = worker_count(workers)
     loader = DataLoader(
-        Samples(source, transform, seed=seed),
+        _ErrorsAsValues(Samples(source, transform, seed=seed)),
         batch_sampler=batches,
-        collate_fn=collate,
+        collate_fn=_Collated(collate),
         persistent_workers=count > 0,
         **_processes(count, start_method),
     )
@@ -142,9 +171,9 @@ def train_loader(
 def _batching(
     source: DataSource, transform: Transform, batch_size: int, *, seed: int, portion: Portion
 ) -> tuple[EpochBatches, Any]:
-    """Sampler and how samples become a batch (None: as torch does)."""
+    """Sampler and how samples become a batch."""
     if not isinstance(transform, Ade20kTransform):
-        return EpochBatches(len(source.items), batch_size, seed=seed, portion=portion), None
+        return EpochBatches(len(source.items), batch_size, seed=seed, portion=portion), default_collate
     sizes = [picture_size(item.image) for item in source.items]
     upright = [height > width for height, width in sizes]
     sampler = AspectBatches(upright, batch_size, seed=seed, short_edges=transform.short_edges, portion=portion)
@@ -163,10 +192,10 @@ def eval_loader(
     """Loader over the split (or `indices`) in order, in batches of at most `batch_size` whose labels have one size."""
     order = [(0, index) for index in (range(len(source.items)) if indices is None else indices)]
     loader = DataLoader(
-        Samples(source, transform, seed=0),
+        _ErrorsAsValues(Samples(source, transform, seed=0)),
         batch_size=batch_size,
         sampler=order,
-        collate_fn=_of_one_size,
+        collate_fn=_Collated(_of_one_size),
         **_processes(worker_count(workers), start_method),
     )
     return OneSizeBatches(loader)

@@ -42,7 +42,9 @@ class Item:
     def label(self) -> Any:
         """The first target's label. Raises DataError for pictures without labels."""
         if not self.labels:
-            raise DataError("the data set has pictures only, no labels; take its form with labels", path=self.image)
+            raise DataError(
+                "the data set has pictures only, no labels", fix="take its form with labels", path=self.image
+            )
         return next(iter(self.labels.values()))
 
 
@@ -78,7 +80,8 @@ class ClassTarget:
                 fix = self.label_fix([value], self.settings, stray=count < STRAY * label.size)
             raise DataError(
                 f"label {value} ({count} pixels, first at x={x} y={y}) but data set "
-                f"{name} has {len(self.classes)} classes from label values {self.told_values()}; {fix}",
+                f"{name} has {len(self.classes)} classes from label values {self.told_values()}",
+                fix=fix,
                 path=str(path),
             )
         return classes

@@ -47,7 +47,7 @@ def need_classes(source: DataSource, least: int, *, notice: Callable[[str], None
         if done == MANY:
             notice(f"fewer than {least} classes in {done} masks of split {source.split}; looking at all of them")
     told = too_few(target, sorted(seen), ignored, pixels=pixels, label=source.items[0].labels[key])
-    raise DataError(f"data set {source.name}: split {source.split}: {told}")
+    raise DataError(f"data set {source.name}: split {source.split}: {told}", code="too-few-classes")
 
 
 def ignored_values(target: ClassTarget, raw: NDArray[np.integer]) -> Counter[int]:

@@ -46,25 +46,25 @@ def template(name: str) -> Template:
 
 
 def png_uri(data: bytes) -> str:
-    """PNG bytes as the source of an <img>."""
+    """Return PNG bytes as the source of an <img>."""
     return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
 def figure(png: bytes, text: str) -> Figure:
-    """A figure of plots.py, to be shown at its natural size or smaller."""
+    """Make a figure from the PNG of a plot, to be shown at its natural size or smaller."""
     width = int.from_bytes(png[16:20], "big")  # of the PNG header
     return Figure(png_uri(png), text, round(width * CSS_PIXELS_PER_INCH / DPI))
 
 
 def photo_uri(picture: Picture, side: int, quality: int = JPEG_QUALITY) -> str:
-    """A photograph (H,W,3) RGB as JPEG, the longer side at most `side`."""
+    """Return a photograph (H,W,3) RGB as a JPEG data URI, its longer side at most `side` pixels."""
     small = cv2.cvtColor(_shrink(picture, side, cv2.INTER_AREA), cv2.COLOR_RGB2BGR)
     data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 
 def map_uri(colors: Picture, side: int) -> str:
-    """A colour map (H,W,3) RGB as PNG: no new colours at the edges."""
+    """Return coloured labels (H,W,3) RGB as a PNG data URI, shrunk without new colours at the edges."""
     small = cv2.cvtColor(_shrink(colors, side, cv2.INTER_NEAREST), cv2.COLOR_RGB2BGR)
     return png_uri(cv2.imencode(".png", small, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes())
 

@@ -4,7 +4,7 @@ from edgeailite.evaluation.bootstrap import differences, interval
 from edgeailite.evaluation.comparison import Comparison, compare
 from edgeailite.evaluation.evaluate import class_maps, evaluate, outputs_at, results_at
 from edgeailite.evaluation.measure import Validation, measure, validate
-from edgeailite.evaluation.pairing import Agreement, Pair, class_numbers, depth_numbers, pair_up
+from edgeailite.evaluation.pairing import Disagreement, Pair, class_numbers, depth_numbers, pair_up
 from edgeailite.evaluation.protocol import Protocol, part_of
 from edgeailite.evaluation.tally import ClassTally, DepthTally, Tally, Tasks, empty, merge
 from edgeailite.evaluation.views import PLAIN, Views
@@ -13,7 +13,7 @@ from edgeailite.runs.predictors import Predict, onnx_predictor, torch_predictor
 
 __all__ = [
     "PLAIN",
-    "Agreement",
+    "Disagreement",
     "ClassTally",
     "Comparison",
     "DepthTally",

@@ -21,7 +21,7 @@ Interval = tuple[float, float]
 
 
 def times_drawn(pictures: int, draws: int, seed: int) -> Iterator[Array]:
-    """How often each picture is in each draw, (some draws, pictures); the same for the same numbers and seed."""
+    """Yield how often each picture is in each draw, (some draws, pictures); the same for the same seed."""
     rng = np.random.default_rng(seed)
     step = max(1, BLOCK // max(pictures, 1))
     for start in range(0, draws, step):
@@ -32,16 +32,16 @@ def times_drawn(pictures: int, draws: int, seed: int) -> Iterator[Array]:
 
 
 def differences(measure: Callable[[Array], Array], a: Array, b: Array, *, draws: int, seed: int) -> Array:
-    """B − A of every draw, (draws, numbers); `measure` makes numbers of sums (draws, columns) of rows of `a` or `b`.
+    """Return the difference B − A of every number in every draw, (draws, numbers).
 
-    `a` and `b` are (pictures, columns).
+    `a` and `b` are counts (pictures, columns); `measure` turns their sums (draws, columns) into numbers.
     """
     parts = [measure(times @ b) - measure(times @ a) for times in times_drawn(len(a), draws, seed)]
     return np.concatenate(parts)
 
 
 def interval(values: Array) -> Interval | None:
-    """The middle 95 % of values, without those that are NaN; None of fewer than two."""
+    """Return the middle 95 % of values, NaN left out; None for fewer than two."""
     known = values[np.isfinite(values)]
     if known.size < 2:
         return None

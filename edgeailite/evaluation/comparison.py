@@ -24,7 +24,7 @@ from edgeailite.data.tensors import Sample
 from edgeailite.device import select_device, set_threads
 from edgeailite.errors import UsageError, option
 from edgeailite.evaluation.bootstrap import differences, interval
-from edgeailite.evaluation.pairing import Agreement, Pair, class_numbers, depth_numbers, pair_up
+from edgeailite.evaluation.pairing import Disagreement, Pair, class_numbers, depth_numbers, pair_up
 from edgeailite.evaluation.protocol import part_of
 from edgeailite.evaluation.summary import classes_of, tasks_of
 from edgeailite.runs.dataset import dataset_of
@@ -46,7 +46,7 @@ class Comparison:
     source: DataSource
     pictures: int
     outputs: Mapping[str, Mapping[str, Any]]
-    most: Mapping[str, Sequence[tuple[int, Agreement]]]
+    most: Mapping[str, Sequence[tuple[int, Disagreement]]]
 
 
 def compare(config: CompareConfig) -> Comparison:
@@ -77,30 +77,30 @@ def compare(config: CompareConfig) -> Comparison:
 
 @dataclass
 class _Counts:
-    """Counts of one output: a row per picture of A and of B, agreement over all, and the pictures that differ most."""
+    """Counts of one output: a row per picture for A and B, agreement over all, and the pictures that differ most."""
 
     a: list[Numbers] = field(default_factory=list)
     b: list[Numbers] = field(default_factory=list)
-    total: Agreement = field(default_factory=lambda: Agreement(0, 0, 0, 0))
-    most: list[tuple[float, int, Agreement]] = field(default_factory=list)  # a heap of (share, -index, agreement)
+    total: Disagreement = field(default_factory=lambda: Disagreement(0, 0, 0, 0))
+    most: list[tuple[float, int, Disagreement]] = field(default_factory=list)  # a heap of (share, -index, agreement)
 
     def add(self, index: int, pair: Pair, *, keep: int) -> None:
         """Take in a picture; at most `keep` of those that differ most are remembered."""
         self.a.append(pair.a)
         self.b.append(pair.b)
         both = zip(dataclasses.astuple(self.total), dataclasses.astuple(pair.agreement), strict=True)
-        self.total = Agreement(*(one + other for one, other in both))
+        self.total = Disagreement(*(one + other for one, other in both))
         heapq.heappush(self.most, (pair.agreement.share, -index, pair.agreement))
         if len(self.most) > keep:
             heapq.heappop(self.most)
 
-    def worst(self) -> list[tuple[int, Agreement]]:
-        """(index, agreement) of the pictures that differ most, most first."""
+    def worst(self) -> list[tuple[int, Disagreement]]:
+        """Return (index, agreement) of the pictures that differ most, most first."""
         return [(-place, agreement) for _, place, agreement in sorted(self.most, reverse=True, key=_rank)]
 
 
-def _rank(entry: tuple[float, int, Agreement]) -> tuple[float, int]:
-    """What the heap goes by."""
+def _rank(entry: tuple[float, int, Disagreement]) -> tuple[float, int]:
+    """Return the sort key of the heap."""
     return entry[:2]
 
 
@@ -147,7 +147,7 @@ def _outputs(outputs: Mapping[str, int]) -> str:
 def _count(
     config: CompareConfig, models: tuple[OpenModel, OpenModel], source: DataSource, indices: list[int]
 ) -> dict[str, _Counts]:
-    """One pass of both over the pictures, by output."""
+    """Run both over the pictures once; return the counts by output."""
     a, b = (model.card.outputs for model in models)
     tasks = tasks_of(source, [name for name in a if name in b and a[name] == b[name]])
     found = {name: _Counts() for name in tasks}
@@ -166,7 +166,7 @@ def _count(
 def _samples(
     config: CompareConfig, models: tuple[OpenModel, OpenModel], source: DataSource, indices: list[int]
 ) -> Iterator[tuple[Sample, Sample]]:
-    """Each picture as A and as B take it; read once where they take it alike."""
+    """Yield each sample as A and as B take it; it is read once where both take it alike."""
     takes = [model.card.preprocessing for model in models]
     sizes = [(pre.height, pre.width, pre.interpolation) for pre in takes]
     loaders = [
@@ -180,7 +180,7 @@ def _samples(
 
 
 def _output(config: CompareConfig, source: DataSource, name: str, part: _Counts) -> dict[str, Any]:
-    """Both models' numbers, B − A with its interval, and who is right where they differ."""
+    """Return both models' numbers, B − A with its interval, and who is right where they differ."""
     classes = classes_of(source, name)
     measure = class_numbers if classes else depth_numbers
     a, b = np.array(part.a), np.array(part.b)
@@ -196,7 +196,7 @@ def _output(config: CompareConfig, source: DataSource, name: str, part: _Counts)
 
 
 def _row(a: float, b: float, drawn: Numbers, *, factor: int) -> dict[str, Any]:
-    """In per cent, or metres; None where nothing is known."""
+    """Return one number of A and B with difference and interval: per cent or metres, None where unknown."""
     ends = interval(drawn)
     return {
         "a": _rounded(factor * a),
@@ -206,8 +206,8 @@ def _row(a: float, b: float, drawn: Numbers, *, factor: int) -> dict[str, Any]:
     }
 
 
-def _agreement(total: Agreement, classes: bool) -> dict[str, Any]:
-    """Shares in per cent: of labelled pixels that differ; of those, whose answer is right (depth: closer)."""
+def _agreement(total: Disagreement, classes: bool) -> dict[str, Any]:
+    """Return in per cent how many labelled pixels differ and, of those, which model is right (depth: closer)."""
     parts = {"a_right": total.a_right, "b_right": total.b_right} | ({"neither": total.neither} if classes else {})
     return {
         "labelled_pixels": total.pixels,

@@ -32,10 +32,10 @@ def evaluate(
     boundary: bool = False,
     on_picture: Callable[[Tally], None] = lambda picture: None,
 ) -> Tally:
-    """Every output of `tasks` (name -> number of classes, None for depth) compared with the target of its name.
+    """Compare every output in `tasks` (name -> number of classes, None for depth) with its labels; return the counts.
 
-    `boundary` adds what `boundary_iou` and `boundary_f` need. `on_picture` is called with each picture's own tally, in
-    the order of the loader. Raises UsageError where the predictor does not allow `views`.
+    `boundary` also counts what `boundary_iou` and `boundary_f` need. `on_picture` is called with each picture's own
+    counts, in the order of the loader. Raises UsageError where the predictor does not allow `views`.
     """
     total = empty(tasks)
     for images, targets in loader:
@@ -55,7 +55,10 @@ def evaluate(
 def outputs_at(
     predict: Predict, images: tuple[Tensor, ...], size: tuple[int, int], *, views: Views = PLAIN
 ) -> dict[str, Tensor]:
-    """Every output at `size` (height, width): logits or averaged shares (N,C,H,W), depth (N,1,H,W), maps (N,H,W)."""
+    """Predict every output at `size` (height, width).
+
+    Returns logits or mean shares (N,C,H,W), depth (N,1,H,W), or class maps (N,H,W) of files with ArgMax.
+    """
     if views.plain:
         return {name: _resized(value, size) for name, value in predict(images).items()}
     total: dict[str, Tensor] = {}
@@ -73,21 +76,21 @@ def outputs_at(
 def class_maps(
     predict: Predict, images: tuple[Tensor, ...], size: tuple[int, int], *, output: str, views: Views = PLAIN
 ) -> NDArray[np.integer]:
-    """Class maps (N,H,W) of one output at `size` (height, width)."""
+    """Predict the class maps (N,H,W) of one output at `size` (height, width)."""
     if views.plain:
         return _results_at(predict(images)[output], size)
     return results(outputs_at(predict, images, size, views=views)[output])
 
 
 def _results_at(value: Tensor, size: tuple[int, int]) -> NDArray[Any]:
-    """`results` of an output at `size`, with little memory where it is logits on the CPU."""
+    """Return `results` of an output at `size`, with little memory for logits on the CPU."""
     if value.ndim == 4 and 1 < value.shape[1] <= 256 and value.device.type == "cpu" and value.is_contiguous():
         return _class_by_class(value, size)
     return results(_resized(value, size))
 
 
 def _class_by_class(value: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Argmax of resized logits, the same in every pixel, with two planes in memory instead of one for each class.
+    """Return the argmax of resized logits with two planes in memory instead of one for each class.
 
     It also takes half the time: argmax over the second dimension jumps through memory. Equal values give the first.
     """
@@ -102,20 +105,20 @@ def _class_by_class(value: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def results(value: Tensor) -> NDArray[Any]:
-    """Class maps (N,H,W) of logits, shares or class maps; depths (N,H,W) of one channel."""
+    """Turn logits, shares or class maps into class maps (N,H,W), and one channel into depths (N,H,W)."""
     if value.ndim == 4:
         value = value[:, 0] if value.shape[1] == 1 else value.argmax(1)
     return value.cpu().numpy()
 
 
 def results_at(outputs: Mapping[str, Tensor], size: tuple[int, ...]) -> dict[str, NDArray[Any]]:
-    """Of the first picture's outputs as they come from a predictor: classes (H,W) uint8 and depths at `size`."""
+    """Return the first picture's classes (H,W) uint8 and depths at `size`, from the outputs of a predictor."""
     found = {name: _results_at(value[:1], (size[0], size[1]))[0] for name, value in outputs.items()}
     return {name: value if value.dtype == np.float32 else value.astype(np.uint8) for name, value in found.items()}
 
 
 def _shares(value: Tensor) -> Tensor:
-    """Softmax over the classes; depth stays."""
+    """Apply softmax over the classes; depth stays as it is."""
     return value if value.shape[1] == 1 else value.softmax(1)
 
 
@@ -130,7 +133,7 @@ def _resized(value: Tensor, size: tuple[int, int]) -> Tensor:
 def _tally(
     target: NDArray[Any], found: NDArray[Any], classes: int | None, *, boundary: bool
 ) -> ClassTally | DepthTally:
-    """One picture of one output."""
+    """Count one output on one picture."""
     if classes is None:
         return DepthTally((depth_sums(target, found),))
     confusion = confusion_matrix(target, found, classes)

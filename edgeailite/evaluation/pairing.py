@@ -1,6 +1,6 @@
 """Two predictors on the same pictures: counts of each, picture by picture, and where they differ.
 
-Of a picture a few counts per class are kept and no map, so that memory does not grow with the size of pictures.
+Only a few counts per class are kept of each picture, so memory does not grow with the size of pictures.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """Labelled pixels of a picture, those where the two differ, and of these: A right, B right, neither."""
+class Disagreement:
+    """Numbers of labelled pixels, of those where A and B differ, and of these where A or B is right."""
 
     pixels: int
     differ: int
@@ -38,12 +38,12 @@ class Agreement:
 
     @property
     def neither(self) -> int:
-        """Differing pixels where both are wrong."""
+        """Number of pixels where both differ and are wrong."""
         return self.differ - self.a_right - self.b_right
 
     @property
     def share(self) -> float:
-        """Of labelled pixels that differ; 0 where nothing is labelled."""
+        """Share of labelled pixels where A and B differ; 0 where nothing is labelled."""
         return self.differ / self.pixels if self.pixels else 0.0
 
 
@@ -53,7 +53,7 @@ class Pair:
 
     a: Array
     b: Array
-    agreement: Agreement
+    agreement: Disagreement
 
 
 def pair_up(
@@ -63,7 +63,10 @@ def pair_up(
     *,
     on_picture: Callable[[dict[str, Pair]], None],
 ) -> None:
-    """Calls `on_picture` with every output's pair; samples come as A takes them and as B does, with one label."""
+    """Run both predictors and call `on_picture` with each picture's pairs by output.
+
+    `samples` hold each picture as A takes it and as B takes it; the labels of both are the same.
+    """
     for (images_a, targets), (images_b, _) in samples:
         size = next(iter(targets.values())).shape[1:]
         found_a, found_b = (
@@ -80,7 +83,7 @@ def pair_up(
 
 
 def pair(target: NDArray[Any], a: NDArray[Any], b: NDArray[Any], classes: int | None) -> Pair:
-    """Two predictions (H,W) against one target: classes, or depths where `classes` is None."""
+    """Compare two predictions (H,W) with one target: classes, or depths where `classes` is None."""
     if classes is None:
         return Pair(_depth_row(target, a), _depth_row(target, b), _agreement(who_is_closer(target, a, b)))
     return Pair(_class_row(target, a, classes), _class_row(target, b, classes), _agreement(who_is_right(target, a, b)))
@@ -90,24 +93,24 @@ BOTH, SAME_WRONG, A_RIGHT, B_RIGHT, NEITHER, UNKNOWN = range(6)
 
 
 def who_is_right(target: NDArray[np.integer], a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """(H,W): BOTH right, the SAME_WRONG class, only A_RIGHT, only B_RIGHT, NEITHER (different ones), UNKNOWN."""
+    """Return (H,W) who is right: BOTH, SAME_WRONG (one wrong class), A_RIGHT, B_RIGHT, NEITHER, UNKNOWN (no label)."""
     hit_a, hit_b, same = a == target, b == target, a == b
     found = np.select([hit_a & hit_b, same, hit_a, hit_b], [BOTH, SAME_WRONG, A_RIGHT, B_RIGHT], NEITHER)
     return np.where(target == IGNORE, UNKNOWN, found).astype(np.uint8)
 
 
 def who_is_closer(target: NDArray[np.floating], a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """(H,W): errors alike (BOTH), A_RIGHT or B_RIGHT where one is closer by CLOSER of the depth, UNKNOWN."""
+    """Return (H,W) who is closer: A_RIGHT or B_RIGHT if by CLOSER of the depth, else BOTH; UNKNOWN without depth."""
     known = target > 0
     lead = (np.abs(b - target) - np.abs(a - target)) / np.where(known, target, 1)  # above 0: A is closer
     found = np.select([lead > CLOSER, lead < -CLOSER], [A_RIGHT, B_RIGHT], BOTH)
     return np.where(known, found, UNKNOWN).astype(np.uint8)
 
 
-def _agreement(who: NDArray[np.uint8]) -> Agreement:
+def _agreement(who: NDArray[np.uint8]) -> Disagreement:
     counts = np.bincount(who.ravel(), minlength=6)
     differ = int(counts[A_RIGHT] + counts[B_RIGHT] + counts[NEITHER])
-    return Agreement(int(who.size - counts[UNKNOWN]), differ, int(counts[A_RIGHT]), int(counts[B_RIGHT]))
+    return Disagreement(int(who.size - counts[UNKNOWN]), differ, int(counts[A_RIGHT]), int(counts[B_RIGHT]))
 
 
 def _class_row(target: NDArray[np.integer], found: NDArray[np.integer], classes: int) -> Array:
@@ -121,7 +124,7 @@ def _depth_row(target: NDArray[np.floating], found: NDArray[np.floating]) -> Arr
 
 
 def class_numbers(sums: Array) -> Array:
-    """Sums (draws, 3 C) of counts -> (draws, 2 + C): mIoU, pixel accuracy, IoU by class; NaN where absent."""
+    """Turn sums of counts (draws, 3 C) into mIoU, pixel accuracy and IoU by class (draws, 2 + C); NaN where absent."""
     parts = sums.reshape(len(sums), 3, -1)
     hit = parts[:, HIT]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -132,7 +135,7 @@ def class_numbers(sums: Array) -> Array:
 
 
 def depth_numbers(sums: Array) -> Array:
-    """Sums (draws, 3) -> (draws, 2): ARD as a share, RMSE in metres; NaN where nothing is known."""
+    """Turn sums (draws, 3) into ARD as a share and RMSE in metres (draws, 2); NaN where nothing is known."""
     with np.errstate(invalid="ignore", divide="ignore"):
         found: Array = np.column_stack([sums[:, 0] / sums[:, 2], np.sqrt(sums[:, 1] / sums[:, 2])])
     return found

@@ -13,11 +13,11 @@ from edgeailite.runs.predictors import Predict
 
 @dataclass(frozen=True)
 class Protocol:
-    """Sizes are (height, width) in pixels.
+    """Options of a measurement; sizes are (height, width) in pixels.
 
     Pictures are brought to `img_resize`, by default the network's size; with a `window` or short edges they keep their
     own. `stride` between windows is two thirds of the window by default. Labels are compared at `output_size`, by
-    default their own. `epoch_size` is as of `part_of`. `boundary` measures edges too.
+    default their own. `epoch_size` is that of `part_of`. `boundary` measures edges as well.
     """
 
     views: Views = PLAIN
@@ -29,19 +29,19 @@ class Protocol:
     boundary: bool = False
 
     def transform(self, preprocessing: Preprocessing) -> EvalTransform:
-        """How samples are made for a network of this preprocessing."""
+        """Return how samples are made for a network of this preprocessing."""
         own = self.window is not None or self.views.short_edges
         size = self.img_resize or (None if own else preprocessing.size)
         return EvalTransform(size, preprocessing.interpolation, self.output_size)
 
     def input_size(self, preprocessing: Preprocessing) -> tuple[int, int] | None:
-        """The one size at which a network of this preprocessing sees pictures; None where there are several."""
+        """Return the size at which a network of this preprocessing sees pictures; None where there are several."""
         if self.window is not None or self.views.short_edges or self.views.scales != (1.0,):
             return None
         return self.img_resize or preprocessing.size
 
     def predictor(self, predict: Predict) -> Predict:
-        """The predictor, through the window if there is one."""
+        """Return the predictor, sliding through the window if there is one."""
         if self.window is None:
             return predict
         height, width = self.window
@@ -49,7 +49,7 @@ class Protocol:
 
 
 def part_of(total: int, epoch_size: float) -> list[int]:
-    """Indices of a part of `total` pictures, evenly spaced: all for 0, a share below 1, else a number of pictures.
+    """Return evenly spaced indices out of `total`: all for 0, a share below 1, else a number of pictures.
 
     The published option draws pictures at random and with replacement; these are the same at every call.
     """

@@ -1,4 +1,4 @@
-"""What `validate` found, as values in per cent (depth errors as they are named), table rows and files."""
+"""Scores for people and JSON: values in per cent (RMSE in metres), table rows and files."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ NAMED = 8  # classes that a line names
 
 
 def as_dict(tally: Tally, source: DataSource, *, absent: str = "leave_out") -> dict[str, Any]:
-    """The scores of the only output, or of each by name."""
+    """Return the scores of the only output, or of each output by name."""
     values = {name: _values(part, classes_of(source, name), absent=absent) for name, part in tally.items()}
     return next(iter(values.values())) if len(values) == 1 else values
 
 
 def headline(tally: Tally) -> dict[str, float]:
-    """One number of each output, as a share: mIoU, and ARD of depth; of several outputs by `OUTPUT_miou`."""
+    """Return one number of each output as a share: mIoU, or ARD of depth; named OUTPUT_miou if there are several."""
     found = {
         name: ("ard", part.scores().ard) if isinstance(part, DepthTally) else ("miou", part.scores().miou)
         for name, part in tally.items()
@@ -34,18 +34,18 @@ def headline(tally: Tally) -> dict[str, float]:
 
 
 def classes_of(source: DataSource, output: str) -> tuple[str, ...]:
-    """Class names of an output; none for depth."""
+    """Return the class names of an output; none for depth."""
     target = source.targets[output]
     return target.classes if isinstance(target, ClassTarget) else ()
 
 
 def tasks_of(source: DataSource, outputs: Iterable[str]) -> Tasks:
-    """What outputs are compared as: a number of classes, None for depth."""
+    """Map outputs to their number of classes, None for depth."""
     return {name: len(classes_of(source, name)) or None for name in outputs}
 
 
 def never_predicted(tally: Tally, source: DataSource) -> list[str]:
-    """`class hole was never predicted`: a line for each output, of classes that labels have and predictions lack."""
+    """Return a line for each output with labelled classes that were never predicted."""
     found = []
     for output, part in tally.items():
         if isinstance(part, DepthTally):
@@ -60,7 +60,7 @@ def never_predicted(tally: Tally, source: DataSource) -> list[str]:
 
 
 def score_values(result: Scores, classes: Sequence[str]) -> dict[str, Any]:
-    """Scores by name, in per cent; absent classes have None."""
+    """Return scores by name, in per cent; absent classes have None."""
     return {
         "miou": _per_cent(result.miou),
         "pixel_accuracy": _per_cent(result.pixel_accuracy),
@@ -70,7 +70,7 @@ def score_values(result: Scores, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same in one level, for a table."""
+    """Return nested scores in one level, for a table."""
     rows: dict[str, Any] = {}
     for key, value in values.items():
         if key == "iou":
@@ -99,7 +99,7 @@ def write_confusions(path: Path, tally: Tally, source: DataSource) -> list[Path]
 
 
 def confusion_csv(confusion: Confusion, classes: Sequence[str]) -> bytes:
-    """Pixels: a row per labelled class, a column per predicted one, with their names."""
+    """Write pixel counts as CSV: a row per labelled class, a column per predicted one."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["label \\ prediction", *classes])
@@ -124,5 +124,5 @@ def _per_cent(share: float) -> float | None:
 
 
 def _rounded(value: float) -> float | None:
-    """Three decimals; None, which JSON has, for NaN, which it has not."""
+    """Round to three decimals; NaN becomes None, since JSON has no NaN."""
     return None if math.isnan(value) else round(value, 3)

@@ -1,6 +1,6 @@
-"""What a split, or a part of it, was found to be. Parts merge to exactly what the whole would have given.
+"""Metric counts of a split, or part of one. Merged parts equal the whole exactly.
 
-Counts are int64; what is not a count is kept per picture, and added by `math.fsum`, which rounds once at the end.
+Counts are int64; other values are kept per picture and added by `math.fsum`, which rounds once at the end.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ Tasks = Mapping[str, int | None]
 
 @dataclass(frozen=True)
 class ClassTally:
-    """Confusion matrix (C,C), and where asked for: boundary pixels (C,2), contour F scores (C,) of each picture."""
+    """Confusion matrix (C,C) and, if asked for, boundary pixels (C,2) and each picture's contour F scores (C,)."""
 
     confusion: Confusion
     boundary: NDArray[np.int64]
     contours: tuple[NDArray[np.float64], ...] = ()
 
     def scores(self, *, absent: str = "leave_out") -> Scores:
-        """mIoU, pixel accuracy, IoU per class."""
+        """Return mIoU, pixel accuracy and IoU per class."""
         return scores(self.confusion, absent=absent)
 
     def boundary_iou(self, *, absent: str = "leave_out") -> float:
-        """Mean boundary IoU over the classes, from 0 to 1."""
+        """Return the mean boundary IoU over the classes, from 0 to 1."""
         with np.errstate(invalid="ignore"):
             return mean_iou(self.boundary[:, 0] / self.boundary[:, 1], absent=absent)
 
     def boundary_f(self) -> float:
-        """Mean over the classes of each one's mean F over the pictures that have it, from 0 to 1."""
+        """Return the mean boundary F score, 0 to 1: over pictures that have a class, then over classes."""
         per_class = np.array(self.contours).T.tolist() if self.contours else []
         present = [[value for value in values if not math.isnan(value)] for values in per_class]
         means = [math.fsum(values) / len(values) for values in present if values]
@@ -46,12 +46,12 @@ class ClassTally:
 
 @dataclass(frozen=True)
 class DepthTally:
-    """The sums of each picture."""
+    """Depth errors of each picture, as sums."""
 
     pictures: tuple[DepthSums, ...] = ()
 
     def scores(self) -> DepthScores:
-        """ARD and RMSE."""
+        """Return ARD and RMSE."""
         return depth_scores(self.pictures)
 
 
@@ -60,7 +60,7 @@ Tally = dict[str, ClassTally | DepthTally]
 
 
 def empty(tasks: Tasks) -> Tally:
-    """The tally of no pictures."""
+    """Return the tally of no pictures."""
     return {
         name: DepthTally()
         if classes is None
@@ -70,7 +70,7 @@ def empty(tasks: Tasks) -> Tally:
 
 
 def merge(parts: Iterable[Tally]) -> Tally:
-    """One tally of several of the same outputs: equal to that of all their pictures, whatever the order of parts.
+    """Join tallies of the same outputs; the result equals the tally of all their pictures, in any order of parts.
 
     Raises ValueError without parts.
     """

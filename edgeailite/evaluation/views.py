@@ -1,4 +1,4 @@
-"""At which sizes, and whether mirrored, a picture is looked at; the results of all views are averaged.
+"""Test-time views of a picture: its sizes, and whether it is mirrored; the results of all views are averaged.
 
 Several `scales` (and `flip`) are the usual test-time augmentation. `short_edges` is the ADE20K protocol: each picture
 is stretched, from its own size, to one size per short edge, whose height and width are rounded up to a multiple of
@@ -17,7 +17,7 @@ from edgeailite.data.augment.transforms import resize_image
 
 @dataclass(frozen=True)
 class Views:
-    """`scales` are factors of the size given to the network, `short_edges` pixels that take their place.
+    """Sizes at which a picture is shown: `scales` of the network's size, or `short_edges` in pixels.
 
     `max_size` limits the longer edge that a short edge leads to. `interpolation` is how pictures are resized. Mirroring
     turns all inputs of a network; one whose input is optical flow was trained with that too.
@@ -32,11 +32,11 @@ class Views:
 
     @property
     def plain(self) -> bool:
-        """Whether there is the picture as it is and nothing else."""
+        """Whether the only view is the picture as it is."""
         return self.scales == (1.0,) and not self.flip and not self.short_edges
 
     def sizes(self, height: int, width: int) -> list[tuple[int, int]]:
-        """(height, width) of every view of a picture."""
+        """Return (height, width) of every view of a picture."""
         if self.short_edges:
             return [self._stretched(height, width, edge) for edge in self.short_edges]
         return [(max(1, round(height * scale)), max(1, round(width * scale))) for scale in self.scales]
@@ -51,7 +51,7 @@ PLAIN = Views()
 
 
 def resize_batch(images: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
-    """uint8 pictures (N,3,H,W) at another size, by the rule of `preprocessing`."""
+    """Resize uint8 pictures (N,3,H,W) as preprocessing does."""
     if tuple(images.shape[2:]) == size:
         return images
     pictures = [resize_image(image.permute(1, 2, 0).numpy(), size, interpolation) for image in images]

@@ -12,7 +12,7 @@ from edgeailite.runs.predictors import Predict
 
 
 def sliding_window(predict: Predict, window: tuple[int, int], stride: tuple[int, int]) -> Predict:
-    """A predictor that shows `predict` only pictures of the size `window` (height, width), `stride` pixels apart.
+    """Return a predictor that calls `predict` on windows of size (height, width), `stride` pixels apart.
 
     The last window of a row or column ends with the picture. Pictures smaller than the window are filled up with the
     mean colour. Raises UsageError for the class maps of a file with ArgMax, which cannot be averaged.
@@ -38,18 +38,18 @@ def sliding_window(predict: Predict, window: tuple[int, int], stride: tuple[int,
 
 
 def starts(size: int, window: int, stride: int) -> list[int]:
-    """First pixels of the windows that cover `size` pixels, at least one window wide."""
+    """Return the first pixels of the windows that cover `size` pixels, at least one window wide."""
     return sorted({min(start, size - window) for start in range(0, size - window + stride, stride)})
 
 
 def filled(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """A picture (N,3,H,W) uint8 at least of `size`: mean colour below and at the right."""
+    """Pad pictures (N,3,H,W) uint8 to at least `size` with mean colour, below and at the right."""
     below, right = (max(0, wanted - side) for wanted, side in zip(size, image.shape[2:], strict=True))
     return F.pad(image, (0, right, 0, below), value=BORDER[0]) if below or right else image
 
 
 def need_values(name: str, value: Tensor) -> None:
-    """Raises UsageError for a class map, which cannot be averaged."""
+    """Raise UsageError for a class map, which cannot be averaged."""
     if not value.is_floating_point():
         raise UsageError(
             f"output {name}: a file with ArgMax gives classes, which cannot be averaged over views or windows; "

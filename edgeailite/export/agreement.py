@@ -1,4 +1,4 @@
-"""How near two answers are, and whether that is what is promised of a file."""
+"""How near two answers are, and whether that keeps the promise made for a file."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Agreement:
-    """Over all pictures: share of pixels with equal class, largest and mean |difference| of logits, their std.
+    """How near the answers of a file come to those expected, over all pictures.
 
-    The share is None where no output has classes (depth alone). `largest` is that of the values expected.
+    `equal_argmax` is the share of pixels with equal class, None where no output has classes (depth alone); the
+    differences are absolute, of logits or depths. `std` and `largest` (of absolute values) are those of the
+    answers expected.
     """
 
     pictures: int
@@ -32,7 +34,7 @@ class Agreement:
 
 
 def compare(reference: Array, candidate: Array) -> Agreement:
-    """One picture: logits (1,C,H,W) or label maps (1,H,W)."""
+    """Compare two answers for one picture: logits (1,C,H,W) or label maps (1,H,W)."""
     gap = np.abs(reference.astype(np.float64) - candidate)
     labels, others = labels_of(reference), labels_of(candidate)
     equal = None if labels is None or others is None else float((labels == others).mean())
@@ -41,7 +43,7 @@ def compare(reference: Array, candidate: Array) -> Agreement:
 
 
 def combine(parts: Sequence[Agreement]) -> Agreement:
-    """Several pictures, or several outputs of one."""
+    """Join the agreements of several pictures, or of several outputs of one picture."""
     shares = [part.equal_argmax for part in parts if part.equal_argmax is not None]
     return Agreement(
         sum(part.pictures for part in parts),
@@ -54,9 +56,10 @@ def combine(parts: Sequence[Agreement]) -> Agreement:
 
 
 def holds(result: Agreement, kind: str, *, wide: bool = False, label_map: int = 0) -> bool:
-    """Whether the agreement is what is promised: every bit for int8, rounding for float, most classes if `wide`.
+    """Return whether an agreement keeps the promise: every bit for int8, rounding for float, most classes if `wide`.
 
-    `label_map`: the pixels of an output that is one (ArgMax in the file), of which a float file's may differ in ties.
+    `label_map` is the number of pixels of an output that holds classes (ArgMax in the file); a float file's may differ
+    where two classes tie.
     """
     if wide:
         near = result.mean_difference <= WIDE_TOLERANCE * result.std

@@ -1,6 +1,6 @@
-"""Is the conversion to integers right? The fake-quantized network that was trained and validated against the exact one.
+"""Is the conversion to integers right? Compares the fake-quantized network that was validated with the integer one.
 
-The integer-exact network is made by the same code as the file, so that it cannot vouch for it. Two gates can:
+The integer-exact network is made by the same code as the file, so it cannot vouch for the file. Two gates can:
 
 1. Layer by layer. Each layer of the integer-exact network is handed the values of the fake-quantized one: its codes may
    be one step off, where a value lies between two codes, and not all to one side (`LARGEST_SHIFT`; schemes whose
@@ -35,7 +35,7 @@ ENOUGH_VALUES = 1000  # a mean of fewer says nothing
 
 
 def check_layers(module: fx.GraphModule, images: Sequence[Array], *, name: str) -> dict[str, Any]:
-    """Gate 1, on one picture. Raises ParityError with the first layer that departs; returns the figures."""
+    """Apply gate 1 to one picture; return its figures. Raises ParityError, naming the first layer that departs."""
     sides = (torch_side("fake_quant", module), torch_side("integer_exact", module))
     found = trace(*sides, [images], local=True)
     if lost := found.matching.unmatched[0]:  # the second has more: quantizers in front of activations
@@ -72,21 +72,21 @@ def _size(row: Row) -> str:
 
 @dataclass
 class Agreements:
-    """How far two forms of a network agree, by output, over pictures: 1 is all.
+    """How far two forms of a network agree, by output and picture, from 0 to 1.
 
-    With classes the share of equal labels; without, 1 less the error (root mean square) over the standard deviation.
+    With classes it is the share of equal labels; without, 1 - error (root mean square) / standard deviation.
     """
 
     parts: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, expected: Mapping[str, Array], got: Mapping[str, Array]) -> None:
-        """One picture."""
+        """Add one picture."""
         for name, value in expected.items():
             self.parts.setdefault(name, []).append(_agreement(value, got[name]))
 
     @property
     def least(self) -> tuple[float, str]:
-        """Of the output that agrees least, and its name."""
+        """Mean agreement of the output that agrees least, and its name."""
         return min((float(np.mean(values)), name) for name, values in self.parts.items())
 
 
@@ -99,9 +99,10 @@ def _agreement(expected: Array, got: Array) -> float:
 
 
 def check_answers(found: Agreements, unsteady: Agreements | None, *, least: float | None, name: str) -> dict[str, Any]:
-    """Gate 2. `unsteady` is the network against itself, a grey level off; `least` what was asked for, None for SHARE.
+    """Apply gate 2; return its figures. Raises ParityError where the two forms agree on too little.
 
-    Raises ParityError; returns the figures.
+    `unsteady` is the agreement of the network with itself when pictures change by a grey level; `least` is the share
+    asked for, None for SHARE.
     """
     share, output = found.least
     asked = SHARE if least is None else least
@@ -122,6 +123,6 @@ def check_answers(found: Agreements, unsteady: Agreements | None, *, least: floa
 
 
 def one_grey_level_off(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture with each value moved by -1, 0 or 1, at random but always the same."""
+    """Return the picture with each value moved by -1, 0 or 1: at random, but the same at every call."""
     moves = np.random.default_rng(0).integers(-1, 2, picture.shape)
     return np.asarray(np.clip(picture + moves, 0, 255), np.uint8)

@@ -1,4 +1,4 @@
-"""The files that `export` leaves: their names in a run folder, and writing them whole."""
+"""The files that `export` leaves: their names in a run folder, and how they are written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE_NAMES = {False: "model.onnx", True: "model_int8.onnx"}
 
 
 def write_files(path: Path, files: Files) -> list[Path]:
-    """Write all files of a target: `path` is the first one's, the others stand beside it under its stem."""
+    """Write all files of a target, the first at `path`, the others beside it under its stem; return their paths."""
     stem = path.name.removesuffix(".onnx")
     paths = [path, *(path.with_name(stem + end) for end in list(files)[1:])]
     for file, content in zip(paths, files.values(), strict=True):
@@ -23,7 +23,7 @@ def write_files(path: Path, files: Files) -> list[Path]:
 
 
 def write_model(path: Path, model: onnx.ModelProto) -> None:
-    """Write atomically. Raises DataError if the folder cannot be written."""
+    """Write an ONNX model, whole or not at all. Raises DataError if the folder cannot be written."""
     _write(path, model.SerializeToString(deterministic=True))
 
 

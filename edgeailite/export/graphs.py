@@ -16,9 +16,9 @@ ARGMAX_MODES = ("none", "full", "before_upsampling")
 
 
 def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
-    """A traced copy in eval mode whose convolutions hold their BatchNorm; equal but for float rounding.
+    """Return a traced copy in eval mode with every BatchNorm folded into its convolution; equal but for float rounding.
 
-    Adaptive pooling becomes what the exporter can write with open sizes.
+    Adaptive pooling is replaced by a form that the exporter can write with open sizes.
     """
     traced = fx.symbolic_trace(copy.deepcopy(model).eval().cpu())
     for node in list(traced.graph.nodes):
@@ -36,9 +36,10 @@ def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
 
 
 def append_argmax(traced: fx.GraphModule, mode: str, classified: Collection[str]) -> None:
-    """Replace each `classified` output `x` by `x_label`, the class map (N,H,W) uint8, in place; others stay.
+    """Replace each output `x` named in `classified` by `x_label`, its class map (N,H,W) uint8, in place.
 
-    `full` takes it after the last resize; `before_upsampling` before, and repeats labels to full size (nearest).
+    Mode `full` takes the argmax after the last resize; `before_upsampling` takes it before, and enlarges the labels to
+    full size (nearest neighbour).
     """
     graph = traced.graph
     output = next(node for node in graph.nodes if node.op == "output")
@@ -58,10 +59,10 @@ def append_argmax(traced: fx.GraphModule, mode: str, classified: Collection[str]
 
 
 def label_map(logits: Tensor) -> Tensor:
-    """(N,C,H,W) -> (N,H,W) uint8; int32 above 256 classes."""
+    """Return the class map (N,H,W) of logits (N,C,H,W): uint8, or int32 above 256 classes."""
     return logits.argmax(1).to(torch.uint8 if logits.shape[1] <= 256 else torch.int32)
 
 
 def enlarged_label_map(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Label map at decoder size, repeated to `size`."""
+    """Return the class map of logits at the decoder's size, enlarged to `size` by nearest neighbour."""
     return F.interpolate(label_map(logits)[:, None], size=size, mode="nearest")[:, 0]

@@ -34,7 +34,7 @@ SAME_BYTES, SAME_GRAPH, NOT_COMPARED = "equal in every byte", "equal in every no
 
 
 def read_model(file: Path) -> tuple[bytes, onnx.ModelProto]:
-    """A file's bytes and what they mean. Raises DataError; weights outside the file are not read."""
+    """Read an ONNX file: its bytes and the model. Weights in other files are not read. Raises DataError."""
     try:
         data = read_regular(file, limit=LARGEST_FILE)
         model = onnx.ModelProto.FromString(data)
@@ -49,7 +49,7 @@ def read_model(file: Path) -> tuple[bytes, onnx.ModelProto]:
 
 
 def metadata_of(file: Path, model: onnx.ModelProto) -> dict[str, str]:
-    """Entries by key. Raises ParityError where one is there twice: readers would not agree on it."""
+    """Return the metadata of a model. Raises ParityError for a key that occurs twice: readers would not agree on it."""
     entries: dict[str, str] = {}
     for entry in model.metadata_props:
         if entry.key in entries:
@@ -59,13 +59,13 @@ def metadata_of(file: Path, model: onnx.ModelProto) -> dict[str, str]:
 
 
 def at_size_of(card: ModelCard, file: OnnxModel) -> ModelCard:
-    """The run's card with the size of pictures that the file was exported for, which is free (`img_resize`)."""
+    """Return the run's card with the picture size of its file: export may choose another one (`img_resize`)."""
     size = file.card.preprocessing
     return replace(card, preprocessing=replace(card.preprocessing, height=size.height, width=size.width))
 
 
 def check_description(file: Path, metadata: Mapping[str, str], card: ModelCard) -> None:
-    """Raises ParityError with the name of the first entry that is not what the run's card says."""
+    """Compare a file's metadata with the run's card. Raises ParityError, naming the first entry that differs."""
     for key, value in card_entries(card).items():
         if metadata.get(key) == value:
             continue
@@ -74,7 +74,7 @@ def check_description(file: Path, metadata: Mapping[str, str], card: ModelCard) 
 
 
 def _place(file: Path, key: str, metadata: Mapping[str, str], expected: str) -> tuple[str, str, str]:
-    """Where in an entry the difference is, and both values."""
+    """Say where in an entry the difference is, with both values."""
     if key not in metadata:
         return key, "nothing", shown(expected)
     found = metadata[key]
@@ -112,7 +112,7 @@ def compare_with_export(file: Path, module: nn.Module, card: ModelCard, *, argma
 
 
 def _options(file: Path, model: onnx.ModelProto, module: nn.Module) -> dict[str, Any]:
-    """The options of `to_onnx` that the file was written with, as it says itself."""
+    """Read from a file the options of `to_onnx` that it was written with."""
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if not OPSETS[0] <= opset <= OPSETS[1]:
         raise ParityError(f"{file}: opset {opset}, but export writes {OPSETS[0]} to {OPSETS[1]}; export this run again")
@@ -124,13 +124,13 @@ def _options(file: Path, model: onnx.ModelProto, module: nn.Module) -> dict[str,
 
 
 def fixed_size(model: onnx.ModelProto) -> tuple[int, int] | None:
-    """Height and width of the first input; None where they are open."""
+    """Return height and width of the first input, None where they are open."""
     sides = [side.dim_value for side in model.graph.input[0].type.tensor_type.shape.dim] if model.graph.input else []
     return (sides[2], sides[3]) if len(sides) == 4 and sides[2] > 0 and sides[3] > 0 else None
 
 
 def _differences(found: onnx.ModelProto, written: onnx.ModelProto) -> Iterator[str]:
-    """What the one has and the other has not, in words: entries, inputs and outputs, nodes, weights, all else."""
+    """Say what differs between a file and what export writes: metadata, inputs, outputs, nodes, weights, all else."""
     entries = [{p.key: p.value for p in model.metadata_props} for model in (found, written)]
     for key in dict.fromkeys([*entries[0], *entries[1]]):
         if key in (VERSION, WEIGHTS):  # the weights are named themselves, below
@@ -150,7 +150,7 @@ def _differences(found: onnx.ModelProto, written: onnx.ModelProto) -> Iterator[s
 
 
 def _parts(what: str, found: Sequence[Any], written: Sequence[Any]) -> Iterator[str]:
-    """Parts of a graph that are not those that are written, in their order."""
+    """Say which inputs, outputs, nodes or weights are not those that export writes, in graph order."""
     known = {part.name: data for part, data in zip(written, _bytes(written), strict=True)}
     for part, data in zip(found, _bytes(found), strict=True):
         if known.get(part.name) != data:

@@ -21,12 +21,12 @@ FLOAT_TAPS = ("Conv", "Add", "Concat", "Resize")
 
 
 def absent_layer(tensor: str) -> Layer:
-    """A tensor that torch has and the file lacks (a removed quantizer, say)."""
+    """Describe a tensor that torch has and the file lacks, such as that of a removed quantizer."""
     return Layer(tensor, (tensor.removesuffix("_quantized"),))
 
 
 def file_layers(model: onnx.ModelProto, kind: str) -> list[Layer]:
-    """Comparable tensors of a file in graph order: codes of an int8 file, results of layers of a float one."""
+    """List a file's tensors that torch has too, in graph order: codes of an int8 file, layer results of a float one."""
     producer = {name: node for node in model.graph.node for name in node.output}
     outputs = {value.name for value in model.graph.output}
     if kind == "int8":
@@ -42,7 +42,7 @@ def file_layers(model: onnx.ModelProto, kind: str) -> list[Layer]:
 
 
 def _nodes_since_quantized(node: onnx.NodeProto, producer: dict[str, onnx.NodeProto]) -> list[str]:
-    """Names of the nodes that make a code tensor: Conv -> Relu, not the quantizer itself unless alone."""
+    """Name the nodes that make a code tensor, such as Conv and Relu; the quantizer only where it stands alone."""
     if node.op_type != "QuantizeLinear":
         return [node.name]
     chain: list[str] = []
@@ -54,7 +54,7 @@ def _nodes_since_quantized(node: onnx.NodeProto, producer: dict[str, onnx.NodePr
 
 
 def torch_float_tensors(model: nn.Module, *images: Tensor) -> dict[str, Array]:
-    """Layer results of a float network by the names that the exported file gives them."""
+    """Return the layer results of a float network, by the names that the exported file gives them."""
     recorder = _Recorder(fx.symbolic_trace(model.eval()))
     with torch.inference_mode():
         recorder.run(*images)
@@ -62,7 +62,7 @@ def torch_float_tensors(model: nn.Module, *images: Tensor) -> dict[str, Array]:
 
 
 def integer_tensors(converted: fx.GraphModule, *images: Tensor) -> dict[str, Array]:
-    """Codes of an integer-exact run by the names of their tensors in the file."""
+    """Return the codes that an integer-exact network computes, by the names of their tensors in the file."""
     values: dict[str, Array] = {}
     names = quantizer_names(converted)
 
@@ -76,7 +76,7 @@ def integer_tensors(converted: fx.GraphModule, *images: Tensor) -> dict[str, Arr
 
 
 def quantizer_names(converted: fx.GraphModule) -> dict[str, str]:
-    """Quantizer nodes of a converted graph -> names of their code tensors in the file."""
+    """Map the quantizers of a converted graph to the names of their code tensors in the file."""
     names = {}
     functions = function_names(converted.graph)
     for node in converted.graph.nodes:
@@ -92,7 +92,7 @@ def _input_name(node: fx.Node) -> str:
 
 
 class _Recorder(fx.Interpreter):
-    """Keeps the value of every layer; a convolution's is the one behind its BatchNorm, as in the file."""
+    """Runs a network and keeps every layer's result; a convolution's is taken after its BatchNorm, as in the file."""
 
     def __init__(self, traced: fx.GraphModule) -> None:
         super().__init__(traced)

@@ -61,7 +61,7 @@ CODES: dict[str, tuple[Level, str]] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """A code of CODES, the node or tensor, and its numbers."""
+    """Something that a check found: a code of CODES, the node or tensor, and its numbers."""
 
     code: str
     node: str
@@ -69,12 +69,12 @@ class Finding:
 
     @property
     def level(self) -> Level:
-        """Error or warning."""
+        """The level in CODES: error or warning."""
         return CODES[self.code][0]
 
 
 class Graph:
-    """An ONNX graph with what checks ask of it."""
+    """An ONNX graph with the look-ups that checks need."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
@@ -117,14 +117,14 @@ Check = Callable[[Graph], Iterator[Finding]]
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
-    """Value of an attribute."""
+    """Return the value of a node's attribute, or `default`."""
     return next((onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 
 def lint(
     model: onnx.ModelProto, checks: Sequence[Check], *, operators: frozenset[str], newest_opset: int
 ) -> list[Finding]:
-    """All that the checks find in a file, and operators and opsets beyond those given."""
+    """Return what the checks find in a model, and operators or an opset that the device does not know."""
     graph = Graph(model)
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     found = [Finding("operator", node.name, node.op_type) for node in graph.nodes if node.op_type not in operators]
@@ -134,7 +134,7 @@ def lint(
 
 
 def lint_ranges(model: fx.GraphModule) -> list[Finding]:
-    """Ranges of a prepared network that calibration left at nothing."""
+    """Find the activation ranges of a prepared network that stayed 0 in calibration."""
     return [
         Finding("zero-range", name)
         for name, module in model.named_modules()
@@ -143,7 +143,7 @@ def lint_ranges(model: fx.GraphModule) -> list[Finding]:
 
 
 def lines(findings: Sequence[Finding]) -> dict[str, str]:
-    """One line per code: what it means, how many there are, the first ones; what several files have, once."""
+    """Return a line for each code: its meaning and the first nodes. What several files have is counted once."""
     by_code: dict[str, list[Finding]] = defaultdict(list)
     for finding in dict.fromkeys(findings):
         by_code[finding.code].append(finding)
@@ -157,7 +157,7 @@ def lines(findings: Sequence[Finding]) -> dict[str, str]:
 
 
 def refuse_errors(findings: Sequence[Finding], target: str) -> None:
-    """Raises UsageError with every error and its nodes."""
+    """Raise UsageError with every error and its nodes, if there is one."""
     errors = lines([finding for finding in findings if finding.level == "error"])
     if errors:
         what = " | ".join(f"{code.removeprefix('error: ')}: {text}" for code, text in errors.items())
@@ -165,7 +165,7 @@ def refuse_errors(findings: Sequence[Finding], target: str) -> None:
 
 
 def scales(graph: Graph) -> Iterator[Finding]:
-    """Scales are normal numbers above 0: a subnormal one is 0 to many devices."""
+    """Find scales that are no normal numbers above 0: many devices read a subnormal scale as 0."""
     tiny = float(np.finfo(np.float32).tiny)
     for name, users in scale_users(graph).items():
         values = graph.constants[name]
@@ -175,7 +175,7 @@ def scales(graph: Graph) -> Iterator[Finding]:
 
 
 def scale_users(graph: Graph) -> dict[str, list[onnx.NodeProto]]:
-    """Constant scales -> the nodes that read them."""
+    """Map each constant scale to the nodes that read it."""
     users: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in graph.of("QuantizeLinear", "DequantizeLinear"):
         if node.input[1] in graph.constants:
@@ -184,7 +184,7 @@ def scale_users(graph: Graph) -> dict[str, list[onnx.NodeProto]]:
 
 
 def half_pixel_resizes(graph: Graph) -> Iterator[Finding]:
-    """Bilinear with half-pixel centres, or nearest."""
+    """Find resizes other than bilinear with half-pixel centres, or nearest."""
     for node in graph.of("Resize"):
         mode = attribute(node, "mode", b"nearest").decode()
         centres = attribute(node, "coordinate_transformation_mode", b"half_pixel").decode()
@@ -195,7 +195,7 @@ def half_pixel_resizes(graph: Graph) -> Iterator[Finding]:
 
 
 def dead_channels(graph: Graph) -> Iterator[Finding]:
-    """Output channels all of whose weight codes are 0."""
+    """Find convolutions with output channels whose weight codes are all 0."""
     for node in graph.of("Conv"):
         weight = graph.weight_codes(node)
         if weight is not None and (dead := int((weight[0].reshape(len(weight[0]), -1) == 0).all(1).sum())):
@@ -203,12 +203,12 @@ def dead_channels(graph: Graph) -> Iterator[Finding]:
 
 
 def saturation(graph: Graph) -> Iterator[Finding]:
-    """Convolutions of uint8 activations in which a pair of products can leave int16, as onnxruntime pairs them."""
+    """Find convolutions of uint8 activations where the sum of two products that onnxruntime pairs can leave int16."""
     return _saturation(graph, pair_sums)
 
 
 def saturation_of_any_pair(graph: Graph) -> Iterator[Finding]:
-    """The same, whatever two weights of a channel the runtime pairs."""
+    """Find the same for a runtime that may pair any two weights of a channel."""
     return _saturation(graph, any_pair_sums)
 
 
@@ -230,7 +230,7 @@ def _saturation(graph: Graph, sums: Callable[[Array], tuple[Array, Array]]) -> I
 
 
 def pair_sums(weight: Array) -> tuple[Array, Array]:
-    """Smallest and largest sum (out,) of two neighbouring products with any activations of 0..255."""
+    """Return the smallest and largest sum (out,) of two neighbouring products, over all activations 0..255."""
     flat = weight.astype(np.int64).transpose(0, 2, 3, 1).reshape(len(weight), -1)
     pairs = np.pad(flat, ((0, 0), (0, flat.shape[1] % 2))).reshape(len(weight), -1, 2)
     low = LARGEST_ACTIVATION * np.minimum(pairs, 0).sum(2).min(1)
@@ -238,7 +238,7 @@ def pair_sums(weight: Array) -> tuple[Array, Array]:
 
 
 def any_pair_sums(weight: Array) -> tuple[Array, Array]:
-    """Smallest and largest sum (out,) of any two products of a channel."""
+    """Return the smallest and largest sum (out,) of any two products of a channel."""
     flat = np.sort(np.pad(weight.astype(np.int64).reshape(len(weight), -1), ((0, 0), (0, 1))), axis=1)
     low = LARGEST_ACTIVATION * np.minimum(flat[:, :2], 0).sum(1)
     return low, LARGEST_ACTIVATION * np.maximum(flat[:, -2:], 0).sum(1)

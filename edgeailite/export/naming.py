@@ -27,7 +27,7 @@ NETWORK = "network."  # the attribute of `to_onnx._Wrapped`
 
 
 def operator_names(graph: fx.Graph) -> dict[str, list[str]]:
-    """ONNX operator -> names of the traced function calls that become it, in graph order."""
+    """Map each ONNX operator to the names of the traced function calls that become it, in graph order."""
     names: dict[str, list[str]] = defaultdict(list)
     for node, name in function_names(graph).items():
         names[FUNCTIONS[node.target]].append(name)
@@ -35,7 +35,7 @@ def operator_names(graph: fx.Graph) -> dict[str, list[str]]:
 
 
 def function_names(graph: fx.Graph) -> dict[fx.Node, str]:
-    """Function calls that are layers -> their names (rule 2), each given once."""
+    """Map function calls that are layers to their names (rule 2); no name is given twice."""
     names: dict[fx.Node, str] = {}
     taken: set[str] = set()
     for node in graph.nodes:
@@ -45,14 +45,14 @@ def function_names(graph: fx.Graph) -> dict[fx.Node, str]:
 
 
 def file_names(graph: fx.Graph) -> dict[str, str]:
-    """Names of the traced graph's values (`ranges` are called so) -> the tensors' names in files and traces."""
+    """Map the names of a traced graph's values, by which quantizer ranges are known, to the tensors' names in files."""
     functions = function_names(graph)
     modules = {node: str(node.target) for node in graph.nodes if node.op == "call_module"}
     return {node.name: name for node, name in (modules | functions).items()}
 
 
 def _function_name(node: fx.Node) -> str:
-    """`<path of the module that held the call>.<name of the call>`."""
+    """Name a call `<path of the module that held it>.<name of the call>`."""
     stack = node.meta.get("nn_module_stack") or {}
     path = next((str(key) for key in reversed(list(stack))), "").split("@")[0]
     name = str(getattr(node.target, "__name__", node.name))
@@ -60,7 +60,7 @@ def _function_name(node: fx.Node) -> str:
 
 
 def rename(model: onnx.ModelProto, functions: dict[str, list[str]]) -> onnx.ModelProto:
-    """Apply the rules of this module to `model`, in place, and give it back."""
+    """Apply the rules of this module to `model`, in place, and return it."""
     graph = model.graph
     outputs = {value.name for value in graph.output}
     waiting = {operator_name: deque(names) for operator_name, names in functions.items()}
@@ -98,7 +98,7 @@ def _value_name(node: onnx.NodeProto, inside_module: str, waiting: dict[str, deq
 
 
 def _module_path(node: onnx.NodeProto) -> str:
-    """Path of the module that produced `node`, or nothing; quantizers and their like are not among them."""
+    """Return the path of the module that produced `node`; "" for quantizers and nodes of no module."""
     if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
         return ""
     scopes = ast.literal_eval(_properties(node).get(SCOPES, "[]"))
@@ -120,7 +120,7 @@ def _unused(name: str, taken: set[str]) -> str:
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Rule 4."""
+    """Apply rule 4."""
     graph = model.graph
     parts: Iterable[onnx.NodeProto | onnx.ValueInfoProto | onnx.TensorProto | onnx.GraphProto | onnx.ModelProto]
     parts = (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer)

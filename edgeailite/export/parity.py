@@ -53,7 +53,7 @@ INTEGER_KERNELS = {"Conv": "QLinearConv", "Add": "QLinearAdd", "Concat": "QLinea
 
 @dataclass(frozen=True)
 class Subject:
-    """What is proven: a torch network (float, or prepared and calibrated) with its card, and the file made of it."""
+    """A torch network (float, or prepared and calibrated) with its card, and the file to be proven equal to it."""
 
     module: nn.Module
     card: ModelCard
@@ -67,16 +67,16 @@ class Subject:
 
     @property
     def wide(self) -> bool:
-        """Whether it has parts of 16 bits, with which a file is not exact."""
+        """Whether the network has parts of 16 bits, which make a file inexact."""
         return isinstance(self.module, fx.GraphModule) and bool(wide_parts(self.module))
 
     def holds(self, expected: Mapping[str, Array], found: Mapping[str, Agreement]) -> bool:
-        """Whether the agreement of every output is what is promised of this file."""
+        """Return whether the agreement of every output keeps the promise made for this file."""
         maps = {name: value.size if value.ndim == 3 else 0 for name, value in expected.items()}
         return all(holds(part, self.kind, wide=self.wide, label_map=maps[name]) for name, part in found.items())
 
     def reference(self, *, argmax: bool = True) -> nn.Module:
-        """The network whose answers the file gives: integer-exact if quantized, with ArgMax if the file has it."""
+        """Return the network whose answers the file must give: integer-exact if quantized, with the file's ArgMax."""
         if isinstance(self.module, fx.GraphModule):
             traced = convert(self.module)
         else:
@@ -87,15 +87,15 @@ class Subject:
 
 
 def outputs_of(network: nn.Module, *images: Array) -> dict[str, Array]:
-    """Results of a torch network for normalised inputs, as numpy."""
+    """Run a torch network on normalised inputs; return its outputs as numpy."""
     with torch.inference_mode():
         return {name: value.numpy() for name, value in network(*map(torch.from_numpy, images)).items()}
 
 
 def integer_kernels(file: Path) -> dict[str, Any]:
-    """Convolutions, additions and concatenations of an int8 file that run as integer kernels at level EXTENDED.
+    """Count the convolutions, additions and concatenations of an int8 file that run as integer kernels (EXTENDED).
 
-    Returns counts and `float_nodes`, the names of those that do not.
+    `float_nodes` of the result names those that do not.
     """
     with tempfile.TemporaryDirectory() as folder:
         optimized_path = Path(folder) / "optimized.onnx"
@@ -119,7 +119,7 @@ def _is_shape_arithmetic(node: onnx.NodeProto, shape_values: set[str]) -> bool:
 
 
 def make_golden(subject: Subject, *pictures: Picture) -> Golden:
-    """Expected inputs, outputs and inner tensors of one picture (per input of the network), from torch."""
+    """Compute in torch what a contract expects of one sample: inputs, outputs and inner tensors."""
     images = tuple(preprocess(picture, subject.card.preprocessing) for picture in pictures)
     if isinstance(subject.module, fx.GraphModule):
         values = integer_tensors(convert(subject.module), *map(torch.from_numpy, images))
@@ -142,8 +142,9 @@ def prove(
     min_fake_quant: float | None = None,
     on_picture: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Compare on `pictures` and, with a freshly exported file of open size, at `sizes`; returns the numbers.
+    """Prove a file: compare it with its network on `pictures` and, exported anew with open size, at `sizes`.
 
+    Returns the numbers by level and size.
     A network with several inputs takes tuples of pictures. `skip_hash` looks at the numbers before the description and
     the weights' hash. `export_again=False` leaves out the comparison with what export writes. `min_fake_quant` is the
     least agreement of the fake-quantized network with the integer one; None judges as `conversion` says.
@@ -188,7 +189,7 @@ def prove(
 
 @dataclass(frozen=True)
 class _Reference:
-    """What a picture is compared with: the network of the file's answers, and the same without ArgMax."""
+    """The network whose answers the file must give, and the same network without ArgMax."""
 
     answers: nn.Module
     scores: nn.Module
@@ -214,7 +215,7 @@ def _as_tuple(subject: Subject, item: Picture | tuple[Picture, ...]) -> tuple[Pi
 def _compare_picture(
     subject: Subject, reference: _Reference, models: Mapping[str, OnnxModel], pictures: tuple[Picture, ...]
 ) -> dict[str, Agreement]:
-    """Agreement of the file with the reference per level; of the validated network (fake-quantized) with it.
+    """Return the agreement of the file with the reference by level, and that of the fake-quantized network with it.
 
     Raises ParityError where a proven level departs.
     """
@@ -236,7 +237,7 @@ def _compare_picture(
 
 
 def _compare_outputs(expected: Mapping[str, Array], got: Mapping[str, Array]) -> dict[str, Agreement]:
-    """Agreement by output. Raises ParityError for one that is missing, of another shape, or not finite."""
+    """Return the agreement by output. Raises ParityError for one that is missing, of another shape, or not finite."""
     for name, value in expected.items():
         if name not in got or got[name].shape != value.shape:
             shape = got[name].shape if name in got else "missing"
@@ -248,7 +249,7 @@ def _compare_outputs(expected: Mapping[str, Array], got: Mapping[str, Array]) ->
 
 
 def _check_label_maps(subject: Subject, expected: Mapping[str, Array], scores: Mapping[str, Array]) -> None:
-    """ArgMax at full size must give the labels of the scores; before the up-sampling, other edges are meant."""
+    """Check that ArgMax at full size gives the labels of the scores; before up-sampling its edges differ on purpose."""
     if subject.argmax == "full":
         for name, value in scores.items():
             labels = labels_of(value)
@@ -259,7 +260,7 @@ def _check_label_maps(subject: Subject, expected: Mapping[str, Array], scores: M
 def _check_conversion(
     subject: Subject, reference: _Reference, kept: Sequence[tuple[Picture, ...]], *, least: float | None
 ) -> dict[str, Any]:
-    """The gates between the validated network and the integer one, on the pictures that were `kept`."""
+    """Apply both gates of `conversion` to the pictures that were `kept`; return their figures."""
     assert isinstance(subject.module, fx.GraphModule)
     pre, name = subject.card.preprocessing, str(subject.file)
     small = replace(pre, height=min(pre.height, LAYERS_SIZE[0]), width=min(pre.width, LAYERS_SIZE[1]))
@@ -276,7 +277,7 @@ def _check_conversion(
 def _prove_sizes(
     subject: Subject, pictures: tuple[Picture, ...], sizes: Sequence[tuple[int, int]], *, threads: int | None
 ) -> dict[str, Any]:
-    """The same network exported with open size, one picture at each of `sizes`, level EXTENDED and ALL."""
+    """Export the network with open size and compare one picture at each of `sizes`, levels EXTENDED and ALL."""
     if not sizes:
         return {}
     metadata = {entry.key: entry.value for entry in onnx.load(str(subject.file)).metadata_props}
@@ -312,7 +313,7 @@ def _explain(
 
 
 def _check_integrity(subject: Subject, *, skip_hash: bool) -> None:
-    """A file of the other kind, of other weights than it was written with, or of another card is told apart at once."""
+    """Raise ParityError for a file of the other kind, with changed weights, or with another card."""
     loaded = load_onnx(subject.file, level="DISABLED")
     if loaded.kind != subject.kind:
         raise ParityError(f"{subject.file}: a {loaded.kind} file, but the run is {subject.kind}; export this run again")
@@ -338,7 +339,7 @@ def _check_description(subject: Subject) -> None:
 
 
 def _training_input(picture: Picture, preprocessing: Preprocessing, *, moved: bool = False) -> Array:
-    """What training and validation feed: OpenCV's resize and torch's normalisation. `moved`: by up to a grey level."""
+    """Preprocess as training does: OpenCV's resize, torch's normalisation. `moved`: by up to a grey level."""
     resized = resize_image(picture, preprocessing.size, preprocessing.interpolation)
     if moved:
         resized = conversion.one_grey_level_off(resized)

@@ -37,7 +37,7 @@ ACTIVATIONS = ("Relu", "Clip")
 
 
 class Index:
-    """Who makes and who reads each tensor of a graph. Made anew after nodes were added."""
+    """Which node makes and which nodes read each tensor of a graph; build it again after nodes were added."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.graph = graph
@@ -50,15 +50,15 @@ class Index:
                 self.readers[name].append(node)
 
     def sole_reader(self, name: str) -> onnx.NodeProto | None:
-        """The one node that reads the values of `name`; None where there are several, or it leaves the network.
+        """Return the one node that reads the values of `name`; None where there are several, or it is an output.
 
-        `Shape` reads none, and is asked for heights and widths alone, which no rewrite changes.
+        `Shape` does not count: it reads only height and width, which no rewrite changes.
         """
         readers = [node for node in self.readers[name] if node.op_type != "Shape"]
         return readers[0] if len(readers) == 1 and name not in self.outputs else None
 
     def integer_convolutions(self) -> list[onnx.NodeProto]:
-        """Convolutions whose weight and bias are dequantized codes."""
+        """Return the convolutions whose weight and bias are dequantized codes."""
         convolutions = [node for node in self.graph.node if node.op_type == "Conv"]
         return [node for node in convolutions if all(self._dequantized(node, index) for index in (WEIGHT, BIAS))]
 
@@ -67,11 +67,11 @@ class Index:
         return maker is not None and maker.op_type == "DequantizeLinear" and maker.input[0] in self.constants
 
     def codes(self, node: onnx.NodeProto, index: int) -> NDArray[Any]:
-        """Weight or bias codes of an integer convolution."""
+        """Return the weight or bias codes of an integer convolution."""
         return numpy_helper.to_array(self.constants[self.maker[node.input[index]].input[0]])
 
     def change(self, node: onnx.NodeProto, position: int, value: NDArray[Any]) -> None:
-        """Give the constant at `position` of `node` another value; where others read it, they keep the old one."""
+        """Replace the constant at input `position` of `node`; other nodes that read it keep the old value."""
         name = node.input[position]
         if len(self.readers[name]) == 1:
             self.constants[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), name))
@@ -85,7 +85,7 @@ class Index:
 
 
 def apply_passes(model: onnx.ModelProto, kernels: Kernels) -> onnx.ModelProto:
-    """Rewrite an int8 model for the kernels of a runtime, in place, and give it back; "plain" leaves it as it is."""
+    """Rewrite an int8 model for the kernels of a runtime, in place, and return it; "plain" leaves it as it is."""
     if kernels != "plain":
         for rewrite in PASSES[kernels]:
             rewrite(model.graph)
@@ -94,7 +94,7 @@ def apply_passes(model: onnx.ModelProto, kernels: Kernels) -> onnx.ModelProto:
 
 
 def pad_image(graph: onnx.GraphProto) -> None:
-    """Rule 1, for every picture that one dense convolution reads."""
+    """Apply rule 1 to every picture that one dense convolution reads."""
     for value in list(graph.input):
         index = Index(graph)
         quantize = index.sole_reader(value.name)
@@ -109,7 +109,7 @@ def pad_image(graph: onnx.GraphProto) -> None:
 
 
 def merge_groups(graph: onnx.GraphProto) -> None:
-    """Rule 2, for every grouped convolution that is not depthwise."""
+    """Apply rule 2 to every grouped convolution that is not depthwise."""
     index = Index(graph)
     for conv in index.integer_convolutions():
         weight, groups = index.codes(conv, WEIGHT), _groups(conv)
@@ -122,7 +122,7 @@ def merge_groups(graph: onnx.GraphProto) -> None:
 
 
 def merged_weight(weight: NDArray[Any], groups: int, factor: int) -> NDArray[Any]:
-    """Weights (O, C/groups, kh, kw) for `factor` times fewer groups: (O, factor C/groups, kh, kw), zeros between."""
+    """Spread weights (O, C/groups, kh, kw) over `factor` times fewer groups: (O, factor C/groups, kh, kw)."""
     outputs, width = weight.shape[0] // groups, weight.shape[1]
     merged = np.zeros((weight.shape[0], width * factor, *weight.shape[2:]), weight.dtype)
     for group in range(groups):
@@ -132,7 +132,7 @@ def merged_weight(weight: NDArray[Any], groups: int, factor: int) -> NDArray[Any
 
 
 def pad_depthwise(graph: onnx.GraphProto) -> None:
-    """Rule 3, for every depthwise convolution whose result only dense convolutions read."""
+    """Apply rule 3 to every depthwise convolution whose result only dense convolutions read."""
     for name in [node.name for node in Index(graph).integer_convolutions()]:
         index = Index(graph)
         conv = next(node for node in graph.node if node.name == name)
@@ -173,7 +173,7 @@ def _set_groups(conv: onnx.NodeProto, groups: int) -> None:
 
 
 def _dense_readers(index: Index, conv: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """The dense convolutions behind `conv` and its quantizer; [] where anything else reads the result."""
+    """Return the dense convolutions that read `conv` through its quantizer; [] where anything else reads it too."""
     node = index.sole_reader(conv.output[0])
     while node is not None and node.op_type in ACTIVATIONS:
         node = index.sole_reader(node.output[0])
@@ -189,7 +189,7 @@ def _dense_readers(index: Index, conv: onnx.NodeProto) -> list[onnx.NodeProto]:
 
 
 def _dense_maker(index: Index, dequantize: onnx.NodeProto) -> onnx.NodeProto | None:
-    """The dense convolution that makes these codes for one reader alone."""
+    """Return the dense convolution that makes these codes, if it makes them for one reader alone."""
     quantize = index.maker.get(dequantize.input[0])
     alone = index.sole_reader(dequantize.input[0]) is not None and index.sole_reader(dequantize.output[0]) is not None
     if not alone or quantize is None or quantize.op_type != "QuantizeLinear":
@@ -203,13 +203,13 @@ def _dense_maker(index: Index, dequantize: onnx.NodeProto) -> onnx.NodeProto | N
 
 
 def _grow_inputs(index: Index, conv: onnx.NodeProto, extra: int) -> None:
-    """Zero weights for `extra` further input channels of a dense convolution."""
+    """Add `extra` input channels with zero weights to a dense convolution."""
     weight = index.codes(conv, WEIGHT)
     index.change(index.maker[conv.input[WEIGHT]], 0, np.pad(weight, ((0, 0), (0, extra), (0, 0), (0, 0))))
 
 
 def _grow_outputs(index: Index, conv: onnx.NodeProto, extra: int) -> None:
-    """`extra` further output channels of zeros (at the last channel's scales, which then fit one another)."""
+    """Add `extra` output channels of zeros, with the last channel's scales."""
     for position in (WEIGHT, BIAS):
         node = index.maker[conv.input[position]]
         values = [numpy_helper.to_array(index.constants[name]) for name in node.input]
@@ -222,7 +222,7 @@ def _grow_outputs(index: Index, conv: onnx.NodeProto, extra: int) -> None:
 
 
 def _pad_codes(index: Index, conv: onnx.NodeProto, dequantize: onnx.NodeProto, extra: int) -> None:
-    """Channels at the zero point behind those of the codes that `conv` reads, and for it alone."""
+    """Append channels at the zero point to the codes that `conv` reads, for it alone."""
     graph, codes, zero_point = index.graph, dequantize.input[0], dequantize.input[2]
     alone = index.sole_reader(dequantize.output[0]) is not None
     stem = codes.removesuffix("_quantized") if alone else f"{conv.name.removesuffix('/Conv')}_input"

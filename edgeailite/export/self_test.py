@@ -1,8 +1,8 @@
-"""Does the integer-exact emulation hold on the machine at hand? A small network with every rule, in seconds.
+"""Does the integer-exact emulation hold on this machine? Tests a small network that uses every rule, in seconds.
 
-The network is quantized, exported and run by onnxruntime at the levels that are proven; the emulation is handed
-onnxruntime's own values layer by layer, so that every rule that departs shows, not only the first. It says nothing of a
-larger network's sizes: that is what `edgeailite verify` is for.
+The network is quantized, exported and run by onnxruntime at the levels that are proven. Each layer of the emulation is
+fed onnxruntime's own values, so every rule that departs shows, not only the first. Larger networks have other sizes:
+`edgeailite verify` tests those.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CHECKED_ON = "onnxruntime 1.31.1 and 1.32.0 on x86 with AVX-512 VNNI and AMX"
 
 
 class SmallNetwork(nn.Module):
-    """Convolutions with BatchNorm, depthwise too; addition, concatenation, resizes, maximum and average pooling."""
+    """A network with every kind of layer that has an integer rule, with BatchNorm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class SmallNetwork(nn.Module):
         self.head = nn.Conv2d(16 + 24 + 8, CLASSES, 1)
 
     def forward(self, *images: Tensor) -> dict[str, Tensor]:
-        """Logits at the size of the picture."""
+        """Return logits at the size of the picture."""
         stem = self.stem(images[0])
         early = stem + self.project(self.depthwise(stem))
         deep = self.deep(self.shrink(early))
@@ -62,7 +62,7 @@ class SmallNetwork(nn.Module):
 
 
 def small_network(seed: int = 0) -> nn.Module:
-    """With random weights and statistics, in eval mode; the process's random state stays as it is."""
+    """Build the network in eval mode with random weights and statistics; the global random state is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = SmallNetwork()
@@ -75,14 +75,14 @@ def small_network(seed: int = 0) -> nn.Module:
 
 
 def small_card(size: tuple[int, int] = SIZE) -> ModelCard:
-    """A card for the network's file."""
+    """Return a card for the network's file."""
     names = tuple(f"class {index}" for index in range(CLASSES))
     palette = tuple((40 * index, 255 - 40 * index, 80) for index in range(CLASSES))
     return ModelCard("rehearsal", {"segmentation": CLASSES}, names, palette, Preprocessing(*size), "none")
 
 
 def random_images(count: int, size: tuple[int, int] = SIZE) -> list[tuple[Array, ...]]:
-    """Pictures of random bytes, as input (1,3,H,W): coarse blocks with noise."""
+    """Return random pictures as network inputs (1,3,H,W): coarse blocks with noise."""
     rng = np.random.default_rng(0)
     images = []
     for _ in range(count):
@@ -93,7 +93,7 @@ def random_images(count: int, size: tuple[int, int] = SIZE) -> list[tuple[Array,
 
 
 def quantized(network: nn.Module, images: Sequence[tuple[Array, ...]]) -> fx.GraphModule:
-    """Prepared and calibrated on these inputs."""
+    """Prepare a network and calibrate it on these inputs."""
     prepared = prepare(network)
     set_input_range(prepared, *small_card().preprocessing.input_range)
     calibrate(prepared, [torch.from_numpy(image) for (image,) in images])
@@ -101,7 +101,7 @@ def quantized(network: nn.Module, images: Sequence[tuple[Array, ...]]) -> fx.Gra
 
 
 def emulation_facts() -> dict[str, Any]:
-    """Per level, the rules of `quantization/integer.py` that depart here; none where the emulation holds."""
+    """Return, by level, the rules of `quantization/integer.py` that depart here; none where the emulation holds."""
     images = random_images(2)
     prepared = quantized(small_network(), images)
     emulated = integer_exact_side("integer_exact", prepared)

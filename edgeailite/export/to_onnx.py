@@ -5,12 +5,11 @@ The same network gives the same bytes: names come from the network, nothing of t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -24,6 +23,7 @@ from edgeailite.errors import UsageError, option
 from edgeailite.export.graphs import ARGMAX_MODES, append_argmax, fold_batch_norms
 from edgeailite.export.naming import operator_names, rename
 from edgeailite.export.passes import Kernels, apply_passes
+from edgeailite.files import sha256_of
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import convert, scheme_of, wide_parts
 from edgeailite.quantization.convert import DEFAULT_FORM, Form
@@ -49,7 +49,7 @@ def to_onnx(
     form: Form = DEFAULT_FORM,
     kernels: Kernels = "plain",
 ) -> onnx.ModelProto:
-    """Float ONNX of a network, or int8 ONNX (QuantizeLinear/DequantizeLinear) of a prepared and calibrated one.
+    """Export a network to float ONNX, or a prepared and calibrated one to int8 ONNX with QuantizeLinear pairs.
 
     `size` (height, width) fixes the input at batch 1; None leaves batch, height and width open. Inputs are named
     `image`, `image1`, ..., outputs after the tasks. `form` is how a device wants its quantizers; integer-exact is what
@@ -92,7 +92,7 @@ def write_graph(
     kernels: Kernels = "plain",
     properties: Mapping[str, str] = MappingProxyType({}),
 ) -> onnx.ModelProto:
-    """ONNX of a traced network in its final form, which ArgMax may still be appended to; `properties` are metadata."""
+    """Export a traced network, after appending ArgMax if asked for; `properties` become metadata."""
     if size is not None:  # what the metadata say is what the file takes
         card = replace(card, preprocessing=replace(card.preprocessing, height=size[0], width=size[1]))
     if argmax != "none":
@@ -115,7 +115,7 @@ def write_graph(
 
 
 def _check_weights_fit(model: nn.Module) -> None:
-    """A protocol buffer ends at 2 GB."""
+    """Raise UsageError for weights beyond 2 GB, the limit of one ONNX file."""
     total = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     if not isinstance(model, fx.GraphModule) and total >= LARGEST_FILE:
         raise UsageError(
@@ -133,12 +133,14 @@ def _check_bits(model: fx.GraphModule, opset: int) -> None:
 
 
 def weights_hash(model: onnx.ModelProto) -> str:
-    """sha256 over names, types, shapes and bytes of all initializers."""
-    digest = hashlib.sha256()
-    for tensor in sorted(model.graph.initializer, key=lambda t: t.name):
-        digest.update(f"{tensor.name} {tensor.data_type} {list(tensor.dims)}".encode())
-        digest.update(onnx.numpy_helper.to_array(tensor).tobytes())
-    return digest.hexdigest()
+    """Return the sha256 over names, types, shapes and bytes of all initializers."""
+
+    def parts() -> Iterator[bytes]:
+        for tensor in sorted(model.graph.initializer, key=lambda t: t.name):
+            yield f"{tensor.name} {tensor.data_type} {list(tensor.dims)}".encode()
+            yield onnx.numpy_helper.to_array(tensor).tobytes()
+
+    return sha256_of(parts())
 
 
 def _export(
@@ -167,7 +169,7 @@ def _export(
 
 
 class _Wrapped(nn.Module):
-    """The network as an attribute: its names then begin alike (`naming.NETWORK`)."""
+    """Holds the network as an attribute, so that all its names begin alike (`naming.NETWORK`)."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -178,7 +180,7 @@ class _Wrapped(nn.Module):
 
 
 def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
-    """onnxsim, refused if it changes the number of operators that matter; without onnxsim the model stays as it is."""
+    """Simplify with onnxsim, if installed; refuse the result if it changes the number of operators that matter."""
     try:
         import onnxsim
     except ImportError:
@@ -202,7 +204,7 @@ def _metadata(model: onnx.ModelProto, card: ModelCard, *, argmax: str, kernels: 
 
 
 def card_entries(card: ModelCard) -> dict[str, str]:
-    """The metadata that follow from the card alone: the card, and what other programs read of it in plain entries."""
+    """Return the metadata made from the card: the card itself, and plain entries for other programs."""
     return {
         "edgeailite.card": json.dumps({**card.to_dict(), "data_path": None}, sort_keys=True),
         "edgeailite.tasks": json.dumps(card.tasks),
@@ -217,7 +219,7 @@ def card_entries(card: ModelCard) -> dict[str, str]:
 
 
 def _quantization_metadata(model: fx.GraphModule) -> dict[str, str]:
-    """The scheme, what onnxruntime must be told so that signed codes run as integers, and parts of 16 bits, if any."""
+    """Return the metadata of quantization: scheme, parts of 16 bits, and what onnxruntime needs for signed codes."""
     scheme = scheme_of(model)
     settings = SIGNED_CODES if scheme.signed else {}
     wide = wide_parts(model)

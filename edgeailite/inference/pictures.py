@@ -93,10 +93,9 @@ class Read:
         return Picture(found, image, tuple(as_input(each, self.preprocessing) for each in images))
 
 
-def as_input(image: Image, preprocessing: Preprocessing) -> Tensor:
-    """(H,W,3) -> (1,3,height,width) uint8, resized as in validation."""
-    size = preprocessing.size
-    return picture_tensor(resize_image(image, size, preprocessing.interpolation))[None]
+def as_input(image: Image, preprocessing: Preprocessing, *, size: tuple[int, int] | None = None) -> Tensor:
+    """Return a picture (H,W,3) as an input (1,3,height,width) uint8, resized as in validation, or to `size`."""
+    return picture_tensor(resize_image(image, size or preprocessing.size, preprocessing.interpolation))[None]
 
 
 def write(wanted: Wanted, target: Path, image: Image, results: Mapping[str, NDArray[Any]]) -> list[float]:

@@ -94,10 +94,14 @@ def _decoder_options(row: ModelRow, upsampling: str, *, align_corners: bool) -> 
         raise UsageError(f"upsampling {upsampling!r}: known are {', '.join(UPSAMPLING)}")
     if row.family == "edgeailite":
         if align_corners:
-            raise UsageError("align_corners belongs to the ADE20K family; edgeailite networks resize by half pixels")
+            raise UsageError(
+                "align_corners belongs to the ADE20K family", fix="edgeailite networks resize by half pixels"
+            )
         return {"method": upsampling}
     if upsampling != "bilinear":
-        raise UsageError(f"upsampling {upsampling!r} belongs to the edgeailite family; ADE20K networks are bilinear")
+        raise UsageError(
+            f"upsampling {upsampling!r} belongs to the edgeailite family", fix="ADE20K networks are bilinear"
+        )
     return {"align_corners": align_corners}
 
 
@@ -122,7 +126,7 @@ def _checked_ranges(
     ranges = {name: limits for name, limits in DEFAULT_RANGES.items() if name in channels} | dict(given or {})
     for output, limits in ranges.items():
         if output not in channels:
-            raise UsageError(f"output_range {output!r}: no such output; outputs are {', '.join(channels)}")
+            raise UsageError(f"output_range {output!r}: no such output", fix=f"outputs are {', '.join(channels)}")
         try:
             low, high = limits
             below = low < high

@@ -77,7 +77,9 @@ class Pixel2Pixel(nn.Module):
                 raise UsageError(f"{self.name} takes {self.inputs} image(s), got {given}: see create_model(inputs=...)")
             sizes = {tuple(image.shape[2:]) for image in images}
             if len(sizes) > 1:
-                raise UsageError(f"{self.name}: images of different sizes (H, W): {sorted(sizes)}; resize them to one")
+                raise UsageError(
+                    f"images of different sizes (H, W): {sorted(sizes)}", path=self.name, fix="resize them to one"
+                )
         return [images[index] for index in range(self.inputs)]
 
     def _limited(self, output: str, x: Tensor) -> Tensor:

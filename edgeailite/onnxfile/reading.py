@@ -78,7 +78,7 @@ def read_onnx(source: Path | bytes) -> OnnxFile:
 
 def unreadable(name: object, reason: str) -> DataError:
     """The error for a file that is no good ONNX file, on one line."""
-    return DataError(f"{name}: cannot be read as ONNX ({printable(reason)[:400]}); export it again")
+    return DataError(f"cannot be read as ONNX ({printable(reason)[:400]})", path=str(name), fix="export it again")
 
 
 def own_sizes(file: OnnxFile, height_width: tuple[int, int]) -> Sizes:
@@ -114,7 +114,7 @@ def _picture_shape(shape: tuple[int | str, ...] | None, height_width: tuple[int,
 
 def _content(path: Path) -> bytes:
     if not os.path.lexists(path):
-        raise DataError(f"{printable(str(path))}: no such ONNX file; write it with `edgeailite export`")
+        raise DataError("no such ONNX file", path=printable(str(path)), fix="write it with `edgeailite export`")
     try:
         with open_regular(path) as file:
             if (file.read(1) or b"\x08") < b"\x08":  # a field of number 0: a large file of zeros is not read at all

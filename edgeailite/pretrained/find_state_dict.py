@@ -54,11 +54,13 @@ def state_dict_of(values: Any, source: Path | str) -> tuple[dict[str, Tensor], t
     """
     places = list(_places(values))
     if not places:
-        raise DataError(f"{source}: no state_dict in this file, {_contents(values)}; take one with a network's tensors")
+        raise DataError(
+            f"no state_dict in this file, {_contents(values)}", path=source, fix="take one with a network's tensors"
+        )
     first, others = places[0], places[1:]
     if others and any(key not in PREFERRED for key in first.path):
         names = ", ".join(".".join(place.path) or ", ".join([*place.tensors][:3]) for place in places[:_NAMED])
-        raise DataError(f"{source}: tensors under several keys ({names}); save the network's as state_dict")
+        raise DataError(f"tensors under several keys ({names})", path=source, fix="save the network's as state_dict")
     notes = []
     if first.beside:
         notes.append(f"not tensors of the network, left out: {_listed(first.beside)}")

@@ -64,7 +64,7 @@ def load_pretrained(
     kept = {k: v for k, v in weights.items() if k in own and layer_of(k) not in layers}
     wrong = not_finite(kept)
     if wrong is not None:
-        raise DataError(f"{name}: {wrong}; the file is damaged or of a training that diverged: take another")
+        raise DataError(wrong, path=name, fix="the file is damaged or of a training that diverged: take another")
     model.load_state_dict(kept, strict=False)
     notes = (*placed.notes, *explanations(placed, report, model, why), *conventions(report, model))
     return replace(report, loaded=tuple(k for k in own if k in kept), notes=notes)

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from edgeailite.download import download
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import DataError, UsageError, option
 from edgeailite.files import sha256_of
 from edgeailite.pretrained.find_state_dict import state_dict_of
 from edgeailite.pretrained.reading import read_weights
@@ -18,14 +18,13 @@ from edgeailite.pretrained.recognise import Recognised, recognise, recognise_pai
 from edgeailite.pretrained.urls import STATED_TO, record_of
 
 Source = str | Path | Sequence[str | Path]
-OWN_FILE = ", or give the file itself: --pretrained FILE"
 
 
 def open_source(source: Source, *, sha256: str | None = None) -> tuple[Recognised, str]:
     """Open a file or a pair and recognise it; returns the weights and their name for messages."""
     parts = _parts(source)
     if len(parts) not in (1, 2):
-        raise UsageError(f"{len(parts)} files of weights; give one, or two: ENCODER DECODER")
+        raise UsageError(f"{len(parts)} files of weights", fix="give one, or two: ENCODER DECODER")
     if len(parts) == 1:
         return _open_one(parts[0], sha256)
     if sha256 is not None:
@@ -42,12 +41,13 @@ def fetch(source: str | Path, *, sha256: str | None = None) -> Path:
         record = record_of(source)
         size = record.size if record is not None else None
         checksum = sha256 or (record.sha256 if record else None)
-        return download(source, sha256=checksum, size=size, tolerance=STATED_TO, advice=OWN_FILE)
+        advice = f", or give the file itself: {option('pretrained')} FILE"
+        return download(source, sha256=checksum, size=size, tolerance=STATED_TO, advice=advice)
     path = Path(source)
     if sha256 is not None and path.is_file():
         found = sha256_of(path)
         if not found.startswith(sha256.lower()):
-            raise DataError(f"{path}: sha256 {found} instead of {sha256}; take the right file")
+            raise DataError(f"sha256 {found} instead of {sha256}", path=path, fix="take the right file")
     return path
 
 
@@ -56,7 +56,7 @@ def _parts(source: object) -> list[str | Path]:
     given = list(source) if isinstance(source, Sequence) and not isinstance(source, str) else [source]
     parts = [part for part in given if isinstance(part, (str, Path))]
     if len(parts) < len(given):
-        raise UsageError(f"{source!r} as source of weights; give a path, a URL, or two of them: ENCODER DECODER")
+        raise UsageError(f"{source!r} as source of weights", fix="give a path, a URL, or two of them: ENCODER DECODER")
     return parts
 
 

@@ -106,7 +106,7 @@ class _Plain:
         return plain
 
     def _refuse(self, what: str) -> DataError:
-        return DataError(f"{self.where}: refused, {what}; take one that holds plain weights only")
+        return DataError(f"refused, {what}", path=self.where, fix="take one that holds plain weights only")
 
 
 def _kind(value: Tensor) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 from edgeailite.pretrained.find_state_dict import state_dict_of
 from edgeailite.pretrained.open_weights import fetch
 from edgeailite.pretrained.reading import read_weights
@@ -28,11 +28,17 @@ def published_ranges(source: str | Path) -> dict[str, tuple[float, float, int]]:
         name = key.removesuffix(CLIPS)
         ends = value.flatten().tolist()
         if len(ends) != 2 or not all(map(is_finite, ends)) or not ends[0] <= ends[1]:
-            raise DataError(f"{source}: {key} is {shown(ends)}, not a low and a high end; take another file")
+            raise DataError(f"{key} is {shown(ends)}, not a low and a high end", path=source, fix="take another file")
         batches = tensors.get(name + BATCHES)
         if batches is not None and not (batches.numel() == 1 and is_finite(batches.item())):
-            raise DataError(f"{source}: {name + BATCHES} is {shown(batches.tolist())}, not a number; take another file")
+            raise DataError(
+                f"{name + BATCHES} is {shown(batches.tolist())}, not a number", path=source, fix="take another file"
+            )
         ranges[name] = (float(ends[0]), float(ends[1]), 0 if batches is None else int(batches))
     if not ranges:
-        raise DataError(f"{source}: no activation ranges (clips_act) in this file; calibrate without --pretrained")
+        raise DataError(
+            "no activation ranges (clips_act) in this file",
+            path=source,
+            fix=f"calibrate without {option('pretrained')}",
+        )
     return ranges

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 from edgeailite.pretrained.lite_names import (
     EFFICIENTNET_HEAD,
     MOBILENETV4_HEAD,
@@ -161,7 +161,9 @@ def recognise(weights: Weights, source: str, *, own: bool = False) -> Recognised
         return _backbone(backbone, weights)
     if _is_decoder(weights):
         raise DataError(
-            f"{source}: a decoder alone; give both files, the encoder's first: --pretrained ENCODER DECODER"
+            "a decoder alone",
+            path=source,
+            fix=f"give both files, the encoder's first: {option('pretrained')} ENCODER DECODER",
         )
     if any(key.startswith("encoder.") for key in weights):
         return _network(weights, own=own)
@@ -172,10 +174,18 @@ def recognise_pair(encoder: Weights, decoder: Weights, sources: tuple[str, str])
     """Recognise two published files as one network. Raises DataError if they are in the wrong order."""
     encoder, decoder = without_wrappers(encoder, sources[0]), without_wrappers(decoder, sources[1])
     if _is_decoder(encoder):
-        raise DataError(f"{sources[0]}: holds a decoder; give the encoder's file first: --pretrained ENCODER DECODER")
+        raise DataError(
+            "holds a decoder",
+            path=sources[0],
+            fix=f"give the encoder's file first: {option('pretrained')} ENCODER DECODER",
+        )
     encoder, decoder = _without(encoder, "encoder."), _without(_without(decoder, "decoder."), "decoders.0.")
     if not any(_DECODER_MARKS.match(key) for key in decoder):
-        raise DataError(f"{sources[1]}: holds no ADE20K decoder; give its file second: --pretrained ENCODER DECODER")
+        raise DataError(
+            "holds no ADE20K decoder",
+            path=sources[1],
+            fix=f"give its file second: {option('pretrained')} ENCODER DECODER",
+        )
     named = {f"encoder.{k}": v for k, v in encoder.items()} | {f"decoders.0.{k}": v for k, v in decoder.items()}
     kept, note = _without_sync_batchnorm(named)
     return Recognised(PAIR, kept, note)
@@ -188,7 +198,7 @@ def without_wrappers(weights: Weights, source: str) -> dict[str, Tensor]:
     """
     cleaned = {".".join(part for part in key.split(".") if part not in _WRAPPERS): v for key, v in weights.items()}
     if len(cleaned) < len(weights):
-        raise DataError(f"{source}: holds tensors twice, with and without 'module.'; take one with either")
+        raise DataError("holds tensors twice, with and without 'module.'", path=source, fix="take one with either")
     bare = cleaned
     while not _is_known(bare):
         shared = {key.partition(".")[0] for key in bare}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from edgeailite.errors import option
 from edgeailite.models import Pixel2Pixel
 from edgeailite.pretrained.recognise import PAIR
 from edgeailite.pretrained.replicate import Placed
@@ -52,8 +53,8 @@ def head_refusal(report: LoadReport, why: Differences, model: Pixel2Pixel) -> st
     pairs = [f"{counts[o]} classes in {o}, this network {n}" for o, n in model.outputs.items() if counts[o] != n]
     keys = why.of_count(report.mismatched)
     return (
-        f"{report.source}: has {', '.join(pairs)}; use the file's number, or --allow_head_mismatch, which keeps "
-        f"the initial values of {len(keys)} tensors ({_some(keys)})"
+        f"{report.source}: has {', '.join(pairs)}; use the file's number, or {option('allow_head_mismatch')}, which "
+        f"keeps the initial values of {len(keys)} tensors ({_some(keys)})"
     )
 
 
@@ -108,7 +109,7 @@ def conventions(report: LoadReport, model: nn.Module) -> Iterable[str]:
 def _fix(report: LoadReport, name: str, fitting: Sequence[str]) -> str:
     others = [other for other in fitting if other != name]
     if others:
-        return f"use the file's own network: --model_name {' or '.join(others[:NAMED])}"
+        return f"use the file's own network: {option('model_name')} {' or '.join(others[:NAMED])}"
     if any(re.match(r"encoder\..*stream(fuse|\d+)\.", key) for key in report.unexpected):
         return "the file's network has several inputs: build this one with as many"
     if "backbone" in report.kind:

@@ -75,12 +75,14 @@ def _check_finite(tensors: Iterable[Tensor], what: str, names: Sequence[str], fi
         if not finite.all():
             index = first + int((~finite).nonzero()[0])
             name = names[index] if index < len(names) else f"calibration picture {index}"
-            raise DataError(f"{name}: {what}")
+            raise DataError(what, path=name)
 
 
 def _settle(name: str, quantizer: ActivationQuantizer) -> None:
     if not (quantizer.fixed or bool((quantizer.count > 0).all())):
         raise ValueError(f"no calibration data reached {name}; give at least one batch")
     if not (quantizer.low.isfinite().all() and quantizer.high.isfinite().all()):
-        raise DataError(f"{name}: calibration met NaN or infinite values; the weights may be damaged: validate the run")
+        raise DataError(
+            "calibration met NaN or infinite values", path=name, fix="the weights may be damaged: validate the run"
+        )
     quantizer.settle()

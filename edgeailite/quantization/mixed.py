@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from torch import fx
 
-from edgeailite.errors import ParityError, UsageError
+from edgeailite.errors import ParityError, UsageError, option
 from edgeailite.quantization.graph import is_module
 from edgeailite.quantization.modules import QuantConv2d
 from edgeailite.quantization.partial import ACTIVATIONS, RANGES, WEIGHTS, Part, parts_of
@@ -107,8 +107,10 @@ def under_cost(costs: Costs, noise: Noise, measure: Measure, *, ratio: float, na
                 break
     plan = planned(taken, bits)
     if costs.of(plan) > ratio:
-        least = "allow 4-bit weights: --weight_bits 4 8 16" if not narrow else f"{costs.of(plan):.3f} is the least"
-        raise UsageError(f"--bits_macs_budget {ratio:g}: no plan costs that little; {least}")
+        least = f"allow 4-bit weights: {option('weight_bits')} 4 8 16"
+        if narrow:
+            least = f"{costs.of(plan):.3f} is the least"
+        raise UsageError(f"{option('bits_macs_budget')} {ratio:g}: no plan costs that little", value=ratio, fix=least)
     return Choice(plan, costs.of(plan), measure(plan), 1, tuple(order))
 
 
@@ -142,8 +144,10 @@ def _least(order: Sequence[Part], measure: Measure, *, limit: float) -> tuple[in
     drop, measured = measure(planned(order, WIDE)), 1
     if drop > limit:
         raise ParityError(
-            f"--max_drop {limit:g}: even with 16 bits in every part that makes noise the drop is {drop:.2f} points; "
-            "calibrate on more pictures, train with `edgeailite quantize`, or allow more"
+            f"{option('max_drop')} {limit:g}: even with 16 bits in every part that makes noise the drop is "
+            f"{drop:.2f} points",
+            value=limit,
+            fix="calibrate on more pictures, train with `edgeailite quantize`, or allow more",
         )
     while high - low > 1:  # `low` fails, `high` meets it
         middle = (low + high) // 2

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import DataError, UsageError, option
 from edgeailite.files import read_regular, write_result
 from edgeailite.quantization import Plan
 from edgeailite.untrusted import Fields, json_value, shown
@@ -35,18 +35,20 @@ def read_plan(path: Path | None, *, scheme: str) -> Plan:
     """
     if path is None:
         return Plan()
-    where = f"--plan {path}"
+    where = f"{option('plan')} {path}"
     try:
         text = read_regular(path, limit=LARGEST)
     except OSError as error:
-        raise DataError(f"{where}: cannot be read as plan ({error.strerror}); {WRITE_IT}") from None
+        raise DataError(f"cannot be read as plan ({error.strerror})", path=where, fix=WRITE_IT) from None
     values = json_value(text, where=f"{where}: cannot be read as plan; {WRITE_IT}")
     if not isinstance(values, dict) or values.get("format") != FORMAT or "scheme" not in values:
-        raise DataError(f"{where}: not a plan of format {FORMAT}; {WRITE_IT}")
+        raise DataError(f"not a plan of format {FORMAT}", path=where, fix=WRITE_IT)
     fields = Fields.of(values, where=where)
     named = fields.text("scheme")
     if named != scheme:
-        raise UsageError(f"{where}: is for scheme {named}, not {scheme}; add --scheme or another plan")
+        raise UsageError(
+            f"is for scheme {named}, not {scheme}", path=where, fix=f"add {option('scheme')} or another plan"
+        )
     return plan_from(fields)
 
 
@@ -60,11 +62,11 @@ def plan_from(fields: Fields) -> Plan:
         if not isinstance(given, dict) or not all(
             isinstance(layer, str) and type(count) is int for layer, count in given.items()
         ):
-            raise DataError(f"{fields.where}: {name} must be names with whole numbers of bits, found {shown(given)}")
+            raise DataError(f"{name} must be names with whole numbers of bits, found {shown(given)}", path=fields.where)
     try:
         return Plan(**bits)
     except UsageError as error:
-        raise UsageError(f"{fields.where}: {error}") from None
+        raise UsageError(str(error), path=fields.where) from None
 
 
 def saved_plan(fields: Fields) -> Plan:

@@ -91,7 +91,7 @@ class Plan:
             for name, bits in given.items():
                 if bits not in allowed:
                     known = ", ".join(map(str, allowed))
-                    raise UsageError(f"plan: {what} of {name} have {bits!r} bits; possible are {known}")
+                    raise UsageError(f"plan: {what} of {name} have {bits!r} bits", fix=f"possible are {known}")
 
 
 EVERYTHING_AS_THE_SCHEME = Plan()
@@ -100,5 +100,5 @@ EVERYTHING_AS_THE_SCHEME = Plan()
 def get_scheme(name: str) -> Scheme:
     """The record. Raises UsageError for an unknown name."""
     if name not in SCHEMES:
-        raise UsageError(f"unknown quantization scheme {name!r}; known: {', '.join(SCHEMES)}")
+        raise UsageError(f"unknown quantization scheme {name!r}", fix=f"known: {', '.join(SCHEMES)}")
     return SCHEMES[name]

@@ -102,7 +102,9 @@ def set_published_ranges(model: fx.GraphModule, ranges: Mapping[str, Range]) -> 
         if site < 0:
             continue
         if key not in ranges:
-            raise DataError(f"no range of {key} in this file; take the one of this network's quantization training")
+            raise DataError(
+                f"no range of {key} in this file", fix="take the one of this network's quantization training"
+            )
         low, high, batches = ranges[key]
         unused.discard(key)
         quantizer.low[site] = 0.0 if quantizer.nonnegative[site] else low

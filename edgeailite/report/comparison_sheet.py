@@ -13,7 +13,7 @@ from edgeailite.data.files.images import read_image
 from edgeailite.data.source import ClassTarget, DepthTarget
 from edgeailite.drawing.plots import colorize
 from edgeailite.drawing.sheets import IGNORED, Fields, depth_colors, depth_scale, laid_out
-from edgeailite.evaluation import Agreement, Comparison
+from edgeailite.evaluation import Comparison, Disagreement
 from edgeailite.evaluation.pairing import who_is_closer, who_is_right
 from edgeailite.files import write_result
 from edgeailite.report.examples import predictions
@@ -48,7 +48,9 @@ def write_sheet(path: Path, found: Comparison, *, labels: tuple[str, str]) -> li
     return paths
 
 
-def _fields(models: tuple[OpenModel, OpenModel], source: DataSource, name: str, index: int, part: Agreement) -> Fields:
+def _fields(
+    models: tuple[OpenModel, OpenModel], source: DataSource, name: str, index: int, part: Disagreement
+) -> Fields:
     item, target = source.items[index], source.targets[name]
     pictures = [read_image(path) for path in item.images]
     maps: tuple[NDArray[np.uint8], ...]

@@ -32,7 +32,7 @@ ALPHA = 0.5
 
 @dataclass
 class BadFile:
-    """A file with all that was found in it, and what can be shown of its item."""
+    """A file with its findings, and views of the sample it belongs to."""
 
     name: str
     findings: list[Finding] = field(default_factory=list)
@@ -40,12 +40,12 @@ class BadFile:
 
     @property
     def rank(self) -> tuple[int, int, str]:
-        """Worst first."""
+        """Sort key that puts the worst file first."""
         return min(LEVELS.index(finding.level) for finding in self.findings), -len(self.findings), self.name
 
 
 def write_page(checkup: Checkup, path: Path) -> None:
-    """Write the page. Raises DataError if that cannot be done."""
+    """Write the page to `path`. Raises DataError if that is not possible."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, render(checkup).encode("utf-8", errors="replace"))
@@ -54,7 +54,7 @@ def write_page(checkup: Checkup, path: Path) -> None:
 
 
 def render(checkup: Checkup) -> str:
-    """The whole HTML file."""
+    """Return the whole HTML file."""
     found = checkup.findings
     ordered = found.ordered()
     kinds = [
@@ -80,7 +80,7 @@ def render(checkup: Checkup) -> str:
 
 
 def _worst(checkup: Checkup, ordered: Sequence[Finding]) -> list[BadFile]:
-    """The files with the worst findings, with pictures where there is something to see."""
+    """Return the files with the worst findings, with pictures where there is something to see."""
     files: dict[str, BadFile] = {}
     for finding in ordered:
         if finding.level != "note":
@@ -97,7 +97,7 @@ def _worst(checkup: Checkup, ordered: Sequence[Finding]) -> list[BadFile]:
 
 
 def _views(source: DataSource, item: Item) -> list[tuple[str, str]]:
-    """(what it is, data URI) of the picture and of its mask, as far as they can be read."""
+    """Return (name, data URI) of the picture and of its mask, as far as they can be read."""
     views = []
     image: NDArray[np.uint8] | None = None
     try:
@@ -126,7 +126,7 @@ def _without_class(target: ClassTarget, label: Any) -> NDArray[np.bool_]:
 
 
 def _split(split: str, one: Any) -> dict[str, Any]:
-    """A split's numbers, with the colour and the length of each class's bar."""
+    """Return a split's numbers, with the colour and the length of each class's bar."""
     values = summary(one)
     top = max((row["share"] for row in values["classes"]), default=0) or 1
     for row, colour in zip(values["classes"], one.source.palette if values["classes"] else (), strict=False):

@@ -1,7 +1,7 @@
-"""Arrays as data URIs, and how many of them at which size and quality a file of limited bytes can hold.
+"""Pictures of a page of limited bytes: as data URIs, at the largest size and quality at which they fit.
 
-Rule: all pictures at the first of STEPS at which they fit; if they do not fit at the last one, the best of the worst
-pictures are left out, one of each output at a time. What was chosen is said in the page.
+Rule: all pictures at the first of STEPS at which they fit; if they do not fit at the last one, the least bad pictures
+are left out, one of each output at a time. The page says what was chosen.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from edgeailite.report.record import Example
 STEPS = ((640, 85), (480, 85), (400, 80), (320, 75), (240, 70), (160, 65))  # longer side in pixels, JPEG quality
 MARKUP = 600  # bytes beside the pictures' own, for each: tags and names
 
-Shown = dict[str, list[dict[str, Any]]]  # by output: name, score and (what, data URI) of each view
+Pictures = dict[str, list[dict[str, Any]]]  # by output: name, score and (what, data URI) of each view
 
 
 @dataclass(frozen=True)
-class Fitted:
+class Gallery:
     """Pictures as data URIs by output; `note` says at which size they are and how many were left out."""
 
-    shown: Shown
+    shown: Pictures
     note: str
 
 
-def fitted(examples: Mapping[str, Sequence[Example]], overlays: Mapping[str, str], *, room: int) -> Fitted:
-    """The pictures by output as large as `room` bytes allow; `overlays` names each output's last view."""
+def fit_pictures(examples: Mapping[str, Sequence[Example]], overlays: Mapping[str, str], *, room: int) -> Gallery:
+    """Encode the pictures of each output as large as `room` bytes allow; `overlays` names each output's last view."""
     wanted = max((len(several) for several in examples.values()), default=0)
-    shown: Shown = {}
+    shown: Pictures = {}
     side, quality, count = *STEPS[0], wanted
     for side, quality in STEPS:
         shown = _drawn(examples, overlays, side=side, quality=quality)
@@ -41,11 +41,13 @@ def fitted(examples: Mapping[str, Sequence[Example]], overlays: Mapping[str, str
         shown = {output: several[:count] for output, several in shown.items()}
     note = f"Pictures are at most {side} pixels wide or high, photographs at JPEG quality {quality}"
     if count < wanted:
-        return Fitted(shown, f"{note}; {count} of {wanted} fit into the file.")
-    return Fitted(shown, note + ".")
+        return Gallery(shown, f"{note}; {count} of {wanted} fit into the file.")
+    return Gallery(shown, note + ".")
 
 
-def _drawn(examples: Mapping[str, Sequence[Example]], overlays: Mapping[str, str], *, side: int, quality: int) -> Shown:
+def _drawn(
+    examples: Mapping[str, Sequence[Example]], overlays: Mapping[str, str], *, side: int, quality: int
+) -> Pictures:
     return {
         output: [
             {
@@ -68,6 +70,6 @@ def _views(example: Example, last: str, *, side: int, quality: int) -> list[tupl
     ]
 
 
-def _bytes(shown: Shown) -> int:
+def _bytes(shown: Pictures) -> int:
     sources = [source for several in shown.values() for example in several for _, source in example["views"]]
     return sum(len(source) + MARKUP for source in sources)

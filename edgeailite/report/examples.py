@@ -28,7 +28,7 @@ PictureScore = tuple[int, float]
 
 
 def picture_scores(picture: Tally) -> dict[str, float]:
-    """By output: mIoU, or minus ARD; NaN where nothing is labelled."""
+    """Return a picture's score by output: mIoU, or minus ARD; NaN where nothing is labelled."""
     found = {}
     for name, part in picture.items():
         if isinstance(part, DepthTally):
@@ -40,7 +40,7 @@ def picture_scores(picture: Tally) -> dict[str, float]:
 
 
 def worst_pictures(scores: Sequence[PictureScore], count: int) -> list[PictureScore]:
-    """Those with the lowest score of their own, worst first; without those with nothing labelled."""
+    """Return the `count` pictures with the lowest scores, worst first; those without labels are left out."""
     labelled = [scored for scored in scores if not math.isnan(scored[1])]
     return sorted(labelled, key=lambda scored: scored[1])[:count]
 
@@ -48,7 +48,7 @@ def worst_pictures(scores: Sequence[PictureScore], count: int) -> list[PictureSc
 def examples_of(
     opened: OpenModel, source: DataSource, worst: Mapping[str, Sequence[PictureScore]]
 ) -> dict[str, tuple[Example, ...]]:
-    """By output, the pictures given by index and score; one picture is in memory at full size at a time."""
+    """Draw the pictures given by index and score, by output; one picture at full size is in memory at a time."""
     return {
         name: tuple(_example(opened, source, name, scored) for scored in several) for name, several in worst.items()
     }
@@ -57,7 +57,7 @@ def examples_of(
 def predictions(
     opened: OpenModel, pictures: Sequence[NDArray[np.uint8]], size: tuple[int, ...]
 ) -> dict[str, NDArray[Any]]:
-    """Every output of pictures (H,W,3), one per input, preprocessed as in validation: classes and depths at `size`."""
+    """Predict classes and depths at `size` from pictures (H,W,3), one per input, preprocessed as in validation."""
     pre = opened.card.preprocessing
     shown = pre.size
     images = tuple(picture_tensor(resize_image(picture, shown, pre.interpolation))[None] for picture in pictures)

@@ -1,10 +1,9 @@
-"""What a report says beside accuracy: data, training, cost, proofs, files. Every part says what is missing."""
+"""Parts of a report beside accuracy: data, training, cost, proofs, files. Every part says what is missing."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ Rows = list[tuple[str, str]]
 
 
 def data_rows(card: ModelCard, source: DataSource, config: Mapping[str, Any], path: Path | None) -> Rows:
-    """Data set, splits and preprocessing."""
+    """Return rows about the data set, its splits and preprocessing."""
     pre = card.preprocessing
     rows = [("data set", source.name)]
     if path is not None or card.data_path is not None:
@@ -65,7 +64,7 @@ def _list(values: Sequence[float]) -> str:
 
 
 def label_values(target: ClassTarget) -> tuple[str, ...]:
-    """The label values of each class, as text."""
+    """Return the label values of each class, as text."""
     by_class: dict[int, list[str]] = {}
     for value, index in sorted(target.label_map.items()):
         if index != IGNORE:
@@ -74,7 +73,7 @@ def label_values(target: ClassTarget) -> tuple[str, ...]:
 
 
 def curves_of(history: Sequence[Mapping[str, str]], config: Mapping[str, Any]) -> tuple[bytes, str] | None:
-    """The drawing and what it shows; None without finished epochs."""
+    """Draw the curves of training; return the PNG and what it shows, or None without finished epochs."""
     rows = [row for row in history if not math.isnan(number(row, "epoch"))]
     if not rows:
         return None
@@ -84,7 +83,7 @@ def curves_of(history: Sequence[Mapping[str, str]], config: Mapping[str, Any]) -
 
 
 def marks_of(config: Mapping[str, Any]) -> dict[str, float]:
-    """Epochs at which something is fixed or changes, as places on the axis: between two epochs."""
+    """Return the epochs after which something is fixed or changes, as places on the axis between two epochs."""
     epochs = config.get("epochs")
     marks: dict[str, float] = {}
     if not isinstance(epochs, int) or not 0 < epochs <= MOST_EPOCHS:
@@ -103,7 +102,7 @@ def marks_of(config: Mapping[str, Any]) -> dict[str, float]:
 
 
 def training_rows(history: Sequence[Mapping[str, str]], config: Mapping[str, Any], *, weights: str) -> Rows:
-    """How long it was trained, what was best, and which weights the report is of."""
+    """Return rows that say how long the network was trained, its best score, and which weights are shown."""
     rows: Rows = []
     rows_known = [row for row in history if not math.isnan(number(row, "epoch"))]
     if rows_known:
@@ -121,7 +120,7 @@ def training_rows(history: Sequence[Mapping[str, str]], config: Mapping[str, Any
 
 
 def device_grid(cost: Cost, profiles: Sequence[str], *, integer: bool) -> Grid | None:
-    """Estimated milliseconds by device. Raises UsageError for an unknown one."""
+    """Estimate milliseconds by device. Raises UsageError for an unknown device."""
     if not profiles:
         return None
     layers = int8_layers(cost.layers) if integer and not cost.integer_macs else cost.layers
@@ -135,7 +134,7 @@ def device_grid(cost: Cost, profiles: Sequence[str], *, integer: bool) -> Grid |
 
 
 def read_parity(folder: Path) -> list[Parity]:
-    """The numbers of every contract in the folder, and whether the file is still the one they were measured on."""
+    """Read the numbers of every contract in the folder, and whether its file is still the one they were measured on."""
     found = []
     for path in sorted(folder.glob("contract*.json")):
         contract = load_contract(path)
@@ -150,7 +149,7 @@ def read_parity(folder: Path) -> list[Parity]:
 
 
 def verdicts_of(parity: Sequence[Parity], folder: Path) -> list[Verdict]:
-    """A sentence for every exported file and every contract."""
+    """Say in a sentence what is proven of every exported file and every contract."""
     found = [_verdict(contract) for contract in parity]
     known = {contract.file for contract in parity}
     files = [file.name for file in sorted(folder.glob("*.onnx"))]
@@ -190,13 +189,13 @@ def _verdict(contract: Parity) -> Verdict:
 
 
 def _share(value: float) -> str:
-    """Per cent that never rounds up to all."""
+    """Write a share as per cent that never rounds up to 100."""
     text = f"{100 * value:.10g}"
     return "just below 100" if value < 1 and float(text) == 100 else text
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """A YAML or JSON file of a run folder; {} if there is none. Raises DataError for a damaged one."""
+    """Read a YAML or JSON file of a run folder; {} if there is none. Raises DataError for a damaged one."""
     if not path.is_file():
         return {}
     try:
@@ -211,15 +210,17 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Checkpoints and exported files of a run folder, by name."""
+    """List checkpoints and exported files of a run folder, by name."""
     return sorted(file for pattern in WEIGHT_FILES for file in folder.glob(pattern) if file.is_file())
 
 
 def state_dict_hash(weights: Mapping[str, Tensor]) -> str:
-    """The sha256 of names, types, shapes and values: the same for the same weights in any file."""
-    total = hashlib.sha256()
-    for name in sorted(weights):
-        value = weights[name].detach().cpu().contiguous()
-        total.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
-        total.update(value.flatten().view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
+    """Return the sha256 of names, types, shapes and values: the same for the same weights in any file."""
+
+    def parts() -> Iterator[bytes]:
+        for name in sorted(weights):
+            value = weights[name].detach().cpu().contiguous()
+            yield f"{name} {value.dtype} {list(value.shape)}\n".encode()
+            yield value.flatten().view(torch.uint8).numpy().tobytes()
+
+    return sha256_of(parts())

@@ -34,9 +34,10 @@ class Conditions:
 def forms_of(
     model: OpenModel, run: Path, tally: Tally, *, before: str | None, proven: Sequence[str], conditions: Conditions
 ) -> tuple[list[str], list[Form], dict[str, Tally]]:
-    """Head, rows and what was measured by name; `before` is the float run of a quantized one.
+    """Measure every form of a network; return the head and rows of the table, and the counts by name.
 
-    `proven` are the files that equal their network by a contract that still holds.
+    `tally` are the counts of the form at hand, `before` is the float run of a quantized one, `proven` are the files
+    that equal their network by a contract that still holds.
     """
     found: dict[str, Tally | str] = {}
     if model.kind == "quantized":
@@ -69,7 +70,7 @@ def _cell(value: float, base: float) -> str:
 
 
 def _values(tally: Tally) -> dict[str, float]:
-    """By column: mIoU and pixel accuracy in per cent, ARD in per cent."""
+    """Return the columns of a form: mIoU and pixel accuracy, or ARD, in per cent."""
     found: dict[str, float] = {}
     for name, part in tally.items():
         before = f"{name} " if len(tally) > 1 else ""
@@ -88,7 +89,7 @@ def _before(before: str | None, conditions: Conditions) -> Tally | str:
 
 
 def _exact(run: Path, proven: Sequence[str], conditions: Conditions) -> Tally | str:
-    """Measured where asked for; else what the contract says of it."""
+    """Measure the integer-exact form if asked for; else return what the contract says about it."""
     if conditions.exact:
         return _measured(run, conditions, fix="", exact=True)
     if FILE_NAMES[True] in proven:
@@ -97,7 +98,7 @@ def _exact(run: Path, proven: Sequence[str], conditions: Conditions) -> Tally | 
 
 
 def _measured(path: Path, conditions: Conditions, *, fix: str, exact: bool = False) -> Tally | str:
-    """The tally of a run or file, or why there is none."""
+    """Return the counts of a run or file, or why there are none."""
     if not path.exists():
         return f"{path.name} is not there; {fix}"
     try:
@@ -110,7 +111,7 @@ def _measured(path: Path, conditions: Conditions, *, fix: str, exact: bool = Fal
 
 
 def quantization_rows(quantization: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What was done, in order: method, scheme, observer, refinements, and how many layers a plan changes."""
+    """Return rows that say how a network was quantized: method, scheme, observer, refinements, the plan's layers."""
     names = {"method": {"qat": "quantization-aware training", "calibration": "calibration after training"}}
     rows = []
     for key, value in sorted(quantization.items(), key=lambda pair: ORDER.get(pair[0], len(ORDER))):
@@ -130,7 +131,7 @@ ORDER = {name: index for index, name in enumerate(("method", "scheme", "observer
 
 
 def _plan_rows(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Layers by bits: of weights by convolution, of activations by range."""
+    """Return rows of a plan: the layers by bits, for weights and activations."""
     rows = []
     for what, layers in plan.items():
         by_bits: dict[str, list[str]] = {}

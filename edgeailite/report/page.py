@@ -1,7 +1,7 @@
 """The layout of the report: templates/report.html filled with texts, tables and data URIs.
 
 The file has at most LIMIT bytes: everything but the worst pictures is laid out first and measured, the pictures get
-what is left (rule in `pictures`).
+what is left (rule in `embedded_pictures`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from edgeailite.drawing.html import figure, template
 from edgeailite.drawing.plots import class_bars, confusion_figure
 from edgeailite.metrics import Confusion, scores
-from edgeailite.report.embedded_pictures import Shown, fitted
+from edgeailite.report.embedded_pictures import Pictures, fit_pictures
 from edgeailite.report.record import ClassResult, DepthResult, Report
 from edgeailite.report.text import percent, tabulate
 
@@ -33,7 +33,7 @@ OVERLAY, DIFFERENCES = "prediction over picture", "differences"
 
 
 def render(report: Report) -> str:
-    """The whole HTML file, at most LIMIT bytes."""
+    """Return the whole HTML file, at most LIMIT bytes."""
     values = {
         "report": report,
         "kind": KINDS.get(report.kind, report.kind),
@@ -47,13 +47,13 @@ def render(report: Report) -> str:
     room = LIMIT - SPARE - len(page.render(**values, shown={}, note="").encode())
     examples = {result.output: result.examples for result in report.results if result.examples}
     overlays = {r.output: OVERLAY if isinstance(r, ClassResult) else DIFFERENCES for r in report.results}
-    chosen = fitted(examples, overlays, room=max(0, room))
-    shown: Shown = {output: several for output, several in chosen.shown.items() if several}
+    chosen = fit_pictures(examples, overlays, room=max(0, room))
+    shown: Pictures = {output: several for output, several in chosen.shown.items() if several}
     return page.render(**values, shown=shown, note=chosen.note)
 
 
 def _tiles(report: Report, result: ClassResult | DepthResult) -> list[tuple[str, str]]:
-    """The numbers that come first: all three of an only output, the first of each of several."""
+    """Return the numbers at the top: all of a single output, or the first of each of several."""
     before = f"{result.output} " if len(report.results) > 1 else ""
     if isinstance(result, DepthResult):
         found = [("ARD, %", percent(result.scores.ard)), ("RMSE, m", _decimals(result.scores.rmse))]
@@ -64,7 +64,7 @@ def _tiles(report: Report, result: ClassResult | DepthResult) -> list[tuple[str,
 
 
 def _section(result: ClassResult | DepthResult) -> dict[str, Any]:
-    """What the page says about one output."""
+    """Return the values of the page's section about one output."""
     if isinstance(result, DepthResult):
         rows = [
             ("mean relative error (ARD)", f"{percent(result.scores.ard, digits=2)} %"),
@@ -89,7 +89,7 @@ def _section(result: ClassResult | DepthResult) -> dict[str, Any]:
 
 
 def class_rows(result: ClassResult) -> list[dict[str, str]]:
-    """Per class: name, colour, IoU, recall (of the labelled), precision (of the predicted), share of labels."""
+    """Return a row per class: name, colour, IoU, recall (of labelled), precision (of predicted), share of labels."""
     confusion: Confusion = result.confusion
     hit = np.diag(confusion).astype(np.float64)
     labelled, predicted = confusion.sum(1), confusion.sum(0)

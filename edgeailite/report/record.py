@@ -1,4 +1,4 @@
-"""What a report shows, as records: gathered by `write`, laid out by `page`."""
+"""The records of a report: filled by `write`, laid out by `page`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Rows = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Example:
-    """A picture of the split with what was expected and what came: RGB (H,W,3) each; `score` of this picture alone.
+    """A picture with its label and prediction, RGB (H,W,3) each, and the score of this picture alone.
 
-    `overlay` is the prediction over the picture, or of a depth the differences.
+    `overlay` shows the prediction over the picture, or for depth the differences.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Parity:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is proven of a file, in a sentence. `mark`: good, bad or open."""
+    """A sentence that says what is proven of a file; `mark` is good, bad or open."""
 
     mark: str
     text: str
@@ -72,7 +72,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Form:
-    """The network in one form (float, fake-quantized, ...): scores by name, as texts; or why there are none."""
+    """One form of the network (float, fake-quantized, ...): its scores as texts, or a note why there are none."""
 
     name: str
     cells: Sequence[str] = ()
@@ -81,7 +81,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Grid:
-    """Records that have the same fields: a head, and rows of a name and texts."""
+    """A table: a head, and rows of a name and texts."""
 
     head: Sequence[str]
     rows: Sequence[tuple[str, Sequence[str]]]
@@ -89,10 +89,10 @@ class Grid:
 
 @dataclass(frozen=True)
 class Report:
-    """All that the report shows. `facts` and the like are (name, text) rows; `missing` says by section what to run.
+    """All values of a report.
 
-    `curves` are PNG bytes and what they show; `forms` the head of their scores and the forms;
-    `sensitivity` bars and rows of layers.
+    `facts` and the like are (name, text) rows. `curves` are PNG bytes and what they show, `forms` the head of their
+    scores and the forms, `sensitivity` bars and rows of layers. `missing` says by section what to run.
     """
 
     card: ModelCard

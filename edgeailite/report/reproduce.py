@@ -1,4 +1,4 @@
-"""The commands that would make a run again, from what its folder and checkpoint remember."""
+"""The commands that would make a run again, read from its folder and checkpoint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeailite.config import CalibrateConfig, QuantizeConfig, TrainConfig
-from edgeailite.config.stored import plain, stored_options
+from edgeailite.config.stored import current_names, plain, stored_options
 from edgeailite.errors import DataError
 from edgeailite.files import read_regular
 from edgeailite.runs.checkpoint import CONFIG, run_folder
@@ -24,8 +24,9 @@ LEFT_OUT = ("resume", "dry_run", "accept_changed_data")  # how it was run this t
 
 
 def command_of(verb: str, values: Mapping[str, Any]) -> str:
-    """The command line of a verb whose configuration had these values; defaults are not repeated."""
+    """Return the command line of a verb with these values of its configuration; defaults are left out."""
     words = ["edgeailite", *verb.split()]
+    values = current_names(VERBS[verb], values)
     for field in dataclasses.fields(VERBS[verb]):
         if field.name not in values or field.name in LEFT_OUT:
             continue
@@ -38,7 +39,7 @@ def command_of(verb: str, values: Mapping[str, Any]) -> str:
 
 
 def verb_of(quantization: Mapping[str, Any] | None) -> str:
-    """What made a checkpoint."""
+    """Return the verb that made a checkpoint: train, calibrate or quantize."""
     if quantization is None:
         return "train"
     return "calibrate" if quantization.get("method") == "calibration" else "quantize"
@@ -47,7 +48,7 @@ def verb_of(quantization: Mapping[str, Any] | None) -> str:
 def commands_of(
     folder: Path, config: Mapping[str, Any], quantization: Mapping[str, Any] | None, *, commit: str | None
 ) -> list[str]:
-    """From the version of the code to the report, in order; without a configuration, what can still be done."""
+    """Return the commands in order, from checking out the code to the report; those without options are left out."""
     found = []
     if isinstance(commit, str) and COMMIT.fullmatch(commit):
         found.append(f"git checkout {commit}")
@@ -63,7 +64,7 @@ def commands_of(
 
 
 def _shown_command(verb: str, values: Mapping[str, Any]) -> list[str]:
-    """The command in a list; a line that says why it is left out where its options are none of the verb.
+    """Return the command, or a comment that says why it is left out: its options are not those of the verb.
 
     Commands are there to be pasted into a terminal, and a run's options may be a stranger's.
     """
@@ -85,7 +86,7 @@ def _is_number(text: str) -> bool:
 
 
 def float_config(source: Path) -> dict[str, Any]:
-    """The configuration of the float run that a quantized one came from; {} where it is gone or cannot be read."""
+    """Read the configuration of the float run that a quantized one came from; {} where it cannot be read."""
     path = run_folder(source) / CONFIG
     try:
         values = yaml_value(read_regular(path, limit=LARGEST), where=str(path))
@@ -95,7 +96,7 @@ def float_config(source: Path) -> dict[str, Any]:
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
-    """As `plain` writes it."""
+    """Return a field's default as `plain` writes it."""
     return plain(_Only(field.default))["value"] if field.default is not dataclasses.MISSING else dataclasses.MISSING
 
 
@@ -105,5 +106,5 @@ class _Only:
 
 
 def _words(value: Any) -> Sequence[str]:
-    """A list, also one of lists, as the words that a flag takes."""
+    """Return a value, also a list or a list of lists, as the words of a command line."""
     return [word for part in value for word in _words(part)] if isinstance(value, list) else [str(value)]

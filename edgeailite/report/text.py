@@ -12,12 +12,12 @@ LONGEST = 2000  # characters of a value: a report is for reading
 
 
 def percent(share: float, *, digits: int = 1) -> str:
-    """A share as per cent without the sign; a dash for NaN."""
+    """Write a share as per cent without the sign; a dash for NaN."""
     return "–" if math.isnan(share) else f"{100 * share:.{digits}f}"
 
 
 def flatten(values: Mapping[str, Any], *, prefix: str = "") -> list[tuple[str, str]]:
-    """Nested dicts as (dotted name, text) rows; lists of plain values in one row."""
+    """Turn nested dicts into (dotted name, text) rows; a list of plain values is one row."""
     rows: list[tuple[str, str]] = []
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -28,7 +28,7 @@ def flatten(values: Mapping[str, Any], *, prefix: str = "") -> list[tuple[str, s
 
 
 def tabulate(values: Mapping[str, Any]) -> tuple[list[tuple[str, str]], list[Grid]]:
-    """Nested dicts for reading: several with the same fields become one grid, all else rows as of `flatten`."""
+    """Turn nested dicts into rows and grids: dicts with the same fields become one grid, all else rows of `flatten`."""
     groups: dict[tuple[str, ...], list[tuple[str, Mapping[str, Any]]]] = {}
     for name, record in _records(values):
         groups.setdefault(tuple(record), []).append((name, record))
@@ -44,7 +44,7 @@ def tabulate(values: Mapping[str, Any]) -> tuple[list[tuple[str, str]], list[Gri
 
 
 def _records(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str, Mapping[str, Any]]]:
-    """(name, plain values) of every level of nested dicts that has plain values."""
+    """Return (name, plain values) of every level of nested dicts that has plain values."""
     plain = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
     found: list[tuple[str, Mapping[str, Any]]] = [(" ".join(path), plain)] if plain else []
     for key, value in values.items():

@@ -1,4 +1,4 @@
-"""Gathering a report: from a run folder and one pass over a split to the file."""
+"""Writing a report: from a run folder and one pass over a split to the file."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Page:
 
 @dataclass(frozen=True)
 class _RunFolder:
-    """What stands in a run folder beside weights; `checkpoint` is None for an exported file."""
+    """What a run folder says beside weights; `checkpoint` is None for an exported file."""
 
     path: Path
     checkpoint: Checkpoint | None
@@ -86,9 +86,9 @@ def write_report(config: ReportConfig) -> Page:
     ('runs/night/report.html', True)
     """
     set_threads(config.threads)
-    model = open_model(config.run, device=select_device(config.device), threads=config.threads)
+    model = open_model(config.model, device=select_device(config.device), threads=config.threads)
     source = dataset_of(model.card, None, config.data_path, config.split)
-    folder = _read_folder(config.run, model)
+    folder = _read_folder(config.model, model)
     path = config.output or model.folder / "report.html"
     scores: dict[str, list[PictureScore]] = {name: [] for name in model.card.outputs}
 
@@ -126,13 +126,13 @@ def _gather(
     tally: Tally,
     examples: Mapping[str, Sequence[Example]],
 ) -> Report:
-    """Everything in the run folder, and what the network costs."""
+    """Gather the values of the report from the run folder, the measurement and the network's cost."""
     card = model.card
     how = None if folder.checkpoint is None else folder.checkpoint.quantization
     parity = read_parity(folder.path)
     verdicts = verdicts_of(parity, folder.path)
     forms, tiles = _forms(config, model, source, folder=folder, tally=tally, proven=_proven(verdicts, parity))
-    cost = cost_of(config.run, model)
+    cost = cost_of(config.model, model)
     history = read_metrics(folder.path)
     values: dict[str, Any] = {
         "verdicts": verdicts,
@@ -168,7 +168,7 @@ def _result(
 
 
 def _missing(values: Mapping[str, Any], examples: Mapping[str, Sequence[Example]]) -> dict[str, str]:
-    """By section: what is not there, and what to run for it."""
+    """Say for each section that is empty why, and what to run for it."""
     there = {
         "learning": values["curves"] is not None,
         "quantization": bool(values["quantization"] or values["forms"]),
@@ -182,7 +182,7 @@ def _missing(values: Mapping[str, Any], examples: Mapping[str, Sequence[Example]
 
 
 def _train_config(folder: _RunFolder) -> dict[str, Any]:
-    """What a checkpoint remembers of its training, the float one's included."""
+    """Return the options of training: those of the checkpoint, then those of the run folder."""
     known = {} if folder.checkpoint is None else dict(folder.checkpoint.config)
     return {**known, **folder.config}
 
@@ -198,7 +198,7 @@ def _facts(source: DataSource, folder: _RunFolder) -> list[tuple[str, str]]:
 
 
 def _proven(verdicts: Sequence[Verdict], parity: Sequence[Any]) -> list[str]:
-    """Files whose contract holds."""
+    """Return the names of files whose contract holds."""
     return [contract.file for contract, verdict in zip(parity, verdicts, strict=False) if verdict.mark == "good"]
 
 
@@ -211,14 +211,14 @@ def _forms(
     tally: Tally,
     proven: Sequence[str],
 ) -> tuple[tuple[list[str], list[Form]] | None, list[tuple[str, str]]]:
-    """The table of forms, and the exported file's first number for the top."""
+    """Return the table of forms, and the exported file's first number for the top."""
     if config.forms == "none" or model.kind == "onnx":
         return None, []
     device = select_device(config.device)
     conditions = Conditions(source, device, config.threads, model.card.outputs, exact=config.forms == "all")
     before = folder.config.get("run") if model.kind == "quantized" else None
     head, forms, tallies = forms_of(
-        model, config.run, tally, before=None if before is None else str(before), proven=proven, conditions=conditions
+        model, config.model, tally, before=None if before is None else str(before), proven=proven, conditions=conditions
     )
     file = next((form for form in forms if form.name.endswith("onnxruntime") and not form.note), None)
     shown = file is not None and model.kind == "quantized" and len(tallies) > 1

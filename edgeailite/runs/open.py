@@ -81,7 +81,7 @@ def open_model(
 
 
 def load_network(source: Path) -> tuple[Checkpoint, nn.Module]:
-    """Checkpoint of a run folder or file, and its network in eval mode: float, or prepared with its ranges.
+    """Load the checkpoint of a run folder or file, and its network in eval mode: float, or prepared with its ranges.
 
     Raises DataError for a file whose parts do not fit each other, or whose values cannot be used.
     """
@@ -102,7 +102,7 @@ def load_network(source: Path) -> tuple[Checkpoint, nn.Module]:
 
 
 def build_network(card: ModelCard, *, where: str = "card") -> nn.Module:
-    """The network of a card, with its initial weights. Raises DataError, naming `where`, for one that no name has."""
+    """Build the network of a card, with initial weights. Raises DataError, naming `where`, for an unknown network."""
     unknown = sorted(set(card.options) - set(DEFAULT_OPTIONS))
     if unknown:
         raise DataError(f"{where}: options: {shown(unknown[0])} is none; known are {', '.join(DEFAULT_OPTIONS)}")
@@ -115,7 +115,7 @@ def build_network(card: ModelCard, *, where: str = "card") -> nn.Module:
 
 
 def checked_quantization(values: Mapping[str, Any], *, where: str) -> dict[str, Any]:
-    """What a checkpoint says of how it was quantized, names of other versions left out. Raises DataError."""
+    """Check how a checkpoint says that it was quantized; leave out names of other versions. Raises DataError."""
     fields = Fields.of(values, where=f"{where}: quantization")
     found: dict[str, Any] = {"scheme": fields.text("scheme", choices=list(SCHEMES))}
     found["percentile"] = fields.number("percentile", 50, 100)
@@ -146,7 +146,7 @@ def _check_room(checkpoint: Checkpoint, file: Path) -> None:
 
 
 def _prepared(model: nn.Module, how: Mapping[str, Any], file: Path) -> nn.Module:
-    """The network with the quantizers that the checkpoint was made with."""
+    """Insert the quantizers that the checkpoint was made with."""
     try:
         prepared = prepare(
             model,
@@ -163,7 +163,7 @@ def _prepared(model: nn.Module, how: Mapping[str, Any], file: Path) -> nn.Module
 
 
 def _check_ranges(model: nn.Module, file: Path) -> None:
-    """Scales above 0 and zero points that are codes: with others every output would be 0 or NaN."""
+    """Raise DataError for scales or zero points with which every output would be 0 or NaN."""
     for name, module in model.named_modules():
         if not isinstance(module, ActivationQuantizer):
             continue

@@ -24,10 +24,10 @@ integer type under the output's plain name. Results stay on the network's device
 
 
 def torch_predictor(model: nn.Module, preprocessing: Preprocessing, *, where: str | None = None) -> Predict:
-    """A torch network, put into eval mode; auxiliary predictions of training do not occur in it.
+    """Return a torch network, put into eval mode, as a function of pictures.
 
-    With `where`, the name of what was opened, outputs that are not finite raise DataError. A training that diverges
-    says so itself.
+    With `where`, the name of what was opened, outputs that are not finite raise DataError; training leaves it out,
+    since it notices divergence itself. Auxiliary outputs of training do not occur in eval mode.
     """
     model.eval()
     device = next(iter(model.state_dict().values())).device
@@ -50,7 +50,10 @@ def _check_finite(name: str, value: Tensor, where: str) -> None:
 
 
 def onnx_predictor(model: OnnxModel, compute: Compute | None = None) -> Predict:
-    """An exported file; one of batch 1 is run picture by picture. `compute`: by another runtime than onnxruntime."""
+    """Return an exported file as a function of pictures, one at a time if its batch is 1.
+
+    `compute` runs it in another runtime than onnxruntime.
+    """
     outputs_of = compute or partial(run, model)
     fixed = model.session.get_inputs()[0].shape[0] == 1
 

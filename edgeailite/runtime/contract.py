@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.errors import DataError, ParityError
-from edgeailite.files import read_regular, sha256_of
+from edgeailite.errors import DataError, ParityError, option
+from edgeailite.files import read_regular, sha256_of, unreadable
 from edgeailite.modelcard import ModelCard, input_name
 from edgeailite.preprocessing import preprocess
 from edgeailite.runtime.contract_file import (
@@ -116,8 +116,9 @@ def recheck(
     found = sha256_of(data)
     if not skip_hash and found != checked.sha256:
         raise ParityError(
-            f"{file}: sha256 {found[:16]}… but the contract is for {checked.sha256[:16]}…; give the file's own "
-            "contract, or find what differs with --skip_hash True"
+            f"sha256 {found[:16]}… but the contract is for {checked.sha256[:16]}…",
+            path=file,
+            fix=f"give the file's own contract, or find what differs with {option('skip_hash')} True",
         )
     results: dict[str, Any] = {
         "pictures": len(checked.golden),
@@ -155,32 +156,32 @@ class _Case:
 
 def _read(file: Path) -> bytes:
     if not file.exists():
-        raise DataError(f"{file}: no such ONNX file; write it with `edgeailite export`")
+        raise DataError("no such ONNX file", path=file, fix="write it with `edgeailite export`")
     try:
         return read_regular(file, limit=LARGEST_FILE)
     except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror}); give an ONNX file") from None
+        raise unreadable(file, error, fix="give an ONNX file") from None
 
 
 def _check_kind(file: Path, data: bytes, model: OnnxModel, contract: Contract) -> None:
     """Check that the contract promises what this kind of file requires: no weaker promise, no fewer comparisons."""
     if model.kind == "float" and QUANTIZER in data:
-        raise DataError(f"{file}: edgeailite.kind: float, but it has quantizers; export it again")
+        raise DataError("edgeailite.kind: float, but it has quantizers", path=file, fix="export it again")
     if model.kind != contract.kind:
-        raise DataError(f"{contract.where}: kind: expected {model.kind}, as {file} is, found {contract.kind!r}")
+        raise DataError(f"kind: expected {model.kind}, as {file} is, found {contract.kind!r}", path=contract.where)
     if contract.wide and "edgeailite.wide" not in model.session.get_modelmeta().custom_metadata_map:
-        raise DataError(f"{contract.where}: exact: expected true, for {file} has no parts of 16 bits, found false")
+        raise DataError(f"exact: expected true, for {file} has no parts of 16 bits, found false", path=contract.where)
     names = [output.name for output in model.session.get_outputs()]
     for golden in contract.golden:
         for name in golden["outputs"]:
             if name not in names:
-                raise ParityError(f"output {name!r} is missing; the file has {printable(', '.join(names))}")
+                raise ParityError(f"output {name!r} is missing", fix=f"the file has {printable(', '.join(names))}")
         if missing := [name for name in names if name not in golden["outputs"]]:
-            raise DataError(f"{contract.where}: outputs: expected all of {file}, {shown(missing[0])} is missing")
+            raise DataError(f"outputs: expected all of {file}, {shown(missing[0])} is missing", path=contract.where)
         if len(golden["pictures"]) != len(model.card.inputs):
             raise DataError(
-                f"{contract.where}: pictures: expected {len(model.card.inputs)}, as {file} takes, "
-                f"found {len(golden['pictures'])}"
+                f"pictures: expected {len(model.card.inputs)}, as {file} takes, found {len(golden['pictures'])}",
+                path=contract.where,
             )
 
 
@@ -190,13 +191,15 @@ def _recheck_case(case: _Case, *, where: str) -> list[float]:
     outputs = run(case.model, *images)
     for name, value in outputs.items():
         if not np.isfinite(value).all():
-            raise ParityError(f"{case.file}: output {name} is not finite ({case.level}); export the run again")
+            raise ParityError(f"output {name} is not finite ({case.level})", path=case.file, fix="export the run again")
     found = {name: equal_labels(outputs[name], known) for name, known in golden["outputs"].items()}
     shares = [share for share in found.values() if share is not None]
     if not _holds(case, images, outputs):
         place = first_departure(case.data, case.model, golden, kind=case.contract.kind, threads=case.threads)
         text = f": argmax equal on {100 * min(shares):.3f} % of pixels" if shares else ""
-        raise ParityError(f"{case.file}: departs first at {place or 'the labels of an output'}; {case.level}{text}")
+        raise ParityError(
+            f"departs first at {place or 'the labels of an output'}", path=case.file, fix=f"{case.level}{text}"
+        )
     for name, known in golden["outputs"].items():
         _check_consistent(outputs[name], known, case.contract, where=f"{where}: {printable(name)}")
     return shares
@@ -222,11 +225,15 @@ def _check_consistent(value: Array, known: Mapping[str, Any], contract: Contract
     """Raise DataError if the file gives the promised result but the contract's further entries contradict it."""
     std = float(value.std(dtype=np.float64))
     if abs(std - known["std"]) > (WIDE_SPREAD if contract.wide else SPREAD) * std + ROUNDING:
-        raise DataError(f"{where}: std: expected {std:.6g}, as the file gives, found {known['std']:.6g}")
+        raise DataError(f"std: expected {std:.6g}, as the file gives, found {known['std']:.6g}", path=where)
     if contract.exact and (share := equal_labels(value, known)) is not None and share < 1:
-        raise DataError(f"{where}: labels: expected those of the scores whose sha256 stands beside them, found others")
+        raise DataError(
+            "labels: expected those of the scores whose sha256 stands beside them, found others", path=where
+        )
     if contract.exact and departs(value, known, exact=False):
-        raise DataError(f"{where}: sample: expected values of the tensor whose sha256 stands beside them, found others")
+        raise DataError(
+            "sample: expected values of the tensor whose sha256 stands beside them, found others", path=where
+        )
 
 
 def _check_description(file: Path, model: OnnxModel, contract: Contract) -> None:
@@ -239,14 +246,17 @@ def _check_description(file: Path, model: OnnxModel, contract: Contract) -> None
     for key, value in (contract.preprocessing or preprocessing).items():
         if key not in preprocessing or preprocessing[key] != value or isinstance(value, bool):
             raise DataError(
-                f"{contract.where}: preprocessing: {printable(key)}: expected {shown(preprocessing.get(key))}, "
-                f"as {file} has, found {shown(value)}"
+                f"preprocessing: {printable(key)}: expected {shown(preprocessing.get(key))}, "
+                f"as {file} has, found {shown(value)}",
+                path=contract.where,
             )
     if contract.preprocessing is not None and (left := set(preprocessing) - set(contract.preprocessing)):
-        raise DataError(f"{contract.where}: preprocessing: {min(left)}: expected a value, found nothing")
+        raise DataError(f"preprocessing: {min(left)}: expected a value, found nothing", path=contract.where)
     if contract.card is not None and (place := first_difference(described(model.card), contract.card)) is not None:
         key, ours, theirs = place
-        raise ParityError(f"{file}: {key}: the file has {ours}, the contract {theirs}; give the file's own contract")
+        raise ParityError(
+            f"{key}: the file has {ours}, the contract {theirs}", path=file, fix="give the file's own contract"
+        )
 
 
 def described(card: ModelCard) -> dict[str, Any]:

@@ -85,6 +85,8 @@ def check_finite(outputs: Mapping[str, Array], *, where: str) -> None:
 def not_finite(where: str, output: str, bad: int, count: int) -> DataError:
     """The error for values of an output that would all be labelled alike."""
     return DataError(
-        f"{where}: output {output}: {bad} of {count} values are not finite (NaN or infinite), so they mean nothing; "
-        "the weights are damaged, or too large for this picture; take another checkpoint, or train again"
+        f"output {output}: {bad} of {count} values are not finite (NaN or infinite), so they mean nothing; "
+        "the weights are damaged, or too large for this picture",
+        path=where,
+        fix="take another checkpoint, or train again",
     )

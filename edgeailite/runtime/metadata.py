@@ -58,7 +58,7 @@ def about_of_metadata(metadata: Mapping[str, str], *, where: str = "ONNX metadat
     """Everything that this version reads of a file's metadata. Raises DataError with the entry's name."""
     entries = Fields.of(metadata, where=where)
     if OWN not in metadata:
-        raise DataError(f"{where}: no {OWN}; export the file here")
+        raise DataError(f"no {OWN}", path=where, fix="export the file here")
     card = card_from_dict(json_value(entries.any(OWN), where=f"{where}: {OWN}"), where=f"{where}: {OWN}")
     kind, argmax = entries.text("edgeailite.kind", choices=KINDS), entries.text("edgeailite.argmax", choices=ARGMAX)
     _check_plain(entries, card)
@@ -68,14 +68,16 @@ def about_of_metadata(metadata: Mapping[str, str], *, where: str = "ONNX metadat
         if key in metadata:
             entries.text(key, longest=64)
     if "edgeailite.scheme" in metadata and kind != "int8":
-        raise DataError(f"{where}: edgeailite.scheme: belongs to int8 files, but edgeailite.kind is {kind}; {ADVICE}")
+        raise DataError(
+            f"edgeailite.scheme: belongs to int8 files, but edgeailite.kind is {kind}", path=where, fix=ADVICE
+        )
     if "edgeailite.weights_sha256" in metadata:
         _check_hash(entries, "edgeailite.weights_sha256")
     if "edgeailite.wide" in metadata:
         parsed = json_value(metadata["edgeailite.wide"], where=f"{where}: edgeailite.wide")
         Fields({"edgeailite.wide": parsed}, where).texts("edgeailite.wide", most=100_000)
     if "ort_config" in metadata:  # onnxruntime takes settings from it where an environment variable allows it
-        raise DataError(f"{where}: ort_config: settings of onnxruntime, which export does not write; {ADVICE}")
+        raise DataError("ort_config: settings of onnxruntime, which export does not write", path=where, fix=ADVICE)
     return About(card, kind, argmax, session_settings(metadata, where=where))
 
 
@@ -88,7 +90,9 @@ def session_settings(metadata: Mapping[str, str], *, where: str) -> dict[str, st
     settings = json_value(text, where=f"{where}: {SESSION_SETTINGS}")
     if settings not in ({}, SIGNED_CODES) or not isinstance(settings, dict):
         raise DataError(
-            f"{where}: {SESSION_SETTINGS}: expected {json.dumps(SIGNED_CODES)} or {{}}, found {shown(text)}; {ADVICE}"
+            f"{SESSION_SETTINGS}: expected {json.dumps(SIGNED_CODES)} or {{}}, found {shown(text)}",
+            path=where,
+            fix=ADVICE,
         )
     return dict(settings)
 
@@ -127,12 +131,14 @@ def _check_declared(port: Port, shape: Sequence[int], name: str) -> None:
     if len(declared) != len(shape) or any(side != found for side, found in pairs if isinstance(side, int)):
         said, found = ("x".join(map(str, sides)) for sides in (declared, shape))
         raise DataError(
-            f"{name}: output {port.name}: declared as {shown(said)}, the graph gives {shown(found)}; {ADVICE}"
+            f"output {port.name}: declared as {shown(said)}, the graph gives {shown(found)}",
+            path=name,
+            fix=ADVICE,
         )
 
 
 def _differs(name: str, what: str, said: str, found: str) -> DataError:
-    return DataError(f"{name}: {what}: the metadata say {shown(said)}, the graph has {shown(found)}; {ADVICE}")
+    return DataError(f"{what}: the metadata say {shown(said)}, the graph has {shown(found)}", path=name, fix=ADVICE)
 
 
 def _check_plain(entries: Fields, card: ModelCard) -> None:
@@ -157,7 +163,7 @@ def _check_plain(entries: Fields, card: ModelCard) -> None:
 
 def _same(entries: Fields, key: str, found: Any, expected: Any) -> None:
     if found != expected:
-        raise DataError(f"{entries.where}: {key}: {shown(found)}, but the card says {shown(expected)}; {ADVICE}")
+        raise DataError(f"{key}: {shown(found)}, but the card says {shown(expected)}", path=entries.where, fix=ADVICE)
 
 
 def _parsed(entries: Fields, key: str) -> Any:

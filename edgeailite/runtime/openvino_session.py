@@ -37,7 +37,7 @@ def openvino_session(
     the file.
     """
     if find_spec("openvino") is None:
-        raise UsageError(f"{option}: not installed; pip install openvino")
+        raise UsageError("not installed", path=option, fix="pip install openvino")
     import openvino
 
     settings: dict[str, str] = {"PERFORMANCE_HINT": "LATENCY"}

@@ -70,13 +70,13 @@ def load_onnx(
     """
     file = read_onnx(source)
     if not file.is_own:
-        raise DataError(f"{file.name}: no edgeailite metadata; export it here")
+        raise DataError("no edgeailite metadata", path=file.name, fix="export it here")
     about = admit(file)
     session = _session(file, about.settings, threads=threads, level=level, save_optimized=save_optimized)
     for output in session.get_outputs():
         if output.type not in OUTPUT_TYPES:
             name, kind = printable(output.name), printable(output.type)
-            raise DataError(f"{file.name}: output {name}: expected numbers, found {kind}; export it again")
+            raise DataError(f"output {name}: expected numbers, found {kind}", path=file.name, fix="export it again")
     return OnnxModel(session, about.card, about.kind, about.argmax, _fixed_size(file), file.name)
 
 
@@ -148,8 +148,9 @@ def _check_image(value: Any, image: Array) -> None:
     if not fits or image.dtype != INPUT_TYPES.get(value.type, image.dtype):
         shape = "x".join(map(str, value.shape))
         raise UsageError(
-            f"{value.name}: the file takes {value.type} {shape}, got {image.dtype} {'x'.join(map(str, image.shape))}; "
-            "`run_picture` makes it from a picture (H,W,3)"
+            f"the file takes {value.type} {shape}, got {image.dtype} {'x'.join(map(str, image.shape))}",
+            path=value.name,
+            fix="`run_picture` makes it from a picture (H,W,3)",
         )
 
 

@@ -63,7 +63,7 @@ def try_file(file: OnnxFile, *, height_width: tuple[int, int] | None, threads: i
         )
     except subprocess.TimeoutExpired:
         raise DataError(
-            f"{file.name}: takes more than {SECONDS} s to load and to run once; it is no network to measure"
+            f"takes more than {SECONDS} s to load and to run once", path=file.name, fix="it is no network to measure"
         ) from None
     answer = child.stdout.decode(errors="replace").strip()
     if answer == READY and child.returncode == 0:
@@ -72,7 +72,7 @@ def try_file(file: OnnxFile, *, height_width: tuple[int, int] | None, threads: i
         answer = f"ends the process that runs it (exit code {child.returncode})"
     if answer == FULL:
         answer = f"takes more than {memory // 10**6} MB of memory for one picture; it is no network to measure"
-    raise DataError(f"{file.name}: {printable(answer)[:500]}")
+    raise DataError(f"{printable(answer)[:500]}", path=file.name)
 
 
 def main(words: list[str]) -> int:

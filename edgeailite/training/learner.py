@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgeailite.config.loop import Loop
-from edgeailite.config.objective import Objective
+from edgeailite.config import Loop, Objective
 from edgeailite.console import progress
 from edgeailite.data import DataSource
 from edgeailite.data.source import ClassTarget, DepthTarget

@@ -12,8 +12,6 @@ from edgeailite.commands.compare import agreement_text
 from edgeailite.config import CompareConfig, ValidateConfig
 from edgeailite.data.sets.cityscapes import CLASS_TABLE
 from edgeailite.errors import UsageError
-from edgeailite.evaluation.comparison import _Counts
-from edgeailite.evaluation.pairing import pair
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
@@ -111,18 +109,6 @@ def test_models_of_other_classes_are_refused(runs, miniature, tmp_path):
 def test_integer_exact_needs_a_quantized_run(runs):
     with pytest.raises(UsageError, match="neither model is a quantized run"):
         compare.run(CompareConfig(*runs, integer_exact=True, workers=0))
-
-
-def test_memory_holds_counts_and_the_worst_only():
-    """A picture leaves 3 x C numbers, whatever its size, and of the worst at most as many as are shown."""
-    collected = _Counts()
-    rng = np.random.default_rng(0)
-    for index in range(20):
-        label, a, b = rng.integers(0, 3, (3, 30, 40)).astype(np.uint8)
-        collected.add(index, pair(label, a, np.where(rng.random(a.shape) < index / 20, b, a), 3), keep=4)
-    assert {row.shape for row in collected.a + collected.b} == {(9,)}
-    assert sorted(-place for _, place, _ in collected.most) == [16, 17, 18, 19]
-    assert collected.total.pixels == 20 * 30 * 40
 
 
 def test_sentences_without_values():

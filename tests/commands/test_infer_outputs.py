@@ -23,6 +23,7 @@ from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import outputs_at
 from edgeailite.export import to_onnx
 from edgeailite.inference import as_input
+from edgeailite.inference.label import label_picture
 from edgeailite.inference.labels import inverse, original_values
 from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import create_model
@@ -146,7 +147,7 @@ def test_another_number_of_inputs_is_refused(run, single, data, tmp_path, beside
 def test_files_give_what_the_predictor_gives(single, data, tmp_path, file):
     picture = next((data / "leftImg8bit/val/streets").iterdir())
     assert infer.run(InferConfig(single / file, (picture,), tmp_path, write=("labels",))) == 0
-    expected = infer.label_picture(open_model(single / file, device=CPU), read_image(picture))
+    expected = label_picture(open_model(single / file, device=CPU), read_image(picture))
     label = read_label(tmp_path / f"{picture.stem}_label.png")
     assert (label == expected).all()
     assert len(np.unique(label)) > 1

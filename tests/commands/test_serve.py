@@ -14,6 +14,7 @@ from edgeailite.config import ServeConfig
 from edgeailite.errors import UsageError
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
+from edgeailite.serve import models
 from edgeailite.serve.app import Service
 from tests.serve.running import CLASSES, picture, pixels, tiny_model
 
@@ -26,7 +27,7 @@ class Standing(Service):
 
 def test_names():
     words = ("runs/first", "a/model_int8.onnx", "best=runs/x.onnx", "b/model.v2.onnx")
-    assert serve.named(words) == {
+    assert models.named(words) == {
         "first": Path("runs/first"),
         "model_int8": Path("a/model_int8.onnx"),
         "best": Path("runs/x.onnx"),
@@ -46,7 +47,7 @@ def test_names():
 )
 def test_names_that_cannot_be(words, reason):
     with pytest.raises(UsageError, match=reason):
-        serve.named(words)
+        models.named(words)
 
 
 def test_token_from_the_command_line_or_the_environment():
@@ -131,7 +132,7 @@ def test_the_process_ends_although_a_decoder_does_not(monkeypatch, running):
 
 
 def test_options(tmp_path):
-    config = cli.parse("ServeConfig", ["a.onnx", "b=c.onnx", "--port", "0"], prog="edgeailite serve")
+    config = cli.parse("serve", ["a.onnx", "b=c.onnx", "--port", "0"], prog="edgeailite serve")
     assert config == ServeConfig(("a.onnx", "b=c.onnx"), port=0)
     assert config.host == "127.0.0.1"
 
@@ -173,8 +174,8 @@ def test_a_served_model_says_what_it_is_and_no_path(tmp_path):
 def test_classes_without_name_or_colour_get_one():
     pre = Preprocessing(64, 64)
     card = ModelCard("x", {"segmentation": 3}, ("a",), ((1, 2, 3),), pre, dataset_name="none")
-    named = (("a", (1, 2, 3)), ("class 1", serve.NEW_COLOR), ("class 2", serve.NEW_COLOR))
-    assert serve.classes(card, "segmentation") == named
+    named = (("a", (1, 2, 3)), ("class 1", models.NEW_COLOR), ("class 2", models.NEW_COLOR))
+    assert models.classes(card, "segmentation") == named
 
 
 @pytest.mark.parametrize(
@@ -187,4 +188,4 @@ def test_classes_without_name_or_colour_get_one():
 def test_networks_that_cannot_be_served(outputs, options, reason):
     card = ModelCard("x", outputs, (), (), Preprocessing(64, 64), dataset_name="none", options=options)
     with pytest.raises(UsageError, match=reason):
-        serve._check_takes_pictures(card, Path("run"))
+        models._check_takes_pictures(card, Path("run"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -15,9 +14,6 @@ from edgeailite.config import VerifyConfig
 from edgeailite.data.files.images import write_png
 from edgeailite.errors import UsageError
 from edgeailite.export import to_onnx
-from edgeailite.export.trace.compare import Trace
-from edgeailite.export.trace.matching import Matching
-from edgeailite.export.trace.summary import per_cent, summary
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.quantization import calibrate, prepare, set_input_range
@@ -121,28 +117,6 @@ def test_files_without_metadata(command, tmp_path):
     assert sized.code == 0, sized.err
     ended = command("verify", fixed, *words)
     assert (ended.code, "names no data set; give --trace_pictures FOLDER" in ended.err) == (2, True)
-
-
-def test_outputs_that_differ_alone_are_said():
-    found = Trace(
-        sides=("a", "b"),
-        local=False,
-        pictures=1,
-        matching=Matching((), "name", ((), ())),
-        rows=(),
-        outputs={"segmentation": {"equal_argmax": 0.9, "max_difference": None}},
-        disturbed=(0.0, 0.0),
-        unread=(),
-    )
-    assert "first difference: in the outputs alone; what else was compared is equal" in summary(found)
-    none = summary(replace(found, outputs={"segmentation": {"equal_argmax": None, "max_difference": None}}))
-    assert "first difference: none" in none
-    assert none[-1] == "output segmentation: not comparable, the shapes differ"
-
-
-@pytest.mark.parametrize("share, text", [(1.0, "100.00"), (0.999999, "99.99"), (0.5, "50.00"), (0.0, "0.00")])
-def test_only_all_of_it_is_100_per_cent(share, text):
-    assert per_cent(share) == text
 
 
 def test_the_data_sets_pictures_are_traced_by_default(run, command, miniature, tmp_path):

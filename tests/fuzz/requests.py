@@ -13,9 +13,9 @@ from typing import Any
 
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from edgeailite.commands.serve import served
 from edgeailite.serve.admission import Gate
 from edgeailite.serve.app import Service, create_app
+from edgeailite.serve.models import served
 from tests.fuzz.case import Call, Fault, Group, World
 from tests.fuzz.mutate import damage
 from tests.fuzz.picture_headers import HEADERS, SUFFIXES, encoded

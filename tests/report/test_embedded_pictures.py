@@ -8,7 +8,7 @@ import pytest
 
 from edgeailite.drawing.html import map_uri, photo_uri
 from edgeailite.report import Example
-from edgeailite.report.embedded_pictures import STEPS, fitted
+from edgeailite.report.embedded_pictures import STEPS, fit_pictures
 
 NOISE = np.random.default_rng(0).integers(0, 256, (60, 700, 3), np.uint8)
 EXAMPLES = {"segmentation": [Example(f"{index}.png", "", NOISE, NOISE, NOISE, NOISE) for index in range(3)]}
@@ -20,7 +20,7 @@ def decoded(uri: str) -> np.ndarray:
 
 
 def bytes_of(room: int) -> tuple[int, int, str]:
-    found = fitted(EXAMPLES, LAST, room=room)
+    found = fit_pictures(EXAMPLES, LAST, room=room)
     pictures = found.shown["segmentation"]
     return sum(len(uri) for picture in pictures for _, uri in picture["views"]), len(pictures), found.note
 
@@ -39,7 +39,7 @@ def test_more_room_means_larger_pictures():
 
 
 def test_the_worst_stay():
-    found = fitted(EXAMPLES, LAST, room=70_000).shown["segmentation"]
+    found = fit_pictures(EXAMPLES, LAST, room=70_000).shown["segmentation"]
     assert [picture["name"] for picture in found] == ["0.png", "1.png", "2.png"][: len(found)]
 
 

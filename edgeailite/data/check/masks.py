@@ -12,7 +12,7 @@ from edgeailite.data.check.findings import Finding, from_error
 from edgeailite.data.sets.folder_values import MINUS_ONE
 from edgeailite.data.source import IGNORE, STRAY, ClassTarget, DepthTarget
 from edgeailite.data.variety import ignored_values
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 
 VALUES_NAMED = 6  # of the label values that have no class
 
@@ -89,7 +89,7 @@ def _unknown(
         f"label {', '.join(named)}{more} but the data set has {len(target.classes)} classes from label values "
         f"{target.told_values()}"
     )
-    settings = target.settings or "dataset.yaml (--dataset_name folder)"
+    settings = target.settings or f"dataset.yaml ({option('dataset_name')} folder)"
     where = f"label_map in {settings}"
     if set(unknown) <= {IGNORE, *MINUS_ONE}:
         fix = f'looks like "ignore" of another tool; map {unknown[0]} to 255 (ignore) in {where}'

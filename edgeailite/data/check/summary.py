@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from edgeailite.data.check.survey import IGNORED, SplitSurvey, enet_weights, main_target, median_frequency_weights
-from edgeailite.errors import DataError, UsageError
-from edgeailite.files import write_atomic
+from edgeailite.errors import UsageError, option
+from edgeailite.files import unwritable, write_atomic
 
 SIZES_TOLD = 12
 
@@ -59,7 +59,7 @@ def write_lists(
     written = {split: folder / f"{split}.txt" for split in surveys}
     for path in written.values():
         if path.exists():
-            raise UsageError(f"--output {folder}: {path.name} is there already; choose another folder")
+            raise UsageError(f"{path.name} is there already", about="output", value=folder, fix="choose another folder")
     for split, one in surveys.items():
         names = [real(str(item.image)) for index, item in enumerate(one.source.items) if index not in one.bad]
         lines = [f"{_relative(name, root)}\n" for name in names]
@@ -68,7 +68,7 @@ def write_lists(
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, "".join(lines).encode("utf-8", errors="surrogateescape"))
         except OSError as error:
-            raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --output") from None
+            raise unwritable(path, error, fix=f"choose another {option('output')}") from None
     return written
 
 

@@ -21,7 +21,7 @@ from edgeailite.data.check.findings import Findings
 from edgeailite.data.check.pictures import Examined, Targets, examine
 from edgeailite.data.duplicates import DIGEST_BYTES, HASH_BYTES
 from edgeailite.data.source import ClassTarget, DataSource, Item
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 
 CHUNK = 8  # items
 AHEAD = 4  # chunks per process that are under way
@@ -118,7 +118,9 @@ def _examined(items: Sequence[Item], targets: Targets, main: str, check: Examine
             while waiting:
                 yield from waiting.popleft().result()
     except BrokenProcessPool:
-        raise DataError("a checking process was killed (out of memory?); lower --workers") from None
+        raise DataError(
+            "a checking process was killed (out of memory?)", fix=f"lower {option('workers')}", code="lost-process"
+        ) from None
 
 
 def _ignore_interrupt() -> None:
@@ -143,5 +145,5 @@ def median_frequency_weights(pixels: NDArray[np.int64], pixels_where: NDArray[np
 
 
 def enet_weights(pixels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """1/ln(1.02 + share of pixels) (Paszke et al., 2016), as `train --class_weights enet` uses them."""
+    """1/ln(1.02 + share of pixels) (Paszke et al., 2016), as training with `class_weights` "enet" uses them."""
     return 1 / np.log(1.02 + pixels / max(int(pixels.sum()), 1))

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 
 CHUNK = 1 << 20
 MAX_RATIO, SLACK = 100, 64 << 20  # text packs about ten to one, masks of one class up to a thousand to one
@@ -68,7 +68,9 @@ def install(archive: Path, root: Path, moves: Moves, *, advance: Advance = lambd
         unpack(archive, part, [source for source, _ in todo], advance=advance)
         absent = [source for source, _ in todo if not (part / source).exists()]
         if absent:
-            raise ArchiveError(f"has no {', '.join(absent)}; it is not the archive that is expected", path=archive)
+            raise ArchiveError(
+                f"has no {', '.join(absent)}", fix="it is not the archive that is expected", path=archive
+            )
         for source, place in todo:
             place.parent.mkdir(parents=True, exist_ok=True)
             (part / source).rename(place)
@@ -125,7 +127,7 @@ def _chosen(archive: Path, members: list[_Member], wanted: Sequence[str]) -> lis
             continue
         if member.kind not in ("file", "folder"):
             raise ArchiveError(
-                f"refused, member {member.name!r} is a {member.kind}; only files are unpacked", path=archive
+                f"refused, member {member.name!r} is a {member.kind}", fix="only files are unpacked", path=archive
             )
         if member.kind == "file":
             chosen.append((path, member))
@@ -219,7 +221,9 @@ def writing(root: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or error
         raise DataError(
-            f"{error.filename or root}: cannot be written ({reason}); free disk space, or set --data_path elsewhere"
+            f"cannot be written ({reason})",
+            path=error.filename or root,
+            fix=f"free disk space, or set {option('data_path')} elsewhere",
         ) from None
 
 
@@ -227,8 +231,9 @@ def _need_space(archive: Path, folder: Path, total: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < total:
         raise DataError(
-            f"{folder.parent}: {archive.name} needs {total / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
-            "free disk space, or set --data_path elsewhere"
+            f"{archive.name} needs {total / 1e9:.1f} GB and {free / 1e9:.1f} GB are free",
+            path=folder.parent,
+            fix=f"free disk space, or set {option('data_path')} elsewhere",
         )
 
 

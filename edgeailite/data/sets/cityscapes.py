@@ -99,9 +99,11 @@ def _focal_times_baseline(path: Path) -> float:
         raise unreadable(path, error, what="camera file", fix="add it") from None
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         reason = error.detail if isinstance(error, DataError) else printable(repr(error))[:160]
-        raise DataError(f"no intrinsic.fx and extrinsic.baseline in it ({reason}); replace it", path=path) from None
+        raise DataError(
+            f"no intrinsic.fx and extrinsic.baseline in it ({reason})", fix="replace it", path=path
+        ) from None
     if not 0 < product < math.inf:
-        raise DataError(f"fx * baseline is {product}, expected a number above 0; replace it", path=path)
+        raise DataError(f"fx * baseline is {product}, expected a number above 0", fix="replace it", path=path)
     return product
 
 

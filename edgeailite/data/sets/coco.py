@@ -103,7 +103,9 @@ def load_annotations(file: Path) -> dict[str, Any]:
         raise unreadable(file, error, what="annotations", fix=f"check {option('data_path')}") from None
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise DataError(f"no list {key!r} in it; expected COCO's images, annotations and categories", path=file)
+            raise DataError(
+                f"no list {key!r} in it", fix="expected COCO's images, annotations and categories", path=file
+            )
     return content
 
 
@@ -138,7 +140,7 @@ def drawings(
             raise
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             number = entry.get("id") if isinstance(entry, dict) else None
-            raise DataError(f"annotation {shown(number)}: {_told(error)}; mend or remove it", path=file) from None
+            raise DataError(f"annotation {shown(number)}: {_told(error)}", fix="mend or remove it", path=file) from None
     items: list[Item] = []
     places, seen, names = Places(), set(), set()
     for image in content["images"]:
@@ -151,7 +153,8 @@ def drawings(
         if number in seen or path in names:
             raise DataError(
                 f"image {shown(number)}, {printable(name)}, is listed twice, so that each has a part of the "
-                "annotations; make them one",
+                "annotations",
+                fix="make them one",
                 path=file,
             )
         seen.add(number)
@@ -172,13 +175,14 @@ def _check_whole(entry: Mapping[str, Any], file: Path, class_of: Mapping[Any, in
         known = ", ".join(shown(category) for category in list(class_of)[:20])
         raise DataError(
             f"annotation {number}: category_id {shown(entry['category_id'])} is none of the categories that "
-            f"are classes ({known}); add the category or remove the annotation",
+            f"are classes ({known})",
+            fix="add the category or remove the annotation",
             path=file,
         )
     if entry.get("segmentation", ...) in (None, []):
         raise DataError(
-            f"annotation {number} has no polygon, a box only, so that its thing would be learned as "
-            "background; draw it, or remove the annotation",
+            f"annotation {number} has no polygon, a box only, so that its thing would be learned as background",
+            fix="draw it, or remove the annotation",
             path=file,
         )
 
@@ -191,12 +195,13 @@ def _image(image: Any, file: Path) -> tuple[Any, str, tuple[int, int]]:
             raise TypeError("id is a number or text, file_name is text")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
-            f"an image without id, file_name, height or width ({_told(error)}); mend it", path=file
+            f"an image without id, file_name, height or width ({_told(error)})", fix="mend it", path=file
         ) from None
     if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
         raise DataError(
             f"image {shown(number)}: height {shown(size[0])} and width {shown(size[1])}, expected at most "
-            f"{MAX_PIXELS} pixels; mend it",
+            f"{MAX_PIXELS} pixels",
+            fix="mend it",
             path=file,
         )
     return number, name, size

@@ -1,4 +1,4 @@
-"""Opens your own data without code: `--dataset_name folder --data_path D`.
+"""Opens your own data without code: data set `folder` below a path D.
 
 Layouts, looked for in this order (the first that has the split is taken):
 

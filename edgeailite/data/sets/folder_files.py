@@ -61,7 +61,8 @@ def find(root: Path, split: str, *, needed: bool = True) -> Pairs | Path:
             return _listed(root, file)
         annotations = [path for path in sorted((root / "annotations").glob("*.json")) if _is_of(path, called)]
         if len(annotations) > 1:
-            raise two_files(annotations[0], annotations[1], f"two files of split {split}", "keep one")
+            both = annotations[0], annotations[1]
+            raise two_files(*both, f"two files of split {split}", "keep one", code="listing")
         if annotations or (root / called / POLYGONS).is_file():
             return annotations[0] if annotations else root / called / POLYGONS
     if not needed:
@@ -71,9 +72,12 @@ def find(root: Path, split: str, *, needed: bool = True) -> Pairs | Path:
         listed = printable(", ".join(splits))
         raise UsageError(f"{root} has {listed}", about="split", value=split, known=tuple(splits))
     raise DataError(
-        f"data set {NAME}: folder {root}/images/{split} does not exist; expected {root}/images/{split} and "
-        f"{root}/labels/{split}, or {root}/images, {root}/labels and a list {root}/{split}.txt"
-        f"{what_lies_there(root, IMAGES, LABELS)}",
+        f"data set {NAME}: folder {root}/images/{split} does not exist",
+        fix=(
+            f"expected {root}/images/{split} and "
+            f"{root}/labels/{split}, or {root}/images, {root}/labels and a list {root}/{split}.txt"
+            f"{what_lies_there(root, IMAGES, LABELS)}"
+        ),
         code="folder-missing",
     )
 
@@ -211,8 +215,8 @@ def _listed(root: Path, file: Path) -> Pairs:
     for below in (images, labels):
         if not below.is_dir():
             raise DataError(
-                f"data set {NAME}: folder {below} does not exist; {file} lists names in it"
-                f"{what_lies_there(root, IMAGES, LABELS)}",
+                f"data set {NAME}: folder {below} does not exist",
+                fix=(f"{file} lists names in it{what_lies_there(root, IMAGES, LABELS)}"),
                 code="folder-missing",
             )
     pictures, masks = _pictures_and_masks(images, labels)

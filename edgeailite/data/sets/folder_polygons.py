@@ -38,13 +38,15 @@ def polygons(
     """
     if settings.classes or settings.label_map or settings.colors or settings.reduce_zero_label or settings.ignore:
         raise DataError(
-            f"{file} names the classes; only palette, background and overlaps may be given with it", path=settings.file
+            f"{file} names the classes",
+            fix="only palette, background and overlaps may be given with it",
+            path=settings.file,
         )
     content = load_annotations(file)
     rows = _categories(content, file)
     learned = content if train is None else load_annotations(train)
     if train is not None and _categories(learned, train) != rows:
-        raise DataError(f"its categories are not those of {train}; give both the same", path=file)
+        raise DataError(f"its categories are not those of {train}", fix="give both the same", path=file)
     names, class_of, unlabelled = _classes(rows, _used(learned), file, background=settings.background)
     palette = settings.palette or voc_colours(len(names))
     if len(palette) != len(names):
@@ -91,11 +93,11 @@ def _categories(content: Mapping[str, Any], file: Path) -> list[Category]:
     for row in content["categories"]:
         number, name = (row.get("id"), row.get("name")) if isinstance(row, dict) else (None, None)
         if not isinstance(number, int | str) or not isinstance(name, str):
-            raise DataError(f"a category without id or name ({shown(row)}); mend it", path=file)
+            raise DataError(f"a category without id or name ({shown(row)})", fix="mend it", path=file)
         if number in rows:
             raise DataError(
-                f"categories {printable(rows[number].name)} and {printable(name)} have one id, "
-                f"{shown(number)}; give each its own",
+                f"categories {printable(rows[number].name)} and {printable(name)} have one id, {shown(number)}",
+                fix="give each its own",
                 path=file,
             )
         above = row.get("supercategory")

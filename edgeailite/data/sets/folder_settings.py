@@ -80,14 +80,18 @@ def read_settings(root: Path) -> Settings:
     label_map = _label_map(file, given["label_map"], numbers) if "label_map" in given else None
     reduce_zero_label = _flag(file, given, "reduce_zero_label", default=False)
     if sum(map(bool, (reduce_zero_label, label_map, colors))) > 1:
-        raise DataError("give one of reduce_zero_label, label_map and colors; each says what masks hold", path=file)
+        raise DataError(
+            "give one of reduce_zero_label, label_map and colors", fix="each says what masks hold", path=file
+        )
     if not (label_map or colors or reduce_zero_label):
         colors = tool_colors
     names = numbers.all_names()
     ignore = _values(file, given.get("ignore", []))
     twice = [value for value in ignore if (label_map or {}).get(value, IGNORE) != IGNORE]
     if twice:
-        raise DataError(f"label value {twice[0]} is a class in label_map and stands under ignore; keep one", path=file)
+        raise DataError(
+            f"label value {twice[0]} is a class in label_map and stands under ignore", fix="keep one", path=file
+        )
     overlaps = given.get("overlaps", OVERLAPS[0])
     if overlaps not in OVERLAPS:
         raise DataError(f"overlaps: {shown(overlaps)}, expected {' or '.join(OVERLAPS)}", path=file)
@@ -123,12 +127,12 @@ class _Numbers:
         if isinstance(value, str) and value in self.names:
             return self.names.index(value)
         known = f"classes are {', '.join(self.names)}" if self.known else "expected a name or a number from 0 to 254"
-        raise DataError(f"{key}: {shown(value)} is no class; {known}, or ignore", path=self.file)
+        raise DataError(f"{key}: {shown(value)} is no class", fix=f"{known}, or ignore", path=self.file)
 
     def all_names(self) -> tuple[str, ...] | None:
         """Names of all classes that were known, named or numbered; None if nothing was."""
         if not self.known and self.names and self.highest >= 0:
-            raise DataError("classes by name and by number; name all, or list them under classes", path=self.file)
+            raise DataError("classes by name and by number", fix="name all, or list them under classes", path=self.file)
         numbered = [f"class {number}" for number in range(self.highest + 1)]
         return check_names(self.file, self.names or numbered) if self.names or numbered else None
 
@@ -160,7 +164,7 @@ def _names(file: Path, given: object) -> tuple[str, ...]:
         raise DataError(f"classes: expected a list of 1 to 255 different names, found {shown(given)}", path=file)
     odd = next((name for name in names if not isinstance(name, str) and type(name) is not int), None)
     if odd is not None or None in names:  # yes, no, on, off and dates are other values than they look like
-        raise DataError(f'classes: {shown(odd)} is no text to YAML; write the name in quotes: "road"', path=file)
+        raise DataError(f"classes: {shown(odd)} is no text to YAML", fix='write the name in quotes: "road"', path=file)
     return check_names(file, map(str, names))
 
 
@@ -170,19 +174,22 @@ def check_names(file: Path, names: Iterable[str]) -> tuple[str, ...]:
     for name in names:
         if not name.strip() or len(name) > LONGEST or not is_printable(name):
             raise DataError(
-                f"classes: {shown(name)} is no class name; expected 1 to {LONGEST} characters, no control characters",
+                f"classes: {shown(name)} is no class name",
+                fix=f"expected 1 to {LONGEST} characters, no control characters",
                 path=file,
             )
         if name.lower() in IGNORE_WORDS:
             raise DataError(
-                f"classes: {name} is the word for pixels that do not count, no class; take it out, and give "
-                "its label value under ignore",
+                f"classes: {name} is the word for pixels that do not count, no class",
+                fix=("take it out, and give its label value under ignore"),
                 path=file,
             )
         plain = " ".join(name.split()).casefold()
         if plain in named:
             how = f"{shown(name)} twice" if named[plain] == name else f"{shown(named[plain])} and {shown(name)}"
-            raise DataError(f"classes: expected different names, found {how}; make them one, or rename one", path=file)
+            raise DataError(
+                f"classes: expected different names, found {how}", fix="make them one, or rename one", path=file
+            )
         named[plain] = name
     if not 0 < len(named) <= IGNORE:
         raise DataError(f"{len(named)} classes, expected 1 to {IGNORE}", path=file)
@@ -199,10 +206,10 @@ def _colors(file: Path, given: object, numbers: _Numbers) -> dict[Colour, int]:
             colour, name = parse_colour(value), key
         if colour is None:
             raise DataError(
-                f"colors: no colour in {shown(key)}: {shown(value)}; write three numbers from 0 to 255", path=file
+                f"colors: no colour in {shown(key)}: {shown(value)}", fix="write three numbers from 0 to 255", path=file
             )
         if colour in colors:
-            raise DataError(f"colors: {colour} is given twice; a colour has one class", path=file)
+            raise DataError(f"colors: {colour} is given twice", fix="a colour has one class", path=file)
         colors[colour] = numbers.of(name, "colors")
     return colors
 
@@ -219,7 +226,9 @@ def _values(file: Path, given: object, key: str = "ignore") -> tuple[int, ...]:
     wrong = [value for value in values if type(value) is not int or not LOWEST <= value <= HIGHEST]
     if wrong:
         raise DataError(
-            f"{key}: {shown(wrong[0])} is no label value; expected whole numbers from {LOWEST} to {HIGHEST}", path=file
+            f"{key}: {shown(wrong[0])} is no label value",
+            fix=f"expected whole numbers from {LOWEST} to {HIGHEST}",
+            path=file,
         )
     return tuple(values)
 
@@ -276,7 +285,8 @@ def _roboflow(file: Path, settings: Path) -> tuple[str, ...]:
     values = {value.strip(): name.strip() for value, _, name in rows if value.strip().isdecimal()}
     if list(values) != [str(number) for number in range(len(values))] or len(values) < len(rows) - 1:
         raise DataError(
-            f"expected a row VALUE, NAME for each of 0, 1, ..; or say in {settings} what values mean: label_map",
+            "expected a row VALUE, NAME for each of 0, 1, ..",
+            fix=f"or say in {settings} what values mean: label_map",
             path=file,
         )
     return check_names(file, values.values())
@@ -300,14 +310,16 @@ def _supervisely(file: Path) -> tuple[tuple[str, ...], dict[Colour, int]]:
     """Read names and colours of machine masks; pixels without an object are (0, 0, 0), class "background"."""
     rows = json_value(_read(file), where=str(file))
     if not isinstance(rows, dict) or not rows:
-        raise DataError("no names with colours in it; export it again", path=file)
+        raise DataError("no names with colours in it", fix="export it again", path=file)
     colours = {name: parse_colour(colour) for name, colour in rows.items()}
     colors: dict[Colour, int] = {} if (0, 0, 0) in colours.values() else {(0, 0, 0): 0}
     names = ["background"] * len(colors)
     for name, colour in colours.items():
         if colour is None or colour in colors:
             raise DataError(
-                f"{shown(name)}: {shown(rows[name])} is no colour, or another class has it; export it again", path=file
+                f"{shown(name)}: {shown(rows[name])} is no colour, or another class has it",
+                fix="export it again",
+                path=file,
             )
         colors[colour] = _number(name, names)
     return check_names(file, names), colors

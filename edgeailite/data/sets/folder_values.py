@@ -78,7 +78,8 @@ def class_count(masks: Sequence[Path], settings: Settings) -> int:
     if len(values) >= IGNORE:
         raise UnclearLabelsError(
             f"{where} hold {len(values)} different label values, {_list(list(map(str, values)))}: more than the "
-            f"{IGNORE} classes that there can be; are they numbers of things? save the class of each pixel",
+            f"{IGNORE} classes that there can be",
+            fix="are they numbers of things? save the class of each pixel",
             path=folder,
             code="too-many-classes",
         )

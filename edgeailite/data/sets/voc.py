@@ -15,17 +15,13 @@ from pathlib import Path
 
 from edgeailite.data.files.listing import check_split, need_folder, need_listed, read_lines, without_suffix
 from edgeailite.data.source import SEGMENTATION, DataSource, Item, identity_map, segmentation
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 
 CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
     "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 MASKS, MASKS_AUG = "SegmentationClass", "SegmentationClassAug"
-AUG_HELP = (
-    "unzip SegmentationClassAug.zip beside SegmentationClass and put SBD's train_noval.txt there as "
-    "ImageSets/Segmentation/trainaug_noval.txt, or take --dataset_name voc_segmentation_original"
-)
 # split: list, folder of masks
 SPLITS = {
     "train": ("trainaug_noval", MASKS_AUG),
@@ -47,6 +43,13 @@ def voc_colours(count: int) -> tuple[tuple[int, int, int], ...]:
     return tuple(colour(index) for index in range(count))
 
 
+def _aug_help() -> str:
+    return (
+        "unzip SegmentationClassAug.zip beside SegmentationClass and put SBD's train_noval.txt there as "
+        f"ImageSets/Segmentation/trainaug_noval.txt, or take {option('dataset_name')} voc_segmentation_original"
+    )
+
+
 def _voc(root: Path, split: str, *, name: str, splits: dict[str, tuple[str, str]]) -> DataSource:
     check_split(name, split, splits)
     list_name, masks = splits[split]
@@ -55,7 +58,7 @@ def _voc(root: Path, split: str, *, name: str, splits: dict[str, tuple[str, str]
     file = base / "ImageSets" / "Segmentation" / f"{list_name}.txt"
     for needed in (file, base / masks):
         if not needed.exists():
-            fix = AUG_HELP if masks == MASKS_AUG else "check --data_path"
+            fix = _aug_help() if masks == MASKS_AUG else f"check {option('data_path')}"
             raise DataError(f"data set {name}: {needed} does not exist", fix=fix, code="folder-missing")
     # a name, or "/JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png" as other tools write; no name has a space
     words = {number: line.replace("\\", "/").split()[0] for number, line in read_lines(file).items()}

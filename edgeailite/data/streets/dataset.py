@@ -10,7 +10,6 @@ come from the same planes. The same (seed, index) is the same street at every si
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from edgeailite.data.streets.render import expose, flow_of, geometry_of, lens_for, render
 from edgeailite.data.streets.scene import EYE_HEIGHT, TIME_STEP, World, build_world
 from edgeailite.data.streets.shapes import SKY
+from edgeailite.files import write_atomic
 
 FORMAT_VERSION = 1  # raise it when the same (seed, index) gives other bytes
 BASELINE = 0.209313  # metres, as in Cityscapes
@@ -208,6 +208,4 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 def _replace(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    write_atomic(path, data)

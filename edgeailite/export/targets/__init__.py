@@ -19,7 +19,7 @@ TARGETS: dict[str, Target] = {
 
 
 def write(name: str, request: Request) -> tuple[Files, list[Finding]]:
-    """The files of a target and its warnings. Raises UsageError where the network does not fit it."""
+    """Make and check the files of a target; return them with warnings. Raises UsageError for an unfit network."""
     target = TARGETS[name]
     _check_scheme(target, request)
     files = target.files(request)
@@ -32,7 +32,7 @@ def write(name: str, request: Request) -> tuple[Files, list[Finding]]:
 
 
 def _check_scheme(target: Target, request: Request) -> None:
-    """Raises UsageError for a scheme that the target does not compute, and for rewriting that is onnxruntime's."""
+    """Raise UsageError for a scheme that the target does not compute, or kernels of another runtime."""
     if request.kernels != "plain" and target.name != request.kernels:
         raise UsageError(
             f"{option('kernels')} {request.kernels}: not for {option('target')} {target.name}; leave one of the two out"

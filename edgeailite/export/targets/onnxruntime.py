@@ -10,7 +10,7 @@ from edgeailite.export.to_onnx import to_onnx
 
 
 def run_files(request: Request) -> Files:
-    """The one file of a run."""
+    """Return the one ONNX file of a run."""
     model = to_onnx(
         request.module,
         request.card,

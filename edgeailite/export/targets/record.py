@@ -1,4 +1,4 @@
-"""What a device family is to the export: which operators it runs, what is checked, which files it gets."""
+"""How export describes a device family: its operators, checks and files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ QUANTIZERS = frozenset(("QuantizeLinear", "DequantizeLinear"))
 
 @dataclass(frozen=True)
 class Request:
-    """A float or quantized network and how its file is wanted."""
+    """A float or quantized network, and the options of its file."""
 
     module: nn.Module
     card: ModelCard
@@ -53,9 +53,10 @@ Files = dict[str, onnx.ModelProto | str]
 
 @dataclass(frozen=True)
 class Target:
-    """A device family. `schemes`: those it computes, empty for any and for float; `stem`: of the files, None: a run's.
+    """A device family.
 
-    `opset` is the default. `checks` are made on every ONNX file that `files` gives.
+    `files` makes its files, and `checks` are applied to every ONNX file among them. `schemes` are those it computes,
+    empty for any and for float; `stem` names the files, None names them after the run; `opset` is the default.
     """
 
     name: str

@@ -23,7 +23,7 @@ ACTIVATIONS = ("Relu", "Clip")
 
 
 def files(request: Request) -> Files:
-    """One QDQ file."""
+    """Return one file with QuantizeLinear and DequantizeLinear pairs."""
     model = to_onnx(
         request.module,
         request.card,
@@ -37,7 +37,7 @@ def files(request: Request) -> Files:
 
 
 def symmetric_codes(graph: Graph) -> Iterator[Finding]:
-    """Rule 1."""
+    """Check rule 1."""
     for node in graph.of("QuantizeLinear", "DequantizeLinear"):
         zero = graph.constants.get(node.input[2]) if len(node.input) > 2 else np.zeros(1, np.uint8)
         if zero is None or zero.dtype not in (np.int8, np.int32):  # int32 is rule 3's
@@ -47,7 +47,7 @@ def symmetric_codes(graph: Graph) -> Iterator[Finding]:
 
 
 def weight_axes(graph: Graph) -> Iterator[Finding]:
-    """Rule 2; and convolutions that stay float."""
+    """Check rule 2, and find convolutions that stay float."""
     for node in graph.of("Conv"):
         weight, source = graph.weight_codes(node), graph.producer.get(node.input[0])
         if weight is None or source is None or source.op_type != "DequantizeLinear":
@@ -59,14 +59,14 @@ def weight_axes(graph: Graph) -> Iterator[Finding]:
 
 
 def float_biases(graph: Graph) -> Iterator[Finding]:
-    """Rule 3."""
+    """Check rule 3."""
     for node in graph.of("Conv"):
         if len(node.input) > 2 and node.input[2] in graph.producer:
             yield Finding("bias-codes", node.name, graph.producer[node.input[2]].op_type)
 
 
 def quantized_behind_activation(graph: Graph) -> Iterator[Finding]:
-    """Rule 4."""
+    """Check rule 4."""
     for node in graph.of(*ACTIVATIONS):
         source = graph.producer.get(node.input[0])
         if source is not None and source.op_type == "DequantizeLinear":

@@ -40,7 +40,7 @@ IR_VERSION = 8  # of the onnxruntime 1.15 in TI's tools
 
 
 def files(request: Request) -> Files:
-    """Clips, QDQ and settings."""
+    """Return the file with Clips, the QDQ file and the settings."""
     assert isinstance(request.module, fx.GraphModule)
     how = {"opset": request.opset, "argmax": request.argmax, "size": request.size, "simplify": request.simplify}
     clips = write_graph(clipped(request.module), request.card, **how)
@@ -52,7 +52,7 @@ def files(request: Request) -> Files:
 
 @torch.no_grad()
 def clipped(model: fx.GraphModule) -> fx.GraphModule:
-    """A prepared network as float convolutions, BatchNorm folded in, with a Clip at each published range."""
+    """Return a prepared network in float: BatchNorm folded in, a Clip at each published range."""
     result = copy.deepcopy(model).eval().cpu()
     names = published_names(result)
     for node in list(result.graph.nodes):
@@ -76,7 +76,7 @@ def clipped(model: fx.GraphModule) -> fx.GraphModule:
 
 
 def _clip(result: fx.GraphModule, node: fx.Node, name: str) -> None:
-    """The quantizer `node`, with the activation before it, becomes one Clip called `name`."""
+    """Replace the quantizer `node` and the activation before it by one Clip called `name`."""
     quantizer, source = result.get_submodule(str(node.target)), node.args[0]
     assert isinstance(quantizer, ActivationQuantizer)
     codes = quantizer.grid.high - quantizer.grid.low + 1
@@ -121,7 +121,7 @@ def _attribute(module: nn.Module, path: str) -> torch.Tensor:
 
 
 def settings(preprocessing: Preprocessing) -> str:
-    """What TI's compilers are told, as YAML, for either file."""
+    """Return the settings of TI's compilers for either file, as YAML."""
     values = {
         "input": {
             "mean": list(preprocessing.mean),
@@ -146,14 +146,14 @@ def settings(preprocessing: Preprocessing) -> str:
 
 
 def fixed_size(graph: Graph) -> Iterator[Finding]:
-    """The compiler needs all sides of the input."""
+    """Find inputs with an open side: the compiler needs all of them."""
     for value in graph.model.graph.input:
         if not all(side.dim_value for side in value.type.tensor_type.shape.dim):
             yield Finding("open-size", value.name)
 
 
 def powers_of_two(graph: Graph) -> Iterator[Finding]:
-    """Scales of all quantizers, and ends of all Clips but those of a ReLU6."""
+    """Find scales of quantizers and ends of Clips, except those of a ReLU6, that are no powers of two."""
     for name, users in scale_users(graph).items():
         if not (np.frexp(graph.constants[name])[0] == 0.5).all():
             yield Finding("scale-power", users[0].name, f"{graph.constants[name].flatten()[0]:.6g}")
@@ -164,7 +164,7 @@ def powers_of_two(graph: Graph) -> Iterator[Finding]:
 
 
 def resize_factors(graph: Graph) -> Iterator[Finding]:
-    """By powers of two, alike for height and width."""
+    """Find resizes that are not by a power of two, alike for height and width."""
     for node in graph.of("Resize"):
         before, after = graph.shapes.get(node.input[0]), graph.shapes.get(node.output[0])
         if not before or not after or 0 in before + after:
@@ -175,7 +175,7 @@ def resize_factors(graph: Graph) -> Iterator[Finding]:
 
 
 def kept_class_axis(graph: Graph) -> Iterator[Finding]:
-    """ArgMax with keepdims."""
+    """Find ArgMax without keepdims."""
     for node in graph.of("ArgMax"):
         if not attribute(node, "keepdims", 1):
             yield Finding("argmax", node.name)

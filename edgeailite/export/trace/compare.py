@@ -36,7 +36,7 @@ LABEL = "_label"
 
 @dataclass(frozen=True)
 class Sums:
-    """Of one tensor over pictures: what the figures are made of."""
+    """Sums over the pictures of one tensor, from which its figures are computed."""
 
     count: int
     signal: float
@@ -48,7 +48,7 @@ class Sums:
     total: float
 
     def plus(self, other: Sums) -> Sums:
-        """Both together."""
+        """Return the sums of both together."""
         return Sums(
             self.count + other.count,
             self.signal + other.signal,
@@ -63,7 +63,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class Row:
-    """A tensor that both sides have. `sqnr_db` None: no difference at all; steps None: no side has a quantizer."""
+    """A tensor that both sides have; `sqnr_db` is None without any difference, `max_steps` None without a quantizer."""
 
     first: str
     second: str
@@ -82,7 +82,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Trace:
-    """Rows in graph order, how places were paired, agreement of the outputs, and what that says."""
+    """The comparison of two sides: tensors in graph order, how they were paired, agreement of the outputs."""
 
     sides: tuple[str, str]
     local: bool
@@ -128,10 +128,10 @@ class Trace:
 
 
 def trace(first: Side, second: Side, pictures: Iterable[Sequence[Array]], *, local: bool = False) -> Trace:
-    """Compare two sides on normalised inputs, one tuple per picture.
+    """Compare two sides tensor by tensor on normalised inputs, one tuple per sample.
 
-    `local` hands the first's values to every layer of the second, so that each shows its own difference alone. Raises
-    UsageError where that is asked of a file, where nothing can be paired, or without a picture.
+    `local` feeds each layer of the second side the first side's values, so errors do not accumulate. Raises UsageError
+    where the second side is a file and cannot be fed, where no tensors can be paired, or without a picture.
     """
     if local and not second.feeds:
         raise UsageError(
@@ -163,7 +163,7 @@ def trace(first: Side, second: Side, pictures: Iterable[Sequence[Array]], *, loc
 
 
 def _matched(first: Side, second: Side, images: Sequence[Array]) -> tuple[Matching, Mapping[str, tuple[int, ...]]]:
-    """Read everything once, to know the shapes."""
+    """Read all tensors of both sides once and pair them; return the pairs and the second side's shapes."""
     shapes = [
         {name: value.shape for name, value in side.read(images, list(side.places), {}).values.items()}
         for side in (first, second)
@@ -190,7 +190,7 @@ def _grid(first: Place, second: Place) -> Grid | None:
 
 
 def _measure(a: Array, b: Array, grid: Grid | None) -> Sums:
-    """One tensor of one picture; in steps of `grid`."""
+    """Sum up the difference of one tensor on one picture, in steps of `grid` where there is one."""
     gap = b.astype(np.float64) - a
     steps = gap if grid is None else grid.codes(b) - grid.codes(a)
     return Sums(
@@ -245,18 +245,18 @@ def _rows(
 
 
 def _given_by(grid: Grid | None) -> float:
-    """The SQNR that a number of bits gives anyway."""
+    """Return the SQNR in dB that the grid's number of bits gives at best."""
     return FLOAT_DB if grid is None else DB_PER_BIT * grid.bits - DB_OFF
 
 
 def _one_quantization(first: Side, second: Side, pairs: Sequence[tuple[str, str]]) -> bool:
-    """Whether most tensors that both sides quantize have the same scale and zero point."""
+    """Return whether most tensors that both sides quantize have the same scale and zero point."""
     same = [_same_grid(first.places[a], second.places[b]) for a, b in pairs]
     return 2 * same.count(True) > len(same) - same.count(None) > 0
 
 
 def _same_grid(first: Place, second: Place) -> bool | None:
-    """None unless both are quantized. int8 around 0 is uint8 around 128; -127 and -128 both begin int8."""
+    """Return whether two grids are the same, int8 around 0 being uint8 around 128; None unless both are quantized."""
     if first.grid is None or second.grid is None:
         return None
     return (first.grid.scale, first.grid.unsigned_zero) == (second.grid.scale, second.grid.unsigned_zero)
@@ -269,7 +269,7 @@ def _sqnr(total: Sums) -> float:
 
 
 def _resized_steps(first: Side, second: Side, pairs: Sequence[tuple[str, str]]) -> dict[str, float]:
-    """Resized values that are not quantized again -> the step of what was resized: they differ by it as that does."""
+    """Map resized values that are not quantized again to the step of their source: they may differ by that step."""
     grids = {b: grid for a, b in pairs if (grid := _grid(first.places[a], second.places[b])) is not None}
     found = {}
     for _, b in pairs:
@@ -280,7 +280,7 @@ def _resized_steps(first: Side, second: Side, pairs: Sequence[tuple[str, str]]) 
 
 
 def _exceeds(total: Sums, grid: Grid | None, *, exact: bool, step: float) -> bool:
-    """Whether the difference is more than rounding; `step` is that of values which were quantized before."""
+    """Return whether the difference is more than rounding; `step` is that of values that were quantized earlier."""
     if step and not exact:
         return not total.largest <= step * (1 + STEP_SLACK)  # `not`: NaN departs
     if grid is not None:
@@ -290,7 +290,7 @@ def _exceeds(total: Sums, grid: Grid | None, *, exact: bool, step: float) -> boo
 
 
 def _outputs(mine: Reading, theirs: Reading) -> dict[str, Mapping[str, float | None]]:
-    """Agreement of outputs of one name, or of a label map and the logits that it comes from, or of one position."""
+    """Compare outputs of the same name, or a label map with its logits, or else outputs of the same position."""
     found: dict[str, Mapping[str, float | None]] = {}
     by_name = {name.removesuffix(LABEL): value for name, value in theirs.outputs.items()}
     for position, (name, value) in enumerate(mine.outputs.items()):

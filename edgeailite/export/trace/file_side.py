@@ -49,7 +49,7 @@ POOLS = {"AveragePool": "Pool", "GlobalAveragePool": "Pool", "ReduceMean": "Pool
 
 @dataclass
 class _File:
-    """The graph by name of tensor; `alive`: pictures flow into it; `unscaled`: of them, what is made of bare codes."""
+    """A graph by tensor name: `alive` depend on the pictures, `unscaled` of them are computed from bare codes."""
 
     model: onnx.ModelProto
     constants: dict[str, Array] = field(default_factory=dict)
@@ -61,12 +61,12 @@ class _File:
     floats: set[str] = field(default_factory=set)
 
     def end_of_block(self, tensor: str) -> bool:
-        """Not handed to an activation alone."""
+        """True where a block ends: an output, or a tensor that something other than one activation reads."""
         readers = self.readers.get(tensor, [])
         return tensor in self.outputs or not (len(readers) == 1 and readers[0].op_type in PASSED_ON)
 
     def grid(self, node: onnx.NodeProto) -> Grid | None:
-        """The quantizer's codes; None of one per channel."""
+        """Return the grid of a quantizer; None for one with a scale per channel."""
         scale, zero_point = self.parameters(node)
         if scale.size != 1:
             return None
@@ -74,7 +74,7 @@ class _File:
         return Grid(float(scale.reshape(())), int(zero_point.reshape(-1)[0]), int(info.min), int(info.max))
 
     def parameters(self, node: onnx.NodeProto) -> tuple[Array, Array]:
-        """Scale and zero point. Raises DataError where they are computed, not constants."""
+        """Return scale and zero point of a quantizer. Raises DataError where they are no constants."""
         at = SCALE_AT.get(node.op_type, 1)
         named = node.input[at : at + 2]
         if missing := [name for name in named if name and name not in self.constants]:
@@ -87,7 +87,7 @@ class _File:
 
 
 def read_file(path: Path) -> onnx.ModelProto:
-    """Any ONNX file. Raises DataError for one that is missing or damaged."""
+    """Read any ONNX file. Raises DataError for one that is missing or damaged."""
     return _parsed_model(read_onnx(path))
 
 
@@ -106,9 +106,10 @@ def file_side(
     threads: int | None = None,
     height_width: tuple[int, int] | None = None,
 ) -> Side:
-    """A file in onnxruntime (`runtime` is a level: DISABLED, EXTENDED, ALL), in `openvino` or `openvino:f32`.
+    """Open a file as a side: in onnxruntime (`runtime` is a level: DISABLED, EXTENDED, ALL), openvino or openvino:f32.
 
-    A file that was not exported here is run once in a child process first, one of open size at `height_width`.
+    A file that was not exported here is first run once in a child process, in case the runtime crashes; a file of open
+    size is run at `height_width`.
     """
     known = (*LEVELS, *OPENVINO)
     if runtime not in known:
@@ -140,7 +141,7 @@ def file_side(
 
 
 def _added(parsed: _File, places: Mapping[str, Place]) -> tuple[str, ...]:
-    """Rule 4: places that an addition reads, dequantized or not."""
+    """Return the places of rule 4: those that an addition reads, dequantized or not."""
     tensors = {name for node in parsed.model.graph.node if node.op_type == "Add" for name in node.input}
     tensors |= {parsed.producer[name].input[0] for name in tensors if _is_dequantized(parsed, name)}
     return tuple(name for name, place in places.items() if place.tensor in tensors and name not in parsed.outputs)
@@ -153,7 +154,7 @@ def _is_dequantized(parsed: _File, name: str) -> bool:
 def _runner(
     model: onnx.ModelProto, label: str, *, runtime: str, threads: int | None
 ) -> Callable[[Sequence[Array], tuple[str, ...]], dict[str, Array]]:
-    """`run(images, inner tensors)` gives those, the inputs and the outputs by name; sessions are kept."""
+    """Return `run(images, names)`, which gives these inner tensors, the inputs and the outputs; sessions are reused."""
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value.name for value in model.graph.input if value.name not in weights]
     outputs = [value.name for value in model.graph.output]
@@ -215,7 +216,7 @@ def _parse(model: onnx.ModelProto) -> _File:
 
 
 def _is_unscaled(parsed: _File, node: onnx.NodeProto) -> bool:
-    """Computed from codes that were not multiplied by their scale."""
+    """Return whether a node computes from codes that were not multiplied by their scale."""
     if node.op_type == "DequantizeLinear":
         quantizer = parsed.producer.get(node.input[0])
         if quantizer is not None and quantizer.op_type == "QuantizeLinear":
@@ -224,14 +225,14 @@ def _is_unscaled(parsed: _File, node: onnx.NodeProto) -> bool:
 
 
 def _float_tensors(model: onnx.ModelProto) -> set[str]:
-    """Tensors of float32, as far as onnx can tell."""
+    """Return the names of float32 tensors, as far as onnx can tell."""
     graph = onnx.shape_inference.infer_shapes(model).graph
     values = (*graph.input, *graph.value_info, *graph.output)
     return {value.name for value in values if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
 
 
 def _places(parsed: _File) -> dict[str, Place]:
-    """By the rules of this module, in graph order."""
+    """Find the places of a file by the rules of this module, in graph order."""
     held: dict[str, str] = {}  # tensor -> place
     places: dict[str, Place] = {}
     inputs = [value.name for value in parsed.model.graph.input if value.name in parsed.alive]
@@ -257,7 +258,7 @@ def _places(parsed: _File) -> dict[str, Place]:
 
 
 def _is_float_place(parsed: _File, node: onnx.NodeProto, quantized: set[str]) -> bool:
-    """Rule 3."""
+    """Return whether a tensor is a place by rule 3."""
     tensor = node.output[0]
     if node.op_type == "DequantizeLinear" or tensor in quantized:
         return False
@@ -265,7 +266,7 @@ def _is_float_place(parsed: _File, node: onnx.NodeProto, quantized: set[str]) ->
 
 
 def _quantized_place(parsed: _File, node: onnx.NodeProto, held: Mapping[str, str]) -> tuple[str, Place]:
-    """Rules 1 and 2: name and place of a QuantizeLinear."""
+    """Return name and place of a QuantizeLinear, by rules 1 and 2."""
     codes, name = node.output[0], _before(node)
     ends = [reader.output[0] for reader in parsed.readers.get(codes, []) if reader.output[0] in parsed.outputs]
     tensor = codes
@@ -277,12 +278,12 @@ def _quantized_place(parsed: _File, node: onnx.NodeProto, held: Mapping[str, str
 
 
 def _before(node: onnx.NodeProto) -> str:
-    """What codes are called before they are quantized."""
+    """Return the name of the tensor that a code tensor was quantized from."""
     return node.input[0] if node.op_type == "QuantizeLinear" else node.output[0].removesuffix(CODES)
 
 
 def _described(parsed: _File, tensor: str, place: Place, held: Mapping[str, str]) -> Place:
-    """With the node that computes `tensor`, before activations, and the places it is made of."""
+    """Describe a place: the node that computes `tensor`, before activations, and the places it is made of."""
     node = parsed.producer.get(tensor)
     while node is not None and node.op_type in PASSED_ON and _comes_from_layer(parsed, node):
         node = parsed.producer[node.input[0]]
@@ -306,7 +307,7 @@ def _comes_from_layer(parsed: _File, node: onnx.NodeProto) -> bool:
 
 
 def _weight_shape(parsed: _File, name: str) -> tuple[int, ...]:
-    """Of a constant, or of one behind a quantizer pair."""
+    """Return the shape of a node's weight: a constant, or one that passes through a quantizer pair."""
     while name not in parsed.constants:
         node = parsed.producer.get(name)
         if node is None or node.op_type not in (*QUANTIZERS, "Identity"):
@@ -316,7 +317,7 @@ def _weight_shape(parsed: _File, name: str) -> tuple[int, ...]:
 
 
 def _sources(parsed: _File, node: onnx.NodeProto, held: Mapping[str, str]) -> list[str]:
-    """Nearest places behind a node."""
+    """Return the nearest places that a node is computed from."""
     found: list[str] = []
     for name in node.input:
         if name in held:
@@ -327,7 +328,7 @@ def _sources(parsed: _File, node: onnx.NodeProto, held: Mapping[str, str]) -> li
 
 
 def _activated(parsed: _File) -> dict[str, str]:
-    """The tensor before an activation -> the tensor at the end of the block."""
+    """Map each tensor before an activation to the tensor at the end of the block."""
     found = {}
     for tensor in parsed.producer:
         end = tensor

@@ -100,7 +100,7 @@ def _run_setting(run: Path) -> Setting:
 
 
 def _file_setting(config: VerifyConfig) -> Setting:
-    """Preprocessing from our metadata; of another file its own size, or `img_resize`, and the range of our networks."""
+    """Read preprocessing from our metadata; another file gets its own size or `img_resize`, and our value range."""
     model = read_file(config.model)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     if "edgeailite.card" in metadata:

@@ -1,4 +1,4 @@
-"""Which place of one side is which of the other: by name, or where names differ by order and shape through the graph.
+"""Pairing the places of two sides: by name, or where names differ by order and shape through the graph.
 
 By name: (1) a tensor that one side holds in front of an activation and the other behind it is compared behind it, since
 a quantizer may stand for the activation; (2) else equal names are one place. If that finds less than half of the places
@@ -20,7 +20,7 @@ Signature = tuple[str, tuple[int, ...], tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Matching:
-    """Pairs (place of the first, place of the second) in the second's graph order, and what has no partner."""
+    """Pairs (place of the first, place of the second) in the second's graph order, and the places without a partner."""
 
     pairs: tuple[tuple[str, str], ...]
     by: str
@@ -28,7 +28,7 @@ class Matching:
 
 
 def match(first: Side, second: Side, shapes: Sequence[Mapping[str, tuple[int, ...]]]) -> Matching:
-    """Pair the places of two sides; `shapes` are those of their tensors."""
+    """Pair the places of two sides, given the shapes of their tensors."""
     pairs, by = _by_name(first, second, shapes), BY_NAME
     if len(pairs) < ENOUGH * min(len(first.places), len(second.places)):
         in_order = _by_order(first, second, shapes)
@@ -46,7 +46,7 @@ def match(first: Side, second: Side, shapes: Sequence[Mapping[str, tuple[int, ..
 
 
 def _by_name(first: Side, second: Side, shapes: Sequence[Mapping[str, tuple[int, ...]]]) -> list[tuple[str, str]]:
-    """Rules 1 and 2; only tensors of one shape are paired."""
+    """Pair by rules 1 and 2, tensors of equal shape only."""
     pairs = [(_activated(name, second, first), name) for name in second.places]
     pairs += [(name, _activated(name, first, second)) for name in first.places]
     found = [pair for pair in pairs if pair[0] and pair[1]]
@@ -56,13 +56,13 @@ def _by_name(first: Side, second: Side, shapes: Sequence[Mapping[str, tuple[int,
 
 
 def _activated(name: str, own: Side, other: Side) -> str:
-    """Rule 1: the other's place behind the activation of `name`, where `own` has none; else nothing."""
+    """Return the other side's place after the activation of `name` (rule 1); "" where `own` has that place too."""
     end = other.activated.get(name, "")
     return end if end in other.places and end not in own.places else ""
 
 
 def _by_order(first: Side, second: Side, shapes: Sequence[Mapping[str, tuple[int, ...]]]) -> list[tuple[str, str]]:
-    """Rule 3."""
+    """Pair by rule 3."""
     signatures = [
         {name: signature for name in side.places if (signature := _signature(side, name, shapes[index])) is not None}
         for index, side in enumerate((first, second))
@@ -76,7 +76,7 @@ def _signature(side: Side, name: str, shapes: Mapping[str, tuple[int, ...]]) -> 
 
 
 def longest_common(first: Mapping[str, Signature], second: Mapping[str, Signature]) -> list[tuple[str, str]]:
-    """The longest common subsequence of two sequences of (name: signature), as pairs of names."""
+    """Return the longest common subsequence of two sequences of signatures, as pairs of names."""
     a, b = list(first.items()), list(second.items())
     length = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
     for i in reversed(range(len(a))):

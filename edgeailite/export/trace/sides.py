@@ -1,7 +1,7 @@
-"""What a trace compares: places of a network, by the name of the tensor they hold, and a side that can read them.
+"""What a trace compares: two sides, and the places in each whose values can be read.
 
-A side is a torch network or a file in a runtime. Its places are the ends of blocks: a tensor that is handed to an
-activation alone is none, and where a tensor is quantized the place holds the quantized values.
+A side is a torch network or a file in a runtime. A place is a tensor at the end of a block: one that only an activation
+reads is no place, and where a tensor is quantized the place holds the quantized values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Grid:
-    """The codes of a quantizer, `low` to `high`, and what they mean: (code - zero_point) x scale."""
+    """The codes of a quantizer, from `low` to `high`; a code means (code - zero_point) x scale."""
 
     scale: float
     zero_point: int
@@ -28,25 +28,26 @@ class Grid:
 
     @property
     def bits(self) -> int:
-        """Bits that the codes need."""
+        """Number of bits of the codes."""
         return math.ceil(math.log2(self.high - self.low + 1))
 
     @property
     def unsigned_zero(self) -> int:
-        """The zero point, were the codes counted from 0."""
+        """The zero point of the same grid with codes counted from 0."""
         return self.zero_point + (2 ** (self.bits - 1) if self.low < 0 else 0)
 
     def codes(self, values: Array) -> Array:
-        """Nearest codes, as float64."""
+        """Return the nearest codes of values, as float64."""
         codes = np.rint(values.astype(np.float64) / np.float32(self.scale)) + self.zero_point
         return np.clip(codes, self.low, self.high)
 
 
 @dataclass(frozen=True)
 class Place:
-    """A tensor: what computes it (node or module, before its activation) and the nearest places that it is made of.
+    """A tensor that a trace compares.
 
-    `tensor` is its name on its own side; `weight` the shape of the layer's weight, where it has one.
+    `tensor` is its name on its own side, `layer` the node or module that computes it (before its activation), `weight`
+    the shape of that layer's weight, if any, and `sources` are the nearest places that it is computed from.
     """
 
     tensor: str
@@ -61,7 +62,7 @@ class Place:
 class Reading:
     """Float values by place, and the outputs by name: floats or label maps.
 
-    `disturbed` is by how much the outputs of a file change when its inner tensors are read, too.
+    `disturbed` is the largest change of a file's outputs when its inner tensors are read as well.
     """
 
     values: Mapping[str, Array]
@@ -74,12 +75,12 @@ Read = Callable[[Sequence[Array], Sequence[str], Mapping[str, Array]], Reading]
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two that are compared.
+    """One of the two networks or files that are compared.
 
-    `places` are in graph order. `activated` leads from a tensor to what its activation makes of it. `integer`: codes
-    are computed with integer arithmetic. `read(images, places, fed)` gives values of the places; in torch networks
-    (`feeds`) those of `fed` are handed on instead of the network's own. `unread`: places that cannot be read without
-    changing what is computed.
+    `places` are in graph order. `activated` maps a tensor to the result of its activation. `integer` says that codes
+    are computed with integer arithmetic. `read(images, places, fed)` returns the values of places; a side that `feeds`
+    continues with the values of `fed` instead of its own. `unread` are places that cannot be read without changing
+    the result.
     """
 
     label: str
@@ -92,7 +93,7 @@ class Side:
 
 
 def sources_among(side: Side, name: str, known: Mapping[str, Any]) -> Iterator[str]:
-    """The nearest places behind `name` that are `known`."""
+    """Yield the nearest places among `known` that `name` is computed from."""
     for source in side.places[name].sources:
         if source in known:
             yield source

@@ -58,7 +58,7 @@ def _outputs_differ(found: Trace) -> bool:
 
 
 def per_cent(share: float, decimals: int = 2) -> str:
-    """Rounded, but 100 only where it is all."""
+    """Write a share as per cent; 100 only where it is all."""
     return f"{100 * share if share == 1 else min(100 * share, 100 - 10**-decimals):.{decimals}f}"
 
 

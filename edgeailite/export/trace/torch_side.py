@@ -1,6 +1,6 @@
-"""Places of the torch networks: the float one, the fake-quantized one, the integer-exact one.
+"""Sides of a trace in torch: the float network, the fake-quantized one, the integer-exact one.
 
-Names are those that the exported file gives (`naming`): a tensor after the module that made it, or after the module
+Tensors have the names that the exported file gives them (`naming`): that of the module that made it, or of the module
 that held the function call.
 """
 
@@ -33,7 +33,7 @@ Tap = Callable[[fx.Node, Any], Any]
 
 
 def float_side(label: str, model: nn.Module) -> Side:
-    """A float network, in eval mode; of a prepared one the same with its quantizers off."""
+    """Open a float network in eval mode, or a prepared one with its quantizers off."""
     if isinstance(model, fx.GraphModule):
         unquantized = copy.deepcopy(model).eval()
         set_state(unquantized, observing=False, enabled=False)
@@ -43,18 +43,18 @@ def float_side(label: str, model: nn.Module) -> Side:
 
 
 def fake_quantized_side(label: str, prepared: fx.GraphModule) -> Side:
-    """A prepared and calibrated network that computes in float, with quantizers."""
+    """Open a prepared and calibrated network that computes in float, with quantizers."""
     return _side(label, prepared.eval(), _quantizers(prepared, ActivationQuantizer))
 
 
 def integer_exact_side(label: str, prepared: fx.GraphModule) -> Side:
-    """What the integer kernels compute, emulated."""
+    """Open the emulation of the integer kernels, converted from a prepared network."""
     converted = convert(prepared)
     return _side(label, converted, _quantizers(converted, Quantize))
 
 
 def _side(label: str, traced: fx.GraphModule, held: dict[fx.Node, str], *, quantized: bool = True) -> Side:
-    """`held`: the nodes whose values are compared, and their names."""
+    """Make a side of a traced network; `held` are the nodes whose values are compared, with their names."""
     outputs = dict(next(node for node in traced.graph.nodes if node.op == "output").args[0])
     held = held | {node: name for name, node in outputs.items()}
     integer = any(isinstance(module, Quantize) for module in traced.modules())
@@ -81,7 +81,7 @@ def _side(label: str, traced: fx.GraphModule, held: dict[fx.Node, str], *, quant
 
 
 def _handed_on(own: Codes | Tensor, values: Array, grid: Grid | None) -> Codes | Tensor:
-    """The other side's values in the form of the network's own."""
+    """Return the other side's values in the form that this network computes with: codes or floats."""
     if isinstance(own, Codes) and grid is not None:
         return replace(own, codes=torch.from_numpy(grid.codes(values)).to(own.codes.dtype))
     return torch.from_numpy(values)
@@ -106,7 +106,7 @@ class _Integer(IntegerExact):
 
 
 def _names(traced: fx.GraphModule) -> dict[fx.Node, str]:
-    """Nodes with a value of interest -> the tensor's name in the file."""
+    """Map nodes to the names of their tensors in the file."""
     names: dict[fx.Node, str] = {}
     functions = function_names(traced.graph)
     for node in traced.graph.nodes:
@@ -122,7 +122,7 @@ def _names(traced: fx.GraphModule) -> dict[fx.Node, str]:
 
 
 def _quantizers(traced: fx.GraphModule, kind: type[nn.Module]) -> dict[fx.Node, str]:
-    """Quantizers -> the name of the tensor they quantize; the output's, where nothing else reads one."""
+    """Map quantizers to the name of the tensor they quantize."""
     names = _names(traced)
     nodes = [n for n in traced.graph.nodes if is_module(n, kind) and not is_module(n, FromCodes)]
     return {node: names[node.args[0]] for node in nodes}
@@ -134,7 +134,7 @@ def _ends_block(node: fx.Node) -> bool:
 
 
 def _activated(names: Mapping[fx.Node, str], held: Mapping[fx.Node, str]) -> dict[str, str]:
-    """The tensor before an activation -> the tensor at the end of the block."""
+    """Map each tensor before an activation to the tensor at the end of the block."""
     found = {}
     for node, name in names.items():
         if node not in held and not _ends_block(node):
@@ -184,7 +184,7 @@ def _operator(layer: fx.Node, module: nn.Module | None) -> str:
 
 
 def _sources(node: fx.Node, held: Mapping[fx.Node, str]) -> list[str]:
-    """Nearest places behind a node."""
+    """Return the nearest places that a node is computed from."""
     found: list[str] = []
     for before in node.all_input_nodes:
         if before in held:
@@ -203,7 +203,7 @@ def _grid(module: nn.Module) -> Grid:
 
 
 def torch_side(word: str, module: nn.Module) -> Side:
-    """`float`, `fake_quant` or `integer_exact` of a run's network. Raises UsageError where the run is float."""
+    """Open the form `float`, `fake_quant` or `integer_exact` of a run's network. Raises UsageError for a float run."""
     if word == "float":
         return float_side(word, module)
     if not isinstance(module, fx.GraphModule):

@@ -1,0 +1,264 @@
+"""Labelling pictures, folders, lists and videos: the network's answers as files.
+
+For each picture NAME_label.png (class indices), NAME_color.png and NAME_overlay.png at the picture's own size, in the
+same folders below `save_path` as below the input; `write` chooses. NAME is the stem, or the whole file name where two
+files of a folder share a stem; of networks with several outputs NAME_OUTPUT. Of videos NAME_overlay.mp4. Beside them
+`shares.csv` and `shares.json` (classes of every picture), `skipped.csv` (what could not be read) and `infer.json`.
+No file is ever replaced that infer did not write.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.markup import escape
+
+from edgeailite import __version__
+from edgeailite.config import InferConfig
+from edgeailite.console import log, progress
+from edgeailite.data.files.images import IMAGE_SUFFIXES
+from edgeailite.device import select_device, set_threads
+from edgeailite.errors import DataError, UsageError, option
+from edgeailite.evaluation import PLAIN, Views, class_maps, results_at
+from edgeailite.files import sha256_of
+from edgeailite.inference.drawing import PICTURES, outputs_of
+from edgeailite.inference.film import label_video
+from edgeailite.inference.labels import original_values
+from edgeailite.inference.parallel_map import parallel_map
+from edgeailite.inference.pictures import EARLIER_RESULT, FINISHED, Image, Left, Picture, Read, Wanted, as_input, write
+from edgeailite.inference.results import Results, check_outputs, settle
+from edgeailite.inference.sources import Found, Inputs, inputs, lines_of
+from edgeailite.runs.checkpoint import find_checkpoint
+from edgeailite.runs.open import OpenModel, open_model
+from edgeailite.untrusted import printable
+
+MOST_UNREAD = 1000  # lines of a list on stdin, if none before them names a picture: then it is no list of pictures
+MOST_REPEATED = 10_000  # lines in a row
+SUFFIXES_SHOWN = 8
+UNDER_WAY = 32  # pictures that may be read, predicted or written at one time; there are fewer
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Inputs that were labelled: counts by name, seconds, and by video what was found of it.
+
+    `skipped` could not be read and are listed in `skipped.csv`; `others` counts files that are no pictures, by suffix.
+    """
+
+    folder: Path
+    counts: Mapping[str, int]
+    seconds: float
+    videos: Mapping[str, Any]
+    others: Counter[str]
+
+    @property
+    def skipped(self) -> int:
+        """Pictures that could not be read."""
+        return self.counts["skipped"]
+
+
+def label_inputs(config: InferConfig) -> Labelled:
+    """Label every picture and video that the options name, and write the results below `config.save_path`.
+
+    Raises DataError if none could be read, UsageError for options that do not fit the network.
+
+        label_inputs(InferConfig(Path("model_int8.onnx"), (Path("pictures"),), Path("labels"))).counts["labelled"]
+    """
+    source = inputs(config.input, apart_from=config.save_path, root=config.root)
+    total = _count(source)
+    set_threads(config.threads)
+    opened = open_model(
+        config.model, device=select_device(config.device), threads=config.threads, runtime=config.runtime
+    )
+    _check_streams(config, opened)
+    wanted = wanted_of(config, opened)
+    settle(config.save_path, _made_with(config, opened), resume=config.resume)
+    began = time.perf_counter()
+    with Results(wanted, resume=config.resume) as results, progress("infer", total) as (bar, task):
+        found = source(lines_of(sys.stdin.buffer)) if source.listed else source()
+        for moving, group in groupby(found, key=lambda each: each.moves):
+            if not moving:
+                for _ in label_pictures(config, opened, wanted, group, results):
+                    bar.advance(task)
+                    if source.listed:
+                        _check_list(results)
+                continue
+            for each in group:
+                part = bar.add_task(escape(printable(each.source.name)), total=None)
+                shown = partial(bar.update, part)
+                label_video(config, opened, wanted, each, results, on_frame=shown)
+                bar.remove_task(part)
+                bar.advance(task)
+    return _ended(config, results, time.perf_counter() - began, source.others)
+
+
+def _check_list(results: Results) -> None:
+    """Raises DataError for a list of which no line can be read, which may have no end."""
+    if results.skipped >= MOST_UNREAD and not (results.labelled or results.finished or results.left_out):
+        raise DataError(
+            f"-: none of the first {results.skipped} lines can be read as a picture ({results.first_problem}); "
+            "write one path a line"
+        )
+
+
+def _count(source: Inputs) -> int | None:
+    """How many inputs there are; None of a list on stdin. Raises DataError where there are none."""
+    if source.listed:
+        return None
+    count = sum(1 for _ in source())
+    if not count:
+        words = " ".join(map(str, source.words))
+        found = f"; found {_by_suffix(source.others)}" if source.others else ""
+        raise DataError(f"{words}: no pictures in this folder ({', '.join(IMAGE_SUFFIXES)}){found}")
+    return count
+
+
+def wanted_of(config: InferConfig, opened: OpenModel) -> Wanted:
+    """What the options ask to be written of this network's outputs."""
+    values = original_values(opened.card, config.data_path) if config.original_ids else {}
+    outputs = outputs_of(opened.card, values)
+    kinds = tuple(kind for kind in PICTURES if kind in config.write)
+    check_outputs(outputs, kinds)
+    shares = "shares" in config.write and any(not output.is_depth for output in outputs)
+    return Wanted(config.save_path, outputs, kinds, config.alpha, shares=shares)
+
+
+def label_pictures(
+    config: InferConfig, opened: OpenModel, wanted: Wanted, pictures: Iterator[Found], results: Results
+) -> Iterator[Found]:
+    """Label a stream of pictures, some of them under way at a time; gives each when it is done."""
+    camera = config.camera_input % len(opened.card.inputs)
+    read = Read(
+        wanted,
+        opened.card.preprocessing,
+        config.beside,
+        camera=camera,
+        resume=config.resume,
+        known=results.known if config.resume else frozenset(),
+    )
+
+    def predicted() -> Iterator[tuple[Picture, Any] | Left]:
+        for picture in parallel_map(read, _each_once(pictures)):
+            yield picture if isinstance(picture, Left) else (picture, opened.predict(picture.inputs))
+
+    def written(step: tuple[Picture, Any] | Left) -> tuple[Picture, list[float]] | Left:
+        if isinstance(step, Left):
+            return step
+        picture, outputs = step
+        found = results_at(outputs, picture.image.shape[:2])
+        return picture, write(wanted, picture.found.target, picture.image, found)
+
+    for step in parallel_map(written, predicted()):
+        if isinstance(step, Left):
+            _leave(step, results)
+            yield step.found
+        else:
+            picture, shares = step
+            results.done(str(picture.found.source), picture.image.shape, shares)
+            results.labelled += 1
+            yield picture.found
+
+
+def _each_once(pictures: Iterator[Found]) -> Iterator[Found]:
+    """Without those that a list repeats while the first one is under way: two threads would write one file.
+
+    Raises DataError for a list that only repeats itself, and may have no end.
+    """
+    recent: deque[Path] = deque(maxlen=UNDER_WAY)
+    repeated = 0
+    for found in pictures:
+        repeated = repeated + 1 if found.target in recent else 0
+        if repeated > MOST_REPEATED:
+            raise DataError(f"-: {MOST_REPEATED} lines name what was named just before; write each path once")
+        if not repeated:
+            recent.append(found.target)
+            yield found
+
+
+def _leave(left: Left, results: Results) -> None:
+    if left.why == FINISHED:
+        results.finished += 1
+    elif left.why == EARLIER_RESULT:
+        results.left_out += 1
+    else:
+        log(printable(f"skipped {left.why}"))
+        results.skip(left.found, left.why)
+
+
+def _check_streams(config: InferConfig, opened: OpenModel) -> None:
+    """Raises UsageError where the number of inputs is another than the network's."""
+    needed = len(opened.card.inputs)
+    if len(config.beside) != needed - 1:
+        raise UsageError(
+            f"infer {config.model}: the network takes {needed} picture(s) at a time, {option('beside')} names "
+            f"{len(config.beside)}; give {needed - 1} folder(s), in the order of the network's other inputs"
+        )
+    if config.camera_input >= needed:
+        raise UsageError(f"the network's inputs are 0 to {needed - 1}", about="camera_input", value=config.camera_input)
+
+
+def _made_with(config: InferConfig, opened: OpenModel) -> dict[str, Any]:
+    """What decides the results."""
+    file = config.model if config.model.suffix == ".onnx" else find_checkpoint(config.model)
+    names = ("runtime", "write", "original_ids", "alpha", "video", "video_format", "smooth", "frames", "fps")
+    options = {name: getattr(config, name) for name in names}
+    return {
+        "edgeailite": __version__,
+        "network": opened.card.model_name,
+        "sha256": sha256_of(file),
+        **options,
+        "write": sorted(config.write),
+    }
+
+
+def _ended(config: InferConfig, results: Results, seconds: float, others: Counter[str]) -> Labelled:
+    """Return the record of what was done. Raises DataError where nothing was."""
+    done = results.labelled + results.finished
+    if not done and not results.skipped and not results.left_out:
+        raise DataError("-: no paths on stdin; write one a line")
+    if not done and results.skipped:
+        words = " ".join(map(str, config.input))
+        many = f"{words}: none of {results.skipped} pictures can be read"
+        raise DataError(results.first_problem if results.skipped == 1 else many)
+    counts = {"labelled": results.labelled, "skipped": results.skipped}
+    if config.resume:
+        counts["finished_before"] = results.finished
+    if results.left_out:
+        counts["earlier_results_left_out"] = results.left_out
+    if others:
+        counts["no_pictures_left_out"] = others.total()
+        log(f"left out, no pictures: {_by_suffix(others)}")
+    return Labelled(config.save_path, counts, seconds, results.videos, others)
+
+
+def _by_suffix(others: Counter[str]) -> str:
+    """How many files of each suffix."""
+    shown = [f"{count} {printable(suffix)}" for suffix, count in sorted(others.items())[:SUFFIXES_SHOWN]]
+    return ", ".join(shown + (["..."] if len(others) > SUFFIXES_SHOWN else []))
+
+
+def label_picture(
+    opened: OpenModel, *pictures: Image, size: tuple[int, int] | None = None, views: Views = PLAIN
+) -> Image:
+    """Return class indices (H,W) uint8 of a picture (H,W,3) uint8 RGB, or of one picture per input of the network.
+
+    Pictures are preprocessed as in validation. The result has their size, or `size` (height, width). Of several outputs
+    with classes it is `segmentation`, or the first. With `views` the pictures are looked at several times.
+
+        label_picture(open_model(Path("model.onnx"), device=torch.device("cpu")), picture)
+    """
+    own = pictures[0].shape[0], pictures[0].shape[1]
+    pre = opened.card.preprocessing
+    images = tuple(as_input(picture, pre, size=own if views.short_edges else None) for picture in pictures)
+    output = opened.card.classified[0]
+    labels: Image = class_maps(opened.predict, images, size or own, output=output, views=views)[0]
+    return labels.astype(np.uint8)
