@@ -23,8 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeailite.commands.devices_fit import NETWORKS, blank_profile, write_profile
 from edgeailite.cost.candidates import open_subjects
+from edgeailite.cost.device_fit import NETWORKS, blank_profile, write_profile
 from edgeailite.cost.devices import Measured, Profile, estimate, fit
 from edgeailite.cost.latency import measure_networks
 from edgeailite.environment import machine_facts

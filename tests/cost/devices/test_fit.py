@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgeailite.commands.devices_fit import blank_profile
+from edgeailite.cost.device_fit import blank_profile
 from edgeailite.cost.devices import INT8_SUFFIX, Figure, Measured, Profile, estimate, fit
 from edgeailite.cost.devices.fit import non_negative_least_squares
 from edgeailite.cost.devices.roofline import estimate_layer
