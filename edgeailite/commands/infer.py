@@ -8,7 +8,7 @@ from typing import Any
 
 from edgeailite.config import InferConfig
 from edgeailite.console import print_result
-from edgeailite.inference.label import label_inputs
+from edgeailite.inference import label_inputs
 from edgeailite.untrusted import printable
 
 

@@ -18,8 +18,7 @@ from edgeailite.device import select_device
 from edgeailite.drawing.plots import colorize
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import Views
-from edgeailite.inference import find_pictures, result_names
-from edgeailite.inference.label import label_picture
+from edgeailite.inference import find_pictures, label_picture, result_names
 from edgeailite.runs.open import OpenModel, open_model
 
 LEAST_SHARE = 0.001  # of the pixels: smaller classes are not printed

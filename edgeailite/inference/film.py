@@ -22,21 +22,12 @@ from edgeailite.config import InferConfig
 from edgeailite.console import log
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import results_at
-from edgeailite.inference import (
-    Flicker,
-    Found,
-    Results,
-    Smoother,
-    Wanted,
-    as_input,
-    draw,
-    is_video_result,
-    read_record,
-    write,
-    write_record,
-)
+from edgeailite.inference.drawing import draw
 from edgeailite.inference.parallel_map import parallel_map
-from edgeailite.inference.pictures import shares_of
+from edgeailite.inference.pictures import Wanted, as_input, shares_of, write
+from edgeailite.inference.results import Results, is_video_result, read_record, write_record
+from edgeailite.inference.smoothing import Flicker, Smoother
+from edgeailite.inference.sources import Found
 from edgeailite.inference.video import Capture, Writer, opened, until_interrupted
 from edgeailite.runs.open import OpenModel
 from edgeailite.untrusted import printable

@@ -11,7 +11,7 @@ from edgeailite import __version__
 from edgeailite.device import select_device
 from edgeailite.errors import UsageError
 from edgeailite.files import sha256_of
-from edgeailite.inference.label import label_picture
+from edgeailite.inference import label_picture
 from edgeailite.inference.writing import png
 from edgeailite.modelcard import ModelCard
 from edgeailite.runs.checkpoint import find_checkpoint

@@ -22,8 +22,7 @@ from edgeailite.data.tensors import to_input
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import outputs_at
 from edgeailite.export import to_onnx
-from edgeailite.inference import as_input
-from edgeailite.inference.label import label_picture
+from edgeailite.inference import as_input, label_picture
 from edgeailite.inference.labels import inverse, original_values
 from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import create_model

@@ -17,8 +17,7 @@ from edgeailite.commands import infer
 from edgeailite.config import InferConfig
 from edgeailite.data.files.images import read_image, read_label
 from edgeailite.errors import DataError, UsageError
-from edgeailite.inference import label, video
-from edgeailite.inference.label import label_picture
+from edgeailite.inference import label, label_picture, video
 from edgeailite.inference.video import Writer
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
