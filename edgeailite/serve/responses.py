@@ -20,8 +20,6 @@ from edgeailite.errors import DataError
 from edgeailite.serve.errors import Problem
 from edgeailite.serve.served import Image, Served
 
-JPEG_SCAN = b"\xff\xda"
-MAX_SCANS = 100  # progressive files have about ten; each one more is decoded over the whole picture
 UPLOAD = Path("picture")  # how messages call it; the client's file name is never used
 
 
@@ -37,8 +35,6 @@ def decode(data: bytes, *, max_pixels: int) -> Image:
         raise Problem("unsupported", f"{kind} is no picture that can be read; send JPEG, PNG, WebP, BMP, TIFF or PNM")
     if header.height * header.width > max_pixels:
         raise Problem("too_large", f"{header.width}x{header.height} pixels; at most {max_pixels} are taken")
-    if header.kind == "jpeg" and data.count(JPEG_SCAN) > MAX_SCANS:
-        raise Problem("bad_picture", f"{data.count(JPEG_SCAN)} scans in a JPEG; at most {MAX_SCANS} are decoded")
     try:
         check_data(UPLOAD, data)
         return decode_image(UPLOAD, data)
