@@ -46,7 +46,8 @@ def night(tmp_path_factory, miniature) -> Path:
 
 @pytest.mark.parametrize("module", FILES)
 def test_examples(module, monkeypatch, tmp_path, request):
-    if RUN in FILES[module].read_text(encoding="utf-8"):
+    text = FILES[module].read_text(encoding="utf-8")
+    if RUN in text or DATA in text:
         shutil.copytree(request.getfixturevalue("night"), tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(errors, "_DASHES", "")  # as in Python, not as on the command line

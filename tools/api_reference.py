@@ -24,6 +24,7 @@ MODULES: dict[str, str] = {
     "edgeailite.pretrained": "weights from files",
     "edgeailite.data": "data sets by name",
     "edgeailite.preprocessing": "from a picture to the input",
+    "edgeailite.training": "training, calibrating and analysing runs",
     "edgeailite.training.losses": "losses",
     "edgeailite.metrics": "confusion matrices and scores",
     "edgeailite.evaluation": "from a predictor and a split to numbers",

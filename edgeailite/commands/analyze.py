@@ -2,285 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, fx
-
 from edgeailite.config import AnalyzeConfig
-from edgeailite.config.stored import train_config
-from edgeailite.console import log, print_json, print_result, print_table, progress
-from edgeailite.cost import layer_macs
-from edgeailite.data import DataSource
-from edgeailite.data.augment.transforms import EvalTransform
-from edgeailite.data.loader import eval_loader
-from edgeailite.data.tensors import Sample, to_input
-from edgeailite.device import select_device, set_threads
-from edgeailite.errors import DataError
-from edgeailite.evaluation import Tally, Tasks, evaluate, merge, part_of, torch_predictor
-from edgeailite.evaluation.summary import headline, tasks_of
-from edgeailite.export.naming import file_names
-from edgeailite.files import write_result
-from edgeailite.modelcard import ModelCard
-from edgeailite.quantization import EVERYTHING_AS_THE_SCHEME, Plan
-from edgeailite.quantization.mixed import Choice, Costs, Noise, costs_of, noise_of, planned, under_cost, under_drop
-from edgeailite.quantization.partial import WEIGHTS, set_bits
-from edgeailite.quantization.plan_files import write_plan
+from edgeailite.console import print_json, print_result, print_table
+from edgeailite.drawing.ranking import cells, head
+from edgeailite.quantization import Plan
 from edgeailite.quantization.schemes import DEFAULT_SCHEME
-from edgeailite.quantization.sensitivity import (
-    FLOAT,
-    Sensitivity,
-    decibels,
-    label_of,
-    sections,
-    sensitivity,
-    single_parts,
-)
-from edgeailite.report.analysis_page import bars, cells, head
-from edgeailite.runs.checkpoint import run_folder
-from edgeailite.runs.open import OpenModel, build_network
-from edgeailite.training.calibration import calibrated, open_float, splits_of
+from edgeailite.training.analysis import Analysis, PlanFile, analyze_run
 
-FORMAT = 1
-FILE, PICTURE, PLAN = "sensitivity.json", "sensitivity.png", "plan.json"
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """The labelled pictures of a split that are analysed, and what the outputs are compared as."""
-
-    source: DataSource
-    card: ModelCard
-    indices: list[int]
-    workers: Any
-    tasks: Tasks = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "tasks", tasks_of(self.source, self.card.outputs))
-
-    def samples(self) -> Iterator[Sample]:
-        """One at a time, as validation sees them."""
-        pre = self.card.preprocessing
-        transform = EvalTransform(pre.size, pre.interpolation)
-        yield from eval_loader(self.source, transform, batch_size=1, workers=self.workers, indices=self.indices)
+SHOWN = ("sections", "layers")
 
 
 def run(config: AnalyzeConfig) -> int:
-    """Print the ranking; write sensitivity.json and .png, and under a budget the plan, into the run folder."""
-    set_threads(config.threads)
-    checkpoint, opened = open_float(config.run, config.data_path)
-    train, val = splits_of(opened.card, train_config(checkpoint.config), config.data_path)
-    model = _quantized(config, opened, train, EVERYTHING_AS_THE_SCHEME)
-    pictures = Pictures(val, opened.card, part_of(len(val.items), config.images), config.workers)
-    measured, tallies = measure_parts(model, pictures)
-    costs = costs_of(model, _macs(opened))
-    page = _page(config, pictures, measured, tallies, costs=costs, files=file_names(model.graph))
-    folder = run_folder(config.run)
-    write_result(folder / FILE, json.dumps(page, indent=1) + "\n", "run")
-    write_result(folder / PICTURE, bars(page), "run")
-    _show(config, page, folder)
-    if config.max_drop is not None or config.bits_macs_budget is not None:
-        choice = _choose(config, model, pictures, measured, costs=costs, float_tally=tallies[FLOAT])
-        again = _quantized(config, opened, train, choice.plan)
-        _write(config, pictures, replace(choice, drop=_union(again, pictures, tallies[FLOAT])(choice.plan)))
+    """Print the ranking as soon as it is known, and under a budget the plan."""
+    found = analyze_run(config, on_ranking=lambda analysis: _show(config, analysis))
+    if found.plan is not None:
+        _show_plan(config, found.plan)
     return 0
 
 
-def _quantized(config: AnalyzeConfig, opened: OpenModel, train: DataSource, plan: Plan) -> fx.GraphModule:
-    """As `calibrate --plan` makes it."""
-    return calibrated(
-        opened,
-        train,
-        images=config.calibration_images,
-        percentile=config.percentile,
-        observer=config.observer,
-        scheme=config.scheme,
-        plan=plan,
-        batch_size=config.batch_size,
-        workers=config.workers,
-        seed=config.seed,
-        device=select_device(config.device),
-    ).eval()
-
-
-def measure_parts(
-    model: fx.GraphModule, pictures: Pictures, *, plan: Plan | None = None, labels: set[str] | None = None
-) -> tuple[Sensitivity, dict[str, Tally]]:
-    """Noise and accuracy with each part alone, each section and everything; the accuracy of float as FLOAT."""
-    subjects = single_parts(model) | sections(model)
-    if labels is not None:
-        subjects = {name: parts for name, parts in subjects.items() if name in labels}
-    device = next(model.parameters()).device
-    tallies: dict[str, list[Tally]] = {name: [] for name in (FLOAT, *subjects)}
-    current: list[Sample] = []
-
-    def inputs() -> Iterator[tuple[Tensor, ...]]:
-        with progress("analyze", len(pictures.indices)) as (bar, task):
-            for images, targets in pictures.samples():
-                current[:] = [(images, targets)]
-                yield tuple(to_input(image.to(device), pictures.card.preprocessing) for image in images)
-                bar.advance(task)
-
-    def on_outputs(subject: str, outputs: dict[str, Tensor]) -> None:
-        values = {name: value.float() for name, value in outputs.items()}
-        tallies[subject].append(evaluate(lambda images: values, current, pictures.tasks))
-
-    measured = sensitivity(model, inputs(), subjects, plan=plan, on_outputs=on_outputs)
-    return measured, {name: merge(parts) for name, parts in tallies.items()}
-
-
-def drops(before: Tally, after: Tally) -> dict[str, float]:
-    """Points that each output lost: of mIoU, or of ARD, which grows where depth gets worse."""
-    numbers = (headline(before), headline(after))
-    signs = {name: -1 if name.endswith("ard") else 1 for name in numbers[0]}
-    return {name: sign * 100 * (numbers[0][name] - numbers[1][name]) for name, sign in signs.items()}
-
-
-def worst(lost: dict[str, float]) -> float:
-    """The main number: of the output that loses most. Raises DataError where nothing could be measured."""
-    found = [value for value in lost.values() if value == value]
-    if not found:
-        raise DataError("--images: no labelled pixel in the pictures that are analysed; take more")
-    return max(found)
-
-
-def _macs(opened: OpenModel) -> dict[str, int]:
-    card = opened.card
-    with torch.device("meta"):
-        network = build_network(card)
-    size = card.preprocessing.size
-    return dict(layer_macs(network, size, inputs=len(card.inputs)))
-
-
-def _page(
-    config: AnalyzeConfig,
-    pictures: Pictures,
-    measured: Sensitivity,
-    tallies: dict[str, Tally],
-    *,
-    costs: Costs,
-    files: Mapping[str, str],
-) -> dict[str, Any]:
-    """What sensitivity.json holds: layers by noise at their worst output, most first; sections; and what it cost.
-
-    `name` is what plans say, `tensor` what the range is called in files.
-    """
-    rows = []
-    for name, effect in measured.effects.items():
-        kind, _, part = name.rpartition(":")
-        row: dict[str, Any] = {"kind": kind or "section", "name": part}
-        if kind == WEIGHTS:
-            row["macs"] = costs.macs[part]
-        elif kind:
-            row["tensor"] = files.get(part, part)
-        row["sqnr_db"] = {output: _rounded(decibels(ratio)) for output, ratio in effect.outputs.items()}
-        row["drop"] = {key: _rounded(value) for key, value in drops(tallies[FLOAT], tallies[name]).items()}
-        row["tensors"] = {tensor: _rounded(decibels(ratio)) for tensor, ratio in effect.tensors.items()}
-        rows.append((max(effect.outputs.values()), row))
-    ranked = [row for _, row in sorted(rows, key=lambda pair: -pair[0])]
-    return {
-        "format": FORMAT,
-        "network": pictures.card.model_name,
-        "scheme": config.scheme,
-        "data": f"{pictures.source.name} {pictures.source.split}",
-        "pictures": measured.pictures,
-        "float": {name: _rounded(100 * value) for name, value in headline(tallies[FLOAT]).items()},
-        "sections": [row for row in ranked if row["kind"] == "section"],
-        "layers": [row for row in ranked if row["kind"] != "section"],
-        "runs": {
-            "kept_megabytes": round(measured.kept_bytes / 1e6, 1),
-            "nodes_executed_share": round(measured.executed_share, 4),
-            "seconds": round(measured.seconds, 2),
-            "seconds_of_whole_float_runs": round(measured.whole_seconds, 2),
-        },
-    }
-
-
-def _rounded(value: float | None) -> float | None:
-    """Three decimals; None for no noise, and for NaN, which JSON has not."""
-    return None if value is None or value != value else round(value, 3)
-
-
-def _choose(
-    config: AnalyzeConfig,
-    model: fx.GraphModule,
-    pictures: Pictures,
-    measured: Sensitivity,
-    *,
-    costs: Costs,
-    float_tally: Tally,
-) -> Choice:
-    """The plan under the budget."""
-    noise = noise_of(model, {name: effect.outputs for name, effect in measured.effects.items()})
-    narrow = _narrow_noise(model, pictures) if min(config.weight_bits) < 8 else None
-    if 16 not in config.weight_bits:
-        noise = {part: value for part, value in noise.items() if part.kind != WEIGHTS}
-    measure = _union(model, pictures, float_tally)
-    if config.max_drop is not None:
-        return under_drop(costs, noise, measure, limit=config.max_drop, narrow=narrow)
-    assert config.bits_macs_budget is not None
-    return under_cost(costs, noise, measure, ratio=config.bits_macs_budget, narrow=narrow)
-
-
-def _write(config: AnalyzeConfig, pictures: Pictures, choice: Choice) -> None:
-    """The plan file; its drop was measured on a network calibrated with the plan."""
-    if config.max_drop is not None and choice.drop > config.max_drop:
-        log(f"calibrated anew with the plan the drop is {choice.drop:.3f} points, above --max_drop {config.max_drop:g}")
-    path = config.plan or run_folder(config.run) / PLAN
-    write_plan(path, choice.plan, scheme=config.scheme, about=_about(config, pictures, choice))
-    values = {"plan": str(path), **_about(config, pictures, choice), **_counts(choice.plan)}
-    scheme = "" if config.scheme == DEFAULT_SCHEME else f" --scheme {config.scheme}"
-    values["next"] = f"edgeailite calibrate {config.run} --plan {path}{scheme}"
-    print_result("plan", {key: value for key, value in values.items() if value is not None})
-
-
-def _narrow_noise(model: fx.GraphModule, pictures: Pictures) -> Noise:
-    """What each weight alone does at 4 bits."""
-    weights = [parts[0] for parts in single_parts(model).values() if parts[0].kind == WEIGHTS]
-    labels = {label_of(part) for part in weights}
-    measured, _ = measure_parts(model, pictures, plan=planned(weights, 4), labels=labels)
-    return noise_of(model, {name: effect.outputs for name, effect in measured.effects.items()}, kind=WEIGHTS)
-
-
-def _union(model: fx.GraphModule, pictures: Pictures, float_tally: Tally) -> Callable[[Plan], float]:
-    """Drop of a plan, measured: the whole network quantized with it, on the pictures of the analysis."""
-    predict = torch_predictor(model, pictures.card.preprocessing)
-
-    def measure(plan: Plan) -> float:
-        set_bits(model, plan)
-        found = worst(drops(float_tally, evaluate(predict, pictures.samples(), pictures.tasks)))
-        log(f"plan of {len(plan.weights) + len(plan.activations)} parts: drop {found:.3f} points")
-        return found
-
-    return measure
-
-
-def _about(config: AnalyzeConfig, pictures: Pictures, choice: Choice) -> dict[str, Any]:
-    return {
-        "network": pictures.card.model_name,
-        "max_drop": config.max_drop,
-        "bits_macs_budget": config.bits_macs_budget,
-        "predicted_drop": _rounded(choice.drop),
-        "cost": round(choice.cost, 6),
-        "measured_on": f"{pictures.source.name} {pictures.source.split}, {len(pictures.indices)} pictures",
-        "plans_measured": choice.measured,
-    }
-
-
-def _counts(plan: Plan) -> dict[str, str]:
-    def count(bits: dict[str, int]) -> str:
-        return ", ".join(f"{list(bits.values()).count(n)} of {n} bits" for n in sorted(set(bits.values()))) or "none"
-
-    return {"weights that depart": count(dict(plan.weights)), "activations that depart": count(dict(plan.activations))}
-
-
-def _show(config: AnalyzeConfig, page: dict[str, Any], folder: Path) -> None:
+def _show(config: AnalyzeConfig, found: Analysis) -> None:
     from rich.table import Table
 
+    page = found.page
     if config.json:
         short = {kind: [{k: v for k, v in row.items() if k != "tensors"} for row in page[kind]] for kind in SHOWN}
         print_json({**page, **short})
@@ -290,7 +33,18 @@ def _show(config: AnalyzeConfig, page: dict[str, Any], folder: Path) -> None:
     for row in [*page["sections"], *page["layers"][: config.rows]]:
         table.add_row(*cells(row))
     print_table(table)
-    print_result("analysis", {"all layers": str(folder / FILE), "bars": str(folder / PICTURE), **page["runs"]})
+    print_result("analysis", {"all layers": str(found.file), "bars": str(found.picture), **page["runs"]})
 
 
-SHOWN = ("sections", "layers")
+def _show_plan(config: AnalyzeConfig, written: PlanFile) -> None:
+    values = {"plan": str(written.path), **written.about, **_counts(written.plan)}
+    scheme = "" if config.scheme == DEFAULT_SCHEME else f" --scheme {config.scheme}"
+    values["next"] = f"edgeailite calibrate {config.run} --plan {written.path}{scheme}"
+    print_result("plan", {key: value for key, value in values.items() if value is not None})
+
+
+def _counts(plan: Plan) -> dict[str, str]:
+    def count(bits: dict[str, int]) -> str:
+        return ", ".join(f"{list(bits.values()).count(n)} of {n} bits" for n in sorted(set(bits.values()))) or "none"
+
+    return {"weights that depart": count(dict(plan.weights)), "activations that depart": count(dict(plan.activations))}

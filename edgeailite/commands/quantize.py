@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgeailite.config import QuantizeConfig
 from edgeailite.console import print_result
-from edgeailite.training.quantize import quantize_run
+from edgeailite.training.quantized_run import quantize_run
 from edgeailite.training.summary import quantized_summary
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from edgeailite.config import TrainConfig
 from edgeailite.console import print_result
+from edgeailite.training.float_run import train
 from edgeailite.training.job import Trained
 from edgeailite.training.summary import float_summary, quantized_summary
-from edgeailite.training.train import train
 
 
 def run(config: TrainConfig) -> int:

@@ -22,7 +22,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 from edgeailite.files import atomic_file, read_regular, remove_leftovers, write_atomic
 from edgeailite.modelcard import ModelCard, card_from_dict
 from edgeailite.pretrained import not_finite, read_weights, which_network
@@ -65,7 +65,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, keep: Path | None = N
                 _keep(path, keep)
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: cannot be written ({reason}); free disk space or change --save_path") from None
+        fix = f"free disk space or change {option('save_path')}"
+        raise DataError(f"cannot be written ({reason})", path=path, fix=fix) from None
 
 
 def save_batch(folder: Path, batch: tuple[tuple[Tensor, ...], Mapping[str, Tensor]], *, rank: int = 0) -> Path:
@@ -165,9 +166,8 @@ def refuse_used(folder: Path, *, resumes: bool = True) -> None:
     `resumes`: whether the verb could go on with that run.
     """
     if (folder / LAST).exists() or (folder / PREVIOUS).exists():
-        if not resumes:
-            raise DataError(f"{folder}: holds a run already; choose another --save_path, or remove it yourself")
-        raise DataError(f"{folder}: holds a run already; choose another --save_path, or --resume it")
+        otherwise = f"{option('resume')} it" if resumes else "remove it yourself"
+        raise DataError("holds a run already", path=folder, fix=f"{_another_folder()}, or {otherwise}")
 
 
 def start_run(folder: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
@@ -179,7 +179,7 @@ def start_run(folder: Path, config: Mapping[str, Any], environment: Mapping[str,
             write_atomic(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
             write_atomic(folder / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
     except OSError as error:
-        raise DataError(f"{folder}: cannot be written ({error.strerror}); choose another --save_path") from None
+        raise DataError(f"cannot be written ({error.strerror})", path=folder, fix=_another_folder()) from None
 
 
 @contextlib.contextmanager
@@ -205,8 +205,8 @@ def _lock(folder: Path) -> int:
         if descriptor is not None:
             os.close(descriptor)
         if isinstance(error, BlockingIOError):
-            raise DataError(f"{folder}: another process is training here; choose another --save_path") from None
-        raise DataError(f"{folder}: cannot be locked ({error.strerror}); choose another --save_path") from None
+            raise DataError("another process is training here", path=folder, fix=_another_folder()) from None
+        raise DataError(f"cannot be locked ({error.strerror})", path=folder, fix=_another_folder()) from None
     return descriptor
 
 
@@ -304,3 +304,7 @@ def _epoch(text: str) -> int | None:
     except ValueError:
         return None
     return int(value) if 1 <= value < 1e9 and value.is_integer() else None
+
+
+def _another_folder() -> str:
+    return f"choose another {option('save_path')}"

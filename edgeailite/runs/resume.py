@@ -11,7 +11,7 @@ from edgeailite.config.stored import plain
 from edgeailite.console import log
 from edgeailite.distributed import Processes, from_first, gather, job, named_job, restarted
 from edgeailite.environment import environment
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 from edgeailite.files import read_regular
 from edgeailite.runs.checkpoint import CONFIG, ENVIRONMENT, LAST, PREVIOUS, start_run
 from edgeailite.untrusted import json_value, yaml_value
@@ -79,7 +79,7 @@ def resumed_config(config: Run, of_run: Run) -> Run:
         if field.name not in NOT_OF_A_RUN
         and getattr(config, field.name) not in (field.default, getattr(of_run, field.name))
     }
-    ignored = [f"--{name} (the run's is {_text(getattr(of_run, name))})" for name in given if name not in MACHINE]
+    ignored = [f"{option(name)} (the run's is {_text(getattr(of_run, name))})" for name in given if name not in MACHINE]
     if ignored:
         log(f"note: a run goes on as it began; not taken: {', '.join(ignored)}")
     taken = {name: given[name] for name in MACHINE if name in given}

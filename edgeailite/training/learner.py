@@ -15,7 +15,7 @@ from edgeailite.data import DataSource
 from edgeailite.data.source import ClassTarget, DepthTarget
 from edgeailite.device import select_amp
 from edgeailite.distributed import ALONE, Processes, from_first, mean_over, share_model, synchronise_batchnorm
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, option
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.training.loss_balancing import Balance, last_weight, make_balance
 from edgeailite.training.losses import enet_weights, median_frequency_weights
@@ -68,7 +68,7 @@ def class_weights(
         given, main = config.class_weight_values, source.main
         if len(given) != len(main.classes):
             raise UsageError(
-                f"--class_weight_values: {len(given)} numbers, expected one for each of the "
+                f"{option('class_weight_values')}: {len(given)} numbers, expected one for each of the "
                 f"{len(main.classes)} classes of {source.name}"
             )
         name = next(name for name, target in targets.items() if target is main)
@@ -85,7 +85,10 @@ def _weights(kind: str, source: DataSource, name: str, processes: Processes) -> 
         return torch.tensor(target.class_weights)
     if kind == "published":
         raise UsageError(
-            f"--class_weights published: none are published for {name} of {source.name}; take auto, enet or none"
+            f"none are published for {name} of {source.name}",
+            fix="take auto, enet or none",
+            about="class_weights",
+            value=kind,
         )
     pixels, with_class = from_first(lambda: _count(source, name, target), processes)
     return median_frequency_weights(pixels, with_class) if kind == "median_frequency" else enet_weights(pixels)
@@ -124,7 +127,8 @@ def task_balance(config: Objective, outputs: Mapping[str, int], processes: Proce
     """How several outputs are weighed. Raises UsageError where the number of weights is another."""
     weights = config.task_weights
     if weights is not None and len(weights) != len(outputs):
-        raise UsageError(f"--task_weights: {len(weights)} numbers, expected one for each of {', '.join(outputs)}")
+        wanted = f"expected one for each of {', '.join(outputs)}"
+        raise UsageError(f"{option('task_weights')}: {len(weights)} numbers, {wanted}")
     given = None if weights is None else dict(zip(outputs, weights, strict=True))
     return make_balance(
         config.task_balancing, list(outputs), weights=given, reduce=lambda values: mean_over(values, processes)

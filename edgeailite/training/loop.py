@@ -141,7 +141,7 @@ def load_last(folder: Path) -> Checkpoint:
     if "balance" not in checkpoint.training:
         raise DataError(
             f"{option('resume')} {folder}: {LAST} holds weights only, or the state of an older version; "
-            f"begin a new run: edgeailite train {option('pretrained')} {folder / LAST}"
+            f"begin a new run: edgeailite train --pretrained {folder / LAST}"
         )
     check_state(checkpoint, f"{option('resume')} {folder}")
     return checkpoint

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, option
 
 RANGES = "ranges."  # names of a quantized network's learned ranges begin so
 RANGES_EPS = 1e-14  # Adam's: their gradients are means over pictures and times 1/sqrt of the values in one
@@ -66,7 +66,7 @@ def parameter_groups(
             decays = weight_decay if decay == "all" or parameter.ndim > 1 else 0.0
             groups.setdefault((slow, decays), []).append(parameter)
     if not groups:
-        raise UsageError("--freeze_layers: every parameter is frozen, nothing is left to train")
+        raise UsageError(f"{option('freeze_layers')}: every parameter is frozen, nothing is left to train")
     learned = {"params": ranges, "name": RANGES, "lr": lr_ranges, "weight_decay": 0.0, "eps": RANGES_EPS}
     return [learned][: len(ranges)] + [
         {"params": members, "lr": lr_encoder if slow else lr, "weight_decay": decays}
@@ -81,7 +81,8 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
     for pattern in patterns:
         if not any(pattern in name for name, _ in model.named_parameters()):
             tops = ", ".join(dict.fromkeys(".".join(name.split(".")[:2]) for name, _ in model.named_parameters()))
-            raise UsageError(f"--freeze_layers {pattern}: no parameter has this in its name; there are {tops[:200]}")
+            reason = f"no parameter has this in its name; there are {tops[:200]}"
+            raise UsageError(reason, about="freeze_layers", value=pattern)
     for name, parameter in model.named_parameters():
         if any(pattern in name for pattern in patterns):
             parameter.requires_grad_(False)

@@ -14,7 +14,7 @@ from torch import Tensor
 from edgeailite.console import log
 from edgeailite.data import DataSource
 from edgeailite.data.fingerprint import Split, changes, meaning_changes, packed, split_of, unpacked
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 from edgeailite.modelcard import ModelCard
 from edgeailite.pretrained import not_finite
 from edgeailite.runs.checkpoint import Checkpoint
@@ -22,7 +22,6 @@ from edgeailite.training.step import Learner
 from edgeailite.untrusted import Fields, is_finite, printable, shown
 
 DATA, MACHINE = "data", "machine"
-ANEW = "begin a new run with another --save_path"
 MOST = 10**9  # epochs, updates
 
 
@@ -43,7 +42,7 @@ def check_state(checkpoint: Checkpoint, where: str) -> None:
         fields.whole("updates", 0, MOST)
         wrong = not_finite({k: v for k, v in fields.fields("model").values.items() if isinstance(v, Tensor)})
         if wrong is not None:
-            raise DataError(f"{where}: model: {wrong}; {ANEW}")
+            raise DataError(f"{where}: model: {wrong}; {_anew()}")
 
 
 def restore(learner: Learner, checkpoint: Checkpoint, where: str) -> None:
@@ -66,7 +65,7 @@ def _fitting(where: str) -> Iterator[None]:
         yield
     except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         reason = printable(str(error).splitlines()[-1].strip() if str(error) else type(error).__name__)
-        raise DataError(f"{where}: the state does not fit the network ({reason[:200]}); {ANEW}") from None
+        raise DataError(f"{where}: the state does not fit the network ({reason[:200]}); {_anew()}") from None
 
 
 def _check_optimizer(saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
@@ -151,8 +150,8 @@ def checked_data(
     what = "; ".join(differing)
     if not accept:
         raise DataError(
-            f"{where}: the data is not what the run was trained on: {what}; give --data_path of the same data, or go "
-            "on all the same with --accept_changed_data True"
+            f"{where}: the data is not what the run was trained on: {what}; give {option('data_path')} of the same "
+            f"data, or go on all the same with {option('accept_changed_data')} True"
         )
     log(f"note: {where}: goes on with changed data: {what}")
     return data, replace(start, training={**start.training, "step": 0, "total": 0.0, "parts": {}})
@@ -176,6 +175,10 @@ def check_outputs(start: Checkpoint, card: ModelCard, where: str) -> None:
         for outputs, inputs in (before, now)
     )
     raise DataError(
-        f"{where}: the data set now asks for a network of {asked}, the run has {was}; give --data_path of the same "
-        "data, or begin a new run with --pretrained and --allow_head_mismatch True"
+        f"{where}: the data set now asks for a network of {asked}, the run has {was}; give {option('data_path')} of "
+        f"the same data, or begin a new run with {option('pretrained')} and {option('allow_head_mismatch')} True"
     )
+
+
+def _anew() -> str:
+    return f"begin a new run with another {option('save_path')}"

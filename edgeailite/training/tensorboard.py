@@ -28,9 +28,8 @@ def tensorboard_writer(mode: Mode) -> Any:
         from torch.utils.tensorboard import SummaryWriter  # here: takes seconds, and may be missing
     except ImportError:
         if mode == "on":
-            raise UsageError(
-                "--tensorboard on: the package tensorboard is not installed; pip install tensorboard, or take auto"
-            ) from None
+            missing, fix = "the package tensorboard is not installed", "pip install tensorboard, or take auto"
+            raise UsageError(missing, fix=fix, about="tensorboard", value=mode) from None
         return None
     return SummaryWriter
 

@@ -11,14 +11,14 @@ import onnx
 import pytest
 
 from edgeailite.__main__ import _analysis, main
-from edgeailite.commands.analyze import drops, worst
+from edgeailite.drawing.ranking import cells
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import empty
 from edgeailite.quantization import Plan, wide_parts
 from edgeailite.quantization.plan_files import read_plan, write_plan
-from edgeailite.report.analysis_page import cells
 from edgeailite.runs.checkpoint import LAST, load_checkpoint, save_checkpoint
 from edgeailite.runs.open import load_network
+from edgeailite.training.analysis import drops, worst
 from tests.commands.real_runs import quantize_words, train_words
 
 MACHINE = ("--workers", 0, "--device", "cpu", "--threads", 1)

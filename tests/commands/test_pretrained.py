@@ -12,7 +12,7 @@ from edgeailite.config import TrainConfig
 from edgeailite.config.stored import plain, train_config
 from edgeailite.errors import DataError, UsageError
 from edgeailite.models import create_model
-from edgeailite.training import train as training
+from edgeailite.training import float_run as training
 from tests.golden import MODEL, golden_model
 
 URL = "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth"

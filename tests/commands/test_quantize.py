@@ -13,7 +13,7 @@ from edgeailite.errors import UsageError
 from edgeailite.runs.checkpoint import LAST, find_checkpoint, load_checkpoint, save_checkpoint
 from edgeailite.runs.open import load_network
 from edgeailite.runs.resume import resumed_config
-from edgeailite.training import quantize
+from edgeailite.training import quantized_run
 from edgeailite.training.optim import RANGES
 from tests.commands.real_runs import assert_same_state, killed, quantize_words, rows_of, train_words
 
@@ -38,8 +38,8 @@ def test_statistics_and_ranges_are_fixed_from_their_share_of_the_epochs_on(
     monkeypatch, options, frozen_bn, fixed_ranges
 ):
     states = []
-    monkeypatch.setattr(quantize, "set_state", lambda model, **state: states.append(state))
-    before_epoch = quantize._freezer(torch.nn.Identity(), QuantizeConfig(run=Path("r"), epochs=10, **options))
+    monkeypatch.setattr(quantized_run, "set_state", lambda model, **state: states.append(state))
+    before_epoch = quantized_run._freezer(torch.nn.Identity(), QuantizeConfig(run=Path("r"), epochs=10, **options))
     for epoch in range(10):
         before_epoch(epoch)
     assert [state["frozen_bn"] for state in states] == [epoch >= frozen_bn for epoch in range(10)]
@@ -48,11 +48,11 @@ def test_statistics_and_ranges_are_fixed_from_their_share_of_the_epochs_on(
 
 def test_the_loop_takes_from_the_float_run_what_it_does_not_say():
     before = TrainConfig(batch_size=7, freeze_layers=("encoder.stem",), overlays=2, tensorboard="off", lr=0.5)
-    loop = quantize.loop_of(QuantizeConfig(run=Path("r"), epochs=4, lr=1e-5, epoch_size=0.5, save_every=3), before)
+    loop = quantized_run.loop_of(QuantizeConfig(run=Path("r"), epochs=4, lr=1e-5, epoch_size=0.5, save_every=3), before)
     assert (loop.batch_size, loop.freeze_layers, loop.overlays, loop.tensorboard) == (7, ("encoder.stem",), 2, "off")
     assert (loop.epochs, loop.lr, loop.epoch_size, loop.save_every, loop.warmup_epochs) == (4, 1e-5, 0.5, 3, 0.0)
     changed = dataclasses.replace(QuantizeConfig(run=Path("r")), batch_size=3)
-    assert quantize.loop_of(changed, before).batch_size == 3
+    assert quantized_run.loop_of(changed, before).batch_size == 3
 
 
 def test_fixed_from_the_start_only_the_weights_move(float_run, tmp_path):
@@ -86,7 +86,7 @@ def test_learned_ranges_move_until_they_are_fixed_and_open_again(float_run, tmp_
 
 def test_the_teacher_is_the_float_network_as_it_is_used(float_run, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(quantize, "fit", lambda trainer, *args, **rest: seen.append(trainer.learner) or {})
+    monkeypatch.setattr(quantized_run, "fit", lambda trainer, *args, **rest: seen.append(trainer.learner) or {})
     assert main(quantize_words(float_run, tmp_path / "with", "--distill", 2)) == 0
     assert main(quantize_words(float_run, tmp_path / "without")) == 0
     teacher, expected = seen[0].teacher, load_checkpoint(find_checkpoint(float_run)).state_dict
@@ -98,7 +98,7 @@ def test_the_teacher_is_the_float_network_as_it_is_used(float_run, tmp_path, mon
 
 def test_a_folder_in_use_is_refused_before_calibration(float_run, tmp_path, command, monkeypatch):
     shutil.copytree(float_run, tmp_path / "used")
-    monkeypatch.setattr(quantize, "calibrated", None)  # not called
+    monkeypatch.setattr(quantized_run, "calibrated", None)  # not called
     ended = command(*quantize_words(float_run, tmp_path / "used"))
     assert ended.code == 3
     assert "holds a run already; choose another --save_path, or --resume it" in ended.err
@@ -128,7 +128,7 @@ def test_the_bare_resume_ends_as_the_run_that_nobody_killed(float_run, tmp_path,
 def test_options_of_a_quantized_run_come_from_its_checkpoint(tmp_path):
     saved = {"epochs": 3, "lr": 1e-3, "workers": 0, "data_path": "old", "cache": None, "momentum": 0.5, "run": "gone"}
     given = QuantizeConfig(Path("r"), Path("s"), resume=True, workers=1, lr=2.0)
-    own = quantize.of_run(given, saved)
+    own = quantized_run.of_run(given, saved)
     assert (own.epochs, own.lr, own.workers, own.data_path, own.cache) == (3, 1e-3, 0, Path("old"), None)
     assert (own.run, own.save_path, own.resume) == (Path("r"), Path("s"), True)
     assert resumed_config(given, own) == dataclasses.replace(own, workers=1)
@@ -136,7 +136,7 @@ def test_options_of_a_quantized_run_come_from_its_checkpoint(tmp_path):
 
 def test_the_observer_gives_the_initial_ranges_and_is_recorded(float_run, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(quantize, "fit", lambda trainer, *args, **rest: seen.append(trainer) or {})
+    monkeypatch.setattr(quantized_run, "fit", lambda trainer, *args, **rest: seen.append(trainer) or {})
     for name in ("percentile", "mse"):
         assert main(quantize_words(float_run, tmp_path / name, "--observer", name)) == 0
     assert [trainer.quantization["observer"] for trainer in seen] == ["percentile", "mse"]
@@ -168,7 +168,7 @@ def test_what_the_float_run_froze_stays(miniature, tmp_path, options):
 def test_a_dry_run_takes_one_step_and_keeps_nothing(float_run, miniature, tmp_path, command, monkeypatch):
     monkeypatch.chdir(tmp_path)
     seen = []
-    monkeypatch.setattr(quantize, "fit", lambda *args, loop, **rest: seen.append(loop) or {"loss": 1.0})
+    monkeypatch.setattr(quantized_run, "fit", lambda *args, loop, **rest: seen.append(loop) or {"loss": 1.0})
     run = shutil.copytree(float_run, tmp_path / "run")
     ended = command("quantize", run, "--dry_run", True, "--workers", 0, "--device", "cpu")
     assert ended.code == 0
@@ -197,7 +197,7 @@ def test_the_size_of_the_card_is_that_of_the_training(float_run, tmp_path, monke
     changed = dataclasses.replace(checkpoint, card=dataclasses.replace(checkpoint.card, preprocessing=pre))
     save_checkpoint(tmp_path / "changed.pt", changed)
     seen = []
-    monkeypatch.setattr(quantize, "fit", lambda *args, transforms, **rest: seen.append(transforms) or {})
+    monkeypatch.setattr(quantized_run, "fit", lambda *args, transforms, **rest: seen.append(transforms) or {})
     assert main(quantize_words(tmp_path / "changed.pt", tmp_path / "qat")) == 0
     assert (seen[0].val.size, seen[0].val.interpolation) == ((32, 96), "area")
     assert (seen[0].train.size, seen[0].train.interpolation) == ((32, 96), "area")
@@ -211,7 +211,7 @@ def test_pictures_are_those_of_the_float_training(miniature, tmp_path, monkeypat
     assert main([str(word) for word in written]) == 0
     seen = []
     monkeypatch.setattr(
-        quantize, "fit", lambda trainer, train, val, *, loop, **rest: seen.append((train, val, loop)) or {}
+        quantized_run, "fit", lambda trainer, train, val, *, loop, **rest: seen.append((train, val, loop)) or {}
     )
     more = ("--epochs", 1, "--epoch_size", 4, "--epoch_size_val", 1, "--accumulate", 2, "--quantize", True)
     assert main(train_words(miniature, tmp_path / "cached", *more, *cache)) == 0

@@ -7,7 +7,7 @@ from edgeailite.config import QuantizeConfig
 from edgeailite.distributed import ALONE
 from edgeailite.runs.checkpoint import LAST
 from edgeailite.runs.resume import begin_run
-from edgeailite.training import quantize
+from edgeailite.training import quantized_run
 from edgeailite.training.learner import Place
 
 
@@ -20,7 +20,7 @@ def test_quantizing_goes_on_as_training_does(tmp_path, monkeypatch, resume, job,
     begin_run(tmp_path, config)
     (tmp_path / LAST).touch()
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", job)
-    monkeypatch.setattr(quantize, "load_last", lambda folder: folder)
-    monkeypatch.setattr(quantize, "_resumed", lambda config, start, processes: config)
-    _, folder, start = quantize._begin(config, Place(torch.device("cpu"), ALONE))
+    monkeypatch.setattr(quantized_run, "load_last", lambda folder: folder)
+    monkeypatch.setattr(quantized_run, "_resumed", lambda config, start, processes: config)
+    _, folder, start = quantized_run._begin(config, Place(torch.device("cpu"), ALONE))
     assert (folder, start) == (tmp_path, tmp_path if expected else None)

@@ -20,8 +20,8 @@ from edgeailite.config.stored import plain
 from edgeailite.data import open_dataset
 from edgeailite.errors import DataError, DivergedError, Interrupted, UsageError
 from edgeailite.runs.checkpoint import BEST, LAST, PREVIOUS, load_checkpoint
+from edgeailite.training import float_run as training
 from edgeailite.training import loop
-from edgeailite.training import train as training
 from edgeailite.training.learner import class_weights
 from edgeailite.training.losses import enet_weights
 

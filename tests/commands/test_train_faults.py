@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 from edgeailite.runs.checkpoint import LAST, load_checkpoint, locked
+from edgeailite.training import float_run as training
 from edgeailite.training import loop
-from edgeailite.training import train as training
 from tests.commands.real_runs import ROOT, start, train_words
 from tests.commands.test_train import files_of, on_each_loss
 from tests.disks import files_of_at_most

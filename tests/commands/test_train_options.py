@@ -10,8 +10,8 @@ import torch
 
 from edgeailite.distributed import ALONE
 from edgeailite.runs.checkpoint import BEST, LAST, load_checkpoint
+from edgeailite.training import float_run as training
 from edgeailite.training import job, loop, validation
-from edgeailite.training import train as training
 from edgeailite.training.learner import Place
 from edgeailite.training.step import Step
 from tests.commands.real_runs import train_words

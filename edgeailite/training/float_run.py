@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -39,12 +40,16 @@ from edgeailite.training.learner import (
     task_options,
 )
 from edgeailite.training.loop import Trainer, Transforms, fit, load_last
-from edgeailite.training.quantize import quantize_run
+from edgeailite.training.quantized_run import quantize_run
 from edgeailite.training.step import Learner
 from edgeailite.training.tensorboard import tensorboard_writer
 from edgeailite.training.transforms import TrainingTransform, eval_transform, train_transform
 
 PRETRAINED = "pretrained.json"  # in the run folder: what was loaded to start from
+SAME_WHEN_QUANTIZING = (
+    "epoch_size", "epoch_size_val", "cache", "evaluate_every", "save_every", "workers", "device", "timeout",
+    "channels_last", "threads", "seed", "accept_changed_data", "dry_run",
+)  # fmt: skip
 
 
 def train(config: TrainConfig, *, on_trained: Callable[[Trained], None] = lambda trained: None) -> Trained:
@@ -53,8 +58,13 @@ def train(config: TrainConfig, *, on_trained: Callable[[Trained], None] = lambda
     With `config.quantize` quantization-aware training follows; `on_trained` is told of the float run before. Raises
     UsageError, DataError, DivergedError, LostProcessError, and Interrupted once the state is saved.
 
-        trained = train(TrainConfig(dataset_name="folder", data_path=Path("data"), save_path=Path("runs/first")))
-        trained.folder, trained.last["miou"]
+    >>> config = TrainConfig(
+    ...     data_path=Path("data/night"), save_path=Path("runs/first"), img_resize=(64, 64),
+    ...     epochs=1, epoch_size=2, batch_size=2, epoch_size_val=1, workers=0,
+    ... )
+    >>> trained = train(config)
+    >>> trained.folder.as_posix(), trained.last["epoch"], 0 <= trained.last["miou"] <= 1
+    ('runs/first', 1, True)
     """
     with job(config, FLOAT) as this:
         began = time.perf_counter()
@@ -181,27 +191,11 @@ def training_splits(config: TrainConfig) -> tuple[DataSource, DataSource]:
 
 
 def continued(config: TrainConfig, folder: Path) -> QuantizeConfig:
-    """Quantization-aware training of a float run, as `--quantize True` asks for it."""
-    return QuantizeConfig(
-        run=folder,
-        save_path=beside(folder, "_qat"),
-        resume=(beside(folder, "_qat") / LAST).is_file(),
-        epochs=config.quantize_epochs,
-        lr=config.quantize_lr,
-        epoch_size=config.epoch_size,
-        epoch_size_val=config.epoch_size_val,
-        cache=config.cache,
-        evaluate_every=config.evaluate_every,
-        save_every=config.save_every,
-        workers=config.workers,
-        device=config.device,
-        timeout=config.timeout,
-        channels_last=config.channels_last,
-        threads=config.threads,
-        seed=config.seed,
-        accept_changed_data=config.accept_changed_data,
-        dry_run=config.dry_run,
-    )
+    """Return the options of the quantization-aware training that follows the float run in `folder`."""
+    same: dict[str, Any] = {name: getattr(config, name) for name in SAME_WHEN_QUANTIZING}
+    new = beside(folder, "_qat")
+    resume = (new / LAST).is_file()
+    return QuantizeConfig(folder, new, resume, epochs=config.quantize_epochs, lr=config.quantize_lr, **same)
 
 
 def training_source(config: TrainConfig, source: DataSource, transform: TrainingTransform) -> DataSource:
@@ -243,8 +237,7 @@ def _resumed(folder: Path, config: TrainConfig) -> tuple[TrainConfig, Path, Chec
     """Return options, folder and state of a float run, as the given options have it go on."""
     checkpoint, where = load_last(folder), f"{option('resume')} {folder}"
     if checkpoint.quantization is not None:
-        quantize = f"edgeailite quantize RUN {option('save_path')} … {option('resume')} True"
-        raise UsageError(f"{where}: a quantized run; use `{quantize}`")
+        raise UsageError(f"{where}: a quantized run; use `edgeailite quantize RUN --save_path … --resume True`")
     of_run = replace(train_config(checkpoint.config, where=f"{where}: its options"), resume=None)
     return resumed_config(config, of_run), folder, checkpoint
 

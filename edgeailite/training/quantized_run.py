@@ -45,7 +45,9 @@ def quantize_run(config: QuantizeConfig) -> Trained:
 
     Raises the errors of `edgeailite.errors`, as `train` does.
 
-        quantize_run(QuantizeConfig(Path("runs/first"), epochs=5)).folder  # runs/first_qat
+    >>> short = QuantizeConfig(Path("runs/night"), epochs=1, epoch_size=2, batch_size=2, epoch_size_val=1, workers=0)
+    >>> quantize_run(short).folder.as_posix()
+    'runs/night_qat'
     """
     with job(config, QUANTIZED) as this:
         began = time.perf_counter()
@@ -127,26 +129,17 @@ def of_run(given: QuantizeConfig, saved: Mapping[str, Any]) -> QuantizeConfig:
 
 
 def loop_of(config: QuantizeConfig, before: TrainConfig) -> Loop:
-    """The loop of quantization-aware training; what it does not say is as in the float run."""
+    """Return the loop of quantization-aware training; what `config` does not say is as in the float run."""
+    own = {field.name: getattr(config, field.name) for field in dataclasses.fields(Loop) if hasattr(config, field.name)}
+    own["batch_size"] = config.batch_size or before.batch_size
+    own["accumulate"] = config.accumulate or before.accumulate
     return Loop(
-        epochs=config.epochs,
-        epoch_size=config.epoch_size,
-        epoch_size_val=config.epoch_size_val,
-        batch_size=config.batch_size or before.batch_size,
-        accumulate=config.accumulate or before.accumulate,
-        optimizer=config.optimizer,
-        lr=config.lr,
-        weight_decay=config.weight_decay,
+        **own,
         scheduler="cosine",
         warmup_epochs=0.0,
         freeze_bn=before.freeze_bn,
         freeze_layers=before.freeze_layers,
-        evaluate_every=config.evaluate_every,
-        save_every=config.save_every,
-        workers=config.workers,
         amp="off",
-        channels_last=config.channels_last,
-        seed=config.seed,
         overlays=0 if config.dry_run else before.overlays,
         tensorboard="off" if config.dry_run else before.tensorboard,
     )
