@@ -167,7 +167,7 @@ def measure(counter: str, network: str, size: tuple[int, int]) -> dict[str, Any]
 
 def shell_seconds(network: str, size: tuple[int, int]) -> float:
     """Best wall time of three of the command in a process of its own."""
-    words = [sys.executable, "-m", "edgeailite", "complexity", network, "--size", *map(str, size)]
+    words = [sys.executable, "-m", "edgeailite", "complexity", network, "--img_resize", *map(str, size)]
     times = []
     for _ in range(3):
         begin = time.perf_counter()

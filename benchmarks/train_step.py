@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from edgeailite.config.loop import Loop
+from edgeailite.config import Loop
 from edgeailite.data.loader import EpochBatches
 from edgeailite.data.tensors import Sample, to_input
 from edgeailite.distributed import ALONE

@@ -1,4 +1,7 @@
-"""The command line: a table verb -> (module, configuration, one line). Modules are imported when their verb runs."""
+"""Run a verb of the command line, and turn its errors into one line and an exit code.
+
+Modules are imported when their verb runs.
+"""
 
 from __future__ import annotations
 
@@ -12,61 +15,18 @@ from importlib.util import find_spec
 from typing import Any
 
 from edgeailite import __version__
+from edgeailite.verbs import VERBS, verbs_of
 
-# A verb of two words is one of a group: `edgeailite data` and `edgeailite data --help` list it.
-VERBS: dict[str, tuple[str, str, str]] = {
-    "demo": ("demo", "DemoConfig", "the whole line in minutes, on generated data"),
-    "models": ("models", "ModelsConfig", "list networks with parameters and GigaMACs"),
-    "choose": ("choose", "ChooseConfig", "networks within a budget of GigaMACs or milliseconds"),
-    "complexity": ("complexity", "ComplexityConfig", "what a network costs, layer by layer"),
-    "data get": ("data_get", "DataGetConfig", "download a data set, or how to get it"),
-    "data check": ("data_check", "DataCheckConfig", "the doctor of data sets: every picture, mask and split"),
-    "data stats": ("data_stats", "DataStatsConfig", "counts, sizes, colours, classes, class weights"),
-    "data show": ("data_show", "DataShowConfig", "a contact sheet of pictures and masks"),
-    "data cache": ("data_cache", "DataCacheConfig", "decode and resize pictures once, for train --cache"),
-    "train": ("train", "TrainConfig", "train a network from labelled images"),
-    "validate": ("validate", "ValidateConfig", "accuracy of a run, a checkpoint or an ONNX file"),
-    "compare": ("compare", "CompareConfig", "two models on the same pictures: is the difference real?"),
-    "calibrate": ("calibrate", "CalibrateConfig", "quantize after training, from a few pictures"),
-    "analyze": ("analyze", "AnalyzeConfig", "what quantizing each layer costs; plans of mixed precision"),
-    "quantize": ("quantize", "QuantizeConfig", "quantization-aware training from a float run"),
-    "export": ("export", "ExportConfig", "write float or int8 ONNX"),
-    "verify": ("verify", "VerifyConfig", "prove that the file gives the validated answers"),
-    "infer": ("infer", "InferConfig", "label pictures and videos: PNG, overlay, shares"),
-    "serve": ("serve", "ServeConfig", "label pictures over HTTP, with a web page"),
-    "report": ("report", "ReportConfig", "one HTML file of a run"),
-    "bench": ("bench", "BenchConfig", "measure how long networks take on this machine"),
-    "devices list": ("devices_list", "DevicesListConfig", "devices that estimates know, with their figures"),
-    "devices fit": ("devices_fit", "DevicesFitConfig", "calibrate a device from measured networks"),
-    "presets": ("presets", "PresetsConfig", "list the presets of run_edgeailite_segmentation.sh"),
-    "doctor": ("doctor", "DoctorConfig", "what is wrong with this installation, and the fix"),
-}
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "CUDA out of memory")  # in torch's RuntimeErrors
 LONGEST_ERROR = 1900  # characters of an error; the middle of a longer one is left out
-EXIT_CODES = "0 ok, 1 listed failures, 2 usage, 3 data, 4 parity, 5 diverged, 130 interrupted"
-
-
-def usage() -> str:
-    """The text of `edgeailite --help`."""
-    rows = "\n".join(f"  {verb:<11} {line}" for verb, (_, _, line) in VERBS.items())
-    return (
-        f"edgeailite {__version__}: from labelled images to a proven int8 ONNX file\n\n"
-        f"usage: edgeailite VERB [options]      edgeailite VERB --help\n"
-        f"       edgeailite preset NAME [RUN] [options]\n\n"
-        f"{rows}\n\nexit codes: {EXIT_CODES}\n"
-    )
-
-
-def group_usage(word: str, group: list[str]) -> str:
-    """The text of `edgeailite WORD --help` for verbs that start with one word."""
-    rows = "\n".join(f"  {verb:<12} {VERBS[verb][2]}" for verb in group)
-    return f"usage: edgeailite {word} VERB [options]      edgeailite {word} VERB --help\n\n{rows}\n"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; returns its exit code."""
     args = sys.argv[1:] if arguments is None else list(arguments)
     if not args or args[0] in ("-h", "--help", "help"):
+        from edgeailite.usage import usage
+
         print(usage())
         return 0 if args else 2
     if args[0] == "--version":
@@ -136,21 +96,21 @@ def _run(verb: str, args: list[str]) -> int:
         verb, args = expand(args)
     if verb == "quantize":
         verb, args = _analysis(args)
-    group = [name for name in VERBS if name.startswith(f"{verb} ")]
-    if group:
+    if verbs_of(verb):
         if not args or args[0] in ("-h", "--help", "help"):
-            print(group_usage(verb, group))
+            from edgeailite.usage import family_usage
+
+            print(family_usage(verb))
             return 0 if args else 2
         verb, args = f"{verb} {args[0]}", args[1:]
     if verb not in VERBS:
         near = difflib.get_close_matches(verb, VERBS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UsageError(f"unknown verb {verb!r}{hint} (edgeailite --help lists them)")
-    module, config_name, _ = VERBS[verb]
     from edgeailite.cli import parse
 
-    config: Any = parse(config_name, args, prog=f"edgeailite {verb}")
-    command = importlib.import_module(f"edgeailite.commands.{module}")
+    config: Any = parse(verb, args)
+    command = importlib.import_module(f"edgeailite.commands.{VERBS[verb].module}")
     return int(command.run(config))
 
 

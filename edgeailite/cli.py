@@ -1,4 +1,5 @@
-"""Arguments of a verb to its configuration: tyro for types and help, positional names and one-line errors here.
+"""Words of the command line to a verb's configuration: tyro for types; words without a flag, names that options had in
+earlier versions, and one-line errors here.
 
 `--config FILE` (YAML with option names) gives defaults that flags override. `verify FILE contract.json` must run where
 only numpy and onnxruntime are installed, so without tyro the standard library parses that verb's few options.
@@ -11,78 +12,80 @@ import contextlib
 import dataclasses
 import difflib
 import io
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from edgeailite import config as configs
+from edgeailite.config.stored import current_name, current_names
 from edgeailite.errors import DataError, UsageError
 from edgeailite.files import read_regular
 from edgeailite.untrusted import shown, yaml_value
+from edgeailite.usage import verb_usage
+from edgeailite.verbs import MANY, VERBS
 
-POSITIONAL: dict[str, tuple[str, ...]] = {
-    "ValidateConfig": ("model",),
-    "CompareConfig": ("a", "b"),
-    "CalibrateConfig": ("run",),
-    "AnalyzeConfig": ("run",),
-    "QuantizeConfig": ("run",),
-    "ExportConfig": ("run",),
-    "VerifyConfig": ("model", "contract"),
-    "InferConfig": ("model", "input+"),
-    "ServeConfig": ("models+",),
-    "ReportConfig": ("run",),
-    "ModelsConfig": ("pattern",),
-    "ComplexityConfig": ("model",),
-    "DataGetConfig": ("name",),
-    "BenchConfig": ("models+",),
-    "DevicesListConfig": ("name",),
-    "DevicesFitConfig": ("networks+",),
-}
 LARGEST = 1 << 20  # bytes of a --config file
-MANY = "+"  # after the last name: it takes all words that are left
 
 
-def parse(config_name: str, args: list[str], *, prog: str) -> Any:
-    """Build the configuration. Raises UsageError naming an unknown flag, a wrong value or a missing argument."""
-    kind = getattr(configs, config_name)
+def parse(verb: str, args: list[str], *, prog: str | None = None) -> Any:
+    """Return the configuration of a verb from the words after it; `--help` prints its usage and exits.
+
+    `prog` is how messages name the command, by default `edgeailite VERB`. Raises UsageError naming an unknown option, a
+    wrong value or a missing one.
+
+    >>> parse("train", ["--epochs", "3", "--img_resize", "64", "96"]).img_resize
+    (64, 96)
+    """
+    row, prog = VERBS[verb], prog or f"edgeailite {verb}"
+    kind = getattr(configs, row.config)
     names = {field.name for field in dataclasses.fields(kind)}
-    args = _name_positionals(args, POSITIONAL.get(config_name, ()))
+    if {"--help", "-h"} & set(args):
+        print(verb_usage(row, kind, prog=prog))
+        raise SystemExit(0)
+    args = [_current_flag(kind, word) for word in _name_positionals(args, row.words)]
     if find_spec("tyro") is None:
         return _parse_without_tyro(kind, args)
-    values, args = _config_file(args, names)
-    for flag in (a[2:].split("=")[0] for a in args if a.startswith("--")):
-        if flag not in names and flag != "help":
+    values, args = _config_file(args, kind, names)
+    for flag in _flags(args):
+        if flag not in names:
             near = difflib.get_close_matches(flag, names, n=1)
             hint = f"; did you mean --{near[0]}?" if near else ""
             raise UsageError(f"{prog}: unknown flag --{flag}{hint} ({prog} --help lists all)")
     return _parse_with_tyro(kind, args, values, prog=prog)
 
 
-def _parse_with_tyro(kind: Any, args: list[str], values: dict[str, Any], *, prog: str) -> Any:
+def _flags(args: list[str]) -> list[str]:
+    """Return the names of the options among words."""
+    return [word[2:].split("=")[0] for word in args if word.startswith("--")]
+
+
+def _current_flag(kind: type[Any], word: str) -> str:
+    """Return a flag with the name that its option has now; any other word as it is."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word[2:].partition("=")
+    return f"--{current_name(kind, name)}{equals}{value}"
+
+
+def _parse_with_tyro(kind: type[Any], args: list[str], values: dict[str, Any], *, prog: str) -> Any:
     import tyro
 
-    words = " ".join(POSITIONAL.get(kind.__name__, ())).upper().replace(MANY, "...")
-    required = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
-    given = {a[2:].split("=")[0] for a in args if a.startswith("--")} | set(values)
-    helping = "--help" in args or "-h" in args
-    if required - given and not helping:
-        missing = ", ".join(sorted(required - given))
-        raise UsageError(f"{prog}: missing {missing}; usage: {prog} {' '.join(sorted(required)).upper()} [options]")
+    required = [field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING]
+    if missing := [name for name in required if name not in {*_flags(args), *values}]:
+        usage = f"{prog} {' '.join(required).upper()} [options]"
+        raise UsageError(f"{prog}: missing {', '.join(missing)}; usage: {usage}")
     defaults = [part for name, value in values.items() for part in _as_flags(name, value)]
     output = io.StringIO()
     try:
-        with contextlib.redirect_stderr(sys.stderr if helping else output):
+        with contextlib.redirect_stderr(output):
             return tyro.cli(
                 kind,
                 args=[*defaults, *args],
-                prog=f"{prog} {words}".strip(),
+                prog=prog,
                 use_underscores=True,
                 config=(tyro.conf.FlagConversionOff,),
             )
-    except SystemExit as stop:
-        if helping or stop.code == 0:
-            raise
+    except SystemExit:
         raise UsageError(f"{prog}: {_one_line(output.getvalue())} ({prog} --help explains)") from None
 
 
@@ -93,7 +96,7 @@ def _one_line(message: str) -> str:
     return " ".join(words[1:])[:400]
 
 
-def _config_file(args: list[str], names: set[str]) -> tuple[dict[str, Any], list[str]]:
+def _config_file(args: list[str], kind: type[Any], names: set[str]) -> tuple[dict[str, Any], list[str]]:
     """Take `--config FILE` out of the arguments; returns its values and the rest."""
     args = [part for arg in args for part in (arg.split("=", 1) if arg.startswith("--config=") else (arg,))]
     if "--config" not in args:
@@ -106,13 +109,15 @@ def _config_file(args: list[str], names: set[str]) -> tuple[dict[str, Any], list
         values = yaml_value(read_regular(path, limit=LARGEST), where=f"--config {path}: cannot be read") or {}
     except OSError as error:
         raise DataError(f"--config {path}: cannot be read ({error.strerror})") from None
+    if isinstance(values, dict):
+        values = current_names(kind, values)
     if not isinstance(values, dict) or set(values) - names:
         unknown = shown(sorted(map(str, set(values) - names))) if isinstance(values, dict) else type(values).__name__
         raise UsageError(f"--config {path}: unknown options {unknown}; use the names of the flags")
     for name, value in values.items():
         if not _is_plain(value):
             raise DataError(f"--config {path}: {name}: expected a number, text or a list of them, found {shown(value)}")
-    flags = {a[2:].split("=")[0] for a in args if a.startswith("--")}
+    flags = set(_flags(args))
     return {k: v for k, v in values.items() if k not in flags and v is not None}, args[:at] + args[at + 2 :]
 
 

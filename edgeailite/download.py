@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import email.message
 import fcntl
-import hashlib
 import http.client
 import json
 import os
@@ -78,7 +77,7 @@ def cached_path(url: str, folder: Path | None = None) -> Path:
         known = False
     if not known:
         raise DataError(f"{url!r}: only http:// and https:// addresses can be downloaded; fetch it and give the file")
-    digest = hashlib.sha256(url.partition("#")[0].encode()).hexdigest()[:8]
+    digest = sha256_of(url.partition("#")[0].encode())[:8]
     name = re.sub(r"[^A-Za-z0-9._-]", "_", parts.path.rsplit("/", 1)[-1]).lstrip(".")[-MAX_NAME:] or "file"
     host = re.sub(r"[^A-Za-z0-9.-]", "_", parts.hostname or "").strip(".") or "host"
     return (folder or cache_folder()) / f"{host}-{digest}" / name

@@ -12,7 +12,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -126,12 +126,15 @@ def _descriptor(path: Path) -> int:
     return descriptor
 
 
-def sha256_of(source: Path | bytes) -> str:
-    """SHA-256 of a file, or of bytes, in hexadecimal digits. Raises OSError."""
-    if isinstance(source, bytes):
-        return hashlib.sha256(source).hexdigest()
-    with source.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256_of(source: Path | bytes | Iterable[bytes]) -> str:
+    """Return the SHA-256 of a file, of bytes, or of bytes that come in parts, in hexadecimal digits. Raises OSError."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for part in [source] if isinstance(source, bytes) else source:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def _kind(mode: int) -> str:

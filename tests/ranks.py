@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgeailite.config.loop import Loop
+from edgeailite.config import Loop
 from edgeailite.data import open_dataset
 from edgeailite.data.augment.transforms import EvalTransform
 from edgeailite.data.loader import EpochBatches, Portion, Sample

@@ -29,16 +29,17 @@ ROOMS = [
 ]
 # Below all of it: errors, files, values of strangers; then records, and what people read on a terminal.
 GROUND = [
-    {"errors"},
+    {"errors", "verbs"},
     {"files", "environment"},
     {"untrusted"},
-    {"preprocessing", "modelcard", "onnxfile", "download", "console"},
+    {"preprocessing", "modelcard", "onnxfile", "download", "console", "usage"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(GROUND + ROOMS, start=-len(GROUND)) for room in rooms}
 
 # Neighbours do not know each other, but for these.
 SIDEWAYS = {
     ("modelcard", "preprocessing"),  # a card holds one
+    ("presets", "config"),  # a preset is a verb's options
 }
 # Leaves take values, never the config they came from.
 NO_CONFIG = {*ROOMS[1], *ROOMS[2], "export", "evaluation"}
@@ -112,6 +113,32 @@ def test_imports_go_down_only(path):
     assert not [f"{name_of(path)}:{line}: {reason}" for line, reason in faults if reason]
 
 
+def names_of(path: Path) -> Iterator[str]:
+    """Every module and name of the package that a file imports, with dots."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+VERB_FILES = sorted(path for path in (PACKAGE / "commands").glob("*.py") if path.name != "__init__.py")
+
+
+@pytest.mark.parametrize("path", VERB_FILES, ids=name_of)
+def test_no_verb_imports_a_verb(path):
+    """And each file of `commands` is a verb: what several verbs need has a room below them."""
+    assert not [name for name in names_of(path) if name.startswith("edgeailite.commands")]
+    functions = [node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if hasattr(node, "name")]
+    assert "run" in functions
+
+
+def test_verbs_stay_thin():
+    """Parse, call, print."""
+    lines = [len(path.read_text(encoding="utf-8").splitlines()) for path in VERB_FILES]
+    assert sum(lines) <= 3500 and len(lines) <= 27 and max(lines) <= 300
+
+
 def test_the_rule_itself():
     assert fault("training", "models") is None
     assert fault("export", "quantization") is None
@@ -154,11 +181,25 @@ def test_functions_stay_readable():
     assert not {name: lines for name, lines in lengths.items() if lines > MAX_FUNCTION_LINES}
 
 
+def test_sha256_and_temporary_files_have_one_place():
+    for pattern in (r"hashlib\.(sha256|new)", r"file_digest\([^)]*sha256", r"\"\.partial\"", r"os\.replace\("):
+        found = [name_of(path) for path in FILES if re.search(pattern, path.read_text(encoding="utf-8"))]
+        assert set(found) <= {"edgeailite/files.py"}, pattern
+
+
 # --- an option in a message is written with `errors.option`, for Python has no flags
 
-SPEAKS_FLAGS = {"__main__", "cli", "commands", "compat", "presets"}  # parse a command line, or are one
+SPEAKS_FLAGS = {
+    "__main__",
+    "cli",
+    "usage",
+    "commands",
+    "compat",
+    "config",
+    "presets",
+}  # parse one, or are one
 WRITES_COMMANDS = {"edgeailite/errors.py", "edgeailite/report/reproduce.py"}
-STILL_OPEN: set[str] = {"inference", "serve", "cost"}
+STILL_OPEN: set[str] = set()
 OF_OTHERS = {
     "git": {"--abbrev", "--always", "--dirty", "--exclude"},
     "torchrun": {"--max-restarts", "--nproc-per-node", "--rdzv-id", "--standalone"},

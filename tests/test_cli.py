@@ -1,5 +1,7 @@
 """From words to a configuration: positional names, YAML files below flags, and one line when something is wrong."""
 
+import dataclasses
+import re
 import sys
 from pathlib import Path
 
@@ -7,14 +9,17 @@ import pytest
 import yaml
 
 from edgeailite import cli
-from edgeailite.__main__ import VERBS
+from edgeailite import config as configs
 from edgeailite.config import TrainConfig, VerifyConfig
-from edgeailite.config.stored import plain, train_config
+from edgeailite.config.stored import plain, stored_config, train_config
 from edgeailite.errors import DataError, UsageError
+from edgeailite.presets import expand
+from edgeailite.usage import verb_usage
+from edgeailite.verbs import VERBS
 
 
 def parsed(verb: str, *args: str):
-    return cli.parse(VERBS[verb][1], list(args), prog=f"edgeailite {verb}")
+    return cli.parse(verb, list(args))
 
 
 def test_flags_as_published():
@@ -143,6 +148,106 @@ def test_help_shows_the_line_below_each_option(capsys):
     with pytest.raises(SystemExit):
         parsed("train", "--help")
     assert "Random rotation up to this many degrees" in capsys.readouterr().out
+
+
+# --- help
+
+
+def helped(verb: str, columns: int) -> str:
+    """The help of a verb at a width."""
+    row = VERBS[verb]
+    return verb_usage(row, getattr(configs, row.config), prog=f"edgeailite {verb}", columns=columns)
+
+
+@pytest.mark.parametrize("columns", [80, 120, 400])
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_has_every_option_once_and_fits_the_terminal(verb, columns):
+    text = helped(verb, columns)
+    names = [field.name for field in dataclasses.fields(getattr(configs, VERBS[verb].config))]
+    assert sorted(re.findall(r"^  --(\w+)", text, re.MULTILINE)) == sorted([*names, "config", "help"])
+    assert max(map(len, text.splitlines())) <= min(columns, 120)
+
+
+@pytest.mark.parametrize("verb", ["train", "calibrate", "quantize", "validate"])
+def test_most_used_options_come_first(verb):
+    groups = dict(re.findall(r"^(\w[\w ,]+)\n((?:  .*\n)+)", helped(verb, 80), re.MULTILINE))
+    first = re.findall(r"^  --(\w+)", groups["most used"], re.MULTILINE)
+    assert first == list(getattr(configs, VERBS[verb].config).first)
+    assert 7 <= len(first) <= 12
+    assert next(iter(groups)) == "most used" and list(groups)[-1] == "always"
+    assert {"data", "machine"} <= set(groups) or verb in ("calibrate", "quantize")
+
+
+def test_help_of_a_shared_option_is_that_of_the_verb():
+    assert "give the initial ranges" in " ".join(helped("quantize", 80).split())
+    assert "give the ranges (preprocessed" in " ".join(helped("calibrate", 80).split())
+
+
+# --- names of earlier versions
+
+VALUES = {"img_resize": ["64", "96"], "num_classes": ["7"], "rows": ["3"], "models": ["a.onnx"], "device": ["tda4vm"],
+          "dataset_name": ["camvid"], "save_path": ["lists"], "calibration_images": ["5"], "model": ["r"]}  # fmt: skip
+BESIDE = {"data check": ["--fix", "list"], "bench": ["--models", "a.onnx"], "calibrate": ["--run", "r"]}
+RENAMED = [
+    (verb, old, new)
+    for verb, row in VERBS.items()
+    for old, new in getattr(getattr(configs, row.config), "renamed", {}).items()
+]
+
+
+@pytest.mark.parametrize("verb, old, new", RENAMED)
+def test_earlier_names_are_the_present_ones(verb, old, new, tmp_path, capsys):
+    value, beside = VALUES[new], BESIDE.get(verb, [])
+    kind = getattr(configs, VERBS[verb].config)
+    config = parsed(verb, f"--{new}", *value, *beside)
+    assert getattr(config, new) != next(field.default for field in dataclasses.fields(kind) if field.name == new)
+    assert parsed(verb, f"--{old}", *value, *beside) == config
+    if len(value) == 1:
+        assert parsed(verb, f"--{old}={value[0]}", *beside) == config
+    path = written(tmp_path, yaml.safe_dump({old: plain(config)[new]}))
+    assert parsed(verb, "--config", path, *beside) == config
+    assert parsed(verb, "--config", written(tmp_path, f"{old}: [1, 1, 1]\n"), f"--{new}", *value, *beside) == config
+    stored = plain(config)
+    if verb != "bench":  # whose words no run keeps
+        assert stored_config(kind, {**stored, old: stored[new]}, where="x") == config
+        assert stored_config(kind, {old if name == new else name: v for name, v in stored.items()}, where="x") == config
+    assert f"--{old} " not in helped(verb, 80)
+
+
+def test_earlier_names_do_not_hide_other_options():
+    for _, row in VERBS.items():
+        kind = getattr(configs, row.config)
+        names = {field.name for field in dataclasses.fields(kind)}
+        renamed = getattr(kind, "renamed", {})
+        assert not names & set(renamed)
+        assert set(renamed.values()) <= names
+
+
+def test_the_page_lists_the_earlier_names():
+    page = (Path(__file__).resolve().parents[1] / "docs/options.md").read_text()
+    rows = re.findall(r"^\| `([\w ]+)` \| `--(\w+)` \| `--(\w+)` \|$", page, re.MULTILINE)
+    assert sorted(rows) == sorted(RENAMED)
+
+
+@pytest.mark.parametrize("flag", ["--size", "--img_resize"])
+def test_an_earlier_name_takes_the_place_of_a_presets_option(flag):
+    verb, words = expand(["complexity_768x384", flag, "64", "96"])
+    assert parsed(verb, *words).img_resize == (64, 96)
+    assert "384" not in words
+
+
+def test_an_option_means_one_type_everywhere():
+    """Verbs that share a name share its type, but for those that docs/options.md names and what may be left out."""
+    kinds: dict[str, set[str]] = {}
+    for row in VERBS.values():
+        for field in dataclasses.fields(getattr(configs, row.config)):
+            kinds.setdefault(field.name, set()).add(str(field.type).replace(" | None", ""))
+    several = {name for name, found in kinds.items() if len(found) > 1}
+    assert several == {
+        "device", "workers",  # of estimates; of a service
+        "img_resize",  # complexity takes several
+        "model", "pretrained", "resume",  # names of networks; two files; a folder, or of the run folder given
+    }  # fmt: skip
 
 
 # --- without tyro

@@ -11,11 +11,11 @@ import re
 import pytest
 
 from edgeailite import config as configs
-from edgeailite.__main__ import VERBS
 from edgeailite.cli import parse
 from edgeailite.compat import ade20k_reading, pixel2pixel
 from edgeailite.compat.running import check_known
 from edgeailite.presets import PRESETS, expand
+from edgeailite.verbs import VERBS
 from tests.markdown import PAGES, ROOT, anchors, blocks, commands, inline, links
 
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
@@ -58,7 +58,7 @@ def test_command_parses(name, words):
     if (group and not rest) or verb in ("--help", "--version") or "--help" in rest:
         assert group or verb.startswith("--") or verb in VERBS
         return
-    parse(VERBS[verb][1], [word for word in rest if word != "VERB"], prog=f"edgeailite {verb}")
+    parse(verb, [word for word in rest if word != "VERB"])
 
 
 def test_commands_were_found_on_the_pages_that_live_by_them():
@@ -73,7 +73,7 @@ def test_commands_in_the_text_name_verbs_and_flags_that_exist(name):
         if verb in ("VERB", "preset") or verb.startswith("--") or any(v.startswith(f"{verb} ") for v in VERBS):
             continue
         assert verb in VERBS, words
-        known = {field.name for field in dataclasses.fields(getattr(configs, VERBS[verb][1]))} | {"help", "config"}
+        known = {field.name for field in dataclasses.fields(getattr(configs, VERBS[verb].config))} | {"help", "config"}
         flags = {word[2:].split("=")[0] for word in rest if word.startswith("--")}
         assert flags <= known, words
 
@@ -145,10 +145,25 @@ def test_presets_named_in_the_text_exist():
 
 @functools.cache
 def nodes() -> tuple[ast.AST, ...]:
-    """Every string and `raise` of the package."""
+    """Every string, error and `raise` of the package."""
     paths = sorted((ROOT / "edgeailite").rglob("*.py"))
     found = (node for path in paths for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
-    return tuple(node for node in found if isinstance(node, (ast.JoinedStr, ast.Constant, ast.Raise)))
+    return tuple(node for node in found if isinstance(node, (ast.JoinedStr, ast.Constant, ast.Raise)) or is_error(node))
+
+
+def is_error(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Error") and bool(node.args)
+
+
+def sentence(error: ast.Call) -> str:
+    """The sentence that an error makes of its fields, with a mark for each value."""
+    fields = {word.arg: word.value for word in error.keywords}
+    start = "\0: " if "path" in fields else ""
+    if "about" in fields:
+        start = f"--{template(fields['about'])} \0: "
+    line = "line \0: " if "line" in fields else ""
+    fix = f"; {template(fields['fix']) or chr(0)}" if "fix" in fields else ""
+    return start + line + template(error.args[0]) + fix
 
 
 def template(node: ast.AST) -> str:
@@ -173,7 +188,8 @@ OF_THE_SHELL = "command not found: edgeailite"
 
 @pytest.fixture(scope="module")
 def strings() -> list[str]:
-    return [template(node) for node in nodes() if isinstance(node, (ast.JoinedStr, ast.Constant))]
+    texts = [template(node) for node in nodes() if isinstance(node, (ast.JoinedStr, ast.Constant))]
+    return texts + [sentence(node) for node in nodes() if isinstance(node, ast.Call)]
 
 
 def is_written(message: str, text: str) -> bool:
@@ -212,7 +228,7 @@ def test_many_messages_are_explained_and_an_invented_one_would_be_found(strings)
 def raised(kind: str) -> list[str]:
     """The messages of `raise kind(...)`, with a mark for each value."""
     calls = [node.exc for node in nodes() if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)]
-    return [template(call.args[0]) for call in calls if ast.unparse(call.func) == kind]
+    return [sentence(call) for call in calls if ast.unparse(call.func) == kind]
 
 
 @pytest.mark.parametrize("kind", ["ParityError", "NonFiniteError", "LostProcessError"])

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from edgeailite.__main__ import VERBS, main
+from edgeailite.__main__ import main
 from edgeailite.cli import parse
 from edgeailite.data import DATASETS
 from edgeailite.errors import UsageError
@@ -38,7 +38,7 @@ each_preset = pytest.mark.parametrize("name", PRESETS)
 def parsed(name: str, *flags: str):
     words = ["RUN"] if PRESETS[name].takes else []
     verb, args = expand([name, *words, *flags])
-    return parse(VERBS[verb][1], args, prog=f"edgeailite {verb}")
+    return parse(verb, args)
 
 
 @each_preset

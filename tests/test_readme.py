@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeailite.__main__ import VERBS
+from edgeailite.verbs import VERBS
 from tests.markdown import ROOT, commands
 from tests.test_docs import ours, verb_of
 

@@ -37,7 +37,7 @@ def run(config: BenchConfig) -> int:
         subjects = open_subjects(
             config.models,
             Path(folder),
-            size=config.size,
+            size=config.img_resize,
             classes=config.num_classes,
             kinds=kinds,
             threads=threads,

@@ -23,8 +23,8 @@ def run(config: ChooseConfig) -> int:
 
 
 def _print(chosen: Sequence[Candidate], config: ChooseConfig) -> None:
-    height, width = config.size
-    table = Table(title=f"{len(chosen)} networks at {height}x{width}, {config.classes} classes")
+    height, width = config.img_resize
+    table = Table(title=f"{len(chosen)} networks at {height}x{width}, {config.num_classes} classes")
     table.add_column("", justify="right")
     table.add_column("model", no_wrap=True)
     table.add_column("mIoU %", justify="right")
@@ -35,7 +35,7 @@ def _print(chosen: Sequence[Candidate], config: ChooseConfig) -> None:
         cells = [
             str(index),
             found.model,
-            *_accuracy_cells(found, config.classes),
+            *_accuracy_cells(found, config.num_classes),
             f"{found.giga_macs:.3f}",
             f"{found.parameters:,}",
         ]

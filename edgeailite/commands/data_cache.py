@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeailite.config.cache import DataCacheConfig
+from edgeailite.config import DataCacheConfig
 from edgeailite.console import print_result, progress
 from edgeailite.data import open_dataset
 from edgeailite.data.ensure import ensure_dataset

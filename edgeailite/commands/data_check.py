@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from edgeailite.commands.data import checked
-from edgeailite.commands.data_stats import describe
 from edgeailite.config import DataCheckConfig
 from edgeailite.console import log
 from edgeailite.data.check import CODES, Checkup
+from edgeailite.data.check.begin import checked
 from edgeailite.data.check.findings import LEVELS
 from edgeailite.data.check.summary import summary, write_lists
+from edgeailite.data.check.text import describe
 from edgeailite.untrusted import printable
 
 
@@ -23,8 +23,8 @@ def run(config: DataCheckConfig) -> int:
 
             write_page(checkup, config.html)
             log(f"page: {config.html}")
-        if config.fix == "list" and config.output is not None:
-            written = write_lists(checkup.surveys, checkup.root, config.output, real=checkup.real)
+        if config.fix == "list" and config.save_path is not None:
+            written = write_lists(checkup.surveys, checkup.root, config.save_path, real=checkup.real)
             for split, path in written.items():
                 one = checkup.surveys[split]
                 log(f"list: {path} ({len(one.source.items) - len(one.bad)} of {len(one.source.items)} pictures)")

@@ -24,10 +24,10 @@ from edgeailite.errors import DataError
 
 def run(config: DataGetConfig) -> int:
     """Get a data set and print its counts; DataError (exit 3) with what is missing."""
-    if config.list or not config.name:
+    if config.list or not config.dataset_name:
         print(listing())
         return 0
-    folder, form = find_source(config.name)
+    folder, form = find_source(config.dataset_name)
     root = config.data_path or default_path(form)
     if folder == GENERATED:
         ensure_dataset(GENERATED, root)

@@ -7,11 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgeailite.commands.data import locate
 from edgeailite.config import DataShowConfig
 from edgeailite.console import log, print_result
 from edgeailite.data import DataSource, open_dataset
 from edgeailite.data.augment.transforms import Image, TrainTransform, resize_image, resize_label
+from edgeailite.data.check.begin import locate
 from edgeailite.data.check.survey import main_target
 from edgeailite.data.files.images import write_png
 from edgeailite.data.items import read_item

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
-from edgeailite.commands.data import checked, table
 from edgeailite.config import DataStatsConfig
 from edgeailite.console import log
+from edgeailite.data.check.begin import checked
 from edgeailite.data.check.summary import summary
+from edgeailite.data.check.text import describe
 from edgeailite.errors import DataError
 
 
@@ -28,31 +27,3 @@ def run(config: DataStatsConfig) -> int:
         if unread:
             log(f"warning: {unread} errors, first: {errors[0]}; `edgeailite data check` lists all")
         return 1 if unread else 0
-
-
-def describe(split: str, values: Mapping[str, Any]) -> str:
-    """A split in words and a table of its classes."""
-    sizes = ", ".join(f"{size['width']}x{size['height']} ({size['pictures']})" for size in values["sizes"])
-    more = f" and {values['other_sizes']} more sizes" if values["other_sizes"] else ""
-    colours = " ".join(
-        f"{name} {mean:.1f}±{std:.1f}"
-        for name, mean, std in zip("RGB", values["mean_rgb"], values["std_rgb"], strict=True)
-    )
-    ignored = values["ignored_pixels"]
-    share = ignored / max(ignored + values["labelled_pixels"], 1)
-    lines = [f"split {split}: {values['pictures']} pictures, {sizes or 'none readable'}{more}; {colours}"]
-    if values["classes"]:
-        lines[0] += f"; {100 * share:.2f} % ignored"
-        rows = [
-            [
-                row["name"],
-                str(row["pixels"]),
-                f"{100 * row['share']:.3f}",
-                str(row["pictures"]),
-                f"{row['weight_median_frequency']:.3f}",
-                f"{row['weight_enet']:.3f}",
-            ]
-            for row in values["classes"]
-        ]
-        lines.append(table(["class", "pixels", "%", "pictures", "median freq. weight", "ENet weight"], rows))
-    return "\n".join(lines)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from edgeailite.commands import infer
 from edgeailite.config import (
     CalibrateConfig,
     DemoConfig,
@@ -26,11 +25,12 @@ from edgeailite.errors import UsageError
 from edgeailite.evaluation import validate
 from edgeailite.evaluation.summary import headline
 from edgeailite.export import export_run, verify_run
+from edgeailite.inference.label import label_inputs
 from edgeailite.report import write_report
 from edgeailite.runs.checkpoint import BEST, LAST
 from edgeailite.training.calibration import calibrate_run
-from edgeailite.training.quantize import quantize_run
-from edgeailite.training.train import train
+from edgeailite.training.float_run import train
+from edgeailite.training.quantized_run import quantize_run
 
 MARKER = "made_by_edgeailite_demo"
 
@@ -59,7 +59,7 @@ def run(config: DemoConfig) -> int:
     accuracy: dict[str, float] = {}
     step("validate", lambda: accuracy.update(_accuracies(config, data, root)))
     pictures = data / "leftImg8bit/val"
-    step("infer", lambda: infer.run(InferConfig(root / "qat/model_int8.onnx", (pictures,), root / "predictions")))
+    step("infer", lambda: label_inputs(InferConfig(root / "qat/model_int8.onnx", (pictures,), root / "predictions")))
     step("report", lambda: write_report(ReportConfig(root / "qat", data_path=data, threads=config.threads)))
     print_result("seconds", {**seconds, "total": round(sum(seconds.values()), 1)})
     print_result("val mIoU, per cent", accuracy)

@@ -43,12 +43,12 @@ def run(config: DevicesFitConfig) -> int:
     base = blank_profile(config.alignment or ALIGNMENT) if config.base is None else load_profile(config.base)
     base = replace(base, alignment=config.alignment or base.alignment)
     board = None if config.measured is None else read_times(config.measured)
-    networks = config.networks or NETWORKS
+    networks = config.models or NETWORKS
     with tempfile.TemporaryDirectory(prefix="edgeailite-fit-") as folder:
         subjects = open_subjects(
             networks,
             Path(folder),
-            size=config.size,
+            size=config.img_resize,
             name_size=NAME_SIZE,
             classes=config.num_classes,
             kinds=KINDS if board is None else _kinds(networks, board),
@@ -140,7 +140,8 @@ def _given(subjects: Sequence[Subject], board: BoardTimes) -> list[Measured]:
         if time.size is not None and time.size != subject.height_width:
             there, here = ("x".join(map(str, size or ())) for size in (time.size, subject.height_width))
             raise DataError(
-                f"{board.path}: {subject.name} was measured at {there}, but is opened at {here}; give the same --size"
+                f"{board.path}: {subject.name} was measured at {there}, but is opened at {here}; "
+                "give the same --img_resize"
             )
         times = layer_times(time.operators, subject.layers)
         measured.append(Measured(subject.name, subject.layers, times, time.milliseconds))

@@ -20,11 +20,11 @@ SINGLES = {
 
 def run(config: DevicesListConfig) -> int:
     """Print them."""
-    profiles = [load_profile(name) for name in ([config.name] if config.name else list_devices())]
+    profiles = [load_profile(name) for name in ([config.device] if config.device else list_devices())]
     if config.json:
         print_json({profile.name: profile_values(profile) for profile in profiles})
         return 0
-    table = _figures(profiles[0]) if config.name else _overview(profiles)
+    table = _figures(profiles[0]) if config.device else _overview(profiles)
     print_table(table)
     return 0
 

@@ -37,7 +37,7 @@ def run(config: ModelsConfig) -> int:
     rows = []
     with progress("count", len(names)) as (bar, task):
         for name in names:
-            rows.append(describe(name, config.num_classes, config.size, inputs=config.inputs))
+            rows.append(describe(name, config.num_classes, config.img_resize, inputs=config.inputs))
             bar.update(task, advance=1)
     rows.sort(key=SORTS[config.sort or ("name" if config.max_gmacs is None else "gmacs")])
     cheapest = min(rows, key=SORTS["gmacs"])
@@ -84,7 +84,7 @@ def _without_batch_norm(model: Pixel2Pixel) -> Pixel2Pixel:
 
 def print_networks(rows: list[dict[str, Any]], config: ModelsConfig) -> None:
     """The rows for people; `strides` are the encoder's features and the decoder's output."""
-    height, width = config.size
+    height, width = config.img_resize
     table = Table(title=f"{len(rows)} networks; GMACs at {height}x{width}")
     table.add_column("name", no_wrap=True)
     for title in ("classes", "parameters", "GMACs"):

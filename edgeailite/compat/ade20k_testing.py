@@ -39,7 +39,7 @@ def test(command: Ade20kCommand) -> int:
     if lost:
         raise UsageError(f"TEST.result {result}: would overwrite the input {lost.pop()}; choose another folder")
     with as_model(model_options(command, "TEST.checkpoint"), {}) as model:
-        config: ValidateConfig = parse("ValidateConfig", _view_words(command, model), prog="published command")
+        config: ValidateConfig = parse("validate", _view_words(command, model), prog="published command")
         opened = open_model(model, device=select_device(config.device), threads=config.threads)
         views = Views(
             short_edges=config.short_edges,

@@ -91,7 +91,7 @@ def _look(given: Mapping[str, Sequence[str]]) -> InferConfig:
     if "shares" in named["write"]:
         raise UsageError("--write shares: `edgeailite infer` writes them; here labels colors overlay side_by_side")
     words = as_words({"model": ["published"], "input": ["published"], **named})
-    look: InferConfig = parse("InferConfig", words, prog="published command")
+    look: InferConfig = parse("infer", words, prog="published command")
     return look
 
 

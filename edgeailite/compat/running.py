@@ -14,6 +14,7 @@ from edgeailite.__main__ import main, reporting
 from edgeailite.compat.launching import is_first_process, restart_on_several_gpus, show_gpus
 from edgeailite.compat.pixel2pixel import FLAGS, SCRIPTS, Command, read
 from edgeailite.compat.usage import usage
+from edgeailite.config.stored import current_names, known_names
 from edgeailite.errors import UsageError
 
 QUANTIZATION = ("scheme", "observer")  # options of calibrate and quantize alone
@@ -43,7 +44,7 @@ def _run(script: str, words: list[str]) -> int:
 def check_known(command: Command) -> None:
     """Raise UsageError for a flag that neither the published scripts nor the verbs have."""
     kinds = (getattr(configs, name) for name in configs.__all__ if name.endswith("Config"))
-    known = {field.name for kind in kinds for field in dataclasses.fields(kind)}
+    known = {name for kind in kinds for name in known_names(kind)}
     for name in command.given:
         if name not in known:
             near = difflib.get_close_matches(name, {*known, *FLAGS}, n=1)
@@ -97,8 +98,8 @@ def calibrate(command: Command) -> int:
     used = taken(command, "CalibrateConfig", also=("epoch_size", "epochs"))
     options = {"save_path": [default_folder(command) + "_ptq"]} | used
     with as_model(command.options, command.given) as model:
-        if "epoch_size" in command.given and "images" not in used:
-            options["images"] = [str(_pictures(command, model))]
+        if "epoch_size" in command.given and "calibration_images" not in used:
+            options["calibration_images"] = [str(_pictures(command, model))]
         code = main(["calibrate", str(model), *as_words(options)])
     return code or exported(command, "".join(options["save_path"]))
 
@@ -148,11 +149,13 @@ def taken(command: Command, config: str, *, also: Sequence[str] = ()) -> dict[st
     """Return the named options that a verb has; a note says that the others have no effect in this phase."""
     from edgeailite.compat.weights import CARD_OPTIONS, NETWORK_OPTIONS
 
-    fields = {field.name for field in dataclasses.fields(getattr(configs, config))} - {"img_resize", "pretrained"}
-    rest = set(command.given) - fields - {*CARD_OPTIONS, *NETWORK_OPTIONS, *also}
+    kind = getattr(configs, config)
+    given = current_names(kind, command.given)
+    fields = {field.name for field in dataclasses.fields(kind)} - {"img_resize", "pretrained"}
+    rest = set(given) - fields - {*CARD_OPTIONS, *NETWORK_OPTIONS, *also}
     if rest:
         say([f"{', '.join(f'--{name}' for name in sorted(rest))}: no effect in phase {command.phase}"])
-    return {name: list(values) for name, values in command.given.items() if name in fields}
+    return {name: list(values) for name, values in given.items() if name in fields}
 
 
 def default_folder(command: Command) -> str:

@@ -41,7 +41,7 @@ def training_config(options: Mapping[str, Sequence[str]]) -> TrainConfig:
     """Make a training configuration of the options that `edgeailite train` has."""
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     words = as_words({name: values for name, values in options.items() if name in fields})
-    config: TrainConfig = parse("TrainConfig", words, prog="published command")
+    config: TrainConfig = parse("train", words, prog="published command")
     return config
 
 

@@ -1,26 +1,65 @@
-"""What the verbs' options have in common: kinds of values, and checks that name the flag."""
+"""What the options of several verbs share: kinds of values, groups of options, and checks that name the option."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, option
 
 Device = Literal["auto", "cpu", "cuda"]
 Amp = Literal["auto", "off", "bf16", "fp16"]
+SMALLEST = 32  # pixels of height and width that every network takes
 MOST_THREADS, MOST_WORKERS = 4096, 1024  # each is a thread or a process, whoever asked for it
 
 
+def group(title: str) -> None:
+    """Begin a group of options: `--help` shows the options below this line in a class under the title.
+
+    It does nothing when the class is made; the help reads it from the source, as it reads the text below each option.
+    """
+
+
 def check(condition: bool, field: str, value: object, expected: str) -> None:
-    """Raise UsageError naming the flag, its value and what was expected."""
+    """Raise UsageError with the option, its value and what was expected, where the condition does not hold."""
     if not condition:
-        raise UsageError(f"--{field} {value}: expected {expected}")
+        raise UsageError(f"{option(field)} {value}: expected {expected}")
+
+
+def check_size(field: str, size: tuple[int, int] | None, *, least: int = SMALLEST) -> None:
+    """Raise UsageError for a size (height, width) of which one side is too small; None passes."""
+    check(size is None or min(size) >= least, field, size, f"height and width of at least {least}")
 
 
 def check_machine(threads: int | None, *, workers: int | Literal["auto"] = "auto", seed: int = 0) -> None:
-    """Checks of the options that say how the machine is used."""
+    """Raise UsageError for numbers of threads or processes, or a seed, that cannot be."""
     check(threads is None or threads >= 1, "threads", threads, "at least 1")
     check(threads is None or threads <= MOST_THREADS, "threads", threads, f"at most {MOST_THREADS}")
     check(workers == "auto" or workers >= 0, "workers", workers, "auto, or 0 or more")
     check(workers == "auto" or workers <= MOST_WORKERS, "workers", workers, f"at most {MOST_WORKERS}")
     check(seed >= 0, "seed", seed, "0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """How pictures are read."""
+
+    group("machine")
+    workers: int | Literal["auto"] = "auto"
+    """Processes that read pictures; auto = one per core, up to 8."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Computing:
+    """Where networks run."""
+
+    group("machine")
+    device: Device = "auto"
+    """Where torch computes; auto = on the GPU if there is one."""
+    threads: int | None = None
+    """CPU threads; default all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine(Computing, Loading):
+    """How a verb uses the machine: reading and computing."""

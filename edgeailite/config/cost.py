@@ -1,16 +1,88 @@
-"""Options of the verb that counts: complexity."""
+"""Options of the verbs about what networks cost: models, choose, complexity, bench, devices list, devices fit."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from edgeailite.config.checks import check
+from edgeailite.config.checks import SMALLEST, check, check_machine, check_size, group
+from edgeailite.errors import option
 
 Size = tuple[int, int]  # height, width
-SMALLEST = 32
 DEFAULT_SIZE: Size = (384, 768)  # of networks given by name
+Runtime = Literal["onnxruntime", "openvino", "torch"]
+
+
+@dataclass(frozen=True)
+class ModelsConfig:
+    """List networks with parameters, GigaMACs, strides and published weights."""
+
+    pattern: str = "*"
+    """Names to list; * stands for any characters."""
+    family: Literal["all", "edgeailite", "ade20k"] = "all"
+    """Only networks of this family."""
+    max_gmacs: float | None = None
+    """Only networks that cost at most this many GigaMACs."""
+    img_resize: tuple[int, int] = DEFAULT_SIZE
+    """Input size that the GigaMACs are counted at, height and width."""
+    num_classes: int | None = None
+    """Classes of the segmentation output; default 19 (edgeailite) or 150 (ade20k)."""
+    inputs: int = 1
+    """Pictures that a network takes at once, e.g. 2 for optical flow and picture."""
+    sort: Literal["name", "parameters", "gmacs"] | None = None
+    """Order of the rows, ascending; default name, or gmacs where --max_gmacs is given."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+    renamed: ClassVar = {"size": "img_resize"}
+
+    def __post_init__(self) -> None:
+        check_size("img_resize", self.img_resize)
+        check(self.num_classes is None or self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")
+        check(self.max_gmacs is None or self.max_gmacs > 0, "max_gmacs", self.max_gmacs, "above 0")
+        check(self.inputs >= 1, "inputs", self.inputs, "at least 1")
+
+
+@dataclass(frozen=True)
+class ChooseConfig:
+    """List networks within a budget, best known accuracy first, each with the command that trains it."""
+
+    max_gmacs: float | None = None
+    """Budget in GigaMACs."""
+    max_ms: float | None = None
+    """Budget in milliseconds on --device."""
+    device: str | None = None
+    """Estimate milliseconds on this device; `edgeailite devices list` names them."""
+    type: Literal["auto", "int8", "float32"] = "auto"
+    """Arithmetic of the estimate; auto = int8 where the device has it."""
+    img_resize: tuple[int, int] = DEFAULT_SIZE
+    """Input size of the network, height and width."""
+    num_classes: int = 19
+    """Number of classes: 19 = Cityscapes, 21 = COCO, 32, 150 = ADE20K. Accuracies measured with as many come first."""
+    results: tuple[Path, ...] = ()
+    """Files with accuracies of your own: JSON of `edgeailite validate`, or CSV with network, miou and if known size
+    (HxW), data, classes and type (float or int8)."""
+    unknown: bool = False
+    """Also list networks without a known accuracy, after the others."""
+    dataset_name: str = "folder"
+    """Data set to name in the training commands."""
+    rows: int = 12
+    """Most rows to print."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+    renamed: ClassVar = {"size": "img_resize", "classes": "num_classes", "limit": "rows"}
+
+    def __post_init__(self) -> None:
+        check_size("img_resize", self.img_resize)
+        check(self.max_gmacs is None or self.max_gmacs > 0, "max_gmacs", self.max_gmacs, "above 0")
+        check(self.max_ms is None or self.max_ms > 0, "max_ms", self.max_ms, "above 0")
+        check(self.max_ms is None or self.device is not None, "max_ms", self.max_ms, f"{option('device')} NAME with it")
+        named = self.type == "auto" or self.device is not None
+        check(named, "type", self.type, f"{option('device')} NAME with it, whose arithmetic it is")
+        check(self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")
+        check(self.rows >= 1, "rows", self.rows, "at least 1")
 
 
 @dataclass(frozen=True)
@@ -18,31 +90,126 @@ class ComplexityConfig:
     """Count what a network costs: GigaMACs, parameters, memory and bytes, layer by layer."""
 
     model: str | None = None
-    """Network name, run folder, checkpoint (.pt) or ONNX file; with --all a shell pattern of names."""
-    size: tuple[tuple[int, int], ...] = ()
-    """Input sizes H W, one or several; default that of the run or file, else 384 768."""
+    """Network name, run folder, checkpoint (.pt) or ONNX file; with --all a pattern of names, e.g. 'unet*'."""
+    img_resize: tuple[tuple[int, int], ...] = ()
+    """Input sizes, one or several pairs of height and width; default that of the run or file, else 384 768."""
     num_classes: int | None = None
     """Classes of a network given by name; default 19 (edgeailite) or 150 (ade20k)."""
     inputs: int = 1
-    """Input pictures of a network given by name."""
+    """Pictures that a network given by name takes at once, e.g. 2 for optical flow and picture."""
     int8: bool = False
     """Count the int8 network that a float one is expected to become."""
     layers: Literal["top", "all", "none"] = "top"
-    """Rows of the printed layer table: the ten layers with most MACs, all, or none."""
+    """Rows of the table of layers: the ten with most MACs, all, or none."""
     all: bool = False
     """Compare all networks instead, one row each."""
     results: tuple[Path, ...] = ()
-    """Files with accuracies (JSON of `validate --json True`, or CSV with network and miou), for the Pareto front."""
+    """With --all: files with accuracies (JSON of `validate --json True`, or CSV with network and miou), which give the
+    networks that no other beats on both cost and accuracy."""
     json: bool = False
     """Print JSON instead of tables."""
     csv: Path | None = None
-    """File to write the rows to: layers, or with --all networks."""
+    """Also write the rows to this file: layers, or with --all networks."""
     html: Path | None = None
-    """File to write a page with plots to."""
+    """Also write a page with plots to this file."""
+
+    renamed: ClassVar = {"size": "img_resize"}
 
     def __post_init__(self) -> None:
-        large = all(min(size) >= SMALLEST for size in self.size)
-        check(large, "size", self.size, f"height and width of at least {SMALLEST}")
-        check(len(set(self.size)) == len(self.size), "size", self.size, "each size once")
+        large = all(min(size) >= SMALLEST for size in self.img_resize)
+        check(large, "img_resize", self.img_resize, f"height and width of at least {SMALLEST}")
+        once = len(set(self.img_resize)) == len(self.img_resize)
+        check(once, "img_resize", self.img_resize, "each size once")
         check(self.num_classes is None or self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")
         check(self.inputs >= 1, "inputs", self.inputs, "at least 1")
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Measure how long networks take on this machine's CPU, in turns."""
+
+    models: tuple[str, ...]
+    """ONNX files, run folders, checkpoints, or names of networks (measured with random weights)."""
+    runtimes: tuple[Runtime, ...] = ("onnxruntime",)
+    """What runs them. torch takes no ONNX files; openvino must be installed."""
+    int8: bool = False
+    """Measure networks given by name as int8 files as well."""
+    img_resize: tuple[int, int] | None = None
+    """Input size, height and width; default that of the file or run, 384 768 for names."""
+    num_classes: int | None = None
+    """Classes of networks given by name; default 19 (edgeailite) or 150 (ade20k)."""
+    threads: int | None = None
+    """CPU threads; default all."""
+    rounds: int = 30
+    """Rounds that count; in each, every network runs once."""
+    warmup: int = 5
+    """Rounds before them, which do not count."""
+    operators: int = 0
+    """Also print this many of the slowest operators of each network, from the runtime's profiler (0 = none)."""
+    device: str | None = None
+    """Also estimate the times on this device; `edgeailite devices list` names them."""
+    json: bool = False
+    """Print JSON instead of tables; with --operators all operators."""
+
+    renamed: ClassVar = {"size": "img_resize"}
+
+    def __post_init__(self) -> None:
+        check_machine(self.threads)
+        check(len(self.models) >= 1, "models", self.models, "at least one")
+        check(len(self.runtimes) >= 1, "runtimes", self.runtimes, "at least one")
+        check(self.rounds >= 1, "rounds", self.rounds, "at least 1")
+        check(self.warmup >= 0, "warmup", self.warmup, "0 or more")
+        check(self.operators >= 0, "operators", self.operators, "0 or more")
+        check(self.num_classes is None or self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")
+        check_size("img_resize", self.img_resize)
+
+
+@dataclass(frozen=True)
+class DevicesListConfig:
+    """List the devices that estimates know, or the figures of one device with their sources."""
+
+    device: str | None = None
+    """Device whose figures are printed: a name, or a .yaml file."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+    renamed: ClassVar = {"name": "device"}
+
+
+@dataclass(frozen=True)
+class DevicesFitConfig:
+    """Find the figures of a device from measured times of networks, and write them to its profile."""
+
+    models: tuple[str, ...] = ()
+    """ONNX files, run folders or names; default eight networks, each as float and int8 file, at --img_resize."""
+    measured: Path | None = None
+    """Times from the device: .json that `edgeailite bench --json True --operators 1` printed there, or .csv with the
+    columns model (as given here) and ms. Default: measure here and now."""
+    base: str | None = None
+    """Device or .yaml file with figures for what the times do not tell; needed where only totals are known."""
+    output: Path = Path("my_device.yaml")
+    """Profile to write; the file's name is the device's name."""
+    title: str | None = None
+    """What the device is; default this CPU, or the board that --measured or --base names."""
+    alignment: int | None = None
+    """Channels that fill a vector: layers with other counts get rates of their own; default that of --base, else 8."""
+
+    group("measurement")
+    img_resize: tuple[int, int] | None = None
+    """Input size, height and width; default that of the file or run, 192 384 for names."""
+    num_classes: int = 19
+    """Classes of networks given by name."""
+    threads: int | None = None
+    """CPU threads; default all."""
+    rounds: int = 30
+    """Rounds that count; in each, every network runs once."""
+
+    renamed: ClassVar = {"size": "img_resize", "networks": "models"}
+
+    def __post_init__(self) -> None:
+        check_machine(self.threads)
+        check_size("img_resize", self.img_resize)
+        check(self.output.suffix == ".yaml", "output", self.output, "a file that ends in .yaml")
+        check(self.alignment is None or self.alignment >= 1, "alignment", self.alignment, "at least 1")
+        check(self.rounds >= 1, "rounds", self.rounds, "at least 1")
+        check(self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")

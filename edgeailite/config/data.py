@@ -1,17 +1,37 @@
-"""Options of the verbs that look at data sets: data check, data stats, data show."""
+"""Options of the verbs about data sets: data get, data check, data stats, data show, data cache."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from edgeailite.config.checks import check, check_machine
+from edgeailite.config.checks import Loading, check, check_machine, check_size
+from edgeailite.errors import option
+
+CACHE = Path("data/cache")
 
 
 @dataclass(frozen=True)
-class DataCheckConfig:
-    """Look at every picture and mask of a data set, and compare its splits; nothing of it is ever changed.
+class DataGetConfig:
+    """Download a data set to where training looks for it, or say how to get it; then count its pictures.
+
+    Files that are already there stay as they are. Exit code 3, with what is missing, if the data set is not complete.
+    """
+
+    dataset_name: str = ""
+    """Data set; without one, a list of them with sizes and terms."""
+    data_path: Path | None = None
+    """Folder of the data set; default as in training."""
+    list: bool = False
+    """List the data sets with sizes and terms."""
+
+    renamed: ClassVar = {"name": "dataset_name"}
+
+
+@dataclass(frozen=True)
+class DataCheckConfig(Loading):
+    """Look at every picture and mask of a data set, and compare its splits. It changes nothing in the data set.
 
     Exit code 3 if errors were found, 1 if only warnings, else 0.
     """
@@ -21,39 +41,44 @@ class DataCheckConfig:
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     split: str = "all"
-    """One split, or all that the data set has."""
+    """Split to check: train, val, test ..., or all that the data set has."""
     html: Path | None = None
-    """Write a page with the worst files as well."""
+    """Also write a page with the worst files to this file."""
     fix: Literal["none", "list"] = "none"
     """list: write file lists without the pictures that have errors."""
-    output: Path | None = None
+    save_path: Path | None = None
     """Folder for the lists of --fix list, one <split>.txt each."""
     show: int = 5
-    """Findings shown of each kind (0 = all); JSON and the page have more."""
-    workers: int | Literal["auto"] = "auto"
-    """Checking processes; default by number of cores."""
+    """Findings printed of each kind (0 = all); JSON and the page have more."""
     json: bool = False
     """Print one JSON object instead of text."""
+
+    renamed: ClassVar = {"output": "save_path"}
 
     def __post_init__(self) -> None:
         check_machine(None, workers=self.workers)
         check(self.show >= 0, "show", self.show, "0 or more")
-        check(self.fix == "none" or self.output is not None, "fix", self.fix, "an --output folder for the lists")
-        check(self.output is None or self.fix == "list", "output", self.output, "--fix list with it")
+        check(
+            self.fix == "none" or self.save_path is not None,
+            "fix",
+            self.fix,
+            f"a {option('save_path')} folder for the lists",
+        )
+        check(
+            self.save_path is None or self.fix == "list", "save_path", self.save_path, f"{option('fix')} list with it"
+        )
 
 
 @dataclass(frozen=True)
-class DataStatsConfig:
-    """Counts, sizes, colours and classes of a data set, and the class weights that follow."""
+class DataStatsConfig(Loading):
+    """Print counts, sizes, colours and classes of a data set, and the class weights that follow from them."""
 
     dataset_name: str = "folder"
     """Data set; `folder` is your own pictures and masks."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     split: str = "all"
-    """One split, or all that the data set has."""
-    workers: int | Literal["auto"] = "auto"
-    """Reading processes; default by number of cores."""
+    """Split to count: train, val, test ..., or all that the data set has."""
     json: bool = False
     """Print one JSON object instead of tables."""
 
@@ -63,7 +88,7 @@ class DataStatsConfig:
 
 @dataclass(frozen=True)
 class DataShowConfig:
-    """A contact sheet: pictures of a split with their masks over them, as one PNG file."""
+    """Draw a contact sheet: pictures of a split with their masks over them, in one PNG file."""
 
     dataset_name: str = "folder"
     """Data set; `folder` is your own pictures and masks."""
@@ -74,19 +99,19 @@ class DataShowConfig:
     output: Path = Path("contact_sheet.png")
     """File to write."""
     images: int = 16
-    """Pictures on the sheet."""
+    """Number of pictures on the sheet."""
     columns: int = 4
     """Pictures in a row."""
     width: int = 320
-    """Width of each in pixels."""
+    """Width of each picture on the sheet, in pixels."""
     alpha: float = 0.5
-    """Weight of the colours of the mask."""
+    """Weight of the mask's colours: 0 shows the picture alone, 1 the mask alone."""
     augment: bool = False
-    """Show views as the training sees them (default augmentation at img_resize)."""
+    """Show pictures as training sees them, with the default augmentation at --img_resize."""
     img_resize: tuple[int, int] = (384, 768)
-    """Size H W of training views."""
+    """With --augment: input size of the network, height and width."""
     seed: int = 1
-    """Which pictures, and which views."""
+    """Fixes which pictures are drawn, and how they are augmented."""
 
     def __post_init__(self) -> None:
         check_machine(None, seed=self.seed)
@@ -94,4 +119,27 @@ class DataShowConfig:
         check(1 <= self.columns <= 40, "columns", self.columns, "1 to 40")
         check(16 <= self.width <= 1024, "width", self.width, "16 to 1024")
         check(0 <= self.alpha <= 1, "alpha", self.alpha, "0 to 1")
-        check(min(self.img_resize) >= 32, "img_resize", self.img_resize, "height and width of at least 32")
+        check_size("img_resize", self.img_resize)
+
+
+@dataclass(frozen=True)
+class DataCacheConfig:
+    """Decode and resize the pictures and labels of a split once, for `train --cache`. What is up to date stays."""
+
+    dataset_name: str = "streets"
+    """Data set."""
+    data_path: Path | None = None
+    """Folder of the data set; default data/datasets/<dataset_name>."""
+    cache: Path = CACHE
+    """Folder for caches; each data set, split, size and way of resizing gets a folder of its own in it."""
+    split: str = "train"
+    """Split to write; only training reads a cache."""
+    pipeline: Literal["affine", "published", "ade20k"] = "affine"
+    """The --pipeline of the training: affine stores pictures at img_resize, the others in their own size."""
+    img_resize: tuple[int, int] = (384, 768)
+    """The --img_resize of the training."""
+    interpolation: Literal["linear_exact", "area"] = "linear_exact"
+    """The --interpolation of the training."""
+
+    def __post_init__(self) -> None:
+        check_size("img_resize", self.img_resize, least=1)

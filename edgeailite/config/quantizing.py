@@ -1,60 +1,88 @@
-"""Options of the verbs that make an integer network of a float one: calibrate and quantize."""
+"""Options of the verbs that make an integer network of a float one: calibrate, analyze and quantize."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from edgeailite.config.checks import Device, check, check_machine
+from edgeailite.config.checks import Device, Machine, check, check_machine, group
+from edgeailite.errors import option
 
 SchemeName = Literal["ort_u8s8", "ort_u8s7", "ort_u8s8_tensor", "s8s8", "tidl_pow2"]
 Observer = Literal["minmax", "ema", "percentile", "mse", "entropy"]
+WEIGHT_BITS = (4, 8, 16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """How the ranges of activations are found from a few training pictures."""
+
+    group("ranges of activations")
+    calibration_images: int = 64
+    """Number of training pictures that give the ranges (preprocessed as in validation)."""
+    observer: Observer = "percentile"
+    """How ranges are chosen. minmax: all values; ema: moving mean of the batches' ends; percentile: without the most
+    extreme values; mse: least squared error; entropy: least information lost."""
+    percentile: float = 99.99
+    """Share of values inside the ranges, per cent, for the percentile observer (tidl_pow2 has TI's own)."""
+
+    def check_calibration(self) -> None:
+        """Raise UsageError for a value out of range."""
+        check(self.calibration_images >= 1, "calibration_images", self.calibration_images, "at least 1")
+        check(50 < self.percentile <= 100, "percentile", self.percentile, "above 50, at most 100")
 
 
 @dataclass(frozen=True)
-class CalibrateConfig:
-    """Quantize a float run after training: ranges from a few training pictures, no training."""
+class CalibrateSubject:
+    """What is calibrated, and where the result goes."""
 
+    group("start and data")
     run: Path
     """Float run folder or checkpoint."""
     save_path: Path | None = None
-    """New run folder; default <run>_ptq."""
+    """Run folder to write; default <run>_ptq."""
     scheme: SchemeName = "ort_u8s8"
     """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; ort_u8s8_tensor: one
     weight scale per layer, not per channel; s8s8: no zero points (TensorRT); tidl_pow2: power-of-two scales (TI)."""
     plan: Path | None = None
     """plan.json of `edgeailite analyze`: layers with other bits than the scheme's."""
     pretrained: Path | None = None
-    """A checkpoint of TI's published quantization training: weights and ranges are its, no picture is observed."""
+    """A checkpoint of TI's published quantization training: take weights and ranges from it, observe no picture."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
-    images: int = 64
-    """Training pictures to observe (preprocessed as in validation)."""
-    batch_size: int = 4
-    """Pictures per step."""
-    observer: Observer = "percentile"
-    """Ranges: minmax all values, ema mean of the batches' ends, percentile, mse least error, entropy least lost."""
-    percentile: float = 99.99
-    """Share of values inside the range, per cent, for the percentile observer (tidl_pow2 has TI's own)."""
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What calibration changes besides ranges."""
+
+    group("weights and biases")
     equalize: bool = False
     """Give channels of neighbouring convolutions weights of one size first (cross-layer equalization)."""
     correct_bias: bool = False
-    """Take the mean error that quantization adds to each channel off its bias."""
+    """Subtract from each channel's bias the mean error that quantization adds to the channel."""
     adaround: int = 0
-    """Steps per convolution that learn which weights to round up and which down (AdaRound; 1000 is usual)."""
+    """Learn for each weight whether to round it up or down, in this many steps per convolution (AdaRound; 1000 is
+    usual)."""
     refine_images: int = 16
     """How many of the observed pictures correct_bias and adaround keep in memory with their activations."""
-    workers: int | Literal["auto"] = "auto"
-    """Loader processes; auto = one per core, up to 8."""
-    device: Device = "auto"
-    """Where to run."""
-    threads: int | None = None
-    """CPU threads; default all."""
+
+
+@dataclass(frozen=True)
+class CalibrateConfig(Machine, Refinement, Calibration, CalibrateSubject):  # the options of the last come first
+    """Quantize a float run after training: find ranges from a few training pictures, without training."""
+
+    group("machine")
+    batch_size: int = 4
+    """Pictures per step."""
     seed: int = 1
-    """Which pictures are observed."""
+    """Fixes which pictures are observed."""
     dry_run: bool = False
-    """Build everything, observe and validate a picture or two; nothing is written."""
+    """Build everything, observe and validate a picture or two; write nothing."""
+
+    renamed: ClassVar = {"images": "calibration_images"}
+    first: ClassVar = ("run", "save_path", "scheme", "data_path", "calibration_images", "plan", "dry_run")
 
     def __post_init__(self) -> None:
         check_machine(self.threads, workers=self.workers, seed=self.seed)
@@ -62,31 +90,80 @@ class CalibrateConfig:
             check(self.scheme == "tidl_pow2", "scheme", self.scheme, "tidl_pow2 beside pretrained")
             check(self.plan is None, "plan", self.plan, "none beside pretrained, whose layers all have 8 bits")
             for name in ("equalize", "correct_bias", "adaround"):
-                check(
-                    not getattr(self, name),
-                    name,
-                    getattr(self, name),
-                    "none beside pretrained, which is taken as it is",
-                )
-        check(self.images >= 1, "images", self.images, "at least 1")
+                value = getattr(self, name)
+                check(not value, name, value, "none beside pretrained, which is taken as it is")
+        self.check_calibration()
         check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         check(self.adaround >= 0, "adaround", self.adaround, "0 or more steps")
         check(self.refine_images >= 1, "refine_images", self.refine_images, "at least 1")
-        check(50 < self.percentile <= 100, "percentile", self.percentile, "above 50, at most 100")
 
 
 @dataclass(frozen=True)
-class QuantizeConfig:
-    """Quantization-aware training, from a float run. With --analyze nothing is trained: `edgeailite analyze`."""
+class AnalyzeConfig(Machine, Calibration):
+    """Rank layers by what quantizing each costs: sensitivity.json and .png in the run folder; and write plans."""
 
     run: Path
     """Float run folder or checkpoint."""
+    scheme: SchemeName = "ort_u8s8"
+    """Scheme that is analysed, as in calibrate."""
+    data_path: Path | None = None
+    """Folder of the data set; default as in training."""
+    images: int = 16
+    """Number of validation pictures that are analysed, evenly spaced; 0 = the whole split."""
+    rows: int = 20
+    """Layers in the printed table."""
+    json: bool = False
+    """Print what is written to sensitivity.json, without the inner tensors, instead of a table."""
+
+    group("plans of mixed precision")
+    max_drop: float | None = None
+    """Write the cheapest plan found that loses at most this many points (mIoU, ARD; of the output that loses most)."""
+    bits_macs_budget: float | None = None
+    """Write a plan whose bits x MACs are at most this ratio of the scheme's own (above 1 for parts of 16 bits)."""
+    weight_bits: tuple[int, ...] = (8, 16)
+    """Bits that plans may give weights; 4 8 16 narrows, too (files keep 4 bits in int8: no faster on CPUs)."""
+    plan: Path | None = None
+    """Plan file to write under one of the two budgets; default plan.json in the run folder."""
+
+    group("machine")
+    batch_size: int = 4
+    """Pictures per step of the calibration."""
+    seed: int = 1
+    """Fixes which pictures give the ranges."""
+
+    def __post_init__(self) -> None:
+        check_machine(self.threads, workers=self.workers, seed=self.seed)
+        check(self.images >= 0, "images", self.images, "0 or more")
+        check(self.max_drop is None or self.max_drop >= 0, "max_drop", self.max_drop, "0 or more points")
+        budget = self.bits_macs_budget
+        check(budget is None or budget > 0, "bits_macs_budget", budget, "a ratio above 0")
+        check(budget is None or self.max_drop is None, "bits_macs_budget", budget, "none beside max_drop")
+        if budget is None and self.max_drop is None:
+            check(self.plan is None, "plan", self.plan, "max_drop or bits_macs_budget beside it")
+        narrow = min(self.weight_bits, default=8) < 8
+        enough = budget is None or budget >= 1 or narrow
+        check(enough, "bits_macs_budget", budget, f"below 1: {option('weight_bits')} 4 8 16 beside it")
+        known = ", ".join(map(str, WEIGHT_BITS))
+        check(set(self.weight_bits) <= set(WEIGHT_BITS), "weight_bits", self.weight_bits, f"some of {known}")
+        check(8 in self.weight_bits, "weight_bits", self.weight_bits, "8 among them")
+        for name in ("batch_size", "rows"):
+            check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        self.check_calibration()
+
+
+@dataclass(frozen=True)
+class QuantizeSubject:
+    """What is trained with quantization, for how long, and where the result goes."""
+
+    group("start and data")
+    run: Path
+    """Float run folder or checkpoint."""
     save_path: Path | None = None
-    """New run folder; default <run>_qat."""
+    """Run folder to write; default <run>_qat."""
     resume: bool = False
-    """Go on with save_path from its last.pt; other flags are taken from that run (but for data and machine)."""
+    """Continue save_path from its last.pt. All options are taken from that run, except those of data and machine."""
     accept_changed_data: bool = False
-    """Go on though pictures or classes are other than when the run began; the running epoch then begins anew."""
+    """Resume even if pictures or classes have changed since the run began; the running epoch then starts again."""
     scheme: SchemeName = "ort_u8s8"
     """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; ort_u8s8_tensor: one
     weight scale per layer, not per channel; s8s8: no zero points (TensorRT); tidl_pow2: power-of-two scales (TI)."""
@@ -96,6 +173,8 @@ class QuantizeConfig:
     """Folder of the data set; default as in training."""
     cache: Path | None = None
     """Folder that `edgeailite data cache` wrote, as in training."""
+
+    group("schedule")
     epochs: int = 10
     """Passes over the training split."""
     epoch_size: float = 0.0
@@ -109,49 +188,68 @@ class QuantizeConfig:
     optimizer: Literal["sgd", "adam", "adamw"] = "adam"
     """SGD has momentum 0.9."""
     lr: float = 5e-5
-    """Learning rate after warm-up; cosine to zero."""
+    """Learning rate after warm-up; it falls to zero along a cosine."""
     weight_decay: float = 1e-4
     """Weight decay of all parameters."""
+
+    group("quantization")
     freeze_bn_epoch: float = 0.3
-    """BatchNorm statistics are fixed from this share of the epochs on."""
+    """Share of the epochs after which BatchNorm statistics are fixed."""
     freeze_ranges_epoch: float = 0.6
-    """Activation ranges are fixed from this share of the epochs on."""
+    """Share of the epochs after which the ranges of activations are fixed."""
     ranges: Literal["tracked", "learned"] = "tracked"
-    """Activation ranges follow the values that are seen, or are parameters with gradients of their own (LSQ)."""
+    """Ranges of activations follow the values that are seen (tracked), or are parameters with gradients of their own
+    (learned, LSQ)."""
     ranges_lr: float = 1e-3
-    """Learning rate of learned ranges, in powers of two; cosine to zero."""
+    """Learning rate of learned ranges, in powers of two; it falls to zero along a cosine."""
     distill: float = 0.0
-    """Weight of a second loss: to be like the float network (0 = none)."""
+    """Weight of a second loss: the difference to the float network (0 = none)."""
     distill_temperature: float = 1.0
-    """Above 1, the float network's less likely classes count more."""
+    """With --distill: above 1, the float network's less likely classes count more."""
+
+
+@dataclass(frozen=True)
+class QuantizeConfig(Calibration, QuantizeSubject):  # the options of the last come first
+    """Quantization-aware training, from a float run. With --analyze nothing is trained: `edgeailite analyze`."""
+
     calibration_images: int = 64
-    """Training pictures that give the initial ranges."""
+    """Number of training pictures that give the initial ranges."""
     observer: Observer = "percentile"
-    """Initial ranges, as in calibrate; training moves them by batch percentiles (minmax, ema: by its span)."""
+    """How initial ranges are chosen, as in calibrate; training moves them by the batches' percentiles (minmax, ema: by
+    the batches' span)."""
     percentile: float = 99.99
     """Share of values inside the ranges, per cent, at first and while they are tracked (tidl_pow2 has TI's own)."""
+
+    group("validation and saving")
     evaluate_every: int = 1
-    """Validate after every so many epochs, and after the last."""
+    """Epochs from one validation to the next; the last epoch is validated too."""
     save_every: int = 0
-    """Save the state after every so many updates as well, not only after epochs (0 = after epochs)."""
+    """Updates from one saved state to the next, within an epoch too (0 = save after epochs only)."""
+
+    group("machine")
     workers: int | Literal["auto"] = "auto"
-    """Loader processes; auto = one per core, up to 8."""
+    """Processes that read pictures; auto = one per core, up to 8."""
     device: Device = "auto"
-    """Where to train. Several devices: start with torchrun."""
+    """Where to train; auto = on the GPU if there is one. Several devices: start with torchrun."""
     timeout: float = 60.0
-    """Several processes: seconds that one waits for another before it stops."""
+    """With several processes: seconds that one waits for another before it stops."""
     channels_last: bool = True
-    """NHWC memory layout."""
+    """Keep tensors in NHWC memory order."""
     threads: int | None = None
     """CPU threads; default all."""
     seed: int = 1
-    """Fixes order and augmentation."""
+    """Fixes order of pictures and augmentation."""
     dry_run: bool = False
-    """Build everything, take one step and validate one picture; nothing is written."""
+    """Build everything, take one step and validate one picture; write nothing."""
+
+    first: ClassVar = (
+        "run", "save_path", "data_path", "scheme", "plan", "epochs", "batch_size", "lr", "resume", "dry_run",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check_machine(self.threads, workers=self.workers, seed=self.seed)
-        for name in ("epochs", "evaluate_every", "calibration_images"):
+        self.check_calibration()
+        for name in ("epochs", "evaluate_every"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("batch_size", "accumulate"):
             value = getattr(self, name)
@@ -162,5 +260,4 @@ class QuantizeConfig:
             check(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         for name in ("freeze_bn_epoch", "freeze_ranges_epoch"):
             check(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a share from 0 to 1")
-        check(50 < self.percentile <= 100, "percentile", self.percentile, "above 50, at most 100")
         check(self.timeout > 0, "timeout", self.timeout, "above 0 seconds")

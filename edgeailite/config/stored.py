@@ -16,11 +16,37 @@ LARGEST = 2**63
 Config = TypeVar("Config")
 
 
+def current_name(kind: type[Any], name: str) -> str:
+    """Return the name that an option of a configuration has now, for one that it had in an earlier version.
+
+    >>> from edgeailite.config import BenchConfig
+    >>> current_name(BenchConfig, "size")
+    'img_resize'
+    """
+    renamed: Mapping[str, str] = getattr(kind, "renamed", {})
+    return renamed.get(name, name)
+
+
+def known_names(kind: type[Any]) -> set[str]:
+    """Return the names of a configuration's options, those of earlier versions included."""
+    return {field.name for field in dataclasses.fields(kind)} | set(getattr(kind, "renamed", {}))
+
+
+def current_names(kind: type[Any], values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return options with the names that they have now; a value under the present name comes before one under an
+    earlier name.
+    """
+    return {current_name(kind, name): value for name, value in values.items()} | {
+        name: value for name, value in values.items() if current_name(kind, name) == name
+    }
+
+
 def stored_options(kind: type[Any], values: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     """The options of a configuration that a mapping gives, each with its type; names of other versions are left out.
 
     Raises DataError for a value of another type, naming `where` it stands.
     """
+    values = current_names(kind, Fields.of(values, where=where).values)
     fields = Fields.of(values, where=where)
     hints = get_type_hints(kind)
     names = [field.name for field in dataclasses.fields(kind) if field.name in values]

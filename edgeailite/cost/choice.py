@@ -48,11 +48,11 @@ def choose(config: ChooseConfig) -> list[Candidate]:
     read.
 
     >>> from edgeailite.config import ChooseConfig
-    >>> [found.model for found in choose(ChooseConfig(max_gmacs=4.0, limit=1))]
+    >>> [found.model for found in choose(ChooseConfig(max_gmacs=4.0, rows=1))]
     ['fpn_aspp_mobilenetv2_tv_edgeailite']
     """
     profile = None if config.device is None else load_profile(config.device)
-    own = [row for path in config.results for row in own_results(path, config.classes)]
+    own = [row for path in config.results for row in own_results(path, config.num_classes)]
     element_type = None if profile is None else _element_type(config.type, profile)
     known = best_known([*published_accuracy(), *own], config, element_type)
     names = sorted(known) if not config.unknown else list_models()
@@ -61,14 +61,15 @@ def choose(config: ChooseConfig) -> list[Candidate]:
         for name in names:
             candidates.append(_candidate(name, known.get(name), config, profile, element_type))
             bar.update(task, advance=1)
-    chosen = sorted((found for found in candidates if _within(found, config)), key=_rank)[: config.limit]
+    chosen = sorted((found for found in candidates if _within(found, config)), key=_rank)[: config.rows]
     if not chosen:
         cheapest = min(candidates, key=lambda found: found.milliseconds or (found.giga_macs,))
         time = f" and {cheapest.milliseconds[0]:.4g} ms on {config.device}" if cheapest.milliseconds else ""
         cost = f"{cheapest.model} with {cheapest.giga_macs:.4g} GMACs{time}"
         hint = "" if config.unknown else f", or {option('unknown')} True for networks without a known accuracy"
         raise UsageError(
-            f"nothing within the budget; the cheapest is {cost}; raise it, or take a smaller {option('size')}{hint}"
+            f"nothing within the budget; the cheapest is {cost}; "
+            f"raise it, or take a smaller {option('img_resize')}{hint}"
         )
     return chosen
 
@@ -98,14 +99,14 @@ def best_known(rows: Sequence[Accuracy], config: ChooseConfig, element_type: str
 
     Published rows are of the class count nearest to the one asked for, own results also of that one itself.
     """
-    published = {row.classes for row in rows if row.conditions != OWN} or {config.classes}
-    nearest = min(published, key=lambda count: abs(math.log(count / config.classes)))
+    published = {row.classes for row in rows if row.conditions != OWN} or {config.num_classes}
+    nearest = min(published, key=lambda count: abs(math.log(count / config.num_classes)))
     found: dict[str, Accuracy] = {}
     for row in rows:
-        if row.classes != nearest and (row.conditions != OWN or row.classes != config.classes):
+        if row.classes != nearest and (row.conditions != OWN or row.classes != config.num_classes):
             continue
         before = found.get(row.model, row)
-        found[row.model] = min(before, row, key=lambda one: _closeness(one, config.size, element_type))
+        found[row.model] = min(before, row, key=lambda one: _closeness(one, config.img_resize, element_type))
     return found
 
 
@@ -121,13 +122,15 @@ def _closeness(row: Accuracy, size: tuple[int, int], element_type: str | None) -
 def _candidate(
     name: str, accuracy: Accuracy | None, config: ChooseConfig, profile: Profile | None, element_type: str | None
 ) -> Candidate:
-    cost = count_network(name, (config.size,), num_classes=config.classes, inputs=1, int8=False)[config.size]
+    cost = count_network(name, (config.img_resize,), num_classes=config.num_classes, inputs=1, int8=False)[
+        config.img_resize
+    ]
     found = None if profile is None else _estimate(cost.layers, profile, element_type)
-    height, width = config.size
+    height, width = config.img_resize
     return Candidate(
         name,
         accuracy,
-        accuracy is not None and accuracy.height_width == config.size,
+        accuracy is not None and accuracy.height_width == config.img_resize,
         cost.giga_macs,
         cost.parameters,
         None if found is None else (found.milliseconds, found.low, found.high),

@@ -34,7 +34,7 @@ def count(config: ComplexityConfig) -> CountedModel:
     """Count the model that `config.model` names, at the sizes asked for. Raises DataError and UsageError.
 
     >>> from edgeailite.config import ComplexityConfig
-    >>> counted = count(ComplexityConfig("deeplabv3plus_mobilenetv2_tv_edgeailite", size=((384, 768),)))
+    >>> counted = count(ComplexityConfig("deeplabv3plus_mobilenetv2_tv_edgeailite", img_resize=((384, 768),)))
     >>> round(counted.costs[384, 768].giga_macs, 3)
     3.545
     """
@@ -43,7 +43,11 @@ def count(config: ComplexityConfig) -> CountedModel:
         return _count_file(Path(name), config)
     if name in MODELS or name in ALIASES or not (Path(name).exists() or "/" in name or name.endswith(".pt")):
         costs = count_network(
-            name, config.size or (DEFAULT_SIZE,), num_classes=config.num_classes, inputs=config.inputs, int8=config.int8
+            name,
+            config.img_resize or (DEFAULT_SIZE,),
+            num_classes=config.num_classes,
+            inputs=config.inputs,
+            int8=config.int8,
         )
         return CountedModel(name, "int8 estimate" if config.int8 else "float network", costs)
     return _count_run(Path(name), config)
@@ -72,7 +76,7 @@ def _count_file(path: Path, config: ComplexityConfig) -> CountedModel:
     file = read_onnx(path)
     if file.is_own:
         about_of_metadata(file.graph.metadata, where=file.name)
-    sizes: Sequence[Size | None] = config.size or (None,)
+    sizes: Sequence[Size | None] = config.img_resize or (None,)
     costs = {}
     for size in sizes:
         cost = onnx_cost(path, size)
@@ -94,7 +98,7 @@ def _count_run(path: Path, config: ComplexityConfig) -> CountedModel:
     card = checkpoint.card
     with shapes_only():
         model = build_network(card)
-    sizes = config.size or (card.preprocessing.size,)
+    sizes = config.img_resize or (card.preprocessing.size,)
     costs = {size: torch_cost(model, size, inputs=len(card.inputs)) for size in sizes}
     if config.int8:
         costs = {size: int8_cost(cost) for size, cost in costs.items()}
@@ -131,7 +135,7 @@ def compare_networks(config: ComplexityConfig) -> list[dict[str, Any]]:
     if outside:
         left_out = ", ".join(sorted(set(outside)))
         log(f"{len(outside)} results are of networks outside {config.model!r} and left out: {left_out}")
-    sizes = config.size or (DEFAULT_SIZE,)
+    sizes = config.img_resize or (DEFAULT_SIZE,)
     rows: list[dict[str, Any]] = []
     with progress("count", len(names)) as (bar, task):
         for name in names:

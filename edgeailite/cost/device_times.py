@@ -14,7 +14,7 @@ from typing import Any
 
 from edgeailite.cost.latency import OperatorTime
 from edgeailite.environment import machine_title
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 from edgeailite.files import read_regular
 from edgeailite.untrusted import is_printable, json_value, printable
 
@@ -56,7 +56,7 @@ def read_times(path: Path) -> BoardTimes:
         reason = printable(repr(error))[:160]
         raise DataError(f"{path}: expected JSON of `edgeailite bench`, or CSV with model and ms ({reason})") from None
     if not found.times:
-        raise DataError(f"{path}: no row of onnxruntime; measure there with --runtimes onnxruntime")
+        raise DataError(f"{path}: no row of onnxruntime; measure there with {option('runtimes')} onnxruntime")
     for model, time in found.times.items():
         if not (math.isfinite(time.milliseconds) and time.milliseconds > 0):
             raise DataError(f"{path}: {model}: {time.milliseconds} ms; expected a time above 0")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import DataError, UsageError, option
 from edgeailite.onnxfile import read_onnx, unreadable
 from edgeailite.untrusted import printable, shown
 
@@ -142,12 +142,13 @@ def _fix_inputs(model: onnx.ModelProto, height_width: tuple[int, int] | None, pa
             )
         wanted = height_width or (fixed[2:] if all(fixed) else noted)
         if wanted is None:
-            raise UsageError(f"{path}: input {shown(value.name)} is of open size; give --size H W")
+            raise UsageError(f"{path}: input {shown(value.name)} is of open size; give {option('img_resize')} H W")
         for dim, size in zip(dims[2:], wanted, strict=True):
             if dim.dim_value not in (0, size):
                 raise UsageError(
-                    f"{path}: input {shown(value.name)} is fixed to {fixed[2]}x{fixed[3]}, --size asks for "
-                    f"{' '.join(map(str, height_width or ()))}; leave --size out, or export with --dynamic True"
+                    f"{path}: input {shown(value.name)} is fixed to {fixed[2]}x{fixed[3]}, {option('img_resize')} asks "
+                    f"for {' '.join(map(str, height_width or ()))}; "
+                    f"leave {option('img_resize')} out, or export with {option('dynamic')} True"
                 )
             dim.dim_value = size
 

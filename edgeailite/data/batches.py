@@ -22,8 +22,8 @@ PASS = 1 << 20  # a second pass of epoch e has view e + PASS, so that its pictur
 class Portion:
     """The part of the order of pictures that a process uses.
 
-    `size` is option `epoch_size` (0 = all, below 1 a share, else pictures). Batches are multiples of `group`; of each batch,
-    process `rank` of `processes` takes its part.
+    `size` is option `epoch_size` (0 = all, below 1 a share, else pictures). Batches are multiples of `group`; of each
+    batch, process `rank` of `processes` takes its part.
     """
 
     size: float = 0.0

@@ -54,7 +54,6 @@ def open_labelled(name: str, path: Path | None, split: str, *, option: str = "sp
         fix = f"add {split}, or name another: {errors.option(option)} NAME"
         raise UsageError(error.problem, fix=fix, about=option, value=split) from None
     if not source.items[0].labels:
-        raise UsageError(
-            "has pictures only, no labels", fix="take its form with labels", about="dataset_name", value=name
-        )
+        fix = "take its form with labels"
+        raise UsageError("has pictures only, no labels", fix=fix, about="dataset_name", value=name)
     return source

@@ -5,12 +5,11 @@ The same network gives the same bytes: names come from the network, nothing of t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -24,6 +23,7 @@ from edgeailite.errors import UsageError, option
 from edgeailite.export.graphs import ARGMAX_MODES, append_argmax, fold_batch_norms
 from edgeailite.export.naming import operator_names, rename
 from edgeailite.export.passes import Kernels, apply_passes
+from edgeailite.files import sha256_of
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import convert, scheme_of, wide_parts
 from edgeailite.quantization.convert import DEFAULT_FORM, Form
@@ -134,11 +134,13 @@ def _check_bits(model: fx.GraphModule, opset: int) -> None:
 
 def weights_hash(model: onnx.ModelProto) -> str:
     """Return the sha256 over names, types, shapes and bytes of all initializers."""
-    digest = hashlib.sha256()
-    for tensor in sorted(model.graph.initializer, key=lambda t: t.name):
-        digest.update(f"{tensor.name} {tensor.data_type} {list(tensor.dims)}".encode())
-        digest.update(onnx.numpy_helper.to_array(tensor).tobytes())
-    return digest.hexdigest()
+
+    def parts() -> Iterator[bytes]:
+        for tensor in sorted(model.graph.initializer, key=lambda t: t.name):
+            yield f"{tensor.name} {tensor.data_type} {list(tensor.dims)}".encode()
+            yield onnx.numpy_helper.to_array(tensor).tobytes()
+
+    return sha256_of(parts())
 
 
 def _export(

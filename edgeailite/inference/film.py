@@ -1,7 +1,7 @@
 """The part of `edgeailite infer` for videos and cameras: frames to labels, smoothed over time, to a video.
 
 NAME_overlay.mp4 (of several outputs one each) and NAME_video.json with the number of frames and the flicker; the latter
-says when the video is finished. With `--frames True` also the pictures of each frame, in NAME_frames/.
+says when the video is finished. With `frames True` also the pictures of each frame, in NAME_frames/.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Labelling pictures, folders, lists and videos: the network's answers as files.
 
 For each picture NAME_label.png (class indices), NAME_color.png and NAME_overlay.png at the picture's own size, in the
-same folders below `save_path` as below the input; `--write` chooses. NAME is the stem, or the whole file name where two
+same folders below `save_path` as below the input; `write` chooses. NAME is the stem, or the whole file name where two
 files of a folder share a stem; of networks with several outputs NAME_OUTPUT. Of videos NAME_overlay.mp4. Beside them
 `shares.csv` and `shares.json` (classes of every picture), `skipped.csv` (what could not be read) and `infer.json`.
 No file is ever replaced that infer did not write.

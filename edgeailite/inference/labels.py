@@ -1,4 +1,4 @@
-"""Classes back to the label values of the data set that a network was trained on (`infer --original_ids`)."""
+"""Classes back to the label values of the data set that a network was trained on (`infer original_ids`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgeailite.data import DataSource, open_dataset
 from edgeailite.data.source import IGNORE, ClassTarget
-from edgeailite.errors import DataError, EdgeailiteError, UsageError
+from edgeailite.errors import DataError, EdgeailiteError, UsageError, option
 from edgeailite.modelcard import ModelCard
 
 SPLITS = ("val", "train")
@@ -28,14 +28,17 @@ def original_values(card: ModelCard, path: Path | None) -> dict[str, NDArray[np.
             continue
         target = source.targets.get(output)
         if not isinstance(target, ClassTarget) or len(target.classes) != channels:
-            raise DataError(f"--original_ids: data set {source.name} has no {channels} classes for output {output}")
+            raise DataError(
+                f"{option('original_ids')}: data set {source.name} has no {channels} classes for output {output}"
+            )
         found[output] = inverse(target.label_map)
         lost = next((index for index in range(channels) if _unwritable(target.label_map, index)), None)
         if lost is not None:
             values = ", ".join(str(value) for value, index in target.label_map.items() if index == lost)
             raise DataError(
-                f"--original_ids: class {target.classes[lost]} has label value {values}, and result files hold "
-                "0 to 255; leave --original_ids out"
+                f"{option('original_ids')}: class {target.classes[lost]} has label value {values}, "
+                f"and result files hold "
+                f"0 to 255; leave {option('original_ids')} out"
             )
     return found
 
@@ -63,5 +66,6 @@ def _data_set(card: ModelCard, path: Path | None) -> DataSource:
         except EdgeailiteError as error:
             reason = reason or str(error)
     raise UsageError(
-        f"--original_ids: the label values stand with data set {card.dataset_name} ({reason}); give its --data_path"
+        f"{option('original_ids')}: the label values stand with data set {card.dataset_name} "
+        f"({reason}); give its {option('data_path')}"
     )

@@ -7,7 +7,6 @@ resumed, and only one folder's names are held in memory.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import unicodedata
 from collections import Counter
@@ -17,6 +16,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from edgeailite.data.files.images import IMAGE_SUFFIXES
+from edgeailite.files import sha256_of
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 OUTSIDE = "outside_of_root"
@@ -90,4 +90,4 @@ def _short(name: str) -> str:
     data = os.fsencode(name)
     if len(data) <= LONGEST:
         return name
-    return f"{data[: LONGEST - 18].decode(errors='ignore')}~{hashlib.sha256(data).hexdigest()[:16]}"
+    return f"{data[: LONGEST - 18].decode(errors='ignore')}~{sha256_of(data)[:16]}"

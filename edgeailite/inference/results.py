@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import DataError, UsageError, option
 from edgeailite.files import read_regular
 from edgeailite.inference.drawing import Output
 from edgeailite.inference.pictures import Wanted
@@ -72,15 +72,15 @@ def settle(folder: Path, made_with: Mapping[str, Any], *, resume: bool) -> None:
     path = folder / RECORD
     before = read_record(path)
     if before is None and (path.exists() or path.is_symlink()):
-        raise DataError(f"{path}: not written by infer; choose another --save_path")
+        raise DataError(f"{path}: not written by infer; choose another {option('save_path')}")
     wanted = MADE_BY | dict(made_with)
     if resume and before is not None:
         for key, value in wanted.items():
             if before.get(key) != value:
                 earlier = printable(str(before.get(key)))[:200]
                 raise UsageError(
-                    f"--resume True: {folder} was made with {key} {earlier}, not {value}; choose another "
-                    "--save_path, or leave --resume out to label everything again"
+                    f"{option('resume')} True: {folder} was made with {key} {earlier}, not {value}; choose another "
+                    f"{option('save_path')}, or leave {option('resume')} out to label everything again"
                 )
     if resume:
         remove_leftovers_below(folder)
@@ -112,4 +112,4 @@ def write_record(path: Path, values: Mapping[str, Any]) -> None:
 def check_outputs(outputs: Sequence[Output], kinds: Sequence[str]) -> None:
     """Raise UsageError where the network has no output that the kinds could be written of."""
     if not kinds and all(output.is_depth for output in outputs):
-        raise UsageError("--write shares: the network has no output with classes; write labels or colors")
+        raise UsageError(f"{option('write')} shares: the network has no output with classes; write labels or colors")

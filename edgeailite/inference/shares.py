@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 from edgeailite.files import atomic_file, open_regular
 from edgeailite.inference.drawing import Output
 from edgeailite.untrusted import printable
@@ -93,7 +93,7 @@ class Table:
         return text.getvalue()
 
     def _unwritable(self, error: OSError) -> DataError:
-        return DataError(f"{self.path}: cannot be written ({error.strerror}); choose another --save_path")
+        return DataError(f"{self.path}: cannot be written ({error.strerror}); choose another {option('save_path')}")
 
 
 def _descriptor(path: Path) -> int:
@@ -114,7 +114,9 @@ def _check_ours(path: Path, columns: Sequence[str]) -> None:
     except FileNotFoundError:
         return
     if start and _first_cell(start) != columns[0]:
-        raise DataError(f"{path}: not written by infer (no column {columns[0]!r}); choose another --save_path")
+        raise DataError(
+            f"{path}: not written by infer (no column {columns[0]!r}); choose another {option('save_path')}"
+        )
 
 
 def _mend(file: BinaryIO, head: str) -> set[str]:
@@ -178,7 +180,7 @@ def write_json(table: Path, path: Path, outputs: Sequence[Output]) -> None:
                 before = ","
             file.write(b"\n]\n" if before == "," else b"[]\n")
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --save_path") from None
+        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another {option('save_path')}") from None
 
 
 def _as_dict(row: Sequence[str], outputs: Sequence[Output]) -> Mapping[str, Any]:

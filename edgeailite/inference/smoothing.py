@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, option
 
 
 class Smoother:
@@ -31,7 +31,10 @@ class Smoother:
             return dict(outputs)
         for name, value in outputs.items():
             if not value.is_floating_point():
-                raise UsageError(f"--smooth: the file's output {name} is classes already; export it with --argmax none")
+                raise UsageError(
+                    f"{option('smooth')}: the file's output {name} is classes already; export it with "
+                    f"{option('argmax')} none"
+                )
             before = self.average.get(name)
             same = before is not None and before.shape == value.shape
             self.average[name] = torch.lerp(value, before, self.weight) if same and before is not None else value

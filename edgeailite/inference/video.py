@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.data.files.images import MAX_PIXELS
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 from edgeailite.files import TEMPORARY, open_regular
 
 Image = NDArray[np.uint8]
@@ -138,14 +138,16 @@ class Writer:
                 shutil.rmtree(leftover, ignore_errors=True)  # of a run that was killed; never through a link
             self.folder.mkdir(mode=0o700)
         except OSError as error:
-            raise DataError(f"{self.path}: cannot be written ({error.strerror}); choose another --save_path") from None
+            raise DataError(
+                f"{self.path}: cannot be written ({error.strerror}); choose another {option('save_path')}"
+            ) from None
         code = cv2.VideoWriter.fourcc(*FORMATS[self.path.suffix[1:]])
         writer = cv2.VideoWriter(str(self.partial), code, _writable(self.rate), self.size)
         if not writer.isOpened():
             self.discard()
             raise DataError(
                 f"{self.path}: this OpenCV ({cv2.__version__}) cannot write {self.path.suffix} of "
-                f"{self.size[0]}x{self.size[1]}; try another --video_format ({', '.join(FORMATS)})"
+                f"{self.size[0]}x{self.size[1]}; try another {option('video_format')} ({', '.join(FORMATS)})"
             )
         return writer
 

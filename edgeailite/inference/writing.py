@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 from numpy.typing import NDArray
 
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 from edgeailite.files import TEMPORARY, open_regular, write_atomic
 
 LEFTOVER = re.compile(r"\..*(\.png|infer\.json|shares\.json|_video\.json)\.[0-9a-f]{16}" + re.escape(TEMPORARY))
@@ -66,7 +66,7 @@ def write_whole(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, data)
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --save_path") from None
+        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another {option('save_path')}") from None
 
 
 def remove_leftovers_below(folder: Path) -> None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import difflib
 
+from edgeailite import config
+from edgeailite.config.stored import current_name
 from edgeailite.errors import UsageError
 from edgeailite.presets import ade20k, edgeailite, tasks
 from edgeailite.presets.record import Preset
+from edgeailite.verbs import VERBS
 
 __all__ = ["GROUPS", "PRESETS", "Preset", "expand"]
 
@@ -71,7 +74,8 @@ def expand(args: list[str]) -> tuple[str, list[str]]:
     if preset.takes and not first and not {"--help", "-h"} & set(given):
         raise UsageError(f"preset {name}: {preset.takes} must follow, e.g. {name} runs/cityscapes")
     rest = given[len(first) :]
-    replaced = {word.split("=")[0] for word in rest if word.startswith("--")}
+    kind = getattr(config, VERBS[preset.verb].config)
+    replaced = {f"--{current_name(kind, word[2:].split('=')[0])}" for word in rest if word.startswith("--")}
     flags: list[str] = []
     keep = True
     for word in preset.flags.split():

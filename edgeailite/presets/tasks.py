@@ -38,7 +38,7 @@ TASKS = {
 }
 AFTER = {
     "qat": Preset("quantization-aware training, 10 epochs at 1e-5", "quantize", "--epochs 10 --lr 1e-5", "RUN"),
-    "calibrate": Preset("quantization without training", "calibrate", "--images 64", "RUN"),
+    "calibrate": Preset("quantization without training", "calibrate", "--calibration_images 64", "RUN"),
     "validate": Preset("accuracy on the validation split", "validate", "", "RUN"),
     "export": Preset("write model.onnx, or model_int8.onnx of a quantized run", "export", "", "RUN"),
     "verify": Preset("prove that the file gives the run's answers", "verify", "", "RUN"),
@@ -47,12 +47,12 @@ AFTER = {
 COMPLEXITY = {
     "complexity": Preset("what a network, run or file costs, layer by layer", "complexity", "", "MODEL"),
     "complexity_768x384": Preset(
-        "edgeailite networks, GigaMACs at 768x384", "models", "--family edgeailite --size 384 768 --sort gmacs"
+        "edgeailite networks, GigaMACs at 768x384", "models", "--family edgeailite --img_resize 384 768 --sort gmacs"
     ),
     "complexity_1536x768": Preset(
-        "edgeailite networks, GigaMACs at 1536x768", "models", "--family edgeailite --size 768 1536 --sort gmacs"
+        "edgeailite networks, GigaMACs at 1536x768", "models", "--family edgeailite --img_resize 768 1536 --sort gmacs"
     ),
     "complexity_ade20k": Preset(
-        "encoder and decoder pairs, GigaMACs at 512x512", "models", "--family ade20k --size 512 512 --sort gmacs"
+        "encoder and decoder pairs, GigaMACs at 512x512", "models", "--family ade20k --img_resize 512 512 --sort gmacs"
     ),
 }

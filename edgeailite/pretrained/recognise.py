@@ -160,24 +160,32 @@ def recognise(weights: Weights, source: str, *, own: bool = False) -> Recognised
     if backbone is not None:
         return _backbone(backbone, weights)
     if _is_decoder(weights):
-        raise DataError("a decoder alone", path=source, fix=f"give both files, the encoder's first: {_both()}")
+        raise DataError(
+            "a decoder alone",
+            path=source,
+            fix=f"give both files, the encoder's first: {option('pretrained')} ENCODER DECODER",
+        )
     if any(key.startswith("encoder.") for key in weights):
         return _network(weights, own=own)
     return Recognised("weights by name", dict(weights))
-
-
-def _both() -> str:
-    return f"{option('pretrained')} ENCODER DECODER"
 
 
 def recognise_pair(encoder: Weights, decoder: Weights, sources: tuple[str, str]) -> Recognised:
     """Recognise two published files as one network. Raises DataError if they are in the wrong order."""
     encoder, decoder = without_wrappers(encoder, sources[0]), without_wrappers(decoder, sources[1])
     if _is_decoder(encoder):
-        raise DataError("holds a decoder", path=sources[0], fix=f"give the encoder's file first: {_both()}")
+        raise DataError(
+            "holds a decoder",
+            path=sources[0],
+            fix=f"give the encoder's file first: {option('pretrained')} ENCODER DECODER",
+        )
     encoder, decoder = _without(encoder, "encoder."), _without(_without(decoder, "decoder."), "decoders.0.")
     if not any(_DECODER_MARKS.match(key) for key in decoder):
-        raise DataError("holds no ADE20K decoder", path=sources[1], fix=f"give its file second: {_both()}")
+        raise DataError(
+            "holds no ADE20K decoder",
+            path=sources[1],
+            fix=f"give its file second: {option('pretrained')} ENCODER DECODER",
+        )
     named = {f"encoder.{k}": v for k, v in encoder.items()} | {f"decoders.0.{k}": v for k, v in decoder.items()}
     kept, note = _without_sync_batchnorm(named)
     return Recognised(PAIR, kept, note)

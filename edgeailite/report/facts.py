@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -217,9 +216,11 @@ def weight_files(folder: Path) -> list[Path]:
 
 def state_dict_hash(weights: Mapping[str, Tensor]) -> str:
     """Return the sha256 of names, types, shapes and values: the same for the same weights in any file."""
-    total = hashlib.sha256()
-    for name in sorted(weights):
-        value = weights[name].detach().cpu().contiguous()
-        total.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
-        total.update(value.flatten().view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
+
+    def parts() -> Iterator[bytes]:
+        for name in sorted(weights):
+            value = weights[name].detach().cpu().contiguous()
+            yield f"{name} {value.dtype} {list(value.shape)}\n".encode()
+            yield value.flatten().view(torch.uint8).numpy().tobytes()
+
+    return sha256_of(parts())

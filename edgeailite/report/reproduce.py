@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeailite.config import CalibrateConfig, QuantizeConfig, TrainConfig
-from edgeailite.config.stored import plain, stored_options
+from edgeailite.config.stored import current_names, plain, stored_options
 from edgeailite.errors import DataError
 from edgeailite.files import read_regular
 from edgeailite.runs.checkpoint import CONFIG, run_folder
@@ -26,6 +26,7 @@ LEFT_OUT = ("resume", "dry_run", "accept_changed_data")  # how it was run this t
 def command_of(verb: str, values: Mapping[str, Any]) -> str:
     """Return the command line of a verb with these values of its configuration; defaults are left out."""
     words = ["edgeailite", *verb.split()]
+    values = current_names(VERBS[verb], values)
     for field in dataclasses.fields(VERBS[verb]):
         if field.name not in values or field.name in LEFT_OUT:
             continue

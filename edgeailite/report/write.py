@@ -86,9 +86,9 @@ def write_report(config: ReportConfig) -> Page:
     ('runs/night/report.html', True)
     """
     set_threads(config.threads)
-    model = open_model(config.run, device=select_device(config.device), threads=config.threads)
+    model = open_model(config.model, device=select_device(config.device), threads=config.threads)
     source = dataset_of(model.card, None, config.data_path, config.split)
-    folder = _read_folder(config.run, model)
+    folder = _read_folder(config.model, model)
     path = config.output or model.folder / "report.html"
     scores: dict[str, list[PictureScore]] = {name: [] for name in model.card.outputs}
 
@@ -132,7 +132,7 @@ def _gather(
     parity = read_parity(folder.path)
     verdicts = verdicts_of(parity, folder.path)
     forms, tiles = _forms(config, model, source, folder=folder, tally=tally, proven=_proven(verdicts, parity))
-    cost = cost_of(config.run, model)
+    cost = cost_of(config.model, model)
     history = read_metrics(folder.path)
     values: dict[str, Any] = {
         "verdicts": verdicts,
@@ -218,7 +218,7 @@ def _forms(
     conditions = Conditions(source, device, config.threads, model.card.outputs, exact=config.forms == "all")
     before = folder.config.get("run") if model.kind == "quantized" else None
     head, forms, tallies = forms_of(
-        model, config.run, tally, before=None if before is None else str(before), proven=proven, conditions=conditions
+        model, config.model, tally, before=None if before is None else str(before), proven=proven, conditions=conditions
     )
     file = next((form for form in forms if form.name.endswith("onnxruntime") and not form.note), None)
     shown = file is not None and model.kind == "quantized" and len(tallies) > 1

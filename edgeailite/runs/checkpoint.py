@@ -166,8 +166,12 @@ def refuse_used(folder: Path, *, resumes: bool = True) -> None:
     `resumes`: whether the verb could go on with that run.
     """
     if (folder / LAST).exists() or (folder / PREVIOUS).exists():
-        otherwise = f"{option('resume')} it" if resumes else "remove it yourself"
-        raise DataError("holds a run already", path=folder, fix=f"{_another_folder()}, or {otherwise}")
+        if not resumes:
+            fix = f"choose another {option('save_path')}, or remove it yourself"
+            raise DataError("holds a run already", path=folder, fix=fix)
+        raise DataError(
+            "holds a run already", path=folder, fix=f"choose another {option('save_path')}, or {option('resume')} it"
+        )
 
 
 def start_run(folder: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:

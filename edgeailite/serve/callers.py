@@ -2,11 +2,11 @@
 
 A web page can make its visitor's browser send requests here, to 127.0.0.1 too. What keeps pages of others out:
 
-1. Host: an address, `localhost` or a name of `--hosts`. A page that lets its own name point to this machine (DNS
+1. Host: an address, `localhost` or a name of `hosts`. A page that lets its own name point to this machine (DNS
    rebinding) is "same-origin" to the browser, but its requests carry that name.
 2. Origin: what a browser says of the page that asks. It must be this service itself, name and port, or one of
-   `--origins`, whatever Sec-Fetch-Site says, which older browsers do not send.
-3. Sec-Fetch-Site: only `same-origin` and `none` (typed by a person), unless the origin is one of `--origins`: a page
+   `origins`, whatever Sec-Fetch-Site says, which older browsers do not send.
+3. Sec-Fetch-Site: only `same-origin` and `none` (typed by a person), unless the origin is one of `origins`: a page
    on another port of localhost is `same-site`.
 
 Programs that are no browsers send neither header. X-Forwarded-* is not read: anybody can send it.
@@ -19,7 +19,8 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from edgeailite.config.serving import HOST_NAME
+from edgeailite.config import HOST_NAME
+from edgeailite.errors import option
 from edgeailite.serve.errors import Problem
 from edgeailite.untrusted import printable
 
@@ -64,7 +65,7 @@ class Callers:
         name = found[0]
         if name != "localhost" and name not in self.hosts and not _is_address(name):
             shown = _shown(name)
-            hint = f"; --hosts {shown} makes it one" if HOST_NAME.fullmatch(name) else ""
+            hint = f"; {option('hosts')} {shown} makes it one" if HOST_NAME.fullmatch(name) else ""
             raise Problem("wrong_host", f"{shown} is no name of this service{hint}")
 
     def check_page(self, call: Call) -> None:
@@ -74,7 +75,9 @@ class Callers:
         foreign = call.origin is not None and not _is_own(call.origin, call.host)
         if foreign or call.site not in OWN_PAGE:
             where = f" ({_shown(call.origin)})" if call.origin else ""
-            raise Problem("cross_site", f"calls from pages of other sites{where} are not allowed here; see --origins")
+            raise Problem(
+                "cross_site", f"calls from pages of other sites{where} are not allowed here; see {option('origins')}"
+            )
 
     def check_token(self, call: Call) -> None:
         """Raises Problem `unauthorized` unless the token is given, where one is asked for."""

@@ -27,7 +27,7 @@ from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, option
 from edgeailite.serve.app import Service, create_app
 from edgeailite.serve.budget import Budget
 from edgeailite.serve.connection import Channel
@@ -229,7 +229,7 @@ def _bind(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise UsageError(f"--host {host} --port {port}: cannot listen there ({reason})") from None
+        raise UsageError(f"{option('host')} {host} {option('port')} {port}: cannot listen there ({reason})") from None
 
 
 def serve(

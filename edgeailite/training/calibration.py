@@ -92,8 +92,8 @@ def calibrate_run(config: CalibrateConfig) -> CalibratedRun:
     """
     set_threads(config.threads)
     if config.dry_run:
-        images, steps = min(config.images, 2), min(config.adaround, 2)
-        short = dataclasses.replace(config, images=images, adaround=steps, batch_size=1, workers=0)
+        images, steps = min(config.calibration_images, 2), min(config.adaround, 2)
+        short = dataclasses.replace(config, calibration_images=images, adaround=steps, batch_size=1, workers=0)
         with tempfile.TemporaryDirectory() as folder:
             return _calibrate(short, Path(folder))
     folder_of_run = config.save_path or beside(run_folder(config.run), "_ptq")
@@ -113,7 +113,7 @@ def _calibrate(config: CalibrateConfig, folder: Path) -> CalibratedRun:
         model = calibrated(
             opened,
             train,
-            images=config.images,
+            images=config.calibration_images,
             percentile=config.percentile,
             observer=config.observer,
             scheme=config.scheme,

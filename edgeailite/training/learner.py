@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgeailite.config.loop import Loop
-from edgeailite.config.objective import Objective
+from edgeailite.config import Loop, Objective
 from edgeailite.console import progress
 from edgeailite.data import DataSource
 from edgeailite.data.source import ClassTarget, DepthTarget
@@ -86,10 +85,8 @@ def _weights(kind: str, source: DataSource, name: str, processes: Processes) -> 
         return torch.tensor(target.class_weights)
     if kind == "published":
         raise UsageError(
-            f"none are published for {name} of {source.name}",
-            fix="take auto, enet or none",
-            about="class_weights",
-            value=kind,
+            f"{option('class_weights')} published: none are published for {name} of {source.name}; "
+            "take auto, enet or none"
         )
     pixels, with_class = from_first(lambda: _count(source, name, target), processes)
     return median_frequency_weights(pixels, with_class) if kind == "median_frequency" else enet_weights(pixels)

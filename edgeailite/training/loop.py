@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgeailite.config.loop import Loop
+from edgeailite.config import Loop
 from edgeailite.console import log
 from edgeailite.data import DataSource
 from edgeailite.data.augment.transforms import EvalTransform

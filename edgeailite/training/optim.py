@@ -81,8 +81,9 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
     for pattern in patterns:
         if not any(pattern in name for name, _ in model.named_parameters()):
             tops = ", ".join(dict.fromkeys(".".join(name.split(".")[:2]) for name, _ in model.named_parameters()))
-            reason = f"no parameter has this in its name; there are {tops[:200]}"
-            raise UsageError(reason, about="freeze_layers", value=pattern)
+            raise UsageError(
+                f"{option('freeze_layers')} {pattern}: no parameter has this in its name; there are {tops[:200]}"
+            )
     for name, parameter in model.named_parameters():
         if any(pattern in name for pattern in patterns):
             parameter.requires_grad_(False)

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from edgeailite.config import QuantizeConfig, TrainConfig
-from edgeailite.config.loop import Loop
+from edgeailite.config import Loop, QuantizeConfig, TrainConfig
 from edgeailite.config.stored import plain, stored_options, train_config
 from edgeailite.data import DataSource, default_path
 from edgeailite.data.files.cache import open_cache

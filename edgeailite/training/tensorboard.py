@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, option
 
 FOLDER = "tensorboard"  # in the run folder
 
@@ -28,8 +28,10 @@ def tensorboard_writer(mode: Mode) -> Any:
         from torch.utils.tensorboard import SummaryWriter  # here: takes seconds, and may be missing
     except ImportError:
         if mode == "on":
-            missing, fix = "the package tensorboard is not installed", "pip install tensorboard, or take auto"
-            raise UsageError(missing, fix=fix, about="tensorboard", value=mode) from None
+            raise UsageError(
+                f"{option('tensorboard')} on: the package tensorboard is not installed; "
+                "pip install tensorboard, or take auto"
+            ) from None
         return None
     return SummaryWriter
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edgeailite.config.loop import Loop
+from edgeailite.config import Loop
 from edgeailite.data import DataSource
 from edgeailite.data.augment.transforms import EvalTransform
 from edgeailite.data.loader import eval_loader

@@ -98,7 +98,7 @@ def test_an_open_file_is_measured_at_the_size_it_notes(command, tmp_path):
     onnx.helper.set_model_props(model, {"input_size": "largexwide"})
     onnx.save(model, str(path))
     ended = command("bench", path, *QUICK)
-    assert (ended.code, "give --size H W" in ended.err) == (2, True), ended.err
+    assert (ended.code, "give --img_resize H W" in ended.err) == (2, True), ended.err
 
 
 def test_a_name_by_torch_and_by_onnxruntime(command):

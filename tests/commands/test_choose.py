@@ -37,7 +37,7 @@ def test_candidates_are_within_the_budget_and_sorted(command):
     for row in rows:
         words = row["train"].split()
         assert words[:2] == ["edgeailite", "train"]
-        config = parse("TrainConfig", words[2:], prog="edgeailite train")
+        config = parse("train", words[2:])
         assert (config.model_name, config.img_resize) == (row["model"], (512, 512))
 
 
@@ -84,12 +84,12 @@ def test_the_nearest_size_is_taken_and_other_class_counts_are_not():
         accuracy("b", 50, None),
         accuracy("c", 90, (384, 768), classes=150),
     ]
-    found = choice.best_known(rows, ChooseConfig(size=(384, 768), classes=19))
+    found = choice.best_known(rows, ChooseConfig(img_resize=(384, 768), num_classes=19))
     assert {name: row.miou for name, row in found.items()} == {"a": 60, "b": 50}
-    found = choice.best_known(rows, ChooseConfig(size=(384, 768), classes=19), "int8")
+    found = choice.best_known(rows, ChooseConfig(img_resize=(384, 768), num_classes=19), "int8")
     assert {name: row.miou for name, row in found.items()} == {"a": 65, "b": 50}
-    assert choice.best_known(rows, ChooseConfig(size=(720, 1280), classes=20))["a"].miou == 70
-    assert set(choice.best_known(rows, ChooseConfig(classes=100))) == {"c"}
+    assert choice.best_known(rows, ChooseConfig(img_resize=(720, 1280), num_classes=20))["a"].miou == 70
+    assert set(choice.best_known(rows, ChooseConfig(num_classes=100))) == {"c"}
 
 
 def test_own_results_stand_beside_the_published_ones(command, tmp_path):

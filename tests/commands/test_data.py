@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from edgeailite import config as configs
-from edgeailite.__main__ import VERBS
 from edgeailite.data.files.images import read_image, write_png
 from edgeailite.errors import UsageError
+from edgeailite.verbs import VERBS
 from tests.data.corruption import WAYS, change_picture, encoded, mask, picture, smooth
 
 H, W = 48, 64
@@ -42,7 +42,7 @@ def test_group_lists_its_verbs(command):
     assert (listed.code, listed.err) == (0, "")
     assert [verb for verb in VERBS if verb.startswith("data ")]
     for verb in (verb for verb in VERBS if verb.startswith("data ")):
-        assert re.search(rf"^  {verb} +{re.escape(VERBS[verb][2])}$", listed.out, re.MULTILINE)
+        assert re.search(rf"^  {verb} +{re.escape(VERBS[verb].line)}$", listed.out, re.MULTILINE)
     alone = command("data")
     assert (alone.code, alone.out) == (2, listed.out)
     assert "data check" in command("--help").out

@@ -35,7 +35,7 @@ BENCH = {"models": [{"model": "a", "runtime": "onnxruntime", "minimum_ms": 1.5, 
 
 
 def config_of(path: Path) -> object:
-    return parse("TrainConfig", ["--config", str(path)], prog="train")
+    return parse("train", ["--config", str(path)])
 
 
 # name of the file, reader, what it reads

@@ -41,14 +41,14 @@ def started(monkeypatch) -> list:
 
 @pytest.mark.parametrize("words", [[URL], ["encoder_epoch_20.pth", "decoder_epoch_20.pth"]])
 def test_one_file_or_two_and_addresses_stay_whole(words):
-    config = parse("TrainConfig", ["--pretrained", *words, "--epochs", "3"], prog="edgeailite train")
+    config = parse("train", ["--pretrained", *words, "--epochs", "3"], prog="edgeailite train")
     assert config.pretrained == tuple(words)
     assert train_config(json.loads(json.dumps(plain(config)))) == config
 
 
 def test_three_files_are_refused():
     with pytest.raises(UsageError, match=r"pretrained.*one file, or two: ENCODER DECODER"):
-        parse("TrainConfig", ["--pretrained", "a", "b", "c"], prog="edgeailite train")
+        parse("train", ["--pretrained", "a", "b", "c"], prog="edgeailite train")
 
 
 def test_older_runs_with_one_path_are_read():

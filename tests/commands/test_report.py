@@ -64,7 +64,7 @@ def make_run(folder: Path, data: Path) -> None:
 
 def written(config: ReportConfig) -> str:
     assert report.run(config) == 0
-    path = config.output or config.run / "report.html"
+    path = config.output or config.model / "report.html"
     return path.read_text(encoding="utf-8")
 
 

@@ -132,7 +132,7 @@ def test_the_process_ends_although_a_decoder_does_not(monkeypatch, running):
 
 
 def test_options(tmp_path):
-    config = cli.parse("ServeConfig", ["a.onnx", "b=c.onnx", "--port", "0"], prog="edgeailite serve")
+    config = cli.parse("serve", ["a.onnx", "b=c.onnx", "--port", "0"], prog="edgeailite serve")
     assert config == ServeConfig(("a.onnx", "b=c.onnx"), port=0)
     assert config.host == "127.0.0.1"
 

@@ -15,8 +15,7 @@ import torch
 import yaml
 
 from edgeailite.commands import train
-from edgeailite.config import TrainConfig
-from edgeailite.config.objective import Objective
+from edgeailite.config import Objective, TrainConfig
 from edgeailite.config.stored import plain
 from edgeailite.data import open_dataset
 from edgeailite.errors import DataError, DivergedError, Interrupted, UsageError

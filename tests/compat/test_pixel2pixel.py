@@ -257,7 +257,7 @@ def test_what_a_script_does_itself():
 
 
 def test_options_of_ours_pass_as_they_are():
-    config = parse("TrainConfig", as_words(read(SCRIPT, ["--ema", "0.999", "--dry_run", "True"]).options), prog="x")
+    config = parse("train", as_words(read(SCRIPT, ["--ema", "0.999", "--dry_run", "True"]).options), prog="x")
     assert (config.ema, config.dry_run) == (0.999, True)
 
 

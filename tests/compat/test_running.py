@@ -172,7 +172,7 @@ def test_calibration_counts_pictures_as_epochs_do(network, asked, data, size, im
     words = ["--phase", "calibration", "--pretrained", "net.pth", "--data_path", str(data), "--epoch_size", size]
     assert running.run(SCRIPT, words) == 0
     assert asked[0][0] == "calibrate"
-    assert asked[0][asked[0].index("--images") + 1] == images
+    assert asked[0][asked[0].index("--calibration_images") + 1] == images
 
 
 def test_calibration_counts_what_a_run_was_trained_on(here, asked, data):
@@ -183,7 +183,7 @@ def test_calibration_counts_what_a_run_was_trained_on(here, asked, data):
         save_checkpoint(run / LAST, Checkpoint(checkpoint.card, checkpoint.state_dict, config))
         words = ["--phase", "calibration", "--pretrained", name, "--epoch_size", "0"]
         assert running.run(SCRIPT, words) == 0
-        assert asked[-1][asked[-1].index("--images") + 1] == images
+        assert asked[-1][asked[-1].index("--calibration_images") + 1] == images
 
 
 def test_our_own_runs_are_opened_as_they_are(here, data, asked):

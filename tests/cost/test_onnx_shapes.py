@@ -34,13 +34,13 @@ def test_open_sizes_and_shape_arithmetic(tmp_path):
 def test_the_size_of_a_fixed_file_may_be_said_again(tmp_path):
     file = write(tmp_path / "a.onnx", [CONV], WEIGHT, inputs={"x": (1, 3, 10, 12)}, outputs={"y": None})
     assert onnx_layers(file, (10, 12)) == onnx_layers(file)
-    with pytest.raises(UsageError, match=r"fixed to 10x12, --size asks for 10 13; leave --size out"):
+    with pytest.raises(UsageError, match=r"fixed to 10x12, --img_resize asks for 10 13; leave --img_resize out"):
         onnx_layers(file, (10, 13))
 
 
 def test_an_open_file_needs_a_size(tmp_path):
     file = write(tmp_path / "a.onnx", [CONV], WEIGHT, inputs={"x": ("N", 3, "H", "W")}, outputs={"y": None})
-    with pytest.raises(UsageError, match=r"'x' is of open size; give --size H W"):
+    with pytest.raises(UsageError, match=r"'x' is of open size; give --img_resize H W"):
         onnx_layers(file)
 
 

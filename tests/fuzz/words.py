@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeailite import config
-from edgeailite.__main__ import VERBS
+from edgeailite.verbs import VERBS
 from tests.fuzz.case import Call, Group, World
 from tests.fuzz.mutate import ESCAPES
 from tests.fuzz.seeds import QUIET, TRAIN
@@ -92,7 +92,7 @@ def _options(world: World) -> Call:
     world.seeds.copy("bare", world.box / "run")
     lines = _lines(world)
     verb = world.pick(list(lines))
-    fields = dataclasses.fields(getattr(config, VERBS[verb][1]))
+    fields = dataclasses.fields(getattr(config, VERBS[verb].config))
     words: Words = [*verb.split(), *lines[verb]]
     if world.number < len(lines):
         return Call(

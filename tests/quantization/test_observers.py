@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edgeailite.config.quantizing import Observer
+from edgeailite.config import Observer
 from edgeailite.errors import DataError, UsageError
 from edgeailite.quantization import OBSERVERS, calibrate, prepare, set_state
 from edgeailite.quantization.grids import ActivationGrid

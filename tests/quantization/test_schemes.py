@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import fx, nn
 
-from edgeailite.config.quantizing import SchemeName
+from edgeailite.config import SchemeName
 from edgeailite.errors import UsageError
 from edgeailite.export import to_onnx
 from edgeailite.quantization import (

@@ -10,7 +10,7 @@ import yaml
 from edgeailite.cli import parse
 from edgeailite.config import CalibrateConfig, QuantizeConfig, TrainConfig
 from edgeailite.config.stored import plain
-from edgeailite.report.reproduce import VERBS, command_of, commands_of, float_config, verb_of
+from edgeailite.report.reproduce import command_of, commands_of, float_config, verb_of
 
 CONFIGS = [
     ("train", TrainConfig()),
@@ -26,7 +26,7 @@ def test_round_through_the_command_line(verb, config):
     values = yaml.safe_load(yaml.safe_dump(plain(config)))
     words = shlex.split(command_of(verb, {**values, "of_another_version": 1}))
     assert words[:2] == ["edgeailite", verb]
-    assert parse(VERBS[verb].__name__, words[2:], prog=verb) == config
+    assert parse(verb, words[2:]) == config
 
 
 def test_defaults_and_what_is_of_one_time_are_left_out():

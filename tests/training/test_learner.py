@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgeailite.config.loop import Loop
-from edgeailite.config.objective import Objective
+from edgeailite.config import Loop, Objective
 from edgeailite.data import open_dataset
 from edgeailite.data.source import DataSource, DepthTarget
 from edgeailite.distributed import ALONE, AllReduceBatchNorm2d, Processes

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgeailite.config.loop import Loop
+from edgeailite.config import Loop
 from edgeailite.errors import UsageError
 from edgeailite.training.learner import schedule
 from edgeailite.training.optim import (

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from edgeailite.cost.devices.profile import KINDS, TYPES, UNALIGNED, Figure, Profile
 from edgeailite.cost.devices.roofline import Layer, estimate, kind_of, type_of, work_of
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, option
 
 Array = NDArray[np.float64]
 Key = tuple[str, str]  # type, kind
@@ -94,7 +94,8 @@ def fit(networks: Sequence[Measured], profile: Profile, source: str) -> Profile:
         if network.milliseconds <= on_host:
             raise UsageError(
                 f"{network.name}: {network.milliseconds:.4g} ms, but the base's figures of the host give {on_host:.4g} "
-                "ms to what it computes alone; correct host_bandwidth and host_overhead, or take another --base"
+                f"ms to what it computes alone; correct host_bandwidth and host_overhead, or take "
+                f"another {option('base')}"
             )
     fitted = _fitted(networks, profile, source)
     names = list(dict.fromkeys(network.network for network in networks))

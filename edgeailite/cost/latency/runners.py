@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import DataError, UsageError, option
 from edgeailite.runtime.failures import run_session, said
 from edgeailite.runtime.openvino_session import openvino_session
 from edgeailite.runtime.session import cpu_session
@@ -63,7 +63,7 @@ def _shape(name: str, shape: Sequence[Any], height_width: tuple[int, int] | None
     if all(isinstance(size, int) for size in shape):
         return list(shape)
     if height_width is None or len(shape) != 4:
-        raise UsageError(f"input {name} has the open size {list(shape)}; give --size H W")
+        raise UsageError(f"input {name} has the open size {list(shape)}; give {option('img_resize')} H W")
     wanted = (1, 3, *height_width)
     return [size if isinstance(size, int) else given for size, given in zip(shape, wanted, strict=True)]
 
@@ -101,7 +101,7 @@ def bound(
 
 def _openvino_runner(path: Path, inputs: dict[str, NDArray[Any]], threads: int) -> Runner:
     shapes = {name: array.shape for name, array in inputs.items()}
-    compiled = openvino_session(path, option="--runtimes openvino", threads=threads, shapes=shapes)
+    compiled = openvino_session(path, option=f"{option('runtimes')} openvino", threads=threads, shapes=shapes)
     request = compiled.create_infer_request()
 
     def run() -> object:

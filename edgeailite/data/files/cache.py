@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-import hashlib
 import json
 import math
 import secrets
 import shutil
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +30,7 @@ from edgeailite.data.augment.transforms import Images, Targets, resize_image, re
 from edgeailite.data.items import read_item
 from edgeailite.data.source import DataSource, Item
 from edgeailite.errors import DataError, option
-from edgeailite.files import TEMPORARY, read_regular, unreadable, unwritable
+from edgeailite.files import TEMPORARY, read_regular, sha256_of, unreadable, unwritable
 from edgeailite.untrusted import json_value
 
 FORMAT = 1  # raise it when the same files give other arrays
@@ -214,16 +213,18 @@ def _is_current(folder: Path, fingerprint: str) -> bool:
 
 def _fingerprint(source: DataSource, size: Size | None, interpolation: str) -> str:
     """SHA-256 of everything that the arrays depend on."""
-    digest = hashlib.sha256()
     header = [FORMAT, cv2.__version__, source.name, source.split, size, interpolation if size else None]
-    digest.update(repr(header).encode())
-    for name, target in source.targets.items():
-        meaning = sorted(getattr(target, "label_map", {}).items())
-        digest.update(repr((name, type(target).__name__, meaning)).encode())
-    for item in source.items:
-        for entry in (*item.images, *item.labels.values()):
-            digest.update(_state(entry))
-    return digest.hexdigest()
+
+    def parts() -> Iterator[bytes]:
+        yield repr(header).encode()
+        for name, target in source.targets.items():
+            meaning = sorted(getattr(target, "label_map", {}).items())
+            yield repr((name, type(target).__name__, meaning)).encode()
+        for item in source.items:
+            for entry in (*item.images, *item.labels.values()):
+                yield _state(entry)
+
+    return sha256_of(parts())
 
 
 def _state(entry: Any) -> bytes:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from importlib import resources
 
 from flask import Flask, Response, request
+
+from edgeailite.files import sha256_of
 
 FILES = {
     "/": ("page.html", "text/html"),
@@ -26,7 +27,7 @@ def add_assets(app: Flask) -> None:
 
 
 def _view(content: bytes, kind: str) -> Callable[[], Response]:
-    tag = hashlib.sha256(content).hexdigest()[:20]
+    tag = sha256_of(content)[:20]
 
     def view() -> Response:
         response = Response(content, mimetype=kind, headers={"Cache-Control": "no-cache"})

@@ -24,7 +24,7 @@ def test_open_sizes_are_asked_for(tmp_path):
     path = tiny_file(tmp_path / "tiny.onnx", size=("height", "width"))
     [logits] = onnx_runner(path, "onnxruntime", threads=1, height_width=(40, 56))()
     assert logits.shape == (1, 8, 80, 112)
-    with pytest.raises(UsageError, match=r"input image has the open size .* give --size H W"):
+    with pytest.raises(UsageError, match=r"input image has the open size .* give --img_resize H W"):
         onnx_runner(path, "onnxruntime", threads=1)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from edgeailite.commands.data_cache import run
-from edgeailite.config.cache import DataCacheConfig
+from edgeailite.config import DataCacheConfig
 from edgeailite.data import open_dataset
 from edgeailite.data.augment.ade20k import Ade20kTransform
 from edgeailite.data.augment.extras import Extras

@@ -1,4 +1,4 @@
-"""Options of `edgeailite demo`."""
+"""Options of the verbs that a newcomer meets first: demo, presets, doctor."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from edgeailite.config.checks import check, check_machine
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """The whole line in minutes: generate data, train, quantize, export, verify, validate, infer, report."""
+    """Run every step in minutes: generate data, train, quantize, export, verify, validate, infer, report."""
 
     save_path: Path = Path("runs/demo")
     """Folder for everything the demo makes; emptied of an earlier demo first."""
     data_path: Path | None = None
     """Where the generated data set lives; default data/datasets/streets."""
     train_images: int = 1500
-    """Generated training scenes."""
+    """Number of training pictures to generate."""
     val_images: int = 100
-    """Generated validation scenes."""
+    """Number of validation pictures to generate."""
     epochs: int = 4
     """Epochs of float training."""
     quantize_epochs: int = 1
@@ -27,7 +27,7 @@ class DemoConfig:
     threads: int | None = None
     """CPU threads; default all."""
     seed: int = 1
-    """Fixes data, initial values, order and augmentation."""
+    """Fixes the data, the initial weights, the order of pictures and the augmentation."""
 
     def __post_init__(self) -> None:
         check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
@@ -35,3 +35,16 @@ class DemoConfig:
         check(self.train_images >= 1, "train_images", self.train_images, "at least 1")
         check(self.val_images >= 1, "val_images", self.val_images, "at least 1")
         check_machine(self.threads, seed=self.seed)
+
+
+@dataclass(frozen=True)
+class PresetsConfig:
+    """List the presets: published recipes and recipes of our own, each a command in one word."""
+
+
+@dataclass(frozen=True)
+class DoctorConfig:
+    """Say what is wrong with this installation, and how to mend it."""
+
+    json: bool = False
+    """Print JSON instead of a table."""

@@ -1,8 +1,8 @@
-"""What the `edgeailite data …` verbs share: which data set, which splits, how many processes, a bar of progress."""
+"""Beginning a check by the name of a data set: its folder, its splits, processes, a bar of progress."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from edgeailite.console import progress
 from edgeailite.data import DATASETS, default_path, open_dataset
 from edgeailite.data.check import Checkup, check_dataset, splits_of
 from edgeailite.data.loader import worker_count
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 
 FEW = 64  # pictures that one process looks at sooner than others start
 
@@ -23,7 +23,7 @@ def locate(name: str, path: Path | None) -> Path:
         open_dataset(name, path, "")  # says which are known
     root = path or default_path(name)
     if not root.is_dir():
-        raise DataError(f"data set {name}: folder {root} does not exist; set --data_path")
+        raise DataError(f"data set {name}: folder {root} does not exist; set {option('data_path')}")
     return root
 
 
@@ -50,11 +50,3 @@ def processes(workers: int | Literal["auto"], root: Path) -> int:
     files = (path for path in root.rglob("*"))
     many = sum(1 for _, _ in zip(range(2 * FEW), files, strict=False)) == 2 * FEW
     return worker_count("auto") if many else 0
-
-
-def table(head: list[str], rows: list[list[str]], indent: str = "  ") -> str:
-    """Columns of text, the first to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    pad: list[Callable[[str, int], str]] = [str.ljust, *[str.rjust] * (len(head) - 1)]
-    lines = ["  ".join(f(cell, w) for f, cell, w in zip(pad, row, widths, strict=True)) for row in [head, *rows]]
-    return "\n".join(indent + line.rstrip() for line in lines)
