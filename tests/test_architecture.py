@@ -189,15 +189,8 @@ def test_sha256_and_temporary_files_have_one_place():
 
 # --- an option in a message is written with `errors.option`, for Python has no flags
 
-SPEAKS_FLAGS = {
-    "__main__",
-    "cli",
-    "usage",
-    "commands",
-    "compat",
-    "config",
-    "presets",
-}  # parse one, or are one
+# What parses or explains a command line, or is one.
+SPEAKS_FLAGS = {"__main__", "cli", "usage", "verbs", "commands", "compat", "config", "presets"}
 WRITES_COMMANDS = {"edgeailite/errors.py", "edgeailite/report/reproduce.py"}
 STILL_OPEN: set[str] = set()
 OF_OTHERS = {

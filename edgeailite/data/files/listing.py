@@ -199,9 +199,9 @@ def relative(name: str, below: str, *, path: Path, line: int | None = None, part
     return name
 
 
-def two_files(other: Path, path: Path, problem: str, fix: str) -> DataError:
+def two_files(other: Path, path: Path, problem: str, fix: str, *, code: str = "duplicate-stem") -> DataError:
     """Return the error of two files where there may be one."""
-    return DataError(problem, fix=fix, path=path, other=other, code="duplicate-stem")
+    return DataError(problem, fix=fix, path=path, other=other, code=code)
 
 
 def named_again(path: Path, line: int, name: str, first: int) -> DataError:

@@ -61,7 +61,8 @@ def find(root: Path, split: str, *, needed: bool = True) -> Pairs | Path:
             return _listed(root, file)
         annotations = [path for path in sorted((root / "annotations").glob("*.json")) if _is_of(path, called)]
         if len(annotations) > 1:
-            raise two_files(annotations[0], annotations[1], f"two files of split {split}", "keep one")
+            both = annotations[0], annotations[1]
+            raise two_files(*both, f"two files of split {split}", "keep one", code="listing")
         if annotations or (root / called / POLYGONS).is_file():
             return annotations[0] if annotations else root / called / POLYGONS
     if not needed:

@@ -343,8 +343,11 @@ def test_polygons_that_do_not_fit(tmp_path):
     with pytest.raises(DataError, match=r"stuff_val\.json: its categories are not those of .*stuff_train\.json"):
         opened(tmp_path, "val")
     write_polygons(tmp_path, "train", prefix="instances")
-    with pytest.raises(DataError, match=r"instances_train\.json and .*stuff_train\.json: two files of split train"):
+    with pytest.raises(
+        DataError, match=r"instances_train\.json and .*stuff_train\.json: two files of split train"
+    ) as caught:
         opened(tmp_path)
+    assert caught.value.code == "listing"
     (tmp_path / "annotations/instances_train.json").unlink()
     text(tmp_path / "dataset.yaml", "classes: [a, b]")
     with pytest.raises(
