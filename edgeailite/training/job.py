@@ -1,4 +1,4 @@
-"""What float and quantization-aware training share: a new run, one that goes on, or a dry one."""
+"""One protocol for float and quantization-aware training: a run that is new, continued, or dry."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Job(Generic[Config]):
 
 @dataclass(frozen=True)
 class Kind(Generic[Config]):
-    """What differs between kinds of training.
+    """The functions in which float and quantization-aware training differ.
 
     `resumed` is the folder that the options ask to go on with. `begin` gives options, folder and state of a run that is
     kept; `short` the options of a dry run with so many processes.

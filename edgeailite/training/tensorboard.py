@@ -21,7 +21,7 @@ Mode = Literal["auto", "on", "off"]
 
 
 def tensorboard_writer(mode: Mode) -> Any:
-    """The class SummaryWriter, None if it is not wanted or not installed. UsageError if it is wanted and missing."""
+    """Return the class SummaryWriter, None if it is off or not installed. Raises UsageError if it is on and missing."""
     if mode == "off":
         return None
     try:
@@ -43,19 +43,19 @@ class Tracker:
         self._writer = writer(log_dir=str(folder / FOLDER), purge_step=purge)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """One point for each tag; NaN is left out."""
+        """Write one point for each tag; NaN is left out."""
         for tag, value in values.items():
             if value == value:
                 self._writer.add_scalar(tag, value, step)
 
     def picture(self, tag: str, image: NDArray[np.uint8], step: int) -> None:
-        """A picture (H,W,3) uint8 RGB."""
+        """Write a picture (H,W,3) uint8 RGB."""
         self._writer.add_image(tag, image, step, dataformats="HWC")
 
     def flush(self) -> None:
-        """Have everything so far on disk."""
+        """Write everything so far to disk."""
         self._writer.flush()
 
     def close(self) -> None:
-        """Flush and end."""
+        """Write everything to disk and close the files."""
         self._writer.close()
