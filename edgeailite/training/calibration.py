@@ -86,7 +86,7 @@ def calibrate_run(config: CalibrateConfig) -> CalibratedRun:
     In this order: equalization of the float network, ranges, rounding of the weights, biases. Nothing is kept with
     `config.dry_run`. Raises UsageError and DataError.
 
-    >>> calibrated_run = calibrate_run(CalibrateConfig(Path("runs/night"), images=2, workers=0))
+    >>> calibrated_run = calibrate_run(CalibrateConfig(Path("runs/night"), calibration_images=2, workers=0))
     >>> calibrated_run.folder.as_posix(), list(calibrated_run.scores)
     ('runs/night_ptq', ['miou'])
     """

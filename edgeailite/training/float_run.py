@@ -65,6 +65,9 @@ def train(config: TrainConfig, *, on_trained: Callable[[Trained], None] = lambda
     >>> trained = train(config)
     >>> trained.folder.as_posix(), trained.last["epoch"], 0 <= trained.last["miou"] <= 1
     ('runs/first', 1, True)
+    >>> column, value, epoch = trained.best
+    >>> column, value == trained.last["miou"], epoch
+    ('miou', True, 1)
     """
     with job(config, FLOAT) as this:
         began = time.perf_counter()

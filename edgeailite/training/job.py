@@ -16,7 +16,8 @@ from edgeailite.device import select_device, set_threads
 from edgeailite.distributed import end_processes, from_first, start_processes
 from edgeailite.errors import UsageError, option
 from edgeailite.modelcard import ModelCard
-from edgeailite.runs.checkpoint import Checkpoint
+from edgeailite.runs.checkpoint import Checkpoint, read_metrics
+from edgeailite.runs.metric_columns import best_score
 from edgeailite.runs.resume import device_of
 from edgeailite.training.learner import Place
 from edgeailite.training.state import check_outputs, checked_data
@@ -38,6 +39,11 @@ class Trained:
     dry: bool = False
     quantizes: bool = False
     quantized: Trained | None = None
+
+    @property
+    def best(self) -> tuple[str, float, int] | None:
+        """Return (column, value, epoch) of the best score in `metrics.csv`; None after a dry run or without a score."""
+        return None if self.dry else best_score(read_metrics(self.folder))
 
 
 @dataclass(frozen=True)
