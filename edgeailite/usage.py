@@ -22,7 +22,7 @@ from edgeailite.verbs import GROUPS, MANY, VERBS, Verb, verbs_of
 EXIT_CODES = "0 ok, 1 listed failures, 2 usage, 3 data, 4 parity, 5 diverged, 130 interrupted"
 WIDEST, INDENT = 120, 26  # columns: of a line, and before a text
 JOIN = "\u00a0"  # a space at which no line ends
-MOST_USED, OTHERS = "most used", "options"  # headings
+MOST_USED, OTHERS, MACHINE = "most used", "options", "machine"  # headings
 METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH", bool: "{True,False}"}
 ALWAYS = {
     "--config FILE": "YAML file with values of options by name; options on the command line override it.",
@@ -63,8 +63,8 @@ def family_usage(word: str) -> str:
 def verb_usage(verb: Verb, config: type[Any], *, prog: str, columns: int | None = None) -> str:
     """Return the text of `edgeailite VERB --help`: usage, what the verb does, and its options in groups.
 
-    The options that the class lists in `first` come first; the other groups follow in the order of the classes. Lines
-    are as wide as the terminal (at most 120 columns), or `columns`.
+    The options that the class lists in `first` come first; the other groups follow in the order of the source, that of
+    the machine last. Lines are as wide as the terminal (at most 120 columns), or `columns`.
     """
     width = min(columns or shutil.get_terminal_size().columns, WIDEST)
     options = options_of(config)
@@ -73,6 +73,8 @@ def verb_usage(verb: Verb, config: type[Any], *, prog: str, columns: int | None 
     for option in options.values():
         if option.name not in first:
             groups.setdefault(option.group, []).append(option)
+    if MACHINE in groups:
+        groups[MACHINE] = groups.pop(MACHINE)  # last
     words = "".join(f" {_word(name, config)}" for name in verb.words)
     about = inspect.cleandoc(config.__doc__ or "").split("\n\n")
     parts = [f"usage: {prog}{words} [options]", *(textwrap.fill(part, width) for part in about)]

@@ -150,39 +150,6 @@ def test_help_shows_the_line_below_each_option(capsys):
     assert "Random rotation up to this many degrees" in capsys.readouterr().out
 
 
-# --- help
-
-
-def helped(verb: str, columns: int) -> str:
-    """The help of a verb at a width."""
-    row = VERBS[verb]
-    return verb_usage(row, getattr(configs, row.config), prog=f"edgeailite {verb}", columns=columns)
-
-
-@pytest.mark.parametrize("columns", [80, 120, 400])
-@pytest.mark.parametrize("verb", VERBS)
-def test_help_has_every_option_once_and_fits_the_terminal(verb, columns):
-    text = helped(verb, columns)
-    names = [field.name for field in dataclasses.fields(getattr(configs, VERBS[verb].config))]
-    assert sorted(re.findall(r"^  --(\w+)", text, re.MULTILINE)) == sorted([*names, "config", "help"])
-    assert max(map(len, text.splitlines())) <= min(columns, 120)
-
-
-@pytest.mark.parametrize("verb", ["train", "calibrate", "quantize", "validate"])
-def test_most_used_options_come_first(verb):
-    groups = dict(re.findall(r"^(\w[\w ,]+)\n((?:  .*\n)+)", helped(verb, 80), re.MULTILINE))
-    first = re.findall(r"^  --(\w+)", groups["most used"], re.MULTILINE)
-    assert first == list(getattr(configs, VERBS[verb].config).first)
-    assert 7 <= len(first) <= 12
-    assert next(iter(groups)) == "most used" and list(groups)[-1] == "always"
-    assert {"data", "machine"} <= set(groups) or verb in ("calibrate", "quantize")
-
-
-def test_help_of_a_shared_option_is_that_of_the_verb():
-    assert "give the initial ranges" in " ".join(helped("quantize", 80).split())
-    assert "give the ranges (preprocessed" in " ".join(helped("calibrate", 80).split())
-
-
 # --- names of earlier versions
 
 VALUES = {"img_resize": ["64", "96"], "num_classes": ["7"], "rows": ["3"], "models": ["a.onnx"], "device": ["tda4vm"],
@@ -211,7 +178,7 @@ def test_earlier_names_are_the_present_ones(verb, old, new, tmp_path, capsys):
     if verb != "bench":  # whose words no run keeps
         assert stored_config(kind, {**stored, old: stored[new]}, where="x") == config
         assert stored_config(kind, {old if name == new else name: v for name, v in stored.items()}, where="x") == config
-    assert f"--{old} " not in helped(verb, 80)
+    assert f"--{old} " not in verb_usage(VERBS[verb], kind, prog="x", columns=80)
 
 
 def test_earlier_names_do_not_hide_other_options():
