@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -90,10 +91,10 @@ def _parse_with_tyro(kind: type[Any], args: list[str], values: dict[str, Any], *
 
 
 def _one_line(message: str) -> str:
-    """The sentence inside tyro's box, whose first line is a title."""
+    """Return the sentence inside tyro's box, without the box's title and the name of the class."""
     lines = [line.strip("│╭╰─╮╯- ") for line in message.splitlines()]
     words = [line for line in lines if line and not line.startswith("For full")]
-    return " ".join(words[1:])[:400]
+    return re.sub(r"^Error parsing \w+Config: ", "", " ".join(words[1:]))[:400]
 
 
 def _config_file(args: list[str], kind: type[Any], names: set[str]) -> tuple[dict[str, Any], list[str]]:

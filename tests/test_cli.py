@@ -118,7 +118,7 @@ WRONG = {
         "train: invalid choice 'sdg' for argument '--optimizer'",
     ),
     "no value": (["train", "--epochs"], "epochs"),
-    "negative": (["train", "--epochs", "-3"], "--epochs -3: expected at least 1"),
+    "negative": (["train", "--epochs", "-3"], "^edgeailite train: --epochs -3: expected at least 1"),
     "switch without value": (["train", "--channels_last"], "channels_last"),
     "word too many": (["export", "run", "file.onnx"], r"unexpected argument 'file\.onnx'; expected RUN, then --flags"),
     "word for a verb of flags": (["train", "camvid"], "unexpected argument 'camvid'; expected only flags"),

@@ -33,7 +33,11 @@ MODULES: dict[str, str] = {
     "edgeailite.export.parity": "the proof",
     "edgeailite.export.agreement": "how near two answers are",
     "edgeailite.runtime": "files at work, contracts",
+    "edgeailite.data.check": "the doctor of data sets",
+    "edgeailite.inference.label": "labelling pictures, folders and videos",
     "edgeailite.cost": "what a network costs",
+    "edgeailite.cost.count": "the cost of a named network, a run or a file",
+    "edgeailite.cost.choice": "networks within a budget",
     "edgeailite.cost.devices": "estimated times",
     "edgeailite.cost.latency": "measured times",
     "edgeailite.runs": "opening runs, checkpoints and files",
@@ -42,6 +46,42 @@ MODULES: dict[str, str] = {
     "edgeailite.modelcard": "what goes with weights",
     "edgeailite.download": "fetching files",
     "edgeailite.errors": "errors and exit codes",
+}
+
+# What a person wants to do: the calls for it, as module and name.
+TASKS: dict[str, tuple[tuple[str, str], ...]] = {
+    "Look at a data set": (("edgeailite.data", "open_dataset"), ("edgeailite.data.check", "check_dataset")),
+    "Choose a network, count its cost": (
+        ("edgeailite.models", "list_models"),
+        ("edgeailite.models", "create_model"),
+        ("edgeailite.cost.choice", "choose"),
+        ("edgeailite.cost.count", "count"),
+    ),
+    "Train, resume, or try a dry run": (("edgeailite.training", "train"),),
+    "Quantize": (
+        ("edgeailite.training", "calibrate_run"),
+        ("edgeailite.training", "quantize_run"),
+        ("edgeailite.training", "analyze_run"),
+    ),
+    "Open a run, a checkpoint or a file": (("edgeailite.runs", "open_model"), ("edgeailite.runtime", "load_onnx")),
+    "Export, prove, re-check": (
+        ("edgeailite.export", "export_run"),
+        ("edgeailite.export", "verify_run"),
+        ("edgeailite.export", "trace_forms"),
+        ("edgeailite.runtime", "recheck"),
+    ),
+    "Measure accuracy": (("edgeailite.evaluation", "validate"), ("edgeailite.evaluation", "compare")),
+    "Label a picture, a folder, a video": (
+        ("edgeailite.inference.label", "label_picture"),
+        ("edgeailite.inference.label", "label_inputs"),
+    ),
+    "Report": (("edgeailite.report.write", "write_report"),),
+    "Quantize a network of your own": (
+        ("edgeailite.quantization", "prepare"),
+        ("edgeailite.quantization", "calibrate"),
+        ("edgeailite.quantization", "integer_exact"),
+        ("edgeailite.export", "to_onnx"),
+    ),
 }
 
 TOP = """# API reference
@@ -55,7 +95,21 @@ are joined. What is not listed here may change without notice.
 def page() -> str:
     """The whole page."""
     links = "\n".join(f"- [`{module}`](#{module.replace('.', '')}): {about}" for module, about in MODULES.items())
-    return "\n\n".join([TOP.strip(), links, *(section(module) for module in MODULES)]) + "\n"
+    parts = [TOP.strip(), "## By task", tasks(), "## By module", links, *(section(module) for module in MODULES)]
+    return "\n\n".join(parts) + "\n"
+
+
+def tasks() -> str:
+    """A row per task: the calls, with links to their modules, and the first line of each docstring."""
+    rows = []
+    for task, calls in TASKS.items():
+        cells = []
+        for module, name in calls:
+            node, _ = find(module, name)
+            first = docstring(node).split("\n\n")[0].replace("\n", " ")  # type: ignore[arg-type]
+            cells.append(f"[`{name}`](#{module.replace('.', '')}): {first}")
+        rows.append(f"**{task}**\n\n" + "\n".join(f"- {cell}" for cell in cells))
+    return "\n\n".join(rows)
 
 
 def section(module: str) -> str:

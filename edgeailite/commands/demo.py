@@ -29,8 +29,8 @@ from edgeailite.inference.label import label_inputs
 from edgeailite.report import write_report
 from edgeailite.runs.checkpoint import BEST, LAST
 from edgeailite.training.calibration import calibrate_run
-from edgeailite.training.quantized_run import quantize_run
 from edgeailite.training.float_run import train
+from edgeailite.training.quantized_run import quantize_run
 
 MARKER = "made_by_edgeailite_demo"
 

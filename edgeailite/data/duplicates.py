@@ -31,14 +31,14 @@ FRAME = re.compile(r"^(.*?)(\d+)$")
 
 
 def digest(image: NDArray[np.uint8]) -> bytes:
-    """16 bytes that two pictures share only if all their pixels are equal; the file format does not matter."""
+    """Return 16 bytes that are equal only for pictures with equal pixels; the file format does not matter."""
     hashed = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=DIGEST_BYTES)
     hashed.update(str(image.shape).encode())
     return hashed.digest()
 
 
 def fingerprint(image: NDArray[np.uint8]) -> bytes | None:
-    """Difference hash of a picture (H,W,3) RGB; None for one that is too flat to have one."""
+    """Return the difference hash of a picture (H,W,3) RGB; None if it is too flat to have one."""
     small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (SIDE + 1, SIDE), interpolation=cv2.INTER_AREA)
     if float(small.std()) < FLAT:
         return None
@@ -46,7 +46,7 @@ def fingerprint(image: NDArray[np.uint8]) -> bytes | None:
 
 
 def distances(one: bytes, other: bytes) -> int:
-    """Bits in which two fingerprints differ."""
+    """Count the bits in which two fingerprints differ."""
     return int.bit_count(int.from_bytes(one, "big") ^ int.from_bytes(other, "big"))
 
 

@@ -42,7 +42,7 @@ def ensure_dataset(name: str, path: Path | None) -> None:
 
 
 def open_labelled(name: str, path: Path | None, split: str, *, option: str = "split") -> DataSource:
-    """A split of a data set with labels; `option` names it on this verb's command line.
+    """Open a split of a data set with labels; `option` names it in messages.
 
     Raises UsageError for a form that has pictures only, and for a split that is not there.
     """

@@ -30,7 +30,7 @@ def read_item(source: DataSource, item: Item) -> tuple[Images, Targets]:
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """(height, width) from the head of a file; decoded only where the head does not say it. Raises DataError."""
+    """Return (height, width) from a file's header; decodes it only if the header does not tell. Raises DataError."""
     try:
         with open_regular(path) as file:
             head = file.read(HEADER_BYTES)

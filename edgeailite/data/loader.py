@@ -214,7 +214,7 @@ def _processes(count: int, start_method: str | None) -> dict[str, Any]:
 
 
 def worker_count(workers: int | Literal["auto"]) -> int:
-    """The given number, or one per core up to 8 (none on a single core)."""
+    """Return the given number, or one per core up to 8 (none on a single core)."""
     if workers != "auto":
         return workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

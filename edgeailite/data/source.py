@@ -69,7 +69,7 @@ class ClassTarget:
         return self.to_classes(self.read(label), label, name)
 
     def to_classes(self, label: NDArray[np.integer], path: object, name: str) -> NDArray[np.uint8]:
-        """Label file values (H,W) -> class indices, 255 = ignore. Raises DataError for a value without a class."""
+        """Map label file values (H,W) to class indices, 255 = ignore. Raises DataError for a value without a class."""
         classes, unknown = self.look_up(label)
         if unknown is not None:
             y, x = np.argwhere(unknown)[0]
@@ -174,7 +174,7 @@ class DataSource:
         return self.main.palette
 
     def class_map(self, item: Item) -> NDArray[np.uint8]:
-        """Classes (H,W) of an item's `main` target, 255 = ignore."""
+        """Return the classes (H,W) of an item's `main` target, 255 = ignore."""
         key = next(name for name, target in self.targets.items() if target is self.main)
         return self.main.values(item.labels[key] if item.labels else item.label, self.name)
 
@@ -189,7 +189,7 @@ def segmentation(
     read: Callable[[Any], NDArray[np.integer]] = read_label,
     class_weights: tuple[float, ...] | None = None,
 ) -> DataSource:
-    """A data set of one picture and one class map per item."""
+    """Make a data set with one picture and one class map per item."""
     return DataSource(name, split, items, {SEGMENTATION: ClassTarget(classes, palette, label_map, read, class_weights)})
 
 
@@ -214,12 +214,12 @@ def list_pairs(
 
 
 def identity_map(count: int) -> dict[int, int]:
-    """Label values that are classes already, and 255 = ignore."""
+    """Map label values that are classes already to themselves, and 255 to ignored."""
     return {value: value for value in range(count)} | {IGNORE: IGNORE}
 
 
 def ranges(values: Iterable[int]) -> str:
-    """Numbers in words, those in a row shortened: `0..10, 255`."""
+    """Write numbers in words, shortening those in a row: `0..10, 255`."""
     runs: list[list[int]] = []
     for value in sorted(values):
         if runs and value == runs[-1][1] + 1:

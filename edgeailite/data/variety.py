@@ -51,7 +51,7 @@ def need_classes(source: DataSource, least: int, *, notice: Callable[[str], None
 
 
 def ignored_values(target: ClassTarget, raw: NDArray[np.integer]) -> Counter[int]:
-    """Pixels of each label value that is ignored."""
+    """Count the pixels of each label value that is ignored."""
     unused = [value for value, found in target.label_map.items() if found == IGNORE]
     if raw.dtype == np.uint8:
         counts = np.bincount(raw.ravel(), minlength=256)

@@ -29,7 +29,7 @@ _SQUARE = np.ones((3, 3), np.uint8)
 def boundary_counts(
     label: NDArray[np.integer], prediction: NDArray[np.integer], num_classes: int, *, ignore: int = 255
 ) -> NDArray[np.int64]:
-    """(C,2): pixels in the intersection and in the union of both boundary parts, per class, of one picture (H,W)."""
+    """Count, per class of one picture (H,W), the pixels in intersection and union of both boundary parts: (C,2)."""
     distance = _pixels(label.shape, BOUNDARY_RATIO)
     counts = np.zeros((num_classes, 2), np.int64)
     for index, truth, guess in _masks(label, prediction, num_classes, ignore=ignore):
@@ -41,7 +41,7 @@ def boundary_counts(
 def contour_scores(
     label: NDArray[np.integer], prediction: NDArray[np.integer], num_classes: int, *, ignore: int = 255
 ) -> NDArray[np.float64]:
-    """(C,) boundary F score of one picture (H,W); NaN for a class that neither label nor prediction has."""
+    """Return the boundary F score of one picture (H,W) per class, (C,); NaN for a class that occurs on neither side."""
     distance = _pixels(label.shape, CONTOUR_RATIO)
     result = np.full(num_classes, np.nan)
     for index, truth, guess in _masks(label, prediction, num_classes, ignore=ignore):

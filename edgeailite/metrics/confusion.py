@@ -1,4 +1,4 @@
-"""The confusion matrix: how many pixels of each class were given which.
+"""The confusion matrix: counts of pixels by their labelled and their predicted class.
 
 Pixels are counted as pairs of bytes by OpenCV's two-dimensional histogram, which needs neither a mask nor a code per
 pixel; `benchmarks/confusion.py` compares. Values that do not fit into a byte are counted by numpy instead.
@@ -19,7 +19,7 @@ BYTE_RANGES = [0.0, 256.0, 0.0, 256.0]
 def confusion_matrix(
     label: NDArray[np.integer], prediction: NDArray[np.integer], num_classes: int, *, ignore: int = 255
 ) -> Confusion:
-    """(C,C) counts, row = label, column = prediction, for arrays of one shape; pixels labelled `ignore` are left out.
+    """Count pixels as (C,C), row = label, column = prediction; pixels labelled `ignore` are left out.
 
     Raises ValueError for other shapes and for a prediction, or a label other than `ignore`, outside 0..C-1.
     """

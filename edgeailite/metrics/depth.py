@@ -41,7 +41,7 @@ def depth_sums(target: NDArray[np.floating], prediction: NDArray[np.floating]) -
 
 
 def depth_scores(pictures: Sequence[DepthSums]) -> DepthScores:
-    """ARD and RMSE of a split: every known pixel counts alike."""
+    """Return ARD and RMSE of a split; every known pixel counts alike."""
     pixels = sum(picture.pixels for picture in pictures)
     if not pixels:
         return DepthScores(math.nan, math.nan)

@@ -30,7 +30,7 @@ class Scores:
 
 
 def scores(confusion: Confusion, *, absent: str = "leave_out") -> Scores:
-    """mIoU, pixel accuracy and IoU per class; NaN where nothing was labelled. ValueError for an unknown `absent`."""
+    """Return mIoU, pixel accuracy and IoU per class, NaN if nothing is labelled. ValueError for an unknown `absent`."""
     hit = np.diag(confusion).astype(np.float64)
     union = confusion.sum(0) + confusion.sum(1) - hit
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -56,7 +56,7 @@ class Pair:
 
 
 def equalize(model: nn.Module, batches: Iterable[Batch] = ()) -> nn.Module:
-    """A copy of `model` in eval mode that computes the same from weights of more equal size; key names stay.
+    """Return a copy of `model` in eval mode that computes the same from weights of more equal size; key names stay.
 
     `batches` of normalised inputs are needed for pairs with ReLU6 only.
     """
@@ -81,7 +81,7 @@ def equalize(model: nn.Module, batches: Iterable[Batch] = ()) -> nn.Module:
 
 
 def find_pairs(model: nn.Module) -> list[Pair]:
-    """Rule 1, in the order of the network."""
+    """Find the pairs of rule 1, in the order of the network."""
     traced = fx.symbolic_trace(model)
     pairs = []
     for node in traced.graph.nodes:

@@ -107,7 +107,7 @@ class WeightGrid:
 
 
 def ceil_power_of_two(x: Tensor) -> Tensor:
-    """The smallest power of two that is at least `x`, exactly; at least 2^-39, so that zeros have a scale."""
+    """Return the smallest power of two at or above `x`, exactly; at least 2^-39, so that zeros have a scale."""
     mantissa, exponent = torch.frexp(x.clamp(min=TINY_SCALE))
     return torch.ldexp(torch.ones_like(mantissa), exponent - (mantissa == 0.5).to(exponent.dtype))
 
@@ -118,7 +118,7 @@ def half_away_from_zero(x: Tensor) -> Tensor:
 
 
 def bias_on_power_of_two(bias: Tensor, bits: int) -> Tensor:
-    """Bias rounded to `bits` on one power-of-two scale of its own, as TI's xnn.quantize r8.2."""
+    """Round a bias to `bits` on one power-of-two scale of its own, as TI's xnn.quantize r8.2."""
     clip = ceil_power_of_two(bias.abs().max())
     scale = clip / 2 ** (bits - 1)
     codes = half_away_from_zero(bias / scale)

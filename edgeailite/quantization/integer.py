@@ -108,7 +108,7 @@ class IntegerModel(nn.Module):
 
 
 def integer_exact(model: fx.GraphModule) -> IntegerModel:
-    """The integer-exact form of a prepared and calibrated model."""
+    """Return the integer-exact form of a prepared and calibrated model."""
     return IntegerModel(convert(model))
 
 

@@ -69,7 +69,7 @@ def costs_of(model: fx.GraphModule, macs: Mapping[str, int]) -> Costs:
 
 
 def under_drop(costs: Costs, noise: Noise, measure: Measure, *, limit: float, narrow: Noise | None = None) -> Choice:
-    """The cheapest plan of the greedy order whose measured drop is at most `limit`.
+    """Return the cheapest plan of the greedy order whose measured drop is at most `limit`.
 
     Parts are widened to 16 bits until it is met. If it is met without, weights are narrowed to 4 bits while it stays
     met, where `narrow` gives the noise of each at 4 bits. Raises ParityError if 16 bits everywhere do not meet it.
@@ -87,7 +87,7 @@ def under_drop(costs: Costs, noise: Noise, measure: Measure, *, limit: float, na
 
 
 def under_cost(costs: Costs, noise: Noise, measure: Measure, *, ratio: float, narrow: Noise | None = None) -> Choice:
-    """The plan of the greedy order that costs at most `ratio` of the scheme's own bits.
+    """Return the plan of the greedy order that costs at most `ratio` of the scheme's own bits.
 
     Above 1 parts are widened, most noise for its cost first, each that still fits; below 1 weights are narrowed.
     Raises UsageError where the ratio cannot be had.
@@ -115,7 +115,7 @@ def under_cost(costs: Costs, noise: Noise, measure: Measure, *, ratio: float, na
 
 
 def planned(parts: Sequence[Part], bits: int) -> Plan:
-    """A plan that gives these parts `bits`."""
+    """Make a plan that gives these parts `bits`."""
     by_kind: dict[str, dict[str, int]] = defaultdict(dict)
     for part in parts:
         by_kind[part.kind][part.name] = bits
@@ -173,7 +173,7 @@ def _most(order: Sequence[Part], measure: Measure, *, limit: float, start: float
 
 
 def noise_of(model: fx.GraphModule, effects: Mapping[str, Mapping[str, float]], *, kind: str | None = None) -> Noise:
-    """Noise of each part, of `kind` alone if given: the largest over the outputs, by the labels of `single_parts`."""
+    """Return each part's noise (of `kind` alone if given), the largest over outputs, by labels of `single_parts`."""
     found = {}
     for part in parts_of(model):
         outputs = effects.get(f"{part.kind}:{part.name}", {})

@@ -87,7 +87,7 @@ def sampled(x: Tensor, count: int) -> Tensor:
 
 
 def value_range(x: Tensor, percentile: float) -> tuple[Tensor, Tensor]:
-    """Smallest and largest value, or (below 100) percentiles of a regular sample of at most 65,536 values."""
+    """Return the smallest and largest value, or (below 100) percentiles of a sample of at most 65,536 values."""
     if percentile >= 100:
         return extremes(x, percentile)
     sample = sampled(x, SAMPLES)
@@ -154,7 +154,7 @@ DEFAULT_OBSERVER = "percentile"
 
 
 def best_range(measure: Measure, histograms: Sequence[Histogram], grid: Grid) -> tuple[float, float]:
-    """The range whose grid has the smallest measure, summed over tensors that share it; ties go to the widest.
+    """Find the range whose grid has the smallest measure, summed over tensors that share it; ties go to the widest.
 
     Ends are tried from the range seen down to 1/64 of it, in equal ratios, then twice finer around the best.
     """

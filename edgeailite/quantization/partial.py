@@ -39,7 +39,7 @@ class Part:
 
 
 def parts_of(model: fx.GraphModule) -> tuple[Part, ...]:
-    """All parts of a prepared network, in graph order."""
+    """List all parts of a prepared network, in graph order."""
     found = []
     for node in model.graph.nodes:
         if is_module(node, QuantConv2d):
@@ -116,7 +116,7 @@ class PartialRuns:
 
     @torch.no_grad()
     def quantized(self, parts: Collection[Part]) -> dict[str, Tensor]:
-        """Outputs when these parts quantize and all else is float. `parts` must be one of the subjects."""
+        """Return the outputs with these parts quantized and all else float. `parts` must be one of the subjects."""
         modules: list[Any] = [self._model.get_submodule(part.target) for part in parts]
         for module in modules:
             module.enabled = True

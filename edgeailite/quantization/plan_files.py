@@ -28,7 +28,7 @@ def write_plan(path: Path, plan: Plan, *, scheme: str, about: Mapping[str, Any])
 
 
 def read_plan(path: Path | None, *, scheme: str) -> Plan:
-    """The plan of a file; no file, nothing departs from the scheme.
+    """Read a plan file; without a file, return the plan that changes nothing.
 
     Raises DataError for a missing or foreign file, UsageError for another scheme's or bits that no file holds. Names
     are checked by `prepare`.
@@ -70,7 +70,7 @@ def plan_from(fields: Fields) -> Plan:
 
 
 def saved_plan(fields: Fields) -> Plan:
-    """The plan in a checkpoint, whose file no option names: a DataError for impossible bits, too."""
+    """Read the plan in a checkpoint. Raises DataError also for impossible bits, since no option names the file."""
     try:
         return plan_from(fields)
     except UsageError as error:

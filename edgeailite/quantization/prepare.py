@@ -99,12 +99,12 @@ def prepare(
 
 
 def scheme_of(model: fx.GraphModule) -> Scheme:
-    """The scheme of a prepared network."""
+    """Return the scheme of a prepared network."""
     return next(module.grid.scheme for module in model.modules() if isinstance(module, ActivationQuantizer))
 
 
 def wide_parts(model: fx.GraphModule) -> list[str]:
-    """Convolutions and ranges to which a plan gave 16 bits, which no integer kernel computes."""
+    """List convolutions and ranges to which a plan gave 16 bits, which no integer kernel computes."""
     quantizers = (ActivationQuantizer, QuantConv2d)
     return [n for n, m in model.named_modules() if isinstance(m, quantizers) and m.grid.bits > INTEGER_BITS]
 

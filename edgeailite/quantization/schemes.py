@@ -98,7 +98,7 @@ EVERYTHING_AS_THE_SCHEME = Plan()
 
 
 def get_scheme(name: str) -> Scheme:
-    """The record. Raises UsageError for an unknown name."""
+    """Return a scheme by name. Raises UsageError for an unknown one."""
     if name not in SCHEMES:
         raise UsageError(f"unknown quantization scheme {name!r}", fix=f"known: {', '.join(SCHEMES)}")
     return SCHEMES[name]

@@ -47,7 +47,7 @@ class Sensitivity:
 
 
 def decibels(noise_to_signal: float) -> float | None:
-    """SQNR in dB; None where there is no noise."""
+    """Return the SQNR in dB; None if there is no noise."""
     return None if noise_to_signal == 0 else -10 * math.log10(noise_to_signal)
 
 
@@ -57,12 +57,12 @@ def label_of(part: Part) -> str:
 
 
 def single_parts(model: fx.GraphModule) -> dict[str, tuple[Part, ...]]:
-    """Every part of a prepared network by itself."""
+    """Make one subject of every single part of a prepared network."""
     return {label_of(part): (part,) for part in parts_of(model)}
 
 
 def sections(model: fx.GraphModule) -> dict[str, tuple[Part, ...]]:
-    """Everything, and the parts of the encoder and of every decoder.
+    """Make subjects of the whole network, the encoder, and every decoder.
 
     A range belongs where the convolution before it is.
     """
@@ -102,7 +102,7 @@ def sensitivity(
     plan: Plan | None = None,
     on_outputs: Callable[[str, dict[str, Tensor]], None] = lambda subject, outputs: None,
 ) -> Sensitivity:
-    """Effects of `subjects` in a prepared and calibrated network, on normalised inputs (N,3,H,W), one per input.
+    """Measure the effects of `subjects` in a calibrated network, on normalised inputs (N,3,H,W), one per input.
 
     `on_outputs` is called for every picture: with FLOAT first, then with each subject. `plan`: bits other than the
     network's own. Raises ValueError without pictures.

@@ -118,7 +118,7 @@ def set_published_ranges(model: fx.GraphModule, ranges: Mapping[str, Range]) -> 
 
 @torch.no_grad()
 def constrained(weight: Tensor) -> Tensor:
-    """`weight` with outliers clamped to just below a power of two; most weights have none and stay as they are."""
+    """Clamp outliers of `weight` to just below a power of two; most weights have none and stay as they are."""
     size = weight.abs()
     least = torch.clamp(OUTLIER_MEDIANS * size.median(), min=OUTLIER)
     if size.max() <= least:
@@ -129,7 +129,7 @@ def constrained(weight: Tensor) -> Tensor:
 
 @torch.no_grad()
 def constrain_weights(model: fx.GraphModule) -> list[str]:
-    """Clamp outliers of the folded weights of a prepared network, in place; the names of the convolutions changed."""
+    """Clamp outliers of a prepared network's folded weights, in place; returns the names of changed convolutions."""
     changed = []
     for node in model.graph.nodes:
         if not is_module(node, QuantConv2d):

@@ -120,7 +120,7 @@ def _is_whole(value: object) -> bool:
 
 
 def _start_from(values: object, path: Path) -> str:
-    """What to do with weights that do not say what they mean."""
+    """Say what to do with weights that have no card."""
     name = which_network(values, path)
     return (
         f"weights without a card are to start from: edgeailite train --pretrained {printable(str(path))} "
@@ -138,7 +138,7 @@ def _weights(fields: Fields) -> dict[str, Tensor]:
 
 
 def find_checkpoint(source: Path, *, prefer: tuple[str, ...] = (LAST, BEST)) -> Path:
-    """The checkpoint file of a run folder, or the file itself. Raises DataError if there is none."""
+    """Return the checkpoint file of a run folder, or the file itself. Raises DataError if there is none."""
     if source.is_file():
         return source
     if not source.is_dir():
@@ -166,8 +166,12 @@ def refuse_used(folder: Path, *, resumes: bool = True) -> None:
     `resumes`: whether the verb could go on with that run.
     """
     if (folder / LAST).exists() or (folder / PREVIOUS).exists():
-        otherwise = f"{option('resume')} it" if resumes else "remove it yourself"
-        raise DataError("holds a run already", path=folder, fix=f"{_another_folder()}, or {otherwise}")
+        if not resumes:
+            fix = f"choose another {option('save_path')}, or remove it yourself"
+            raise DataError("holds a run already", path=folder, fix=fix)
+        raise DataError(
+            "holds a run already", path=folder, fix=f"choose another {option('save_path')}, or {option('resume')} it"
+        )
 
 
 def start_run(folder: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
@@ -196,7 +200,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _lock(folder: Path) -> int:
-    """A descriptor that holds the lock until it is closed."""
+    """Lock the folder; return a descriptor that holds the lock until it is closed."""
     descriptor = None
     try:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -247,7 +251,10 @@ def keep_metrics(folder: Path, epochs: int) -> int:
 
 
 def read_metrics(folder: Path) -> list[dict[str, str]]:
-    """Rows of `metrics.csv` with a number of an epoch, [] if there is none. Raises DataError if it cannot be read."""
+    """Read the rows of `metrics.csv` that have an epoch's number; [] without a file.
+
+    Raises DataError if it cannot be read.
+    """
     try:
         return _rows(folder / METRICS)[0]
     except OSError as error:
@@ -265,7 +272,7 @@ def _write_metrics(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def _rows(path: Path) -> tuple[list[dict[str, str]], int]:
-    """Rows by column, and the number of lines that are none. Raises OSError but for a file that is not there.
+    """Read rows by column, and count the lines that are no rows. Raises OSError, but not for a missing file.
 
     A spreadsheet may have written the file, and somebody may have cut it: every line is read for itself, and an epoch
     may be `3.0`.
@@ -298,7 +305,7 @@ def _is_column(name: str) -> bool:
 
 
 def _epoch(text: str) -> int | None:
-    """A number of an epoch, which is at least 1; None for anything else."""
+    """Return an epoch's number, which is at least 1; None for anything else."""
     try:
         value = float(text)
     except ValueError:

@@ -48,7 +48,7 @@ BESIDE = "pixel accuracy"  # drawn, but not repeated in every line of an epoch
 
 
 def number(row: Row, column: str) -> float:
-    """A value of a row; NaN where it is missing, empty, or no number that can be drawn."""
+    """Return a value of a row; NaN where it is missing, empty, or no number that can be drawn."""
     try:
         value = float(row.get(column, ""))
     except (TypeError, ValueError, OverflowError):
@@ -57,13 +57,13 @@ def number(row: Row, column: str) -> float:
 
 
 def score_columns(rows: Sequence[Row]) -> list[str]:
-    """Columns with validation scores, in the order in which they come."""
+    """Return the columns with validation scores, in the order of the rows."""
     columns = dict.fromkeys(column for row in rows for column in row)
     return [column for column in columns if column not in FIXED and not column.startswith((LOSS, WEIGHT))]
 
 
 def metric_of(column: str) -> tuple[str, Metric]:
-    """(output or "", metric) of a score's column: depth_ard is ("depth", ARD)."""
+    """Return (output or "", metric) of a score's column: depth_ard is ("depth", ARD)."""
     for key in sorted(METRICS, key=len, reverse=True):
         if column == key or column.endswith("_" + key):
             return column[: -len(key)].rstrip("_"), METRICS[key]
@@ -71,14 +71,14 @@ def metric_of(column: str) -> tuple[str, Metric]:
 
 
 def score_text(column: str, value: float) -> str:
-    """A score as it is written: `mIoU 45.67`, `depth ARD 0.2130`."""
+    """Return a score as it is written: `mIoU 45.67`, `depth ARD 0.2130`."""
     output, metric = metric_of(column)
     text = f"{100 * value:.2f}" if metric.per_cent else f"{value:.4f}"
     return f"{output} {metric.name} {text}".strip()
 
 
 def epoch_line(row: Row, epochs: int) -> str:
-    """The line of a finished epoch: `epoch 3/100 loss 0.1234 val mIoU 45.67 (12.3 s)`."""
+    """Return the line of a finished epoch: `epoch 3/100 loss 0.1234 val mIoU 45.67 (12.3 s)`."""
     measured = {column: number(row, column) for column in score_columns([row])}
     scores = [
         score_text(column, value)
@@ -90,7 +90,7 @@ def epoch_line(row: Row, epochs: int) -> str:
 
 
 def best_score(rows: Sequence[Row]) -> tuple[str, float, int] | None:
-    """(column, value, epoch) of the best first score, which is what the best checkpoint goes by; None so far."""
+    """Return (column, value, epoch) of the best first score, which chooses the best checkpoint; None without one."""
     for column in score_columns(rows):
         measured = [(number(row, column), int(row["epoch"])) for row in rows]
         measured = [(value, epoch) for value, epoch in measured if not math.isnan(value)]
@@ -102,7 +102,7 @@ def best_score(rows: Sequence[Row]) -> tuple[str, float, int] | None:
 
 
 def panels(rows: Sequence[Row]) -> list[Panel]:
-    """The diagrams of `curves.png`: loss, learning rate, scores by metric, time; weights where there are several."""
+    """Return the diagrams of `curves.png`: loss, learning rate, scores by metric, time, several outputs' weights."""
     columns = dict.fromkeys(column for row in rows for column in row)
 
     def values(column: str) -> list[float]:

@@ -1,4 +1,4 @@
-"""Which run `train` and `quantize` go on with, and which of its options may be others than when it began."""
+"""Resuming: find the run that `train` or `quantize` continues, and settle the options it continues with."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def begin_run(folder: Path, config: Any) -> None:
 
 
 def goes_on(folder: Path, processes: Processes) -> bool:
-    """Whether these processes are to go on with the run in `folder` without being asked to: torchrun's job that began
-    it has started them again. All processes have to ask; the first, which sees the folder, answers for all.
+    """Return whether these processes continue the run in `folder` without being asked: torchrun's job that began it has
+    started them again. All processes have to ask; the first, which sees the folder, answers for all.
     """
     again = any(gather(restarted(), processes))
     return from_first(lambda: _is_ours(folder, again=again), processes)
@@ -52,7 +52,7 @@ def _is_ours(folder: Path, *, again: bool) -> bool:
 
 
 def device_of(given: str, folder: Path | None) -> str:
-    """The device that the run of a folder will be on, before anything of it is loaded: processes meet by way of it.
+    """Return the device that a folder's run will use, before anything of it is loaded: processes meet by way of it.
 
     Its own, from config.yaml, if the command line names none; "auto" where that file is not on this host's disk.
     """
@@ -68,7 +68,7 @@ def device_of(given: str, folder: Path | None) -> str:
 
 
 def resumed_config(config: Run, of_run: Run) -> Run:
-    """The options of a run that goes on, but for those of the machine that the command line `config` gives.
+    """Return the options with which a run continues: its own, but for those of the machine that `config` gives.
 
     An option is given if it is not the default. Others that differ from the run's are named on stderr: they would make
     another run of it.
@@ -87,5 +87,5 @@ def resumed_config(config: Run, of_run: Run) -> Run:
 
 
 def _text(value: Any) -> str:
-    """A value as it is typed behind its flag."""
+    """Return a value as it is typed after its option."""
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

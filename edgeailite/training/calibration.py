@@ -61,7 +61,7 @@ RECORDED = ("scheme", "percentile", "observer", "equalize", "correct_bias", "ada
 
 @dataclass(frozen=True)
 class Refinement:
-    """What calibration does beside ranges: the options of that name."""
+    """Steps of calibration beside the ranges, named as the options of `CalibrateConfig`; `images`: `refine_images`."""
 
     equalize: bool = False
     correct_bias: bool = False
@@ -138,7 +138,7 @@ def _calibrate(config: CalibrateConfig, folder: Path) -> CalibratedRun:
 
 
 def open_float(source: Path, data_path: Path | None) -> tuple[Checkpoint, OpenModel]:
-    """A float run, whose card names the data set's folder if it is given. Raises UsageError for a quantized one."""
+    """Open a float run; with `data_path`, its card names that folder. Raises UsageError for a quantized one."""
     checkpoint, module = load_network(source)
     if checkpoint.quantization is not None:
         raise UsageError(f"{source}: quantized already; give the float run it came from")
@@ -150,7 +150,7 @@ def open_float(source: Path, data_path: Path | None) -> tuple[Checkpoint, OpenMo
 
 
 def splits_of(card: ModelCard, before: TrainConfig, data_path: Path | None) -> tuple[DataSource, DataSource]:
-    """What the float run was trained and validated on; both are its few pictures where it had `overfit`."""
+    """Open the splits that the float run was trained and validated on; with `overfit`, both are its few pictures."""
     train = dataset_of(card, None, data_path, before.train_split)
     if before.overfit:
         few = dataclasses.replace(train, items=train.items[: before.overfit])
@@ -173,7 +173,7 @@ def calibrated(
     device: torch.device,
     refine: Refinement = RANGES_ONLY,
 ) -> fx.GraphModule:
-    """The network prepared, its ranges observed on random training pictures as validation sees them, and refined."""
+    """Prepare a network, observe its ranges on random training pictures as validation sees them, and refine it."""
     assert opened.module is not None
     count = min(images, len(train.items))
     chosen = np.random.default_rng(seed).choice(len(train.items), count, replace=False)
@@ -202,7 +202,7 @@ def calibrated(
 
 
 def published(opened: OpenModel, file: Path) -> fx.GraphModule:
-    """The network of a float run with the weights and ranges of a published file of quantization training."""
+    """Return a float run's network with weights and ranges from a published file of quantization-aware training."""
     assert opened.module is not None
     report = load_pretrained(opened.module, file)
     model = prepare(opened.module, "tidl_pow2")

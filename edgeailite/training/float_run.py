@@ -65,6 +65,9 @@ def train(config: TrainConfig, *, on_trained: Callable[[Trained], None] = lambda
     >>> trained = train(config)
     >>> trained.folder.as_posix(), trained.last["epoch"], 0 <= trained.last["miou"] <= 1
     ('runs/first', 1, True)
+    >>> column, value, epoch = trained.best
+    >>> column, value == trained.last["miou"], epoch
+    ('miou', True, 1)
     """
     with job(config, FLOAT) as this:
         began = time.perf_counter()
@@ -127,7 +130,7 @@ def _write_start(config: TrainConfig, folder: Path, loaded: LoadReport | None) -
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything that training needs and that is not written yet; `labelled` is `train` before any cache."""
+    """Everything that training needs before anything is written; `labelled` is `train` without a cache."""
 
     labelled: DataSource
     train: DataSource
@@ -138,14 +141,15 @@ class Prepared:
     loaded: LoadReport | None
 
     def trainer(self, config: TrainConfig, folder: Path) -> Trainer:
-        """The same with a folder to write to."""
+        """Return the trainer that writes to `folder`."""
         return Trainer(folder, self.card, plain(config), self.learner, schedule(config))
 
 
 def prepare_training(config: TrainConfig, place: Place, *, anew: bool) -> Prepared:
-    """Data, network with its first weights, losses and optimizer. Raises the errors of `edgeailite.errors`.
+    """Open the data; make the network with its first weights, the losses and the optimizer.
 
-    `anew`: not of a run that goes on, whose weights are its own, and in whose folder's name no data is generated.
+    `anew` is false for a run that continues: its weights are its own, and no data is generated in the folder that it
+    names. Raises the errors of `edgeailite.errors`.
     """
     tensorboard_writer(config.tensorboard)  # raises before anything is written where it is asked for and missing
     if anew or config.data_path is None:  # a run that somebody else wrote chooses no folder to be written
@@ -179,7 +183,7 @@ def prepare_training(config: TrainConfig, place: Place, *, anew: bool) -> Prepar
 
 
 def training_splits(config: TrainConfig) -> tuple[DataSource, DataSource]:
-    """The splits to train and to validate on; with `overfit`, both are the first training pictures."""
+    """Open the splits to train and to validate on; with `overfit`, both are the first training pictures."""
     train = open_labelled(config.dataset_name, config.data_path, config.train_split, option="train_split")
     need_classes(train, 2, notice=log)
     if config.overfit:
@@ -199,7 +203,7 @@ def continued(config: TrainConfig, folder: Path) -> QuantizeConfig:
 
 
 def training_source(config: TrainConfig, source: DataSource, transform: TrainingTransform) -> DataSource:
-    """Where training pictures come from: the files, or the cache of them. DataError where that does not fit."""
+    """Return where training pictures are read from: their files, or the cache. Raises DataError if it does not fit."""
     if config.cache is None:
         return source
     return open_cache(source, config.cache, size=transform.stored, interpolation=config.interpolation)

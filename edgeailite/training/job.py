@@ -1,4 +1,4 @@
-"""What float and quantization-aware training share: a new run, one that goes on, or a dry one."""
+"""One protocol for float and quantization-aware training: a run that is new, continued, or dry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from edgeailite.device import select_device, set_threads
 from edgeailite.distributed import end_processes, from_first, start_processes
 from edgeailite.errors import UsageError, option
 from edgeailite.modelcard import ModelCard
-from edgeailite.runs.checkpoint import Checkpoint
+from edgeailite.runs.checkpoint import Checkpoint, read_metrics
+from edgeailite.runs.metric_columns import best_score
 from edgeailite.runs.resume import device_of
 from edgeailite.training.learner import Place
 from edgeailite.training.state import check_outputs, checked_data
@@ -39,6 +40,11 @@ class Trained:
     quantizes: bool = False
     quantized: Trained | None = None
 
+    @property
+    def best(self) -> tuple[str, float, int] | None:
+        """Return (column, value, epoch) of the best score in `metrics.csv`; None after a dry run or without a score."""
+        return None if self.dry else best_score(read_metrics(self.folder))
+
 
 @dataclass(frozen=True)
 class Job(Generic[Config]):
@@ -52,7 +58,7 @@ class Job(Generic[Config]):
 
 @dataclass(frozen=True)
 class Kind(Generic[Config]):
-    """What differs between kinds of training.
+    """The functions in which float and quantization-aware training differ.
 
     `resumed` is the folder that the options ask to go on with. `begin` gives options, folder and state of a run that is
     kept; `short` the options of a dry run with so many processes.

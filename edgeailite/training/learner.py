@@ -33,7 +33,7 @@ class Place:
 
 
 def output_channels(source: DataSource) -> dict[str, int]:
-    """Outputs that a network for this data set has, with their channels; one for depth."""
+    """Return the outputs of a network for this data set with their channels; depth has one."""
     return {
         name: 1 if isinstance(target, DepthTarget) else len(target.classes) for name, target in source.targets.items()
     }
@@ -42,7 +42,10 @@ def output_channels(source: DataSource) -> dict[str, int]:
 def task_options(
     config: Objective, source: DataSource, device: torch.device, processes: Processes = ALONE
 ) -> TaskOptions:
-    """Losses as configured, with class weights found in the data set. Raises UsageError for weights that do not fit."""
+    """Return the losses as configured, with class weights found in the data set.
+
+    Raises UsageError for weights that do not fit.
+    """
     return TaskOptions(
         segmentation=config.loss,
         dice=config.dice,
@@ -85,17 +88,15 @@ def _weights(kind: str, source: DataSource, name: str, processes: Processes) -> 
         return torch.tensor(target.class_weights)
     if kind == "published":
         raise UsageError(
-            f"none are published for {name} of {source.name}",
-            fix="take auto, enet or none",
-            about="class_weights",
-            value=kind,
+            f"{option('class_weights')} published: none are published for {name} of {source.name}; "
+            "take auto, enet or none"
         )
     pixels, with_class = from_first(lambda: _count(source, name, target), processes)
     return median_frequency_weights(pixels, with_class) if kind == "median_frequency" else enet_weights(pixels)
 
 
 def _count(source: DataSource, name: str, target: ClassTarget) -> tuple[Tensor, Tensor]:
-    """Pixels of each class, and all pixels of the pictures in which it occurs."""
+    """Count the pixels of each class, and all pixels of the pictures in which it occurs."""
     classes = len(target.classes)
     pixels, with_class = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
     with progress(f"{name}: counting labels for class weights", len(source.items)) as (bar, task):
@@ -124,7 +125,7 @@ def make_losses(options: TaskOptions, processes: Processes, distillation: Distil
 
 
 def task_balance(config: Objective, outputs: Mapping[str, int], processes: Processes) -> Balance:
-    """How several outputs are weighed. Raises UsageError where the number of weights is another."""
+    """Return how several outputs are weighed. Raises UsageError if there is not one weight for each."""
     weights = config.task_weights
     if weights is not None and len(weights) != len(outputs):
         wanted = f"expected one for each of {', '.join(outputs)}"
@@ -200,7 +201,7 @@ def _optimizer(config: Loop, model: nn.Module, balance: Balance, lr_ranges: floa
 
 
 def schedule(config: Loop) -> Callable[[float], float]:
-    """Factor of the learning rates at a fractional epoch."""
+    """Return the factor of the learning rates as a function of the fractional epoch."""
 
     def factor(epoch: float) -> float:
         return learning_rate(

@@ -45,7 +45,7 @@ from edgeailite.training.validation import is_better, make_validation, score_of,
 
 @dataclass
 class Trainer:
-    """What is trained and where it is written; `before_epoch` may change the model (freezing).
+    """A learner and the run folder it is written to; `before_epoch` may change the model (freezing).
 
     `best` is the best score so far, `stale` the number of validations since. Only the first process writes.
     """
@@ -64,7 +64,7 @@ class Trainer:
 
     @property
     def model(self) -> nn.Module:
-        """The network."""
+        """Return the network."""
         return self.learner.model
 
     def save(self, name: str, *, epoch: int, step: int = 0, total: float = 0.0) -> None:
@@ -98,7 +98,7 @@ class Trainer:
         save_checkpoint(self.folder / name, checkpoint, keep=self.folder / PREVIOUS if name == LAST else None)
 
     def _check_weights(self, when: str) -> None:
-        """A gradient that is not finite spoils them, and is seen in the loss only one update later."""
+        """Raise DivergedError for weights that are not finite: the loss shows them only one update later."""
         if all(bool(torch.isfinite(value).all()) for value in self.model.parameters()):
             return
         last = self.folder / LAST
@@ -116,14 +116,14 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Transforms:
-    """What happens to pictures on their way to the network, in training and in validation."""
+    """How pictures are prepared for the network, in training and in validation."""
 
     train: Transform
     val: EvalTransform
 
 
 def load_last(folder: Path) -> Checkpoint:
-    """The last checkpoint of a run to go on with, or the previous one if the last is damaged or gone.
+    """Load the last checkpoint of a run to continue, or the previous one if the last is damaged or gone.
 
     Raises DataError if there is none.
     """
@@ -215,7 +215,7 @@ def _go_on(trainer: Trainer, batches: EpochBatches, start: Checkpoint | None, *,
 
 @dataclass
 class _Report:
-    """What the updates of an epoch report, and the state that is saved in the middle of one."""
+    """Notes what the updates of an epoch report, and saves the state in the middle of the epoch."""
 
     trainer: Trainer
     watch: Watch
@@ -258,7 +258,7 @@ def _lr(trainer: Trainer, epoch: int) -> float:
 
 
 def _parts(trainer: Trainer, batches: EpochBatches) -> dict[str, float]:
-    """Mean loss and weight of each output, where there are several."""
+    """Return mean loss and weight of each output, where there are several."""
     updates = len(batches) // trainer.learner.accumulate
     if len(trainer.history) < 2:
         return {}
@@ -313,7 +313,7 @@ def _writing(trainer: Trainer, epochs: int) -> Iterator[None]:
 
 @contextmanager
 def _failures_told(trainer: Trainer) -> Iterator[None]:
-    """Memory that does not suffice, a loader process or one that trains that is gone: in one line, with what to do."""
+    """Tell in one line, with what to do, of memory that does not suffice and of a lost loader or training process."""
     try:
         yield
     except RuntimeError as error:
@@ -336,7 +336,7 @@ def _failures_told(trainer: Trainer) -> Iterator[None]:
 
 @contextmanager
 def _interruptible(learner: Learner) -> Iterator[None]:
-    """SIGINT and SIGTERM stop after the running update; a second one stops at once."""
+    """Let SIGINT and SIGTERM stop after the running update; a second one stops at once."""
 
     def request(number: int, frame: object) -> None:
         learner.stop = True

@@ -42,21 +42,21 @@ class Balance(nn.Module):
         self.register_buffer("factors", torch.tensor([(weights or {}).get(output, 1.0) for output in self.outputs]))
 
     def forward(self, losses: Mapping[str, Tensor], shared: Sequence[nn.Parameter] = ()) -> Tensor:
-        """Scalar to differentiate, from scalar losses by output.
+        """Return the scalar to differentiate, from scalar losses by output.
 
         `shared` are parameters that all outputs depend on, of which only gradient normalisation takes gradients.
         """
         return (self.factors * self.stacked(losses)).sum()
 
     def epoch_done(self, mean_losses: Mapping[str, float]) -> None:
-        """Take note of the mean losses of an epoch, over all processes."""
+        """Note the mean losses of an epoch, over all processes."""
 
     def weights(self) -> dict[str, float]:
-        """Weight of each output at present, to report."""
+        """Return the present weight of each output, to report."""
         return dict(zip(self.outputs, self.factors.tolist(), strict=True))
 
     def stacked(self, losses: Mapping[str, Tensor]) -> Tensor:
-        """(T,) losses in the order of the outputs."""
+        """Return (T,) losses in the order of the outputs."""
         return torch.stack([losses[output] for output in self.outputs])
 
 
@@ -72,7 +72,7 @@ class Uncertainty(Balance):
         self.log_variances = nn.Parameter(torch.zeros(len(self.outputs)))
 
     def forward(self, losses: Mapping[str, Tensor], shared: Sequence[nn.Parameter] = ()) -> Tensor:
-        """As of `Balance`; the gradient of the log variances comes from the mean losses of all processes."""
+        """Return the scalar as `Balance` does; log variances learn from all processes' mean losses."""
         values = self.stacked(losses)
         everywhere = self.reduce(values.detach())
         precision = torch.exp(-self.log_variances)
@@ -82,7 +82,7 @@ class Uncertainty(Balance):
         return own + learned
 
     def weights(self) -> dict[str, float]:
-        """As of `Balance`: exp(-s)."""
+        """Return the present weights, exp(-s)."""
         return dict(zip(self.outputs, torch.exp(-self.log_variances).tolist(), strict=True))
 
 
@@ -106,7 +106,10 @@ class GradNorm(Balance):
         self.register_buffer("first", torch.zeros(len(self.outputs)))
 
     def forward(self, losses: Mapping[str, Tensor], shared: Sequence[nn.Parameter] = ()) -> Tensor:
-        """As of `Balance`, with the weights before this step's update. Raises UsageError without `shared`."""
+        """Return the scalar as `Balance` does, with the weights before this step's update.
+
+        Raises UsageError without `shared`.
+        """
         if not shared:
             raise UsageError(
                 "grad_norm needs parameters that all outputs share and that are trained: is the encoder frozen?"
@@ -117,7 +120,7 @@ class GradNorm(Balance):
         return balanced
 
     def _norms(self, values: Tensor, shared: Sequence[nn.Parameter]) -> Tensor:
-        """(T,) norms of the gradients of all processes together, of the unweighted losses."""
+        """Return (T,) norms of the gradients of all processes together, of the unweighted losses."""
         rows = [torch.autograd.grad(v, shared, retain_graph=True, materialize_grads=True) for v in values.unbind()]
         flat = torch.stack([torch.cat([gradient.flatten() for gradient in row]) for row in rows])
         return torch.linalg.vector_norm(self.reduce(flat).float(), dim=1)
@@ -206,7 +209,7 @@ def make_balance(
 
 
 def last_weight(encoder: nn.Module) -> list[nn.Parameter]:
-    """The last trained weight of an encoder, no scale or offset: where gradient norms are taken; [] if frozen."""
+    """Return an encoder's last trained weight, no scale or offset: where gradient norms are taken; [] if frozen."""
     return [p for p in encoder.parameters() if p.requires_grad and p.ndim > 1][-1:]
 
 
@@ -220,6 +223,6 @@ def _shifted(history: Tensor, outputs: Sequence[str], mean_losses: Mapping[str, 
 
 
 def _falls(history: Tensor) -> Tensor:
-    """(T,) loss of the last epoch over that before; 1 where one of them is not known."""
+    """Return (T,) the loss of the last epoch over the one before; 1 where one of them is not known."""
     before, last = history
     return torch.where((before > 0) & (last > 0), last / torch.where(before > 0, before, 1.0), torch.ones_like(last))

@@ -124,7 +124,7 @@ class Watch:
             self._shown().close()
 
     def step(self, step: StepLike) -> None:
-        """An optimizer step has ended."""
+        """Show that an optimizer step has ended."""
         state = self._state
         state.pace.step(step.epoch, step.step, step.steps, step.loss)
         state.lr, state.parts, state.images_per_second = step.lr, step.parts, step.images_per_second
@@ -134,12 +134,12 @@ class Watch:
             self._track_step(step)
 
     def checked(self, done: int, total: int) -> None:
-        """`done` of `total` pictures are validated."""
+        """Show that `done` of `total` pictures are validated."""
         self._state.checked = done, total
         self._shown().moved()
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """An epoch has ended: its row of `metrics.csv` ("epoch" counts from 1)."""
+        """Show that an epoch has ended, by its row of `metrics.csv` ("epoch" counts from 1)."""
         epoch = int(row["epoch"])
         self._rows = [old for old in self._rows if int(old["epoch"]) < epoch] + [dict(row)]
         self._state.best, self._state.checked = self._best(), None
@@ -177,7 +177,7 @@ class Watch:
                 self._tracked().picture(f"pictures/{output}", page, self._steps_done)
 
     def note(self, text: str) -> None:
-        """A line that stays, above the bars."""
+        """Show a line that stays, above the bars."""
         self._shown().line(text)
 
     def _shown(self) -> Display:

@@ -25,7 +25,7 @@ class Pace:
         self._loss, self._weight = 0.0, 0.0
 
     def step(self, epoch: int, done: int, steps: int, loss: float) -> None:
-        """A step has ended: number `done` of the `steps` in `epoch`."""
+        """Note that a step has ended: number `done` of the `steps` in `epoch`."""
         now = self.clock()
         if self._last is not None:
             took = max(now - self._last, 0.0)
@@ -41,21 +41,21 @@ class Pace:
 
     @property
     def loss(self) -> float:
-        """Mean loss of the last steps, the latest counting most; NaN before the first."""
+        """Return the mean loss of the last steps, the latest counting most; NaN before the first."""
         return self._loss / self._weight if self._weight else math.nan
 
     @property
     def share(self) -> float:
-        """How much of the run is done, from 0 to 1."""
+        """Return how much of the run is done, from 0 to 1."""
         return (self.epoch * self.steps + self.done) / (self.epochs * self.steps) if self.steps else 0.0
 
     def epoch_left(self) -> float:
-        """Seconds to the last step of this epoch."""
+        """Return the seconds to the last step of this epoch."""
         left = (self.steps - self.done) * self._step_seconds() - self._since()
         return 0.0 if left < 0 else left
 
     def run_left(self) -> float:
-        """Seconds to the end of the run, what comes between epochs included as soon as it was seen."""
+        """Return the seconds to the end of the run, what comes between epochs included as soon as it was seen."""
         pause = sum(self._pauses) / len(self._pauses) if self._pauses else 0.0
         epochs_after = max(self.epochs - self.epoch - 1, 0)
         steps = (self.steps - self.done) + epochs_after * self.steps

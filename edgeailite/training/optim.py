@@ -52,7 +52,7 @@ def parameter_groups(
     decay: str,
     lr_ranges: float = 0.0,
 ) -> list[dict[str, Any]]:
-    """Trained parameters by rate (those of `encoder.*` may have their own) and by what decays.
+    """Group the trained parameters by rate (those of `encoder.*` may have their own) and by what decays.
 
     `decay` is "all", or "weights": those with more than one dimension, so neither biases nor BatchNorm (the ADE20K
     recipes). Learned ranges (`ranges.*`) are a group named RANGES, at the rate `lr_ranges`, and never decay. Raises
@@ -81,8 +81,9 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
     for pattern in patterns:
         if not any(pattern in name for name, _ in model.named_parameters()):
             tops = ", ".join(dict.fromkeys(".".join(name.split(".")[:2]) for name, _ in model.named_parameters()))
-            reason = f"no parameter has this in its name; there are {tops[:200]}"
-            raise UsageError(reason, about="freeze_layers", value=pattern)
+            raise UsageError(
+                f"{option('freeze_layers')} {pattern}: no parameter has this in its name; there are {tops[:200]}"
+            )
     for name, parameter in model.named_parameters():
         if any(pattern in name for pattern in patterns):
             parameter.requires_grad_(False)
@@ -110,7 +111,7 @@ def learning_rate(
     gamma: float = 0.25,
     power: float = 0.9,
 ) -> float:
-    """Rate at `epoch` (fractional, from 0): linear warm-up, then step, cosine (to 0), poly or constant."""
+    """Return the rate at `epoch` (fractional, from 0): linear warm-up, then step, cosine (to 0), poly or constant."""
     if epoch < warmup_epochs:
         return base * max(epoch / warmup_epochs, 1e-3)
     if scheduler == "step":
@@ -159,7 +160,7 @@ class MovingAverage:
             model.load_state_dict(own)
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` takes; the values themselves are not copied."""
+        """Return what `load_state_dict` takes; the values themselves are not copied."""
         return {"updates": self.updates, "values": dict(self.values)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -87,7 +87,7 @@ class Term:
 def output_losses(
     outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], options: TaskOptions
 ) -> dict[str, tuple[Term, ...]]:
-    """The terms of each output's loss, in the order of the outputs; those of weight 0 are left out.
+    """Return the terms of each output's loss, in the order of the outputs; those of weight 0 are left out.
 
     `outputs` as the network gives them in training: an output's deep supervision is part of its loss. `targets` hold
     class maps (N,H,W) int64 or depth (N,H,W) by output; more than those of the outputs are allowed. Raises UsageError
@@ -116,14 +116,14 @@ class Distillation:
 
 
 def as_targets(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A teacher's outputs under the names by which `distillation_losses` finds them among the targets."""
+    """Return a teacher's outputs under the names by which `distillation_losses` finds them among the targets."""
     return {TEACHER + output: prediction for output, prediction in outputs.items()}
 
 
 def distillation_losses(
     outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], options: Distillation
 ) -> dict[str, tuple[Term, ...]]:
-    """One term for each output that the teacher has, too: classes or values towards its."""
+    """Return a term for each output that the teacher has too, towards its classes or values."""
     terms: dict[str, tuple[Term, ...]] = {}
     for output, prediction in outputs.items():
         if TEACHER + output in targets:
@@ -139,7 +139,7 @@ def distillation_losses(
 def loss_values(
     losses: Mapping[str, tuple[Term, ...]], *, reduce: Callable[[Tensor], Tensor] = lambda masses: masses
 ) -> dict[str, Tensor]:
-    """Scalar loss of each output: the sum of weight * total / mass; 0 where nothing is labelled.
+    """Return the scalar loss of each output: the sum of weight * total / mass; 0 where nothing is labelled.
 
     `reduce` is called once, with the masses of all terms as one vector, and gives their *mean* over the processes: then
     the mean over processes of the values, and of their gradients, is the loss of all processes' pixels together.

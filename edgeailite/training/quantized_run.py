@@ -104,7 +104,7 @@ def _short(config: QuantizeConfig, processes: int) -> QuantizeConfig:
 
 
 def float_config(checkpoint: Checkpoint) -> TrainConfig:
-    """The float run's options, at the size of its card: that is what the network is used at, and may be another."""
+    """Return the float run's options at its card's size, where the network is used; training may have had another."""
     before, pre = train_config(checkpoint.config), checkpoint.card.preprocessing
     sizes: dict[str, Any] = {"img_resize": pre.size, "interpolation": pre.interpolation}
     if sizes["img_resize"] != before.img_resize:
@@ -113,13 +113,13 @@ def float_config(checkpoint: Checkpoint) -> TrainConfig:
 
 
 def _resumed(config: QuantizeConfig, start: Checkpoint, processes: Processes) -> QuantizeConfig:
-    """How the run goes on, as the first process says; where the float run is, each says for itself."""
+    """Return the options to continue with, as the first process says; each says itself where its float run is."""
     own = from_first(lambda: resumed_config(config, of_run(config, start.config)), processes)
     return dataclasses.replace(own, run=config.run)
 
 
 def of_run(given: QuantizeConfig, saved: Mapping[str, Any]) -> QuantizeConfig:
-    """The options that a quantized run began with, from its checkpoint; what `given` calls stays its own."""
+    """Return the options that a quantized run began with, from its checkpoint; those of OF_THIS_CALL stay `given`."""
     options = stored_options(QuantizeConfig, saved, where=f"{option('resume')} {given.save_path}: its options")
     own = {name: value for name, value in options.items() if name not in OF_THIS_CALL}
     try:
@@ -204,7 +204,7 @@ def _trainer(
 
 
 def _teacher(opened: OpenModel, loop: Loop, place: Place) -> nn.Module:
-    """The float network, as it is used."""
+    """Return the float network as it is used: in evaluation mode, without gradients."""
     assert opened.module is not None
     teacher = opened.module.to(place.device)
     if loop.channels_last:
@@ -218,7 +218,7 @@ def _freezer(
     still: Sequence[QuantConv2d] = (),
     optimizer: torch.optim.Optimizer | None = None,
 ) -> Callable[[int], None]:
-    """BatchNorm statistics and ranges are fixed from their declared share of the epochs on, those of `still` always."""
+    """Return what fixes BatchNorm statistics and ranges from their share of the epochs on; `still` is always fixed."""
 
     def before_epoch(epoch: int) -> None:
         progress = epoch / config.epochs

@@ -60,7 +60,7 @@ def restore(learner: Learner, checkpoint: Checkpoint, where: str) -> None:
 
 @contextmanager
 def _fitting(where: str) -> Iterator[None]:
-    """What torch raises of states that do not fit, in one line."""
+    """Raise in one line what torch raises of states that do not fit."""
     try:
         yield
     except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
@@ -100,7 +100,7 @@ def _alike(given: Any, own: Any) -> bool:
 
 
 def machine(learner: Learner) -> dict[str, Any]:
-    """What decides, beside the state, in which bits a training goes on."""
+    """Return what decides, beside the state, whether a continued training gives the same bits."""
     return {
         "threads": torch.get_num_threads(),
         "processes": learner.processes.count,
@@ -110,7 +110,7 @@ def machine(learner: Learner) -> dict[str, Any]:
 
 
 def other_machine(checkpoint: Checkpoint, learner: Learner) -> str | None:
-    """What is other than when the state was saved, in a sentence; None where nothing is, or where it does not say."""
+    """Return a sentence on what differs from when the state was saved; None if nothing does, or if it is not known."""
     before = checkpoint.training.get(MACHINE)
     if not isinstance(before, Mapping):
         return None
@@ -126,7 +126,7 @@ def other_machine(checkpoint: Checkpoint, learner: Learner) -> str | None:
 def checked_data(
     train: DataSource, val: DataSource, root: Path, *, start: Checkpoint | None, where: str, accept: bool
 ) -> tuple[dict[str, Any], Checkpoint | None]:
-    """The fingerprints of both splits, for the state, and the state to go on from if they are those of its run.
+    """Return the fingerprints of both splits, for the state; and the state to continue if they are those of its run.
 
     Raises DataError that says what differs. With `accept` that is a note, and the epoch that was interrupted begins
     anew: its order was that of other pictures.
@@ -158,7 +158,7 @@ def checked_data(
 
 
 def _saved(start: Checkpoint, where: str) -> dict[str, Split] | None:
-    """The fingerprints of a state by split; None of an older version's."""
+    """Return the fingerprints of a state by split; None for a state of an older version."""
     if DATA not in start.training:
         return None
     fields = Fields.of(start.training, where=where).fields(DATA)

@@ -31,7 +31,7 @@ Losses = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Mapping[str, Ten
 
 @dataclass(frozen=True)
 class Step:
-    """What an update reports: epoch (from 0), number in it (from 1), updates in the epoch, loss (of all processes),
+    """The report of an update: epoch (from 0), number in it (from 1), updates in the epoch, loss (of all processes),
     sum of the epoch's losses so far, learning rate, loss per output, pictures per second.
     """
 
@@ -55,7 +55,7 @@ class NonFiniteError(DivergedError):
 
 @dataclass
 class Learner:
-    """What an update changes, and how it is made.
+    """The state that updates change, and the parts that make them.
 
     `model` is the network, `call` what is called in its place (compiled, or wrapped for several processes). `shared`
     are the parameters at which gradients of several outputs are compared, `still` the BatchNorm modules whose
@@ -83,11 +83,11 @@ class Learner:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """Return the network's device."""
         return next(self.model.parameters()).device
 
     def train(self) -> None:
-        """Training mode, but for what is still."""
+        """Set training mode, but not for the modules in `still`."""
         self.call.train()
         for module in self.still:
             module.eval()
@@ -102,7 +102,7 @@ def train_epoch(
     total: float = 0.0,
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> float:
-    """One pass over `loader` from `batches.epoch` and `batches.skip` on; returns the mean loss of the whole epoch.
+    """Train on `loader` for an epoch, from `batches.epoch` and `batches.skip` on; return the whole epoch's mean loss.
 
     `total` is the sum of the losses of skipped updates. `schedule(epoch)` is the factor of the learning rates at a
     fractional epoch. `on_step` is called after each update. Raises NonFiniteError before an update with a loss that is
@@ -132,7 +132,7 @@ def _weighted(parts: Mapping[str, float], weights: Mapping[str, float]) -> float
 
 
 def _groups(loader: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
-    """Batches of one update."""
+    """Yield the batches of each update."""
     group: list[Sample] = []
     for batch in loader:
         group.append(batch)
@@ -142,13 +142,13 @@ def _groups(loader: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
 
 
 def _seed(learner: Learner, epoch: int, step: int) -> None:
-    """Dropout of this update, a function of where in the training it is."""
+    """Seed the dropout of an update by its place in the training."""
     entropy = [learner.seed, epoch, step, learner.processes.rank]
     torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
 
 
 def _update(learner: Learner, group: list[Sample], *, where: str) -> tuple[dict[str, float], bool]:
-    """One update of the weights; mean loss of each output over all processes, and whether one of them asked to stop."""
+    """Update the weights; return each output's mean loss over all processes, and whether one of them asked to stop."""
     learner.optimizer.zero_grad(set_to_none=True)
     reports = []
     for number, batch in enumerate(group, start=1):
@@ -168,7 +168,7 @@ def _update(learner: Learner, group: list[Sample], *, where: str) -> tuple[dict[
 
 
 def _synchronising(learner: Learner, *, last: bool) -> AbstractContextManager[None]:
-    """Gradients of several processes are averaged once per update, behind its last batch."""
+    """Average the gradients of several processes once per update, after its last batch."""
     if last or not isinstance(learner.call, DistributedDataParallel):
         return nullcontext()
     waiting: AbstractContextManager[None] = learner.call.no_sync()
@@ -176,7 +176,7 @@ def _synchronising(learner: Learner, *, last: bool) -> AbstractContextManager[No
 
 
 def _forward(learner: Learner, batch: Sample) -> tuple[Tensor, Tensor]:
-    """What to differentiate; and, over all processes, the loss of each output and how many asked to stop."""
+    """Return what to differentiate; and over all processes the loss of each output, and how many asked to stop."""
     images, targets = batch
     device = learner.device
     inputs = [to_input(image.to(device, non_blocking=True), learner.preprocessing) for image in images]

@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 
 
 def last_epoch(row: Row) -> dict[str, Any]:
-    """The last row of `metrics.csv` for people: shares in per cent, without the learning rate, which has run out."""
+    """Return the last row of `metrics.csv` for people: shares in per cent, no learning rate."""
     told = {key: value for key, value in row.items() if key != "lr"}
     for column in score_columns([{key: row[key] for key in row if key != "minutes"}]):
         if metric_of(column)[1].per_cent and not math.isnan(number(row, column)):
@@ -24,7 +24,7 @@ def last_epoch(row: Row) -> dict[str, Any]:
 
 
 def ending(folder: Path, row: Row, *, verbs: str, following: str | None) -> dict[str, Any]:
-    """The summary of a run: `verbs` take weights from its folder, `following` is the one that comes next."""
+    """Return the summary of a run: `verbs` take weights from its folder, `following` is the one that comes next."""
     told = {"run": str(folder), **last_epoch(row)}
     best = best_score(read_metrics(folder))
     if best is not None and (folder / BEST).is_file():

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, option
 
 FOLDER = "tensorboard"  # in the run folder
 
@@ -21,15 +21,17 @@ Mode = Literal["auto", "on", "off"]
 
 
 def tensorboard_writer(mode: Mode) -> Any:
-    """The class SummaryWriter, None if it is not wanted or not installed. UsageError if it is wanted and missing."""
+    """Return the class SummaryWriter, None if it is off or not installed. Raises UsageError if it is on and missing."""
     if mode == "off":
         return None
     try:
         from torch.utils.tensorboard import SummaryWriter  # here: takes seconds, and may be missing
     except ImportError:
         if mode == "on":
-            missing, fix = "the package tensorboard is not installed", "pip install tensorboard, or take auto"
-            raise UsageError(missing, fix=fix, about="tensorboard", value=mode) from None
+            raise UsageError(
+                f"{option('tensorboard')} on: the package tensorboard is not installed; "
+                "pip install tensorboard, or take auto"
+            ) from None
         return None
     return SummaryWriter
 
@@ -41,19 +43,19 @@ class Tracker:
         self._writer = writer(log_dir=str(folder / FOLDER), purge_step=purge)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """One point for each tag; NaN is left out."""
+        """Write one point for each tag; NaN is left out."""
         for tag, value in values.items():
             if value == value:
                 self._writer.add_scalar(tag, value, step)
 
     def picture(self, tag: str, image: NDArray[np.uint8], step: int) -> None:
-        """A picture (H,W,3) uint8 RGB."""
+        """Write a picture (H,W,3) uint8 RGB."""
         self._writer.add_image(tag, image, step, dataformats="HWC")
 
     def flush(self) -> None:
-        """Have everything so far on disk."""
+        """Write everything so far to disk."""
         self._writer.flush()
 
     def close(self) -> None:
-        """Flush and end."""
+        """Write everything to disk and close the files."""
         self._writer.close()

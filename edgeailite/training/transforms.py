@@ -1,4 +1,4 @@
-"""How a training configuration wants pictures and labels to be seen: augmented in training, plain in validation."""
+"""Transforms of pictures and labels from a training configuration: augmented in training, plain in validation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TrainingTransform = TrainTransform | PublishedTransform | Ade20kTransform
 
 
 def train_transform(config: TrainConfig) -> TrainingTransform:
-    """The augmentation that a configuration asks for."""
+    """Return the augmentation that a configuration asks for."""
     jitter = config.color_jitter if config.color_jitter is not None else 0.3 if config.pipeline == "affine" else 0.0
     extras = Extras(jitter, config.blur, config.cutout)
     if config.pipeline == "ade20k":
@@ -38,5 +38,5 @@ def train_transform(config: TrainConfig) -> TrainingTransform:
 
 
 def eval_transform(config: TrainConfig) -> EvalTransform:
-    """How pictures and labels are prepared for validation."""
+    """Return how pictures and labels are prepared for validation."""
     return EvalTransform(config.img_resize, config.interpolation, config.output_size)

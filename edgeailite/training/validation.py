@@ -37,7 +37,7 @@ SCORE = "score"  # of several outputs: the mean of mIoU, and of 1 - ARD for dept
 
 @dataclass(frozen=True)
 class Validation:
-    """The pictures that are measured, what of them, and how they are prepared."""
+    """The pictures that validation measures, what is measured, and how they are prepared."""
 
     source: DataSource
     indices: tuple[int, ...]
@@ -48,19 +48,19 @@ class Validation:
 
     @property
     def columns(self) -> list[str]:
-        """Names of the scores, as they stand in `metrics.csv`."""
+        """Return the names of the scores, as they stand in `metrics.csv`."""
         return list(scores_of(empty(self.tasks)))
 
 
 def make_validation(source: DataSource, transform: EvalTransform, loop: Loop) -> Validation:
-    """Validation as configured."""
+    """Return the validation as configured."""
     tasks = tasks_of(source, source.targets)
     indices = tuple(part_of(len(source.items), loop.epoch_size_val))
     return Validation(source, indices, tasks, transform, loop.workers, loop.overlays)
 
 
 def validated(learner: Learner, validation: Validation, watch: Watch, *, epoch: int) -> dict[str, float]:
-    """Scores by column, of the weights that the run would give now; draws some pictures."""
+    """Return scores by column, of the weights that the run would give now; draw some pictures."""
     with learner.average.applied(learner.model) if learner.average is not None else nullcontext():
         share_state(learner.model, learner.processes)
         tally = measure(learner, validation, watch)
@@ -72,7 +72,7 @@ def validated(learner: Learner, validation: Validation, watch: Watch, *, epoch: 
 
 
 def measure(learner: Learner, validation: Validation, watch: Watch) -> Tally:
-    """The tally over all processes, each of which takes every n-th picture: equal to that of one process."""
+    """Return the tally over all processes, each of which measures every n-th picture: equal to that of one process."""
     processes = learner.processes
     indices = validation.indices[processes.rank :: processes.count]
     own = empty(validation.tasks)
@@ -110,18 +110,18 @@ def scores_of(tally: Tally) -> dict[str, float]:
 
 
 def score_of(row: Mapping[str, Any]) -> float:
-    """What `best` is chosen by, from 0 to 1 and higher is better; NaN where the epoch was not validated."""
+    """Return the score that chooses `best`: 0 to 1, higher is better; NaN if the epoch was not validated."""
     value = row.get(SCORE, row.get("miou", ""))
     return math.nan if value == "" else float(value)
 
 
 def is_better(value: float, best: float) -> bool:
-    """Higher is better; anything beats NaN, but NaN."""
+    """Return whether a score is higher; anything but NaN beats NaN."""
     return not math.isnan(value) and (math.isnan(best) or value > best)
 
 
 def draw(learner: Learner, validation: Validation, watch: Watch, *, epoch: int) -> None:
-    """Sheets of a few pictures, evenly spaced over those that are measured."""
+    """Draw sheets of a few pictures, evenly spaced over those that are measured."""
     chosen = [validation.indices[i] for i in part_of(len(validation.indices), validation.shown)]
     loader = eval_loader(validation.source, validation.transform, batch_size=1, workers=0, indices=chosen)
     predict = torch_predictor(learner.model, learner.preprocessing)

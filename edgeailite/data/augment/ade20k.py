@@ -28,7 +28,7 @@ SHORT_EDGES = (300, 375, 450, 525, 600)
 
 
 def scaled_size(size: tuple[int, int], edge: int, max_size: int) -> tuple[int, int]:
-    """(height, width) of a picture whose short edge is to be `edge` and whose long one at most `max_size`.
+    """Return (height, width) of a picture scaled to a short edge of `edge`, and a long one of at most `max_size`.
 
     In integers: as floats 375 / 512 * 512 may lie just below 375.
     """

@@ -66,7 +66,7 @@ def mirrored(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def jitter_colors(image: Image, amount: float, rng: np.random.Generator) -> Image:
-    """Random contrast, brightness and saturation, each up to `amount`, as one matrix; (H,W,3) uint8 RGB."""
+    """Change contrast, brightness and saturation at random, each up to `amount`, by one matrix; (H,W,3) uint8 RGB."""
     if amount == 0:
         return image
     contrast, saturation = rng.uniform(1 - amount, 1 + amount, 2)
@@ -126,7 +126,7 @@ def balanced(
 
 
 def largest_share(label: NDArray[np.uint8]) -> float:
-    """Share of the most frequent class among the labelled pixels; 1 where nothing is labelled."""
+    """Return the share of the most frequent class among the labelled pixels; 1 if nothing is labelled."""
     counts = np.bincount(label.ravel(), minlength=256)
     counts[IGNORE] = 0
     return float(counts.max() / counts.sum()) if counts.any() else 1.0

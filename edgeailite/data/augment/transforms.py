@@ -27,7 +27,9 @@ INTERPOLATIONS = ("linear_exact", "area")
 
 
 def resize_image(image: Image, size: tuple[int, int], interpolation: str = "linear_exact") -> Image:
-    """(H,W,3) -> (size[0],size[1],3) by the rule that `preprocessing` describes under this name and reproduces."""
+    """Resize (H,W,3) -> (size[0],size[1],3) by the rule of this name, which `preprocessing` describes and
+    reproduces.
+    """
     if interpolation not in INTERPOLATIONS:
         raise ValueError(f"interpolation {interpolation!r}: expected one of {', '.join(INTERPOLATIONS)}")
     if image.shape[:2] == size:
@@ -39,7 +41,7 @@ def resize_image(image: Image, size: tuple[int, int], interpolation: str = "line
 
 
 def resize_label(label: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """(H,W) -> size by nearest neighbour: no new values."""
+    """Resize (H,W) -> `size` by nearest neighbour, which adds no new values."""
     if label.shape == size:
         return label
     resized: NDArray[Any] = cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
@@ -47,7 +49,7 @@ def resize_label(label: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
 
 
 def warp_image(image: Image, matrix: NDArray[np.float64], size: tuple[int, int]) -> Image:
-    """The picture moved by a 2x3 matrix, bilinear, border = mean; (size[0],size[1],3).
+    """Move a picture by a 2x3 matrix, bilinearly, with the mean as border; returns (size[0],size[1],3).
 
     With a fourth channel, because OpenCV moves four channels in a third of the time of three, to the same values.
     """
@@ -58,7 +60,7 @@ def warp_image(image: Image, matrix: NDArray[np.float64], size: tuple[int, int])
 
 
 def warp_target(values: NDArray[Any], matrix: NDArray[np.float64], size: tuple[int, int]) -> NDArray[Any]:
-    """A target moved by a 2x3 matrix, nearest neighbour, border = ignore or not known."""
+    """Move a target by a 2x3 matrix, by nearest neighbour; the border is ignored or unknown."""
     mask: NDArray[Any] = cv2.warpAffine(
         values, matrix, size[::-1], flags=cv2.INTER_NEAREST, borderValue=ignored(values)
     )
@@ -66,7 +68,7 @@ def warp_target(values: NDArray[Any], matrix: NDArray[np.float64], size: tuple[i
 
 
 def classes_of(targets: Targets) -> NDArray[Any] | None:
-    """The first target with classes, whose balance a crop is chosen by; None without one."""
+    """Return the first target with classes, by whose balance a crop is chosen; None if there is none."""
     return next((values for values in targets.values() if values.dtype == np.uint8), None)
 
 

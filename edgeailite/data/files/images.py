@@ -61,12 +61,12 @@ class ColourMaskError(DataError):
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Picture (H,W,3) uint8 RGB. Raises DataError for a missing, damaged, huge or unsupported file."""
+    """Read a picture (H,W,3) uint8 RGB. Raises DataError for a missing, damaged, huge or unsupported file."""
     return decode_image(path, _bytes_of(path))
 
 
 def decode_image(path: Path, data: bytes) -> NDArray[np.uint8]:
-    """The picture (H,W,3) uint8 RGB in any bytes, within bounds of time and memory; `path` names them in messages."""
+    """Decode a picture (H,W,3) uint8 RGB within bounds of time and memory; `path` names the bytes in messages."""
     header = check_data(path, data)
     problem = _unlike_picture(header)
     if problem:
@@ -78,12 +78,12 @@ def decode_image(path: Path, data: bytes) -> NDArray[np.uint8]:
 
 
 def decode_stored(path: Path, data: bytes) -> NDArray[Any]:
-    """The numbers in any bytes of a picture, as OpenCV has them (BGR, alpha last), within the same bounds."""
+    """Decode the stored numbers of a picture as OpenCV orders them (BGR, alpha last), within the same bounds."""
     return _decode(path, data, check_data(path, data), cv2.IMREAD_UNCHANGED)
 
 
 def read_label(path: Path) -> NDArray[np.integer]:
-    """Index mask (H,W). Raises DataError, also for masks with colours, lossy compression or parts of whole numbers."""
+    """Read an index mask (H,W). Raises DataError, also for masks with colours, lossy compression or fractions."""
     data = _bytes_of(path)
     header = check_data(path, data)
     problem = _unlike_mask(header)
@@ -110,7 +110,7 @@ def read_label(path: Path) -> NDArray[np.integer]:
 
 
 def read_depth(path: Path) -> NDArray[np.float32]:
-    """Depth (H,W) float32 from a 16-bit PNG in 1/256 metre, 0 = not known (KITTI's form). Raises DataError."""
+    """Read depth (H,W) float32 from a 16-bit PNG in 1/256 metre, 0 = unknown (KITTI's form). Raises DataError."""
     stored = decode_stored(path, _bytes_of(path))
     if stored.ndim != 2 or stored.dtype != np.uint16:
         raise DataError(f"{stored.dtype} with shape {stored.shape}, expected a 16-bit grey PNG of depth", path=path)
@@ -130,7 +130,7 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
 
 
 def read_file(path: Path) -> tuple[bytes, Header | None]:
-    """The bytes of a file, and its header if that is known. Raises DataError for no file, or one beyond MAX_FILE."""
+    """Read a file's bytes, and its header if that is known. Raises DataError for no file, or one beyond MAX_FILE."""
     data = _bytes_of(path)
     return data, read_header(data)
 
@@ -143,7 +143,7 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def check_data(path: Path, data: bytes) -> Header:
-    """The header of a picture that may be decoded, whose bytes came from `path`. Raises DataError for all others.
+    """Check that a picture's bytes, from `path`, may be decoded, and return its header. Raises DataError if not.
 
     The parts of a PNG are looked at only when it is decoded, which unpacks it.
     """

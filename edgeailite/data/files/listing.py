@@ -33,7 +33,7 @@ def check_split(name: str, split: str, splits: Iterable[str]) -> None:
 
 
 def need_folder(name: str, folder: Path) -> Path:
-    """The folder, if it is one; else DataError."""
+    """Return the folder if it exists; else raise DataError."""
     if not folder.is_dir():
         fix = f"set {option('data_path')} to the folder above it"
         raise DataError(f"data set {name}: folder {folder} does not exist", fix=fix, code="folder-missing")
@@ -41,7 +41,7 @@ def need_folder(name: str, folder: Path) -> Path:
 
 
 def files_below(folder: Path, suffixes: str | tuple[str, ...]) -> Files:
-    """Files of a folder at any depth whose names end in one of `suffixes` (any case), by relative name, sorted.
+    """List a folder's files at any depth that end in one of `suffixes` (any case), by relative name, sorted.
 
     Hidden files are left out. Raises DataError for a link to nothing, a folder inside itself, a folder without leave,
     and for a named pipe or device, whose reader would wait or never end.
@@ -96,7 +96,7 @@ def by_stem(files: Mapping[str, Path], *, suffix: str = "") -> Files:
 
 
 def normal(name: str) -> str:
-    """A name in Unicode's form NFC, in which equal texts are equal."""
+    """Return a name in Unicode's form NFC, in which equal texts are equal."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
@@ -260,6 +260,6 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def without_suffix(name: str) -> str:
-    """A name of a list without the suffix of a picture, if it has one."""
+    """Cut the suffix of a picture, if it has one, from a name in a list."""
     stem, dot, suffix = name.rpartition(".")
     return stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else name

@@ -78,7 +78,7 @@ def _runs(value: int, segmentation: Mapping[str, Any]) -> Shape:
 
 
 def fill_polygon(points: NDArray[np.float32], height: int, width: int) -> Mask:
-    """Pixels (H,W) whose centres lie inside; a pixel's centre is at its index plus a half."""
+    """Return the pixels (H,W) whose centres lie inside; a pixel's centre is at its index plus a half."""
     start = points.astype(np.float64) - 0.5  # now centres are whole numbers
     end = np.roll(start, -1, axis=0)
     left, right = np.where((start[:, :1] <= end[:, :1]), (start, end), (end, start))
@@ -138,7 +138,7 @@ def decode_counts(text: str) -> NDArray[np.int64]:
 
 
 def paint(shapes: Iterable[Shape], height: int, width: int, *, background: int, overlaps: str) -> NDArray[np.uint8]:
-    """Class map (H,W) of annotations over `background`.
+    """Draw annotations over `background` as a class map (H,W).
 
     Pixels of several annotations, by `overlaps`: "published" makes them 255, as COCO's published loader does; "ignore"
     does so where classes differ; "smaller" gives them to the annotation of the fewest pixels, so that a thing on a

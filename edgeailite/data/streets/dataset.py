@@ -56,7 +56,7 @@ class Scene:
 
 
 def generate_scene(seed: int, index: int, *, height: int = 128, width: int = 256) -> Scene:
-    """Scene `index` of the data set `seed`: the same arguments give the same arrays.
+    """Generate scene `index` of the data set `seed`; the same arguments give the same arrays.
 
     Heights 64 to 1024 and widths 128 to 2048 are allowed; ValueError otherwise and for negative seed or index.
     """

@@ -1,0 +1,54 @@
+"""The page "In Python": its code runs as it stands, from pictures to a proven file."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import cv2
+
+from edgeailite import errors
+
+PAGE = Path(__file__).resolve().parents[1] / "docs/python.md"
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def as_folder(miniature: Path, data: Path) -> None:
+    """The small data set in the layout of one's own data; labels are class numbers."""
+    for split in ("train", "val"):
+        for kind, folder in (("leftImg8bit", "images"), ("gtFine", "labels")):
+            (data / folder / split).mkdir(parents=True)
+            for path in sorted((miniature / kind / split).rglob("*.png")):
+                target = data / folder / split / f"{path.stem[:14]}.png"
+                if kind == "leftImg8bit":
+                    shutil.copy(path, target)
+                else:
+                    classes = {7: 0, 11: 1, 23: 2, 26: 3}
+                    label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+                    cv2.imwrite(str(target), cv2.LUT(label, _table(classes)))
+
+
+def _table(classes: dict[int, int]):
+    import numpy as np
+
+    table = np.zeros(256, np.uint8)
+    for value, index in classes.items():
+        table[value] = index
+    return table
+
+
+def test_the_page_runs_as_it_stands(miniature, tmp_path, monkeypatch, capsys):
+    as_folder(miniature, tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(errors, "_DASHES", "")
+    line, notes, fields = BLOCKS
+    names: dict[str, object] = {}
+    exec(line, names)
+    out = capsys.readouterr().out.splitlines()
+    assert len(out) == 1 and out[0].endswith("2 (64, 64)"), "only the page's own print"
+    assert Path(str(names["proof"].contract)).is_file()  # type: ignore[attr-defined]
+    assert sum(bool(row.strip()) for row in line.splitlines() if "import" not in row) <= 25
+    assert "basicConfig" in notes
+    exec(fields, names)
+    assert capsys.readouterr().out == "folder-missing set data_path to yours\n"
