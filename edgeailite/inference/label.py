@@ -71,7 +71,9 @@ def label_inputs(config: InferConfig) -> Labelled:
 
     Raises DataError if none could be read, UsageError for options that do not fit the network.
 
-        label_inputs(InferConfig(Path("model_int8.onnx"), (Path("pictures"),), Path("labels"))).counts["labelled"]
+    >>> done = label_inputs(InferConfig(Path("runs/night"), (Path("data/night/leftImg8bit/val"),), Path("labels")))
+    >>> done.counts["labelled"] > 0, done.skipped, Path("labels/shares.csv").exists()
+    (True, 0, True)
     """
     source = inputs(config.input, apart_from=config.save_path, root=config.root)
     total = _count(source)
@@ -254,7 +256,9 @@ def label_picture(
     Pictures are preprocessed as in validation. The result has their size, or `size` (height, width). Of several outputs
     with classes it is `segmentation`, or the first. With `views` the pictures are looked at several times.
 
-        label_picture(open_model(Path("model.onnx"), device=torch.device("cpu")), picture)
+    >>> network = open_model(Path("runs/night/model.onnx"), device=select_device("cpu"))
+    >>> label_picture(network, np.zeros((48, 96, 3), np.uint8)).shape
+    (48, 96)
     """
     own = pictures[0].shape[0], pictures[0].shape[1]
     pre = opened.card.preprocessing
