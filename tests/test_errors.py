@@ -118,6 +118,7 @@ COMPARING = (ast.In, ast.NotIn, ast.Eq, ast.NotEq)
 SENTENCES = {"args", "problem", "detail", "fix", "message", "if_often"}  # attributes of errors and of findings
 # Functions that read what others wrote, and whose words they are.
 OTHERS_WORDS = {
+    "cli.py _one_line": "tyro's message, in a box",
     "__main__.py reporting": "torch's RuntimeError for too little memory",
     "data/loader.py lost_worker": "torch's RuntimeError for a loader process that is gone",
     "distributed.py lost_process": "gloo's RuntimeError for a process that is gone",
