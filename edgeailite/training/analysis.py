@@ -128,14 +128,9 @@ def _quantized(config: AnalyzeConfig, opened: OpenModel, train: DataSource, plan
     return calibrated(
         opened,
         train,
-        images=config.calibration_images,
-        percentile=config.percentile,
-        observer=config.observer,
-        scheme=config.scheme,
+        config=config,
         plan=plan,
         batch_size=config.batch_size,
-        workers=config.workers,
-        seed=config.seed,
         device=select_device(config.device),
     ).eval()
 

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from edgeailite.config import CalibrateConfig, TrainConfig
+from edgeailite.config import AnalyzeConfig, CalibrateConfig, QuantizeConfig, TrainConfig
+from edgeailite.config.quantizing import Refinement
 from edgeailite.config.stored import plain, train_config
 from edgeailite.console import log, progress
 from edgeailite.data import DataSource
@@ -29,7 +30,6 @@ from edgeailite.evaluation.summary import headline
 from edgeailite.modelcard import ModelCard
 from edgeailite.pretrained import describe, load_pretrained, published_ranges
 from edgeailite.quantization import (
-    EVERYTHING_AS_THE_SCHEME,
     Plan,
     adaround,
     calibrate,
@@ -59,17 +59,8 @@ from edgeailite.runs.open import OpenModel, load_network
 RECORDED = ("scheme", "percentile", "observer", "equalize", "correct_bias", "adaround", "refine_images")
 
 
-@dataclass(frozen=True)
-class Refinement:
-    """Steps of calibration beside the ranges, named as the options of `CalibrateConfig`; `images`: `refine_images`."""
-
-    equalize: bool = False
-    correct_bias: bool = False
-    adaround: int = 0
-    images: int = 16
-
-
-RANGES_ONLY = Refinement()
+Calibrating = CalibrateConfig | AnalyzeConfig | QuantizeConfig
+"""The options of a verb that finds ranges; of these only `calibrate` has those of `Refinement`."""
 
 
 @dataclass(frozen=True)
@@ -113,16 +104,10 @@ def _calibrate(config: CalibrateConfig, folder: Path) -> CalibratedRun:
         model = calibrated(
             opened,
             train,
-            images=config.calibration_images,
-            percentile=config.percentile,
-            observer=config.observer,
-            scheme=config.scheme,
+            config=config,
             plan=plan,
             batch_size=config.batch_size,
-            workers=config.workers,
-            seed=config.seed,
             device=select_device(config.device),
-            refine=Refinement(config.equalize, config.correct_bias, config.adaround, config.refine_images),
         )
     start_run(folder, plain(config), environment())
     quantization = {name: getattr(config, name) for name in RECORDED} | {"method": method, **recorded(plan)}
@@ -162,40 +147,35 @@ def calibrated(
     opened: OpenModel,
     train: DataSource,
     *,
-    images: int,
-    percentile: float,
-    observer: str,
-    scheme: str,
-    plan: Plan = EVERYTHING_AS_THE_SCHEME,
+    config: Calibrating,
+    plan: Plan,
     batch_size: int,
-    workers: int | Literal["auto"],
-    seed: int,
     device: torch.device,
-    refine: Refinement = RANGES_ONLY,
 ) -> fx.GraphModule:
     """Prepare a network, observe its ranges on random training pictures as validation sees them, and refine it."""
     assert opened.module is not None
-    count = min(images, len(train.items))
-    chosen = np.random.default_rng(seed).choice(len(train.items), count, replace=False)
-    few = chosen[: refine.images].tolist()
+    refine = config if isinstance(config, Refinement) else Refinement()
+    count = min(config.calibration_images, len(train.items))
+    chosen = np.random.default_rng(config.seed).choice(len(train.items), count, replace=False)
+    few = chosen[: refine.refine_images].tolist()
     indices = sorted(chosen.tolist())
 
     def batches(what: str, chosen: list[int]) -> Iterator[tuple[Tensor, ...]]:
         with progress(what, len(chosen)) as (bar, task):
-            for batch in _inputs(train, opened.card, chosen, batch_size=batch_size, workers=workers):
+            for batch in _inputs(train, opened.card, chosen, batch_size=batch_size, workers=config.workers):
                 yield tuple(images.to(device) for images in batch)
                 bar.advance(task, len(batch[0]))
 
     module = opened.module
     if refine.equalize:
         module = equalize(module.to(device), batches("equalize", sorted(few)))
-    model = prepare(module, scheme, plan=plan, percentile=percentile, observer=observer).to(device)
+    model = prepare(module, config.scheme, plan=plan, percentile=config.percentile, observer=config.observer).to(device)
     if scheme_of(model).published_ranges:
         constrain_weights(model)
     set_input_range(model, *opened.card.preprocessing.input_range)
     calibrate(model, batches("calibrate", indices), names=[_name(train, index) for index in indices])
     if refine.adaround:
-        adaround(model, list(batches("adaround", sorted(few))), steps=refine.adaround, seed=seed)
+        adaround(model, list(batches("adaround", sorted(few))), steps=refine.adaround, seed=config.seed)
     if refine.correct_bias:
         correct_bias(model, list(batches("correct bias", sorted(few))))
     return model

@@ -160,14 +160,9 @@ def _trainer(
     model = calibrated(
         opened,
         train,
-        images=config.calibration_images,
-        percentile=config.percentile,
-        observer=config.observer,
-        scheme=config.scheme,
+        config=config,
         plan=plan,
         batch_size=loop.batch_size,
-        workers=config.workers,
-        seed=config.seed,
         device=place.device,
     )
     if config.ranges == "learned":
