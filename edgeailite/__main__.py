@@ -11,7 +11,6 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 from edgeailite import __version__
@@ -40,14 +39,12 @@ def reporting(action: Callable[[], int]) -> int:
 
     Names and values of strangers stand in these lines: they are printed without control characters.
     """
+    from edgeailite.console import show_notes
     from edgeailite.errors import EdgeailiteError, spell_options_as_flags
 
     _print_anything()
     spell_options_as_flags()
-    if find_spec("rich") is not None:  # `verify FILE contract.json` runs without
-        from edgeailite.console import show_notes
-
-        show_notes()
+    show_notes()
     try:
         return action()
     except EdgeailiteError as error:

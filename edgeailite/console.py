@@ -1,4 +1,6 @@
-"""What a person at a terminal reads: results on stdout, notes and progress on stderr. No torch.
+"""What a person at a terminal reads: results on stdout, notes and progress on stderr.
+
+No torch, and rich only where it draws: notes are shown where it is not installed, and `--help` does not wait for it.
 
 Only verbs print results. Notes of the library go to the logger `edgeailite.notes`, so that a Python program stays
 silent unless it asks; the command line asks with `show_notes`.
@@ -11,13 +13,13 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from edgeailite.untrusted import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+    from rich.table import Table
 
 NOTES = logging.getLogger("edgeailite.notes")
 WIDTH = 200  # columns of a table where stdout is no terminal
@@ -31,6 +33,8 @@ def print_json(values: Any) -> None:
 
 def print_table(table: Table, *, width: int = WIDTH) -> None:
     """Print a table to stdout, its title on a line of its own above it, however narrow the table is."""
+    from rich.console import Console
+
     console = Console(width=None if sys.stdout.isatty() else width, markup=False, emoji=False)  # names may hold [/x]
     title, table.title = table.title, None
     if title is not None:
@@ -43,6 +47,8 @@ def print_result(title: str, values: Mapping[str, Any], *, as_json: bool = False
     if as_json:
         print_json(values)
         return
+    from rich.table import Table
+
     table = Table(title=title, show_header=False)
     for key, value in values.items():
         table.add_row(key, f"{value:.4g}" if isinstance(value, float) else printable(str(value)))
@@ -76,6 +82,9 @@ def log(message: str) -> None:
 @contextmanager
 def progress(description: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
     """Show a progress bar on stderr, where that is a terminal and notes are shown."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not (console.is_terminal and _shown()), transient=True) as bar:
