@@ -1,6 +1,6 @@
 """What a person at a terminal reads: results on stdout, notes and progress on stderr.
 
-No torch, and rich only where it draws: notes are shown where it is not installed, and `--help` does not wait for it.
+No torch, and rich only where it draws: notes are shown where it is not installed, and no help waits for it.
 
 Only verbs print results. Notes of the library go to the logger `edgeailite.notes`, so that a Python program stays
 silent unless it asks; the command line asks with `show_notes`.

@@ -29,7 +29,7 @@ ROOMS = [
 ]
 # Below all of it: errors, files, values of strangers; then records, and what people read on a terminal.
 GROUND = [
-    {"errors", "verbs"},
+    {"errors", "verbs", "lazy"},
     {"files", "environment"},
     {"untrusted"},
     {"preprocessing", "modelcard", "onnxfile", "download", "console", "usage"},

@@ -1,7 +1,8 @@
 """The report of a run: values in, one HTML file out, with every picture inside it (no remote assets, no scripts)."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from edgeailite.lazy import lazily
 from edgeailite.report.page import LIMIT, render
 from edgeailite.report.record import (
     ClassResult,
@@ -24,11 +25,5 @@ __all__ = [
     "flatten", "percent", "render", "tabulate", "write_report",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    """Load `write_report` when it is first asked for: the page of `data check` needs no torch."""
-    if name in ("Page", "write_report"):
-        from edgeailite.report import write
-
-        return getattr(write, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# The page of `data check` needs no torch.
+__getattr__ = lazily(__name__, {"Page": "write", "write_report": "write"})
