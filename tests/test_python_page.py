@@ -6,9 +6,11 @@ import re
 import shutil
 from pathlib import Path
 
-import cv2
+import numpy as np
 
 from edgeailite import errors
+from edgeailite.data.files.images import read_label, write_png
+from tests.conftest import LABEL_IDS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/python.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -24,18 +26,7 @@ def as_folder(miniature: Path, data: Path) -> None:
                 if kind == "leftImg8bit":
                     shutil.copy(path, target)
                 else:
-                    classes = {7: 0, 11: 1, 23: 2, 26: 3}
-                    label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-                    cv2.imwrite(str(target), cv2.LUT(label, _table(classes)))
-
-
-def _table(classes: dict[int, int]):
-    import numpy as np
-
-    table = np.zeros(256, np.uint8)
-    for value, index in classes.items():
-        table[value] = index
-    return table
+                    write_png(target, np.searchsorted(LABEL_IDS, read_label(path)).astype(np.uint8))
 
 
 def test_the_page_runs_as_it_stands(miniature, tmp_path, monkeypatch, capsys):

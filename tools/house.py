@@ -1,8 +1,8 @@
 """Print what the shape of the package is, in numbers: python tools/house.py [--root CHECKOUT]
 
 Files, lines, rooms, lines and files of `commands/`, imports between verbs, circles between rooms, public functions with
-an example, regular expressions over our own messages, frames from `train.run` to the optimizer's step (counted by
-tests/training/test_frames.py, printed where that test is there), files that name `img_resize`. With --root it measures
+an example, places that read the text of an error, files that name `img_resize`. (Frames from `train.run` to the
+optimizer's step are counted by tests/training/test_frames.py.) With --root it measures
 another checkout of any age, which is how "before" and "after" are compared. Standard library only.
 """
 
@@ -15,8 +15,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-VERB_TABLE = "VERBS"
-LITERALS = re.compile(r'"[\w ]+": \(?"(\w+)"')  # verb -> module, in the table of verbs
 SPELLINGS = re.compile(r"\bimg_resize\b|\bheight_width\b|\bfixed_size\b")
 READERS = {"match", "search", "fullmatch", "findall", "sub", "split", "finditer"}  # of `re` and of compiled patterns
 
@@ -46,7 +44,7 @@ def room(path: Path) -> str:
     return path.parts[0].removesuffix(".py")
 
 
-def verb_modules(files: dict[Path, ast.Module], root: Path) -> set[str]:
+def verb_modules(files: dict[Path, ast.Module]) -> set[str]:
     """Return the modules of `commands/` that are verbs: those with a function `run`."""
     return {
         path.stem
@@ -158,7 +156,7 @@ def main() -> None:
     files = trees(args.root)
     lines = {path: len((args.root / "edgeailite" / path).read_text().splitlines()) for path in files}
     commands = {path: count for path, count in lines.items() if path.parts[0] == "commands"}
-    verbs = verb_modules(files, args.root)
+    verbs = verb_modules(files)
     between = verb_imports(files, verbs)
     rooms = {room(path) for path in files} - {"__init__", "__main__"}
     rounds = circles(room_graph(files)) + circles(module_graph(files, "commands"))

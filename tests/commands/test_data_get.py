@@ -274,7 +274,7 @@ def complete(folder: str, root: Path) -> None:
         elif folder == "a2d2":
             picture(root / f"leftImg8bit/{split}/2018/1.png")
             mask(root / f"gtFine/{split}/2018/1.png")
-        else:
+        elif folder == "kitti":
             drive = root / split / "2011_09_26_drive_0001_sync"
             mask(drive / "proj_depth/groundtruth/image_02/0000000005.png")
             picture(drive / "image_02/data/0000000005.png")
