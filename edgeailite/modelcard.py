@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from edgeailite.errors import DataError
@@ -61,6 +61,10 @@ class ModelCard:
         """
         names = [output for output, task in self.tasks.items() if task != REGRESSION]
         return tuple(sorted(names, key=lambda name: name != TASKS[0]))
+
+    def with_size(self, size: tuple[int, int]) -> ModelCard:
+        """Return the card of the same network for pictures of another height and width in pixels."""
+        return replace(self, preprocessing=self.preprocessing.with_size(size))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, YAML and checkpoints."""

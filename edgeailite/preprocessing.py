@@ -13,7 +13,7 @@ be checked without OpenCV. `interpolation` names how rule 1 goes:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,10 @@ class Preprocessing:
     def size(self) -> tuple[int, int]:
         """Height and width of the network's input in pixels."""
         return self.height, self.width
+
+    def with_size(self, size: tuple[int, int]) -> Preprocessing:
+        """Return the same rules for an input of another height and width in pixels."""
+        return replace(self, height=size[0], width=size[1])
 
     @property
     def input_range(self) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
@@ -107,11 +107,9 @@ def _of_name(name: str, kind: str, folder: Path, *, size: Size, classes: int | N
 
 def _of_run(run: Path, path: Path, size: Size | None) -> Subject:
     checkpoint, network = load_network(run)
-    pre = checkpoint.card.preprocessing
-    height, width = size or pre.size
-    card = replace(checkpoint.card, preprocessing=replace(pre, height=height, width=width))
-    _export(network, card, path)
-    return _of_file(str(run), path, (height, width), None if checkpoint.quantization is not None else network)
+    size = size or checkpoint.card.preprocessing.size
+    _export(network, checkpoint.card.with_size(size), path)
+    return _of_file(str(run), path, size, None if checkpoint.quantization is not None else network)
 
 
 def _export(network: nn.Module, card: ModelCard, path: Path) -> None:

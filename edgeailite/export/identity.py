@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +59,7 @@ def metadata_of(file: Path, model: onnx.ModelProto) -> dict[str, str]:
 
 def at_size_of(card: ModelCard, file: OnnxModel) -> ModelCard:
     """Return the run's card with the picture size of its file: export may choose another one (`img_resize`)."""
-    size = file.card.preprocessing
-    return replace(card, preprocessing=replace(card.preprocessing, height=size.height, width=size.width))
+    return card.with_size(file.card.preprocessing.size)
 
 
 def check_description(file: Path, metadata: Mapping[str, str], card: ModelCard) -> None:

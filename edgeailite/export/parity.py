@@ -263,7 +263,7 @@ def _check_conversion(
     """Apply both gates of `conversion` to the pictures that were `kept`; return their figures."""
     assert isinstance(subject.module, fx.GraphModule)
     pre, name = subject.card.preprocessing, str(subject.file)
-    small = replace(pre, height=min(pre.height, LAYERS_SIZE[0]), width=min(pre.width, LAYERS_SIZE[1]))
+    small = pre.with_size((min(pre.height, LAYERS_SIZE[0]), min(pre.width, LAYERS_SIZE[1])))
     layers = conversion.check_layers(subject.module, [_training_input(p, small) for p in kept[0]], name=name)
     unsteady = None
     if reference.agreements.least[0] < conversion.SHARE:
@@ -285,7 +285,7 @@ def _prove_sizes(
     data = to_onnx(subject.module, subject.card, argmax=subject.argmax, kernels=kernels).SerializeToString()
     reference, results = subject.reference(), {}
     for height, width in sizes:
-        preprocessing = replace(subject.card.preprocessing, height=height, width=width)
+        preprocessing = subject.card.preprocessing.with_size((height, width))
         images = [_training_input(picture, preprocessing) for picture in pictures]
         expected = outputs_of(reference, *images)
         for level in PROVEN_LEVELS:

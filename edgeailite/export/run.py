@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -47,8 +47,7 @@ def export_run(config: ExportConfig) -> Export:
     checkpoint, module = load_network(config.run)
     card, target = checkpoint.card, TARGETS[config.target]
     if config.img_resize is not None:
-        height, width = config.img_resize
-        card = replace(card, preprocessing=replace(card.preprocessing, height=height, width=width))
+        card = card.with_size(config.img_resize)
     size = None if config.dynamic else card.preprocessing.size
     opset = target.opset if config.opset is None else config.opset
     request = Request(

@@ -10,7 +10,6 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 
 import onnx
@@ -94,7 +93,7 @@ def write_graph(
 ) -> onnx.ModelProto:
     """Export a traced network, after appending ArgMax if asked for; `properties` become metadata."""
     if size is not None:  # what the metadata say is what the file takes
-        card = replace(card, preprocessing=replace(card.preprocessing, height=size[0], width=size[1]))
+        card = card.with_size(size)
     if argmax != "none":
         append_argmax(traced, argmax, card.classified)
     names = operator_names(traced.graph)

@@ -8,7 +8,7 @@ Of a run: `float` (a quantized run with its quantizers off), `fake_quant`, `inte
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +106,7 @@ def _file_setting(config: VerifyConfig) -> Setting:
     if "edgeailite.card" in metadata:
         card = card_of_metadata(metadata, where=str(config.model))
         size = config.img_resize or card.preprocessing.size
-        preprocessing = replace(card.preprocessing, height=size[0], width=size[1])
+        preprocessing = card.preprocessing.with_size(size)
         return Setting(None, config.model, card, preprocessing, len(card.inputs))
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
