@@ -18,7 +18,6 @@ from edgeailite.config.stored import plain, train_config
 from edgeailite.console import log
 from edgeailite.data import DataSource, default_path
 from edgeailite.data.ensure import ensure_dataset, open_labelled
-from edgeailite.data.files.cache import open_cache
 from edgeailite.data.variety import need_classes
 from edgeailite.distributed import from_first
 from edgeailite.errors import DataError, UsageError, option
@@ -29,7 +28,7 @@ from edgeailite.preprocessing import Preprocessing
 from edgeailite.pretrained import LoadReport, describe, load_pretrained
 from edgeailite.runs.checkpoint import LAST, Checkpoint, beside
 from edgeailite.runs.resume import begin_run, goes_on, resumed_config
-from edgeailite.training.job import Kind, Trained, agree_on_data, ended, job
+from edgeailite.training.job import Kind, Trained, agree_on_data, ended, job, short
 from edgeailite.training.learner import (
     Place,
     make_learner,
@@ -43,7 +42,7 @@ from edgeailite.training.loop import Trainer, Transforms, fit, load_last
 from edgeailite.training.quantized_run import quantize_run
 from edgeailite.training.step import Learner
 from edgeailite.training.tensorboard import tensorboard_writer
-from edgeailite.training.transforms import TrainingTransform, eval_transform, train_transform
+from edgeailite.training.transforms import eval_transform, train_transform, training_source
 
 PRETRAINED = "pretrained.json"  # in the run folder: what was loaded to start from
 SAME_WHEN_QUANTIZING = (
@@ -99,22 +98,7 @@ def _begin(config: TrainConfig, place: Place) -> tuple[TrainConfig, Path, Checkp
 
 
 def _short(config: TrainConfig, processes: int) -> TrainConfig:
-    """Return the options of a dry run: one update with at most two pictures a process, and one validated picture."""
-    pictures = min(config.batch_size, 2 * processes)
-    return replace(
-        config,
-        epochs=1,
-        batch_size=pictures,
-        accumulate=1,
-        epoch_size=float(pictures),
-        epoch_size_val=1.0,
-        workers=0,
-        evaluate_every=1,
-        evaluate_start=False,
-        save_every=0,
-        tensorboard="off",
-        overlays=0,
-    )
+    return short(config, processes, evaluate_start=False, tensorboard="off", overlays=0)
 
 
 def _write_start(config: TrainConfig, folder: Path, loaded: LoadReport | None) -> None:
@@ -178,7 +162,7 @@ def prepare_training(config: TrainConfig, place: Place, *, anew: bool) -> Prepar
         place=place,
     )
     views = train_transform(config)
-    source = training_source(config, train, views)
+    source = training_source(train, config.cache, views)
     return Prepared(train, source, val, Transforms(views, eval_transform(config)), card, learner, loaded)
 
 
@@ -200,13 +184,6 @@ def continued(config: TrainConfig, folder: Path) -> QuantizeConfig:
     new = beside(folder, "_qat")
     resume = (new / LAST).is_file()
     return QuantizeConfig(folder, new, resume, epochs=config.quantize_epochs, lr=config.quantize_lr, **same)
-
-
-def training_source(config: TrainConfig, source: DataSource, transform: TrainingTransform) -> DataSource:
-    """Return where training pictures are read from: their files, or the cache. Raises DataError if it does not fit."""
-    if config.cache is None:
-        return source
-    return open_cache(source, config.cache, size=transform.stored, interpolation=config.interpolation)
 
 
 def _load(model: Pixel2Pixel, config: TrainConfig) -> LoadReport:

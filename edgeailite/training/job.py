@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -94,6 +94,26 @@ def job(config: Config, kind: Kind[Config]) -> Iterator[Job[Config]]:
         yield Job(config, folder, start, place)
     finally:
         end_processes(processes)
+
+
+def short(config: Config, processes: int, **more: Any) -> Config:
+    """Return the options of a dry run: one update with at most two pictures a process, and one validated picture.
+
+    `more` are further options that it has.
+    """
+    pictures = min(config.batch_size or 2 * processes, 2 * processes)
+    return replace(
+        config,
+        epochs=1,
+        batch_size=pictures,
+        accumulate=1,
+        epoch_size=float(pictures),
+        epoch_size_val=1.0,
+        evaluate_every=1,
+        save_every=0,
+        workers=0,
+        **more,
+    )
 
 
 def agree_on_data(

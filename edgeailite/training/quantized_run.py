@@ -14,7 +14,6 @@ from torch import fx, nn
 from edgeailite.config import Loop, QuantizeConfig, TrainConfig
 from edgeailite.config.stored import plain, stored_options, train_config
 from edgeailite.data import DataSource, default_path
-from edgeailite.data.files.cache import open_cache
 from edgeailite.distributed import Processes, from_first
 from edgeailite.errors import DataError, UsageError, option
 from edgeailite.quantization import Plan, learn_ranges, normalised_by, set_state
@@ -24,12 +23,12 @@ from edgeailite.runs.checkpoint import Checkpoint, beside, refuse_used, run_fold
 from edgeailite.runs.open import OpenModel
 from edgeailite.runs.resume import begin_run, goes_on, resumed_config
 from edgeailite.training.calibration import calibrated, open_float, splits_of
-from edgeailite.training.job import Kind, Trained, agree_on_data, ended, job
+from edgeailite.training.job import Kind, Trained, agree_on_data, ended, job, short
 from edgeailite.training.learner import Place, make_learner, make_losses, schedule, task_balance, task_options
 from edgeailite.training.loop import Trainer, Transforms, fit, load_last
 from edgeailite.training.optim import RANGES
 from edgeailite.training.output_losses import Distillation
-from edgeailite.training.transforms import eval_transform, train_transform
+from edgeailite.training.transforms import eval_transform, train_transform, training_source
 
 OF_THIS_CALL = {
     "run",
@@ -59,9 +58,7 @@ def quantize_run(config: QuantizeConfig) -> Trained:
         before, card = float_config(checkpoint), opened.card
         train, val = splits_of(card, before, config.data_path)
         loop, views = loop_of(config, before), train_transform(before)
-        source = train
-        if config.cache is not None:
-            source = open_cache(train, config.cache, size=views.stored, interpolation=before.interpolation)
+        source = training_source(train, config.cache, views)
         plan = plan_of(this.start.quantization) if this.start else read_plan(config.plan, scheme=config.scheme)
         root = config.data_path or (default_path(card.dataset_name) if card.data_path is None else Path(card.data_path))
         data, start = agree_on_data(this, card, (train, val), root)
@@ -87,20 +84,7 @@ def _folder(config: QuantizeConfig) -> Path:
 
 
 def _short(config: QuantizeConfig, processes: int) -> QuantizeConfig:
-    """Return the options of a dry run: one update with at most two pictures a process, and one validated picture."""
-    pictures = min(config.batch_size or 2 * processes, 2 * processes)
-    return dataclasses.replace(
-        config,
-        epochs=1,
-        batch_size=pictures,
-        accumulate=1,
-        epoch_size=float(pictures),
-        epoch_size_val=1.0,
-        calibration_images=min(config.calibration_images, 2),
-        evaluate_every=1,
-        save_every=0,
-        workers=0,
-    )
+    return short(config, processes, calibration_images=min(config.calibration_images, 2))
 
 
 def float_config(checkpoint: Checkpoint) -> TrainConfig:

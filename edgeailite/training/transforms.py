@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from edgeailite.config import TrainConfig
+from edgeailite.data import DataSource
 from edgeailite.data.augment.ade20k import Ade20kTransform
 from edgeailite.data.augment.extras import Extras
 from edgeailite.data.augment.published import PublishedTransform
 from edgeailite.data.augment.transforms import EvalTransform, TrainTransform
+from edgeailite.data.files.cache import open_cache
 
 TrainingTransform = TrainTransform | PublishedTransform | Ade20kTransform
 
@@ -40,3 +44,10 @@ def train_transform(config: TrainConfig) -> TrainingTransform:
 def eval_transform(config: TrainConfig) -> EvalTransform:
     """Return how pictures and labels are prepared for validation."""
     return EvalTransform(config.img_resize, config.interpolation, config.output_size)
+
+
+def training_source(source: DataSource, cache: Path | None, transform: TrainingTransform) -> DataSource:
+    """Return where training pictures are read from: their files, or the cache. Raises DataError if it does not fit."""
+    if cache is None:
+        return source
+    return open_cache(source, cache, size=transform.stored, interpolation=transform.interpolation)
