@@ -25,7 +25,7 @@ ort="${ONNXRUNTIME:-$(version onnxruntime ONNXRUNTIME)}"
 numpy="${NUMPY:-$(version numpy NUMPY)}"
 made="onnxruntime $ort, numpy $numpy"
 if [ -e "$folder/made" ] && [ "$(cat "$folder/made")" = "$made" ]; then exit 0; fi
-rm -rf -- "${folder:?}"/{apt-amd64,apt-arm64,packages,wheels,arm,site,qemu,made}
+rm -rf -- "${folder:?}"/{apt-amd64,apt-arm64,packages,wheels,arm,site,x86,qemu,made}
 mkdir -p "$folder"/{packages,wheels,arm,site,qemu}
 
 mirror="${MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' | grep -v security | grep debian | head -n 1 || true)}"
@@ -67,12 +67,16 @@ cpu=\$1; shift
 PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH="\${CHECKOUT:-$root}:$folder/site" \\
     exec "$folder/qemu/usr/bin/qemu-aarch64" -L "$folder/arm" -cpu "\$cpu" "$folder/arm/usr/bin/python3.11" "\$@"
 SCRIPT
+# QEMU shows an x86 guest the host's /proc/cpuinfo; one that lies under its prefix comes first.
+describe() { mkdir -p "$folder/x86/$1/proc" && printf 'processor\t: 0\nmodel name\t: QEMU %s\nflags\t\t: %s\n' "$1" "$2" >"$folder/x86/$1/proc/cpuinfo"; }
+describe Haswell-noTSX "fpu sse sse2 ssse3 sse4_1 sse4_2 fma avx avx2"
+describe Nehalem "fpu sse sse2 ssse3 sse4_1 sse4_2"
 cat >"$folder/x86_64" <<SCRIPT
 #!/usr/bin/env bash
 cpu=\$1; shift
 if [ "\$cpu" = Nehalem ]; then export OPENBLAS_CORETYPE=Nehalem; fi
 PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH="\${CHECKOUT:-$root}" \\
-    exec "$folder/qemu/usr/bin/qemu-x86_64" -cpu "\$cpu" "\$(command -v "\${PYTHON:-python3}")" "\$@"
+    exec "$folder/qemu/usr/bin/qemu-x86_64" -L "$folder/x86/\$cpu" -cpu "\$cpu" "\$(command -v "\${PYTHON:-python3}")" "\$@"
 SCRIPT
 chmod +x "$folder/aarch64" "$folder/x86_64"
 "$folder/aarch64" cortex-a53 -c 'import numpy, onnxruntime; print("aarch64: numpy", numpy.__version__, "onnxruntime", onnxruntime.__version__)'
