@@ -136,6 +136,15 @@ def machine_arithmetic(machine: str | None = None, features: Sequence[str] | Non
     return "onnxruntime_sse2" if listed and "avx2" not in listed else "onnxruntime_x86"
 
 
+def int8_instructions(machine: str, features: Sequence[str]) -> str:
+    """Name what int8 convolutions run on: the instruction set on x86, as far as it matters, else the processor's kind.
+
+    >>> int8_instructions("x86_64", ["avx2", "avx512f", "avx512_vnni"]), int8_instructions("aarch64", ["asimddp"])
+    ('avx512_vnni', 'aarch64')
+    """
+    return next((name for name in ("avx512_vnni", "avx_vnni", "avx512f", "avx2") if name in features), machine)
+
+
 def usable_cores() -> int:
     """Cores this process may use: its affinity and its container's quota, which os.cpu_count() does not see."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -184,6 +193,7 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "machine": platform.machine(),
         "packages": {requirement.name: installed(requirement.name) for requirement in requirements()},
         "cpu": cpu_model(),
         "cpu_features": cpu_features(),
