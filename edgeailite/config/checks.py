@@ -9,6 +9,7 @@ from edgeailite.errors import UsageError, option
 
 Device = Literal["auto", "cpu", "cuda"]
 Amp = Literal["auto", "off", "bf16", "fp16"]
+Arithmetic = Literal["onnxruntime_x86", "onnxruntime_sse2", "onnxruntime_arm64", "tflite_reference", "xnnpack"]
 SMALLEST = 32  # pixels of height and width that every network takes
 MOST_THREADS, MOST_WORKERS = 4096, 1024  # each is a thread or a process, whoever asked for it
 
