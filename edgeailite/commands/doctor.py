@@ -65,9 +65,9 @@ def examine(folder: Path) -> list[Finding]:
     """All findings; the folder is where results would be written."""
     if not environment.installed("torch") and not environment.installed("tyro"):
         return _examine_for_rechecks(folder)
-    questions = ("torch_facts", "torchvision_facts", "cv2_facts", KERNELS, EMULATION)
-    with ThreadPoolExecutor(2) as pool:  # the last takes as long as the others together
-        answers = [pool.submit(environment.ask_apart, question) for question in (*questions[-1:], *questions[:-1])]
+    questions = (EMULATION, "torch_facts", "torchvision_facts", "cv2_facts", KERNELS)
+    with ThreadPoolExecutor(2) as pool:  # the first takes as long as the others together
+        answers = [pool.submit(environment.ask_apart, question) for question in questions]
     emulation, torch, torchvision, cv2, onnxruntime = (answer.result() for answer in answers)
     driver = Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None
     return [
@@ -198,8 +198,7 @@ def check_arithmetic(onnxruntime: dict[str, Any], arithmetic: str) -> Finding:
     what, oldest = "arithmetic", environment.OLDEST_ONNXRUNTIME
     if "error" in onnxruntime:
         return Finding("warn", what, f"{arithmetic}; not measured", "repair onnxruntime first")
-    version = onnxruntime["onnxruntime"]
-    if environment.release(version) < environment.release(oldest):
+    if environment.release(version := onnxruntime["onnxruntime"]) < environment.release(oldest):
         value = f"onnxruntime {version} resizes the codes of int8 files and cuts off: none gives its validated answers"
         return Finding("error", what, value, f'pip install --upgrade "onnxruntime>={oldest}"')
     if arithmetic == environment.UNKNOWN:

@@ -133,7 +133,7 @@ def test_float_files_have_one_arithmetic(tmp_path):
         (lambda others: others[ARM]["layers"].update(pred_quantized="0"), "layers: expected 64 hexadecimal digits"),
         (lambda others: others[ARM]["outputs"]["segmentation"].pop("sums"), "expected sums where the case has"),
         (lambda others: others[ARM]["outputs"]["segmentation"].pop("labels"), "labels: expected"),
-        (lambda others: others[ARM].update(outputs={"o": [*others[ARM]["outputs"].values()][0]}), "outputs of the case"),
+        (lambda others: others[ARM].update(outputs={"o": others[ARM]["outputs"].popitem()[1]}), "outputs of the case"),
     ],
 )  # fmt: skip
 def test_entries_that_cannot_be_are_refused(change, message, contract):
