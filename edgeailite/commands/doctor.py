@@ -28,8 +28,7 @@ GIGABYTE = 10**9
 REINSTALL = "pip install --upgrade --force-reinstall torch torchvision  # both from the same index"
 CV2_BUILDS = tuple(
     f"opencv-{kind}" for kind in ("python", "contrib-python", "python-headless", "contrib-python-headless")
-)
-EMULATION = "edgeailite.export.self_test.emulation_facts"
+)EMULATION = "edgeailite.export.self_test.emulation_facts"
 KERNELS = "edgeailite.runtime.kernels.kernel_facts"
 RECHECK = ("numpy", "onnxruntime")  # all that `verify FILE contract.json` needs
 
@@ -189,7 +188,8 @@ def check_onnxruntime(onnxruntime: dict[str, Any]) -> Finding:
         return Finding("error", what, onnxruntime["error"], "pip install --upgrade --force-reinstall onnxruntime")
     if onnxruntime["values"] != [200]:
         value = f"u8 x s8 sums saturate on this CPU: {onnxruntime['values']} for 200"
-        return Finding("warn", what, value, "quantize with --scheme ort_u8s7, or prove on a CPU with VNNI")
+        advice = "edgeailite avoids it; other programs: session.x64quantprecision, or quantize with --scheme ort_u8s7"
+        return Finding("warn", what, value, advice)
     return Finding("ok", what, f"exact; {', '.join(onnxruntime['providers'])}")
 
 
@@ -228,11 +228,10 @@ def check_emulation(emulation: dict[str, Any], features: list[str]) -> Finding:
 
 
 def check_cpu(model: str, features: list[str]) -> Finding:
-    """Which integer instructions are there: without VNNI, int8 is slower and u8 x s8 may saturate."""
+    """Which integer instructions are there: without VNNI, int8 is slower."""
     value = f"{model} ({', '.join(features) or 'no features known'})"
     if "avx2" in features and not environment.VNNI & set(features):
-        advice = "no VNNI: int8 gains little speed here and u8 x s8 sums may saturate; quantize with --scheme ort_u8s7"
-        return Finding("warn", "CPU", value, advice)
+        return Finding("warn", "CPU", value, "no VNNI: int8 gains little speed here; --scheme ort_u8s7 gains most")
     return Finding("ok", "CPU", value)
 
 

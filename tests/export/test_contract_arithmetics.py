@@ -74,6 +74,7 @@ def test_each_machine_is_compared_with_its_own_entries(arithmetic, subject, cont
     play(arithmetic, subject, monkeypatch)
     results = recheck(subject.file, contract)
     assert (results["expected"], results["ALL"]) == (arithmetic, {"equal_argmax": 1.0})
+    assert results["same_as_x86"] == (arithmetic != ARM)
 
 
 @pytest.mark.parametrize(("machine", "values"), [(ARM, BASE), (BASE, ARM)])
