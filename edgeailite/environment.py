@@ -227,29 +227,6 @@ def cv2_facts() -> dict[str, Any]:
     return {"version": cv2.__version__, "shape": list(resized.shape)}
 
 
-def onnxruntime_facts() -> dict[str, Any]:
-    """Runs an integer convolution whose sums, 64 x 255 x 127, saturate on a CPU that adds u8 x s8 pairs in 16 bits."""
-    import numpy as np
-    import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
-
-    values = {"x_scale": np.float32(1), "x_zero": np.uint8(0), "w": np.full((8, 64, 1, 1), 127, np.int8)}
-    values |= {"w_scale": np.float32(1), "w_zero": np.int8(0), "y_zero": np.uint8(0)}
-    values |= {"y_scale": np.float32(255 * 127 * 64 / 200)}
-    names = ["x", "x_scale", "x_zero", "w", "w_scale", "w_zero", "y_scale", "y_zero"]
-    graph = helper.make_graph(
-        [helper.make_node("QLinearConv", names, ["y"])],
-        "doctor",
-        [helper.make_tensor_value_info("x", TensorProto.UINT8, [1, 64, 8, 8])],
-        [helper.make_tensor_value_info("y", TensorProto.UINT8, [1, 8, 8, 8])],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    (y,) = session.run(None, {"x": np.full((1, 64, 8, 8), 255, np.uint8)})
-    return {"providers": onnxruntime.get_available_providers(), "values": sorted({int(value) for value in y.flat})}
-
-
 def ask_apart(question: str) -> dict[str, Any]:
     """Call one of the functions above in a fresh interpreter; returns {"error": its last line} if that fails or dies.
 

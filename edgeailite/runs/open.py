@@ -84,9 +84,10 @@ def open_model(
     module.to(device)
     kind = "float" if checkpoint.quantization is None else "quantized"
     exact = integer_exact_mode or arithmetic is not None
+    if arithmetic is not None and kind == "float":
+        raise UsageError(f"{source} is a float run", about="arithmetic", value=arithmetic, fix="quantize it first")
     if exact and kind == "float":
-        asked = option("integer_exact" if arithmetic is None else "arithmetic")
-        raise UsageError(f"{asked}: {source} is a float run; quantize it first")
+        raise UsageError(f"{option('integer_exact')}: {source} is a float run; quantize it first")
     network = integer_exact(module, arithmetic).to(device) if exact else module  # type: ignore[arg-type]
     predict = torch_predictor(network, checkpoint.card.preprocessing, where=str(source))
     numbers = "float" if kind == "float" else "int8"

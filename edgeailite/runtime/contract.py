@@ -107,8 +107,9 @@ def recheck(
 
     `same_file` of the result says whether the file's hash is the contract's; `skip_hash` compares another file all the
     same. `name` is the contract's in messages. An exact int8 file is compared with the contract's entries for the
-    `arithmetic` of this machine; `expected` names another one where the contract has none. `proven` and `here` say with
-    which onnxruntime and processor the contract was written and checked. Raises ParityError, naming what departs first
+    `arithmetic` of this machine; `expected` names another one where the contract has none, and `same_as_x86` says
+    whether the entries are those of `onnxruntime_x86`. `proven` and `here` say with which onnxruntime and processor the
+    contract was written and checked. Raises ParityError, naming what departs first
     and the known reasons, and DataError for a contract that has a wrong value, does not belong to the file or has
     nothing to compare.
 
@@ -136,7 +137,8 @@ def recheck(
         "here": here(),
     }
     if checked.exact:
-        results |= {"arithmetic": arithmetic, "expected": expected}
+        same = all(golden_in(case, expected) is case for case in checked.golden)
+        results |= {"arithmetic": arithmetic, "expected": expected, "same_as_x86": same}
     if checked.wide:
         results |= {"exact": False, "promise": WIDE_PROMISE}
     model = None

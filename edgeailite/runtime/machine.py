@@ -11,13 +11,12 @@ import onnxruntime
 from edgeailite.environment import (
     OLDEST_ONNXRUNTIME,
     UNKNOWN,
-    VNNI,
-    X86,
     cpu_features,
     int8_instructions,
     machine_arithmetic,
     release,
 )
+from edgeailite.runtime.saturation import sums_saturate
 
 
 def here() -> str:
@@ -65,9 +64,8 @@ def machine_reasons() -> list[str]:
             f"onnxruntime {onnxruntime.__version__} resizes the codes of int8 files and cuts off: "
             f"install onnxruntime>={OLDEST_ONNXRUNTIME}"
         )
-    features = set(cpu_features())
-    if platform.machine().lower() in X86 and "avx2" in features and not features & VNNI:
-        found.append("no VNNI: sums of 8-bit weights saturate here; quantize with scheme ort_u8s7")
+    if sums_saturate():
+        found.append("sums of 8-bit weights saturate here in files of older versions: export the run again")
     arithmetic = machine_arithmetic()
     if arithmetic == UNKNOWN:
         found.append(f"the kernels of {platform.machine()} were never compared")

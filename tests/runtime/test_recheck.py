@@ -87,6 +87,7 @@ def test_what_it_says_of_an_honest_file(file):
         "pictures": 1, "sha256": hashlib.sha256(DATA).hexdigest(), "same_file": True,
         "EXTENDED": {"equal_argmax": 1.0}, "ALL": {"equal_argmax": 1.0},
         "proven": "", "here": here(), "arithmetic": machine_arithmetic(), "expected": BASE,
+        "same_as_x86": True,
     }  # fmt: skip
 
 
