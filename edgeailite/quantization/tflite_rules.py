@@ -56,7 +56,7 @@ LIMITS = {"int8": (-128, 127), "int16": (-(2**15), 2**15 - 1)}
 class Rules:
     """The kernels in which the two arithmetics differ; each gives codes as int64 before they are clamped.
 
-    `requantize(op, sums)` and `mean(op, codes)` and `add(op, a, b)` add the output's zero point. `positions(old, new,
+    `requantize(op, sums)`, `mean(op, codes)` and `add(op, a, b)` include the output's zero point. `positions(old, new,
     align_corners)` gives first neighbours, second ones and distances from the first in `blend`'s unit; `blend(corners,
     distances)` the weighted average of four. `six(output)` is the code at which RELU6 ends.
     """
@@ -74,9 +74,9 @@ def run_program(
 ) -> dict[str, Array]:
     """Compute a program's outputs by name from int8 pictures (1, height, width, 3), one per input.
 
-    `arithmetic` is a row of RULES. `seen` is called with every tensor that an operator gives, in order. Results have the
-    types of the file's tensors: int8 or int16 codes, int32 classes, float32 values. Raises UsageError for an unknown
-    arithmetic and for pictures that do not fit the inputs.
+    `arithmetic` is a row of RULES. `seen` is called with every tensor that an operator gives, in order. Results have
+    the types of the file's tensors: int8 or int16 codes, int32 classes, float32 values. Raises UsageError for an
+    unknown arithmetic and for pictures that do not fit the inputs.
     """
     if arithmetic not in RULES:
         raise UsageError(f"unknown arithmetic {arithmetic!r}", fix=f"known: {', '.join(RULES)}", known=tuple(RULES))
