@@ -5,6 +5,7 @@ The writer shares nothing with the package's, so each checks the other.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -143,17 +144,25 @@ def _fields(s: Any, op: Operator, key: str, entry: Any) -> dict[str, Any]:
     return {first + "".join(word.title() for word in rest): entry}
 
 
-def litert(data: bytes, images: Sequence[Array], kernels: str, *, inner: bool = True) -> dict[str, Array]:
-    """Every tensor by name (without `inner` the outputs) that LiteRT gives with these kernels."""
+def _opened(data: bytes, kernels: str, *, inner: bool) -> Any:
+    """LiteRT's interpreter. With `inner` every tensor is kept, and XNNPACK is one delegate per operator."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    interpreter = Interpreter(
-        model_content=data,
-        experimental_op_resolver_type=getattr(OpResolverType, KERNELS[kernels]),
-        experimental_preserve_all_tensors=inner,
-        num_threads=1,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # keeping inner tensors takes memory
+        interpreter = Interpreter(
+            model_content=data,
+            experimental_op_resolver_type=getattr(OpResolverType, KERNELS[kernels]),
+            experimental_preserve_all_tensors=inner,
+            num_threads=1,
+        )
     interpreter.allocate_tensors()
+    return interpreter
+
+
+def litert(data: bytes, images: Sequence[Array], kernels: str, *, inner: bool = True) -> dict[str, Array]:
+    """Every tensor by name (without `inner` the outputs) that LiteRT gives with these kernels."""
+    interpreter = _opened(data, kernels, inner=inner)
     for detail, image in zip(interpreter.get_input_details(), images, strict=True):
         interpreter.set_tensor(detail["index"], image)
     interpreter.invoke()
@@ -164,6 +173,14 @@ def litert(data: bytes, images: Sequence[Array], kernels: str, *, inner: bool = 
         except ValueError:  # scratch tensors without data
             continue
     return found
+
+
+def delegated(data: bytes) -> set[str]:
+    """Names of the tensors that XNNPACK computes; LiteRT's own kernels compute the others."""
+    interpreter = _opened(data, "xnnpack", inner=True)
+    names = {detail["index"]: detail["name"] for detail in interpreter.get_tensor_details()}
+    operators = interpreter._get_ops_details()
+    return {names[index] for op in operators if op["op_name"] == "DELEGATE" for index in op["outputs"]}
 
 
 def micro(data: bytes, images: Sequence[Array], outputs: int = 1) -> list[Array]:

@@ -217,9 +217,9 @@ class _Lowering(fx.Interpreter):
         assert x.scale is not None
         bias_scale = (x.scale * scale).astype(np.float32)
         if module.integer and not is_wide:
-            bias = module.bias.numpy()
+            bias = module.bias.detach().numpy()
         else:
-            values = module.bias.double() * (module.bias_scale.double() if module.integer else 1)
+            values = module.bias.detach().double() * (module.bias_scale.double() if module.integer else 1)
             bias = np.rint(values.numpy() / (np.float64(x.scale) * np.float64(scale)))
         axis = 3 if depthwise else 0
         return (
