@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from edgeailite.export.tflite_departure import first_departure, inner_tensors
 from edgeailite.quantization.program import Operator, Program, Value
+from edgeailite.quantization.tflite_rules import run_program
 
 Array = NDArray[Any]
 KERNELS = {"reference": "BUILTIN_REF", "xnnpack": "BUILTIN", "without delegate": "BUILTIN_WITHOUT_DEFAULT_DELEGATES"}
@@ -34,6 +38,10 @@ OPTIONS = {
     "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighbor", "SLICE": "Slice",
 }  # fmt: skip
 ARENA = 64 << 20  # bytes for TensorFlow Lite Micro
+NOT_IN_MICRO = {"RESIZE_BILINEAR", "MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR"}
+"""Operators that TensorFlow Lite Micro lacks for int16."""
+NOT_IN_XNNPACK = {"MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR", "ARG_MAX"}
+"""Copies and comparisons that LiteRT's own kernels compute."""
 
 
 def schema() -> Any:
@@ -46,8 +54,7 @@ def schema() -> Any:
 def version_of(op: Operator) -> int:
     if op.kind == "CONV_2D" and op.inputs[0].shape[3] != op.inputs[1].shape[3]:
         return GROUPED_CONVOLUTION
-    wide = "int16" in (op.inputs[0].type, op.output.type)
-    return (INT16_VERSIONS if wide else INT8_VERSIONS)[op.kind]
+    return (INT16_VERSIONS if is_wide(op) else INT8_VERSIONS)[op.kind]
 
 
 def file_of(program: Program) -> bytes:
@@ -192,3 +199,41 @@ def micro(data: bytes, images: Sequence[Array], outputs: int = 1) -> list[Array]
         interpreter.set_input(image, index)
     interpreter.invoke()
     return [interpreter.get_output(index).copy() for index in range(outputs)]
+
+
+def check_everywhere(program: Program, images: Sequence[Array]) -> None:
+    """Every tensor in LiteRT with both kinds of kernels, and the outputs of Micro, have the bits of the rules.
+
+    XNNPACK computes all that rounds in 8 bits: nothing is left to LiteRT's optimised kernels, which round otherwise.
+    """
+    data = file_of(program)
+    for arithmetic, kernels in (("tflite_reference", "reference"), ("xnnpack", "xnnpack")):
+        mine, theirs = inner_tensors(program, images, arithmetic), litert(data, images, kernels)
+        assert set(mine) <= set(theirs)
+        assert first_departure(program, mine, theirs) is None, arithmetic
+        alone = litert(data, images, kernels, inner=False)  # operators in one delegate, tensors in one another's place
+        assert first_departure(program, mine, alone) is None, f"{arithmetic}, outputs"
+    assert delegated(data) == {
+        op.output.name for op in program.operators if not is_wide(op) and op.kind not in NOT_IN_XNNPACK
+    }
+    if not any(is_wide(op) and op.kind in NOT_IN_MICRO for op in program.operators):
+        check_micro(program, data, images)
+
+
+def check_micro(program: Program, data: bytes, images: Sequence[Array]) -> None:
+    """TensorFlow Lite Micro's outputs, if it is installed (it is for Linux alone)."""
+    if find_spec("tflite_micro") is None:
+        return
+    expected = run_program(program, images, "tflite_reference")
+    for (name, codes), theirs in zip(expected.items(), micro(data, images, len(expected)), strict=True):
+        np.testing.assert_array_equal(theirs, codes, err_msg=name)
+
+
+def is_wide(op: Operator) -> bool:
+    """True of an operator that reads or gives 16 bits."""
+    return "int16" in (op.inputs[0].type, op.output.type)
+
+
+def int8_codes(image: Tensor) -> Array:
+    """A normalised picture (1,3,H,W) as the input of a program."""
+    return np.ascontiguousarray((image * 64).round().numpy().astype(np.int8).transpose(0, 2, 3, 1))

@@ -7,22 +7,19 @@ so sums are looked for that lie next to one, or every pair of codes is tried.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from edgeailite.errors import UsageError
-from edgeailite.quantization.program import Operator, Program, Value
+from edgeailite.quantization.program import Kind, Operator, Program, Value
 from edgeailite.quantization.tflite_rules import KERNELS, RULES, WIDE_RULES, multiply, quantize_multiplier, run_program
-from tests.tflite_schema import delegated, file_of, litert, micro
+from tests.tflite_schema import INT8_VERSIONS, INT16_VERSIONS, NOT_IN_MICRO, NOT_IN_XNNPACK, check_everywhere
 
 pytest.importorskip("ai_edge_litert")
 Array = NDArray[Any]
-KERNELS_OF = {"tflite_reference": "reference", "xnnpack": "xnnpack"}
-NOT_IN_MICRO = {"RESIZE_BILINEAR", "MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR"}  # of int16
-NOT_IN_XNNPACK = {"MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR", "ARG_MAX"}  # copies and comparisons
 SEEDS = range(3)
 
 
@@ -43,16 +40,8 @@ def check(kind: str, inputs: list[Value], output: Value, codes: list[Array], **o
     """Compare one operator in both arithmetics with all runtimes; give back its codes by arithmetic."""
     given = [value for value in inputs if value.data is None]
     program = Program(given, {output.name: output}, [Operator(kind, inputs, output, options)])
-    data, found = file_of(program), {}
-    for arithmetic, kernels in KERNELS_OF.items():
-        found[arithmetic] = run_program(program, codes, arithmetic)[output.name]
-        np.testing.assert_array_equal(litert(data, codes, kernels)[output.name], found[arithmetic], err_msg=arithmetic)
-    wide = "int16" in (output.type, inputs[0].type)
-    assert (output.name in delegated(data)) == (not wide and kind not in NOT_IN_XNNPACK)
-    if not (wide and kind in NOT_IN_MICRO):
-        pytest.importorskip("tflite_micro")
-        np.testing.assert_array_equal(micro(data, codes)[0], found["tflite_reference"])
-    return found
+    check_everywhere(program, codes)
+    return {arithmetic: run_program(program, codes, arithmetic)[output.name] for arithmetic in RULES}
 
 
 GEOMETRIES = {  # input, kernel, output channels, groups, options
@@ -273,7 +262,8 @@ def test_multipliers_next_to_powers_of_two():
 
 
 def test_what_the_tables_hold():
-    assert set(KERNELS_OF) == set(RULES)
+    assert set(INT8_VERSIONS) == set(KERNELS) == set(get_args(Kind))
+    assert set(INT16_VERSIONS) == set(KERNELS) - {"ARG_MAX"}
     assert set(KERNELS) >= NOT_IN_MICRO | NOT_IN_XNNPACK
     assert set(WIDE_RULES) == set(RULES)
 
