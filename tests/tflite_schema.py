@@ -234,6 +234,10 @@ def is_wide(op: Operator) -> bool:
     return "int16" in (op.inputs[0].type, op.output.type)
 
 
-def int8_codes(image: Tensor) -> Array:
-    """A normalised picture (1,3,H,W) as the input of a program."""
-    return np.ascontiguousarray((image * 64).round().numpy().astype(np.int8).transpose(0, 2, 3, 1))
+def int8_codes(program: Program, *images: Tensor) -> list[Array]:
+    """Normalised pictures (1,3,H,W) as the inputs of a program."""
+    found = []
+    for image, value in zip(images, program.inputs, strict=True):
+        codes = np.rint(image.numpy() / value.scale[0]) + value.zero_point
+        found.append(np.ascontiguousarray(codes.clip(-128, 127).astype(np.int8).transpose(0, 2, 3, 1)))
+    return found

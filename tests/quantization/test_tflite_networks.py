@@ -41,7 +41,7 @@ def everything_quantized(scheme: str) -> fx.GraphModule:
 def test_a_network_of_one_of_each(scheme):
     size = (25, 33) if SCHEMES[scheme].symmetric else SIZE
     program = lower(convert(everything_quantized(scheme)), size)
-    check_everywhere(program, [int8_codes(pixels(1, size, seed=2)[0][0])])
+    check_everywhere(program, int8_codes(program, *pixels(1, size, seed=2)[0]))
 
 
 RANGES = [name for name, _ in prepare(tiny()).ranges.named_children()]
@@ -53,7 +53,7 @@ def test_parts_of_16_bits(plan):
     model = tiny_quantized(tiny(), plan=Plan(activations=dict.fromkeys(PLANS[plan], 16)))
     program = lower(convert(model), SIZE)
     image = pixels(1, SIZE, seed=7)[0][0]
-    check_everywhere(program, [int8_codes(image)])
+    check_everywhere(program, int8_codes(program, image))
     check_near(model, program, image)
 
 
@@ -61,7 +61,7 @@ def check_near(model: fx.GraphModule, program, image: torch.Tensor) -> None:
     """Both arithmetics give what the integer-exact network gives but for single codes."""
     expected = integer_exact(model)(image)
     for arithmetic in RULES:
-        found = run_program(program, [int8_codes(image)], arithmetic)
+        found = run_program(program, int8_codes(program, image), arithmetic)
         assert list(found) == list(expected)
         for name, value in expected.items():
             difference = (torch.from_numpy(found[name]).permute(0, 3, 1, 2) - value).abs().mean()
@@ -72,14 +72,14 @@ def check_near(model: fx.GraphModule, program, image: torch.Tensor) -> None:
 def test_16_bits_in_symmetric_schemes(scheme):
     model = tiny_quantized(tiny(), scheme, Plan(activations=dict.fromkeys(RANGES, 16)))
     program, image = lower(convert(model), (17, 23)), pixels(1, (17, 23), seed=7)[0][0]
-    check_everywhere(program, [int8_codes(image)])
+    check_everywhere(program, int8_codes(program, image))
     check_near(model, program, image)
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head(head):
     program = lower(convert(tiny_quantized(tiny())), SIZE, head=head)
-    check_everywhere(program, [int8_codes(pixels(1, SIZE, seed=7)[0][0])])
+    check_everywhere(program, int8_codes(program, *pixels(1, SIZE, seed=7)[0]))
 
 
 class TwoPictures(nn.Module):
@@ -102,14 +102,14 @@ def test_two_pictures():
     calibrate(model, pairs)
     program = lower(convert(model.eval()), SIZE)
     assert [value.name for value in program.inputs] == ["image", "image1"]
-    check_everywhere(program, [int8_codes(image) for image in pairs[0]])
+    check_everywhere(program, int8_codes(program, *pairs[0]))
 
 
 def check_network(name: str, scheme: str, *, inputs: int, outputs: int, sizes: list[tuple[int, int]]) -> None:
     converted = convert(quantized(sweep_model(name, inputs=inputs, outputs=outputs), scheme))
     for size in sizes:
-        images = [int8_codes(image) for image in smooth_pixels(inputs, (1, *size), seed=9)]
-        check_everywhere(lower(converted, size), images)
+        program = lower(converted, size)
+        check_everywhere(program, int8_codes(program, *smooth_pixels(inputs, (1, *size), seed=9)))
 
 
 @pytest.mark.slow
