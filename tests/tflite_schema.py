@@ -6,7 +6,8 @@ The writer shares nothing with the package's, so each checks the other.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
@@ -14,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgeailite.export.tflite_departure import first_departure, inner_tensors
 from edgeailite.quantization.program import Operator, Program, Value
 from edgeailite.quantization.tflite_rules import run_program
 
@@ -199,6 +199,47 @@ def micro(data: bytes, images: Sequence[Array], outputs: int = 1) -> list[Array]
         interpreter.set_input(image, index)
     interpreter.invoke()
     return [interpreter.get_output(index).copy() for index in range(outputs)]
+
+
+@dataclass(frozen=True)
+class Departure:
+    """A tensor that differs though all before it agree: its operator, and how much of it differs by how much.
+
+    `differing` of `count` numbers differ, by at most `largest` codes (values, of float32).
+    """
+
+    tensor: str
+    operator: str
+    differing: int
+    count: int
+    largest: float
+
+
+def inner_tensors(program: Program, images: Sequence[Array], arithmetic: str) -> dict[str, Array]:
+    """Compute every tensor that an operator gives, by name, with the rules of `run_program`."""
+    found: dict[str, Array] = {}
+
+    run_program(program, images, arithmetic, seen=lambda value, numbers: found.update({value.name: numbers}))
+    return found
+
+
+def first_departure(program: Program, mine: Mapping[str, Array], theirs: Mapping[str, Array]) -> Departure | None:
+    """Find the first tensor, in the order of operators, that is not equal in every bit; None where all are.
+
+    `mine` and `theirs` hold tensors by name. Tensors that `theirs` lacks are passed over: TensorFlow Lite Micro hands
+    out the outputs alone. A tensor of another shape or type differs in all its numbers.
+    """
+    for op in program.operators:
+        name = op.output.name
+        if name not in theirs:
+            continue
+        a, b = mine[name], theirs[name]
+        if a.shape != b.shape or a.dtype != b.dtype:
+            return Departure(name, op.kind, a.size, a.size, float("inf"))
+        if not np.array_equal(a, b):
+            largest = float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max())
+            return Departure(name, op.kind, int((a != b).sum()), a.size, largest)
+    return None
 
 
 def check_everywhere(program: Program, images: Sequence[Array]) -> None:

@@ -54,14 +54,17 @@ OTHER_RANGE = "calibrate on more pictures; a dead or exploding layer shows in `e
 
 @dataclass(eq=False)
 class _Pending:
-    """An operator that waits for the scale of its output; `shape` is the output's, `limits` those of activations."""
+    """An operator that waits for the scale of its output.
+
+    `shape` is the output's, `limits` those of activations, `conv` the convolution and its path.
+    """
 
     kind: Kind | Literal["INPUT", "REGIONS"]
     inputs: list[Value]
     shape: tuple[int, ...]
     options: dict[str, Any] = field(default_factory=dict)
     limits: tuple[float, float] = (-float("inf"), float("inf"))
-    conv: IntegerConv | None = None
+    conv: tuple[str, IntegerConv] | None = None
 
 
 def lower(
@@ -166,7 +169,7 @@ class _Lowering(fx.Interpreter):
         if pending.kind in FUSING:
             options["activation"] = _fused_activation(name, pending.limits, quantize)
         if pending.conv is not None:
-            inputs = [*inputs, *self._parameters(name, pending, inputs[0], is_wide)]
+            inputs = [*inputs, *self._parameters(*pending.conv, inputs[0], pending.kind)]
         if pending.kind == "REGIONS":
             self._regions(inputs[0], output)
         else:
@@ -207,23 +210,22 @@ class _Lowering(fx.Interpreter):
         if depthwise := groups == x.shape[3] > 1 and module.weight.shape[1] == 1:
             options["depth_multiplier"] = channels // groups
         kind: Kind = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
-        return _Pending(kind, [x], (1, *out, channels), options, conv=module)
+        return _Pending(kind, [x], (1, *out, channels), options, conv=(name, module))
 
-    def _parameters(self, name: str, pending: _Pending, x: Value, is_wide: bool) -> tuple[Value, Value]:
+    def _parameters(self, name: str, module: IntegerConv, x: Value, kind: str) -> tuple[Value, Value]:
         """Weight and bias of a convolution: OHWI, or 1HWO depthwise; the bias at scale input x weight."""
-        module, depthwise = cast(IntegerConv, pending.conv), pending.kind == "DEPTHWISE_CONV_2D"
+        depthwise, is_wide = kind == "DEPTHWISE_CONV_2D", x.type == "int16"
         weight = np.ascontiguousarray(module.weight.numpy().transpose((1, 2, 3, 0) if depthwise else (0, 2, 3, 1)))
         scale = module.weight_scale.float().reshape(-1).numpy()
         assert x.scale is not None
         bias_scale = (x.scale * scale).astype(np.float32)
         if module.integer and not is_wide:
-            bias = module.bias.detach().numpy()
+            bias = module.bias.numpy()
         else:
             values = module.bias.detach().double() * (module.bias_scale.double() if module.integer else 1)
             bias = np.rint(values.numpy() / (np.float64(x.scale) * np.float64(scale)))
-        axis = 3 if depthwise else 0
         return (
-            Value(self._unused(f"{name}.weight"), weight.shape, "int8", scale, axis=axis, data=weight),
+            self._constant(f"{name}.weight", weight, scale=scale, axis=3 if depthwise else 0),
             self._constant(f"{name}.bias", bias.astype(np.int64 if is_wide else np.int32), scale=bias_scale),
         )
 
@@ -337,8 +339,10 @@ class _Lowering(fx.Interpreter):
         self.taken.add(candidate)
         return candidate
 
-    def _constant(self, name: str, data: NDArray[Any], *, scale: NDArray[np.float32] | None = None) -> Value:
-        return Value(self._unused(name), data.shape, cast(Any, str(data.dtype)), scale, data=data)
+    def _constant(
+        self, name: str, data: NDArray[Any], *, scale: NDArray[np.float32] | None = None, axis: int = 0
+    ) -> Value:
+        return Value(self._unused(name), data.shape, cast(Any, str(data.dtype)), scale, axis=axis, data=data)
 
 
 @dataclass(frozen=True)

@@ -199,11 +199,13 @@ def _add_in_blocks(op: Operator, a: Array, b: Array) -> Array:
 def _added(op: Operator, bits: int, scaled: Callable[[Array, int, int], Array], a: Array, b: Array) -> Array:
     """Rule 5; `scaled` multiplies a side, with `bits` more behind the point."""
     steps = [float(_step(value)) for value in op.inputs]
-    twice, total = 2 * max(steps), np.int64(0)
-    for value, codes, step in zip(op.inputs, (a, b), steps, strict=True):
-        total = total + scaled(_distance(value, codes), *quantize_multiplier(step / twice))
+    twice = 2 * max(steps)
+    first, second = (
+        scaled(_distance(value, codes), *quantize_multiplier(step / twice))
+        for value, codes, step in zip(op.inputs, (a, b), steps, strict=True)
+    )
     last = quantize_multiplier(twice / (2**bits * float(_step(op.output))))
-    return multiply(total, *last) + op.output.zero_point
+    return multiply(first + second, *last) + op.output.zero_point
 
 
 def _positions_reference(old: int, new: int, align_corners: bool) -> tuple[Array, Array, Array]:
