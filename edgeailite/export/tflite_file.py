@@ -15,34 +15,34 @@ import flatbuffers
 import numpy as np
 
 from edgeailite.quantization.program import Operator, Program, Value
+from edgeailite.runtime.tflite_file import IDENTIFIER, OPERATOR_CODES, TYPES
 
-SCHEMA_VERSION, IDENTIFIER = 3, b"TFL3"
+SCHEMA_VERSION = 3
 SIGNATURE = "serving_default"
 MIN_RUNTIME = b"2.9.0"  # the first with all operators written here: CONV_2D with groups came last
 ALIGNMENT = 16
-TYPES = {"float32": 0, "int32": 2, "int64": 4, "int16": 7, "int8": 9}
 ACTIVATIONS = {"NONE": 0, "RELU": 1, "RELU6": 3}
 PADDINGS = {"SAME": 0, "VALID": 1}
 MIRROR_MODES = {"REFLECT": 0, "SYMMETRIC": 1}
 LARGEST_OLD_CODE = 127  # of an operator; larger ones have this in the field that older readers look at
 GROUPED = 6  # version of CONV_2D with groups
 
-# The code of an operator, the type of its option table, and its versions for int8 and int16.
+# The type of an operator's option table, and its versions for int8 and int16.
 OPERATORS = {
-    "ADD": (0, 11, 2, 3),
-    "ARG_MAX": (56, 40, 2, 2),
-    "CONCATENATION": (2, 10, 2, 3),
-    "CONV_2D": (3, 1, 3, 4),
-    "DEPTHWISE_CONV_2D": (4, 2, 3, 5),
-    "DEQUANTIZE": (6, 38, 2, 3),
-    "MAX_POOL_2D": (17, 5, 2, 3),
-    "MEAN": (40, 27, 2, 3),
-    "MIRROR_PAD": (100, 77, 2, 3),
-    "PAD": (34, 22, 2, 3),
-    "QUANTIZE": (114, 89, 1, 1),
-    "RESIZE_BILINEAR": (23, 15, 2, 4),
-    "RESIZE_NEAREST_NEIGHBOR": (97, 74, 2, 4),
-    "SLICE": (65, 48, 2, 4),
+    "ADD": (11, 2, 3),
+    "ARG_MAX": (40, 2, 2),
+    "CONCATENATION": (10, 2, 3),
+    "CONV_2D": (1, 3, 4),
+    "DEPTHWISE_CONV_2D": (2, 3, 5),
+    "DEQUANTIZE": (38, 2, 3),
+    "MAX_POOL_2D": (5, 2, 3),
+    "MEAN": (27, 2, 3),
+    "MIRROR_PAD": (77, 2, 3),
+    "PAD": (22, 2, 3),
+    "QUANTIZE": (89, 1, 1),
+    "RESIZE_BILINEAR": (15, 2, 4),
+    "RESIZE_NEAREST_NEIGHBOR": (74, 2, 4),
+    "SLICE": (48, 2, 4),
 }
 
 Kind = Literal["Bool", "Int8", "Uint8", "Int32", "Uint32", "table"]
@@ -67,7 +67,7 @@ def write_tflite(program: Program, *, metadata: Mapping[str, bytes] = MappingPro
 def version_of(operator: Operator) -> int:
     """Return the version of an operator, which tells runtimes which types and options they must know."""
     first, options = operator.inputs[0], operator.options
-    _, _, of_int8, of_int16 = OPERATORS[operator.kind]
+    _, of_int8, of_int16 = OPERATORS[operator.kind]
     if operator.kind == "CONV_2D" and first.shape[3] != operator.inputs[1].shape[3]:
         return GROUPED
     if operator.kind == "QUANTIZE":
@@ -148,12 +148,12 @@ class _Writer:
             (0, "Uint32", codes.index((operator.kind, version_of(operator)))),
             (1, "table", inputs),
             (2, "table", outputs),
-            (3, "Uint8", OPERATORS[operator.kind][1]),
+            (3, "Uint8", OPERATORS[operator.kind][0]),
             (4, "table", options),
         )
 
     def operator_code(self, kind: str, version: int) -> int:
-        code = OPERATORS[kind][0]
+        code = OPERATOR_CODES[kind]
         return self.table((0, "Int8", min(code, LARGEST_OLD_CODE)), (2, "Int32", version), (3, "Int32", code))
 
     def signature(self, inputs: Mapping[str, Value], outputs: Mapping[str, Value]) -> int:

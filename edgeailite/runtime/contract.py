@@ -43,7 +43,8 @@ from edgeailite.runtime.fingerprint import (
     seed_of,
     sums_of,
 )
-from edgeailite.runtime.session import Array, OnnxModel, load_onnx, run, tensors
+from edgeailite.runtime.exported import run
+from edgeailite.runtime.session import Array, OnnxModel, load_onnx, tensors
 from edgeailite.untrusted import printable, shown
 
 __all__ = ["FORMAT", "PROVEN_LEVELS", "Golden", "Layer", "first_departure", "labels_of", "recheck"]
