@@ -122,7 +122,7 @@ class _Writer:
             fields: list[Field] = [
                 (0, "table", self.array(value.shape, np.int32)),
                 (1, "Int8", TYPES[value.type]),
-                (2, "Uint32", 0 if value.data is None else self.buffer(_little_endian(value.data))),
+                (2, "Uint32", 0 if value.data is None else self.buffer(little_endian(value.data))),
                 (3, "table", self.text(value.name)),
                 (8, "Bool", True),  # its number of sides is known
             ]
@@ -200,7 +200,8 @@ class _Writer:
         return self.builder.CreateString(text)
 
 
-def _little_endian(data: np.ndarray[Any, Any]) -> bytes:
+def little_endian(data: np.ndarray[Any, Any]) -> bytes:
+    """Return the bytes of numbers as files have them."""
     return data.astype(data.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
