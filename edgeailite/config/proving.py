@@ -131,16 +131,17 @@ class CompareConfig(Machine):
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Write model.onnx (float run) or model_int8.onnx (quantized run)."""
+    """Write model.onnx (float run) or model_int8.onnx (quantized run), or another target's files."""
 
     run: Path
     """Run folder or checkpoint."""
     output: Path | None = None
-    """File to write; default model.onnx or model_int8.onnx in the run folder, for some targets model_<target>.onnx."""
-    target: Literal["onnxruntime", "openvino", "tensorrt", "tidl"] = "onnxruntime"
+    """File to write; default model.onnx or model_int8.onnx in the run folder, for some targets model_<target>.onnx or
+    model_int8.tflite."""
+    target: Literal["onnxruntime", "openvino", "tensorrt", "tidl", "tflite"] = "onnxruntime"
     """Runtime that the file is written for and checked against. openvino: the same file as onnxruntime; tensorrt: for a
     run of scheme s8s8; tidl: for a run of scheme tidl_pow2, one file with Clips, one with QDQ, and settings for the
-    compiler."""
+    compiler; tflite: for a quantized run, an int8 file for LiteRT, microcontrollers and NPUs."""
     img_resize: tuple[int, int] | None = None
     """Input size of the network, height and width; default the run's."""
     dynamic: bool = False
@@ -148,6 +149,9 @@ class ExportConfig:
     argmax: Literal["none", "full", "before_upsampling"] = "none"
     """Let the file give class numbers: take the best class after the last up-sampling (full), or before it (faster;
     labels are then up-sampled to the nearest pixel, which moves edges)."""
+    head: Literal["logits", "quantized", "codes"] = "logits"
+    """What the outputs of a .tflite file hold: logits (float32), quantized (int8, which a scale turns into logits), or
+    codes (the same at the decoder's size, without the last up-sampling)."""
     opset: int | None = None
     """ONNX opset, at least 17; default 21, for tensorrt 17, for tidl 18."""
     simplify: bool = True

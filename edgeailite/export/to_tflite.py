@@ -35,9 +35,7 @@ class WrittenProgram:
     data: bytes
 
 
-def to_tflite(
-    model: fx.GraphModule, card: ModelCard, *, size: tuple[int, int], head: str = "logits"
-) -> WrittenProgram:
+def to_tflite(model: fx.GraphModule, card: ModelCard, *, size: tuple[int, int], head: str = "logits") -> WrittenProgram:
     """Export a prepared and calibrated network to an int8 .tflite file for pictures of `size` (height, width).
 
     `head` says what leaves the network (`quantization.lowering.HEADS`). Tensors are called as in the ONNX file. Raises

@@ -32,6 +32,7 @@ from edgeailite.runtime.contract_file import (
     contract_of,
     unpack,
 )
+from edgeailite.runtime.exported import run
 from edgeailite.runtime.fingerprint import (
     ROUNDING,
     departs,
@@ -43,7 +44,6 @@ from edgeailite.runtime.fingerprint import (
     seed_of,
     sums_of,
 )
-from edgeailite.runtime.exported import run
 from edgeailite.runtime.session import Array, OnnxModel, load_onnx, tensors
 from edgeailite.untrusted import printable, shown
 

@@ -38,8 +38,8 @@ class ExportedModel(Protocol):
 def run(model: ExportedModel, *images: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     """Outputs by name for normalised inputs (N,3,H,W), in the order of the file's inputs.
 
-    Raises DataError where the runtime fails, or for outputs that are not finite; UsageError for inputs of another number
-    or shape.
+    Raises DataError where the runtime fails, or for outputs that are not finite; UsageError for inputs of another
+    number or shape.
     """
     return model.run(*images)
 

@@ -17,8 +17,8 @@ HEAD = "edgeailite.head"
 HEADS = ("logits", "quantized", "codes", "argmax")
 CODES = ("int8", "int16")
 OPERATORS = frozenset((
-    "ADD", "ARG_MAX", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEQUANTIZE", "MAX_POOL_2D", "MEAN", "MIRROR_PAD",
-    "PAD", "QUANTIZE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE",
+    "ADD", "ARG_MAX", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEQUANTIZE", "MAX_POOL_2D", "MEAN",
+    "MIRROR_PAD", "PAD", "QUANTIZE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE",
 ))  # fmt: skip
 """Those that export writes."""
 
@@ -91,7 +91,7 @@ def _differs(name: str, what: str, said: str, found: str) -> DataError:
 
 
 def _check_graph(file: TfliteFile) -> None:
-    """Raises DataError for operators that export does not write, and for constants of another length than their shape."""
+    """Raises DataError for operators that export does not write, and constants of other lengths than their shapes."""
     for node in file.nodes:
         if node.kind not in OPERATORS or -1 in node.inputs or len(node.outputs) != 1:
             raise unreadable(file.name, f"{node.kind}, which export does not write like that")

@@ -36,8 +36,8 @@ LOUD = Lock()  # one at a time may turn stderr away
 class TfliteModel:
     """A loaded file: `run(x)` computes; `card` and `head` come from its metadata.
 
-    `head` says what the outputs hold: logits (float32), quantized (their codes), codes (those of the decoder's size, for
-    who resizes them), argmax (class numbers).
+    `head` says what the outputs hold: logits (float32), quantized (their codes), codes (those of the decoder's size,
+    for who resizes them), argmax (class numbers).
     """
 
     interpreter: Any
@@ -55,8 +55,8 @@ class TfliteModel:
     def run(self, *images: NDArray[np.float32]) -> dict[str, Array]:
         """Outputs by name for normalised inputs (1,3,H,W), in the order of the file's inputs, at the network's size.
 
-        Codes are given as values; those of the decoder's size are enlarged here, in float. Raises UsageError for another
-        number or shape of inputs, DataError where LiteRT fails or for outputs that are not finite.
+        Codes are given as values; those of the decoder's size are enlarged here, in float. Raises UsageError for
+        another number or shape of inputs, DataError where LiteRT fails or for outputs that are not finite.
         """
         if len(images) != len(self.inputs):
             names = ", ".join(tensor.name for _, tensor in self.inputs)
@@ -67,9 +67,9 @@ class TfliteModel:
                 self.interpreter.set_tensor(index, values)
             self.interpreter.invoke()
             found = {name: self.interpreter.get_tensor(index) for name, (index, _) in self.outputs.items()}
-        values = {name: self._values(found[name], tensor) for name, (_, tensor) in self.outputs.items()}
-        check_finite(values, where=self.name)
-        return values
+        results = {name: self._values(found[name], tensor) for name, (_, tensor) in self.outputs.items()}
+        check_finite(results, where=self.name)
+        return results
 
     def _values(self, found: Array, tensor: Tensor) -> Array:
         if found.ndim == 3:

@@ -57,8 +57,8 @@ def try_file(file: OnnxFile, *, height_width: tuple[int, int] | None, threads: i
 def run_apart(module: str, words: Sequence[str], *, memory: int, name: str, given: bytes | None = None) -> None:
     """Run a module of ours in a child process, which says READY or a reason; `given` is what it reads from stdin.
 
-    `memory` are the bytes that it was told to keep to. Raises DataError with `name`, the file's, where it says a reason,
-    says nothing, or takes too long.
+    `memory` are the bytes that it was told to keep to. Raises DataError with `name`, the file's, where it says a
+    reason, says nothing, or takes too long.
     """
     root = str(Path(__file__).resolve().parents[2])  # found also where the package is not installed
     path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
