@@ -62,16 +62,22 @@ class TfliteModel:
             names = ", ".join(tensor.name for _, tensor in self.inputs)
             raise UsageError(f"the file takes {len(self.inputs)} image(s) ({names}), got {len(images)}")
         codes = [input_codes(image, tensor) for image, (_, tensor) in zip(images, self.inputs, strict=True)]
+        found = self.compute(codes)
+        results = {name: self.values(name, value) for name, value in found.items()}
+        check_finite(results, where=self.name)
+        return results
+
+    def compute(self, codes: Sequence[Array]) -> dict[str, Array]:
+        """Outputs as the file gives them (channels last) for the codes (1,H,W,3) of its inputs. Raises DataError."""
         with self.lock, said(f"{self.name}: LiteRT cannot run it"):
             for values, (index, _) in zip(codes, self.inputs, strict=True):
                 self.interpreter.set_tensor(index, values)
             self.interpreter.invoke()
-            found = {name: self.interpreter.get_tensor(index) for name, (index, _) in self.outputs.items()}
-        results = {name: self._values(found[name], tensor) for name, (_, tensor) in self.outputs.items()}
-        check_finite(results, where=self.name)
-        return results
+            return {name: self.interpreter.get_tensor(index) for name, (index, _) in self.outputs.items()}
 
-    def _values(self, found: Array, tensor: Tensor) -> Array:
+    def values(self, name: str, found: Array) -> Array:
+        """What the file gave for an output, as the network's values: (1,C,H,W) float32, or class numbers (1,H,W)."""
+        _, tensor = self.outputs[name]
         if found.ndim == 3:
             return found
         values = found if tensor.scale is None else values_of(found, tensor)
@@ -116,11 +122,14 @@ def input_codes(image: Array, tensor: Tensor) -> Array:
             path=tensor.name,
             fix="`run_picture` makes it from a picture (H,W,3)",
         )
-    assert tensor.scale is not None
-    assert tensor.zero_point is not None
-    limits = np.iinfo(tensor.type)
-    codes = np.rint(image.transpose(0, 2, 3, 1) / tensor.scale) + tensor.zero_point
-    return np.clip(codes, limits.min, limits.max).astype(tensor.type)
+    return codes_of(image, tensor.scale, tensor.zero_point, tensor.type)
+
+
+def codes_of(image: Array, scale: Any, zero_point: Any, kind: str) -> Array:
+    """Codes (1,H,W,C) of values (1,C,H,W), halves to even, cut off at the ends of their type."""
+    limits = np.iinfo(kind)
+    codes = np.rint(image.transpose(0, 2, 3, 1) / scale) + zero_point
+    return np.clip(codes, limits.min, limits.max).astype(kind)
 
 
 def values_of(codes: Array, tensor: Tensor) -> NDArray[np.float32]:
