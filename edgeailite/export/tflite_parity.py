@@ -44,12 +44,10 @@ from edgeailite.quantization.tflite_rules import run_operator, run_program
 from edgeailite.runtime.tflite_file import TfliteFile, read_tflite
 from edgeailite.runtime.tflite_metadata import admit_tflite
 from edgeailite.runtime.tflite_micro import MICRO, run_micro
+from edgeailite.runtime.tflite_recheck import ARITHMETICS, LEVELS
 from edgeailite.runtime.tflite_session import TfliteModel, codes_of, load_tflite, tensors_of
 from edgeailite.untrusted import printable
 
-ARITHMETICS = {"reference": "tflite_reference", "xnnpack": "xnnpack"}
-"""LiteRT's kernels and the arithmetic that they must equal."""
-LEVELS = {"reference": "LiteRT, reference kernels", "xnnpack": "LiteRT, default (XNNPACK)"}
 MICRO_LEVEL = "TensorFlow Lite Micro"
 LARGEST_STEP = 1
 MIDDLE = 128  # of the codes of uint8
@@ -146,8 +144,8 @@ def _check_preprocessing(subject: TfliteSubject, pictures: Sequence[Picture], im
             raise ParityError(f"{subject.file}: departs first at {name} (preprocessing)")
 
 
-def _codes(program: Program, images: Sequence[Array]) -> list[Array]:
-    """The program's inputs (1,H,W,3) of normalised pictures (1,3,H,W)."""
+def program_codes(program: Program, images: Sequence[Array]) -> list[Array]:
+    """Return the program's inputs (1,H,W,3) of normalised pictures (1,3,H,W)."""
     return [codes_of(image, *_quantization(value)) for image, value in zip(images, program.inputs, strict=True)]
 
 
@@ -157,7 +155,7 @@ def _quantization(value: Value) -> tuple[Any, int, str]:
 
 def _scores(subject: TfliteSubject, images: Sequence[Array]) -> dict[str, Array]:
     """Logits (1,C,H,W) of the program, in the arithmetic `tflite_reference`."""
-    found = run_program(subject.scores, _codes(subject.scores, images), "tflite_reference")
+    found = run_program(subject.scores, program_codes(subject.scores, images), "tflite_reference")
     return {name: np.ascontiguousarray(value.transpose(0, 3, 1, 2)) for name, value in found.items()}
 
 
@@ -172,7 +170,7 @@ def _compare(
 ) -> dict[str, tuple[Agreement, int]]:
     """Return the agreement by level, and how many inner tensors were equal. Raises ParityError where one departs."""
     program = program or subject.written.program
-    codes, results = _codes(program, images), {}
+    codes, results = program_codes(program, images), {}
     for kernels, arithmetic in ARITHMETICS.items():
         model, tensors = models[kernels], dict[str, Array]()
         expected = run_program(
@@ -188,13 +186,20 @@ def _compare(
             if place is not None or departs:
                 raise ParityError(_sentence(subject, place or "an output alone", result, LEVELS[kernels]))
         results[LEVELS[kernels]] = result, count
-        if kernels == "reference" and find_spec(MICRO) is not None:
-            there = dict(zip(expected, run_micro(data, codes, name=model.name), strict=True))
-            result = _agreement(model, expected, there)
-            if any(not np.array_equal(value, there[name]) for name, value in expected.items()):
-                raise ParityError(_sentence(subject, "an output", result, MICRO_LEVEL))
-            results[MICRO_LEVEL] = result, 0
+    if find_spec(MICRO) is not None:
+        results[MICRO_LEVEL] = _compare_micro(subject, data, models["reference"], codes, program), 0
     return results
+
+
+def _compare_micro(
+    subject: TfliteSubject, data: bytes, model: TfliteModel, codes: Sequence[Array], program: Program
+) -> Agreement:
+    expected = run_program(program, codes, "tflite_reference")
+    found = dict(zip(expected, run_micro(data, codes, name=model.name), strict=True))
+    result = _agreement(model, expected, found)
+    if any(not np.array_equal(value, found[name]) for name, value in expected.items()):
+        raise ParityError(_sentence(subject, "an output", result, MICRO_LEVEL))
+    return result
 
 
 def _agreement(model: TfliteModel, expected: Mapping[str, Array], found: Mapping[str, Array]) -> Agreement:
@@ -243,7 +248,7 @@ def _check_conversion(
     small = pre.with_size((min(pre.height, LAYERS_SIZE[0]), min(pre.width, LAYERS_SIZE[1])))
     images = [training_input(picture, small) for picture in kept[0]]
     figures = conversion.check_layers(subject.module, images, name=name)
-    program = to_tflite(subject.module, subject.card, size=small.size, head=subject.head).program
+    program = to_tflite(subject.module, subject.card, size=small.size).program
     figures |= {"operators": check_operators(subject.module, program, images, name=name)}
     unsteady = None
     if agreements.least[0] < conversion.SHARE:
@@ -262,7 +267,7 @@ def check_operators(module: fx.GraphModule, program: Program, images: Sequence[A
     """
     exact = integer_tensors(convert(module), *map(torch.from_numpy, images))
     known = {tensor.removesuffix("_quantized"): _channels_last(codes) for tensor, codes in exact.items()}
-    values: dict[Value, Array] = dict(zip(program.inputs, _codes(program, images), strict=True))
+    values: dict[Value, Array] = dict(zip(program.inputs, program_codes(program, images), strict=True))
     compared, shifts_count = 0, not scheme_of(module).half_up
     for operator in program.operators:
         inputs = [values[value] if value.data is None else value.data for value in operator.inputs]

@@ -8,9 +8,11 @@ from edgeailite.runtime.exported import ExportedModel, run, run_picture
 from edgeailite.runtime.metadata import card_of_metadata
 from edgeailite.runtime.openvino_session import Compute, openvino_run
 from edgeailite.runtime.session import OnnxModel, load_onnx, open_session, tensors
+from edgeailite.runtime.tflite_recheck import recheck_tflite
 from edgeailite.runtime.tflite_session import TfliteModel, load_tflite
 
 __all__ = [
     "Compute", "ExportedModel", "Golden", "Layer", "OnnxModel", "TfliteModel", "card_of_metadata", "load_contract",
-    "load_onnx", "load_tflite", "open_session", "openvino_run", "recheck", "run", "run_picture", "tensors",
+    "load_onnx", "load_tflite", "open_session", "openvino_run", "recheck", "recheck_tflite", "run",
+    "run_picture", "tensors",
 ]  # fmt: skip

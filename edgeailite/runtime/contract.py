@@ -32,7 +32,7 @@ from edgeailite.runtime.contract_file import (
     contract_of,
     unpack,
 )
-from edgeailite.runtime.exported import run
+from edgeailite.runtime.exported import ExportedModel, run
 from edgeailite.runtime.fingerprint import (
     ROUNDING,
     departs,
@@ -138,7 +138,7 @@ def recheck(
             shares += _recheck_case(case, where=f"{name}: golden {index}")
         results[level] = {"equal_argmax": min(shares, default=None)}
     assert model is not None
-    _check_description(file, model, checked)
+    check_description(file, model, checked)
     return results
 
 
@@ -237,7 +237,7 @@ def _check_consistent(value: Array, known: Mapping[str, Any], contract: Contract
         )
 
 
-def _check_description(file: Path, model: OnnxModel, contract: Contract) -> None:
+def check_description(file: Path, model: ExportedModel, contract: Contract) -> None:
     """Compare the contract's description of the file (not its answers).
 
     Raises DataError or ParityError with the entry's name.

@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgeailite.runtime.failures import said
+from edgeailite.runtime.tflite_file import read_tflite
 
 MICRO = "tflite_micro"
 LEAST_ARENA, MOST_ARENA = 2**22, 2**30  # bytes for tensors; the interpreter does not say how many it needs
@@ -33,11 +34,4 @@ def run_micro(data: bytes, codes: Sequence[NDArray[Any]], *, name: str) -> list[
         for index, array in enumerate(codes):
             model.set_input(array, index)
         model.invoke()
-        return [model.get_output(index).copy() for index in range(len(model_outputs(data)))]
-
-
-def model_outputs(data: bytes) -> Sequence[str]:
-    """Names of a file's outputs."""
-    from edgeailite.runtime.tflite_file import read_tflite
-
-    return list(read_tflite(data).outputs)
+        return [model.get_output(index).copy() for index in range(len(read_tflite(data).outputs))]
