@@ -52,7 +52,7 @@ def run(config: CompareConfig) -> int:
 
 def _about(path: Path, model: OpenModel) -> dict[str, Any]:
     cost = cost_of(path, model)
-    file = path if model.kind == "onnx" else find_checkpoint(path)
+    file = path if model.is_file else find_checkpoint(path)
     return {
         "model": str(path),
         "network": model.card.model_name,

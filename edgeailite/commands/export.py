@@ -1,15 +1,18 @@
-"""`edgeailite export`: a run to an ONNX file, float or int8, for a device family."""
+"""`edgeailite export`: a run to an ONNX or .tflite file, float or int8, for a device family."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 
+import onnx
+
 from edgeailite.config import ExportConfig
 from edgeailite.console import print_result
 from edgeailite.environment import VNNI, cpu_features
-from edgeailite.export import export_run
+from edgeailite.export import Export, export_run
 from edgeailite.export.lint import Finding, lines
+from edgeailite.export.to_tflite import WrittenProgram
 
 SATURATION = "saturation"  # a code of the checks
 
@@ -18,7 +21,8 @@ def run(config: ExportConfig) -> int:
     """Write the files and print what the first holds, and what the checks of the target found."""
     made = export_run(config)
     path, *more = made.files
-    counts = Counter(node.op_type for node in made.model.graph.node)
+    kinds, outputs = _content(made.model)
+    counts = Counter(kinds)
     print_result(
         "export",
         {
@@ -26,15 +30,30 @@ def run(config: ExportConfig) -> int:
             "kilobytes": path.stat().st_size // 1000,
             **({"further files": ", ".join(file.name for file in more)} if more else {}),
             "target": made.target.about,
-            "opset": made.opset,
+            **({} if made.opset is None else {"opset": made.opset}),
             "inputs": ", ".join(made.card.inputs),
-            "input": "open size" if made.size is None else f"1x3x{made.size[0]}x{made.size[1]}",
-            "outputs": ", ".join(value.name for value in made.model.graph.output),
+            "input": _input(made),
+            "outputs": ", ".join(outputs),
             "nodes": ", ".join(f"{count} {kind}" for kind, count in counts.most_common()),
             **_found(made.findings),
         },
     )
     return 0
+
+
+def _content(model: onnx.ModelProto | WrittenProgram) -> tuple[list[str], list[str]]:
+    """Return the kinds of a file's operators and the names of its outputs."""
+    if isinstance(model, WrittenProgram):
+        return [operator.kind for operator in model.program.operators], list(model.program.outputs)
+    return [node.op_type for node in model.graph.node], [value.name for value in model.graph.output]
+
+
+def _input(made: Export) -> str:
+    """Return the form of the input: channels last in .tflite files."""
+    if made.size is None:
+        return "open size"
+    height, width = made.size
+    return f"1x{height}x{width}x3 int8" if isinstance(made.model, WrittenProgram) else f"1x3x{height}x{width}"
 
 
 def _found(findings: Sequence[Finding]) -> dict[str, str]:

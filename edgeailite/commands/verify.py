@@ -11,8 +11,9 @@ from typing import Any
 
 from edgeailite.config import VerifyConfig
 from edgeailite.errors import UsageError
-from edgeailite.runtime import load_contract, origin, recheck
+from edgeailite.runtime import load_contract, origin, recheck, recheck_tflite
 
+TFLITE = ".tflite"
 SHOWN = ("equal_argmax", "max_difference")  # columns of the table
 
 
@@ -22,7 +23,7 @@ def run(config: VerifyConfig) -> int:
         _trace(config, *config.trace)
     elif config.contract is not None:
         _recheck(config)
-    elif config.model.suffix == ".onnx":
+    elif config.model.suffix in (".onnx", TFLITE):
         raise UsageError(
             f"verify {config.model}: give its contract too: edgeailite verify {config.model} contract.json"
         )
@@ -32,17 +33,21 @@ def run(config: VerifyConfig) -> int:
 
 
 def _prove(config: VerifyConfig) -> None:
-    from edgeailite.export import verify_run
+    from edgeailite.export import verify_files
 
-    found = verify_run(config)
-    values = {**found.results, "contract": str(found.contract)}
-    _show(found.verdict, values, height_width=found.size, as_json=config.json)
+    found = verify_files(config)
+    values = [{**one.results, "contract": str(one.contract)} for one in found]
+    if config.json and len(found) > 1:
+        values = [values[0] | {one.run.name: numbers for one, numbers in zip(found[1:], values[1:], strict=True)}]
+    for one, numbers in zip(found, values, strict=False):
+        _show(one.verdict, numbers, height_width=one.size, as_json=config.json)
 
 
 def _recheck(config: VerifyConfig) -> None:
     assert config.contract is not None
     contract, name = load_contract(config.contract), str(config.contract)
-    results = recheck(config.model, contract, skip_hash=config.skip_hash, threads=config.threads, name=name)
+    check = recheck_tflite if config.model.suffix == TFLITE else recheck
+    results = check(config.model, contract, skip_hash=config.skip_hash, threads=config.threads, name=name)
     pre = contract.get("preprocessing")  # contracts of format 1 may not say it
     size = (pre["height"], pre["width"]) if pre else ("own",)
     title = f"{config.model} keeps its contract: {results['pictures']} pictures"
@@ -103,6 +108,8 @@ def _show(title: str, results: Mapping[str, Any], *, height_width: Sequence[obje
         print(f"  integer kernels: {wanted - len(results['integer_kernels']['float_nodes'])} of {wanted}")
     if "export" in results:
         print(f"  file and what export writes: {results['export']}")
+    if "inner_tensors" in results:
+        print(f"  inner tensors of LiteRT: {results['inner_tensors']['compared']} compared, every bit equal")
     if "conversion" in results:
         print(f"  {_conversion(results['conversion'])}")
     if "promise" in results:

@@ -191,8 +191,9 @@ def _pictures(command: Command, model: Path) -> int:
 
 def _check_quantized(model: Path, command: Command) -> None:
     from edgeailite.runs.checkpoint import find_checkpoint, load_checkpoint
+    from edgeailite.runs.open import is_exported
 
-    if not command.quantize or model.suffix == ".onnx":
+    if not command.quantize or is_exported(model):
         return
     if load_checkpoint(find_checkpoint(model)).quantization is None:
         source = " ".join(command.options["pretrained"])

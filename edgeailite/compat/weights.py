@@ -26,6 +26,7 @@ from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.pretrained import describe, fetch, load_pretrained, read_weights
 from edgeailite.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from edgeailite.runs.open import is_exported
 from edgeailite.training.learner import output_channels
 
 CARD_OPTIONS = ("img_resize", "image_mean", "image_scale", "input_channel_reverse", "interpolation")
@@ -55,7 +56,7 @@ def as_model(options: Mapping[str, Sequence[str]], given: Mapping[str, Sequence[
     if not sources:
         raise UsageError("--pretrained is missing: name a run folder, a checkpoint, an ONNX file or published weights")
     one = Path(sources[0]) if len(sources) == 1 else None
-    if one is not None and one.suffix == ".onnx":
+    if one is not None and is_exported(one):
         yield one
         return
     checkpoint = _own_checkpoint(sources)

@@ -12,15 +12,15 @@ from edgeailite.errors import option
 
 @dataclass(frozen=True)
 class ValidateConfig(Machine):
-    """Measure accuracy of a run folder, a checkpoint or an ONNX file."""
+    """Measure accuracy of a run folder, a checkpoint or an exported file."""
 
     group("data")
     model: Path
-    """Run folder, .pt checkpoint or .onnx file."""
+    """Run folder, .pt checkpoint, .onnx or .tflite file."""
     dataset_name: str | None = None
     """Data set; default the one that the model was trained on."""
     data_path: Path | None = None
-    """Folder of the data set; default as in training (ONNX files do not hold it)."""
+    """Folder of the data set; default as in training (exported files do not hold it)."""
     split: str = "val"
     """Split to measure on: train, val or test."""
     epoch_size: float = 0.0
@@ -100,7 +100,7 @@ class CompareConfig(Machine):
     """Compare two models on the same pictures: differences with 95 % intervals, and the pictures they disagree on."""
 
     a: Path
-    """Run folder, checkpoint or .onnx file."""
+    """Run folder, checkpoint, .onnx or .tflite file."""
     b: Path
     """The other one; differences are B minus A."""
     dataset_name: str | None = None
@@ -139,16 +139,17 @@ class CompareConfig(Machine):
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Write model.onnx (float run) or model_int8.onnx (quantized run)."""
+    """Write model.onnx (float run) or model_int8.onnx (quantized run), or another target's files."""
 
     run: Path
     """Run folder or checkpoint."""
     output: Path | None = None
-    """File to write; default model.onnx or model_int8.onnx in the run folder, for some targets model_<target>.onnx."""
-    target: Literal["onnxruntime", "openvino", "tensorrt", "tidl"] = "onnxruntime"
+    """File to write; default model.onnx or model_int8.onnx in the run folder, for some targets model_<target>.onnx or
+    model_int8.tflite."""
+    target: Literal["onnxruntime", "openvino", "tensorrt", "tidl", "tflite"] = "onnxruntime"
     """Runtime that the file is written for and checked against. openvino: the same file as onnxruntime; tensorrt: for a
     run of scheme s8s8; tidl: for a run of scheme tidl_pow2, one file with Clips, one with QDQ, and settings for the
-    compiler."""
+    compiler; tflite: for a quantized run, an int8 file for LiteRT, microcontrollers and NPUs."""
     img_resize: tuple[int, int] | None = None
     """Input size of the network, height and width; default the run's."""
     dynamic: bool = False
@@ -156,6 +157,9 @@ class ExportConfig:
     argmax: Literal["none", "full", "before_upsampling"] = "none"
     """Let the file give class numbers: take the best class after the last up-sampling (full), or before it (faster;
     labels are then up-sampled to the nearest pixel, which moves edges)."""
+    head: Literal["logits", "quantized", "codes"] = "logits"
+    """What the outputs of a .tflite file hold: logits (float32), quantized (int8, which a scale turns into logits), or
+    codes (the same at the decoder's size, without the last up-sampling)."""
     opset: int | None = None
     """ONNX opset, at least 17; default 21, for tensorrt 17, for tidl 18."""
     simplify: bool = True
@@ -173,9 +177,9 @@ class VerifyConfig:
     """Prove that the exported file gives what torch gave; or re-check a file alone against its contract.json."""
 
     model: Path
-    """Run folder, checkpoint, or an .onnx file followed by its contract.json."""
+    """Run folder, checkpoint, or an .onnx or .tflite file followed by its contract."""
     contract: Path | None = None
-    """contract.json of the .onnx file (needs numpy and onnxruntime only)."""
+    """contract.json of the file (needs numpy and onnxruntime only; a .tflite file LiteRT too)."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     split: str = "val"
@@ -237,7 +241,7 @@ class ReportConfig(Computing):
     """Write an HTML page about a run, at most 5 MB: data, curves, accuracy, pictures, quantization, cost, proof."""
 
     model: Path
-    """Run folder, checkpoint or .onnx file."""
+    """Run folder, checkpoint, .onnx or .tflite file."""
     output: Path | None = None
     """File to write; default report.html in the run folder."""
     data_path: Path | None = None

@@ -9,7 +9,7 @@ from edgeailite.evaluation.protocol import Protocol, part_of
 from edgeailite.evaluation.tally import ClassTally, DepthTally, Tally, Tasks, empty, merge
 from edgeailite.evaluation.views import PLAIN, Views
 from edgeailite.evaluation.windows import sliding_window
-from edgeailite.runs.predictors import Predict, onnx_predictor, torch_predictor
+from edgeailite.runs.predictors import Predict, file_predictor, torch_predictor
 
 __all__ = [
     "PLAIN",
@@ -31,10 +31,10 @@ __all__ = [
     "differences",
     "empty",
     "evaluate",
+    "file_predictor",
     "interval",
     "measure",
     "merge",
-    "onnx_predictor",
     "outputs_at",
     "pair_up",
     "part_of",

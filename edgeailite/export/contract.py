@@ -26,7 +26,7 @@ def contract_values(subject: Subject, items: Sequence[tuple[Path, ...]], results
     The golden pictures are taken evenly spaced from `items`, the files of each sample.
     """
     step = max(1, len(items) // GOLDEN_PICTURES)
-    chosen = [tuple(map(_small, pictures)) for pictures in read_pictures(items[::step][:GOLDEN_PICTURES])]
+    chosen = [tuple(map(small, pictures)) for pictures in read_pictures(items[::step][:GOLDEN_PICTURES])]
     return {
         "format": FORMAT,
         "edgeailite": __version__,
@@ -79,7 +79,7 @@ def read_pictures(items: Sequence[tuple[Path, ...]]) -> Iterator[tuple[Picture, 
         yield tuple(map(read_image, paths))
 
 
-def _small(picture: Picture) -> Picture:
+def small(picture: Picture) -> Picture:
     """Shrink a golden picture to 160 px wide; re-checking resizes it again, so the resize is covered as well."""
     height = min(max(1, round(picture.shape[0] * GOLDEN_WIDTH / picture.shape[1])), GOLDEN_TALLEST)
     return resize_image(picture, (height, GOLDEN_WIDTH))

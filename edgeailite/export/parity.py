@@ -166,7 +166,7 @@ def prove(
     parts: dict[str, list[Agreement]] = {}
     kept: list[tuple[Picture, ...]] = []
     for index, item in enumerate(pictures):
-        picture = _as_tuple(subject, item)
+        picture = as_tuple(subject.card, item)
         kept = kept if len(kept) == CONTROL_PICTURES else [*kept, picture]
         if index == PICTURES_WITHOUT_OPTIMISATION:
             del models["DISABLED"]
@@ -212,13 +212,12 @@ class _Reference:
         return _Reference(answers, scores, conversion.Agreements())
 
 
-def _as_tuple(subject: Subject, item: Picture | tuple[Picture, ...]) -> tuple[Picture, ...]:
+def as_tuple(card: ModelCard, item: Picture | tuple[Picture, ...]) -> tuple[Picture, ...]:
+    """Return a sample as a picture per input of the network. Raises UsageError for another number."""
     picture = item if isinstance(item, tuple) else (item,)
-    if len(picture) != len(subject.card.inputs):
-        names = ", ".join(subject.card.inputs)
-        raise UsageError(
-            f"the network takes {len(subject.card.inputs)} picture(s) at a time ({names}), got {len(picture)}"
-        )
+    if len(picture) != len(card.inputs):
+        names = ", ".join(card.inputs)
+        raise UsageError(f"the network takes {len(card.inputs)} picture(s) at a time ({names}), got {len(picture)}")
     return picture
 
 
@@ -229,7 +228,7 @@ def _compare_picture(
 
     Raises ParityError where a proven level departs.
     """
-    images = [_training_input(picture, subject.card.preprocessing) for picture in pictures]
+    images = [training_input(picture, subject.card.preprocessing) for picture in pictures]
     expected, results = outputs_of(reference.answers, *images), {}
     for level, model in models.items():
         found = _compare_outputs(expected, run_picture(model, *pictures))
@@ -274,12 +273,12 @@ def _check_conversion(
     assert isinstance(subject.module, fx.GraphModule)
     pre, name = subject.card.preprocessing, str(subject.file)
     small = pre.with_size((min(pre.height, LAYERS_SIZE[0]), min(pre.width, LAYERS_SIZE[1])))
-    layers = conversion.check_layers(subject.module, [_training_input(p, small) for p in kept[0]], name=name)
+    layers = conversion.check_layers(subject.module, [training_input(p, small) for p in kept[0]], name=name)
     unsteady = None
     if reference.agreements.least[0] < conversion.SHARE:
         unsteady = conversion.Agreements()
         for pictures in kept:
-            images, moved = ([_training_input(p, pre, moved=moved) for p in pictures] for moved in (False, True))
+            images, moved = ([training_input(p, pre, moved=moved) for p in pictures] for moved in (False, True))
             unsteady.add(outputs_of(subject.module, *images), outputs_of(subject.module, *moved))
     return layers | conversion.check_answers(reference.agreements, unsteady, least=least, name=name)
 
@@ -296,7 +295,7 @@ def _prove_sizes(
     reference, results = subject.reference(), {}
     for height, width in sizes:
         preprocessing = subject.card.preprocessing.with_size((height, width))
-        images = [_training_input(picture, preprocessing) for picture in pictures]
+        images = [training_input(picture, preprocessing) for picture in pictures]
         expected = outputs_of(reference, *images)
         for level in PROVEN_LEVELS:
             found = _compare_outputs(expected, run(load_onnx(data, threads=threads, level=level), *images))
@@ -350,7 +349,7 @@ def _check_description(subject: Subject) -> None:
     identity.check_description(subject.file, metadata, subject.card)
 
 
-def _training_input(picture: Picture, preprocessing: Preprocessing, *, moved: bool = False) -> Array:
+def training_input(picture: Picture, preprocessing: Preprocessing, *, moved: bool = False) -> Array:
     """Preprocess as training does: OpenCV's resize, torch's normalisation. `moved`: by up to a grey level."""
     resized = resize_image(picture, preprocessing.size, preprocessing.interpolation)
     if moved:

@@ -9,9 +9,11 @@ from pathlib import Path
 import onnx
 
 from edgeailite.config import ExportConfig
-from edgeailite.export.files import FILE_NAMES, write_files
+from edgeailite.errors import UsageError, option
+from edgeailite.export.files import FILE_NAMES, TFLITE_NAME, write_files
 from edgeailite.export.lint import Finding
 from edgeailite.export.targets import TARGETS, Request, Target, write
+from edgeailite.export.to_tflite import WrittenProgram
 from edgeailite.modelcard import ModelCard
 from edgeailite.runs.checkpoint import run_folder
 from edgeailite.runs.open import load_network
@@ -21,21 +23,21 @@ from edgeailite.runs.open import load_network
 class Export:
     """What `export_run` wrote.
 
-    `files` are paths, the ONNX file first; `model` is its content, `size` the (height, width) of its input, None where
-    it takes any; `findings` are what the checks of the target warn of.
+    `files` are paths, the ONNX or .tflite file first; `model` is its content, `opset` that of an ONNX file, `size` the
+    (height, width) of its input, None where it takes any; `findings` are what the checks of the target warn of.
     """
 
     files: Sequence[Path]
-    model: onnx.ModelProto
+    model: onnx.ModelProto | WrittenProgram
     card: ModelCard
     target: Target
-    opset: int
+    opset: int | None
     size: tuple[int, int] | None
     findings: Sequence[Finding]
 
 
 def export_run(config: ExportConfig) -> Export:
-    """Write a run's network as an ONNX file, float or int8, for the device family `config.target`; say what was made.
+    """Write a run's network as a file, float or int8, for the device family `config.target`; say what was made.
 
     Raises DataError for a damaged run or a path that cannot be written, UsageError for a network, scheme or option that
     the target does not take.
@@ -49,12 +51,33 @@ def export_run(config: ExportConfig) -> Export:
     if config.img_resize is not None:
         card = card.with_size(config.img_resize)
     size = None if config.dynamic else card.preprocessing.size
-    opset = target.opset if config.opset is None else config.opset
+    opset = target.opset if config.opset is None or target.opset is None else config.opset
     request = Request(
-        module, card, opset, argmax=config.argmax, size=size, simplify=config.simplify, kernels=config.kernels
+        module,
+        card,
+        opset or 0,
+        argmax=config.argmax,
+        size=size,
+        simplify=config.simplify,
+        kernels=config.kernels,
+        head=config.head,
     )
+    _check_output(config, target)
     contents, findings = write(target.name, request)
-    name = FILE_NAMES[checkpoint.quantization is not None] if target.stem is None else f"{target.stem}.onnx"
-    files = write_files(config.output or run_folder(config.run) / name, contents)
-    model = next(content for content in contents.values() if isinstance(content, onnx.ModelProto))
+    path = config.output or run_folder(config.run) / _name(target, quantized=checkpoint.quantization is not None)
+    files = write_files(path, contents)
+    model = next(content for content in contents.values() if not isinstance(content, str))
     return Export(files, model, card, target, opset, size, findings)
+
+
+def _name(target: Target, *, quantized: bool) -> str:
+    if target.opset is None:
+        return TFLITE_NAME
+    return FILE_NAMES[quantized] if target.stem is None else f"{target.stem}.onnx"
+
+
+def _check_output(config: ExportConfig, target: Target) -> None:
+    """Raise UsageError for a file name by which the other format would be expected."""
+    end = ".onnx" if target.opset is not None else ".tflite"
+    if config.output is not None and config.output.suffix in {".onnx", ".tflite"} - {end}:
+        raise UsageError(f"{option('output')} {config.output}: {option('target')} {target.name} writes *{end}")

@@ -42,7 +42,8 @@ class Verification:
     @property
     def verdict(self) -> str:
         """What was shown, in a sentence; nothing is called proven of which only pictures were compared."""
-        seen = f"{self.results['data']}, {self.results['ALL']['pictures']} pictures"
+        levels = [part for part in self.results.values() if isinstance(part, Mapping) and "pictures" in part]
+        seen = f"{self.results['data']}, {levels[0]['pictures']} pictures"
         if self.proven:
             return f"{self.run} is proven: {seen}"
         return f"{self.run} agrees with its file on pictures; nothing else was compared: {seen}"
@@ -79,7 +80,7 @@ def verify_run(config: VerifyConfig) -> Verification:
         )
     results = {"data": f"{source.name} {source.split}", **results}
     path = folder / CONTRACT_NAMES[subject.kind]
-    _write(path, json.dumps(contract_values(subject, items, results), indent=1) + "\n")
+    write_contract(path, json.dumps(contract_values(subject, items, results), indent=1) + "\n")
     return Verification(config.model, results, path, subject.card.preprocessing.size, config.export_again)
 
 
@@ -88,7 +89,8 @@ def stride(total: int, count: int) -> int:
     return 1 if count == 0 else max(1, -(-total // count))
 
 
-def _write(path: Path, text: str) -> None:
+def write_contract(path: Path, text: str) -> None:
+    """Write a contract. Raises DataError where that cannot be."""
     try:
         write_atomic(path, text)
     except OSError as error:

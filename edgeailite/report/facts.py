@@ -23,7 +23,7 @@ from edgeailite.runs.metric_columns import best_score, number, panels, score_tex
 from edgeailite.runtime import load_contract
 from edgeailite.untrusted import is_finite, json_value, shown, yaml_value
 
-WEIGHT_FILES = ("*.pt", "*.onnx")
+WEIGHT_FILES = ("*.pt", "*.onnx", "*.tflite")
 CURVES_TEXT = "Curves over the epochs: losses, learning rate, validation scores of every output, seconds per epoch."
 LARGEST = 1 << 20  # bytes of config.yaml and env.json
 MOST_EPOCHS = 10**9
@@ -152,7 +152,7 @@ def verdicts_of(parity: Sequence[Parity], folder: Path) -> list[Verdict]:
     """Say in a sentence what is proven of every exported file and every contract."""
     found = [_verdict(contract) for contract in parity]
     known = {contract.file for contract in parity}
-    files = [file.name for file in sorted(folder.glob("*.onnx"))]
+    files = [file.name for file in sorted([*folder.glob("*.onnx"), *folder.glob("*.tflite")])]
     found += [
         Verdict("open", f"{name} has no contract; run `edgeailite verify {folder}`.")
         for name in files

@@ -26,6 +26,7 @@ KINDS = {
     "quantized": "Quantized network; accuracy below is that of float fake-quantization.",
     "exact": "Quantized network; accuracy below is that of integer arithmetic, bit for bit as in the int8 file.",
     "onnx": "Exported ONNX file, run by onnxruntime.",
+    "tflite": "Exported TFLite file, run by LiteRT.",
 }
 BARS_TEXT = "Bars of the IoU per class, best first; the numbers are in the table."
 MATRIX_TEXT = "Confusion matrix, rows are labelled classes, columns are predicted ones."

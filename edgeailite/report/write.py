@@ -108,7 +108,7 @@ def _read_folder(run: Path, model: OpenModel) -> _RunFolder:
     """Read configuration, environment and checkpoint of a run folder. Raises DataError for a damaged file in it."""
     config = read_mapping(model.folder / "config.yaml")
     environment = read_mapping(model.folder / "env.json")
-    if model.kind == "onnx":
+    if model.is_file:
         return _RunFolder(model.folder, None, run.name, config, environment)
     file = find_checkpoint(run)
     checkpoint = load_checkpoint(file)
@@ -212,7 +212,7 @@ def _forms(
     proven: Sequence[str],
 ) -> tuple[tuple[list[str], list[Form]] | None, list[tuple[str, str]]]:
     """Return the table of forms, and the exported file's first number for the top."""
-    if config.forms == "none" or model.kind == "onnx":
+    if config.forms == "none" or model.is_file:
         return None, []
     device = select_device(config.device)
     conditions = Conditions(source, device, config.threads, model.card.outputs, exact=config.forms == "all")

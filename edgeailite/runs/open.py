@@ -1,4 +1,4 @@
-"""Opening what training or export left: a run folder, a checkpoint or an ONNX file, as one predictor."""
+"""Opening what training or export left: a run folder, a checkpoint or an exported file, as one predictor."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from edgeailite.quantization.integer import IntegerModel
 from edgeailite.quantization.modules import ActivationQuantizer
 from edgeailite.quantization.plan_files import as_dict, saved_plan
 from edgeailite.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, run_folder
-from edgeailite.runs.predictors import Predict, onnx_predictor, torch_predictor
-from edgeailite.runtime import load_onnx, openvino_run
+from edgeailite.runs.predictors import Predict, file_predictor, torch_predictor
+from edgeailite.runtime import Compute, ExportedModel, load_onnx, load_tflite, openvino_run
 from edgeailite.untrusted import Fields, shown
 
 ONNXRUNTIME = "onnxruntime"
+FILE_KINDS = {".onnx": "onnx", ".tflite": "tflite"}
+"""Exported files, by the ends of their names."""
 MOST_INPUTS = 8
 
 
@@ -31,7 +33,7 @@ class OpenModel:
     """A network that is ready to predict, whether it came from a run folder, a checkpoint or a file.
 
     `predict` takes uint8 RGB pictures (N,3,H,W), one per input, and returns every output by name. `kind` is float,
-    quantized or onnx, `folder` where it lies. `module` is the torch network (None for a file), `fixed_size` the
+    quantized, onnx or tflite, `folder` where it lies. `module` is the torch network (None for a file), `fixed_size` the
     (height, width) of pictures that a file insists on (None if any will do), `number_type` float or int8. `arithmetic`
     names the integer kernels that a quantized run is computed as (None if it is not).
     """
@@ -45,6 +47,16 @@ class OpenModel:
     number_type: str = "float"
     arithmetic: str | None = None
 
+    @property
+    def is_file(self) -> bool:
+        """Whether this is an exported file, which has no torch network."""
+        return self.kind in FILE_KINDS.values()
+
+
+def is_exported(path: Path) -> bool:
+    """Return whether a path is that of an exported file, by its name."""
+    return path.suffix in FILE_KINDS
+
 
 def open_model(
     source: Path,
@@ -55,12 +67,12 @@ def open_model(
     threads: int | None = None,
     runtime: str = ONNXRUNTIME,
 ) -> OpenModel:
-    """Open a run folder, a .pt checkpoint or an .onnx file, and return a network that is ready to predict.
+    """Open a run folder, a .pt checkpoint, an .onnx or .tflite file, and return a network that is ready to predict.
 
     `device` computes torch networks; `integer_exact_mode` makes a quantized run compute what its int8 file computes on
     this machine, `arithmetic` what it computes with other kernels (a row of `quantization.arithmetic`); `runtime`
-    (onnxruntime or openvino) computes .onnx files. Raises DataError for what is missing or damaged, UsageError for
-    options that do not suit what was opened.
+    (onnxruntime or openvino) computes .onnx files, and LiteRT .tflite files. Raises DataError for what is missing or
+    damaged, UsageError for options that do not suit what was opened.
 
     >>> model = open_model(Path("runs/night"), device=torch.device("cpu"))
     >>> picture = torch.zeros((1, 3, 64, 64), dtype=torch.uint8)  # RGB
@@ -80,6 +92,8 @@ def open_model(
         raise UsageError(
             f"{option('runtime')} {runtime}: computes .onnx files; {source} is none, write one with `edgeailite export`"
         )
+    if source.suffix == ".tflite":
+        return _of_file(source, load_tflite(source, threads=threads))
     checkpoint, module = load_network(source)
     module.to(device)
     kind = "float" if checkpoint.quantization is None else "quantized"
@@ -200,5 +214,9 @@ def _open_onnx(source: Path, *, threads: int | None, runtime: str) -> OpenModel:
         if runtime == ONNXRUNTIME
         else openvino_run(source, option=f"{option('runtime')} openvino", threads=threads)
     )
-    predict = onnx_predictor(model, compute)
-    return OpenModel(model.card, predict, "onnx", source.parent, None, model.fixed_size, model.kind)
+    return _of_file(source, model, compute)
+
+
+def _of_file(source: Path, model: ExportedModel, compute: Compute | None = None) -> OpenModel:
+    predict, kind = file_predictor(model, compute), FILE_KINDS[source.suffix]
+    return OpenModel(model.card, predict, kind, source.parent, None, model.fixed_size, model.kind)

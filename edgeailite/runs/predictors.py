@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from edgeailite.data.tensors import to_input
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.runtime import Compute, OnnxModel, run
+from edgeailite.runtime import Compute, ExportedModel
 from edgeailite.runtime.failures import not_finite
 from edgeailite.runtime.metadata import LABEL_SUFFIX
 
@@ -49,17 +48,16 @@ def _check_finite(name: str, value: Tensor, where: str) -> None:
         raise not_finite(where, name, bad, value.numel())
 
 
-def onnx_predictor(model: OnnxModel, compute: Compute | None = None) -> Predict:
+def file_predictor(model: ExportedModel, compute: Compute | None = None) -> Predict:
     """Return an exported file as a function of pictures, one at a time if its batch is 1.
 
-    `compute` runs it in another runtime than onnxruntime.
+    `compute` runs it in another runtime than the one that loaded it.
     """
-    outputs_of = compute or partial(run, model)
-    fixed = model.session.get_inputs()[0].shape[0] == 1
+    outputs_of = compute or model.run
 
     def predict(images: tuple[Tensor, ...]) -> dict[str, Tensor]:
         inputs = [to_input(image, model.card.preprocessing).numpy() for image in images]
-        steps = [slice(index, index + 1) for index in range(len(inputs[0]))] if fixed else [slice(None)]
+        steps = [slice(index, index + 1) for index in range(len(inputs[0]))] if model.one_at_a_time else [slice(None)]
         parts = [outputs_of(*(x[step] for x in inputs)) for step in steps]
         return {
             name.removesuffix(LABEL_SUFFIX): torch.from_numpy(np.concatenate([part[name] for part in parts]))

@@ -34,6 +34,7 @@ from edgeailite.runtime.contract_file import (
     golden_in,
     unpack,
 )
+from edgeailite.runtime.exported import ExportedModel, run
 from edgeailite.runtime.fingerprint import (
     ROUNDING,
     departs,
@@ -46,7 +47,7 @@ from edgeailite.runtime.fingerprint import (
     sums_of,
 )
 from edgeailite.runtime.machine import here, origin, reasons
-from edgeailite.runtime.session import Array, OnnxModel, load_onnx, run, tensors
+from edgeailite.runtime.session import Array, OnnxModel, load_onnx, tensors
 from edgeailite.untrusted import printable, shown
 
 __all__ = ["FORMAT", "PROVEN_LEVELS", "Golden", "Layer", "first_departure", "labels_of", "recheck"]
@@ -151,7 +152,7 @@ def recheck(
             shares += _recheck_case(case, where=f"{name}: golden {index}")
         results[level] = {"equal_argmax": min(shares, default=None)}
     assert model is not None
-    _check_description(file, model, checked)
+    check_description(file, model, checked)
     return results
 
 
@@ -252,7 +253,7 @@ def _check_consistent(value: Array, known: Mapping[str, Any], contract: Contract
         )
 
 
-def _check_description(file: Path, model: OnnxModel, contract: Contract) -> None:
+def check_description(file: Path, model: ExportedModel, contract: Contract) -> None:
     """Compare the contract's description of the file (not its answers).
 
     Raises DataError or ParityError with the entry's name.

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from edgeailite.errors import DataError, UsageError
 from edgeailite.modelcard import ModelCard
 from edgeailite.onnxfile import OnnxFile, own_sizes, read_onnx
-from edgeailite.preprocessing import preprocess
 from edgeailite.runtime.failures import check_finite, run_session, said
 from edgeailite.runtime.metadata import About, about_of_metadata, check_agrees, session_settings
 from edgeailite.runtime.saturation import exact_sums
@@ -36,7 +35,7 @@ OUTPUT_TYPES = {f"tensor({kind})" for kind in ("float", "double", "float16", "in
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """A loaded file: `run(session, x)` computes; `card` and `kind` ("float" or "int8") come from its metadata."""
+    """A loaded file: `run(x)` computes; `card` and `kind` ("float" or "int8") come from its metadata."""
 
     session: onnxruntime.InferenceSession
     card: ModelCard
@@ -44,6 +43,20 @@ class OnnxModel:
     argmax: str
     fixed_size: tuple[int, int] | None
     name: str = "ONNX model"  # how messages call the file
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether the file takes one picture per call."""
+        return bool(self.session.get_inputs()[0].shape[0] == 1)
+
+    def run(self, *images: NDArray[np.float32]) -> dict[str, Array]:
+        """Outputs by name for normalised inputs (N,3,H,W), in the order of the file's inputs.
+
+        Raises DataError where onnxruntime fails, or for outputs that are not finite.
+        """
+        values = run_session(self.session, _feed(self.session, images), where=self.name)
+        check_finite(values, where=self.name)
+        return values
 
 
 def open_session(
@@ -115,21 +128,6 @@ def cpu_session(model: str | bytes, options: onnxruntime.SessionOptions) -> onnx
     return onnxruntime.InferenceSession(
         model, options, providers=PROVIDERS, enable_fallback=False, read_config_from_model=False
     )
-
-
-def run(model: OnnxModel, *images: NDArray[np.float32]) -> dict[str, Array]:
-    """Outputs by name for normalised inputs (N,3,H,W), in the order of the file's inputs.
-
-    Raises DataError where onnxruntime fails, or for outputs that are not finite.
-    """
-    values = run_session(model.session, _feed(model.session, images), where=model.name)
-    check_finite(values, where=model.name)
-    return values
-
-
-def run_picture(model: OnnxModel, *pictures: NDArray[np.uint8]) -> dict[str, Array]:
-    """Outputs for pictures (H,W,3) uint8 RGB of any size, one per input, preprocessed as the file's metadata says."""
-    return run(model, *(preprocess(picture, model.card.preprocessing) for picture in pictures))
 
 
 def _feed(session: onnxruntime.InferenceSession, images: Sequence[Array]) -> dict[str, Array]:

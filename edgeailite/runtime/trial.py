@@ -11,6 +11,7 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgeailite.errors import DataError
@@ -50,12 +51,21 @@ def try_file(file: OnnxFile, *, height_width: tuple[int, int] | None, threads: i
     assert file.path is not None, "a file that came as bytes was made here"
     memory = BYTES + 4 * len(file.data) + STACK * threads
     words = [str(file.path.resolve()), str(memory), str(threads), *map(str, height_width or (0, 0))]
+    run_apart(__name__, words, memory=memory, name=file.name)
+
+
+def run_apart(module: str, words: Sequence[str], *, memory: int, name: str, given: bytes | None = None) -> None:
+    """Run a module of ours in a child process, which says READY or a reason; `given` is what it reads from stdin.
+
+    `memory` are the bytes that it was told to keep to. Raises DataError with `name`, the file's, where it says a
+    reason, says nothing, or takes too long.
+    """
     root = str(Path(__file__).resolve().parents[2])  # found also where the package is not installed
     path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
     try:
         child = subprocess.run(
-            [sys.executable, "-m", __name__, *words],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", module, *words],
+            input=given or b"",
             capture_output=True,
             timeout=SECONDS,
             env={**os.environ, "PYTHONPATH": path, "MALLOC_ARENA_MAX": "2"},  # each reserves address space
@@ -63,7 +73,7 @@ def try_file(file: OnnxFile, *, height_width: tuple[int, int] | None, threads: i
         )
     except subprocess.TimeoutExpired:
         raise DataError(
-            f"takes more than {SECONDS} s to load and to run once", path=file.name, fix="it is no network to measure"
+            f"takes more than {SECONDS} s to load and to run once", path=name, fix="it is no network to measure"
         ) from None
     answer = child.stdout.decode(errors="replace").strip()
     if answer == READY and child.returncode == 0:
@@ -72,7 +82,7 @@ def try_file(file: OnnxFile, *, height_width: tuple[int, int] | None, threads: i
         answer = f"ends the process that runs it (exit code {child.returncode})"
     if answer == FULL:
         answer = f"takes more than {memory // 10**6} MB of memory for one picture; it is no network to measure"
-    raise DataError(f"{printable(answer)[:500]}", path=file.name)
+    raise DataError(f"{printable(answer)[:500]}", path=name)
 
 
 def main(words: list[str]) -> int:
@@ -81,7 +91,7 @@ def main(words: list[str]) -> int:
     import onnxruntime
 
     path, memory, threads, height, width = words[0], *map(int, words[1:])
-    _limit_memory(memory)
+    limit_memory(memory)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     types = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
@@ -103,17 +113,18 @@ def main(words: list[str]) -> int:
         return 1
     except Exception as error:  # noqa: BLE001 - onnxruntime raises many kinds, without a common base
         reason = reason_of(error)
-        print(FULL if _is_memory(reason) else f"{done} ({reason})")
+        print(FULL if is_memory(reason) else f"{done} ({reason})")
         return 1
     print(READY)
     return 0
 
 
-def _is_memory(reason: str) -> bool:
+def is_memory(reason: str) -> bool:
+    """Return whether a runtime's reason means that memory ran out."""
     return any(word in reason for word in ("bad_alloc", "Failed to allocate memory", "bad allocation"))
 
 
-def _limit_memory(more: int) -> None:
+def limit_memory(more: int) -> None:
     """Let the process grow by so many bytes; where the system has no such limit, time alone ends it."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource

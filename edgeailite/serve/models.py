@@ -68,7 +68,7 @@ def classes(card: ModelCard, output: str) -> tuple[tuple[str, tuple[int, int, in
 def facts(opened: OpenModel, path: Path) -> dict[str, object]:
     """What `GET /model` says beside classes; no path of this machine."""
     pre = opened.card.preprocessing
-    file = path if path.suffix == ".onnx" else find_checkpoint(path)
+    file = path if opened.is_file else find_checkpoint(path)
     return {
         "network": opened.card.model_name,
         "data": opened.card.dataset_name,

@@ -131,7 +131,7 @@ def found(model: onnx.ModelProto, target: str) -> list[Finding]:
     return lint.lint(model, row.checks, operators=row.operators, newest_opset=row.newest_opset)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", [name for name, row in TARGETS.items() if row.checks])
 def test_a_sound_graph_has_no_findings(target):
     assert found(graph(), target) == []
 
@@ -149,6 +149,7 @@ def test_an_open_size_is_found():
 
 def test_every_code_is_tested():
     elsewhere = {"open-size", "saturation", "zero-range"}
+    elsewhere |= {"npu-resize", "npu-classes", "npu-weights"}  # tests/export/targets/test_tflite.py
     assert {code for _, code, _, _ in PLANTED} | elsewhere == set(CODES)
 
 

@@ -188,8 +188,8 @@ def test_a_level_that_is_promised_must_hold_and_the_others_are_reported(monkeypa
 @pytest.mark.parametrize("order", ["RGB", "BGR"])
 def test_what_the_proof_feeds_is_what_the_file_s_readers_make_of_a_picture(order):
     pre = Preprocessing(24, 36, mean=(120.0, 110.0, 100.0), scale=(0.02, 0.03, 0.04), channel_order=order)
-    np.testing.assert_array_equal(parity._training_input(PICTURE, pre), preprocess(PICTURE, pre))
-    moved = parity._training_input(PICTURE, pre, moved=True) - preprocess(PICTURE, pre)
+    np.testing.assert_array_equal(parity.training_input(PICTURE, pre), preprocess(PICTURE, pre))
+    moved = parity.training_input(PICTURE, pre, moved=True) - preprocess(PICTURE, pre)
     levels = moved / np.array(pre.scale, np.float32).reshape(1, 3, 1, 1)
     assert set(np.unique(np.rint(levels))) == {-1, 0, 1}
-    assert parity._training_input(PICTURE, replace(pre, height=36, width=24)).shape == (1, 3, 36, 24)
+    assert parity.training_input(PICTURE, replace(pre, height=36, width=24)).shape == (1, 3, 36, 24)

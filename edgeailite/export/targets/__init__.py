@@ -7,14 +7,15 @@ from torch import fx
 
 from edgeailite.errors import UsageError, option
 from edgeailite.export.lint import Finding, lint, lint_ranges, refuse_errors
-from edgeailite.export.targets import onnxruntime, openvino, tensorrt, tidl
-from edgeailite.export.targets.record import Files, Request, Target
+from edgeailite.export.targets import onnxruntime, openvino, tensorrt, tflite, tidl
+from edgeailite.export.targets.record import Content, Files, Request, Target
+from edgeailite.export.to_tflite import WrittenProgram
 from edgeailite.quantization import scheme_of
 
-__all__ = ["TARGETS", "Files", "Request", "Target", "write"]
+__all__ = ["TARGETS", "Content", "Files", "Request", "Target", "write"]
 
 TARGETS: dict[str, Target] = {
-    target.name: target for target in (onnxruntime.TARGET, openvino.TARGET, tensorrt.TARGET, tidl.TARGET)
+    target.name: target for target in (onnxruntime.TARGET, openvino.TARGET, tensorrt.TARGET, tidl.TARGET, tflite.TARGET)
 }
 
 
@@ -27,6 +28,8 @@ def write(name: str, request: Request) -> tuple[Files, list[Finding]]:
     for content in files.values():
         if isinstance(content, onnx.ModelProto):
             findings += lint(content, target.checks, operators=target.operators, newest_opset=target.newest_opset)
+        elif isinstance(content, WrittenProgram):
+            findings += [finding for check in target.program_checks for finding in check(content.program)]
     refuse_errors(findings, name)
     return files, findings
 
@@ -36,6 +39,10 @@ def _check_scheme(target: Target, request: Request) -> None:
     if request.kernels != "plain" and target.name != request.kernels:
         raise UsageError(
             f"{option('kernels')} {request.kernels}: not for {option('target')} {target.name}; leave one of the two out"
+        )
+    if request.head != "logits" and target.opset is not None:
+        raise UsageError(
+            f"{option('head')} {request.head}: of a .tflite file; add {option('target')} tflite, or leave it out"
         )
     if not target.schemes:
         return

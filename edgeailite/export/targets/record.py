@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import onnx
 from torch import nn
 
-from edgeailite.export.lint import Check
+from edgeailite.export.lint import Check, Finding
 from edgeailite.export.passes import Kernels
+from edgeailite.export.to_tflite import WrittenProgram
 from edgeailite.modelcard import ModelCard
+from edgeailite.quantization.program import Program
 
 # What carries sizes about and is folded away at a fixed size; with an open size it stays.
 SHAPE_ARITHMETIC = frozenset(
@@ -45,26 +47,31 @@ class Request:
     size: tuple[int, int] | None = None
     simplify: bool = True
     kernels: Kernels = "plain"
+    head: str = "logits"
 
 
-Files = dict[str, onnx.ModelProto | str]
-"""What is written: ends of file names, the main file's (`.onnx`) first -> a model, or text."""
+Content = onnx.ModelProto | WrittenProgram | str
+Files = dict[str, Content]
+"""What is written: ends of file names, the main file's (`.onnx`, `.tflite`) first -> a model, or text."""
+ProgramCheck = Callable[[Program], Iterator[Finding]]
 
 
 @dataclass(frozen=True)
 class Target:
     """A device family.
 
-    `files` makes its files, and `checks` are applied to every ONNX file among them. `schemes` are those it computes,
-    empty for any and for float; `stem` names the files, None names them after the run; `opset` is the default.
+    `files` makes its files, and `checks` are applied to every ONNX file among them, `program_checks` to .tflite files.
+    `schemes` are those it computes, empty for any and for float; `stem` names the files, None names them after the run;
+    `opset` is the default of ONNX files, None where there is none.
     """
 
     name: str
     about: str
     files: Callable[[Request], Files]
-    operators: frozenset[str]
-    checks: tuple[Check, ...]
-    opset: int
-    newest_opset: int
+    operators: frozenset[str] = frozenset()
+    checks: tuple[Check, ...] = ()
+    opset: int | None = None
+    newest_opset: int = 0
+    program_checks: tuple[ProgramCheck, ...] = ()
     schemes: tuple[str, ...] = ()
     stem: str | None = None

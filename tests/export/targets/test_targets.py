@@ -1,4 +1,4 @@
-"""Each target's files: what stands in them, and that their numbers are the network's."""
+"""Each target's ONNX files: what stands in them, and that their numbers are the network's."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def modules() -> dict[str, nn.Module]:
 
 @pytest.fixture(scope="module")
 def written(modules) -> dict[str, Files]:
-    return {name: write(name, request(name, modules[SCHEMES[name]]))[0] for name in TARGETS}
+    return {name: write(name, request(name, modules[SCHEMES[name]]))[0] for name in SCHEMES}
 
 
 def logits(model: onnx.ModelProto) -> np.ndarray:
@@ -45,6 +45,10 @@ def logits(model: onnx.ModelProto) -> np.ndarray:
 
 def counts(model: onnx.ModelProto) -> Counter[str]:
     return Counter(node.op_type for node in model.graph.node)
+
+
+def test_every_target_has_its_tests():
+    assert [*SCHEMES, "tflite"] == list(TARGETS)  # tests/export/targets/test_tflite.py
 
 
 def test_the_command_line_offers_every_target():
@@ -79,7 +83,7 @@ def test_tensorrt_s_file_is_symmetric_with_float_biases_and_quantizers_behind_re
     assert np.abs(logits(model) - expected).max() < 0.05 * expected.std()
 
 
-@pytest.mark.parametrize("target", [name for name in TARGETS if name != "tidl"])  # whose compiler wants one size
+@pytest.mark.parametrize("target", [name for name in SCHEMES if name != "tidl"])  # whose compiler wants one size
 def test_files_of_open_size_compute_the_same(target, written, modules):
     files, _ = write(target, request(target, modules[SCHEMES[target]], size=None))
     assert counts(files[".onnx"])["Shape"] > 0

@@ -1,0 +1,67 @@
+"""The proof of a run's .tflite file, on pictures of the data set it was trained on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from torch import fx
+
+from edgeailite.config import VerifyConfig
+from edgeailite.console import progress
+from edgeailite.device import set_threads
+from edgeailite.errors import DataError
+from edgeailite.export.contract import read_pictures
+from edgeailite.export.files import FILE_NAMES, TFLITE_NAME
+from edgeailite.export.tflite_contract import tflite_contract
+from edgeailite.export.tflite_parity import prove_tflite, tflite_subject
+from edgeailite.export.verification import Verification, stride, verify_run, write_contract
+from edgeailite.runs.checkpoint import run_folder
+from edgeailite.runs.dataset import dataset_of
+from edgeailite.runs.open import load_network
+
+TFLITE_CONTRACT = "contract_int8_tflite.json"
+
+
+def verify_files(config: VerifyConfig) -> list[Verification]:
+    """Prove every file of a run: the ONNX file, unless there is a .tflite file alone, and the .tflite file if there is.
+
+    Raises as `verify_run` and `verify_tflite` do.
+    """
+    folder = run_folder(config.model)
+    has_tflite = (folder / TFLITE_NAME).exists()
+    has_onnx = any((folder / name).exists() for name in FILE_NAMES.values())
+    found = [verify_run(config)] if has_onnx or not has_tflite else []
+    return [*found, verify_tflite(config)] if has_tflite else found
+
+
+def verify_tflite(config: VerifyConfig) -> Verification:
+    """Prove that a run's model_int8.tflite gives what its network gives, in both arithmetics; write the contract.
+
+    `config.model` is the run folder or checkpoint. Raises UsageError where LiteRT is not installed; ParityError, naming
+    the first tensor, entry or operator that departs; DataError for what is missing or damaged. Nothing is written then.
+    """
+    set_threads(config.threads)
+    checkpoint, module = load_network(config.model)
+    file = run_folder(config.model) / TFLITE_NAME
+    if not isinstance(module, fx.GraphModule):
+        raise DataError(
+            "a float run, which has no .tflite file", path=file, fix="remove it, or verify the run it is of"
+        )
+    subject = tflite_subject(module, checkpoint.card, file, skip_hash=config.skip_hash)
+    source = dataset_of(checkpoint.card, None, config.data_path, config.split)
+    items = [item.images for item in source.items][:: stride(len(source.items), config.images)]
+    with progress("verify .tflite", len(items)) as (bar, task):
+        results = prove_tflite(
+            subject,
+            read_pictures(items),
+            sizes=config.sizes,
+            threads=config.threads,
+            export_again=config.export_again,
+            min_fake_quant=config.min_fake_quant,
+            on_picture=lambda: bar.advance(task),
+        )
+    results = {"data": f"{source.name} {source.split}", **results}
+    path = file.with_name(TFLITE_CONTRACT)
+    write_contract(path, json.dumps(tflite_contract(subject, items, results), indent=1) + "\n")
+    return Verification(Path(file), results, path, subject.card.preprocessing.size, config.export_again)

@@ -1,0 +1,121 @@
+"""A .tflite file against its contract, on any machine with LiteRT and numpy: every tensor, bit for bit.
+
+LiteRT's reference kernels must give what the contract says of `tflite_reference`, LiteRT's default kernels what it says
+of `xnnpack`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeailite.errors import DataError, ParityError, option
+from edgeailite.files import sha256_of
+from edgeailite.preprocessing import preprocess
+from edgeailite.runtime.contract import check_description
+from edgeailite.runtime.contract_file import Contract, contract_of, unpack
+from edgeailite.runtime.fingerprint import departs, equal_labels
+from edgeailite.runtime.tflite_file import read_tflite
+from edgeailite.runtime.tflite_session import TfliteModel, input_codes, load_tflite, tensors_of
+from edgeailite.untrusted import Fields, printable, shown
+
+Array = NDArray[Any]
+ARITHMETICS = {"reference": "tflite_reference", "xnnpack": "xnnpack"}
+"""LiteRT's kernels and the arithmetic that they must equal."""
+LEVELS = {"reference": "LiteRT, reference kernels", "xnnpack": "LiteRT, default (XNNPACK)"}
+"""The same as tables call them."""
+BASE = "tflite_reference"
+
+
+def recheck_tflite(
+    file: Path,
+    contract: Mapping[str, Any],
+    *,
+    skip_hash: bool = False,
+    threads: int | None = None,
+    name: str = "contract",
+) -> dict[str, Any]:
+    """Run the golden pictures of a contract through a .tflite file; return the agreement by kernels.
+
+    Options, result and errors are those of `recheck`.
+    """
+    checked = contract_of(contract, where=name)
+    if checked.kind != "int8" or not checked.exact:
+        raise DataError("kind: expected an exact int8 contract, as that of a .tflite file", path=name)
+    read = read_tflite(file)
+    found = sha256_of(read.data)
+    if not skip_hash and found != checked.sha256:
+        raise ParityError(
+            f"sha256 {found[:16]}… but the contract is for {checked.sha256[:16]}…",
+            path=file,
+            fix=f"give the file's own contract, or find what differs with {option('skip_hash')} True",
+        )
+    results: dict[str, Any] = {
+        "pictures": len(checked.golden),
+        "sha256": found,
+        "same_file": found == checked.sha256,
+    }
+    for kernels, arithmetic in ARITHMETICS.items():
+        model = load_tflite(file, threads=threads, kernels=kernels)
+        shares: list[float] = []
+        for index, case in enumerate(contract["golden"]):
+            golden = _in_arithmetic(checked, index, case, arithmetic)
+            shares += _recheck_case(file, read.data, model, golden, kernels)
+        results[LEVELS[kernels]] = {"equal_argmax": min(shares, default=None)}
+        check_description(file, model, checked)
+    return results
+
+
+def _in_arithmetic(contract: Contract, index: int, case: Mapping[str, Any], arithmetic: str) -> Mapping[str, Any]:
+    """Return a golden case with the outputs and layers of an arithmetic. Raises DataError where it is not said."""
+    golden = contract.golden[index]
+    if arithmetic == BASE:
+        return golden
+    others = Fields.of(case, where=f"{contract.where}: golden {index}").fields("arithmetics")
+    other = others.fields(arithmetic)
+    outputs, layers = other.fields("outputs").values, other.fields("layers").values
+    if set(outputs) - set(golden["outputs"]) or not all(isinstance(value, str) for value in layers.values()):
+        raise others.refuse(arithmetic, "outputs and layers of the case")
+    for output, known in outputs.items():
+        expected = golden["outputs"][output]
+        if not isinstance(known, Mapping) or known.keys() != expected.keys() or known["shape"] != expected["shape"]:
+            raise others.refuse(arithmetic, "outputs as the case has them")
+    changed = [layer | {"sha256": layers.get(layer["tensor"], layer["sha256"])} for layer in golden["layers"]]
+    return {**golden, "outputs": {**golden["outputs"], **outputs}, "layers": changed}
+
+
+def _recheck_case(file: Path, data: bytes, model: TfliteModel, golden: Mapping[str, Any], kernels: str) -> list[float]:
+    """Shares of equal labels, by output with classes. Raises ParityError where an output or inner tensor departs."""
+    if len(golden["pictures"]) != len(model.inputs) or set(golden["outputs"]) != set(model.outputs):
+        raise DataError(f"inputs or outputs: expected those of {file}, found {shown(sorted(golden['outputs']))}")
+    images = [preprocess(unpack(picture), model.card.preprocessing) for picture in golden["pictures"]]
+    for image, known, (_, tensor) in zip(images, golden["images"], model.inputs, strict=True):
+        if departs(image, known, exact=True):
+            raise ParityError(f"departs first at {tensor.name} (preprocessing: {model.card.preprocessing})", path=file)
+    codes = [input_codes(image, tensor) for image, (_, tensor) in zip(images, model.inputs, strict=True)]
+    outputs = {name: model.values(name, value) for name, value in model.compute(codes).items()}
+    wrong = [name for name, known in golden["outputs"].items() if departs(outputs[name], known, exact=True)]
+    place = _first_departure(data, codes, golden["layers"], kernels)
+    if wrong or place is not None:
+        raise ParityError(f"departs first at {place or f'output {wrong[0]}'}", path=file, fix=LEVELS[kernels])
+    shares = [equal_labels(outputs[name], known) for name, known in golden["outputs"].items()]
+    if any(share is not None and share < 1 for share in shares):
+        raise DataError("labels: expected those of the scores whose sha256 stands beside them, found others", path=file)
+    return [share for share in shares if share is not None]
+
+
+def _first_departure(
+    data: bytes, codes: Sequence[Array], layers: Sequence[Mapping[str, Any]], kernels: str
+) -> str | None:
+    values = tensors_of(data, codes, kernels=kernels)
+    for layer in layers:
+        name = layer["tensor"]
+        if name not in values:
+            return f"tensor {printable(name)}, which is missing in the file"
+        if departs(np.asarray(values[name]), layer, exact=True):
+            return f"{printable(name)} ({printable(' '.join(layer['nodes']))})"
+    return None
