@@ -76,12 +76,21 @@ class Index:
         if len(self.readers[name]) == 1:
             self.constants[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), name))
             return
-        self.readers[name].remove(node)
-        new = f"{node.name}.{position}"  # two places of one node may read one constant
-        node.input[position] = new
-        self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), new))
-        self.constants[new] = self.graph.initializer[-1]
-        self.readers[new].append(node)
+        self.part(node, position, f"{node.name}.{position}")  # two places of one node may read one constant
+        self.constants[node.input[position]].CopyFrom(
+            numpy_helper.from_array(np.ascontiguousarray(value), node.input[position])
+        )
+
+    def part(self, node: onnx.NodeProto, position: int, name: str) -> None:
+        """Let `node` read a copy, called `name`, of the constant at input `position`."""
+        old = node.input[position]
+        self.readers[old].remove(node)
+        node.input[position] = name
+        copy = self.graph.initializer.add()
+        copy.CopyFrom(self.constants[old])
+        copy.name = name
+        self.constants[name] = copy
+        self.readers[name].append(node)
 
 
 def apply_passes(model: onnx.ModelProto, kernels: Kernels) -> onnx.ModelProto:
@@ -90,6 +99,22 @@ def apply_passes(model: onnx.ModelProto, kernels: Kernels) -> onnx.ModelProto:
         for rewrite in PASSES[kernels]:
             rewrite(model.graph)
         del model.graph.value_info[:]
+    return model
+
+
+def own_zero_points(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Give each int8 weight codes and a zero point of its own, in place, and return the model.
+
+    Exporter and simplifier merge equal constants; onnxruntime's `session.x64quantprecision` then refuses the file.
+    """
+    index = Index(model.graph)
+    for node in model.graph.node:
+        codes = index.constants.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
+        if codes is None or codes.data_type != onnx.TensorProto.INT8:
+            continue
+        for position, name in ((0, f"{node.name}.codes"), (2, f"{codes.name}_zero_point")):
+            if position < len(node.input) and len(index.readers[node.input[position]]) > 1:
+                index.part(node, position, name if name not in index.constants else f"{node.name}.{position}")
     return model
 
 
