@@ -5,7 +5,8 @@ Rules, found by comparing with onnxruntime's x86 kernels (optimisation levels EX
     float32(input scale x weight scale / output scale), rounded half to even, plus zero point, clamped.
  2. Addition: y = fma(a, ra, fma(b, rb, z - fma(ra, za, rb x zb))) in float32 with ra = scale_a / scale_y, rounded.
  3. Concatenation at one scale copies codes, and so does maximum pooling.
- 4. Bilinear resize works in float32 on dequantized values, its four products added in a fixed order. Known exception:
+ 4. Bilinear resize works in float32 on dequantized values, its four products added in a fixed order. With a scale of
+    8 significant bits (`grids`) and a factor of 2, 4 or 8 every sum is exact in any order. Else there is an exception:
     level ALL may lay tensors out with channels last; a resize that changes the width and not the height is then taken
     over width and channels, and the last row is summed in another order: a tie may fall to the next code. It needs
     features of 2, 3 or 6 rows in pyramid pooling (up to 192 pixels at stride 32), one row elsewhere; `verify` finds it.
@@ -28,6 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from edgeailite.quantization.convert import CodePool, FromCodes, IntegerConv, Quantize, convert
+from edgeailite.quantization.enlarge import EnlargeCodes
 from edgeailite.quantization.graph import ACTIVATIONS, ADDITIONS
 from edgeailite.quantization.pooling import region_sums
 
@@ -80,7 +82,7 @@ class IntegerExact(fx.Interpreter):
             value = self.map_nodes_to_values(node.args[0], node)
             if isinstance(module, ACTIVATIONS):  # behind a kernel, clamping the codes does it
                 return value if callable(value) else module(value.dequantize())
-            if isinstance(module, nn.MaxPool2d):
+            if isinstance(module, nn.MaxPool2d | EnlargeCodes):
                 return replace(value, codes=module(value.codes))
             if isinstance(module, CodePool):
                 return _pool(module, value)

@@ -168,6 +168,15 @@ def tie_safe_additions(model: fx.GraphModule) -> tuple[int, int]:
 
 
 @torch.no_grad()
+def settle_scales(model: fx.GraphModule) -> None:
+    """Give a network in training the scales that its file may have: of its present ranges, additions tie-safe."""
+    for module in model.modules():
+        if isinstance(module, ActivationQuantizer):
+            module.update_scale()
+    make_additions_tie_safe(model)
+
+
+@torch.no_grad()
 def make_additions_tie_safe(model: fx.GraphModule) -> tuple[int, int]:
     """Move scales of a prepared and calibrated network until all runtimes add alike; count as `tie_safe_additions`.
 
