@@ -110,11 +110,6 @@ def cpu_features() -> list[str]:
     return [feature for feature in CPU_FEATURES if feature in flags]
 
 
-def sums_may_saturate(features: Iterable[str]) -> bool:
-    """Tell if a CPU with these features cuts sums of two products of uint8 and int8 off at 16 bits."""
-    return "avx2" in features and not VNNI.intersection(features)
-
-
 def usable_cores() -> int:
     """Cores this process may use: its affinity and its container's quota, which os.cpu_count() does not see."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

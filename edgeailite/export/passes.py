@@ -76,25 +76,17 @@ class Index:
         if len(self.readers[name]) == 1:
             self.constants[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), name))
             return
-        self.part(node, position, f"{node.name}.{position}")  # two places of one node may read one constant
-        self.constants[node.input[position]].CopyFrom(
-            numpy_helper.from_array(np.ascontiguousarray(value), node.input[position])
-        )
-
-    def part(self, node: onnx.NodeProto, position: int, name: str) -> None:
-        """Let `node` read a copy, called `name`, of the constant at input `position`."""
-        old = node.input[position]
-        self.readers[old].remove(node)
-        node.input[position] = name
-        copy = self.graph.initializer.add()
-        copy.CopyFrom(self.constants[old])
-        copy.name = name
-        self.constants[name] = copy
-        self.readers[name].append(node)
+        self.readers[name].remove(node)
+        new = f"{node.name}.{position}"  # two places of one node may read one constant
+        node.input[position] = new
+        self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), new))
+        self.constants[new] = self.graph.initializer[-1]
+        self.readers[new].append(node)
 
 
 def apply_passes(model: onnx.ModelProto, kernels: Kernels) -> onnx.ModelProto:
-    """Rewrite an int8 model for the kernels of a runtime, in place, and return it; "plain" leaves it as it is."""
+    """Rewrite an int8 model for the kernels of a runtime, in place, and return it; "plain" only separates weights."""
+    own_weights(model.graph)
     if kernels != "plain":
         for rewrite in PASSES[kernels]:
             rewrite(model.graph)
@@ -102,20 +94,20 @@ def apply_passes(model: onnx.ModelProto, kernels: Kernels) -> onnx.ModelProto:
     return model
 
 
-def own_zero_points(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Give each int8 weight codes and a zero point of its own, in place, and return the model.
+def own_weights(graph: onnx.GraphProto) -> None:
+    """Give each dequantized int8 weight codes and a zero point of its own, where the exporter shares equal ones.
 
-    Exporter and simplifier merge equal constants; onnxruntime's `session.x64quantprecision` then refuses the file.
+    onnxruntime can move weights to uint8 (`session.x64quantprecision`, exact sums without VNNI) only if no other weight
+    reads them.
     """
-    index = Index(model.graph)
-    for node in model.graph.node:
+    index = Index(graph)
+    for node in list(graph.node):
         codes = index.constants.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
         if codes is None or codes.data_type != onnx.TensorProto.INT8:
             continue
-        for position, name in ((0, f"{node.name}.codes"), (2, f"{codes.name}_zero_point")):
-            if position < len(node.input) and len(index.readers[node.input[position]]) > 1:
-                index.part(node, position, name if name not in index.constants else f"{node.name}.{position}")
-    return model
+        for position, name in ((0, node.input[0]), *((2, name) for name in node.input[2:])):
+            if len(index.readers[name]) > 1:
+                index.change(node, position, numpy_helper.to_array(index.constants[name]))
 
 
 def pad_image(graph: onnx.GraphProto) -> None:

@@ -21,7 +21,7 @@ from edgeailite import __version__
 from edgeailite.errors import UsageError, option
 from edgeailite.export.graphs import ARGMAX_MODES, append_argmax, fold_batch_norms
 from edgeailite.export.naming import operator_names, rename
-from edgeailite.export.passes import Kernels, apply_passes, own_zero_points
+from edgeailite.export.passes import Kernels, apply_passes
 from edgeailite.files import sha256_of
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import convert, scheme_of, wide_parts
@@ -102,7 +102,7 @@ def write_graph(
         exported = onnx.version_converter.convert_version(exported, opset)
     if simplify:
         exported = _simplify(exported)
-    exported = own_zero_points(apply_passes(exported, kernels))
+    exported = apply_passes(exported, kernels)
     exported.producer_name, exported.producer_version = "edgeailite", __version__
     exported.ir_version = min(
         NEWEST_IR, onnx.helper.find_min_ir_version_for(exported.opset_import, ignore_unknown=True)

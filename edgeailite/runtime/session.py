@@ -1,15 +1,7 @@
-"""An exported file as a function: image in, logits or label map out; and a look at its inner tensors.
-
-x86 CPUs with AVX2 and without VNNI cut sums of products at 16 bits. onnxruntime avoids it with weights as uint8, its
-setting `session.x64quantprecision`, which a session gets here on such CPUs (elsewhere it would cost time for nothing).
-onnxruntime then writes a second zero point beside each weight's, so a file is given the setting only if no two weights
-share one; export writes them so.
-"""
+"""An exported file as a function: image in, logits or label map out; and a look at its inner tensors."""
 
 from __future__ import annotations
 
-import functools
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +11,13 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from edgeailite.environment import cpu_features, sums_may_saturate
 from edgeailite.errors import DataError, UsageError
 from edgeailite.modelcard import ModelCard
 from edgeailite.onnxfile import OnnxFile, own_sizes, read_onnx
 from edgeailite.preprocessing import preprocess
 from edgeailite.runtime.failures import check_finite, run_session, said
 from edgeailite.runtime.metadata import About, about_of_metadata, check_agrees, session_settings
+from edgeailite.runtime.saturation import exact_sums
 from edgeailite.untrusted import printable
 
 Array = NDArray[Any]
@@ -37,8 +29,6 @@ LEVELS = {
 INPUT_TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
 PROVIDERS = ["CPUExecutionProvider"]
 SILENT = 4  # fatal errors alone
-EXACT_SUMS = {"session.x64quantprecision": "1"}
-INT8 = 3  # TensorProto.DataType
 
 
 OUTPUT_TYPES = {f"tensor({kind})" for kind in ("float", "double", "float16", "int64", "int32", "int8", "uint8")}
@@ -112,29 +102,11 @@ def _session(
     if save_optimized is not None:
         options.optimized_model_filepath = str(save_optimized)
     options.add_session_config_entry("session.load_model_format", "ONNX")  # the format that was checked
-    if not settings and file.is_own and _saturates() and zero_points_are_own(file):
-        settings = EXACT_SUMS  # not with signed activations, whose sums are exact and which it does not take
-    for key, value in settings.items():
+    for key, value in {**settings, **exact_sums(file, settings)}.items():
         options.add_session_config_entry(key, value)
     model = file.data if file.is_whole else str(file.path)  # what was checked is what runs
     with said(f"{file.name}: onnxruntime cannot load it"):
         return cpu_session(model, options)
-
-
-@functools.cache
-def _saturates() -> bool:
-    return sums_may_saturate(cpu_features())
-
-
-def zero_points_are_own(file: OnnxFile) -> bool:
-    """Tell if every constant with int8 codes, and its zero point, is read by one DequantizeLinear alone."""
-    constants = file.graph.constants
-    names: Counter[str] = Counter()
-    for node in file.graph.nodes:
-        codes = constants.get(node.inputs[0]) if node.op == "DequantizeLinear" else None
-        if codes is not None and codes.data_type == INT8:
-            names.update((codes.name, *node.inputs[2:3]))
-    return all(count == 1 for count in names.values())
 
 
 def cpu_session(model: str | bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import fx, nn
 
-from edgeailite.environment import cpu_features, sums_may_saturate
 from edgeailite.quantization.convert import CodePool, IntegerConv, Quantize
 from edgeailite.quantization.grids import WeightGrid
 from edgeailite.quantization.integer import Codes, IntegerExact, _integer_sum, resize_bilinear
@@ -47,8 +46,6 @@ def kernel(kind: str, inputs: Sequence[Array], *, domain: str = "", output: int 
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    if inputs[0].dtype == np.uint8 and sums_may_saturate(cpu_features()):
-        options.add_session_config_entry("session.x64quantprecision", "1")
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, {"i0": inputs[0]})[0]
 
