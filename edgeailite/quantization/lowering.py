@@ -1,0 +1,468 @@
+"""`lower`: writes a converted graph as a `Program` of TensorFlow Lite's integer operators for one input size.
+
+Rules:
+ 1. Codes of uint8 become int8 by subtracting 128 from them and from the zero point: the same values.
+ 2. An operator ends at the quantizer that follows it and takes its scale. An activation in between is fused into the
+    operator; one that the codes imply is left out, except ReLU, which readers of the file expect to see.
+ 3. Padding of torch is SAME where TensorFlow Lite puts as many rows before the picture, else PAD and VALID. PAD writes
+    the zero point. Before a maximum pooling that is no neutral value unless it is the smallest code; there MIRROR_PAD
+    repeats rows that the window holds anyway.
+ 4. Adaptive average pooling is one MEAN per region, of a SLICE; the regions are fixed with the size.
+ 5. With a range of 16 bits an operator runs in int16: its 8-bit inputs pass a QUANTIZE to 1/128 of their scale, which
+    is exact, and an 8-bit result is quantized back. int16 has no zero point in TensorFlow Lite, so the scale of such a
+    range follows from its end that is farther from zero; weights stay 8 bits and biases are int64.
+ 6. `EnlargeCodes(k)` is RESIZE_NEAREST_NEIGHBOR and MIRROR_PAD: the mirrored rows are the k copies of the border.
+ 7. The last resize, whose result only leaves the network, keeps the scale of its input.
+Anything else is refused with the layer's name.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import fx, nn
+
+from edgeailite.errors import UsageError
+from edgeailite.modelcard import REGRESSION, input_name, task_type
+from edgeailite.quantization.convert import MIDDLE, TOLERANCE, CodePool, IntegerConv, Quantize
+from edgeailite.quantization.graph import ACTIVATIONS, ADDITIONS, activation_limits, is_input, is_module
+from edgeailite.quantization.program import Kind, Operator, Program, Value
+
+Head = Literal["codes", "logits", "quantized", "argmax"]
+HEADS: dict[str, str] = {
+    "codes": "int8 at the decoder's size, without the last resize",
+    "quantized": "int8 at full size",
+    "logits": "float32 at full size",
+    "argmax": "int32 classes at full size; regression as in logits",
+}
+LABEL = "_label"  # ends the names of class maps, as in ONNX files
+CHANNELS = 3  # of a picture
+FUSING = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D")  # operators that clamp for the activation behind them
+RELU6 = 6.0
+WIDE_STEPS = 128  # of int16 in a step of int8: every distance from a zero point, up to 255, has a code
+LARGEST_DISTANCE = 255  # of an int8 code from its zero point
+FULL_PRECISION = "export the network in float, or leave this part out of the plan"
+OTHER_RANGE = "calibrate on more pictures; a dead or exploding layer shows in `edgeailite analyze`"
+
+
+@dataclass(eq=False)
+class _Pending:
+    """An operator that waits for the scale of its output.
+
+    `shape` is the output's, `limits` those of activations, `conv` the convolution and its path.
+    """
+
+    kind: Kind | Literal["INPUT", "REGIONS"]
+    inputs: list[Value]
+    shape: tuple[int, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    limits: tuple[float, float] = (-float("inf"), float("inf"))
+    conv: tuple[str, IntegerConv] | None = None
+
+
+def lower(
+    converted: fx.GraphModule, size: tuple[int, int], *, head: str = "logits", names: Mapping[str, str] | None = None
+) -> Program:
+    """Write a converted graph as a program for pictures of `size` (height, width) and batch 1.
+
+    `head` is a key of HEADS and says how outputs leave the network. They are called as in ONNX files: by the network's
+    names, and with `_label` behind for class maps. Inner tensors are called after the module that gives them; `names`
+    maps nodes of the graph to other names, such as those that `export.naming.file_names` finds for an ONNX file.
+
+    Raises UsageError for an unknown head and, with the layer's name, for a part that TensorFlow Lite has no form of:
+    weights of 16 bits, an activation with limits other than those of ReLU and ReLU6 that its range does not imply, and
+    scales that a runtime refuses (`check_scales`).
+    """
+    if head not in HEADS:
+        raise UsageError(f"unknown head {head!r}", fix=f"known: {', '.join(HEADS)}", known=tuple(HEADS))
+    lowering = _Lowering(converted, size, head=cast(Head, head), names=names or {})
+    lowering.run()
+    program = lowering.program
+    program.inputs = [value for _, value in sorted(lowering.inputs.items())]
+    check_scales(program)
+    return program
+
+
+class _Lowering(fx.Interpreter):
+    """Walks the graph with `Value`s and `_Pending` operators in place of tensors and fills `program`."""
+
+    def __init__(
+        self, converted: fx.GraphModule, size: tuple[int, int], *, head: Head, names: Mapping[str, str]
+    ) -> None:
+        super().__init__(converted)
+        self.extra_traceback = False  # it would rewrite the sentence of an error
+        self.size, self.head, self.names = size, head, names
+        self.program = Program([], {}, [])
+        self.inputs: dict[int, Value] = {}
+        self.widened: dict[Value, Value] = {}
+        self.taken = _output_names(converted.graph)
+
+    def run_node(self, node: fx.Node) -> Any:
+        if is_input(node):
+            return _Pending("INPUT", [], (1, *self.size, CHANNELS), {"index": _input_index(node)})
+        if node.op == "placeholder":  # `*images`, which is_input reads
+            return None
+        args, kwargs = self.fetch_args_kwargs_from_env(node)
+        if node.op == "output":
+            for name, value in args[0].items():
+                self._output(name, value)
+            return None
+        if node.op == "call_module":
+            return self._module(node, self.module.get_submodule(str(node.target)), args[0])
+        if node.target is getattr:  # x.shape, in torch's order
+            return torch.Size(args[0].shape[axis] for axis in (0, 3, 1, 2))
+        if node.target is operator.getitem:
+            return args[0][args[1]]
+        if node.target in ADDITIONS:
+            return _Pending("ADD", list(args), args[0].shape)
+        if node.target is torch.cat:
+            parts = list(args[0])
+            return _Pending(
+                "CONCATENATION", parts, (*parts[0].shape[:3], sum(part.shape[3] for part in parts)), {"axis": 3}
+            )
+        if node.target is F.interpolate:
+            return self._resize(self._name(node), args[0], kwargs)
+        raise UsageError(f"{node.target} has no form in TensorFlow Lite here", path=node.name, fix=FULL_PRECISION)
+
+    def _module(self, node: fx.Node, module: nn.Module, x: Any) -> Any:
+        """Lower a module; `x` is its input, a `Value` or an operator that waits for its scale."""
+        name = str(node.target)
+        if isinstance(module, Quantize):
+            if isinstance(x, Value) or _goes_through_activation(node):
+                return x  # the second half of a pair, or the tensor's own scale again
+            return self._emit(self._name(node.args[0]), x, module)
+        if isinstance(module, ACTIVATIONS):
+            return _activated(name, module, x)
+        if isinstance(module, IntegerConv):
+            return self._convolution(name, module, x)
+        if isinstance(module, nn.MaxPool2d):
+            return self._max_pool(name, module, x)
+        if isinstance(module, CodePool):
+            return _Pending("REGIONS", [x], (1, *module.output_size, x.shape[3]))
+        if type(module).__name__ == "EnlargeCodes":
+            return self._enlarge(name, x, int(module.factor))
+        kind = type(module).__name__
+        raise UsageError(f"{kind} has no form in TensorFlow Lite here", path=name, fix=FULL_PRECISION)
+
+    # --- operators
+
+    def _emit(self, name: str, pending: _Pending, quantize: Quantize) -> Value:
+        """Add a pending operator, whose output has the scale of `quantize` (rules 1, 2 and 5)."""
+        if pending.kind == "INPUT":
+            return self._input(pending, quantize)
+        name = self._unused(name)
+        inputs, is_wide = pending.inputs, quantize.wide() or any(value.type == "int16" for value in pending.inputs)
+        if is_wide:
+            inputs = [self._widen(value) if value.type == "int8" else value for value in inputs]
+            back = not quantize.wide()
+            output = _wide(self._unused(f"{name}.wide") if back else name, pending.shape, quantize)
+        else:
+            back, output = False, _narrow(name, pending.shape, quantize)
+        options = dict(pending.options)
+        if pending.kind in FUSING:
+            options["activation"] = _fused_activation(name, pending.limits, quantize)
+        if pending.conv is not None:
+            inputs = [*inputs, *self._parameters(*pending.conv, inputs[0], pending.kind)]
+        if pending.kind == "REGIONS":
+            self._regions(inputs[0], output)
+        else:
+            self._append(pending.kind, inputs, output, **options)
+        return self._append("QUANTIZE", [output], _narrow(name, pending.shape, quantize)) if back else output
+
+    def _append(self, kind: Kind, inputs: Sequence[Value], output: Value, **options: Any) -> Value:
+        self.program.operators.append(Operator(kind, list(inputs), output, options))
+        return output
+
+    def _input(self, pending: _Pending, quantize: Quantize) -> Value:
+        """Pictures have 8 bits, whatever the plan gives to the range."""
+        index = pending.options["index"]
+        value = _narrow(self._unused(input_name(index)), pending.shape, quantize)
+        if quantize.wide():
+            bottom, top = quantize.bounds()
+            step = (top - bottom) / LARGEST_DISTANCE
+            value.scale, value.zero_point = _scale(step), round(-MIDDLE - bottom / step)
+        self.inputs[index] = value
+        return value
+
+    def _widen(self, x: Value) -> Value:
+        """Give the int16 form of an int8 tensor; one for all its readers."""
+        if x not in self.widened:
+            assert x.scale is not None
+            wide = Value(self._unused(f"{x.name}.wide"), x.shape, "int16", x.scale / np.float32(WIDE_STEPS))
+            self.widened[x] = self._append("QUANTIZE", [x], wide)
+        return self.widened[x]
+
+    def _convolution(self, name: str, module: IntegerConv, x: Value) -> _Pending:
+        if module.weight.dtype != torch.int8:
+            problem = "weights of 16 bits have no form in TensorFlow Lite, whose weights have 8"
+            raise UsageError(problem, path=name, fix="give this layer 8 bits in the plan, and its input 16")
+        stride, padding, dilation, groups = module.geometry
+        x, out, same = self._window(name, x, _Window(module.weight.shape[2:], stride, padding, dilation))
+        channels = module.weight.shape[0]
+        options: dict[str, Any] = {"stride": stride, "dilation": dilation, "padding": "SAME" if same else "VALID"}
+        if depthwise := groups == x.shape[3] > 1 and module.weight.shape[1] == 1:
+            options["depth_multiplier"] = channels // groups
+        kind: Kind = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
+        return _Pending(kind, [x], (1, *out, channels), options, conv=(name, module))
+
+    def _parameters(self, name: str, module: IntegerConv, x: Value, kind: str) -> tuple[Value, Value]:
+        """Weight and bias of a convolution: OHWI, or 1HWO depthwise; the bias at scale input x weight."""
+        depthwise, is_wide = kind == "DEPTHWISE_CONV_2D", x.type == "int16"
+        weight = np.ascontiguousarray(module.weight.numpy().transpose((1, 2, 3, 0) if depthwise else (0, 2, 3, 1)))
+        scale = module.weight_scale.float().reshape(-1).numpy()
+        assert x.scale is not None
+        bias_scale = (x.scale * scale).astype(np.float32)
+        if module.integer and not is_wide:
+            bias = module.bias.numpy()
+        else:
+            values = module.bias.detach().double() * (module.bias_scale.double() if module.integer else 1)
+            bias = np.rint(values.numpy() / (np.float64(x.scale) * np.float64(scale)))
+        return (
+            self._constant(f"{name}.weight", weight, scale=scale, axis=3 if depthwise else 0),
+            self._constant(f"{name}.bias", bias.astype(np.int64 if is_wide else np.int32), scale=bias_scale),
+        )
+
+    def _window(self, name: str, x: Value, window: _Window, *, mirror: bool = False) -> tuple[Value, list[int], bool]:
+        """Pad where SAME does not (rule 3). Gives the input of the operator, its output's size, and if it is SAME."""
+        out, pads, same = window.on(x.shape[1:3])
+        if same or not any(window.padding):
+            return x, out, same
+        shape = (1, x.shape[1] + sum(pads[0]), x.shape[2] + sum(pads[1]), x.shape[3])
+        return self._pad(name, x, pads, shape, mirror=mirror), out, False
+
+    def _pad(self, name: str, x: Value, pads: list[tuple[int, int]], shape: tuple[int, ...], *, mirror: bool) -> Value:
+        rows = self._constant(f"{name}.pads", np.array([(0, 0), *pads, (0, 0)], np.int32))
+        padded = replace(x, name=self._unused(f"{name}.padded"), shape=shape)
+        if mirror:
+            return self._append("MIRROR_PAD", [x, rows], padded, mode="SYMMETRIC")
+        return self._append("PAD", [x, rows], padded)
+
+    def _max_pool(self, name: str, module: nn.MaxPool2d, x: Value) -> _Pending:
+        kernel, stride, padding, dilation = (
+            value if isinstance(value, tuple) else (value, value)
+            for value in (module.kernel_size, module.stride, module.padding, module.dilation)
+        )
+        if dilation != (1, 1):
+            raise UsageError("a dilated maximum pooling has no form in TensorFlow Lite", path=name, fix=FULL_PRECISION)
+        lowest = x.zero_point == (-MIDDLE if x.type == "int8" else -(2**15))
+        x, out, same = self._window(name, x, _Window(kernel, stride, padding, dilation), mirror=not lowest)
+        options = {"kernel": kernel, "stride": stride, "padding": "SAME" if same else "VALID"}
+        return _Pending("MAX_POOL_2D", [x], (1, *out, x.shape[3]), options)
+
+    def _resize(self, name: str, x: Value, how: Mapping[str, Any]) -> _Pending | Value:
+        """Leave a resize pending, as its scale is not known yet; one to the same size is no resize."""
+        height, width = (int(length) for length in how["size"])
+        if (height, width) == x.shape[1:3]:
+            return x
+        corners = bool(how.get("align_corners"))
+        size = self._constant(f"{name}.size", np.array([height, width], np.int32))
+        options = {"align_corners": corners, "half_pixel_centers": not corners}
+        return _Pending("RESIZE_BILINEAR", [x, size], (1, height, width, x.shape[3]), options)
+
+    def _enlarge(self, name: str, x: Value, factor: int) -> Value:
+        """Rule 6."""
+        height, width, channels, pad = x.shape[1] * factor, x.shape[2] * factor, x.shape[3], factor // 2
+        size = self._constant(f"{name}.size", np.array([height, width], np.int32))
+        nearest = replace(x, name=self._unused(f"{name}.nearest"), shape=(1, height, width, channels))
+        self._append("RESIZE_NEAREST_NEIGHBOR", [x, size], nearest, align_corners=False, half_pixel_centers=False)
+        shape = (1, height + 2 * pad, width + 2 * pad, channels)
+        return self._pad(name, nearest, [(pad, pad), (pad, pad)], shape, mirror=True)
+
+    def _regions(self, x: Value, y: Value) -> None:
+        """Rule 4: regions side by side, then rows one below another."""
+        rows, columns = (_edges(n, count) for n, count in zip(x.shape[1:3], y.shape[1:3], strict=True))
+        if len(rows) == len(columns) == 1:
+            self._mean(y.name, x, y)
+            return
+        lines = []
+        for i, (top, bottom) in enumerate(rows):
+            means = []
+            for j, (left, right) in enumerate(columns):
+                name, part = f"{y.name}.{i}.{j}", (top, left, bottom - top, right - left)
+                mean = replace(y, name=self._unused(name), shape=(1, 1, 1, y.shape[3]))
+                means.append(self._mean(name, self._slice(name, x, part), mean))
+            line = y if len(rows) == 1 else replace(y, name=self._unused(f"{y.name}.{i}"), shape=(1, 1, *y.shape[2:]))
+            lines.append(means[0] if len(means) == 1 else self._append("CONCATENATION", means, line, axis=2))
+        if len(rows) > 1:
+            self._append("CONCATENATION", lines, y, axis=1)
+
+    def _mean(self, name: str, x: Value, y: Value) -> Value:
+        return self._append("MEAN", [x, self._constant(f"{name}.axes", np.array([1, 2], np.int32))], y, keep_dims=True)
+
+    def _slice(self, name: str, x: Value, part: tuple[int, int, int, int]) -> Value:
+        """`part` is top, left, height, width."""
+        top, left, height, width = part
+        begin = self._constant(f"{name}.begin", np.array([0, top, left, 0], np.int32))
+        size = self._constant(f"{name}.size", np.array([1, height, width, x.shape[3]], np.int32))
+        cut = replace(x, name=self._unused(f"{name}.part"), shape=(1, height, width, x.shape[3]))
+        return self._append("SLICE", [x, begin, size], cut)
+
+    def _output(self, name: str, value: Value | _Pending) -> None:
+        """Add what the head asks for (rule 7) and call the result by the output's name."""
+        x = value
+        if isinstance(value, _Pending):
+            x = value.inputs[0]
+            if self.head != "codes":
+                full = replace(x, name=self._unused(f"{name}.full"), shape=value.shape)
+                x = self._append(cast(Kind, value.kind), value.inputs, full, **value.options)
+        assert isinstance(x, Value)
+        if self.head == "argmax" and task_type(name, x.shape[3]) != REGRESSION:
+            if x.type != "int8":
+                raise UsageError("ARG_MAX reads 8 bits", path=name, fix="give this output's range 8 bits in the plan")
+            axis = self._constant(f"{name}.axis", np.array([3], np.int32))
+            name += LABEL
+            x = self._append("ARG_MAX", [x, axis], Value(name, x.shape[:3], "int32"), axis=3)
+        elif self.head in ("logits", "argmax"):
+            x = self._append("DEQUANTIZE", [x], Value(name, x.shape, "float32"))
+        if x not in self.program.outputs.values():
+            x.name = name
+        self.program.outputs[name] = x
+
+    # --- names
+
+    def _name(self, node: fx.Node) -> str:
+        return self.names.get(node.name) or (str(node.target) if node.op == "call_module" else node.name)
+
+    def _unused(self, name: str) -> str:
+        """Reserve a name: every tensor has its own, though modules may be called twice."""
+        candidate, count = name, 0
+        while candidate in self.taken:
+            count += 1
+            candidate = f"{name}_{count}"
+        self.taken.add(candidate)
+        return candidate
+
+    def _constant(
+        self, name: str, data: NDArray[Any], *, scale: NDArray[np.float32] | None = None, axis: int = 0
+    ) -> Value:
+        return Value(self._unused(name), data.shape, cast(Any, str(data.dtype)), scale, axis=axis, data=data)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Geometry of a convolution or pooling, each as (height, width)."""
+
+    kernel: Sequence[int]
+    stride: Sequence[int]
+    padding: Sequence[int]
+    dilation: Sequence[int]
+
+    def on(self, size: Sequence[int]) -> tuple[list[int], list[tuple[int, int]], bool]:
+        """Give the output's size, the rows that torch adds before and behind and that are read, and if that is SAME."""
+        out, pads, same = [], [], True
+        for n, k, s, p, d in zip(size, self.kernel, self.stride, self.padding, self.dilation, strict=True):
+            reach = d * (k - 1) + 1
+            count = (n + 2 * p - reach) // s + 1
+            total = max((-(-n // s) - 1) * s + reach - n, 0)
+            same = same and count == -(-n // s) and total // 2 == p
+            pads.append((p, max((count - 1) * s + reach - n - p, 0)))
+            out.append(count)
+        return out, pads, same
+
+
+def _output_names(graph: fx.Graph) -> set[str]:
+    """Collect names that belong to outputs, with and without a label map's ending."""
+    names = {str(name) for node in graph.nodes if node.op == "output" for name in node.args[0]}
+    return names | {f"{name}{LABEL}" for name in names}
+
+
+def _input_index(node: fx.Node) -> int:
+    if node.op == "call_function":
+        return int(node.args[1])
+    return [other for other in node.graph.nodes if other.op == "placeholder"].index(node)
+
+
+def _edges(length: int, count: int) -> list[tuple[int, int]]:
+    """First and last position (exclusive) of each region, as torch's adaptive pooling has them."""
+    return [(index * length // count, -(-(index + 1) * length // count)) for index in range(count)]
+
+
+def _goes_through_activation(node: fx.Node) -> bool:
+    """Tell if a quantizer stands before an activation and its like behind: clamping the codes does both."""
+    users = list(node.users)
+    return len(users) == 1 and is_module(users[0], ACTIVATIONS) and {u.target for u in users[0].users} == {node.target}
+
+
+def _activated(name: str, module: nn.Module, x: _Pending | Value) -> _Pending:
+    """Hand an activation's limits to the operator before it, which clamps to them."""
+    if not isinstance(x, _Pending) or x.kind not in FUSING:
+        problem = "an activation that does not follow a convolution or addition alone has no form here"
+        raise UsageError(f"TensorFlow Lite: {problem}", path=name, fix=FULL_PRECISION)
+    low, high = activation_limits(module)
+    return replace(x, limits=(max(low, x.limits[0]), min(high, x.limits[1])))
+
+
+def _fused_activation(name: str, limits: tuple[float, float], quantize: Quantize) -> str:
+    """Choose the fused activation that clamps to `limits` as far as the output's codes reach beyond (rule 2)."""
+    (low, high), (bottom, top), near = limits, quantize.bounds(), TOLERANCE * float(quantize.scale)
+    if quantize.wide():  # int16 reaches as far below zero as above; codes that began at zero did a ReLU's work
+        low, bottom = max(low, 0.0) if bottom == 0 else low, min(bottom, -top)
+    below, above = bottom + near < low, high < top - near
+    if low == 0 and not above and (below or high == float("inf")):
+        return "RELU"
+    if low == 0 and high == RELU6:
+        return "RELU6"
+    if not below and not above:
+        return "NONE"
+    raise UsageError(
+        f"an activation with limits {low:g} and {high:g} has no form in TensorFlow Lite",
+        path=name,
+        fix="use ReLU or ReLU6, or calibrate so that the range ends where the activation does",
+    )
+
+
+def _narrow(name: str, shape: tuple[int, ...], quantize: Quantize) -> Value:
+    """Describe a tensor of 8 bits behind this quantizer (rule 1)."""
+    shift = MIDDLE if quantize.zero_point.dtype == torch.uint8 else 0
+    return Value(name, shape, "int8", _scale(float(quantize.scale)), int(quantize.zero_point) - shift)
+
+
+def _wide(name: str, shape: tuple[int, ...], quantize: Quantize) -> Value:
+    """Describe a tensor of 16 bits behind this quantizer: symmetric, as far as its farther end (rule 5)."""
+    first, last = quantize.codes()
+    zero = int(quantize.zero_point)
+    farther = max(zero - first, last + 1 - zero)
+    return Value(name, shape, "int16", _scale(float(quantize.scale) * farther / 2**15))
+
+
+def _scale(step: float) -> NDArray[np.float32]:
+    return np.array([step], np.float32)
+
+
+def check_scales(program: Program) -> None:
+    """Refuse scales for which a runtime stops, or computes something else than its rules say.
+
+    XNNPACK takes multipliers of convolutions below 256 (`operators/convolution-nhwc.c`) and ratios of an addition's
+    scales from 2^-10 to below 2^8 (`operators/binary-elementwise-nd.c`). The reference kernels shift sums left where a
+    multiplier is 1 or more, and sums and shifted sums must fit in int32. Raises UsageError with the layer's name.
+    """
+    for op in program.operators:
+        if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D") and op.output.type == "int8":
+            _check_convolution(op)
+        elif op.kind == "ADD" and op.output.type == "int8":
+            ratios = [float(value.scale[0] / op.output.scale[0]) for value in op.inputs]
+            _refuse_unless(all(2**-10 <= ratio < 2**8 for ratio in ratios), op, "scales of its inputs", ratios)
+
+
+def _check_convolution(op: Operator) -> None:
+    x, weight, bias = op.inputs
+    multiplier = np.float64(x.scale) * weight.scale / op.output.scale
+    axes = tuple(axis for axis in range(4) if axis != weight.axis)
+    largest = LARGEST_DISTANCE * np.abs(weight.data.astype(np.int64)).sum(axes) + np.abs(bias.data.astype(np.int64))
+    shifted = largest * np.exp2(np.maximum(np.frexp(multiplier)[1], 0))
+    _refuse_unless(bool((shifted < 2**31).all()), op, "largest sums", [int(largest.max())])
+    _refuse_unless(bool((multiplier < 2**8).all()), op, "multipliers", [float(multiplier.max())])
+
+
+def _refuse_unless(holds: bool, op: Operator, what: str, values: Collection[float]) -> None:
+    if not holds:
+        found = ", ".join(f"{value:.3g}" for value in values)
+        problem = f"{op.kind}: {what} ({found}, relative to its output) are beyond what integer kernels take"
+        raise UsageError(problem, path=op.output.name, fix=OTHER_RANGE, value=list(values))
