@@ -38,6 +38,7 @@ from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing, preprocess
 from edgeailite.quantization import convert, wide_parts
 from edgeailite.quantization.integer import IntegerModel
+from edgeailite.quantization.tie_safe import tie_safe_additions
 from edgeailite.runtime import Golden, OnnxModel, load_onnx, run, run_picture
 from edgeailite.runtime.contract import PROVEN_LEVELS, first_departure, labels_of
 from edgeailite.runtime.contract_file import WIDE_PROMISE
@@ -183,6 +184,7 @@ def prove(
     if kernels is not None:
         results["arithmetic"] = machine_arithmetic()
         results["integer_kernels"] = kernels
+        results["additions"] = _additions(subject)
         results["conversion"] = _check_conversion(subject, reference, kept, least=min_fake_quant)
     if subject.wide:
         results |= {"exact": False, "promise": WIDE_PROMISE}
@@ -264,6 +266,12 @@ def _check_label_maps(subject: Subject, expected: Mapping[str, Array], scores: M
             labels = labels_of(value)
             if labels is not None and not np.array_equal(labels, expected.get(f"{name}{LABEL}", value)):
                 raise ParityError(f"{subject.file}: output {name}: the label map is not that of the scores")
+
+
+def _additions(subject: Subject) -> dict[str, int]:
+    """Count the additions that every runtime computes alike (`quantization.tie_safe`), and all additions."""
+    assert isinstance(subject.module, fx.GraphModule)
+    return dict(zip(("tie_safe", "total"), tie_safe_additions(subject.module), strict=True))
 
 
 def _check_conversion(

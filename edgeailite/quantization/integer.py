@@ -6,11 +6,12 @@ differ from one kind of processor to another; the rows of `quantization.arithmet
     float32(input scale x weight scale / output scale), rounded half to even, plus zero point, clamped.
  2. Addition: the arithmetic's `add`.
  3. Concatenation at one scale copies codes, and so does maximum pooling.
- 4. Bilinear resize works in float32 on dequantized values, its four products added by the arithmetic's `blend`. Known
-    exception: level ALL may lay tensors out with channels last; a resize that changes the width and not the height is
-    then taken over width and channels, and the last row is summed in another order: a tie may fall to the next code. It
-    needs features of 2, 3 or 6 rows in pyramid pooling (up to 192 pixels at stride 32), one row elsewhere; `verify`
-    finds it.
+ 4. Bilinear resize works in float32 on dequantized values, its four products added by the arithmetic's `blend`. At a
+    scale of 8 significant bits (`grids`) and a factor of 2, 4 or 8 all sums are exact, so that every arithmetic gives
+    the same. Elsewhere there is an exception: level ALL may lay tensors out with channels last; a resize that changes
+    the width and not the height is then taken over width and channels, and the last row is summed in another order: a
+    tie may fall to the next code. It needs features of 2, 3 or 6 rows in pyramid pooling (up to 192 pixels at stride
+    32), one row elsewhere; `verify` finds it.
  5. Quantization divides by the scale in float32 and rounds half to even. An activation behind a quantizer works on
     dequantized values.
  6. Average pooling multiplies the whole sum of (code - zero_point) by scale / area, both float32.
@@ -38,6 +39,7 @@ from edgeailite.quantization.arithmetic import (
     blend_rounded,
 )
 from edgeailite.quantization.convert import CodePool, FromCodes, IntegerConv, Quantize, convert
+from edgeailite.quantization.enlarge import EnlargeCodes
 from edgeailite.quantization.graph import ACTIVATIONS, ADDITIONS
 from edgeailite.quantization.lowered import LoweredPrograms
 from edgeailite.quantization.pooling import region_sums
@@ -109,7 +111,7 @@ class IntegerExact(fx.Interpreter):
             value = self.map_nodes_to_values(node.args[0], node)
             if isinstance(module, ACTIVATIONS):  # behind a kernel, clamping the codes does it
                 return value if callable(value) else module(value.dequantize())
-            if isinstance(module, nn.MaxPool2d):
+            if isinstance(module, nn.MaxPool2d | EnlargeCodes):
                 return replace(value, codes=module(value.codes))
             if isinstance(module, CodePool):
                 return _pool(module, value)

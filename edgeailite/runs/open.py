@@ -158,6 +158,7 @@ def checked_quantization(values: Mapping[str, Any], *, where: str) -> dict[str, 
         "refine_images": lambda name: fields.whole(name, 0, 2**31),
         "method": lambda name: fields.text(name, longest=100),
         "ranges": lambda name: fields.text(name, choices=["tracked", "learned"]),
+        "exact_resizes": fields.truth,
         "plan": lambda name: as_dict(saved_plan(fields.fields(name))),
     }
     return {
@@ -184,6 +185,7 @@ def _prepared(model: nn.Module, how: Mapping[str, Any], file: Path) -> nn.Module
             how["scheme"],
             plan=Plan(**how.get("plan", {})),
             percentile=how["percentile"],
+            exact_resizes=how.get("exact_resizes", False),
         )
     except UsageError as error:
         raise DataError(f"{file}: quantization: {error}") from None

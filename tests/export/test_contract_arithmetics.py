@@ -32,7 +32,8 @@ ENVIRONMENT = {"packages": {"onnxruntime": "1.32.0"}, "cpu_features": ["avx512_v
 
 @pytest.fixture(scope="module")
 def subject(tmp_path_factory) -> Subject:
-    return written(toy_quantized("ort_u8s7"), tmp_path_factory.mktemp("arithmetics"))
+    """Of scales at which resizes depart, as earlier versions chose them."""
+    return written(toy_quantized("ort_u8s7", exact_resizes=False), tmp_path_factory.mktemp("arithmetics"))
 
 
 def written(network: Any, folder: Path) -> Subject:
