@@ -15,7 +15,7 @@ from edgeailite.errors import UsageError
 from edgeailite.files import read_regular
 from edgeailite.serve.admission import Gate
 from edgeailite.serve.models import named, served
-from edgeailite.serve.served import Served
+from edgeailite.serve.served_model import ServedModel
 from edgeailite.untrusted import is_printable
 
 TOKEN = "EDGEAILITE_TOKEN"
@@ -48,7 +48,7 @@ def run(config: ServeConfig) -> int:
     server = listen(service, host=config.host, port=config.port, client_timeout=config.client_timeout)
     log(f"listening on http://{_address(server.effective_host)}:{server.effective_port}, loading {', '.join(paths)}")
 
-    def load() -> dict[str, Served]:
+    def load() -> dict[str, ServedModel]:
         return {name: served(name, path, threads=config.threads) for name, path in paths.items()}
 
     code = serve(server, load, drain_timeout=config.drain_timeout, on_ready=lambda: log("ready"), on_stopped=log)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeailite.compat.ade20k import FORMS, JOINT, KEYS, OLDER, OTHER, SCRIPTS, Form
-from edgeailite.compat.flags import Asked, as_flags, is_true, shown, translate
+from edgeailite.compat.flags import GivenFlag, as_flags, is_true, shown, translate
 from edgeailite.compat.launching import gpu_list
 from edgeailite.errors import DataError, UsageError
 from edgeailite.files import read_regular
@@ -44,7 +44,7 @@ class Ade20kCommand:
 
     def flag(self, key: str) -> bool:
         """A truth value; False where it is not set."""
-        return key in self.settings and is_true(Asked(key, tuple(self.settings[key])))
+        return key in self.settings and is_true(GivenFlag(key, tuple(self.settings[key])))
 
     @property
     def folder(self) -> Path:

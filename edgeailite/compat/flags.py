@@ -26,7 +26,7 @@ class FlagError(UsageError):
 
 
 @dataclass(frozen=True)
-class Asked:
+class GivenFlag:
     """A flag of a command: its name, its values, the command's phase, and whether it quantizes."""
 
     flag: str
@@ -44,15 +44,15 @@ def shown(name: str) -> str:
     return name if name[:1].isupper() else f"--{name}"
 
 
-Rule = Callable[[Asked], Sequence[str]]
+Rule = Callable[[GivenFlag], Sequence[str]]
 
 
-def same(asked: Asked) -> Sequence[str]:
+def same(asked: GivenFlag) -> Sequence[str]:
     """The values as they are."""
     return asked.values
 
 
-def nothing(asked: Asked) -> Sequence[str]:
+def nothing(asked: GivenFlag) -> Sequence[str]:
     """Any value; no option is set."""
     return ()
 
@@ -76,7 +76,7 @@ class Options:
     notes: tuple[str, ...]
 
 
-def is_true(asked: Asked) -> bool:
+def is_true(asked: GivenFlag) -> bool:
     """A published truth value: `True`, `yes`, `1`, ... UsageError for another word."""
     word = asked.values[0].lower() if len(asked.values) == 1 else ""
     if word not in TRUE + FALSE:
@@ -84,7 +84,7 @@ def is_true(asked: Asked) -> bool:
     return word in TRUE
 
 
-def boolean(asked: Asked) -> Sequence[str]:
+def boolean(asked: GivenFlag) -> Sequence[str]:
     """True or False, as this command line writes them."""
     return [str(is_true(asked))]
 
@@ -96,7 +96,7 @@ class OneOf:
     table: Mapping[str, str]
     why: str
 
-    def __call__(self, asked: Asked) -> Sequence[str]:
+    def __call__(self, asked: GivenFlag) -> Sequence[str]:
         """The option's values."""
         value = " ".join(asked.values)
         if value not in self.table:
@@ -111,7 +111,7 @@ class Only:
     truth: bool
     why: str
 
-    def __call__(self, asked: Asked) -> Sequence[str]:
+    def __call__(self, asked: GivenFlag) -> Sequence[str]:
         """No option; UsageError for the other value."""
         if is_true(asked) != self.truth:
             raise asked.refused(self.why)
@@ -125,7 +125,7 @@ class Zeros:
     why: str
     phases: tuple[str, ...] = ()
 
-    def __call__(self, asked: Asked) -> Sequence[str]:
+    def __call__(self, asked: GivenFlag) -> Sequence[str]:
         """No option; UsageError for another number."""
         if not are_zero(asked.values) and (not self.phases or asked.phase in self.phases):
             raise asked.refused(self.why)
@@ -143,7 +143,7 @@ class WhereQuantized:
         """The inner rule's reason."""
         return getattr(self.inner, "why", "")
 
-    def __call__(self, asked: Asked) -> Sequence[str]:
+    def __call__(self, asked: GivenFlag) -> Sequence[str]:
         """The inner rule's values, or none."""
         return self.inner(asked) if asked.quantize or asked.phase == "calibration" else ()
 
@@ -176,7 +176,7 @@ def translate(
     notes = []
     for name, words in given.items():
         flag = flags.get(name, Flag(to=name))
-        said = list(flag.rule(Asked(name, tuple(words), phase, quantize)))
+        said = list(flag.rule(GivenFlag(name, tuple(words), phase, quantize)))
         if flag.to and (said or flag.rule is same):
             values[flag.to] = said
         if flag.note:

@@ -26,7 +26,7 @@ from edgeailite.device import select_device
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import part_of, results_at
 from edgeailite.files import write_atomic
-from edgeailite.inference import Wanted, as_input, draw, outputs_of, write
+from edgeailite.inference import ResultSettings, as_input, draw, outputs_of, write
 from edgeailite.inference.labels import original_values
 from edgeailite.inference.video import Writer
 from edgeailite.metrics import confusion_matrix, scores
@@ -95,11 +95,13 @@ def _look(given: Mapping[str, Sequence[str]]) -> InferConfig:
     return look
 
 
-def _tasks(opened: OpenModel, folder: Path, look: InferConfig, data: Path | None) -> list[Wanted]:
+def _tasks(opened: OpenModel, folder: Path, look: InferConfig, data: Path | None) -> list[ResultSettings]:
     """List what to write of each output: in a folder of its own, without the output in the files' names."""
     values = original_values(opened.card, data) if look.original_ids else {}
     outputs = [replace(output, name="") for output in outputs_of(opened.card, values)]
-    return [Wanted(folder / f"Task{i}", (o,), look.write, look.alpha, shares=False) for i, o in enumerate(outputs)]
+    return [
+        ResultSettings(folder / f"Task{i}", (o,), look.write, look.alpha, shares=False) for i, o in enumerate(outputs)
+    ]
 
 
 def _beside(folder: Path, suffix: str) -> Path:

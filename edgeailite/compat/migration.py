@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from edgeailite.compat import ade20k, ade20k_reading, pixel2pixel
 from edgeailite.compat.ade20k_weights import first_weights
-from edgeailite.compat.flags import Asked, Flag, FlagError, shown
+from edgeailite.compat.flags import Flag, FlagError, GivenFlag, shown
 
 EDGEAILITE = "docs/migrate_edgeailite.md"
 CSAIL = "docs/migrate_csail.md"
@@ -127,7 +127,7 @@ def _why(name: str, flag: Flag) -> str:
     if why := getattr(flag.rule, "why", ""):
         return str(why)
     try:
-        flag.rule(Asked(name.removeprefix("--"), ("1",)))
+        flag.rule(GivenFlag(name.removeprefix("--"), ("1",)))
     except FlagError as error:
         return error.why
     return ""

@@ -55,7 +55,7 @@ LONGEST_NAME = 300  # of a layer in a table
 
 
 @dataclass(frozen=True)
-class Read:
+class OnnxLayers:
     """A file's layers; `parameters` counts each weight once."""
 
     layers: tuple[Layer, ...]
@@ -65,7 +65,7 @@ class Read:
     weight_bytes: int
 
 
-def read(path: Path, height_width: tuple[int, int] | None) -> Read:
+def read(path: Path, height_width: tuple[int, int] | None) -> OnnxLayers:
     """Layers of a file. Raises DataError and UsageError as `onnx_shapes.load`."""
     try:
         graph = _Graph(path, height_width)
@@ -78,7 +78,7 @@ def read(path: Path, height_width: tuple[int, int] | None) -> Read:
             f"{path}: its layers cannot be counted ({reason}); it is no usual network, or damaged: export it again"
         ) from None
     weights = graph.weights.values()
-    return Read(
+    return OnnxLayers(
         layers,
         tuple(map(graph.value, graph.inputs)),
         tuple(map(graph.value, graph.outputs)),

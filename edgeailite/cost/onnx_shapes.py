@@ -49,7 +49,7 @@ SMALL = 1024  # elements: larger constants do not take part in shape arithmetic,
 
 
 @dataclass(frozen=True)
-class Sized:
+class SizedGraph:
     """Graph of a file without its large constants; shape, bytes per element and, of constants, values by name."""
 
     graph: onnx.GraphProto
@@ -58,7 +58,7 @@ class Sized:
     constants: Mapping[str, Array]
 
 
-def load(path: Path, height_width: tuple[int, int] | None) -> Sized:
+def load(path: Path, height_width: tuple[int, int] | None) -> SizedGraph:
     """The file with all shapes known.
 
     Raises DataError for a file that cannot be read or whose shapes cannot be known, UsageError where `height_width`
@@ -86,7 +86,7 @@ def load(path: Path, height_width: tuple[int, int] | None) -> Sized:
                 f"{path}: the shape of {shown(unknown[0])} ({printable(node.op_type)[:80]}) cannot be inferred; "
                 "simplify the file (onnxsim) or export it with a fixed size"
             )
-    return Sized(model.graph, shapes, item_bytes, known)
+    return SizedGraph(model.graph, shapes, item_bytes, known)
 
 
 def _take_out_large(model: onnx.ModelProto) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 from edgeailite.errors import DataError, UsageError, option
 from edgeailite.files import read_regular
 from edgeailite.inference.drawing import Output
-from edgeailite.inference.pictures import Wanted
+from edgeailite.inference.pictures import ResultSettings
 from edgeailite.inference.shares import CSV, JSON, Table, share_columns, write_json
-from edgeailite.inference.sources import Found
+from edgeailite.inference.sources import Input
 from edgeailite.inference.writing import remove_leftovers_below, write_whole
 from edgeailite.untrusted import json_value, printable
 
@@ -28,8 +28,8 @@ MADE_BY = {"made_by": "edgeailite infer"}
 class Results:
     """Counts, and the tables of a folder. Use it in a `with`: the tables are completed at its end."""
 
-    def __init__(self, wanted: Wanted, *, resume: bool) -> None:
-        self.folder, self.outputs = wanted.folder, wanted.outputs
+    def __init__(self, settings: ResultSettings, *, resume: bool) -> None:
+        self.folder, self.outputs = settings.folder, settings.outputs
         self.labelled = self.finished = self.skipped = self.left_out = 0
         self.first_problem = ""
         self.videos: dict[str, Mapping[str, Any]] = {}
@@ -37,8 +37,8 @@ class Results:
         if (self.folder / SKIPPED).exists():
             Table(self.folder / SKIPPED, ("input", "reason")).close()  # of an earlier run: refuses one of somebody else
             (self.folder / SKIPPED).unlink()
-        columns = share_columns(wanted.outputs)
-        self.table = Table(self.folder / CSV, columns, go_on=resume) if wanted.shares else None
+        columns = share_columns(settings.outputs)
+        self.table = Table(self.folder / CSV, columns, go_on=resume) if settings.shares else None
 
     @property
     def known(self) -> frozenset[str]:
@@ -50,7 +50,7 @@ class Results:
         if self.table is not None:
             self.table.add([name, *size[:2], *shares])
 
-    def skip(self, found: Found, reason: str) -> None:
+    def skip(self, found: Input, reason: str) -> None:
         """Keep why an input was not labelled."""
         self._skips = self._skips or Table(self.folder / SKIPPED, ("input", "reason"))
         self._skips.add([found.source, reason])

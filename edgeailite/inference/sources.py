@@ -31,7 +31,7 @@ MOST_EMPTY = 100_000  # lines in a row
 
 
 @dataclass(frozen=True)
-class Found:
+class Input:
     """A picture, video or camera, and the path of its results relative to their folder, without kind and suffix.
 
     `relative` is its own path below the root of the inputs; `problem` says why it cannot be read, if that is known.
@@ -71,7 +71,7 @@ class Inputs:
         """Whether the list comes from stdin, so that it can be read once and has no known length."""
         return any(str(word) == STDIN for word in self.words)
 
-    def __call__(self, lines: Iterable[bytes] = ()) -> Iterator[Found]:
+    def __call__(self, lines: Iterable[bytes] = ()) -> Iterator[Input]:
         """All of them in order; `lines` are those of stdin."""
         self.others.clear()
         for word in self.words:
@@ -84,7 +84,7 @@ class Inputs:
             else:
                 yield self._found(word)
 
-    def _matching(self, pattern: str) -> Iterator[Found]:
+    def _matching(self, pattern: str) -> Iterator[Input]:
         """Pictures and videos that a pattern matches now; unless it has **, everything below matching folders too."""
         for path in map(Path, sorted(glob.iglob(pattern, recursive=True))):  # noqa: PTH207 - Path.glob knows no absolute one
             if path.is_dir():
@@ -92,16 +92,16 @@ class Inputs:
             elif _is_wanted(path, self.others):
                 yield self._found(path)
 
-    def _below(self, folder: Path) -> Iterator[Found]:
+    def _below(self, folder: Path) -> Iterator[Input]:
         for path, problem in walk(folder, apart_from=self.apart_from, others=self.others):
             yield self._found(path, problem)
 
-    def _found(self, path: Path, problem: str = "") -> Found:
+    def _found(self, path: Path, problem: str = "") -> Input:
         camera = CAMERA.fullmatch(str(path))
         if camera is not None:
             name = Path(f"camera_{camera[1]}")
-            return Found(path, name, name)
-        return Found(path, result_path(path, self.root), place(path, self.root), problem)
+            return Input(path, name, name)
+        return Input(path, result_path(path, self.root), place(path, self.root), problem)
 
 
 def inputs(words: Sequence[Path], *, apart_from: Path, root: Path | None = None) -> Inputs:
@@ -230,7 +230,7 @@ def find_pictures(source: Path, *, apart_from: Path) -> list[Path]:
     return pictures
 
 
-def companion(folder: Path, found: Found) -> Path:
+def companion(folder: Path, found: Input) -> Path:
     """The picture of another input stream: of the same relative name, the same stem, or the only one of the same begin.
 
     The begin is the stem up to its last `_`, as in Cityscapes: X_leftImg8bit.png and X_flow.png. Raises DataError.

@@ -77,9 +77,9 @@ class Call:
         return required_array(value) if isinstance(value, Tensor) else np.zeros(1, np.float32)
 
 
-Sized = tuple[list[Shape], int]
+RuleResult = tuple[list[Shape], int]
 """Shapes of a node's outputs, and its operations: multiply-accumulates, or one per element."""
-Rule = Callable[[Call], Sized]
+Rule = Callable[[Call], RuleResult]
 
 
 def as_text(shape: Sequence[int]) -> str:
@@ -87,7 +87,7 @@ def as_text(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) or "-"
 
 
-def one(shape: Shape, operations: int | None = None) -> Sized:
+def one(shape: Shape, operations: int | None = None) -> RuleResult:
     """Return one output of a shape; counts one operation per element unless `operations` is given."""
     return [shape], prod(shape) if operations is None else operations
 

@@ -11,7 +11,7 @@ from edgeailite.models import Pixel2Pixel
 from edgeailite.pretrained.networks import networks_of
 from edgeailite.pretrained.open_weights import Source, open_source
 from edgeailite.pretrained.plain import not_finite
-from edgeailite.pretrained.replicate import Placed, place
+from edgeailite.pretrained.replicate import PlacedWeights, place
 from edgeailite.pretrained.report import LoadReport, conventions, explanations, head_refusal, refusal
 from edgeailite.pretrained.shapes import Differences, differences, layer_of
 
@@ -43,7 +43,9 @@ def load_pretrained(
     """
     found, name = open_source(source, sha256=sha256)
     network = model if isinstance(model, Pixel2Pixel) else None
-    placed = place(found, network) if network is not None else Placed(found.weights, found.notes, found.explained)
+    placed = (
+        place(found, network) if network is not None else PlacedWeights(found.weights, found.notes, found.explained)
+    )
     own, weights = model.state_dict(), placed.weights
     layers = {layer_of(k) for k in own if k in weights and weights[k].shape != own[k].shape}
     mismatched = tuple(k for k in own if k in weights and layer_of(k) in layers and not k.endswith(STEPS))
@@ -70,7 +72,7 @@ def load_pretrained(
     return replace(report, loaded=tuple(k for k in own if k in kept), notes=notes)
 
 
-def _main_output_fits(placed: Placed, why: Differences, model: Pixel2Pixel) -> bool:
+def _main_output_fits(placed: PlacedWeights, why: Differences, model: Pixel2Pixel) -> bool:
     """Has the output that the file's decoder belongs to the file's class count? Of several decoders, all belong."""
     main = MAIN_OUTPUT if MAIN_OUTPUT in model.outputs else next(iter(model.outputs))
     outputs = [main] if placed.copied else list(model.outputs)

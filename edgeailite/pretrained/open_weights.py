@@ -14,13 +14,13 @@ from edgeailite.errors import DataError, UsageError, option
 from edgeailite.files import sha256_of
 from edgeailite.pretrained.find_state_dict import state_dict_of
 from edgeailite.pretrained.reading import read_weights
-from edgeailite.pretrained.recognise import Recognised, recognise, recognise_pair
+from edgeailite.pretrained.recognise import RecognisedWeights, recognise, recognise_pair
 from edgeailite.pretrained.urls import STATED_TO, record_of
 
 Source = str | Path | Sequence[str | Path]
 
 
-def open_source(source: Source, *, sha256: str | None = None) -> tuple[Recognised, str]:
+def open_source(source: Source, *, sha256: str | None = None) -> tuple[RecognisedWeights, str]:
     """Open a file or a pair and recognise it; returns the weights and their name for messages."""
     parts = _parts(source)
     if len(parts) not in (1, 2):
@@ -60,7 +60,7 @@ def _parts(source: object) -> list[str | Path]:
     return parts
 
 
-def _open_one(source: str | Path, sha256: str | None) -> tuple[Recognised, str]:
+def _open_one(source: str | Path, sha256: str | None) -> tuple[RecognisedWeights, str]:
     values = read_weights(fetch(source, sha256=sha256))
     own = isinstance(values, Mapping) and "card" in values and "format" in values
     weights, notes = state_dict_of(values, str(source))

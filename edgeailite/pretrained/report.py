@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from edgeailite.errors import option
 from edgeailite.models import Pixel2Pixel
 from edgeailite.pretrained.recognise import PAIR
-from edgeailite.pretrained.replicate import Placed
+from edgeailite.pretrained.replicate import PlacedWeights
 from edgeailite.pretrained.shapes import Differences, layer_of
 from edgeailite.untrusted import printable
 
@@ -77,7 +77,7 @@ def refusal(
 
 
 def explanations(
-    placed: Placed, report: LoadReport, model: nn.Module, differences: Differences | None
+    placed: PlacedWeights, report: LoadReport, model: nn.Module, differences: Differences | None
 ) -> Iterable[str]:
     """Why tensors keep their initial values."""
     for prefix, why in placed.explained.items():

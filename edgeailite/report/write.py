@@ -38,7 +38,7 @@ from edgeailite.report.facts import (
 )
 from edgeailite.report.forms import Conditions, forms_of, quantization_rows
 from edgeailite.report.page import render
-from edgeailite.report.record import ClassResult, DepthResult, Example, Form, Report, Verdict
+from edgeailite.report.record import ClassResult, DepthResult, Example, FormScores, Report, Verdict
 from edgeailite.report.reproduce import commands_of
 from edgeailite.report.text import flatten
 from edgeailite.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, read_metrics
@@ -210,7 +210,7 @@ def _forms(
     folder: _RunFolder,
     tally: Tally,
     proven: Sequence[str],
-) -> tuple[tuple[list[str], list[Form]] | None, list[tuple[str, str]]]:
+) -> tuple[tuple[list[str], list[FormScores]] | None, list[tuple[str, str]]]:
     """Return the table of forms, and the exported file's first number for the top."""
     if config.forms == "none" or model.kind == "onnx":
         return None, []

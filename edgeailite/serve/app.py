@@ -20,13 +20,13 @@ from edgeailite.serve.admission import Gate
 from edgeailite.serve.callers import Call, Callers
 from edgeailite.serve.errors import CODES, PROBLEM_TYPE, Problem, problem_body, shortage
 from edgeailite.serve.headers import add_headers
-from edgeailite.serve.lifecycle import READY, Life
+from edgeailite.serve.lifecycle import READY, Lifecycle
 from edgeailite.serve.metrics import STAGES, TEXT_TYPE, Metrics, resident_bytes
 from edgeailite.serve.openapi import document
 from edgeailite.serve.page import PAGE, add_assets
-from edgeailite.serve.request import Upload, Wish, check_type, picture_bytes, read_model, read_wish
+from edgeailite.serve.request import LabelRequest, Upload, check_type, picture_bytes, read_label_request, read_model
 from edgeailite.serve.responses import ANSWERS, decode
-from edgeailite.serve.workers import Crew
+from edgeailite.serve.workers import WorkerPool
 from edgeailite.untrusted import printable
 
 LOG = logging.getLogger("edgeailite.serve")
@@ -55,7 +55,7 @@ class Service:
     origins: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     max_total: int | None = None
-    life: Life = field(default_factory=Life)
+    life: Lifecycle = field(default_factory=Lifecycle)
     metrics: Metrics = field(default_factory=Metrics)
 
     @property
@@ -114,11 +114,11 @@ def _check_caller(service: Service) -> None:
 
 
 def _add_predict(app: Flask, service: Service) -> None:
-    crew = Crew(service.gate.slots)
+    crew = WorkerPool(service.gate.slots)
 
     @app.post("/predict")
     def predict() -> Response:
-        wish = read_wish(request.args, service.names, alpha=service.alpha)
+        wish = read_label_request(request.args, service.names, alpha=service.alpha)
         check_type(request)
         if request.content_length == 0:
             raise Problem("bad_picture", "the body is empty, expected a picture")
@@ -136,7 +136,7 @@ def _add_predict(app: Flask, service: Service) -> None:
         return Response(body, mimetype=ANSWERS[wish.output][0], headers=headers)
 
 
-def _labelled(service: Service, wish: Wish, data: bytes) -> tuple[bytes, dict[str, float]]:
+def _labelled(service: Service, wish: LabelRequest, data: bytes) -> tuple[bytes, dict[str, float]]:
     """The body of an answer, and the seconds of each stage, which go into a header: bodies are the same every time."""
     model = service.life.models()[wish.model]
     times = [time.perf_counter()]

@@ -25,7 +25,7 @@ from edgeailite.serve.app import ARRIVED, MAKE_ROOM, TARGET
 from edgeailite.serve.errors import CODES, PROBLEM_TYPE, Problem, problem_body, shortage
 from edgeailite.serve.headers import FIXED, sharing
 from edgeailite.serve.lifecycle import DRAINING
-from edgeailite.serve.parser import FULL, Parser, Refused
+from edgeailite.serve.parser import FULL, Parser, RequestError
 from edgeailite.untrusted import printable
 
 LOG = logging.getLogger("edgeailite.serve")
@@ -83,9 +83,9 @@ class Refusal(ErrorTask):  # type: ignore[misc]
     def execute(self) -> None:
         """The same JSON and headers as the application's own errors."""
         error = self.request.error
-        if not isinstance(error, Refused):
+        if not isinstance(error, RequestError):
             code = CODES.get(error.code, "bad_request")
-            error = Refused(Problem(code, SENTENCES.get(error.code, SENTENCES[400])))
+            error = RequestError(Problem(code, SENTENCES.get(error.code, SENTENCES[400])))
         self.channel.refused = True
         write_problem(self, error.problem)
 
@@ -96,7 +96,7 @@ def write_problem(task: Any, problem: Problem) -> None:
     body = problem_body(problem.error, str(problem))
     server.metrics.count("edgeailite_requests_total", "other", str(problem.status))
     server.metrics.count("edgeailite_problems_total", problem.error)
-    task.status = f"{problem.status} {Refused(problem).reason}"
+    task.status = f"{problem.status} {RequestError(problem).reason}"
     shared = sharing(task.request.headers.get("ORIGIN", ""), server.callers.origins)
     fixed = {"Content-Type": PROBLEM_TYPE, "Cache-Control": "no-store", **FIXED}
     task.response_headers.extend((fixed | shared | problem.headers).items())

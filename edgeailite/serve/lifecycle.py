@@ -7,17 +7,17 @@ import time
 from collections.abc import Mapping
 
 from edgeailite.serve.errors import Problem
-from edgeailite.serve.served import Served
+from edgeailite.serve.served_model import ServedModel
 
 STARTING, READY, DRAINING = "starting", "ready", "draining"
 
 
-class Life:
+class Lifecycle:
     """Read by every request; written by the thread that loads models and by the signal to stop."""
 
     def __init__(self) -> None:
         self.failure: BaseException | None = None
-        self._models: Mapping[str, Served] | None = None
+        self._models: Mapping[str, ServedModel] | None = None
         self._drain_began = math.inf
 
     @property
@@ -27,7 +27,7 @@ class Life:
             return DRAINING
         return STARTING if self._models is None else READY
 
-    def loaded(self, models: Mapping[str, Served]) -> None:
+    def loaded(self, models: Mapping[str, ServedModel]) -> None:
         """From now on there are answers."""
         self._models = models
 
@@ -35,7 +35,7 @@ class Life:
         """From now on only what arrived before is answered."""
         self._drain_began = min(self._drain_began, time.monotonic())
 
-    def models(self) -> Mapping[str, Served]:
+    def models(self) -> Mapping[str, ServedModel]:
         """The models by name. Raises Problem `starting`."""
         if self._models is None:
             raise Problem("starting", "models are being loaded; try again", retry_after=2)

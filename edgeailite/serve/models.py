@@ -16,7 +16,7 @@ from edgeailite.inference.writing import png
 from edgeailite.modelcard import ModelCard
 from edgeailite.runs.checkpoint import find_checkpoint
 from edgeailite.runs.open import OpenModel, open_model
-from edgeailite.serve.served import Served
+from edgeailite.serve.served_model import ServedModel
 from edgeailite.untrusted import printable
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -41,12 +41,12 @@ def named(models: tuple[str, ...]) -> dict[str, Path]:
     return paths
 
 
-def served(name: str, path: Path, *, threads: int) -> Served:
+def served(name: str, path: Path, *, threads: int) -> ServedModel:
     """Open a model and label one picture with it, so that the first request is as fast as the next."""
     opened = open_model(path, device=select_device("cpu"), threads=threads)
     _check_takes_pictures(opened.card, path)
     output = opened.card.classified[0]
-    model = Served(
+    model = ServedModel(
         name, classes(opened.card, output), lambda image: label_picture(opened, image), facts(opened, path), png
     )
     pre = opened.card.preprocessing

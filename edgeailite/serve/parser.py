@@ -27,7 +27,7 @@ FREE_FRAMING = 65_536  # bytes of chunk lengths and ends that every body may hav
 FULL = "too many bytes are arriving at once; try again"
 
 
-class Refused(Error):  # type: ignore[misc] # waitress has no types
+class RequestError(Error):  # type: ignore[misc] # waitress has no types
     """A problem in waitress's form."""
 
     def __init__(self, problem: Problem) -> None:
@@ -88,7 +88,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
 
     def refuse(self, problem: Problem) -> None:
         """Give it up: it becomes an answer with this problem, and its body goes."""
-        self.error, self.completed = Refused(problem), True
+        self.error, self.completed = RequestError(problem), True
         self.close()
 
     def close(self) -> None:

@@ -30,7 +30,7 @@ class Upload(Request):
 
 
 @dataclass(frozen=True)
-class Wish:
+class LabelRequest:
     """One answer of one model; `alpha` is the weight of the colours in an overlay."""
 
     output: str
@@ -38,7 +38,7 @@ class Wish:
     alpha: float
 
 
-def read_wish(args: MultiDict[str, str], names: Sequence[str], *, alpha: float) -> Wish:
+def read_label_request(args: MultiDict[str, str], names: Sequence[str], *, alpha: float) -> LabelRequest:
     """The parameters, strictly: a misspelt one is an error, not ignored. Raises Problem `bad_parameter`."""
     for name in args:
         if name not in PARAMETERS:
@@ -48,7 +48,7 @@ def read_wish(args: MultiDict[str, str], names: Sequence[str], *, alpha: float) 
     output = args.get("output", next(iter(ANSWERS)))
     if output not in ANSWERS:
         raise Problem("bad_parameter", f"output={_shown(output)}: expected {', '.join(ANSWERS)}")
-    return Wish(output, read_model(args, names), _alpha(args, alpha))
+    return LabelRequest(output, read_model(args, names), _alpha(args, alpha))
 
 
 def read_model(args: MultiDict[str, str], names: Sequence[str]) -> str:

@@ -34,7 +34,7 @@ from edgeailite.serve.connection import Channel
 from edgeailite.serve.errors import NO_DESCRIPTORS, shortage
 from edgeailite.serve.lifecycle import DRAINING
 from edgeailite.serve.parser import Parser
-from edgeailite.serve.served import Served
+from edgeailite.serve.served_model import ServedModel
 
 LOG = logging.getLogger("edgeailite.serve")
 TICK = 0.2  # seconds between looks at deadlines and signals
@@ -46,7 +46,7 @@ MAX_HEADER = 32_768
 CONNECTIONS = 512
 LARGEST_ANSWER = 1 << 28  # never reached: a thread that waits for a slow client would be lost for others
 
-Loader = Callable[[], Mapping[str, Served]]
+Loader = Callable[[], Mapping[str, ServedModel]]
 
 
 class Server(TcpWSGIServer):  # type: ignore[misc] # waitress has no types

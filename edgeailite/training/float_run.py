@@ -113,7 +113,7 @@ def _write_start(config: TrainConfig, folder: Path, loaded: LoadReport | None) -
 
 
 @dataclass(frozen=True)
-class Prepared:
+class TrainingParts:
     """Everything that training needs before anything is written; `labelled` is `train` without a cache."""
 
     labelled: DataSource
@@ -129,7 +129,7 @@ class Prepared:
         return Trainer(folder, self.card, plain(config), self.learner, schedule(config))
 
 
-def prepare_training(config: TrainConfig, place: Place, *, anew: bool) -> Prepared:
+def prepare_training(config: TrainConfig, place: Place, *, anew: bool) -> TrainingParts:
     """Open the data; make the network with its first weights, the losses and the optimizer.
 
     `anew` is false for a run that continues: its weights are its own, and no data is generated in the folder that it
@@ -163,7 +163,7 @@ def prepare_training(config: TrainConfig, place: Place, *, anew: bool) -> Prepar
     )
     views = train_transform(config)
     source = training_source(train, config.cache, views)
-    return Prepared(train, source, val, Transforms(views, eval_transform(config)), card, learner, loaded)
+    return TrainingParts(train, source, val, Transforms(views, eval_transform(config)), card, learner, loaded)
 
 
 def training_splits(config: TrainConfig) -> tuple[DataSource, DataSource]:

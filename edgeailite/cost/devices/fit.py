@@ -50,7 +50,7 @@ ALIKE = {
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredNetwork:
     """A network on a device: its layers, milliseconds of each (None where not measured) and of the whole.
 
     The int8 file of a network is named as the float one, with `INT8_SUFFIX` behind.
@@ -80,7 +80,7 @@ class _Rows:
     totals: Array
 
 
-def fit(networks: Sequence[Measured], profile: Profile, source: str) -> Profile:
+def fit(networks: Sequence[MeasuredNetwork], profile: Profile, source: str) -> Profile:
     """`profile` with figures from measurements, and a band from networks (all files of one) left out in turn.
 
     Of the profile given, what cannot be seen is kept: on-chip memory, fallback, names. `source` is written beside
@@ -119,7 +119,7 @@ def _completed(profile: Profile, other: Profile) -> Profile:
     return replace(profile, rates=rates)
 
 
-def _fitted(networks: Sequence[Measured], profile: Profile, source: str) -> Profile:
+def _fitted(networks: Sequence[MeasuredNetwork], profile: Profile, source: str) -> Profile:
     profile = replace(profile, fused=_fused(networks) or profile.fused)
     rows = _rows(networks, profile)
     prior = _prior(rows, profile)
@@ -135,7 +135,7 @@ def _fitted(networks: Sequence[Measured], profile: Profile, source: str) -> Prof
     return _profile(rows.keys, values, profile, source)
 
 
-def _fused(networks: Sequence[Measured]) -> tuple[str, ...]:
+def _fused(networks: Sequence[MeasuredNetwork]) -> tuple[str, ...]:
     """Operators of which most were never seen to run, in networks whose layers were measured."""
     seen: dict[str, list[bool]] = {}
     for network in networks:
@@ -146,7 +146,7 @@ def _fused(networks: Sequence[Measured]) -> tuple[str, ...]:
     return tuple(sorted(operator for operator, found in seen.items() if np.mean(found) < MOSTLY))
 
 
-def _rows(networks: Sequence[Measured], profile: Profile) -> _Rows:
+def _rows(networks: Sequence[MeasuredNetwork], profile: Profile) -> _Rows:
     found = [
         (index, (type_of(layer), kind), layer, milliseconds)
         for index, network in enumerate(networks)
@@ -173,7 +173,7 @@ def _moved(layer: Layer, profile: Profile) -> float:
     return moved * profile.bandwidth.value / profile.bandwidth_for(moved)
 
 
-def _on_host(network: Measured, profile: Profile) -> float:
+def _on_host(network: MeasuredNetwork, profile: Profile) -> float:
     """Milliseconds of what the host computes, which is not fitted."""
     left = [layer for layer in network.layers if layer.operator in profile.fallback and kind_of(layer) is not None]
     return sum(profile.host_milliseconds(layer.bytes_read + layer.bytes_written) for layer in left)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgeailite.cost import Layer
-from edgeailite.cost.devices import Measured
+from edgeailite.cost.devices import MeasuredNetwork
 from edgeailite.cost.latency.measure import alternate
 from edgeailite.cost.latency.operators import OperatorTime, onnx_operators, source_name
 from edgeailite.cost.latency.runners import onnx_runner
@@ -33,7 +33,7 @@ def measure_networks(
     *,
     threads: int,
     rounds: int,
-) -> list[Measured]:
+) -> list[MeasuredNetwork]:
     """Files with layers and sizes (height, width), timed by onnxruntime: whole networks in turns, then their operators.
 
     All times are those of the least disturbed round: an estimate is about the machine without other work. Operators
@@ -51,7 +51,7 @@ def measure_networks(
         total = totals[name].minimum
         times = layer_times(operators, layers)
         excess = max(1.0, sum(time or 0.0 for time in times) / total)
-        measured.append(Measured(name, layers, [None if t is None else t / excess for t in times], total))
+        measured.append(MeasuredNetwork(name, layers, [None if t is None else t / excess for t in times], total))
     return measured
 
 

@@ -32,7 +32,7 @@ ASK_MEANING = {"not-two-classes", "gaps", "palettes-differ", "colours-unclear"} 
 
 
 @dataclass
-class Opened:
+class OpenedSplit:
     """A split as far as it could be opened; `source` is None where nothing remained."""
 
     split: str
@@ -152,9 +152,9 @@ def mirrored(root: Path) -> Iterator[Mirror]:
         yield Mirror(root, Path(folder) / root.resolve().name)
 
 
-def open_split(read: Open, root: Path, split: str, mirror: Mirror) -> Opened:
+def open_split(read: Open, root: Path, split: str, mirror: Mirror) -> OpenedSplit:
     """Open a split with its reader; on problems again through the mirror, one finding for each."""
-    opened = Opened(split)
+    opened = OpenedSplit(split)
     try:
         opened.source = read(root, split)
         return opened

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.data.check.findings import Findings
-from edgeailite.data.check.pictures import Examined, Targets, examine
+from edgeailite.data.check.pictures import ItemReport, Targets, examine
 from edgeailite.data.duplicates import DIGEST_BYTES, HASH_BYTES
 from edgeailite.data.source import ClassTarget, DataSource, Item
 from edgeailite.errors import DataError, option
@@ -28,7 +28,7 @@ AHEAD = 4  # chunks per process that are under way
 SIZES_KEPT = 1000
 IGNORED = 255
 
-Examine = Callable[[Item, Targets, str], Examined]
+Examine = Callable[[Item, Targets, str], ItemReport]
 
 
 @dataclass
@@ -50,7 +50,7 @@ class SplitSurvey:
     bad: set[int] = field(default_factory=set)
     ignored: Counter[int] = field(default_factory=Counter)  # pixels of each label value that is ignored
 
-    def add(self, index: int, examined: Examined) -> None:
+    def add(self, index: int, examined: ItemReport) -> None:
         """Add the results of item `index`; items come in order."""
         self.digests += examined.digest or bytes(DIGEST_BYTES)
         self.fingerprints += examined.fingerprint or bytes(HASH_BYTES)
@@ -102,13 +102,13 @@ def survey(
     return result
 
 
-def _examined(items: Sequence[Item], targets: Targets, main: str, check: Examine, workers: int) -> Iterator[Examined]:
+def _examined(items: Sequence[Item], targets: Targets, main: str, check: Examine, workers: int) -> Iterator[ItemReport]:
     """Examine items one after the other, in order."""
     if workers == 0 or len(items) <= CHUNK:
         yield from (check(item, targets, main) for item in items)
         return
     chunks = (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))
-    waiting: deque[Future[list[Examined]]] = deque()
+    waiting: deque[Future[list[ItemReport]]] = deque()
     try:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupt) as pool:
             for chunk in chunks:
@@ -128,7 +128,7 @@ def _ignore_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _examine_all(check: Examine, items: Iterable[Item], targets: Targets, main: str) -> list[Examined]:
+def _examine_all(check: Examine, items: Iterable[Item], targets: Targets, main: str) -> list[ItemReport]:
     return [check(item, targets, main) for item in items]
 
 

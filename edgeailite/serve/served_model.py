@@ -15,7 +15,7 @@ Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedModel:
     """A loaded model: `labels` gives class indices (H,W) of a picture (H,W,3) RGB, as `edgeailite infer` does.
 
     `classes` pairs a name with its RGB colour; `facts` is what `GET /model` adds to that; `png` is how
