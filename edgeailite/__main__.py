@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def reporting(action: Callable[[], int]) -> int:
-    """The action's exit code; errors that a user can act on are printed as one line and give theirs.
+    """Run an action and return its exit code; print an error that a user can act on as one line and return its code.
 
     Names and values of strangers stand in these lines: they are printed without control characters.
     """

@@ -80,11 +80,7 @@ def _parse_with_tyro(kind: type[Any], args: list[str], values: dict[str, Any], *
     try:
         with contextlib.redirect_stderr(output):
             return tyro.cli(
-                kind,
-                args=[*defaults, *args],
-                prog=prog,
-                use_underscores=True,
-                config=(tyro.conf.FlagConversionOff,),
+                kind, args=[*defaults, *args], prog=prog, use_underscores=True, config=(tyro.conf.FlagConversionOff,)
             )
     except SystemExit:
         raise UsageError(f"{prog}: {_one_line(output.getvalue())} ({prog} --help explains)") from None
@@ -123,7 +119,7 @@ def _config_file(args: list[str], kind: type[Any], names: set[str]) -> tuple[dic
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value can be typed behind a flag."""
+    """Return True if a value can be typed after a flag."""
     if isinstance(value, list):
         return all(map(_is_plain, value))
     if isinstance(value, int) and abs(value) > 2**63:

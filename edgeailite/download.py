@@ -125,7 +125,7 @@ def download(
 
 
 def checksum_in_name(url: str) -> str | None:
-    """The first 8 digits of the SHA-256 that PyTorch's own server has in file names; None on other servers."""
+    """Return the first 8 digits of the SHA-256 that PyTorch's own server has in file names; None on other servers."""
     parts = urlsplit(url)
     found = NAMED_CHECKSUM.search(parts.path) if parts.hostname in CHECKSUM_HOSTS else None
     return None if found is None else found.group(1)

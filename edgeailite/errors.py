@@ -79,7 +79,7 @@ class EdgeailiteError(Exception):
 
     @property
     def detail(self) -> str:
-        """The sentence without the files: `line N: problem; fix`."""
+        """Return the sentence without the files: `line N: problem; fix`."""
         start = "" if self.line is None else f"line {self.line}: "
         return f"{start}{self.problem}; {self.fix}" if self.fix else start + self.problem
 

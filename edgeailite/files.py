@@ -21,7 +21,7 @@ from edgeailite.errors import DataError
 
 TEMPORARY = ".partial"
 LONGEST_NAME = 255  # bytes, on the usual file systems
-PART = 1 << 24  # bytes read at a time behind what a file says that it has
+PART = 1 << 24  # bytes read at a time beyond the size that a file states
 
 
 @contextlib.contextmanager
@@ -94,7 +94,7 @@ def remove_leftovers(path: Path) -> None:
 
 
 def read_regular(path: Path, *, limit: int) -> bytes:
-    """Content of a regular file of at most `limit` bytes.
+    """Read a regular file of at most `limit` bytes.
 
     Raises OSError, with a reason in `strerror`, for what is missing, longer, or no regular file: a named pipe or a
     device would make the reader wait, or never end.

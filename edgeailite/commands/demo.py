@@ -41,6 +41,7 @@ def run(config: DemoConfig) -> int:
     seconds: dict[str, float] = {}
 
     def step(name: str, action: Callable[[], object]) -> None:
+        """Run an action and keep its seconds."""
         log(f"== {name}")
         began = time.perf_counter()
         action()

@@ -53,7 +53,7 @@ def run(config: ModelsConfig) -> int:
 
 
 def describe(name: str, num_classes: int | None, height_width: tuple[int, int], *, inputs: int = 1) -> dict[str, Any]:
-    """What the table says about a network, from shapes alone."""
+    """Return what the table of `edgeailite models` shows of a network, computed from shapes alone."""
     decoded: list[torch.Size] = []
     with torch.device("meta"):
         model = create_model(name, num_classes, inputs=inputs)
@@ -83,7 +83,7 @@ def _without_batch_norm(model: Pixel2Pixel) -> Pixel2Pixel:
 
 
 def print_networks(rows: list[dict[str, Any]], config: ModelsConfig) -> None:
-    """The rows for people; `strides` are the encoder's features and the decoder's output."""
+    """Print the networks for people; `strides` are the encoder's features and the decoder's output."""
     height, width = config.img_resize
     table = Table(title=f"{len(rows)} networks; GMACs at {height}x{width}")
     table.add_column("name", no_wrap=True)

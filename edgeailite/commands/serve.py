@@ -1,4 +1,4 @@
-"""`edgeailite serve`: models behind HTTP, labelling as `edgeailite infer` does."""
+"""`edgeailite serve`: labels pictures over HTTP, as `edgeailite infer` does."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def run(config: ServeConfig) -> int:
 
 
 def token(given: str | None, variables: Mapping[str, str], file: Path | None = None) -> str | None:
-    """The token asked for, if any: from the command line, a file or the environment. Raises UsageError."""
+    """Return the token asked for, if any: from the command line, a file or the environment. Raises UsageError."""
     if given is not None and file is not None:
         raise UsageError("--token and --token_file are both given, expected one")
     if given is not None:

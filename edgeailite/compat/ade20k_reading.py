@@ -39,16 +39,16 @@ class Ade20kCommand:
     gpus: tuple[str, ...]
 
     def setting(self, key: str) -> str:
-        """A setting of one word; "" where it is not set."""
+        """Return a setting of one word; "" if it is not set."""
         return " ".join(self.settings.get(key, []))
 
     def flag(self, key: str) -> bool:
-        """A truth value; False where it is not set."""
+        """Return a setting as a truth value; False if it is not set."""
         return key in self.settings and is_true(GivenFlag(key, tuple(self.settings[key])))
 
     @property
     def folder(self) -> Path:
-        """Folder of the runs, in which weights are looked for: DIR, or CKPT/ID."""
+        """Return the folder of the runs, in which weights are looked for: DIR, or CKPT/ID."""
         if self.year == "2019":
             return Path(self.setting("DIR"))
         if "model_path" in self.given:
@@ -57,7 +57,7 @@ class Ade20kCommand:
 
     @property
     def model_name(self) -> str:
-        """The network's name here."""
+        """Return the name that the network has in this package."""
         pair = f"{self.setting('MODEL.arch_encoder')}_{self.setting('MODEL.arch_decoder')}".lower()
         return f"v1_{pair}" if self.year == "2017" else pair
 

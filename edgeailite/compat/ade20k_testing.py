@@ -52,7 +52,7 @@ def test(command: Ade20kCommand) -> int:
 
 
 def result_paths(pictures: Sequence[Path], source: Path, result: Path) -> list[Path]:
-    """STEM.png in the folder, as published; where stems occur twice, in the folders that the pictures have below
+    """Return STEM.png in the folder for each picture, as published. Where stems occur twice, return the paths below
     `source`, as `edgeailite infer` names them.
     """
     if len({picture.stem.casefold() for picture in pictures}) == len(pictures):
@@ -83,7 +83,7 @@ def _test(opened: OpenModel, picture: Path, output: Path, views: Views) -> None:
 
 
 def shares(labels: Image, classes: Sequence[str]) -> list[tuple[str, float]]:
-    """Classes with more than 0.1 % of the pixels, and their shares, largest first."""
+    """Return the classes with more than 0.1 % of the pixels and their shares, largest first."""
     counts = np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
     found = [(classes[index], float(counts[index])) for index in np.argsort(-counts, kind="stable")]
     return [(name, share) for name, share in found if share > LEAST_SHARE]

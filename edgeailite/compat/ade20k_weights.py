@@ -13,7 +13,7 @@ MODEL = ("dataset_name", "data_path", "model_name", "img_resize", "image_mean", 
 
 
 def first_weights(command: Ade20kCommand) -> list[str]:
-    """Weights to start from: those named, or the published backbone of the encoder, or none."""
+    """Return the weights to start from: those named, or the published backbone of the encoder, or none."""
     encoder, decoder = command.setting("MODEL.weights_encoder"), command.setting("MODEL.weights_decoder")
     if encoder == "None":
         return []

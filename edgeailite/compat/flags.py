@@ -35,12 +35,12 @@ class GivenFlag:
     quantize: bool = False
 
     def refused(self, why: str) -> FlagError:
-        """The error for a value that cannot be done."""
+        """Return the error for a value whose effect does not exist here."""
         return FlagError(f"{shown(self.flag)} {' '.join(self.values)}", why)
 
 
 def shown(name: str) -> str:
-    """A flag as it is written; keys of YAML files have no dashes."""
+    """Return a flag as it is typed; keys of YAML files have no dashes."""
     return name if name[:1].isupper() else f"--{name}"
 
 
@@ -48,12 +48,12 @@ Rule = Callable[[GivenFlag], Sequence[str]]
 
 
 def same(asked: GivenFlag) -> Sequence[str]:
-    """The values as they are."""
+    """Return the values unchanged."""
     return asked.values
 
 
 def nothing(asked: GivenFlag) -> Sequence[str]:
-    """Any value; no option is set."""
+    """Accept any value and set no option."""
     return ()
 
 
@@ -77,7 +77,7 @@ class Options:
 
 
 def is_true(asked: GivenFlag) -> bool:
-    """A published truth value: `True`, `yes`, `1`, ... UsageError for another word."""
+    """Return a published truth value (`True`, `yes`, `1`, ...) as a bool. UsageError for another word."""
     word = asked.values[0].lower() if len(asked.values) == 1 else ""
     if word not in TRUE + FALSE:
         raise asked.refused("expected True or False")
@@ -85,7 +85,7 @@ def is_true(asked: GivenFlag) -> bool:
 
 
 def boolean(asked: GivenFlag) -> Sequence[str]:
-    """True or False, as this command line writes them."""
+    """Return the value as True or False, as this command line writes them."""
     return [str(is_true(asked))]
 
 
@@ -140,7 +140,7 @@ class WhereQuantized:
 
     @property
     def why(self) -> str:
-        """The inner rule's reason."""
+        """Return the inner rule's reason."""
         return getattr(self.inner, "why", "")
 
     def __call__(self, asked: GivenFlag) -> Sequence[str]:
@@ -149,12 +149,12 @@ class WhereQuantized:
 
 
 def are_zero(values: Sequence[str]) -> bool:
-    """Are all of these words the number 0?"""
+    """Return True if all of these words are the number 0."""
     return all(value.strip("0.") == "" for value in values)
 
 
 def as_flags(words: Sequence[str]) -> dict[str, list[str]]:
-    """`--flag value ...` and `--flag=value` by name; the last of a flag counts. UsageError for words before a flag."""
+    """Return values by flag (`--flag value ...`, `--flag=value`), the last of equals. UsageError for leading words."""
     given: dict[str, list[str]] = {}
     values: list[str] | None = None
     for word in words:
@@ -171,7 +171,7 @@ def as_flags(words: Sequence[str]) -> dict[str, list[str]]:
 def translate(
     flags: Mapping[str, Flag], given: Mapping[str, Sequence[str]], *, phase: str = "training", quantize: bool = False
 ) -> Options:
-    """Published flags by the table; flags that it lacks are options of this package already."""
+    """Translate published flags by the table; flags that it lacks are options of this package already."""
     values: dict[str, list[str]] = {}
     notes = []
     for name, words in given.items():

@@ -38,13 +38,13 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
 
 
 def parts() -> list[tuple[str, str]]:
-    """(page, text that stands on it) of everything that is made here."""
+    """Return (page, text on it) of everything that this module generates."""
     made = [(page, command(page, script, words)) for page, script, words in COMMANDS]
     return made + [(EDGEAILITE, groups(pixel2pixel.FLAGS)), (CSAIL, groups(ade20k.KEYS | ade20k.OTHER))]
 
 
 def command(page: str, script: str, words: str) -> str:
-    """A published command and the same training as a verb, as a block of shell."""
+    """Return a published command and the same training as a verb, as a block of shell."""
     folder = "pixel2pixel" if page == EDGEAILITE else "ade20k"
     theirs = [f"python references/{folder}/{script}.py", *_pairs(words.split())]
     verb = ["edgeailite train", *_ours(page, script, words)]

@@ -271,5 +271,5 @@ def read(script: str, words: Sequence[str]) -> Command:
 
 
 def without_augmentation() -> dict[str, list[str]]:
-    """Training pictures as validation sees them: the published meaning of `--rand_scale 0 0`."""
+    """Return options for training pictures as in validation: the published meaning of `--rand_scale 0 0`."""
     return {"rand_scale": ["1", "1"], "rotation": ["0"], "flip": ["False"]}

@@ -1,4 +1,4 @@
-"""What the options of several verbs share: kinds of values, groups of options, and checks that name the option."""
+"""Options that several verbs share: kinds of values, groups of options, and checks that name the option."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check(condition: bool, field: str, value: object, expected: str) -> None:
 
 
 def check_size(field: str, size: tuple[int, int] | None, *, least: int = SMALLEST) -> None:
-    """Raise UsageError for a size (height, width) of which one side is too small; None passes."""
+    """Raise UsageError if the height or width of a size is too small; None passes."""
     check(size is None or min(size) >= least, field, size, f"height and width of at least {least}")
 
 
@@ -42,7 +42,7 @@ def check_machine(threads: int | None, *, workers: int | Literal["auto"] = "auto
 
 @dataclass(frozen=True, kw_only=True)
 class Loading:
-    """How pictures are read."""
+    """Options for reading pictures."""
 
     group("machine")
     workers: int | Literal["auto"] = "auto"
@@ -51,7 +51,7 @@ class Loading:
 
 @dataclass(frozen=True, kw_only=True)
 class Computing:
-    """Where networks run."""
+    """Options for the device that networks run on."""
 
     group("machine")
     device: Device = "auto"
@@ -62,4 +62,4 @@ class Computing:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine(Computing, Loading):
-    """How a verb uses the machine: reading and computing."""
+    """Options for reading pictures and for the device that computes."""

@@ -16,7 +16,7 @@ WEIGHT_BITS = (4, 8, 16)
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How the ranges of activations are found from a few training pictures."""
+    """Options for finding the ranges of activations from a few training pictures."""
 
     group("ranges of activations")
     calibration_images: int = 64
@@ -35,7 +35,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class CalibrateSubject:
-    """What is calibrated, and where the result goes."""
+    """Options that name the float run to calibrate and the folder of the result."""
 
     group("start and data")
     run: Path
@@ -55,7 +55,7 @@ class CalibrateSubject:
 
 @dataclass(frozen=True)
 class Refinement:
-    """What calibration changes besides ranges."""
+    """Options for changes that calibration makes besides ranges."""
 
     group("weights and biases")
     equalize: bool = False
@@ -153,7 +153,7 @@ class AnalyzeConfig(Machine, Calibration):
 
 @dataclass(frozen=True)
 class QuantizeSubject:
-    """What is trained with quantization, for how long, and where the result goes."""
+    """Options that name the float run to train with quantization, the epochs, and the folder of the result."""
 
     group("start and data")
     run: Path

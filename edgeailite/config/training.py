@@ -14,7 +14,7 @@ MODEL = "deeplabv3plus_mobilenetv2_tv_edgeailite"
 
 @dataclass(frozen=True)
 class Subject:
-    """What is trained, on what, and where the result goes."""
+    """Options that name the network, the data and the run folder."""
 
     group("network")
     model_name: str = MODEL
@@ -61,7 +61,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What happens to a picture between file and network, in training."""
+    """Options for changing pictures at random between file and network, in training."""
 
     group("input of the network")
     img_resize: tuple[int, int] = (384, 768)
@@ -193,7 +193,7 @@ class Objective:
 
 @dataclass(frozen=True)
 class Loop:
-    """How long and how fast the network learns, and on what machine."""
+    """Options for the length and speed of training, and for the machine."""
 
     group("epochs and batches")
     epochs: int = 100

@@ -35,7 +35,7 @@ class Accuracy:
 
 
 def read_accuracies(path: Path) -> list[Accuracy]:
-    """All results of a file. Raises DataError naming the record that cannot be used."""
+    """Read all results of a file. Raises DataError naming the record that cannot be used."""
     try:
         text = read_regular(path, limit=LARGEST).decode("utf-8")
         records = list(csv.DictReader(text.splitlines())) if path.suffix == ".csv" else _json_records(text, path)

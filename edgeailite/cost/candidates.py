@@ -1,4 +1,4 @@
-"""What `bench` and `devices fit` measure: networks given as files, runs, checkpoints or names, each as an ONNX file."""
+"""The networks that `bench` and `devices fit` measure: files, runs, checkpoints or names, each as an ONNX file."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Subject:
 
     @property
     def kind(self) -> str:
-        """int8, float32, or ? for a file that was not counted."""
+        """Return "int8", "float32", or "?" for a file that was not counted."""
         if self.cost is None:
             return "?"
         return "int8" if self.cost.integer_macs else "float32"
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The file's layers. Raises DataError where they cannot be counted."""
+        """Return the file's layers. Raises DataError if they could not be counted."""
         if self.cost is None:
             raise DataError(self.uncounted)
         return self.cost.layers
@@ -61,8 +61,8 @@ def open_subjects(
     kinds: Sequence[str] = ("float32",),
     threads: int = 1,
 ) -> list[Subject]:
-    """Every source as a file; those that are none are exported into `folder` (once). Names give one file per kind,
-    at `name_size` where no size is given; files and runs have their own. Files of others are tried with `threads`.
+    """Open every source as an ONNX file; runs, checkpoints and names are exported into `folder` first. Names give one
+    file per kind, at `name_size` without a `size`. Foreign files are tried with `threads`.
 
     Raises UsageError for a name that is no network and no file, DataError for a missing file, and as the export does.
     """
@@ -91,7 +91,7 @@ def _of_file(name: str, path: Path, size: Size | None, network: nn.Module | None
 
 
 def image_size(cost: Cost) -> Size | None:
-    """(height, width) of the first input; None where it is no picture (N,C,H,W)."""
+    """Return (height, width) of the first input; None if it is no picture (N,C,H,W)."""
     shape = cost.inputs[0].shape
     return (shape[2], shape[3]) if len(shape) == 4 else None
 

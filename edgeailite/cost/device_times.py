@@ -41,7 +41,7 @@ class BoardTimes:
 
 
 def read_times(path: Path) -> BoardTimes:
-    """The times of a file. Raises DataError for one of another form, and for times that are none."""
+    """Read the times of a file. Raises DataError for a file of another form and for values that are no times."""
     try:
         text = read_regular(path, limit=LARGEST).decode("utf-8")
         rows = csv.DictReader(text.splitlines())

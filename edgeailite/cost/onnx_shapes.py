@@ -59,7 +59,7 @@ class SizedGraph:
 
 
 def load(path: Path, height_width: tuple[int, int] | None) -> SizedGraph:
-    """The file with all shapes known.
+    """Load a file and infer all its shapes.
 
     Raises DataError for a file that cannot be read or whose shapes cannot be known, UsageError where `height_width`
     is missing or is not the file's own.
@@ -154,7 +154,7 @@ def _fix_inputs(model: onnx.ModelProto, height_width: tuple[int, int] | None, pa
 
 
 def _noted_size(model: onnx.ModelProto) -> tuple[int, int] | None:
-    """The input size HxW in the metadata, which our files have; None where there is none that can be read."""
+    """Return the input size HxW in the metadata, which our files have; None without a readable one."""
     noted = {entry.key: entry.value for entry in model.metadata_props}.get("input_size", "")
     height, _, width = noted.partition("x")
     sides = [int(side) for side in (height, width) if side.isascii() and side.isdecimal() and len(side) <= 5]
@@ -213,7 +213,7 @@ def _compute(model: onnx.ModelProto, shapes: Shapes, known: Mapping[str, Array],
 
 
 def _result_elements(node: onnx.NodeProto, inputs: Mapping[str, Array]) -> int:
-    """How many elements a node's results have, at most."""
+    """Return an upper bound of the number of elements in a node's results."""
     values = [inputs[name] for name in node.input if name]
     shapes = [value.shape for value in values]
     sizes = [max(1, value.size) for value in values] or [1]

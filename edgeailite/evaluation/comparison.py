@@ -35,7 +35,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found of models A and B, in this order in `models`.
+    """Result of `compare` for models A and B, in this order in `models`.
 
     `outputs` holds for each output both models' scores, B - A with its interval of 95 per cent, and the share of
     labelled pixels on which they differ. `most` names for each output the pictures on which they differ most, as

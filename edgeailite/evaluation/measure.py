@@ -26,7 +26,7 @@ AS_TRAINED = Protocol()
 
 @dataclass(frozen=True)
 class Validation:
-    """What `validate` measured.
+    """Result of `validate`.
 
     `scores` are named values in per cent (depth: RMSE in metres); of several outputs, by output. `tally` holds the
     counts they are made of, `size` is the (height, width) at which the network saw pictures, None where there were

@@ -19,6 +19,7 @@ def sliding_window(predict: Predict, window: tuple[int, int], stride: tuple[int,
     """
 
     def slide(images: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Return the average of the predictions of all windows that see a pixel."""
         height, width = images[0].shape[2:]
         padded = tuple(filled(image, window) for image in images)
         total: dict[str, Tensor] = {}

@@ -163,7 +163,7 @@ class _Film:
             yield index, frame, averaged
 
     def drawn(self, step: tuple[int, Image, dict[str, Tensor]]) -> DrawnFrame:
-        """What the video shows of a frame; its pictures are written here."""
+        """Draw what the video shows of a frame; write the frame's own pictures."""
         index, frame, outputs = step
         found = results_at(outputs, frame.shape[:2])
         if self.config.frames:
@@ -209,7 +209,7 @@ def _frames(capture: Capture, config: InferConfig, *, live: bool) -> Iterator[Im
 
 
 def _problem(found: Input, frames: int, capture: Capture, limit: int) -> str:
-    """What is wrong with a video that ended early; "" if nothing is."""
+    """Return the problem of a video that ended early; "" if there is none."""
     expected = min(capture.promised, limit) if limit else capture.promised
     if not frames:
         return f"{found.source}: no frame can be read"

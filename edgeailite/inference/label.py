@@ -72,7 +72,7 @@ class LabellingSummary:
 
     @property
     def skipped(self) -> int:
-        """Pictures that could not be read."""
+        """Return the number of pictures that could not be read."""
         return self.counts["skipped"]
 
 
@@ -114,7 +114,7 @@ def label_inputs(config: InferConfig) -> LabellingSummary:
 
 
 def _check_list(results: Results) -> None:
-    """Raises DataError for a list of which no line can be read, which may have no end."""
+    """Raise DataError for a list that may have no end: none of its first lines can be read."""
     if results.skipped >= MOST_UNREAD and not (results.labelled or results.finished or results.left_out):
         raise DataError(
             f"-: none of the first {results.skipped} lines can be read as a picture ({results.first_problem}); "
@@ -123,7 +123,7 @@ def _check_list(results: Results) -> None:
 
 
 def _count(source: Inputs) -> int | None:
-    """How many inputs there are; None of a list on stdin. Raises DataError where there are none."""
+    """Count the inputs; None for a list on stdin. Raises DataError if there are none."""
     if source.listed:
         return None
     count = sum(1 for _ in source())
@@ -135,7 +135,7 @@ def _count(source: Inputs) -> int | None:
 
 
 def result_settings(config: InferConfig, opened: OpenModel) -> ResultSettings:
-    """What the options ask to be written of this network's outputs."""
+    """Return the result files that the options ask for, of this network's outputs."""
     values = original_values(opened.card, config.data_path) if config.original_ids else {}
     outputs = outputs_of(opened.card, values)
     kinds = tuple(kind for kind in PICTURES if kind in config.write)
@@ -219,7 +219,7 @@ def _check_streams(config: InferConfig, opened: OpenModel) -> None:
 
 
 def _made_with(config: InferConfig, opened: OpenModel) -> dict[str, Any]:
-    """What decides the results."""
+    """Return everything that decides the results, for the record beside them."""
     file = config.model if config.model.suffix == ".onnx" else find_checkpoint(config.model)
     names = ("runtime", "write", "original_ids", "alpha", "video", "video_format", "smooth", "frames", "fps")
     options = {name: getattr(config, name) for name in names}
@@ -233,7 +233,7 @@ def _made_with(config: InferConfig, opened: OpenModel) -> dict[str, Any]:
 
 
 def _ended(config: InferConfig, results: Results, seconds: float, others: Counter[str]) -> LabellingSummary:
-    """Return the record of what was done. Raises DataError where nothing was."""
+    """Return the record of the inputs that were labelled. Raises DataError if no input was."""
     done = results.labelled + results.finished
     if not done and not results.skipped and not results.left_out:
         raise DataError("-: no paths on stdin; write one a line")
@@ -253,7 +253,7 @@ def _ended(config: InferConfig, results: Results, seconds: float, others: Counte
 
 
 def _by_suffix(others: Counter[str]) -> str:
-    """How many files of each suffix."""
+    """Return the number of files of each suffix, as text."""
     shown = [f"{count} {printable(suffix)}" for suffix, count in sorted(others.items())[:SUFFIXES_SHOWN]]
     return ", ".join(shown + (["..."] if len(others) > SUFFIXES_SHOWN else []))
 

@@ -27,7 +27,7 @@ FINISHED, EARLIER_RESULT = "finished", "earlier result"
 
 @dataclass(frozen=True)
 class ResultSettings:
-    """What is written of every picture: kinds of every output, below a folder. `shares`: whether rows are kept."""
+    """Result files for every picture: kinds of every output, below a folder. `shares`: whether to keep rows."""
 
     folder: Path
     outputs: tuple[Output, ...]
@@ -36,7 +36,7 @@ class ResultSettings:
     shares: bool = True
 
     def files(self, target: Path) -> list[Path]:
-        """The files of a picture whose results have this relative path."""
+        """Return the files of a picture whose results have this relative path."""
         return [output.path(self.folder / target, kind) for output in self.outputs for kind in self.kinds]
 
 
@@ -108,5 +108,5 @@ def write(settings: ResultSettings, target: Path, image: Image, results: Mapping
 
 
 def shares_of(outputs: Sequence[Output], results: Mapping[str, NDArray[Any]]) -> list[float]:
-    """Class shares of all outputs with classes, one behind the other."""
+    """Return the class shares of all outputs with classes, one output after the other."""
     return [share for output in outputs if not output.is_depth for share in class_shares(output, results[output.key])]

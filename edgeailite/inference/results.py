@@ -42,11 +42,11 @@ class Results:
 
     @property
     def known(self) -> frozenset[str]:
-        """Pictures that have a row of shares already."""
+        """Return the pictures that have a row of shares already."""
         return frozenset(self.table.known if self.table is not None else ())
 
     def done(self, name: str, size: Sequence[int], shares: Sequence[float]) -> None:
-        """A picture or frame was labelled: keep its row."""
+        """Keep the row of a picture or frame that was labelled."""
         if self.table is not None:
             self.table.add([name, *size[:2], *shares])
 
@@ -88,7 +88,7 @@ def settle(folder: Path, made_with: Mapping[str, Any], *, resume: bool) -> None:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """A JSON file that `infer` wrote; None where there is none, or another's."""
+    """Read a JSON file that `infer` wrote; None if there is none, or another's."""
     try:
         values = json_value(read_regular(path, limit=LONGEST_RECORD), where=path.name)
     except (OSError, DataError):
@@ -98,14 +98,14 @@ def read_record(path: Path) -> dict[str, Any] | None:
 
 
 def is_video_result(path: Path) -> bool:
-    """Whether a video was written by `infer`: a record beside it says so."""
+    """Return True if a video was written by `infer`, which leaves a record beside it."""
     records = (read_record(record) for record in path.parent.glob("*_video.json"))
     named = (record.get("files") for record in records if record is not None)
     return any(path.name == Path(str(file)).name for files in named if isinstance(files, list) for file in files)
 
 
 def write_record(path: Path, values: Mapping[str, Any]) -> None:
-    """A JSON file that `read_record` knows again."""
+    """Write a JSON file that `read_record` recognises."""
     write_whole(path, (json.dumps(MADE_BY | dict(values), indent=1) + "\n").encode())
 
 

@@ -60,7 +60,7 @@ class Flicker:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Mean share of pixels that change from frame to frame; 0 of a single frame."""
+        """Return the mean share of pixels that change from frame to frame; 0 for a single frame."""
         return {key: total / max(self.pairs, 1) for key, total in self.total.items()}
 
 

@@ -1,8 +1,8 @@
-"""What is to be labelled, as a stream: pictures, folders at any depth, patterns, videos, cameras, a list on stdin.
+"""The pictures to label, as a stream: files, folders at any depth, patterns, videos, cameras, a list on stdin.
 
 Folders are walked one at a time, in order, each link followed once; lists are read line by line. So memory does not
 grow with the number of pictures, but for the names of the folder at hand. What is a picture is told by its name, or
-else by its first bytes; what is none is counted, so that nothing is left out in silence.
+else by its first bytes; other files are counted, so that nothing is left out in silence.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class Input:
 
     @property
     def camera(self) -> int | None:
-        """The number of a camera; None of a file."""
+        """Return the number of a camera; None for a file."""
         match = CAMERA.fullmatch(str(self.source))
         return None if match is None else int(match[1])
 
     @property
     def moves(self) -> bool:
-        """Whether it is a video or a camera."""
+        """Return True for a video or a camera."""
         return self.camera is not None or self.source.suffix.lower() in VIDEO_SUFFIXES
 
 
@@ -68,7 +68,7 @@ class Inputs:
 
     @property
     def listed(self) -> bool:
-        """Whether the list comes from stdin, so that it can be read once and has no known length."""
+        """Return True if the list comes from stdin, so that it can be read once and has no known length."""
         return any(str(word) == STDIN for word in self.words)
 
     def __call__(self, lines: Iterable[bytes] = ()) -> Iterator[Input]:
@@ -105,7 +105,7 @@ class Inputs:
 
 
 def inputs(words: Sequence[Path], *, apart_from: Path, root: Path | None = None) -> Inputs:
-    """The inputs that words name; their root, unless given, is the folder that they have in common.
+    """Return the inputs that words name; their root, unless given, is their common folder.
 
     Raises DataError for a word that names nothing.
     """
@@ -120,7 +120,7 @@ def inputs(words: Sequence[Path], *, apart_from: Path, root: Path | None = None)
 
 
 def _base(word: Path) -> Path | None:
-    """The folder that a word starts from. Raises DataError if there is none."""
+    """Return the folder that a word starts from. Raises DataError if there is none."""
     if str(word) == STDIN or CAMERA.fullmatch(str(word)):
         return None
     if _is_folder(word):
@@ -136,7 +136,7 @@ def _base(word: Path) -> Path | None:
 
 
 def _is_folder(word: Path) -> bool:
-    """Whether a word names a folder. Raises DataError for a name that no file can have, or below a closed folder."""
+    """Return True if a word names a folder. Raises DataError for an impossible name, or one below a closed folder."""
     try:
         return word.is_dir()
     except OSError as error:
@@ -144,7 +144,7 @@ def _is_folder(word: Path) -> bool:
 
 
 def lines_of(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines of a stream as they come, none longer than LONGEST_LINE and a byte."""
+    """Yield the lines of a stream as they come, none longer than LONGEST_LINE and a byte."""
     while line := stream.readline(LONGEST_LINE + 1):
         yield line
 
@@ -166,10 +166,10 @@ def _paths(lines: Iterable[bytes]) -> Iterator[Path]:
 
 
 def walk(folder: Path, *, apart_from: Path, others: Counter[str] | None = None) -> Iterator[tuple[Path, str]]:
-    """(picture, "") of a folder at any depth, sorted; (folder, why) of one that cannot be listed.
+    """Yield (picture, "") of a folder at any depth, sorted; (folder, why) for one that cannot be listed.
 
     Hidden files, the folder `apart_from` (if it lies inside) and links to a folder above are left out. With `others`
-    also videos, and pictures of other suffixes, and there each file that is none of these is counted by its suffix.
+    also videos, and pictures of other suffixes, and every other file is counted there by its suffix.
     """
     results = os.path.realpath(apart_from)
     results = results if results != os.path.realpath(folder) else ""
@@ -196,7 +196,7 @@ def _walk(
 
 
 def _is_wanted(path: Path, others: Counter[str] | None) -> bool:
-    """Whether a file is a picture by its name; with `others` also a video, or a picture by its first bytes."""
+    """Return True for a picture by its name; with `others` also for a video, or a picture by its first bytes."""
     name = path.name.lower()
     if name.endswith(IMAGE_SUFFIXES):
         return True
@@ -219,7 +219,7 @@ def _starts_as_picture(path: Path) -> bool:
 
 
 def find_pictures(source: Path, *, apart_from: Path) -> list[Path]:
-    """The picture, or all of a folder. Raises DataError where there is none."""
+    """Return the picture, or all pictures of a folder. Raises DataError if there is none."""
     if source.is_file():
         return [source]
     if not source.is_dir():
@@ -231,7 +231,7 @@ def find_pictures(source: Path, *, apart_from: Path) -> list[Path]:
 
 
 def companion(folder: Path, found: Input) -> Path:
-    """The picture of another input stream: of the same relative name, the same stem, or the only one of the same begin.
+    """Return the picture of another input stream: same relative name, same stem, or the only one of one begin.
 
     The begin is the stem up to its last `_`, as in Cityscapes: X_leftImg8bit.png and X_flow.png. Raises DataError.
     """

@@ -52,7 +52,7 @@ class Capture:
     promised: int
 
     def frames(self) -> Iterator[Image]:
-        """Frames (H,W,3) uint8 RGB until the end, or one that is too large."""
+        """Yield frames (H,W,3) uint8 RGB until the end, or one that is too large."""
         while True:
             there, frame = self.frames_of.read()
             if not there:
@@ -64,7 +64,7 @@ class Capture:
 
 @contextmanager
 def opened(source: Path, camera: int | None = None) -> Iterator[Capture]:
-    """A video file or, by number, a camera. Raises DataError for one that cannot be opened or is too large."""
+    """Open a video file or, by number, a camera. Raises DataError if it cannot be opened or is too large."""
     if camera is None:
         _check_container(source)
     capture = cv2.VideoCapture(str(source)) if camera is None else cv2.VideoCapture(camera)
@@ -174,7 +174,7 @@ class Writer:
 
 @contextmanager
 def until_interrupted() -> Iterator[Callable[[], bool]]:
-    """Within it, the first Ctrl-C makes the given question true; the second is what it always was."""
+    """Yield a question that is true after the first Ctrl-C; the second Ctrl-C interrupts as always."""
     asked = False
     usual = signal.getsignal(signal.SIGINT)
 

@@ -28,23 +28,23 @@ TAG_CHUNK = len(TAG).to_bytes(4, "big") + _CHUNK + zlib.crc32(_CHUNK).to_bytes(4
 
 
 def png(image: NDArray[Any]) -> bytes:
-    """(H,W) uint8 or uint16, or (H,W,3) uint8 RGB, as a PNG that says it is a result."""
+    """Encode (H,W) uint8 or uint16, or (H,W,3) uint8 RGB, as a PNG that says it is a result."""
     data = cv2.imencode(".png", image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
     return data[:PNG_HEAD] + TAG_CHUNK + data[PNG_HEAD:]
 
 
 def is_result(data: bytes) -> bool:
-    """Whether a file, of which these are (at least) the first bytes, was written by `png`."""
+    """Return True if a file that begins with these bytes was written by `png`."""
     return data[PNG_HEAD : PNG_HEAD + len(TAG_CHUNK)] == TAG_CHUNK
 
 
 def finished(paths: Iterable[Path]) -> bool:
-    """Whether all of these results are there: they get their names when they are whole."""
+    """Return True if all of these results are there: they get their names when they are whole."""
     return all(_state(path) == "result" for path in paths)
 
 
 def foreign(paths: Iterable[Path]) -> Path | None:
-    """The first of these files that is there and no result, so that it must not be written."""
+    """Return the first of these files that exists and is no result, so that it must not be overwritten."""
     return next((path for path in paths if _state(path) == "foreign"), None)
 
 

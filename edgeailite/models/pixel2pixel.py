@@ -50,10 +50,11 @@ class Pixel2Pixel(nn.Module):
         use_running_statistics_for_single_values(self)
 
     def decode(self, *images: Tensor) -> dict[str, Tensor]:
-        """Predictions at the decoder's stride, before the last up-sampling."""
+        """Return predictions at the decoder's stride, before the last up-sampling."""
         return self._decode(self._each(images))
 
     def forward(self, *images: Tensor) -> dict[str, Tensor]:
+        """Return every output (N,C,H,W) by name at the images' size."""
         predictions = self._decode(self._each(images))
         return {
             output: resize_like(x, images[0], align_corners=self.align_corners) for output, x in predictions.items()

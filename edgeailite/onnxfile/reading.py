@@ -77,12 +77,12 @@ def read_onnx(source: Path | bytes) -> OnnxFile:
 
 
 def unreadable(name: object, reason: str) -> DataError:
-    """The error for a file that is no good ONNX file, on one line."""
+    """Return the error for a file that is no good ONNX file, on one line."""
     return DataError(f"cannot be read as ONNX ({printable(reason)[:400]})", path=str(name), fix="export it again")
 
 
 def own_sizes(file: OnnxFile, height_width: tuple[int, int]) -> Sizes:
-    """Sizes of all tensors of a file of ours for one picture; where its input is of open size, of (height, width).
+    """Infer the sizes of all tensors of a file of ours for one picture, of (height, width) if its size is open.
 
     Raises DataError for operators that export does not write, data outside the file, tensors and amounts of work that
     no network for pictures of this size has.

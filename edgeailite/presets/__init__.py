@@ -61,7 +61,7 @@ PRESETS: dict[str, Preset] = {name: preset for group in GROUPS.values() for name
 
 
 def expand(args: list[str]) -> tuple[str, list[str]]:
-    """`NAME [RUN] [flags]` -> (verb, words), the user's flags replacing the preset's. UsageError for a wrong name."""
+    """Turn `NAME [RUN] [flags]` into (verb, words); given flags replace the preset's. UsageError for a wrong name."""
     if not args or args[0].startswith("-"):
         raise UsageError("preset: a name must follow; `edgeailite presets` lists them")
     name, given = args[0], args[1:]

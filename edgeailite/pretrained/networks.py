@@ -36,7 +36,7 @@ def holds_decoder(found: RecognisedWeights) -> bool:
 
 
 def networks_of(found: RecognisedWeights) -> list[str]:
-    """Names of the networks with one input and output that the weights are of, whatever their number of classes.
+    """List the names of the networks with one input and output that the weights fit, whatever their number of classes.
 
     Of a backbone, all that have it. Networks that differ in dilation have the same shapes: all are named.
     """

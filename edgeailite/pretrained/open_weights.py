@@ -36,7 +36,7 @@ def open_source(source: Source, *, sha256: str | None = None) -> tuple[Recognise
 
 
 def fetch(source: str | Path, *, sha256: str | None = None) -> Path:
-    """The local file: a path as it is, a URL downloaded; both checked against `sha256`, published ones' own too."""
+    """Return the local file: a path, or a download; checked against `sha256` and published checksums."""
     if isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):
         record = record_of(source)
         size = record.size if record is not None else None

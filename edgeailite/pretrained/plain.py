@@ -30,7 +30,7 @@ def plain_values(values: Any, *, where: str, size: int) -> Any:
 
 
 def not_finite(weights: Mapping[str, Tensor]) -> str | None:
-    """The first tensor with values that are NaN or infinite, or a variance below 0, and how many; None without one."""
+    """Describe the first tensor with values that are NaN or infinite, or a variance below 0; None without one."""
     for key, value in weights.items():
         if not value.is_floating_point():
             continue

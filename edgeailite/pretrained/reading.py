@@ -51,7 +51,7 @@ _HARMLESS: list[Any] = [
 
 
 def read_weights(path: Path) -> Any:
-    """A .safetensors file, or `torch.load(weights_only=True)` of one with right checksums, as plain values and tensors.
+    """Read a .safetensors file, or one of torch (weights_only=True, right checksums), as plain values and tensors.
 
     DataError says why not. Memory and time are bounded by the file's size, whatever it declares.
     """

@@ -1,6 +1,6 @@
 """Recognises the kind of a file of weights by its keys, and renames its tensors to the names of our networks.
 
-Facts behind the table: torchvision's and pycls' module names; the key lists of TI's edgeai-torchvision and of CSAIL's
+Sources of the table: torchvision's and pycls' module names; the key lists of TI's edgeai-torchvision and of CSAIL's
 semantic-segmentation-pytorch (one file for the encoder, one for the decoder, three extra buffers for each synchronised
 BatchNorm). TI's checkpoints of 2019 have older file names but, as far as its code tells, the same keys.
 """
@@ -100,15 +100,9 @@ BACKBONES = (
         change=_flip_first_convolution,
     ),
     Backbone(
-        "torchvision MobileNetV2 backbone",
-        has=(r"features\.\d+\.conv\.\d\.0\.weight",),
-        unused=_MOBILENET_UNUSED,
+        "torchvision MobileNetV2 backbone", has=(r"features\.\d+\.conv\.\d\.0\.weight",), unused=_MOBILENET_UNUSED
     ),
-    Backbone(
-        "ADE20K MobileNetV2 backbone",
-        has=(r"features\.\d+\.conv\.\d\.weight",),
-        unused=_MOBILENET_UNUSED,
-    ),
+    Backbone("ADE20K MobileNetV2 backbone", has=(r"features\.\d+\.conv\.\d\.weight",), unused=_MOBILENET_UNUSED),
     Backbone(
         "torchvision VGG backbone",
         has=(r"features\.\d+\.bias",),
@@ -140,9 +134,7 @@ BACKBONES = (
     Backbone("ADE20K VGG encoder", has=(r"features\.\d+\.bias", r"conv[67]\.(weight|bias)")),
     Backbone("ADE20K HRNet backbone", has=(r"transition\d\.", r"stage\d\.\d+\.branches\."), unused=_HRNET_UNUSED),
     Backbone(
-        "ADE20K ResNet backbone (deep stem)",
-        has=(r"(conv|bn)[23]\.", r"layer\d\.\d+\.conv\d\.weight"),
-        unused=("fc.",),
+        "ADE20K ResNet backbone (deep stem)", has=(r"(conv|bn)[23]\.", r"layer\d\.\d+\.conv\d\.weight"), unused=("fc.",)
     ),
     Backbone(
         "torchvision ResNet backbone",

@@ -13,10 +13,10 @@ from edgeailite.pretrained.recognise import RecognisedWeights
 
 @dataclass(frozen=True)
 class PlacedWeights:
-    """Tensors by the model's own keys; `explained` tells why keys with a prefix are missing.
+    """Tensors by the model's own keys; `explained` has the reasons for missing prefixes.
 
-    `spread` tells that one input's tensors stand for several inputs, `copied` that one decoder's stand for several
-    decoders, not all of which need to fit.
+    `spread`: one input's tensors stand for several inputs. `copied`: one decoder's tensors stand for several decoders,
+    and some may not fit.
     """
 
     weights: dict[str, Tensor]

@@ -56,7 +56,7 @@ def differences(found: RecognisedWeights, placed: PlacedWeights, model: Pixel2Pi
 
 
 def class_counts(weights: Mapping[str, Tensor], model: Pixel2Pixel) -> dict[str, int] | None:
-    """Channels of every output in the file; None where a decoder has no prediction layer."""
+    """Return the channels of every output in the file; None if a decoder has no prediction layer."""
     counts = {}
     for number, output in enumerate(model.outputs):
         layers = [weights.get(f"decoders.{number}.{name}") for name in PREDICTIONS]

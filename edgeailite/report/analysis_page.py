@@ -40,11 +40,11 @@ def of_folder(folder: Path) -> tuple[Figure, Grid] | None:
 
 
 def _check_page(page: Any) -> None:
-    """Raise ValueError for numbers that are none, and names that cannot be printed."""
+    """Raise ValueError for numbers that are not finite and for names that cannot be printed."""
     for row in [*page["sections"], *page["layers"]]:
         values = [*row["sqnr_db"].values(), *row["drop"].values()]
         if not all(value is None or (is_finite(value) and abs(value) <= MOST) for value in values):
-            raise ValueError("a number that is none")
+            raise ValueError("a number out of range")
         names = (name_of(row), row["kind"], page["scheme"])
         if not all(isinstance(name, str) and len(name) <= LONGEST and is_printable(name) for name in names):
-            raise ValueError("a name that is none")
+            raise ValueError("a name that cannot be printed")

@@ -58,7 +58,7 @@ MISSING = {
 
 @dataclass(frozen=True)
 class Page:
-    """The file that `write_report` wrote, and its size in bytes."""
+    """A report file that was written, and its size in bytes."""
 
     path: Path
     size: int
@@ -66,7 +66,7 @@ class Page:
 
 @dataclass(frozen=True)
 class _RunFolder:
-    """What a run folder says beside weights; `checkpoint` is None for an exported file."""
+    """The files of a run folder besides weights; `checkpoint` is None for an exported file."""
 
     path: Path
     checkpoint: Checkpoint | None

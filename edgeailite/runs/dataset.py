@@ -1,4 +1,4 @@
-"""The data set that an opened model can be measured on: labels for every output, of the classes that it knows."""
+"""Opens the data set that an opened model can be measured on: labels for every output, of the classes that it knows."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ TOTAL = 16  # bodies of the largest size that all connections together hold, unl
 
 @dataclass(frozen=True)
 class Service:
-    """What the routes share. `names` of the models, the first is the default.
+    """State that the routes share. `names` of the models, the first is the default.
 
     `hosts` are the names by which the service is called beside its addresses, `origins` the sites that may read answers
     (CORS). `max_total` bytes of bodies are held by all connections together, and as many of answers.
@@ -60,17 +60,17 @@ class Service:
 
     @property
     def callers(self) -> Callers:
-        """Who may call."""
+        """Return the rules for who may call."""
         return Callers(tuple(name.lower() for name in self.hosts), self.origins, self.token)
 
     @property
     def total(self) -> int:
-        """Bytes of bodies that all connections together hold."""
+        """Return the bytes of bodies that all connections together hold."""
         return self.max_total or TOTAL * self.max_body
 
 
 def create_app(service: Service) -> Flask:
-    """The application; it answers `starting` until `service.life` has models."""
+    """Build the application; it answers `starting` until `service.life` has models."""
     app = Flask("edgeailite.serve", static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = service.max_body
     app.request_class = Upload
@@ -118,6 +118,7 @@ def _add_predict(app: Flask, service: Service) -> None:
 
     @app.post("/predict")
     def predict() -> Response:
+        """Label the picture of a request within a slot of the gate."""
         wish = read_label_request(request.args, service.names, alpha=service.alpha)
         check_type(request)
         if request.content_length == 0:
@@ -179,6 +180,7 @@ def _add_states(app: Flask, service: Service) -> None:
 
     @app.get("/metrics")
     def metrics() -> Response:
+        """Return counters and gauges in Prometheus's text format."""
         gate = service.gate
         gauges = {
             "edgeailite_running": ("Pictures being labelled now.", float(gate.running)),

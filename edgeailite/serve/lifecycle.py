@@ -1,4 +1,4 @@
-"""Where a service is in its life: starting (models load), ready, draining (what came before is finished), or failed."""
+"""States of a service: starting (models load), ready, draining (what came before is finished), or failed."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class Lifecycle:
 
     @property
     def state(self) -> str:
-        """starting, ready or draining."""
+        """Return starting, ready or draining."""
         if self._drain_began < math.inf:
             return DRAINING
         return STARTING if self._models is None else READY
 
     def loaded(self, models: Mapping[str, ServedModel]) -> None:
-        """From now on there are answers."""
+        """Answer requests from now on."""
         self._models = models
 
     def drain(self) -> None:
-        """From now on only what arrived before is answered."""
+        """Answer only requests that have arrived before, from now on."""
         self._drain_began = min(self._drain_began, time.monotonic())
 
     def models(self) -> Mapping[str, ServedModel]:
-        """The models by name. Raises Problem `starting`."""
+        """Return the models by name. Raises Problem `starting`."""
         if self._models is None:
             raise Problem("starting", "models are being loaded; try again", retry_after=2)
         return self._models

@@ -1,4 +1,4 @@
-"""The models that a service offers: their names, opened and ready to label."""
+"""Opens the models that a service offers, under their names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NEW_COLOR = (128, 128, 128)  # of a class that the card has no colour for
 
 
 def named(models: tuple[str, ...]) -> dict[str, Path]:
-    """NAME=PATH or PATH, where the name is that of the file or folder. Raises UsageError for a name given twice."""
+    """Return paths of NAME=PATH or PATH by name, by default the file's or folder's. UsageError for a repeated name."""
     paths: dict[str, Path] = {}
     for word in models:
         name, equals, rest = word.partition("=")
@@ -66,7 +66,7 @@ def classes(card: ModelCard, output: str) -> tuple[tuple[str, tuple[int, int, in
 
 
 def facts(opened: OpenModel, path: Path) -> dict[str, object]:
-    """What `GET /model` says beside classes; no path of this machine."""
+    """Return what `GET /model` says besides classes; no path of this machine."""
     pre = opened.card.preprocessing
     file = path if path.suffix == ".onnx" else find_checkpoint(path)
     return {

@@ -37,7 +37,7 @@ class RequestError(Error):  # type: ignore[misc] # waitress has no types
 
 
 class Door(Protocol):
-    """What the server gives to every request."""
+    """The parts of the server that a request's parser needs."""
 
     callers: Callers
     bodies: Budget
@@ -61,14 +61,14 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         self._admitted = self._closed = False
 
     def call(self) -> Call:
-        """What the header says of the caller."""
+        """Return the caller, as the header describes it."""
         get = self.headers.get
         target = getattr(self, "proxy_netloc", "")
         origin, site = get("ORIGIN"), get("SEC_FETCH_SITE")
         return Call(self.version, get("HOST"), target, origin, site, get("AUTHORIZATION", ""))
 
     def received(self, data: bytes) -> int:
-        """As waitress; what comes behind an error is dropped, and who asks whether to send a body is told at once."""
+        """Parse more bytes; drop those after an error, and answer at once if the client asks whether to send a body."""
         if self._closed:  # its connection ended while this was under way
             return len(data)
         try:

@@ -24,7 +24,7 @@ UPLOAD = Path("picture")  # how messages call it; the client's file name is neve
 
 
 def decode(data: bytes, *, max_pixels: int) -> Image:
-    """The picture (H,W,3) uint8 RGB. Raises Problem `bad_picture`, `unsupported` or `too_large`."""
+    """Decode the picture (H,W,3) uint8 RGB. Raises Problem `bad_picture`, `unsupported` or `too_large`."""
     if not data:
         raise Problem("bad_picture", "the picture is empty (0 bytes)")
     header = read_header(data)

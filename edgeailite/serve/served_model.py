@@ -30,11 +30,11 @@ class ServedModel:
 
     @property
     def palette(self) -> tuple[tuple[int, int, int], ...]:
-        """Colours by class index."""
+        """Return the colours by class index."""
         return tuple(color for _, color in self.classes)
 
     def description(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         classes = [
             {"index": index, "name": name, "color": list(color)} for index, (name, color) in enumerate(self.classes)
         ]

@@ -102,12 +102,7 @@ def _calibrate(config: CalibrateConfig, folder: Path) -> CalibratedRun:
     else:
         method = "calibration"
         model = calibrated(
-            opened,
-            train,
-            config=config,
-            plan=plan,
-            batch_size=config.batch_size,
-            device=select_device(config.device),
+            opened, train, config=config, plan=plan, batch_size=config.batch_size, device=select_device(config.device)
         )
     start_run(folder, plain(config), environment())
     quantization = {name: getattr(config, name) for name in RECORDED} | {"method": method, **recorded(plan)}
@@ -144,13 +139,7 @@ def splits_of(card: ModelCard, before: TrainConfig, data_path: Path | None) -> t
 
 
 def calibrated(
-    opened: OpenModel,
-    train: DataSource,
-    *,
-    config: Calibrating,
-    plan: Plan,
-    batch_size: int,
-    device: torch.device,
+    opened: OpenModel, train: DataSource, *, config: Calibrating, plan: Plan, batch_size: int, device: torch.device
 ) -> fx.GraphModule:
     """Prepare a network, observe its ranges on random training pictures as validation sees them, and refine it."""
     assert opened.module is not None

@@ -116,7 +116,7 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Transforms:
-    """How pictures are prepared for the network, in training and in validation."""
+    """Preparation of pictures for the network, in training and in validation."""
 
     train: Transform
     val: EvalTransform
@@ -194,7 +194,7 @@ def fit(
                 _end_epoch(trainer, row, batches, watch=watch, seconds=time.perf_counter() - began)
             for line in watch.remarks:
                 watch.note(line)
-        if any(gather(learner.stop, learner.processes)):  # asked behind the last update
+        if any(gather(learner.stop, learner.processes)):  # asked after the last update
             raise Interrupted(f"stopped after the last epoch, state saved in {trainer.folder / LAST}")
     return row
 

@@ -86,7 +86,7 @@ def _check_optimizer(saved: Mapping[str, Any], optimizer: torch.optim.Optimizer)
 
 
 def _alike(given: Any, own: Any) -> bool:
-    """Whether a saved setting of an optimizer can stand for its own."""
+    """Return True if a saved setting of an optimizer can stand for its own."""
     if isinstance(own, bool) or own is None:
         return given is None or isinstance(given, bool)
     if isinstance(own, int | float):

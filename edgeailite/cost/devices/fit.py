@@ -51,9 +51,9 @@ ALIKE = {
 
 @dataclass(frozen=True)
 class MeasuredNetwork:
-    """A network on a device: its layers, milliseconds of each (None where not measured) and of the whole.
+    """A network on a device: its layers, the milliseconds of each (None if not measured) and of the whole network.
 
-    The int8 file of a network is named as the float one, with `INT8_SUFFIX` behind.
+    The int8 file of a network is named as the float one, plus `INT8_SUFFIX`.
     """
 
     name: str
@@ -81,7 +81,7 @@ class _Rows:
 
 
 def fit(networks: Sequence[MeasuredNetwork], profile: Profile, source: str) -> Profile:
-    """`profile` with figures from measurements, and a band from networks (all files of one) left out in turn.
+    """Fit the figures of `profile` to measurements, and its band by leaving out each network (all its files) in turn.
 
     Of the profile given, what cannot be seen is kept: on-chip memory, fallback, names. `source` is written beside
     every fitted figure. Raises UsageError without networks, and for a network that took no longer than what the
@@ -136,7 +136,7 @@ def _fitted(networks: Sequence[MeasuredNetwork], profile: Profile, source: str) 
 
 
 def _fused(networks: Sequence[MeasuredNetwork]) -> tuple[str, ...]:
-    """Operators of which most were never seen to run, in networks whose layers were measured."""
+    """Return the operators that mostly did not appear in profiles, though layers of their network were measured."""
     seen: dict[str, list[bool]] = {}
     for network in networks:
         if any(milliseconds is not None for milliseconds in network.layer_milliseconds):
@@ -174,7 +174,7 @@ def _moved(layer: Layer, profile: Profile) -> float:
 
 
 def _on_host(network: MeasuredNetwork, profile: Profile) -> float:
-    """Milliseconds of what the host computes, which is not fitted."""
+    """Return the milliseconds that the host computes, which are not fitted."""
     left = [layer for layer in network.layers if layer.operator in profile.fallback and kind_of(layer) is not None]
     return sum(profile.host_milliseconds(layer.bytes_read + layer.bytes_written) for layer in left)
 
@@ -226,12 +226,12 @@ def _solve(rows: _Rows, memory: NDArray[np.bool_], prior: Array | None, values: 
         results.append(np.full(len(prior), PRIOR_WEIGHT))
     solved = non_negative_least_squares(np.concatenate(equations), np.concatenate(results))
     told = features.any(axis=0) & (solved > 0)
-    told[-1] = True  # an overhead of 0 is one; a rate or a bandwidth without limit is none
+    told[-1] = True  # an overhead may be 0; a rate or a bandwidth must be finite
     return np.where(told, solved, values)
 
 
 def non_negative_least_squares(matrix: Array, result: Array) -> Array:
-    """The x >= 0 with the least |matrix x - result|, by Lawson and Hanson's active sets; columns are scaled first."""
+    """Return the x >= 0 with the least |matrix x - result|, by Lawson and Hanson's active sets (scaled columns)."""
     scale = np.linalg.norm(matrix, axis=0)
     scale[scale == 0] = 1
     scaled = matrix / scale

@@ -29,12 +29,9 @@ WORDS = {  # of the executed graph: of a layer
 
 
 def measure_networks(
-    networks: Mapping[str, tuple[Path, Sequence[Layer], tuple[int, int] | None]],
-    *,
-    threads: int,
-    rounds: int,
+    networks: Mapping[str, tuple[Path, Sequence[Layer], tuple[int, int] | None]], *, threads: int, rounds: int
 ) -> list[MeasuredNetwork]:
-    """Files with layers and sizes (height, width), timed by onnxruntime: whole networks in turns, then their operators.
+    """Time files with layers and sizes (height, width) in onnxruntime: whole networks in turns, then their operators.
 
     All times are those of the least disturbed round: an estimate is about the machine without other work. Operators
     that together take longer than the network did were disturbed in every round, and are scaled down to it.
@@ -56,7 +53,7 @@ def measure_networks(
 
 
 def layer_times(operators: Sequence[OperatorTime], layers: Sequence[Layer]) -> list[float | None]:
-    """Milliseconds (of the least disturbed round) per layer; None for one that no operator was found for."""
+    """Return milliseconds (of the least disturbed round) per layer; None for one that the profile lacks."""
     times: list[float | None] = [None] * len(layers)
     before = 0
     for operator in operators:

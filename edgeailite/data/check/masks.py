@@ -55,7 +55,7 @@ def check_classes(target: ClassTarget, label: Any) -> MaskCheck:
 
 
 def check_depth(target: DepthTarget, label: Any) -> tuple[list[Finding], NDArray[np.float32] | None]:
-    """Findings of a depth map, and its values; None if it cannot be read."""
+    """Check a depth map; return the findings and its values, None if it cannot be read."""
     file = str(label)
     try:
         values = target.read(label)

@@ -93,7 +93,7 @@ class Mirror:
         copy.write_bytes(text.replace(real, here))
 
     def real(self, text: str) -> str:
-        """A text with the mirror's paths as those of the data set."""
+        """Replace the mirror's paths in a text by those of the data set."""
         return text.replace(str(self.folder), str(self.root))
 
     def leave_out(self, error: DataError) -> bool:
@@ -135,7 +135,7 @@ def _is_list(entry: os.DirEntry[str]) -> bool:
 
 
 def broken_link(path: Path) -> str | None:
-    """The code of a link that leads nowhere."""
+    """Return the code for a link that leads nowhere; None for any other file."""
     try:
         path.stat()
     except FileNotFoundError:

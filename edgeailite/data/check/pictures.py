@@ -83,7 +83,7 @@ def examine(item: Item, targets: Targets, main: str) -> ItemReport:
 
 
 def check_picture(path: Path) -> tuple[list[Finding], NDArray[np.uint8] | None, Header | None]:
-    """Findings of a picture file, its pixels (None if it cannot be read), and its header if the format is known."""
+    """Check a picture file; return findings, pixels (None if unread), and the header if the format is known."""
     try:
         data, header = read_file(path)
         image = decode_image(path, data)

@@ -16,7 +16,7 @@ SIZES_TOLD = 12
 
 
 def summary(one: SplitSurvey) -> dict[str, Any]:
-    """Counts, sizes (most frequent first), colours, and one row per class."""
+    """Return counts, sizes (most frequent first), colours, and one row per class."""
     mean, square = np.split(one.moments / max(one.area, 1), 2)
     deviation = np.sqrt(np.maximum(square - mean**2, 0))
     sizes = one.sizes.most_common()

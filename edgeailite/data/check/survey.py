@@ -70,16 +70,16 @@ class SplitSurvey:
             self.pixels_where[there] += int(examined.counts[:IGNORED].sum())
 
     def words(self) -> NDArray[np.uint64]:
-        """The fingerprints as rows of four words."""
+        """Return the fingerprints as rows of four words."""
         return np.frombuffer(bytes(self.fingerprints), np.uint64).reshape(-1, HASH_BYTES // 8)
 
     def digest(self, index: int) -> bytes:
-        """The digest of an item's picture; zeros if it could not be read."""
+        """Return the digest of an item's picture; zeros if it could not be read."""
         return bytes(self.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES])
 
 
 def main_target(source: DataSource) -> str:
-    """The name of the target whose classes are counted; "" for a data set without classes."""
+    """Return the name of the target whose classes are counted; "" for a data set without classes."""
     return next((name for name, target in source.targets.items() if isinstance(target, ClassTarget)), "")
 
 
@@ -133,7 +133,7 @@ def _examine_all(check: Examine, items: Iterable[Item], targets: Targets, main: 
 
 
 def median_frequency_weights(pixels: NDArray[np.int64], pixels_where: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Median frequency / frequency (Eigen and Fergus, ICCV 2015); 0 for a class that does not occur.
+    """Return median frequency / frequency (Eigen and Fergus, ICCV 2015); 0 for a class that does not occur.
 
     The frequency of a class is its share of the labelled pixels of the pictures that have it (`pixels_where`).
     """
@@ -145,5 +145,5 @@ def median_frequency_weights(pixels: NDArray[np.int64], pixels_where: NDArray[np
 
 
 def enet_weights(pixels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """1/ln(1.02 + share of pixels) (Paszke et al., 2016), as training with `class_weights` "enet" uses them."""
+    """Return 1/ln(1.02 + share of pixels) (Paszke et al., 2016), as training with `class_weights` "enet" uses them."""
     return 1 / np.log(1.02 + pixels / max(int(pixels.sum()), 1))

@@ -51,7 +51,7 @@ class Place:
 
     @property
     def length(self) -> int:
-        """Length in bytes."""
+        """Return the length in bytes."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
@@ -63,7 +63,7 @@ class CachedSource(DataSource):
     places: tuple[tuple[tuple[Place, ...], dict[str, Place]], ...] = field(kw_only=True, repr=False)
 
     def read(self, index: int) -> tuple[Images, Targets]:
-        """Pictures and targets of item `index`. Raises DataError where the cache is damaged."""
+        """Read pictures and targets of item `index`. Raises DataError if the cache is damaged."""
         images, targets = self.places[index]
         return tuple(self._array(place) for place in images), {k: self._array(v) for k, v in targets.items()}
 
@@ -216,6 +216,7 @@ def _fingerprint(source: DataSource, size: Size | None, interpolation: str) -> s
     header = [FORMAT, cv2.__version__, source.name, source.split, size, interpolation if size else None]
 
     def parts() -> Iterator[bytes]:
+        """Yield the bytes that the fingerprint is made of."""
         yield repr(header).encode()
         for name, target in source.targets.items():
             meaning = sorted(getattr(target, "label_map", {}).items())

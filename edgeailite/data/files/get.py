@@ -229,10 +229,7 @@ def find_source(name: str) -> tuple[str, str]:
         near = near or difflib.get_close_matches(name, [*known, *DATASETS], n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise UsageError(
-            f"{name}: unknown data set",
-            value=name,
-            known=tuple(known),
-            fix=f"{hint}known: {', '.join(known)}",
+            f"{name}: unknown data set", value=name, known=tuple(known), fix=f"{hint}known: {', '.join(known)}"
         )
     return folder, name
 
@@ -278,7 +275,7 @@ def _downloaded(part: Part) -> Path:
 
 
 def cached_bytes(source: Source) -> int:
-    """Bytes of the downloaded files that are still in the cache."""
+    """Count the bytes of the downloaded files that are still in the cache."""
     files = (cached_path(part.url) for part in source.parts)
     return sum(file.stat().st_size for file in files if file.is_file())
 

@@ -71,7 +71,7 @@ class Settings:
 
 
 def read_settings(root: Path) -> Settings:
-    """The settings of a folder. Raises DataError for a file that cannot be meant, naming key and value."""
+    """Read the settings of a folder. Raises DataError for a file that cannot be meant, naming key and value."""
     file = root / FILE
     given = _load(file) if os.path.lexists(file) else {}
     names, tool_colors = (_names(file, given["classes"]), None) if "classes" in given else _tool_files(root, given)
@@ -169,7 +169,7 @@ def _names(file: Path, given: object) -> tuple[str, ...]:
 
 
 def check_names(file: Path, names: Iterable[str]) -> tuple[str, ...]:
-    """Class names that can be told apart and printed. Raises DataError that begins with the file for others."""
+    """Check class names, which must be distinct and printable. Raises DataError that begins with the file."""
     named: dict[str, str] = {}
     for name in names:
         if not name.strip() or len(name) > LONGEST or not is_printable(name):

@@ -53,7 +53,7 @@ def index_reader(settings: Settings) -> IndexReader:
 
 
 def class_count(masks: Sequence[Path], settings: Settings) -> int:
-    """Classes that masks hold: 0 to the highest value that is not ignored. Raises UnclearLabelsError."""
+    """Count the classes that masks hold: 0 to the highest value that is not ignored. Raises UnclearLabelsError."""
     stamps = tuple((path, (stat := path.stat()).st_mtime_ns, stat.st_size) for path in masks)
     ignored = {
         IGNORE,
