@@ -52,7 +52,7 @@ def write_atomic(path: Path, data: bytes | str, *, sync: bool = False) -> None:
         file.write(data.encode("utf-8") if isinstance(data, str) else data)
 
 
-def unreadable(path: Path | str, error: OSError | ValueError, *, what: str = "", fix: str = "") -> DataError:
+def unreadable(path: Path | str, error: Exception, *, what: str = "", fix: str = "") -> DataError:
     """Return the error of a file that cannot be opened: `missing-file`, `link-loop` (a link to itself) or `unreadable`.
 
     `what` is the file's part in a sentence, `fix` the advice. ValueError: of a name with a zero byte.

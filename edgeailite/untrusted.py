@@ -87,7 +87,9 @@ def _check_keys(rows: Sequence[Any], where: str) -> None:
         if isinstance(row, tuple) and isinstance(row[0].value, str) and row[0].value != "<<":
             key = (row[0].tag, row[0].value)
             if key in seen:
-                raise DataError(f"{shown(row[0].value)} is given twice", fix="keep one", path=where)
+                raise DataError(
+                    f"{shown(row[0].value)} is given twice", fix="keep one", path=where, code="unexpected-value"
+                )
             seen.add(key)
 
 
@@ -166,10 +168,10 @@ class Fields:
     def of(values: Any, *, where: str) -> Fields:
         """Wrap a mapping with text keys. Raises DataError for anything else."""
         if not isinstance(values, Mapping):
-            raise DataError(f"expected names with values, found {shown(values)}", path=where)
+            raise DataError(f"expected names with values, found {shown(values)}", path=where, code="unexpected-value")
         for key in values:
             if not isinstance(key, str):
-                raise DataError(f"expected text as names, found {shown(key)}", path=where)
+                raise DataError(f"expected text as names, found {shown(key)}", path=where, code="unexpected-value")
         return Fields(values, where)
 
     def refuse(self, key: str, expected: str) -> DataError:

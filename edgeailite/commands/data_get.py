@@ -45,7 +45,7 @@ def run(config: DataGetConfig) -> int:
 def _report(form: str, root: Path, counts: dict[str, int], missing: list[str]) -> int:
     if missing:
         advice = "add it; or remove what is damaged there and run this again"
-        raise DataError(f"{form} in {root} is not complete: {'; '.join(missing)}; {advice}")
+        raise DataError(f"{form} in {root} is not complete: {'; '.join(missing)}; {advice}", code="missing-file")
     print(f"{form} in {root} is complete: " + ", ".join(f"{split} {count}" for split, count in counts.items()))
     return 0
 

@@ -83,4 +83,4 @@ def write(path: Path, page: Image) -> None:
         write_png(path, page)
     except (OSError, cv2.error) as error:
         reason = error.strerror if isinstance(error, OSError) else "too large"
-        raise DataError(f"{path}: cannot be written ({reason}); choose another --output") from None
+        raise DataError(f"{path}: cannot be written ({reason}); choose another --output", code="unwritable") from None

@@ -44,7 +44,7 @@ def run(config: ModelsConfig) -> int:
     rows = [row for row in rows if config.max_gmacs is None or row["giga_macs"] <= config.max_gmacs]
     if not rows:
         cost = f"{cheapest['name']} with {cheapest['giga_macs']:.4g} GMACs"
-        raise UsageError(f"--max_gmacs {config.max_gmacs}: no such network; the cheapest is {cost}")
+        raise UsageError(f"--max_gmacs {config.max_gmacs}: no such network; the cheapest is {cost}", code="over-budget")
     if config.json:
         print(json.dumps(rows))
         return 0

@@ -30,7 +30,7 @@ def run(config: ServeConfig) -> int:
         from edgeailite.serve.app import Service
         from edgeailite.serve.server import listen, serve
     except ModuleNotFoundError as error:
-        raise UsageError(f"serve needs {error.name}; pip install flask waitress") from None
+        raise UsageError(f"serve needs {error.name}; pip install flask waitress", code="not-installed") from None
     paths = named(config.models)
     set_threads(config.threads)
     sys.setswitchinterval(SWITCH)
@@ -81,7 +81,7 @@ def _first_line(file: Path) -> str:
     try:
         text = read_regular(file, limit=LONGEST_TOKEN).decode()
     except OSError as error:
-        raise UsageError(f"--token_file {file}: cannot be read ({error.strerror})") from None
+        raise UsageError(f"--token_file {file}: cannot be read ({error.strerror})", code="unreadable") from None
     except UnicodeDecodeError:
         raise UsageError(f"--token_file {file}: expected text in UTF-8") from None
     return text.removesuffix("\n").removesuffix("\r")

@@ -16,8 +16,9 @@ from edgeailite.data.augment.transforms import Image
 from edgeailite.data.files.images import read_image, write_png
 from edgeailite.device import select_device
 from edgeailite.drawing.plots import colorize
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import UsageError
 from edgeailite.evaluation import Views
+from edgeailite.files import unwritable
 from edgeailite.inference import find_pictures, label_picture, result_names
 from edgeailite.runs.open import OpenModel, open_model
 
@@ -36,7 +37,9 @@ def test(command: Ade20kCommand) -> int:
     outputs = result_paths(pictures, source, result)
     lost = {picture.resolve() for picture in pictures} & {output.resolve() for output in outputs}
     if lost:
-        raise UsageError(f"TEST.result {result}: would overwrite the input {lost.pop()}; choose another folder")
+        raise UsageError(
+            f"TEST.result {result}: would overwrite the input {lost.pop()}; choose another folder", code="not-ours"
+        )
     with as_model(model_options(command, "TEST.checkpoint"), {}) as model:
         config: ValidateConfig = parse("validate", _view_words(command, model), prog="published command")
         opened = open_model(model, device=select_device(config.device), threads=config.threads)
@@ -79,7 +82,7 @@ def _test(opened: OpenModel, picture: Path, output: Path, views: Views) -> None:
     try:
         write_png(output, np.concatenate([image, colorize(labels, opened.card.palette)], axis=1))
     except OSError as error:
-        raise DataError(f"{output}: cannot be written ({error.strerror}); choose another TEST.result") from None
+        raise unwritable(output, error, fix="choose another TEST.result") from None
 
 
 def shares(labels: Image, classes: Sequence[str]) -> list[tuple[str, float]]:

@@ -48,4 +48,6 @@ def find_weights(command: Ade20kCommand, checkpoint: str) -> list[str]:
     published = next((w for w in PUBLISHED if w.name == f"ADE20K, CSAIL {folder.name}"), None)
     if published is not None:
         return [file.url for file in published.files]
-    raise DataError(f"{folder}: neither {pair[0].name} and {pair[1].name} nor a run of ours in it; train first")
+    raise DataError(
+        f"{folder}: neither {pair[0].name} and {pair[1].name} nor a run of ours in it; train first", code="missing-file"
+    )

@@ -23,9 +23,9 @@ from edgeailite.data.augment.transforms import Image, resize_image, resize_label
 from edgeailite.data.files.images import read_image
 from edgeailite.data.source import Item
 from edgeailite.device import select_device
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import UsageError
 from edgeailite.evaluation import part_of, results_at
-from edgeailite.files import write_atomic
+from edgeailite.files import unwritable, write_atomic
 from edgeailite.inference import ResultSettings, as_input, draw, outputs_of, write
 from edgeailite.inference.labels import original_values
 from edgeailite.inference.video import Writer
@@ -51,12 +51,15 @@ def label_dataset(
     config = training_config(options)
     opened = open_model(model, device=select_device(config.device), threads=config.threads)
     if not opened.card.classified:
-        raise UsageError(f"{model}: the network has no output with classes, only {', '.join(opened.card.outputs)}")
+        raise UsageError(
+            f"{model}: the network has no output with classes, only {', '.join(opened.card.outputs)}", code="wrong-kind"
+        )
     source = open_dataset(config.dataset_name, config.data_path, "val")
     offered, taken = len(source.items[0].images), len(opened.card.inputs)
     if offered != taken:
         raise UsageError(
-            f"--dataset_name {source.name}: has {offered} picture(s) per sample, but {model} takes {taken}"
+            f"--dataset_name {source.name}: has {offered} picture(s) per sample, but {model} takes {taken}",
+            code="no-fit",
         )
     labelled = bool(source.items[0].labels)
     if labelled:
@@ -142,7 +145,7 @@ def _written(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --save_path") from None
+        raise unwritable(path, error, fix="choose another --save_path") from None
 
 
 @contextlib.contextmanager

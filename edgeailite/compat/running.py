@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -15,7 +14,7 @@ from edgeailite.compat.launching import is_first_process, restart_on_several_gpu
 from edgeailite.compat.pixel2pixel import FLAGS, SCRIPTS, Command, read
 from edgeailite.compat.usage import usage
 from edgeailite.config.stored import current_names, known_names
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, did_you_mean
 
 QUANTIZATION = ("scheme", "observer")  # options of calibrate and quantize alone
 QUANTIZE = {"epochs": ["10"], "lr": ["1e-5"]}  # of the published phase after the float training
@@ -47,8 +46,9 @@ def check_known(command: Command) -> None:
     known = {name for kind in kinds for name in known_names(kind)}
     for name in command.given:
         if name not in known:
-            near = difflib.get_close_matches(name, {*known, *FLAGS}, n=1)
-            raise UsageError(f"unknown flag --{name}{f'; did you mean --{near[0]}?' if near else ''}")
+            known |= set(FLAGS)
+            problem = f"unknown flag --{name}{did_you_mean(name, known, mark='--')}"
+            raise UsageError(problem, value=name, known=tuple(sorted(known)), code="unknown-name")
 
 
 def say(notes: Sequence[str]) -> None:
@@ -197,5 +197,6 @@ def _check_quantized(model: Path, command: Command) -> None:
     if load_checkpoint(find_checkpoint(model)).quantization is None:
         source = " ".join(command.options["pretrained"])
         raise UsageError(
-            f"--quantize True: {source} is a float network; quantize it first (--phase calibration, or training)"
+            f"--quantize True: {source} is a float network; quantize it first (--phase calibration, or training)",
+            code="wrong-kind",
         )

@@ -127,7 +127,10 @@ def published_checkpoint(config: TrainConfig) -> Checkpoint:
     report = load_pretrained(model, config.pretrained or ())
     log(describe(report))
     if any(key.startswith("decoders.") for key in report.missing):
-        raise DataError(f"{report.source}: {report.kind}, not a whole network; train from it first (--phase training)")
+        raise DataError(
+            f"{report.source}: {report.kind}, not a whole network; train from it first (--phase training)",
+            code="wrong-kind",
+        )
     order = "BGR" if config.input_channel_reverse else "RGB"
     card = ModelCard(
         model.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from edgeailite.errors import UsageError, option
+from edgeailite.errors import UsageError
 
 Device = Literal["auto", "cpu", "cuda"]
 Amp = Literal["auto", "off", "bf16", "fp16"]
@@ -23,7 +23,21 @@ def group(title: str) -> None:
 def check(condition: bool, field: str, value: object, expected: str) -> None:
     """Raise UsageError with the option, its value and what was expected, where the condition does not hold."""
     if not condition:
-        raise UsageError(f"{option(field)} {value}: expected {expected}")
+        raise UsageError(f"expected {expected}", about=field, value=value)
+
+
+def check_least(options: object, least: int, *fields: str) -> None:
+    """Raise UsageError unless each of these fields of `options` is None or at least `least`."""
+    for field in fields:
+        value = getattr(options, field)
+        check(value is None or value >= least, field, value, f"at least {least}" if least else "0 or more")
+
+
+def check_above_zero(options: object, *fields: str) -> None:
+    """Raise UsageError unless each of these fields of `options` is None or above 0."""
+    for field in fields:
+        value = getattr(options, field)
+        check(value is None or value > 0, field, value, "above 0")
 
 
 def check_size(field: str, size: tuple[int, int] | None, *, least: int = SMALLEST) -> None:

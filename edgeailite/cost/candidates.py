@@ -76,13 +76,13 @@ def open_subjects(
         elif Path(source).exists():
             subjects.append(_of_run(Path(source), folder / f"run{index}.onnx", size))
         else:
-            raise UsageError(f"{source}: no such file or run; as a name: {unknown_model(source)}")
+            raise UsageError(f"{source}: no such file or run; as a name: {unknown_model(source)}", code="missing-file")
     return subjects
 
 
 def _of_file(name: str, path: Path, size: Size | None, network: nn.Module | None = None) -> Subject:
     if not path.is_file():
-        raise DataError(f"{path}: no such ONNX file; write it with `edgeailite export`")
+        raise DataError(f"{path}: no such ONNX file; write it with `edgeailite export`", code="missing-file")
     try:
         cost = onnx_cost(path, size)
     except DataError as error:

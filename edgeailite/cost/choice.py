@@ -69,7 +69,8 @@ def choose(config: ChooseConfig) -> list[Candidate]:
         hint = "" if config.unknown else f", or {option('unknown')} True for networks without a known accuracy"
         raise UsageError(
             f"nothing within the budget; the cheapest is {cost}; "
-            f"raise it, or take a smaller {option('img_resize')}{hint}"
+            f"raise it, or take a smaller {option('img_resize')}{hint}",
+            code="over-budget",
         )
     return chosen
 

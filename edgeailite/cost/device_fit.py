@@ -141,7 +141,8 @@ def _given(subjects: Sequence[Subject], board: BoardTimes) -> list[MeasuredNetwo
             there, here = ("x".join(map(str, size or ())) for size in (time.size, subject.height_width))
             raise DataError(
                 f"{board.path}: {subject.name} was measured at {there}, but is opened at {here}; "
-                f"give the same {option('img_resize')}"
+                f"give the same {option('img_resize')}",
+                code="no-fit",
             )
         times = layer_times(time.operators, subject.layers)
         measured.append(MeasuredNetwork(subject.name, subject.layers, times, time.milliseconds))

@@ -68,7 +68,8 @@ def read(path: Path, height_width: tuple[int, int] | None) -> OnnxLayers:
     except FAULTS as error:
         reason = f"{type(error).__name__}: {printable(' '.join(str(error).split()))[:200]}"
         raise DataError(
-            f"{path}: its layers cannot be counted ({reason}); it is no usual network, or damaged: export it again"
+            f"{path}: its layers cannot be counted ({reason}); it is no usual network, or damaged: export it again",
+            code="damaged",
         ) from None
     weights = graph.weights.values()
     return OnnxLayers(

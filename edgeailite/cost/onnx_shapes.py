@@ -148,7 +148,8 @@ def _fix_inputs(model: onnx.ModelProto, height_width: tuple[int, int] | None, pa
                 raise UsageError(
                     f"{path}: input {shown(value.name)} is fixed to {fixed[2]}x{fixed[3]}, {option('img_resize')} asks "
                     f"for {' '.join(map(str, height_width or ()))}; "
-                    f"leave {option('img_resize')} out, or export with {option('dynamic')} True"
+                    f"leave {option('img_resize')} out, or export with {option('dynamic')} True",
+                    code="no-fit",
                 )
             dim.dim_value = size
 
@@ -175,7 +176,7 @@ def _infer(model: onnx.ModelProto, computed: Mapping[str, Array], path: Path) ->
         graph = shape_inference.infer_shapes(trial, strict_mode=True, data_prop=True).graph
     except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError) as error:
         reason = printable(" ".join(str(error).split()))[:LONGEST_REASON]
-        raise DataError(f"{path}: shapes do not fit ({reason}); export it again") from None
+        raise DataError(f"{path}: shapes do not fit ({reason}); export it again", code="damaged") from None
     shapes, item_bytes = {}, {}
     for value in (*graph.input, *graph.value_info, *graph.output):
         tensor = value.type.tensor_type

@@ -52,7 +52,12 @@ def open_dataset(name: str, path: Path | None, split: str) -> DataSource:
         near = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise UsageError(
-            "unknown data set", about="dataset_name", value=name, fix=f"{hint}known: {', '.join(DATASETS)}"
+            "unknown data set",
+            about="dataset_name",
+            value=name,
+            fix=f"{hint}known: {', '.join(DATASETS)}",
+            known=tuple(DATASETS),
+            code="unknown-name",
         )
     with _collector_paused():
         return DATASETS[name](path or default_path(name), split)

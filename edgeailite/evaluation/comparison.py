@@ -110,7 +110,9 @@ def _open_both(config: CompareConfig) -> tuple[OpenModel, OpenModel]:
     opened = [open_model(path, device=device, threads=config.threads) for path in (config.a, config.b)]
     if config.integer_exact:
         if all(model.kind != "quantized" for model in opened):
-            raise UsageError(f"{option('integer_exact')}: neither model is a quantized run; leave it out")
+            raise UsageError(
+                f"{option('integer_exact')}: neither model is a quantized run; leave it out", code="wrong-kind"
+            )
         for index, path in enumerate((config.a, config.b)):
             if opened[index].kind == "quantized":
                 opened[index] = open_model(path, device=device, integer_exact_mode=True, threads=config.threads)
@@ -124,16 +126,19 @@ def _check_same_meaning(config: CompareConfig, models: tuple[OpenModel, OpenMode
     if not shared:
         raise UsageError(
             f"compare: {config.a} has outputs {_outputs(a.outputs)}, {config.b} has {_outputs(b.outputs)}: none in "
-            "common; compare models of one data set"
+            "common; compare models of one data set",
+            code="no-fit",
         )
     if a.classes != b.classes:
         raise UsageError(
-            f"compare: the classes of {config.a} and {config.b} have other names; give models of one data set"
+            f"compare: the classes of {config.a} and {config.b} have other names; give models of one data set",
+            code="no-fit",
         )
     if len(a.inputs) != len(b.inputs):
         raise UsageError(
             f"compare: {config.a} takes {len(a.inputs)} pictures at a time, {config.b} {len(b.inputs)}; "
-            "give models of one data set"
+            "give models of one data set",
+            code="no-fit",
         )
     left = [name for name in {**a.outputs, **b.outputs} if name not in shared]
     if left:

@@ -138,5 +138,6 @@ def _check_size(protocol: Protocol, fixed: tuple[int, int] | None, model: Path) 
             words = " ".join(map(str, value))
             raise UsageError(
                 f"{option(name)} {words}: {model} takes pictures of {fixed[0]} {fixed[1]} only; export it with "
-                f"`edgeailite export RUN --dynamic True`, or look through {option('window')} {fixed[0]} {fixed[1]}"
+                f"`edgeailite export RUN --dynamic True`, or look through {option('window')} {fixed[0]} {fixed[1]}",
+                code="no-fit",
             )

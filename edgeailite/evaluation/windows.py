@@ -54,5 +54,6 @@ def need_values(name: str, value: Tensor) -> None:
     if not value.is_floating_point():
         raise UsageError(
             f"output {name}: a file with ArgMax gives classes, which cannot be averaged over views or windows; "
-            "export it with `edgeailite export RUN --argmax none`"
+            "export it with `edgeailite export RUN --argmax none`",
+            code="wrong-kind",
         )

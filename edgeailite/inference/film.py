@@ -71,7 +71,10 @@ def label_video(
         results.left_out += 1
         return
     if len(network.card.inputs) > 1:
-        raise UsageError(f"infer {found.source}: the network takes several pictures at a time; save frames as pictures")
+        raise UsageError(
+            f"infer {found.source}: the network takes several pictures at a time; save frames as pictures",
+            code="no-fit",
+        )
     record = (settings.folder / found.target).with_name(f"{found.target.name}_video.json")
     files = [
         output.path(settings.folder / found.target, config.video, config.video_format) for output in settings.outputs
@@ -105,7 +108,9 @@ def _check_free(found: Input, record: Path, files: list[Path], *, ours: bool) ->
     taken = [record, *files] if not ours else [file for file in files if _same(file, found.source)]
     for file in taken:
         if file.exists():
-            raise DataError(f"{found.source}: {file} is there and no result of infer; it is not overwritten")
+            raise DataError(
+                f"{found.source}: {file} is there and no result of infer; it is not overwritten", code="not-ours"
+            )
 
 
 def _same(file: Path, other: Path) -> bool:

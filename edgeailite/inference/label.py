@@ -130,7 +130,9 @@ def _count(source: Inputs) -> int | None:
     if not count:
         words = " ".join(map(str, source.words))
         found = f"; found {_by_suffix(source.others)}" if source.others else ""
-        raise DataError(f"{words}: no pictures in this folder ({', '.join(IMAGE_SUFFIXES)}){found}")
+        raise DataError(
+            f"{words}: no pictures in this folder ({', '.join(IMAGE_SUFFIXES)}){found}", code="missing-file"
+        )
     return count
 
 
@@ -212,7 +214,8 @@ def _check_streams(config: InferConfig, opened: OpenModel) -> None:
     if len(config.beside) != needed - 1:
         raise UsageError(
             f"infer {config.model}: the network takes {needed} picture(s) at a time, {option('beside')} names "
-            f"{len(config.beside)}; give {needed - 1} folder(s), in the order of the network's other inputs"
+            f"{len(config.beside)}; give {needed - 1} folder(s), in the order of the network's other inputs",
+            code="no-fit",
         )
     if config.camera_input >= needed:
         raise UsageError(f"the network's inputs are 0 to {needed - 1}", about="camera_input", value=config.camera_input)
@@ -236,7 +239,7 @@ def _ended(config: InferConfig, results: Results, seconds: float, others: Counte
     """Return the record of the inputs that were labelled. Raises DataError if no input was."""
     done = results.labelled + results.finished
     if not done and not results.skipped and not results.left_out:
-        raise DataError("-: no paths on stdin; write one a line")
+        raise DataError("-: no paths on stdin; write one a line", code="missing-file")
     if not done and results.skipped:
         words = " ".join(map(str, config.input))
         many = f"{words}: none of {results.skipped} pictures can be read"

@@ -29,7 +29,8 @@ def original_values(card: ModelCard, path: Path | None) -> dict[str, NDArray[np.
         target = source.targets.get(output)
         if not isinstance(target, ClassTarget) or len(target.classes) != channels:
             raise DataError(
-                f"{option('original_ids')}: data set {source.name} has no {channels} classes for output {output}"
+                f"{option('original_ids')}: data set {source.name} has no {channels} classes for output {output}",
+                code="no-fit",
             )
         found[output] = inverse(target.label_map)
         lost = next((index for index in range(channels) if _unwritable(target.label_map, index)), None)

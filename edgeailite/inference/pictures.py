@@ -15,10 +15,11 @@ from edgeailite.data.augment.transforms import resize_image
 from edgeailite.data.files.images import decode_image, read_file
 from edgeailite.data.tensors import picture_tensor
 from edgeailite.errors import DataError
+from edgeailite.files import write_result
 from edgeailite.inference.drawing import Output, draw
 from edgeailite.inference.shares import cell, class_shares
 from edgeailite.inference.sources import Input, companion
-from edgeailite.inference.writing import finished, foreign, is_result, png, write_whole
+from edgeailite.inference.writing import finished, foreign, is_result, png
 from edgeailite.preprocessing import Preprocessing
 
 Image = NDArray[np.uint8]
@@ -83,7 +84,10 @@ class PictureReader:
                 return SkippedPicture(found, EARLIER_RESULT)
             in_the_way = foreign(files)
             if in_the_way is not None:
-                raise DataError(f"{found.source}: {in_the_way} is there and no result of infer; it is not overwritten")
+                raise DataError(
+                    f"{found.source}: {in_the_way} is there and no result of infer; it is not overwritten",
+                    code="not-ours",
+                )
             image = decode_image(found.source, data)
             others = [companion(folder, found) for folder in self.beside]
             images = [decode_image(path, read_file(path)[0]) for path in others]
@@ -103,7 +107,7 @@ def write(settings: ResultSettings, target: Path, image: Image, results: Mapping
     for output in settings.outputs:
         drawn = draw(output, results[output.key], image, settings.kinds, alpha=settings.alpha)
         for kind, pixels in drawn.items():
-            write_whole(output.path(settings.folder / target, kind), png(pixels))
+            write_result(output.path(settings.folder / target, kind), png(pixels), "save_path")
     return shares_of(settings.outputs, results) if settings.shares else []
 
 

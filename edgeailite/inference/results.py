@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from edgeailite.errors import DataError, UsageError, option
-from edgeailite.files import read_regular
+from edgeailite.files import read_regular, write_result
 from edgeailite.inference.drawing import Output
 from edgeailite.inference.pictures import ResultSettings
 from edgeailite.inference.shares import CSV, JSON, Table, share_columns, write_json
 from edgeailite.inference.sources import Input
-from edgeailite.inference.writing import remove_leftovers_below, write_whole
+from edgeailite.inference.writing import remove_leftovers_below
 from edgeailite.untrusted import json_value, printable
 
 RECORD, SKIPPED = "infer.json", "skipped.csv"
@@ -72,7 +72,7 @@ def settle(folder: Path, made_with: Mapping[str, Any], *, resume: bool) -> None:
     path = folder / RECORD
     before = read_record(path)
     if before is None and (path.exists() or path.is_symlink()):
-        raise DataError(f"{path}: not written by infer; choose another {option('save_path')}")
+        raise DataError(f"{path}: not written by infer; choose another {option('save_path')}", code="not-ours")
     wanted = MADE_BY | dict(made_with)
     if resume and before is not None:
         for key, value in wanted.items():
@@ -80,11 +80,12 @@ def settle(folder: Path, made_with: Mapping[str, Any], *, resume: bool) -> None:
                 earlier = printable(str(before.get(key)))[:200]
                 raise UsageError(
                     f"{option('resume')} True: {folder} was made with {key} {earlier}, not {value}; choose another "
-                    f"{option('save_path')}, or leave {option('resume')} out to label everything again"
+                    f"{option('save_path')}, or leave {option('resume')} out to label everything again",
+                    code="not-ours",
                 )
     if resume:
         remove_leftovers_below(folder)
-    write_whole(path, (json.dumps(wanted, indent=1) + "\n").encode())
+    write_result(path, json.dumps(wanted, indent=1) + "\n", "save_path")
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
@@ -106,10 +107,13 @@ def is_video_result(path: Path) -> bool:
 
 def write_record(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON file that `read_record` recognises."""
-    write_whole(path, (json.dumps(MADE_BY | dict(values), indent=1) + "\n").encode())
+    write_result(path, json.dumps(MADE_BY | dict(values), indent=1) + "\n", "save_path")
 
 
 def check_outputs(outputs: Sequence[Output], kinds: Sequence[str]) -> None:
     """Raise UsageError where the network has no output that the kinds could be written of."""
     if not kinds and all(output.is_depth for output in outputs):
-        raise UsageError(f"{option('write')} shares: the network has no output with classes; write labels or colors")
+        raise UsageError(
+            f"{option('write')} shares: the network has no output with classes; write labels or colors",
+            code="wrong-kind",
+        )

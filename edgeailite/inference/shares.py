@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.errors import DataError, option
-from edgeailite.files import atomic_file, open_regular
+from edgeailite.files import atomic_file, open_regular, unwritable
 from edgeailite.inference.drawing import Output
 from edgeailite.untrusted import printable
 
@@ -115,7 +115,8 @@ def _check_ours(path: Path, columns: Sequence[str]) -> None:
         return
     if start and _first_cell(start) != columns[0]:
         raise DataError(
-            f"{path}: not written by infer (no column {columns[0]!r}); choose another {option('save_path')}"
+            f"{path}: not written by infer (no column {columns[0]!r}); choose another {option('save_path')}",
+            code="not-ours",
         )
 
 
@@ -182,7 +183,7 @@ def write_json(table: Path, path: Path, outputs: Sequence[Output]) -> None:
                 before = ","
             file.write(b"\n]\n" if before == "," else b"[]\n")
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another {option('save_path')}") from None
+        raise unwritable(path, error, fix=f"choose another {option('save_path')}") from None
 
 
 def _as_dict(row: Sequence[str], outputs: Sequence[Output]) -> Mapping[str, Any]:

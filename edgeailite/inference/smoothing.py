@@ -33,7 +33,8 @@ class Smoother:
             if not value.is_floating_point():
                 raise UsageError(
                     f"{option('smooth')}: the file's output {name} is classes already; export it with "
-                    f"{option('argmax')} none"
+                    f"{option('argmax')} none",
+                    code="wrong-kind",
                 )
             before = self.average.get(name)
             same = before is not None and before.shape == value.shape

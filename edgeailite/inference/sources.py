@@ -19,7 +19,7 @@ from typing import BinaryIO
 from edgeailite.data.files.headers import known_start
 from edgeailite.data.files.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from edgeailite.errors import DataError, UsageError
-from edgeailite.files import TEMPORARY, open_regular
+from edgeailite.files import TEMPORARY, open_regular, unreadable
 from edgeailite.inference.naming import VIDEO_SUFFIXES, absolute, composed, forget_names, place, result_path
 
 STDIN = "-"
@@ -129,9 +129,9 @@ def _base(word: Path) -> Path | None:
         return word.parent
     wild = next((index for index, part in enumerate(word.parts) if WILD.search(part)), None)
     if wild is None:
-        raise DataError(f"{word}: no such picture or folder")
+        raise DataError(f"{word}: no such picture or folder", code="missing-file")
     if next(glob.iglob(str(word), recursive=True), None) is None:  # noqa: PTH207 - as above
-        raise DataError(f"{word}: nothing matches this pattern")
+        raise DataError(f"{word}: nothing matches this pattern", code="missing-file")
     return Path(*word.parts[:wild])
 
 
@@ -140,7 +140,7 @@ def _is_folder(word: Path) -> bool:
     try:
         return word.is_dir()
     except OSError as error:
-        raise DataError(f"{str(word)[:200]}: cannot be read ({error.strerror}); check the name") from None
+        raise unreadable(str(word)[:200], error, fix="check the name") from None
 
 
 def lines_of(stream: BinaryIO) -> Iterator[bytes]:
@@ -223,10 +223,10 @@ def find_pictures(source: Path, *, apart_from: Path) -> list[Path]:
     if source.is_file():
         return [source]
     if not source.is_dir():
-        raise DataError(f"{source}: no such picture or folder")
+        raise DataError(f"{source}: no such picture or folder", code="missing-file")
     pictures = [path for path, problem in walk(source, apart_from=apart_from) if not problem]
     if not pictures:
-        raise DataError(f"{source}: no pictures in this folder ({', '.join(IMAGE_SUFFIXES)})")
+        raise DataError(f"{source}: no pictures in this folder ({', '.join(IMAGE_SUFFIXES)})", code="missing-file")
     return pictures
 
 
@@ -250,4 +250,4 @@ def companion(folder: Path, found: Input) -> Path:
             return below / matches[0]
         if matches:
             raise DataError(f"{found.source}: {matches[0]} and {matches[1]} in {below} may belong to it; keep one")
-    raise DataError(f"{found.source}: no picture of this name in {folder}; add {wanted}")
+    raise DataError(f"{found.source}: no picture of this name in {folder}; add {wanted}", code="missing-file")

@@ -17,8 +17,7 @@ from typing import Any
 import cv2
 from numpy.typing import NDArray
 
-from edgeailite.errors import DataError, option
-from edgeailite.files import TEMPORARY, open_regular, write_atomic
+from edgeailite.files import TEMPORARY, open_regular
 
 LEFTOVER = re.compile(r"\..*(\.png|infer\.json|shares\.json|_video\.json)\.[0-9a-f]{16}" + re.escape(TEMPORARY))
 TAG = b"Software\0edgeailite infer"
@@ -58,15 +57,6 @@ def _state(path: Path) -> str:
     except OSError:
         return "foreign"
     return "result" if is_result(data) else "foreign" if data else "free"
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all. Raises DataError where that cannot be done."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another {option('save_path')}") from None
 
 
 def remove_leftovers_below(folder: Path) -> None:

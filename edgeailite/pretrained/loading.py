@@ -58,15 +58,17 @@ def load_pretrained(
     is_this_network = same_keys and (not mismatched or why is not None)
     if strict and not is_this_network:
         fitting = networks_of(found) if network is not None else []
-        raise DataError(refusal(report, unexplained, weights, model, fitting=fitting))
+        raise DataError(refusal(report, unexplained, weights, model, fitting=fitting), code="no-fit")
     if strict and network is not None and why is not None:
         head_may_differ = allow_head_mismatch or _main_output_fits(placed, why, network)
         if not head_may_differ:
-            raise DataError(head_refusal(report, why, network))
+            raise DataError(head_refusal(report, why, network), code="no-fit")
     kept = {k: v for k, v in weights.items() if k in own and layer_of(k) not in layers}
     wrong = not_finite(kept)
     if wrong is not None:
-        raise DataError(wrong, path=name, fix="the file is damaged or of a training that diverged: take another")
+        raise DataError(
+            wrong, path=name, fix="the file is damaged or of a training that diverged: take another", code="damaged"
+        )
     model.load_state_dict(kept, strict=False)
     notes = (*placed.notes, *explanations(placed, report, model, why), *conventions(report, model))
     return replace(report, loaded=tuple(k for k in own if k in kept), notes=notes)

@@ -47,7 +47,7 @@ def fetch(source: str | Path, *, sha256: str | None = None) -> Path:
     if sha256 is not None and path.is_file():
         found = sha256_of(path)
         if not found.startswith(sha256.lower()):
-            raise DataError(f"sha256 {found} instead of {sha256}", path=path, fix="take the right file")
+            raise DataError(f"sha256 {found} instead of {sha256}", path=path, fix="take the right file", code="damaged")
     return path
 
 

@@ -106,7 +106,9 @@ class _Plain:
         return plain
 
     def _refuse(self, what: str) -> DataError:
-        return DataError(f"refused, {what}", path=self.where, fix="take one that holds plain weights only")
+        return DataError(
+            f"refused, {what}", path=self.where, fix="take one that holds plain weights only", code="unsafe"
+        )
 
 
 def _kind(value: Tensor) -> str | None:

@@ -40,5 +40,6 @@ def published_ranges(source: str | Path) -> dict[str, tuple[float, float, int]]:
             "no activation ranges (clips_act) in this file",
             path=source,
             fix=f"calibrate without {option('pretrained')}",
+            code="wrong-kind",
         )
     return ranges

@@ -156,6 +156,7 @@ def recognise(weights: Weights, source: str, *, own: bool = False) -> Recognised
             "a decoder alone",
             path=source,
             fix=f"give both files, the encoder's first: {option('pretrained')} ENCODER DECODER",
+            code="wrong-kind",
         )
     if any(key.startswith("encoder.") for key in weights):
         return _network(weights, own=own)
@@ -170,6 +171,7 @@ def recognise_pair(encoder: Weights, decoder: Weights, sources: tuple[str, str])
             "holds a decoder",
             path=sources[0],
             fix=f"give the encoder's file first: {option('pretrained')} ENCODER DECODER",
+            code="wrong-kind",
         )
     encoder, decoder = _without(encoder, "encoder."), _without(_without(decoder, "decoder."), "decoders.0.")
     if not any(_DECODER_MARKS.match(key) for key in decoder):
@@ -177,6 +179,7 @@ def recognise_pair(encoder: Weights, decoder: Weights, sources: tuple[str, str])
             "holds no ADE20K decoder",
             path=sources[1],
             fix=f"give its file second: {option('pretrained')} ENCODER DECODER",
+            code="wrong-kind",
         )
     named = {f"encoder.{k}": v for k, v in encoder.items()} | {f"decoders.0.{k}": v for k, v in decoder.items()}
     kept, note = _without_sync_batchnorm(named)

@@ -8,7 +8,7 @@ from typing import Any
 from edgeailite.drawing.html import Figure, figure
 from edgeailite.drawing.ranking import bars, cells, head, name_of
 from edgeailite.errors import DataError
-from edgeailite.files import read_regular
+from edgeailite.files import read_regular, unreadable
 from edgeailite.report.record import Grid
 from edgeailite.untrusted import is_finite, is_printable, json_value, printable
 
@@ -32,7 +32,7 @@ def of_folder(folder: Path) -> tuple[Figure, Grid] | None:
         grid = Grid(head(page)[1:], [(texts[0], texts[1:]) for texts in map(cells, rows)])
         return figure(bars(page), BARS_TEXT), grid
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); {again}") from None
+        raise unreadable(path, error, fix=again) from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         if isinstance(error, DataError):
             raise

@@ -90,6 +90,10 @@ def facts(opened: OpenModel, path: Path) -> dict[str, object]:
 def _check_takes_pictures(card: ModelCard, source: Path) -> None:
     """Raises UsageError for networks whose result cannot be drawn, or that want more than a picture."""
     if len(card.inputs) > 1:
-        raise UsageError(f"serve {source}: the network takes {len(card.inputs)} pictures at a time, a request has one")
+        raise UsageError(
+            f"serve {source}: the network takes {len(card.inputs)} pictures at a time, a request has one", code="no-fit"
+        )
     if not card.classified:
-        raise UsageError(f"serve {source}: the network has no output with classes, only {', '.join(card.outputs)}")
+        raise UsageError(
+            f"serve {source}: the network has no output with classes, only {', '.join(card.outputs)}", code="wrong-kind"
+        )

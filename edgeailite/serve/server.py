@@ -204,7 +204,8 @@ def listen(service: Service, *, host: str, port: int, client_timeout: float) -> 
     except OSError as error:
         raise UsageError(
             f"no folder for temporary files ({error.strerror}), which large uploads need; mount a tmpfs at /tmp or set "
-            "TMPDIR"
+            "TMPDIR",
+            code="unwritable",
         ) from None
     bound = _bind(host, port)
     adjustments = Adjustments(
@@ -229,7 +230,9 @@ def _bind(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise UsageError(f"{option('host')} {host} {option('port')} {port}: cannot listen there ({reason})") from None
+        raise UsageError(
+            f"{option('host')} {host} {option('port')} {port}: cannot listen there ({reason})", code="busy"
+        ) from None
 
 
 def serve(

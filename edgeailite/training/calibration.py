@@ -121,7 +121,7 @@ def open_float(source: Path, data_path: Path | None) -> tuple[Checkpoint, OpenMo
     """Open a float run; with `data_path`, its card names that folder. Raises UsageError for a quantized one."""
     checkpoint, module = load_network(source)
     if checkpoint.quantization is not None:
-        raise UsageError(f"{source}: quantized already; give the float run it came from")
+        raise UsageError(f"{source}: quantized already; give the float run it came from", code="wrong-kind")
     if data_path is not None:
         card = dataclasses.replace(checkpoint.card, data_path=str(data_path.resolve()))
         checkpoint = dataclasses.replace(checkpoint, card=card)

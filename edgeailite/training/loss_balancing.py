@@ -194,10 +194,12 @@ def make_balance(
     `weights` by output belong to `fixed`; default 1. Raises UsageError for unknown names and for weights elsewhere.
     """
     if kind not in BALANCES:
-        raise UsageError(f"balance {kind!r} is unknown; known are {', '.join(BALANCES)}")
+        problem = f"balance {kind!r} is unknown; known are {', '.join(BALANCES)}"
+        raise UsageError(problem, value=kind, known=tuple(BALANCES), code="unknown-name")
     unknown = sorted(set(weights or {}) - set(outputs))
     if unknown:
-        raise UsageError(f"loss weight of {', '.join(unknown)}, but the outputs are {', '.join(outputs)}")
+        problem = f"loss weight of {', '.join(unknown)}, but the outputs are {', '.join(outputs)}"
+        raise UsageError(problem, value=unknown, known=tuple(outputs), code="unknown-name")
     for output, weight in (weights or {}).items():
         if not weight >= 0:
             raise UsageError(f"loss weight of {output} is {weight}; expected 0 or more")

@@ -51,8 +51,8 @@ class TaskOptions:
 
     def __post_init__(self) -> None:
         if self.segmentation not in PIXEL_LOSSES:
-            known = ", ".join(PIXEL_LOSSES)
-            raise UsageError(f"segmentation loss {self.segmentation!r} is unknown; known are {known}")
+            problem = f"segmentation loss {self.segmentation!r} is unknown; known are {', '.join(PIXEL_LOSSES)}"
+            raise UsageError(problem, value=self.segmentation, known=tuple(PIXEL_LOSSES), code="unknown-name")
         for name in ("dice", "lovasz", "deep_supervision", "focal_gamma"):
             value = getattr(self, name)
             if not value >= 0:

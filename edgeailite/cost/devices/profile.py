@@ -6,7 +6,6 @@ measurement that it was fitted to.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import DataError, UsageError, did_you_mean
 from edgeailite.files import read_regular
 from edgeailite.untrusted import Fields, shown, yaml_value
 
@@ -92,15 +91,13 @@ def load_profile(source: str) -> Profile:
     """Load a profile by name or .yaml path. UsageError for an unknown name, DataError for a wrong file."""
     path = Path(source) if source.endswith(".yaml") else FOLDER / f"{source}.yaml"
     if not path.is_file():
-        near = difflib.get_close_matches(source, list_devices(), n=1, cutoff=0.3)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(
-            f"device {source!r}: unknown{hint} (`edgeailite devices list` lists them; or give a .yaml file)"
-        )
+        known, hint = list_devices(), did_you_mean(source, list_devices(), cutoff=0.3)
+        problem = f"device {source!r}: unknown{hint} (`edgeailite devices list` lists them; or give a .yaml file)"
+        raise UsageError(problem, value=source, known=tuple(known), code="unknown-name")
     try:
         text = read_regular(path, limit=LARGEST)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror})", code="unreadable") from None
     values = yaml_value(text, where=f"{path}: cannot be read")
     if not isinstance(values, dict):
         raise DataError(f"{path}: expected a mapping of figures, found {type(values).__name__}")

@@ -37,7 +37,7 @@ def onnx_session(
         options.enable_profiling = True
         options.profile_file_prefix = str(profile_prefix)
     if isinstance(source, Path) and not source.is_file():
-        raise DataError(f"{source}: no such ONNX file; write it with `edgeailite export`")
+        raise DataError(f"{source}: no such ONNX file; write it with `edgeailite export`", code="missing-file")
     model: Any = str(source) if isinstance(source, Path) else source
     with said(f"{source if isinstance(source, Path) else 'ONNX model'}: onnxruntime cannot load it"):
         return cpu_session(model, options)

@@ -23,7 +23,9 @@ def locate(name: str, path: Path | None) -> Path:
         open_dataset(name, path, "")  # says which are known
     root = path or default_path(name)
     if not root.is_dir():
-        raise DataError(f"data set {name}: folder {root} does not exist; set {option('data_path')}")
+        raise DataError(
+            f"data set {name}: folder {root} does not exist; set {option('data_path')}", code="folder-missing"
+        )
     return root
 
 

@@ -229,7 +229,11 @@ def find_source(name: str) -> tuple[str, str]:
         near = near or difflib.get_close_matches(name, [*known, *DATASETS], n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise UsageError(
-            f"{name}: unknown data set", value=name, known=tuple(known), fix=f"{hint}known: {', '.join(known)}"
+            f"{name}: unknown data set",
+            value=name,
+            known=tuple(known),
+            fix=f"{hint}known: {', '.join(known)}",
+            code="unknown-name",
         )
     return folder, name
 
@@ -269,7 +273,10 @@ def _downloaded(part: Part) -> Path:
         if found != part.md5:
             archive.unlink()
             raise DataError(
-                f"md5 {found} instead of {part.md5}", fix="the file was removed: run this again", path=part.url
+                f"md5 {found} instead of {part.md5}",
+                fix="the file was removed: run this again",
+                path=part.url,
+                code="damaged",
             )
     return archive
 

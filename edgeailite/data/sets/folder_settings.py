@@ -18,7 +18,6 @@ Roboflow's `train/_classes.csv` a value and a name a line.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from typing import Any
 
 from edgeailite.data.files.colors import Colour, parse_colour
 from edgeailite.data.files.listing import read_lines
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, did_you_mean
 from edgeailite.files import read_regular, unreadable
 from edgeailite.untrusted import is_printable, json_value, shown, yaml_value
 
@@ -145,8 +144,7 @@ def _load(file: Path) -> dict[str, Any]:
         raise DataError(f"expected keys and values, one of {', '.join(KEYS)}", path=file)
     for key in given:
         if key not in KEYS:
-            near = difflib.get_close_matches(str(key), KEYS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(str(key), KEYS)
             raise DataError(f"unknown key {shown(key)}{hint} (known: {', '.join(KEYS)})", path=file)
     return given
 
