@@ -25,7 +25,7 @@ import numpy as np
 
 from edgeailite.cost.candidates import open_subjects
 from edgeailite.cost.device_fit import NETWORKS, blank_profile, write_profile
-from edgeailite.cost.devices import Measured, Profile, estimate, fit
+from edgeailite.cost.devices import MeasuredNetwork, Profile, estimate, fit
 from edgeailite.cost.latency import measure_networks
 from edgeailite.environment import machine_facts
 
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
         print(f"written: {args.write}, band {profile.band[0]:.2f}..{profile.band[1]:.2f}, {profile.band_source}")
 
 
-def shipped(args: argparse.Namespace, networks: dict[str, Measured]) -> Profile:
+def shipped(args: argparse.Namespace, networks: dict[str, MeasuredNetwork]) -> Profile:
     """The fit of all networks with the texts of a profile that comes with the package."""
     facts = machine_facts(args.threads)
     what = f"{len(networks)} files ({len(networks) // 2} networks, float and int8, {args.size[0]}x{args.size[1]})"
@@ -96,12 +96,12 @@ def shipped(args: argparse.Namespace, networks: dict[str, Measured]) -> Profile:
     )
 
 
-def measure(args: argparse.Namespace) -> dict[str, Measured]:
+def measure(args: argparse.Namespace) -> dict[str, MeasuredNetwork]:
     """All networks, by `name` (float) and `name int8`."""
     return measure_at(tuple(args.size), (*NETWORKS, *FURTHER), args)
 
 
-def measure_at(size: tuple[int, int], names: Sequence[str], args: argparse.Namespace) -> dict[str, Measured]:
+def measure_at(size: tuple[int, int], names: Sequence[str], args: argparse.Namespace) -> dict[str, MeasuredNetwork]:
     """Networks at a size, with their times printed."""
     args.cache.mkdir(parents=True, exist_ok=True)
     subjects = open_subjects(names, args.cache, size=size, classes=19, kinds=("float32", "int8"))
@@ -126,14 +126,14 @@ def report_other_size(args: argparse.Namespace, profile: Profile) -> None:
     print(f"median error {100 * np.median(np.abs(np.array(ratios) - 1)):.1f} %")
 
 
-def draw(seed: int, networks: dict[str, Measured]) -> tuple[list[str], list[str]]:
+def draw(seed: int, networks: dict[str, MeasuredNetwork]) -> tuple[list[str], list[str]]:
     """Names to fit, names held out; a network's two files stay together."""
     names = sorted(name for name in networks if not name.endswith(" int8"))
     held_out = sorted(random.Random(seed).sample(names, HELD_OUT))
     return [name for name in names if name not in held_out], held_out
 
 
-def report(seed: int, networks: dict[str, Measured], alignment: int) -> None:
+def report(seed: int, networks: dict[str, MeasuredNetwork], alignment: int) -> None:
     """Two rows of the table."""
     fitted, held_out = draw(seed, networks)
     known = [networks[name + kind] for name in fitted for kind in ("", " int8")]
@@ -149,12 +149,12 @@ def report(seed: int, networks: dict[str, Measured], alignment: int) -> None:
         print(f"| {seed} | {name} | {row} |")
 
 
-def macs(network: Measured) -> int:
+def macs(network: MeasuredNetwork) -> int:
     """Multiply-accumulates of a network."""
     return sum(layer.macs for layer in network.layers)
 
 
-def constant(networks: Sequence[Measured], *, integer: bool) -> float:
+def constant(networks: Sequence[MeasuredNetwork], *, integer: bool) -> float:
     """The ms per MAC with the least relative error (median) on these networks."""
     ratios = [n.milliseconds / macs(n) for n in networks if n.name.endswith(" int8") == integer]
     return float(np.median(ratios))

@@ -39,7 +39,8 @@ from edgeailite.data.streets.dataset import generate_scene
 from edgeailite.drawing.plots import colorize, overlay
 from edgeailite.environment import cpu_model
 from edgeailite.errors import DataError
-from edgeailite.inference import Results, label
+from edgeailite.inference import label
+from edgeailite.inference.results import Results
 from edgeailite.inference.video import Writer
 from edgeailite.runs.open import OpenModel, open_model
 

@@ -32,7 +32,7 @@ from edgeailite.environment import cpu_features, cpu_model, usable_cores
 from edgeailite.inference import find_pictures
 from edgeailite.serve.models import served
 from edgeailite.serve.responses import decode
-from edgeailite.serve.served import Served
+from edgeailite.serve.served_model import ServedModel
 
 MAX_PIXELS = 16_000_000
 SETTLING = 0.2  # share of the samples of memory that are left out of the slope
@@ -60,7 +60,7 @@ def main() -> int:
 
 def rounds(
     options: argparse.Namespace,
-    model: Served,
+    model: ServedModel,
     pictures: Sequence[bytes],
     expected: Sequence[bytes],
     *,
@@ -119,7 +119,7 @@ def start(model: Path, workers: int, clients: int, log: Path) -> tuple[subproces
     raise SystemExit(log.read_text())
 
 
-def plain_loop(model: Served, pictures: Sequence[bytes], *, workers: int, seconds: float) -> float:
+def plain_loop(model: ServedModel, pictures: Sequence[bytes], *, workers: int, seconds: float) -> float:
     """Pictures per second of decode, network, encode on so many threads."""
     numbers, done = itertools.count(), []
     end = time.perf_counter() + seconds

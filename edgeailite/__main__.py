@@ -5,7 +5,6 @@ Modules are imported when their verb runs.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import io
 import os
@@ -35,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def reporting(action: Callable[[], int]) -> int:
-    """The action's exit code; errors that a user can act on are printed as one line and give theirs.
+    """Run an action and return its exit code; print an error that a user can act on as one line and return its code.
 
     Names and values of strangers stand in these lines: they are printed without control characters.
     """
@@ -85,7 +84,7 @@ def _print_anything() -> None:
 
 
 def _run(verb: str, args: list[str]) -> int:
-    from edgeailite.errors import UsageError
+    from edgeailite.errors import UsageError, did_you_mean
 
     if verb == "preset":
         from edgeailite.presets import expand
@@ -101,9 +100,8 @@ def _run(verb: str, args: list[str]) -> int:
             return 0 if args else 2
         verb, args = f"{verb} {args[0]}", args[1:]
     if verb not in VERBS:
-        near = difflib.get_close_matches(verb, VERBS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"unknown verb {verb!r}{hint} (edgeailite --help lists them)")
+        problem = f"unknown verb {verb!r}{did_you_mean(verb, VERBS)} (edgeailite --help lists them)"
+        raise UsageError(problem, value=verb, known=tuple(VERBS), code="unknown-name")
     from edgeailite.cli import parse
 
     config: Any = parse(verb, args)

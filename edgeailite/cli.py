@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import difflib
 import io
 import re
 from importlib.util import find_spec
@@ -19,7 +18,7 @@ from typing import Any
 
 from edgeailite import config as configs
 from edgeailite.config.stored import current_name, current_names
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import DataError, UsageError, did_you_mean
 from edgeailite.files import read_regular
 from edgeailite.untrusted import shown, yaml_value
 from edgeailite.usage import verb_usage
@@ -49,9 +48,10 @@ def parse(verb: str, args: list[str], *, prog: str | None = None) -> Any:
     values, args = _config_file(args, kind, names)
     for flag in _flags(args):
         if flag not in names:
-            near = difflib.get_close_matches(flag, names, n=1)
-            hint = f"; did you mean --{near[0]}?" if near else ""
-            raise UsageError(f"{prog}: unknown flag --{flag}{hint} ({prog} --help lists all)")
+            hint = did_you_mean(flag, names, mark="--")
+            known = tuple(sorted(names))
+            problem = f"{prog}: unknown flag --{flag}{hint} ({prog} --help lists all)"
+            raise UsageError(problem, value=flag, known=known, code="unknown-name")
     return _parse_with_tyro(kind, args, values, prog=prog)
 
 
@@ -80,11 +80,7 @@ def _parse_with_tyro(kind: type[Any], args: list[str], values: dict[str, Any], *
     try:
         with contextlib.redirect_stderr(output):
             return tyro.cli(
-                kind,
-                args=[*defaults, *args],
-                prog=prog,
-                use_underscores=True,
-                config=(tyro.conf.FlagConversionOff,),
+                kind, args=[*defaults, *args], prog=prog, use_underscores=True, config=(tyro.conf.FlagConversionOff,)
             )
     except SystemExit:
         raise UsageError(f"{prog}: {_one_line(output.getvalue())} ({prog} --help explains)") from None
@@ -109,7 +105,7 @@ def _config_file(args: list[str], kind: type[Any], names: set[str]) -> tuple[dic
     try:
         values = yaml_value(read_regular(path, limit=LARGEST), where=f"--config {path}: cannot be read") or {}
     except OSError as error:
-        raise DataError(f"--config {path}: cannot be read ({error.strerror})") from None
+        raise DataError(f"--config {path}: cannot be read ({error.strerror})", code="unreadable") from None
     if isinstance(values, dict):
         values = current_names(kind, values)
     if not isinstance(values, dict) or set(values) - names:
@@ -123,7 +119,7 @@ def _config_file(args: list[str], kind: type[Any], names: set[str]) -> tuple[dic
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value can be typed behind a flag."""
+    """Return True if a value can be typed after a flag."""
     if isinstance(value, list):
         return all(map(_is_plain, value))
     if isinstance(value, int) and abs(value) > 2**63:
@@ -158,7 +154,8 @@ def _parse_without_tyro(kind: Any, args: list[str]) -> Any:
     if kind not in (configs.VerifyConfig, configs.DoctorConfig):
         raise UsageError(
             "only `verify FILE.onnx contract.json` and `doctor` work without tyro; "
-            "install edgeailite with its dependencies (pip install FOLDER_OF_THE_CHECKOUT)"
+            "install edgeailite with its dependencies (pip install FOLDER_OF_THE_CHECKOUT)",
+            code="not-installed",
         )
     verifies = kind is configs.VerifyConfig
     parser = argparse.ArgumentParser(prog=f"edgeailite {'verify' if verifies else 'doctor'}", description=kind.__doc__)

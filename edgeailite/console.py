@@ -1,4 +1,4 @@
-"""What a person at a terminal reads: results on stdout, notes and progress on stderr.
+"""Output for a person at a terminal: results on stdout, notes and progress on stderr.
 
 No torch, and rich only where it draws: notes are shown where it is not installed, and no help waits for it.
 

@@ -1,4 +1,4 @@
-"""Where torch computes: the device, its threads and the type of mixed precision."""
+"""The device on which torch computes, its threads and the type of mixed precision."""
 
 from __future__ import annotations
 

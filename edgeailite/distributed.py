@@ -89,7 +89,7 @@ def restarted() -> bool:
 
 
 def named_job() -> str | None:
-    """The name of torchrun's job (--rdzv-id, or one that --standalone makes up); None where it has none."""
+    """Return the name of torchrun's job (--rdzv-id, or one that --standalone makes up); None without one."""
     name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
     return None if name in ("", "none") else name
 
@@ -111,19 +111,19 @@ def end_processes(processes: Processes) -> None:
 
 
 def sum_over(values: Tensor, processes: Processes) -> Tensor:
-    """The sum of `values` over all processes, in place."""
+    """Add `values` over all processes, in place."""
     if processes.count > 1:
         dist.all_reduce(values)
     return values
 
 
 def mean_over(values: Tensor, processes: Processes) -> Tensor:
-    """The mean of `values` over all processes; `values` themselves are left as they are."""
+    """Return the mean of `values` over all processes; `values` themselves are left as they are."""
     return values if processes.count == 1 else sum_over(values.clone(), processes) / processes.count
 
 
 def gather(value: Any, processes: Processes) -> list[Any]:
-    """The values of all processes (anything that can be pickled) in the order of their ranks, on every one.
+    """Return the values of all processes (anything that can be pickled) in the order of their ranks, on every one.
 
     They wait for the slowest as long as it takes.
     """
@@ -234,7 +234,7 @@ class AllReduceBatchNorm2d(nn.BatchNorm2d):
         return new
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N,C,H,W) -> (N,C,H,W)."""
+        """Normalise (N,C,H,W) with the statistics of all processes in training, the running ones in evaluation."""
         if not self.training:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
         wide = x if x.dtype == torch.float64 else x.float()

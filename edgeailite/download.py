@@ -26,7 +26,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from edgeailite.errors import DataError
-from edgeailite.files import read_regular, sha256_of, write_atomic
+from edgeailite.files import read_regular, sha256_of, unwritable, write_atomic
 from edgeailite.untrusted import json_value, printable
 
 CHUNK = 1 << 18
@@ -118,14 +118,12 @@ def download(
             _finish(job, file)
     except OSError as error:
         hint = "free disk space, or set EDGEAILITE_HOME to a folder that can be written"
-        raise DataError(
-            f"{error.filename or job.part}: cannot be written ({error.strerror or error}); {hint}"
-        ) from None
+        raise unwritable(error.filename or job.part, error, fix=hint) from None
     return job.target
 
 
 def checksum_in_name(url: str) -> str | None:
-    """The first 8 digits of the SHA-256 that PyTorch's own server has in file names; None on other servers."""
+    """Return the first 8 digits of the SHA-256 that PyTorch's own server has in file names; None on other servers."""
     parts = urlsplit(url)
     found = NAMED_CHECKSUM.search(parts.path) if parts.hostname in CHECKSUM_HOSTS else None
     return None if found is None else found.group(1)
@@ -145,7 +143,9 @@ def _cached(job: _Job) -> bool:
     try:
         job.target.unlink()
     except OSError as error:
-        raise DataError(f"{job.target}: {fault}; it cannot be removed ({error.strerror}): remove it") from None
+        raise DataError(
+            f"{job.target}: {fault}; it cannot be removed ({error.strerror}): remove it", code="damaged"
+        ) from None
     return False
 
 
@@ -195,7 +195,9 @@ def _finish(job: _Job, file: IO[bytes]) -> None:
     if fault is not None:
         job.part.unlink()
         job.notes.unlink(missing_ok=True)
-        raise DataError(f"{job.url}: {fault}; the file was removed: try again, or take it from another place")
+        raise DataError(
+            f"{job.url}: {fault}; the file was removed: try again, or take it from another place", code="damaged"
+        )
     job.part.replace(job.target)
     job.notes.unlink(missing_ok=True)
 
@@ -216,7 +218,7 @@ def _fetch(job: _Job, file: IO[bytes]) -> None:
                 failures = 0 if have > furthest else failures + 1
                 furthest = max(have, furthest)
                 if failures >= RETRIES:
-                    raise DataError(_offline(job, str(cut))) from None
+                    raise DataError(_offline(job, str(cut)), code="offline") from None
                 time.sleep(job.pause * 2**failures)
 
 
@@ -242,7 +244,9 @@ def _transfer(job: _Job, file: IO[bytes], advance: Advance) -> None:
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length and length.isdigit() else None
         if total is not None and job.size is not None and abs(total - job.size) > job.tolerance:
-            raise DataError(f"{job.url}: the server's file has {total} bytes instead of {job.size}; it has changed")
+            raise DataError(
+                f"{job.url}: the server's file has {total} bytes instead of {job.size}; it has changed", code="damaged"
+            )
         _copy(answer, file, start, total, advance)
 
 
@@ -257,13 +261,15 @@ def _refused(job: _Job, file: IO[bytes], error: urllib.error.HTTPError) -> None:
     reason = f"HTTP {error.code} {error.reason}"
     if error.code in (408, 425, 429) or error.code >= 500:
         raise _Cut(reason)
-    raise DataError(_offline(job, reason))
+    raise DataError(_offline(job, reason), code="offline")
 
 
 def _begin(job: _Job, file: IO[bytes], headers: email.message.Message, have: int) -> int:
     """The position at which the answer's bytes belong; the file is emptied where they are the whole of it."""
     if headers.get_content_type() == "text/html" and not job.target.name.endswith((".html", ".htm")):
-        raise DataError(_offline(job, "the server sent a web page instead of the file; a sign-in page?"))
+        raise DataError(
+            _offline(job, "the server sent a web page instead of the file; a sign-in page?"), code="offline"
+        )
     etag = headers.get("ETag", "")
     validator = headers.get("Last-Modified") if etag.startswith("W/") or not etag else etag  # weak ones cannot be used
     if have:

@@ -60,7 +60,7 @@ def _requirement(line: str) -> Requirement:
 
 
 def installed(name: str) -> str | None:
-    """The version of a distribution, without importing it; None where it is not installed."""
+    """Return the version of a distribution, without importing it; None if it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -68,12 +68,12 @@ def installed(name: str) -> str | None:
 
 
 def release(version: str) -> tuple[int, ...]:
-    """The numbers of a version for comparison: "2.15.0+cpu" is (2, 15, 0)."""
+    """Return the numbers of a version for comparison: "2.15.0+cpu" is (2, 15, 0)."""
     return tuple(int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3])
 
 
 def is_met(requirement: Requirement) -> bool:
-    """Is it installed, and new enough?"""
+    """Return True if it is installed and new enough."""
     version = installed(requirement.name)
     return version is not None and release(version) >= release(requirement.minimum)
 
@@ -101,7 +101,7 @@ def _sysctl(name: str) -> str:
 
 
 def cpu_model() -> str:
-    """The name the processor gives itself."""
+    """Return the name that the processor gives itself."""
     return _proc_cpuinfo("model name", "Model") or _sysctl("machdep.cpu.brand_string") or platform.machine()
 
 
@@ -146,14 +146,14 @@ def int8_instructions(machine: str, features: Sequence[str]) -> str:
 
 
 def usable_cores() -> int:
-    """Cores this process may use: its affinity and its container's quota, which os.cpu_count() does not see."""
+    """Count the cores of the process's affinity and its container's quota, which os.cpu_count() does not see."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cgroup_quota(Path("/sys/fs/cgroup"))
     return max(1, min(cores, round(quota))) if quota else cores
 
 
 def cgroup_quota(root: Path) -> float | None:
-    """Cores that the control group under this root grants (version 2, then 1); None for no limit."""
+    """Return the cores that the control group under this root grants (version 2, then 1); None for no limit."""
     unified = root / "cpu.max"
     if unified.is_file():
         quota, period = unified.read_text(encoding="ascii").split()[:2]
@@ -166,7 +166,7 @@ def cgroup_quota(root: Path) -> float | None:
 
 
 def git_commit(root: Path = CHECKOUT) -> str | None:
-    """The commit of a checkout, with "-dirty" after it where files differ; None outside one."""
+    """Return the commit of a checkout, with "-dirty" after it where files differ; None outside one."""
     if not (root / ".git").exists() or shutil.which("git") is None:
         return None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
@@ -188,7 +188,7 @@ def torch_facts() -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """All that a run should remember of where it ran; no host or user name, no path. Imports torch if there is one."""
+    """Return facts of this machine for a run: no host or user name, no path. Imports torch if installed."""
     facts = torch_facts() if installed("torch") else {}
     return {
         "python": platform.python_version(),
@@ -210,7 +210,7 @@ def environment() -> dict[str, Any]:
 
 
 def torchvision_facts() -> dict[str, Any]:
-    """Imports torchvision and runs one compiled operator of it: a mismatch with torch shows in one or the other."""
+    """Import torchvision and run one compiled operator of it: a mismatch with torch shows in one or the other."""
     import torch
     import torchvision
 
@@ -219,7 +219,7 @@ def torchvision_facts() -> dict[str, Any]:
 
 
 def cv2_facts() -> dict[str, Any]:
-    """Imports cv2 and resizes one picture with the rule that the package uses."""
+    """Import cv2 and resize one picture with the rule that the package uses."""
     import cv2
     import numpy as np
 
@@ -255,6 +255,6 @@ def machine_facts(threads: int) -> dict[str, Any]:
 
 
 def machine_title(facts: Mapping[str, Any]) -> str:
-    """CPU, features and threads of `machine_facts`, also of those in a file. KeyError where they lack."""
+    """Return CPU, features and threads of `machine_facts`, also of those in a file. KeyError if they are missing."""
     count = facts["threads"]
     return f"{facts['cpu']} ({' '.join(facts['features'])}), {count} thread{'' if count == 1 else 's'}"

@@ -1,7 +1,28 @@
-"""Errors a user can act on, each with its exit code. Anything else that is raised is a bug."""
+"""Errors a user can act on, each with its exit code. Anything else that is raised is a bug.
+
+An error has a `code` if a program could go on without a person, and the code says by which step:
+
+    missing-file, folder-missing    make it, or name another one
+    unreadable, unwritable          free disk space, change rights, or name another place
+    not-ours                        name another place: a file that somebody else wrote would be lost
+    busy, offline, lost-process     wait and try again
+    damaged                         fetch or write the file again
+    unsafe                          take a file that holds plain values
+    unknown-name                    take one of `known`
+    wrong-kind                      convert the file or run first: train, calibrate, quantize, export
+    no-fit                          take data, weights or pictures that belong to the network
+    changed-data                    take the data as it was, or accept the change
+    out-of-memory, over-budget      ask for less
+    not-installed, no-gpu           install it, or leave out what needs it
+    not-json, not-yaml, missing-value, unexpected-value     mend a record that a program wrote
+
+Readers of data sets have the codes of `edgeailite.data.check`. A wrong value of an option has none: a person chose it.
+"""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 
 _DASHES = ""  # before a name; the command line sets "--"
@@ -20,6 +41,16 @@ def option(name: str) -> str:
     'opset 3: must be 17 to 21'
     """
     return f"{_DASHES}{name}"
+
+
+def did_you_mean(name: str, known: Iterable[str], *, mark: str = "", cutoff: float = 0.6) -> str:
+    """Return `; did you mean NAME?` with the known name that is nearest; "" if none is near.
+
+    >>> did_you_mean("trian", ["train", "infer"])
+    '; did you mean train?'
+    """
+    near = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
+    return f"; did you mean {mark}{near[0]}?" if near else ""
 
 
 class _Options(dict[str, str]):
@@ -79,7 +110,7 @@ class EdgeailiteError(Exception):
 
     @property
     def detail(self) -> str:
-        """The sentence without the files: `line N: problem; fix`."""
+        """Return the sentence without the files: `line N: problem; fix`."""
         start = "" if self.line is None else f"line {self.line}: "
         return f"{start}{self.problem}; {self.fix}" if self.fix else start + self.problem
 

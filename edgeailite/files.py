@@ -21,7 +21,7 @@ from edgeailite.errors import DataError
 
 TEMPORARY = ".partial"
 LONGEST_NAME = 255  # bytes, on the usual file systems
-PART = 1 << 24  # bytes read at a time behind what a file says that it has
+PART = 1 << 24  # bytes read at a time beyond the size that a file states
 
 
 @contextlib.contextmanager
@@ -52,7 +52,7 @@ def write_atomic(path: Path, data: bytes | str, *, sync: bool = False) -> None:
         file.write(data.encode("utf-8") if isinstance(data, str) else data)
 
 
-def unreadable(path: Path | str, error: OSError | ValueError, *, what: str = "", fix: str = "") -> DataError:
+def unreadable(path: Path | str, error: Exception, *, what: str = "", fix: str = "") -> DataError:
     """Return the error of a file that cannot be opened: `missing-file`, `link-loop` (a link to itself) or `unreadable`.
 
     `what` is the file's part in a sentence, `fix` the advice. ValueError: of a name with a zero byte.
@@ -94,7 +94,7 @@ def remove_leftovers(path: Path) -> None:
 
 
 def read_regular(path: Path, *, limit: int) -> bytes:
-    """Content of a regular file of at most `limit` bytes.
+    """Read a regular file of at most `limit` bytes.
 
     Raises OSError, with a reason in `strerror`, for what is missing, longer, or no regular file: a named pipe or a
     device would make the reader wait, or never end.

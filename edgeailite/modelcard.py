@@ -42,17 +42,17 @@ class ModelCard:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the images the network takes."""
+        """Return the names of the images the network takes."""
         return tuple(input_name(index) for index in range(self.options.get("inputs", 1)))
 
     @property
     def tasks(self) -> dict[str, str]:
-        """Output name -> task type. Depth is regression: its one channel has no argmax."""
+        """Return task types by output name. Depth is regression: its one channel has no argmax."""
         return {output: task_type(output, channels) for output, channels in self.outputs.items()}
 
     @property
     def classified(self) -> tuple[str, ...]:
-        """Names of the outputs with classes, `segmentation` first, to which `classes` and `palette` belong.
+        """Return the outputs with classes, `segmentation` first, to which `classes` and `palette` belong.
 
         >>> from edgeailite.preprocessing import Preprocessing
         >>> outputs = {"depth": 1, "motion": 2, "segmentation": 19}
@@ -67,7 +67,7 @@ class ModelCard:
         return replace(self, preprocessing=self.preprocessing.with_size(size))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, YAML and checkpoints."""
+        """Return plain values for JSON, YAML and checkpoints."""
         return asdict(self)
 
 
@@ -76,7 +76,7 @@ PREPROCESSING_KEYS = tuple(entry.name for entry in fields(Preprocessing))
 
 
 def card_from_dict(values: Any, *, where: str = "model card") -> ModelCard:
-    """Inverse of `ModelCard.to_dict`, also after a round through JSON; the one reader of cards, whoever wrote them.
+    """Rebuild a card from `ModelCard.to_dict`, also through JSON; the one reader of cards, whoever wrote them.
 
     Types, ranges, lengths and that the parts agree are checked. Raises DataError, which begins with `where` and names
     the entry.
@@ -98,7 +98,7 @@ def card_from_dict(values: Any, *, where: str = "model card") -> ModelCard:
 
 
 def preprocessing_of(values: Fields) -> Preprocessing:
-    """The entry `preprocessing` of a card, checked. Raises DataError."""
+    """Read the entry `preprocessing` of a card, checked. Raises DataError."""
     _refuse_unknown(values, PREPROCESSING_KEYS)
     height, width = values.whole("height", 1, LONGEST_SIDE), values.whole("width", 1, LONGEST_SIDE)
     if height * width > MOST_PIXELS:
@@ -115,7 +115,7 @@ def preprocessing_of(values: Fields) -> Preprocessing:
 
 
 def palette_of(values: Fields, count: int) -> tuple[tuple[int, int, int], ...]:
-    """The entry `palette`: one colour (red, green, blue) per class. Raises DataError."""
+    """Read the entry `palette`: one colour (red, green, blue) per class. Raises DataError."""
     colours = values.items("palette", most=MOST_CHANNELS)
     if len(colours) != count:
         raise DataError(f"{values.where}: palette: {len(colours)} colours for {count} classes; expected one for each")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 FRACTION_BITS = 8
 CHANNEL_ORDERS = ("RGB", "BGR")
-SLIVER = 1e-3  # OpenCV leaves out source pixels of which a new pixel covers less
+SLIVER = 1e-3  # OpenCV leaves out source pixels that a new pixel covers less than this
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Preprocessing:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the network's input in pixels."""
+        """Return height and width of the network's input in pixels."""
         return self.height, self.width
 
     def with_size(self, size: tuple[int, int]) -> Preprocessing:
@@ -49,7 +49,7 @@ class Preprocessing:
 
     @property
     def input_range(self) -> tuple[float, float]:
-        """Smallest and largest value a uint8 picture can give."""
+        """Return the smallest and largest value a uint8 picture can give."""
         ends = [(v - m) * s for m, s in zip(self.mean, self.scale, strict=True) for v in (0.0, 255.0)]
         return min(ends), max(ends)
 
@@ -91,7 +91,7 @@ RESIZES = {"linear_exact": resize_linear_exact, "area": resize_area}
 
 
 def normalize(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """(H,W,3) uint8 RGB of the right size -> (3,H,W) float32."""
+    """Normalise (H,W,3) uint8 RGB of the right size to (3,H,W) float32."""
     ordered = image[..., ::-1] if preprocessing.channel_order == "BGR" else image
     mean, scale = np.array(preprocessing.mean, np.float32), np.array(preprocessing.scale, np.float32)
     values: NDArray[np.float32] = (ordered.astype(np.float32) - mean) * scale
@@ -99,7 +99,7 @@ def normalize(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray
 
 
 def preprocess(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """A picture (H,W,3) uint8 RGB of any size -> network input (1,3,height,width) float32."""
+    """Resize and normalise a picture (H,W,3) uint8 RGB to a network input (1,3,height,width) float32."""
     if preprocessing.interpolation not in RESIZES:
         raise ValueError(f"interpolation {preprocessing.interpolation!r}: only {', '.join(RESIZES)} can be reproduced")
     resized = RESIZES[preprocessing.interpolation](image, *preprocessing.size)

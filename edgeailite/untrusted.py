@@ -62,6 +62,7 @@ def _check_unfolded(node: Any, where: str) -> None:
     counts: dict[int, int] = {}
 
     def count(part: Any, depth: int) -> int:
+        """Return the number of values below a node with aliases unfolded. Raises DataError if they are too many."""
         if depth > DEEPEST:
             raise DataError(f"nested too deeply (at most {DEEPEST} levels), or an alias that holds itself", path=where)
         if id(part) not in counts:
@@ -86,7 +87,9 @@ def _check_keys(rows: Sequence[Any], where: str) -> None:
         if isinstance(row, tuple) and isinstance(row[0].value, str) and row[0].value != "<<":
             key = (row[0].tag, row[0].value)
             if key in seen:
-                raise DataError(f"{shown(row[0].value)} is given twice", fix="keep one", path=where)
+                raise DataError(
+                    f"{shown(row[0].value)} is given twice", fix="keep one", path=where, code="unexpected-value"
+                )
             seen.add(key)
 
 
@@ -109,7 +112,7 @@ def _nested(part: Any) -> list[Any]:
 
 
 def printable(text: str) -> str:
-    """The text with control characters written as escapes, so that it cannot move the cursor or fake a line.
+    """Escape control characters in a text, so that it cannot move the cursor or fake a line.
 
         >>> printable("road\\x1b[2J\\nerror")
         'road\\\\x1b[2J\\\\nerror'
@@ -134,7 +137,7 @@ def _escape(character: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: on one line, printable, cut after 80 characters."""
+    """Return a value for a message: on one line, printable, cut after 80 characters."""
     try:
         text = repr(value)
     except (RecursionError, ValueError, MemoryError):  # an integer of more digits than Python prints, say
@@ -165,10 +168,10 @@ class Fields:
     def of(values: Any, *, where: str) -> Fields:
         """Wrap a mapping with text keys. Raises DataError for anything else."""
         if not isinstance(values, Mapping):
-            raise DataError(f"expected names with values, found {shown(values)}", path=where)
+            raise DataError(f"expected names with values, found {shown(values)}", path=where, code="unexpected-value")
         for key in values:
             if not isinstance(key, str):
-                raise DataError(f"expected text as names, found {shown(key)}", path=where)
+                raise DataError(f"expected text as names, found {shown(key)}", path=where, code="unexpected-value")
         return Fields(values, where)
 
     def refuse(self, key: str, expected: str) -> DataError:
@@ -182,13 +185,13 @@ class Fields:
         )
 
     def any(self, key: str) -> Any:
-        """The value, whatever it is; missing is an error."""
+        """Return the value, whatever it is; missing is an error."""
         if key not in self.values:
             raise self.refuse(key, "a value")
         return self.values[key]
 
     def text(self, key: str, *, choices: Sequence[str] | None = None, longest: int = LONGEST_TEXT) -> str:
-        """Text without control characters, one of `choices` if given."""
+        """Return text without control characters, one of `choices` if given."""
         value = self.values.get(key)
         if choices is not None and (not isinstance(value, str) or value not in choices):
             raise self.refuse(key, " or ".join(choices))
@@ -206,7 +209,7 @@ class Fields:
         return value
 
     def number(self, key: str, low: float = -math.inf, high: float = math.inf) -> float:
-        """A finite number in low..high."""
+        """Return a finite number in low..high."""
         value = self.values.get(key)
         if not is_finite(value) or not low <= value <= high:
             bounds = "" if (low, high) == (-math.inf, math.inf) else f" in {low:g}..{high:g}"
@@ -221,21 +224,21 @@ class Fields:
         return value
 
     def items(self, key: str, *, most: int, least: int = 0) -> list[Any]:
-        """A list (or tuple) of `least` to `most` values."""
+        """Return a list (or tuple) of `least` to `most` values."""
         value = self.values.get(key)
         if not isinstance(value, list | tuple) or not least <= len(value) <= most:
             raise self.refuse(key, f"a list of {least} to {most} values")
         return list(value)
 
     def texts(self, key: str, *, most: int, least: int = 0) -> list[str]:
-        """A list of texts without control characters."""
+        """Return a list of texts without control characters."""
         values = self.items(key, most=most, least=least)
         if not all(isinstance(value, str) and len(value) <= LONGEST_TEXT and is_printable(value) for value in values):
             raise self.refuse(key, "texts without control characters")
         return values
 
     def numbers(self, key: str, count: int, low: float = -math.inf, high: float = math.inf) -> tuple[float, ...]:
-        """Exactly `count` finite numbers, each in low..high."""
+        """Return exactly `count` finite numbers, each in low..high."""
         values = self.values.get(key)
         if not isinstance(values, list | tuple) or len(values) != count:
             raise self.refuse(key, f"{count} numbers")
@@ -245,7 +248,7 @@ class Fields:
         return tuple(float(value) for value in values)
 
     def fields(self, key: str) -> Fields:
-        """Names with values, of their own."""
+        """Return nested names with values."""
         if key not in self.values:
             raise self.refuse(key, "names with values")
         return Fields.of(self.values[key], where=f"{self.where}: {printable(key)}")

@@ -1,4 +1,4 @@
-"""What `--help` prints: the verbs in groups, and the options of one verb in groups, the most used first.
+"""The text of `--help`: the verbs in groups, and the options of one verb in groups, the most used first.
 
 The options' texts and groups are read from the source of the configuration classes: a text stands below its option,
 and `group("title")` above the first option of a group.

@@ -70,5 +70,5 @@ MANY = "+"  # after the last of a verb's words: it takes all words that are left
 
 
 def verbs_of(family: str) -> list[str]:
-    """Return the verbs of two words that begin with `family`, e.g. those of "data"; [] if there are none."""
+    """Return the verbs of two words that begin with `family`, e.g. those of "data"; [] without any."""
     return [name for name in VERBS if name.startswith(f"{family} ")]

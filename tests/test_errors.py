@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeailite import errors
+from edgeailite.data.check.findings import CAUSES, CODES
 from edgeailite.data.sets.folder_values import UnclearLabelsError
 from edgeailite.distributed import lost_process
 from edgeailite.errors import DataError, EdgeailiteError, UsageError
@@ -16,6 +17,8 @@ from edgeailite.files import read_regular, unreadable, unwritable, write_result
 from edgeailite.untrusted import Fields, json_value
 
 PACKAGE = Path(errors.__file__).parent
+# Codes of data sets that are opened, and checked, as a whole.
+OF_DATA = {"gaps", "palettes-differ", "not-two-classes", "too-few-classes", "too-many-classes", "too-few-pictures"}
 
 
 # --- fields
@@ -98,17 +101,37 @@ def test_lost_process_is_known_by_torchs_words():
     assert not lost_process(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
-def test_codes_are_in_kebab_case():
-    codes = {
-        node.value
-        for path in PACKAGE.rglob("*.py")
-        for word in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(word, ast.keyword) and word.arg == "code"
-        for node in ast.walk(word.value)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-    assert len(codes) > 20
-    assert [code for code in codes if not re.fullmatch(r"(?:[a-z0-9]+(?:-[a-z0-9]+)*)?", code)] == []
+def keywords_of_errors() -> Iterator[dict[str, ast.expr]]:
+    """Keywords of every call in the package that has a code."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                given = {word.arg: word.value for word in node.keywords if word.arg}
+                if "code" in given:
+                    yield given
+
+
+def texts_in(node: ast.expr) -> set[str]:
+    return {word.value for word in ast.walk(node) if isinstance(word, ast.Constant) and isinstance(word.value, str)}
+
+
+def listed_codes() -> set[str]:
+    """Codes of the table in the docstring of `errors`: the words before two spaces."""
+    rows = [line.strip() for line in errors.__doc__.splitlines() if line.startswith("    ")]
+    return {code for row in rows for code in re.split(r"\s{2,}", row)[0].split(", ")}
+
+
+def test_codes_are_in_the_table_and_the_table_in_use():
+    used = {code for given in keywords_of_errors() for code in texts_in(given["code"])} - {""}
+    assert [code for code in used if not re.fullmatch(r"[a-z0-9]+(?:-[a-z0-9]+)*", code)] == []
+    assert used - CODES.keys() - CAUSES.keys() - listed_codes() == OF_DATA
+    assert listed_codes() <= used | {"missing-file", "unreadable"}  # chosen by number in `files.unreadable`
+
+
+def test_unknown_names_come_with_those_that_are_known():
+    unknown = [given for given in keywords_of_errors() if "unknown-name" in texts_in(given["code"])]
+    assert len(unknown) > 5
+    assert all("known" in given and "value" in given for given in unknown)
 
 
 # --- nothing reads a sentence

@@ -34,7 +34,7 @@ def run(config: DataCheckConfig) -> int:
 
 
 def as_json(checkup: Checkup) -> dict[str, Any]:
-    """All that was found, for machines."""
+    """Return everything that was found as plain values for JSON."""
     found = checkup.findings
     return {
         "dataset": checkup.name,
@@ -48,7 +48,7 @@ def as_json(checkup: Checkup) -> dict[str, Any]:
 
 
 def as_text(checkup: Checkup, show: int) -> str:
-    """Findings by kind, the first few of each; then the classes of each split."""
+    """Return the findings by kind, the first few of each, then the classes of each split, as text for people."""
     found = checkup.findings
     parts = []
     ordered = found.ordered()

@@ -45,7 +45,7 @@ def run(config: DataGetConfig) -> int:
 def _report(form: str, root: Path, counts: dict[str, int], missing: list[str]) -> int:
     if missing:
         advice = "add it; or remove what is damaged there and run this again"
-        raise DataError(f"{form} in {root} is not complete: {'; '.join(missing)}; {advice}")
+        raise DataError(f"{form} in {root} is not complete: {'; '.join(missing)}; {advice}", code="missing-file")
     print(f"{form} in {root} is complete: " + ", ".join(f"{split} {count}" for split, count in counts.items()))
     return 0
 
@@ -61,7 +61,7 @@ def _download(source: Source, root: Path) -> None:
 
 
 def listing() -> str:
-    """What can be got, by size and terms."""
+    """Return the table of data sets that can be got, with their size and terms."""
     lines = ["usage: edgeailite data get NAME [--data_path DIR]", ""]
     for source in SOURCES.values():
         how = "needs a sign-in: prints the steps and checks the result"
@@ -75,12 +75,12 @@ def listing() -> str:
 
 
 def steps(source: Source, root: Path) -> str:
-    """What a person has to do, numbered."""
+    """Return the numbered steps by which a person gets a data set that needs a sign-in."""
     numbered = [f"  {number}. {step.format(root=root)}" for number, step in enumerate(source.steps, 1)]
     head = f"{source.name} cannot be downloaded without a sign-in or an agreement ({source.terms}):"
     return "\n".join([head, *numbered, "  then run this again: it checks the result"])
 
 
 def megabytes(size: int) -> str:
-    """A size in words."""
+    """Return a number of bytes as text."""
     return f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.1f} MB"

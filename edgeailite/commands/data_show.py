@@ -42,7 +42,7 @@ def run(config: DataShowConfig) -> int:
 
 
 def tile(source: DataSource, index: int, config: DataShowConfig) -> Image:
-    """One picture with its classes over it, `config.width` wide."""
+    """Return one picture with its classes drawn over it, `config.width` wide."""
     item = source.items[index]
     images, targets = read_item(source, item)
     order = sorted(range(len(images)), key=lambda stream: stream != item.camera)  # transforms take it first
@@ -62,7 +62,7 @@ def tile(source: DataSource, index: int, config: DataShowConfig) -> Image:
 
 
 def sheet(tiles: list[Image], columns: int) -> Image:
-    """Pictures of one width in rows, each row as high as its highest picture, white between."""
+    """Lay pictures of one width out in rows, each row as high as its highest picture, white between."""
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     width = (tiles[0].shape[1] + GAP) * min(columns, len(tiles)) + GAP
     height = sum(max(one.shape[0] for one in row) + GAP for row in rows) + GAP
@@ -83,4 +83,4 @@ def write(path: Path, page: Image) -> None:
         write_png(path, page)
     except (OSError, cv2.error) as error:
         reason = error.strerror if isinstance(error, OSError) else "too large"
-        raise DataError(f"{path}: cannot be written ({reason}); choose another --output") from None
+        raise DataError(f"{path}: cannot be written ({reason}); choose another --output", code="unwritable") from None

@@ -41,6 +41,7 @@ def run(config: DemoConfig) -> int:
     seconds: dict[str, float] = {}
 
     def step(name: str, action: Callable[[], object]) -> None:
+        """Run an action and keep its seconds."""
         log(f"== {name}")
         began = time.perf_counter()
         action()
@@ -127,7 +128,9 @@ def _empty_folder(folder: Path) -> Path:
     """Return an empty folder: that of an earlier demo is emptied, any other with content is refused."""
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARKER).exists():
-            raise UsageError(f"--save_path {folder}: not empty and not made by the demo; choose another folder")
+            raise UsageError(
+                f"--save_path {folder}: not empty and not made by the demo; choose another folder", code="not-ours"
+            )
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKER).touch()

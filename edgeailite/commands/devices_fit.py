@@ -10,7 +10,7 @@ import numpy as np
 from edgeailite.config import DevicesFitConfig
 from edgeailite.console import print_result
 from edgeailite.cost.device_fit import fit_device
-from edgeailite.cost.devices import Measured, Profile, estimate
+from edgeailite.cost.devices import MeasuredNetwork, Profile, estimate
 
 
 def run(config: DevicesFitConfig) -> int:
@@ -20,7 +20,7 @@ def run(config: DevicesFitConfig) -> int:
     return 0
 
 
-def _summary(measured: Sequence[Measured], profile: Profile) -> dict[str, Any]:
+def _summary(measured: Sequence[MeasuredNetwork], profile: Profile) -> dict[str, Any]:
     """Measured and estimated ms of every network, and how far apart they are."""
     estimates = [estimate(network.layers, profile).milliseconds for network in measured]
     rows = {

@@ -25,7 +25,7 @@ def run(config: InferConfig) -> int:
 
 
 def _lines(videos: Mapping[str, Any]) -> dict[str, Any]:
-    """What the table says of videos."""
+    """Return the rows of the result table that describe videos."""
     lines: dict[str, Any] = {}
     for source, found in videos.items():
         name = printable(Path(source).name)

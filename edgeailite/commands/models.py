@@ -44,7 +44,7 @@ def run(config: ModelsConfig) -> int:
     rows = [row for row in rows if config.max_gmacs is None or row["giga_macs"] <= config.max_gmacs]
     if not rows:
         cost = f"{cheapest['name']} with {cheapest['giga_macs']:.4g} GMACs"
-        raise UsageError(f"--max_gmacs {config.max_gmacs}: no such network; the cheapest is {cost}")
+        raise UsageError(f"--max_gmacs {config.max_gmacs}: no such network; the cheapest is {cost}", code="over-budget")
     if config.json:
         print(json.dumps(rows))
         return 0
@@ -53,7 +53,7 @@ def run(config: ModelsConfig) -> int:
 
 
 def describe(name: str, num_classes: int | None, height_width: tuple[int, int], *, inputs: int = 1) -> dict[str, Any]:
-    """What the table says about a network, from shapes alone."""
+    """Return what the table of `edgeailite models` shows of a network, computed from shapes alone."""
     decoded: list[torch.Size] = []
     with torch.device("meta"):
         model = create_model(name, num_classes, inputs=inputs)
@@ -83,7 +83,7 @@ def _without_batch_norm(model: Pixel2Pixel) -> Pixel2Pixel:
 
 
 def print_networks(rows: list[dict[str, Any]], config: ModelsConfig) -> None:
-    """The rows for people; `strides` are the encoder's features and the decoder's output."""
+    """Print the networks for people; `strides` are the encoder's features and the decoder's output."""
     height, width = config.img_resize
     table = Table(title=f"{len(rows)} networks; GMACs at {height}x{width}")
     table.add_column("name", no_wrap=True)

@@ -1,4 +1,4 @@
-"""`edgeailite serve`: models behind HTTP, labelling as `edgeailite infer` does."""
+"""`edgeailite serve`: labels pictures over HTTP, as `edgeailite infer` does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgeailite.errors import UsageError
 from edgeailite.files import read_regular
 from edgeailite.serve.admission import Gate
 from edgeailite.serve.models import named, served
-from edgeailite.serve.served import Served
+from edgeailite.serve.served_model import ServedModel
 from edgeailite.untrusted import is_printable
 
 TOKEN = "EDGEAILITE_TOKEN"
@@ -30,7 +30,7 @@ def run(config: ServeConfig) -> int:
         from edgeailite.serve.app import Service
         from edgeailite.serve.server import listen, serve
     except ModuleNotFoundError as error:
-        raise UsageError(f"serve needs {error.name}; pip install flask waitress") from None
+        raise UsageError(f"serve needs {error.name}; pip install flask waitress", code="not-installed") from None
     paths = named(config.models)
     set_threads(config.threads)
     sys.setswitchinterval(SWITCH)
@@ -48,7 +48,7 @@ def run(config: ServeConfig) -> int:
     server = listen(service, host=config.host, port=config.port, client_timeout=config.client_timeout)
     log(f"listening on http://{_address(server.effective_host)}:{server.effective_port}, loading {', '.join(paths)}")
 
-    def load() -> dict[str, Served]:
+    def load() -> dict[str, ServedModel]:
         return {name: served(name, path, threads=config.threads) for name, path in paths.items()}
 
     code = serve(server, load, drain_timeout=config.drain_timeout, on_ready=lambda: log("ready"), on_stopped=log)
@@ -60,7 +60,7 @@ def run(config: ServeConfig) -> int:
 
 
 def token(given: str | None, variables: Mapping[str, str], file: Path | None = None) -> str | None:
-    """The token asked for, if any: from the command line, a file or the environment. Raises UsageError."""
+    """Return the token asked for, if any: from the command line, a file or the environment. Raises UsageError."""
     if given is not None and file is not None:
         raise UsageError("--token and --token_file are both given, expected one")
     if given is not None:
@@ -81,7 +81,7 @@ def _first_line(file: Path) -> str:
     try:
         text = read_regular(file, limit=LONGEST_TOKEN).decode()
     except OSError as error:
-        raise UsageError(f"--token_file {file}: cannot be read ({error.strerror})") from None
+        raise UsageError(f"--token_file {file}: cannot be read ({error.strerror})", code="unreadable") from None
     except UnicodeDecodeError:
         raise UsageError(f"--token_file {file}: expected text in UTF-8") from None
     return text.removesuffix("\n").removesuffix("\r")

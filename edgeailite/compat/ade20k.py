@@ -102,7 +102,7 @@ OLDER: dict[str, str] = {
 
 # Flags without a key.
 OTHER: dict[str, Flag] = {
-    "cfg": Flag(JOINT, "FILE", about="YAML of the keys; KEY VALUE behind the flags replaces one"),
+    "cfg": Flag(JOINT, "FILE", about="YAML of the keys; KEY VALUE after the flags replaces one"),
     "gpus": Flag(JOINT, "0|0,2|0-3|gpu0-3"),
     "gpu": Flag(JOINT, "N"),
     "gpu_id": Flag(JOINT, "N"),
@@ -128,11 +128,7 @@ _IMAGENET = {
     "image_scale": "0.017124753831663668 0.01750700280112045 0.017429193899782137",
     "input_channel_reverse": "False",
 }
-_CAFFE = {
-    "image_mean": "102.9801 115.9465 122.7717",
-    "image_scale": "1 1 1",
-    "input_channel_reverse": "True",
-}
+_CAFFE = {"image_mean": "102.9801 115.9465 122.7717", "image_scale": "1 1 1", "input_channel_reverse": "True"}
 _COMMON = {
     "dataset_name": "ade20k_segmentation",
     "optimizer": "sgd",

@@ -4,7 +4,6 @@ options.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from edgeailite.compat.ade20k import FORMS, JOINT, KEYS, OLDER, OTHER, SCRIPTS, Form
-from edgeailite.compat.flags import Asked, as_flags, is_true, shown, translate
+from edgeailite.compat.flags import GivenFlag, as_flags, is_true, shown, translate
 from edgeailite.compat.launching import gpu_list
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import DataError, UsageError, did_you_mean
 from edgeailite.files import read_regular
 from edgeailite.untrusted import printable, yaml_value
 from edgeailite.untrusted import shown as shown_value
@@ -39,16 +38,16 @@ class Ade20kCommand:
     gpus: tuple[str, ...]
 
     def setting(self, key: str) -> str:
-        """A setting of one word; "" where it is not set."""
+        """Return a setting of one word; "" if it is not set."""
         return " ".join(self.settings.get(key, []))
 
     def flag(self, key: str) -> bool:
-        """A truth value; False where it is not set."""
-        return key in self.settings and is_true(Asked(key, tuple(self.settings[key])))
+        """Return a setting as a truth value; False if it is not set."""
+        return key in self.settings and is_true(GivenFlag(key, tuple(self.settings[key])))
 
     @property
     def folder(self) -> Path:
-        """Folder of the runs, in which weights are looked for: DIR, or CKPT/ID."""
+        """Return the folder of the runs, in which weights are looked for: DIR, or CKPT/ID."""
         if self.year == "2019":
             return Path(self.setting("DIR"))
         if "model_path" in self.given:
@@ -57,7 +56,7 @@ class Ade20kCommand:
 
     @property
     def model_name(self) -> str:
-        """The network's name here."""
+        """Return the name that the network has in this package."""
         pair = f"{self.setting('MODEL.arch_encoder')}_{self.setting('MODEL.arch_decoder')}".lower()
         return f"v1_{pair}" if self.year == "2017" else pair
 
@@ -112,7 +111,7 @@ def _file(names: Sequence[str]) -> dict[str, list[str]]:
     try:
         content = yaml_value(read_regular(path, limit=LARGEST), where=f"--cfg {path}: cannot be read") or {}
     except OSError as error:
-        raise DataError(f"--cfg {path}: cannot be read ({error.strerror})") from None
+        raise DataError(f"--cfg {path}: cannot be read ({error.strerror})", code="unreadable") from None
     if not isinstance(content, dict):
         raise DataError(f"--cfg {path}: expected sections DATASET, MODEL, TRAIN, VAL, TEST and DIR")
     flat: dict[str, Any] = {}
@@ -134,8 +133,8 @@ def _is_plain(value: Any) -> bool:
 
 def _known(key: str, where: str) -> str:
     if key not in KEYS:
-        near = difflib.get_close_matches(key, KEYS, n=1)
-        raise UsageError(f"{where}: unknown key {key}{f'; did you mean {near[0]}?' if near else ''}")
+        problem = f"{where}: unknown key {key}{did_you_mean(key, KEYS)}"
+        raise UsageError(problem, value=key, known=tuple(KEYS), code="unknown-name")
     return key
 
 

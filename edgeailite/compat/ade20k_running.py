@@ -42,7 +42,7 @@ def _run(script: str, words: list[str]) -> int:
 
 
 def located(command: Ade20kCommand) -> Ade20kCommand:
-    """With the data where this package looks for them, where no place is named and the published one is empty."""
+    """Return the command with our data folder if it names none and the published one is empty."""
     if "data_path" not in command.options or command.given & {"DATASET.root_dataset", "root_img", "root_seg"}:
         return command
     if any((Path(command.options["data_path"][0]) / name).exists() for name in (FOLDER, "training.odgt")):
@@ -52,7 +52,7 @@ def located(command: Ade20kCommand) -> Ade20kCommand:
 
 
 def train(command: Ade20kCommand) -> int:
-    """`edgeailite train` into the published run folder, or going on in it."""
+    """Run `edgeailite train` into the published run folder, or resume the run in it."""
     from edgeailite.compat.ade20k_weights import first_weights
     from edgeailite.compat.weights import as_words
 
@@ -67,7 +67,7 @@ def train(command: Ade20kCommand) -> int:
 
 
 def validate(command: Ade20kCommand) -> int:
-    """`edgeailite validate` by the published protocol: several sizes, absent classes count as 0."""
+    """Run `edgeailite validate` by the published protocol: several sizes, absent classes count as 0."""
     from edgeailite.compat.ade20k_weights import model_options
     from edgeailite.compat.weights import as_model, as_words
 

@@ -16,8 +16,9 @@ from edgeailite.data.augment.transforms import Image
 from edgeailite.data.files.images import read_image, write_png
 from edgeailite.device import select_device
 from edgeailite.drawing.plots import colorize
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import UsageError
 from edgeailite.evaluation import Views
+from edgeailite.files import unwritable
 from edgeailite.inference import find_pictures, label_picture, result_names
 from edgeailite.runs.open import OpenModel, open_model
 
@@ -36,7 +37,9 @@ def test(command: Ade20kCommand) -> int:
     outputs = result_paths(pictures, source, result)
     lost = {picture.resolve() for picture in pictures} & {output.resolve() for output in outputs}
     if lost:
-        raise UsageError(f"TEST.result {result}: would overwrite the input {lost.pop()}; choose another folder")
+        raise UsageError(
+            f"TEST.result {result}: would overwrite the input {lost.pop()}; choose another folder", code="not-ours"
+        )
     with as_model(model_options(command, "TEST.checkpoint"), {}) as model:
         config: ValidateConfig = parse("validate", _view_words(command, model), prog="published command")
         opened = open_model(model, device=select_device(config.device), threads=config.threads)
@@ -52,7 +55,7 @@ def test(command: Ade20kCommand) -> int:
 
 
 def result_paths(pictures: Sequence[Path], source: Path, result: Path) -> list[Path]:
-    """STEM.png in the folder, as published; where stems occur twice, in the folders that the pictures have below
+    """Return STEM.png in the folder for each picture, as published. Where stems occur twice, return the paths below
     `source`, as `edgeailite infer` names them.
     """
     if len({picture.stem.casefold() for picture in pictures}) == len(pictures):
@@ -79,11 +82,11 @@ def _test(opened: OpenModel, picture: Path, output: Path, views: Views) -> None:
     try:
         write_png(output, np.concatenate([image, colorize(labels, opened.card.palette)], axis=1))
     except OSError as error:
-        raise DataError(f"{output}: cannot be written ({error.strerror}); choose another TEST.result") from None
+        raise unwritable(output, error, fix="choose another TEST.result") from None
 
 
 def shares(labels: Image, classes: Sequence[str]) -> list[tuple[str, float]]:
-    """Classes with more than 0.1 % of the pixels, and their shares, largest first."""
+    """Return the classes with more than 0.1 % of the pixels and their shares, largest first."""
     counts = np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
     found = [(classes[index], float(counts[index])) for index in np.argsort(-counts, kind="stable")]
     return [(name, share) for name, share in found if share > LEAST_SHARE]

@@ -13,7 +13,7 @@ MODEL = ("dataset_name", "data_path", "model_name", "img_resize", "image_mean", 
 
 
 def first_weights(command: Ade20kCommand) -> list[str]:
-    """Weights to start from: those named, or the published backbone of the encoder, or none."""
+    """Return the weights to start from: those named, or the published backbone of the encoder, or none."""
     encoder, decoder = command.setting("MODEL.weights_encoder"), command.setting("MODEL.weights_decoder")
     if encoder == "None":
         return []
@@ -48,4 +48,6 @@ def find_weights(command: Ade20kCommand, checkpoint: str) -> list[str]:
     published = next((w for w in PUBLISHED if w.name == f"ADE20K, CSAIL {folder.name}"), None)
     if published is not None:
         return [file.url for file in published.files]
-    raise DataError(f"{folder}: neither {pair[0].name} and {pair[1].name} nor a run of ours in it; train first")
+    raise DataError(
+        f"{folder}: neither {pair[0].name} and {pair[1].name} nor a run of ours in it; train first", code="missing-file"
+    )

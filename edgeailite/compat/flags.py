@@ -26,7 +26,7 @@ class FlagError(UsageError):
 
 
 @dataclass(frozen=True)
-class Asked:
+class GivenFlag:
     """A flag of a command: its name, its values, the command's phase, and whether it quantizes."""
 
     flag: str
@@ -35,25 +35,25 @@ class Asked:
     quantize: bool = False
 
     def refused(self, why: str) -> FlagError:
-        """The error for a value that cannot be done."""
+        """Return the error for a value whose effect does not exist here."""
         return FlagError(f"{shown(self.flag)} {' '.join(self.values)}", why)
 
 
 def shown(name: str) -> str:
-    """A flag as it is written; keys of YAML files have no dashes."""
+    """Return a flag as it is typed; keys of YAML files have no dashes."""
     return name if name[:1].isupper() else f"--{name}"
 
 
-Rule = Callable[[Asked], Sequence[str]]
+Rule = Callable[[GivenFlag], Sequence[str]]
 
 
-def same(asked: Asked) -> Sequence[str]:
-    """The values as they are."""
+def same(asked: GivenFlag) -> Sequence[str]:
+    """Return the values unchanged."""
     return asked.values
 
 
-def nothing(asked: Asked) -> Sequence[str]:
-    """Any value; no option is set."""
+def nothing(asked: GivenFlag) -> Sequence[str]:
+    """Accept any value and set no option."""
     return ()
 
 
@@ -76,16 +76,16 @@ class Options:
     notes: tuple[str, ...]
 
 
-def is_true(asked: Asked) -> bool:
-    """A published truth value: `True`, `yes`, `1`, ... UsageError for another word."""
+def is_true(asked: GivenFlag) -> bool:
+    """Return a published truth value (`True`, `yes`, `1`, ...) as a bool. UsageError for another word."""
     word = asked.values[0].lower() if len(asked.values) == 1 else ""
     if word not in TRUE + FALSE:
         raise asked.refused("expected True or False")
     return word in TRUE
 
 
-def boolean(asked: Asked) -> Sequence[str]:
-    """True or False, as this command line writes them."""
+def boolean(asked: GivenFlag) -> Sequence[str]:
+    """Return the value as True or False, as this command line writes them."""
     return [str(is_true(asked))]
 
 
@@ -96,7 +96,7 @@ class OneOf:
     table: Mapping[str, str]
     why: str
 
-    def __call__(self, asked: Asked) -> Sequence[str]:
+    def __call__(self, asked: GivenFlag) -> Sequence[str]:
         """The option's values."""
         value = " ".join(asked.values)
         if value not in self.table:
@@ -111,7 +111,7 @@ class Only:
     truth: bool
     why: str
 
-    def __call__(self, asked: Asked) -> Sequence[str]:
+    def __call__(self, asked: GivenFlag) -> Sequence[str]:
         """No option; UsageError for the other value."""
         if is_true(asked) != self.truth:
             raise asked.refused(self.why)
@@ -125,7 +125,7 @@ class Zeros:
     why: str
     phases: tuple[str, ...] = ()
 
-    def __call__(self, asked: Asked) -> Sequence[str]:
+    def __call__(self, asked: GivenFlag) -> Sequence[str]:
         """No option; UsageError for another number."""
         if not are_zero(asked.values) and (not self.phases or asked.phase in self.phases):
             raise asked.refused(self.why)
@@ -140,21 +140,21 @@ class WhereQuantized:
 
     @property
     def why(self) -> str:
-        """The inner rule's reason."""
+        """Return the inner rule's reason."""
         return getattr(self.inner, "why", "")
 
-    def __call__(self, asked: Asked) -> Sequence[str]:
+    def __call__(self, asked: GivenFlag) -> Sequence[str]:
         """The inner rule's values, or none."""
         return self.inner(asked) if asked.quantize or asked.phase == "calibration" else ()
 
 
 def are_zero(values: Sequence[str]) -> bool:
-    """Are all of these words the number 0?"""
+    """Return True if all of these words are the number 0."""
     return all(value.strip("0.") == "" for value in values)
 
 
 def as_flags(words: Sequence[str]) -> dict[str, list[str]]:
-    """`--flag value ...` and `--flag=value` by name; the last of a flag counts. UsageError for words before a flag."""
+    """Return values by flag (`--flag value ...`, `--flag=value`), the last of equals. UsageError for leading words."""
     given: dict[str, list[str]] = {}
     values: list[str] | None = None
     for word in words:
@@ -171,12 +171,12 @@ def as_flags(words: Sequence[str]) -> dict[str, list[str]]:
 def translate(
     flags: Mapping[str, Flag], given: Mapping[str, Sequence[str]], *, phase: str = "training", quantize: bool = False
 ) -> Options:
-    """Published flags by the table; flags that it lacks are options of this package already."""
+    """Translate published flags by the table; flags that it lacks are options of this package already."""
     values: dict[str, list[str]] = {}
     notes = []
     for name, words in given.items():
         flag = flags.get(name, Flag(to=name))
-        said = list(flag.rule(Asked(name, tuple(words), phase, quantize)))
+        said = list(flag.rule(GivenFlag(name, tuple(words), phase, quantize)))
         if flag.to and (said or flag.rule is same):
             values[flag.to] = said
         if flag.note:

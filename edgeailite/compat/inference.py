@@ -23,10 +23,10 @@ from edgeailite.data.augment.transforms import Image, resize_image, resize_label
 from edgeailite.data.files.images import read_image
 from edgeailite.data.source import Item
 from edgeailite.device import select_device
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import UsageError
 from edgeailite.evaluation import part_of, results_at
-from edgeailite.files import write_atomic
-from edgeailite.inference import Wanted, as_input, draw, outputs_of, write
+from edgeailite.files import unwritable, write_atomic
+from edgeailite.inference import ResultSettings, as_input, draw, outputs_of, write
 from edgeailite.inference.labels import original_values
 from edgeailite.inference.video import Writer
 from edgeailite.metrics import confusion_matrix, scores
@@ -51,12 +51,15 @@ def label_dataset(
     config = training_config(options)
     opened = open_model(model, device=select_device(config.device), threads=config.threads)
     if not opened.card.classified:
-        raise UsageError(f"{model}: the network has no output with classes, only {', '.join(opened.card.outputs)}")
+        raise UsageError(
+            f"{model}: the network has no output with classes, only {', '.join(opened.card.outputs)}", code="wrong-kind"
+        )
     source = open_dataset(config.dataset_name, config.data_path, "val")
     offered, taken = len(source.items[0].images), len(opened.card.inputs)
     if offered != taken:
         raise UsageError(
-            f"--dataset_name {source.name}: has {offered} picture(s) per sample, but {model} takes {taken}"
+            f"--dataset_name {source.name}: has {offered} picture(s) per sample, but {model} takes {taken}",
+            code="no-fit",
         )
     labelled = bool(source.items[0].labels)
     if labelled:
@@ -95,11 +98,13 @@ def _look(given: Mapping[str, Sequence[str]]) -> InferConfig:
     return look
 
 
-def _tasks(opened: OpenModel, folder: Path, look: InferConfig, data: Path | None) -> list[Wanted]:
+def _tasks(opened: OpenModel, folder: Path, look: InferConfig, data: Path | None) -> list[ResultSettings]:
     """List what to write of each output: in a folder of its own, without the output in the files' names."""
     values = original_values(opened.card, data) if look.original_ids else {}
     outputs = [replace(output, name="") for output in outputs_of(opened.card, values)]
-    return [Wanted(folder / f"Task{i}", (o,), look.write, look.alpha, shares=False) for i, o in enumerate(outputs)]
+    return [
+        ResultSettings(folder / f"Task{i}", (o,), look.write, look.alpha, shares=False) for i, o in enumerate(outputs)
+    ]
 
 
 def _beside(folder: Path, suffix: str) -> Path:
@@ -140,7 +145,7 @@ def _written(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another --save_path") from None
+        raise unwritable(path, error, fix="choose another --save_path") from None
 
 
 @contextlib.contextmanager

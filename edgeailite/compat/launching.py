@@ -19,7 +19,7 @@ def show_gpus(gpus: Sequence[str] | None) -> None:
 
 
 def is_first_process() -> bool:
-    """Is this the process that speaks, of several?"""
+    """Return True in the one of several processes that prints."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -39,7 +39,7 @@ def restart_on_several_gpus(words: Sequence[str]) -> None:
 
 
 def gpu_list(text: str) -> list[str]:
-    """The ADE20K scripts' way of saying it: `0`, `0,2`, `0-3`, `gpu0-3` -> numbers. UsageError for other words."""
+    """Return the GPU numbers of a text such as `0`, `0,2`, `0-3`, `gpu0-3`. UsageError for other words."""
     found: list[str] = []
     for part in text.split(","):
         match = re.fullmatch(r"(?:gpu)?(\d+)(?:-(?:gpu)?(\d+))?", part.strip().lower())

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from edgeailite.compat import ade20k, ade20k_reading, pixel2pixel
 from edgeailite.compat.ade20k_weights import first_weights
-from edgeailite.compat.flags import Asked, Flag, FlagError, shown
+from edgeailite.compat.flags import Flag, FlagError, GivenFlag, shown
 
 EDGEAILITE = "docs/migrate_edgeailite.md"
 CSAIL = "docs/migrate_csail.md"
@@ -38,13 +38,13 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
 
 
 def parts() -> list[tuple[str, str]]:
-    """(page, text that stands on it) of everything that is made here."""
+    """Return (page, text on it) of everything that this module generates."""
     made = [(page, command(page, script, words)) for page, script, words in COMMANDS]
     return made + [(EDGEAILITE, groups(pixel2pixel.FLAGS)), (CSAIL, groups(ade20k.KEYS | ade20k.OTHER))]
 
 
 def command(page: str, script: str, words: str) -> str:
-    """A published command and the same training as a verb, as a block of shell."""
+    """Return a published command and the same training as a verb, as a block of shell."""
     folder = "pixel2pixel" if page == EDGEAILITE else "ade20k"
     theirs = [f"python references/{folder}/{script}.py", *_pairs(words.split())]
     verb = ["edgeailite train", *_ours(page, script, words)]
@@ -127,7 +127,7 @@ def _why(name: str, flag: Flag) -> str:
     if why := getattr(flag.rule, "why", ""):
         return str(why)
     try:
-        flag.rule(Asked(name.removeprefix("--"), ("1",)))
+        flag.rule(GivenFlag(name.removeprefix("--"), ("1",)))
     except FlagError as error:
         return error.why
     return ""

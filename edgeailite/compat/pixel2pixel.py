@@ -13,8 +13,8 @@ from pathlib import Path
 
 from edgeailite.compat.flags import (
     NOT_GIVEN,
-    Asked,
     Flag,
+    GivenFlag,
     OneOf,
     Only,
     WhereQuantized,
@@ -36,48 +36,48 @@ DATASETS = {
 FOLDERS = ("leftImg8bit_flow_confidence", "leftImg8bit")
 
 
-def _three(asked: Asked) -> Sequence[str]:
+def _three(asked: GivenFlag) -> Sequence[str]:
     """Take one value for all channels, or one each."""
     return asked.values * 3 if len(asked.values) == 1 else asked.values
 
 
-def _dataset(asked: Asked) -> Sequence[str]:
+def _dataset(asked: GivenFlag) -> Sequence[str]:
     return [DATASETS.get(value, value) for value in asked.values]
 
 
-def _rand_scale(asked: Asked) -> Sequence[str]:
+def _rand_scale(asked: GivenFlag) -> Sequence[str]:
     """0 0 is written as the scale 1 1; `without_augmentation` does the rest."""
     return ("1", "1") if are_zero(asked.values) else asked.values
 
 
-def _resume(asked: Asked) -> Sequence[str]:
+def _resume(asked: GivenFlag) -> Sequence[str]:
     """A checkpoint file stands for its run folder."""
     return [str(Path(value).parent) if Path(value).suffix else value for value in asked.values]
 
 
-def _device(asked: Asked) -> Sequence[str]:
+def _device(asked: GivenFlag) -> Sequence[str]:
     return [value.partition(":")[0] for value in asked.values]
 
 
-def _flow(asked: Asked) -> Sequence[str]:
+def _flow(asked: GivenFlag) -> Sequence[str]:
     flags = [part for value in asked.values for part in value.split(",")]
-    if any(is_true(Asked(asked.flag, (part,))) for part in flags):
+    if any(is_true(GivenFlag(asked.flag, (part,))) for part in flags):
         raise asked.refused("optical flow is augmented as a picture here; expected 0,0 0")
     return ()
 
 
-def _folders(asked: Asked) -> Sequence[str]:
+def _folders(asked: GivenFlag) -> Sequence[str]:
     """The published script looks in folders of resized pictures by default; their names count as the plain ones."""
     if tuple(value.removesuffix("_768x384") for value in asked.values) != FOLDERS:
         raise asked.refused(f"the data set reads {' '.join(FOLDERS)}; link your folder to the first of these names")
     return ()
 
 
-def _ranges(asked: Asked) -> Sequence[str]:
+def _ranges(asked: GivenFlag) -> Sequence[str]:
     return ["percentile" if is_true(asked) else "ema"]
 
 
-def _amp(asked: Asked) -> Sequence[str]:
+def _amp(asked: GivenFlag) -> Sequence[str]:
     return ["auto" if is_true(asked) else "off"]
 
 
@@ -271,5 +271,5 @@ def read(script: str, words: Sequence[str]) -> Command:
 
 
 def without_augmentation() -> dict[str, list[str]]:
-    """Training pictures as validation sees them: the published meaning of `--rand_scale 0 0`."""
+    """Return options for training pictures as in validation: the published meaning of `--rand_scale 0 0`."""
     return {"rand_scale": ["1", "1"], "rotation": ["0"], "flip": ["False"]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -15,7 +14,7 @@ from edgeailite.compat.launching import is_first_process, restart_on_several_gpu
 from edgeailite.compat.pixel2pixel import FLAGS, SCRIPTS, Command, read
 from edgeailite.compat.usage import usage
 from edgeailite.config.stored import current_names, known_names
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, did_you_mean
 
 QUANTIZATION = ("scheme", "observer")  # options of calibrate and quantize alone
 QUANTIZE = {"epochs": ["10"], "lr": ["1e-5"]}  # of the published phase after the float training
@@ -47,18 +46,19 @@ def check_known(command: Command) -> None:
     known = {name for kind in kinds for name in known_names(kind)}
     for name in command.given:
         if name not in known:
-            near = difflib.get_close_matches(name, {*known, *FLAGS}, n=1)
-            raise UsageError(f"unknown flag --{name}{f'; did you mean --{near[0]}?' if near else ''}")
+            known |= set(FLAGS)
+            problem = f"unknown flag --{name}{did_you_mean(name, known, mark='--')}"
+            raise UsageError(problem, value=name, known=tuple(sorted(known)), code="unknown-name")
 
 
 def say(notes: Sequence[str]) -> None:
-    """Notes go to stderr."""
+    """Print notes to stderr."""
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
 
 
 def train(command: Command) -> int:
-    """`edgeailite train`; with --quantize True quantization-aware training after it, or of a network that is there."""
+    """Run `edgeailite train`; with --quantize True also quantization-aware training, or that of a given network."""
     from edgeailite.compat.weights import as_words, holds_network
     from edgeailite.runs.checkpoint import LAST
 
@@ -79,7 +79,7 @@ def train(command: Command) -> int:
 
 
 def quantize(command: Command) -> int:
-    """`edgeailite quantize` of the network that --pretrained names."""
+    """Run `edgeailite quantize` on the network that --pretrained names."""
     from edgeailite.compat.weights import as_model, as_words
 
     used = taken(command, "QuantizeConfig")
@@ -92,7 +92,7 @@ def quantize(command: Command) -> int:
 
 
 def calibrate(command: Command) -> int:
-    """`edgeailite calibrate` of the network that --pretrained names, from `epoch_size` training pictures."""
+    """Run `edgeailite calibrate` on the network that --pretrained names, with `epoch_size` training pictures."""
     from edgeailite.compat.weights import as_model, as_words
 
     used = taken(command, "CalibrateConfig", also=("epoch_size", "epochs"))
@@ -112,7 +112,7 @@ def exported(command: Command, *folders: str) -> int:
 
 
 def validate(command: Command) -> int:
-    """`edgeailite validate` of the network that --pretrained names."""
+    """Run `edgeailite validate` on the network that --pretrained names."""
     from edgeailite.compat.weights import as_model, as_words
 
     used = taken(command, "ValidateConfig", also=("epoch_size_val",))
@@ -137,7 +137,7 @@ def infer(command: Command) -> int:
 
 
 def _check_chain(command: Command) -> None:
-    """What only `edgeailite quantize` knows has to wait for the float network."""
+    """Refuse options of `edgeailite quantize` alone where a float network is trained first. Raises UsageError."""
     given = {name: "".join(command.given.get(name, [])) for name in QUANTIZATION}
     if given["scheme"] not in ("", "ort_u8s8") or given["observer"] == "ema":
         raise UsageError(
@@ -159,7 +159,7 @@ def taken(command: Command, config: str, *, also: Sequence[str] = ()) -> dict[st
 
 
 def default_folder(command: Command) -> str:
-    """runs/<date>_<dataset>_<model>, as `edgeailite train` has it."""
+    """Return runs/<date>_<dataset>_<model>, the default of `edgeailite train`."""
     names: Mapping[str, list[str]] = command.options
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     return f"runs/{stamp}_{''.join(names['dataset_name'])}_{''.join(names['model_name'])}"
@@ -198,5 +198,6 @@ def _check_quantized(model: Path, command: Command) -> None:
     if load_checkpoint(find_checkpoint(model)).quantization is None:
         source = " ".join(command.options["pretrained"])
         raise UsageError(
-            f"--quantize True: {source} is a float network; quantize it first (--phase calibration, or training)"
+            f"--quantize True: {source} is a float network; quantize it first (--phase calibration, or training)",
+            code="wrong-kind",
         )

@@ -34,7 +34,7 @@ NETWORK_OPTIONS = ("model_name", "dataset_name", "upsampling", "align_corners", 
 
 
 def as_words(options: Mapping[str, Sequence[str]]) -> list[str]:
-    """Options as the words of a command line."""
+    """Return options as the words of a command line."""
     return [word for name, values in options.items() for word in (f"--{name}", *values)]
 
 
@@ -48,7 +48,7 @@ def training_config(options: Mapping[str, Sequence[str]]) -> TrainConfig:
 
 @contextmanager
 def as_model(options: Mapping[str, Sequence[str]], given: Mapping[str, Sequence[str]]) -> Iterator[Path]:
-    """A path that `open_model` takes, for the time of the block. `given` options change the card of a checkpoint.
+    """Yield a path that `open_model` takes during the block. `given` options change the card of a checkpoint.
 
     Raises UsageError where no weights are named, DataError where they do not fit or are of a backbone alone.
     """
@@ -73,7 +73,7 @@ def as_model(options: Mapping[str, Sequence[str]], given: Mapping[str, Sequence[
 
 
 def holds_network(sources: Sequence[str]) -> bool:
-    """Is this a whole network, and not a backbone to start from? Opens the files."""
+    """Open the files and return True if they hold a whole network, not only a backbone to start from."""
     if not sources:
         return False
     if len(sources) == 2 or _own_checkpoint(sources) is not None:
@@ -116,7 +116,7 @@ def labels_of(config: TrainConfig) -> Labels:
 
 
 def published_checkpoint(config: TrainConfig) -> Checkpoint:
-    """Published weights in the network that the configuration names, with a card made of it and of its data set."""
+    """Load published weights into the configured network; its card is made from both and the data set."""
     labels = labels_of(config)
     model = create_model(
         config.model_name,
@@ -128,7 +128,10 @@ def published_checkpoint(config: TrainConfig) -> Checkpoint:
     report = load_pretrained(model, config.pretrained or ())
     log(describe(report))
     if any(key.startswith("decoders.") for key in report.missing):
-        raise DataError(f"{report.source}: {report.kind}, not a whole network; train from it first (--phase training)")
+        raise DataError(
+            f"{report.source}: {report.kind}, not a whole network; train from it first (--phase training)",
+            code="wrong-kind",
+        )
     order = "BGR" if config.input_channel_reverse else "RGB"
     card = ModelCard(
         model.name,

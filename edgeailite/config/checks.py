@@ -1,11 +1,11 @@
-"""What the options of several verbs share: kinds of values, groups of options, and checks that name the option."""
+"""Options that several verbs share: kinds of values, groups of options, and checks that name the option."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from edgeailite.errors import UsageError, option
+from edgeailite.errors import UsageError
 
 Device = Literal["auto", "cpu", "cuda"]
 Amp = Literal["auto", "off", "bf16", "fp16"]
@@ -24,11 +24,25 @@ def group(title: str) -> None:
 def check(condition: bool, field: str, value: object, expected: str) -> None:
     """Raise UsageError with the option, its value and what was expected, where the condition does not hold."""
     if not condition:
-        raise UsageError(f"{option(field)} {value}: expected {expected}")
+        raise UsageError(f"expected {expected}", about=field, value=value)
+
+
+def check_least(options: object, least: int, *fields: str) -> None:
+    """Raise UsageError unless each of these fields of `options` is None or at least `least`."""
+    for field in fields:
+        value = getattr(options, field)
+        check(value is None or value >= least, field, value, f"at least {least}" if least else "0 or more")
+
+
+def check_above_zero(options: object, *fields: str) -> None:
+    """Raise UsageError unless each of these fields of `options` is None or above 0."""
+    for field in fields:
+        value = getattr(options, field)
+        check(value is None or value > 0, field, value, "above 0")
 
 
 def check_size(field: str, size: tuple[int, int] | None, *, least: int = SMALLEST) -> None:
-    """Raise UsageError for a size (height, width) of which one side is too small; None passes."""
+    """Raise UsageError if the height or width of a size is too small; None passes."""
     check(size is None or min(size) >= least, field, size, f"height and width of at least {least}")
 
 
@@ -48,7 +62,7 @@ def check_arithmetic(name: str | None) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Loading:
-    """How pictures are read."""
+    """Options for reading pictures."""
 
     group("machine")
     workers: int | Literal["auto"] = "auto"
@@ -57,7 +71,7 @@ class Loading:
 
 @dataclass(frozen=True, kw_only=True)
 class Computing:
-    """Where networks run."""
+    """Options for the device that networks run on."""
 
     group("machine")
     device: Device = "auto"
@@ -68,4 +82,4 @@ class Computing:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine(Computing, Loading):
-    """How a verb uses the machine: reading and computing."""
+    """Options for reading pictures and for the device that computes."""

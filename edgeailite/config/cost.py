@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edgeailite.config.checks import SMALLEST, check, check_machine, check_size, group
+from edgeailite.config.checks import SMALLEST, check, check_above_zero, check_least, check_machine, check_size, group
 from edgeailite.errors import option
 
 Size = tuple[int, int]  # height, width
@@ -39,9 +39,8 @@ class ModelsConfig:
 
     def __post_init__(self) -> None:
         check_size("img_resize", self.img_resize)
-        check(self.num_classes is None or self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")
-        check(self.max_gmacs is None or self.max_gmacs > 0, "max_gmacs", self.max_gmacs, "above 0")
-        check(self.inputs >= 1, "inputs", self.inputs, "at least 1")
+        check_least(self, 1, "num_classes", "inputs")
+        check_above_zero(self, "max_gmacs")
 
 
 @dataclass(frozen=True)
@@ -76,13 +75,11 @@ class ChooseConfig:
 
     def __post_init__(self) -> None:
         check_size("img_resize", self.img_resize)
-        check(self.max_gmacs is None or self.max_gmacs > 0, "max_gmacs", self.max_gmacs, "above 0")
-        check(self.max_ms is None or self.max_ms > 0, "max_ms", self.max_ms, "above 0")
+        check_above_zero(self, "max_gmacs", "max_ms")
         check(self.max_ms is None or self.device is not None, "max_ms", self.max_ms, f"{option('device')} NAME with it")
         named = self.type == "auto" or self.device is not None
         check(named, "type", self.type, f"{option('device')} NAME with it, whose arithmetic it is")
-        check(self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")
-        check(self.rows >= 1, "rows", self.rows, "at least 1")
+        check_least(self, 1, "num_classes", "rows")
 
 
 @dataclass(frozen=True)
@@ -120,8 +117,7 @@ class ComplexityConfig:
         check(large, "img_resize", self.img_resize, f"height and width of at least {SMALLEST}")
         once = len(set(self.img_resize)) == len(self.img_resize)
         check(once, "img_resize", self.img_resize, "each size once")
-        check(self.num_classes is None or self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")
-        check(self.inputs >= 1, "inputs", self.inputs, "at least 1")
+        check_least(self, 1, "num_classes", "inputs")
 
 
 @dataclass(frozen=True)
@@ -157,10 +153,8 @@ class BenchConfig:
         check_machine(self.threads)
         check(len(self.models) >= 1, "models", self.models, "at least one")
         check(len(self.runtimes) >= 1, "runtimes", self.runtimes, "at least one")
-        check(self.rounds >= 1, "rounds", self.rounds, "at least 1")
-        check(self.warmup >= 0, "warmup", self.warmup, "0 or more")
-        check(self.operators >= 0, "operators", self.operators, "0 or more")
-        check(self.num_classes is None or self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")
+        check_least(self, 1, "rounds", "num_classes")
+        check_least(self, 0, "warmup", "operators")
         check_size("img_resize", self.img_resize)
 
 
@@ -210,6 +204,4 @@ class DevicesFitConfig:
         check_machine(self.threads)
         check_size("img_resize", self.img_resize)
         check(self.output.suffix == ".yaml", "output", self.output, "a file that ends in .yaml")
-        check(self.alignment is None or self.alignment >= 1, "alignment", self.alignment, "at least 1")
-        check(self.rounds >= 1, "rounds", self.rounds, "at least 1")
-        check(self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")
+        check_least(self, 1, "alignment", "rounds", "num_classes")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edgeailite.config.checks import Loading, check, check_machine, check_size
+from edgeailite.config.checks import Loading, check, check_least, check_machine, check_size
 from edgeailite.errors import option
 
 CACHE = Path("data/cache")
@@ -57,7 +57,7 @@ class DataCheckConfig(Loading):
 
     def __post_init__(self) -> None:
         check_machine(None, workers=self.workers)
-        check(self.show >= 0, "show", self.show, "0 or more")
+        check_least(self, 0, "show")
         check(
             self.fix == "none" or self.save_path is not None,
             "fix",

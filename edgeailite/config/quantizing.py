@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edgeailite.config.checks import Device, Machine, check, check_machine, group
+from edgeailite.config.checks import Device, Machine, check, check_above_zero, check_least, check_machine, group
 from edgeailite.errors import option
 
 SchemeName = Literal["ort_u8s8", "ort_u8s7", "ort_u8s8_tensor", "s8s8", "tidl_pow2"]
@@ -16,7 +16,7 @@ WEIGHT_BITS = (4, 8, 16)
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How the ranges of activations are found from a few training pictures."""
+    """Options for finding the ranges of activations from a few training pictures."""
 
     group("ranges of activations")
     calibration_images: int = 64
@@ -29,13 +29,13 @@ class Calibration:
 
     def check_calibration(self) -> None:
         """Raise UsageError for a value out of range."""
-        check(self.calibration_images >= 1, "calibration_images", self.calibration_images, "at least 1")
+        check_least(self, 1, "calibration_images")
         check(50 < self.percentile <= 100, "percentile", self.percentile, "above 50, at most 100")
 
 
 @dataclass(frozen=True)
 class CalibrateSubject:
-    """What is calibrated, and where the result goes."""
+    """Options that name the float run to calibrate and the folder of the result."""
 
     group("start and data")
     run: Path
@@ -55,7 +55,7 @@ class CalibrateSubject:
 
 @dataclass(frozen=True)
 class Refinement:
-    """What calibration changes besides ranges."""
+    """Options for changes that calibration makes besides ranges."""
 
     group("weights and biases")
     equalize: bool = False
@@ -93,9 +93,8 @@ class CalibrateConfig(Machine, Refinement, Calibration, CalibrateSubject):  # th
                 value = getattr(self, name)
                 check(not value, name, value, "none beside pretrained, which is taken as it is")
         self.check_calibration()
-        check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
-        check(self.adaround >= 0, "adaround", self.adaround, "0 or more steps")
-        check(self.refine_images >= 1, "refine_images", self.refine_images, "at least 1")
+        check_least(self, 1, "batch_size", "refine_images")
+        check_least(self, 0, "adaround")
 
 
 @dataclass(frozen=True)
@@ -133,8 +132,8 @@ class AnalyzeConfig(Machine, Calibration):
 
     def __post_init__(self) -> None:
         check_machine(self.threads, workers=self.workers, seed=self.seed)
-        check(self.images >= 0, "images", self.images, "0 or more")
-        check(self.max_drop is None or self.max_drop >= 0, "max_drop", self.max_drop, "0 or more points")
+        check_least(self, 0, "images", "max_drop")
+        check_least(self, 1, "batch_size", "rows")
         budget = self.bits_macs_budget
         check(budget is None or budget > 0, "bits_macs_budget", budget, "a ratio above 0")
         check(budget is None or self.max_drop is None, "bits_macs_budget", budget, "none beside max_drop")
@@ -146,14 +145,12 @@ class AnalyzeConfig(Machine, Calibration):
         known = ", ".join(map(str, WEIGHT_BITS))
         check(set(self.weight_bits) <= set(WEIGHT_BITS), "weight_bits", self.weight_bits, f"some of {known}")
         check(8 in self.weight_bits, "weight_bits", self.weight_bits, "8 among them")
-        for name in ("batch_size", "rows"):
-            check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         self.check_calibration()
 
 
 @dataclass(frozen=True)
 class QuantizeSubject:
-    """What is trained with quantization, for how long, and where the result goes."""
+    """Options that name the float run to train with quantization, the epochs, and the folder of the result."""
 
     group("start and data")
     run: Path
@@ -249,15 +246,9 @@ class QuantizeConfig(Calibration, QuantizeSubject):  # the options of the last c
     def __post_init__(self) -> None:
         check_machine(self.threads, workers=self.workers, seed=self.seed)
         self.check_calibration()
-        for name in ("epochs", "evaluate_every"):
-            check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("batch_size", "accumulate"):
-            value = getattr(self, name)
-            check(value is None or value >= 1, name, value, "at least 1")
-        for name in ("epoch_size", "epoch_size_val", "weight_decay", "save_every", "distill"):
-            check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        for name in ("lr", "ranges_lr", "distill_temperature"):
-            check(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+        check_least(self, 1, "epochs", "evaluate_every", "batch_size", "accumulate")
+        check_least(self, 0, "epoch_size", "epoch_size_val", "weight_decay", "save_every", "distill")
+        check_above_zero(self, "lr", "ranges_lr", "distill_temperature")
         for name in ("freeze_bn_epoch", "freeze_ranges_epoch"):
             check(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a share from 0 to 1")
         check(self.timeout > 0, "timeout", self.timeout, "above 0 seconds")

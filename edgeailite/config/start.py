@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeailite.config.checks import check, check_machine
+from edgeailite.config.checks import check_least, check_machine
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,7 @@ class DemoConfig:
     """Fixes the data, the initial weights, the order of pictures and the augmentation."""
 
     def __post_init__(self) -> None:
-        check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
-        check(self.quantize_epochs >= 1, "quantize_epochs", self.quantize_epochs, "at least 1")
-        check(self.train_images >= 1, "train_images", self.train_images, "at least 1")
-        check(self.val_images >= 1, "val_images", self.val_images, "at least 1")
+        check_least(self, 1, "epochs", "quantize_epochs", "train_images", "val_images")
         check_machine(self.threads, seed=self.seed)
 
 

@@ -42,7 +42,7 @@ def current_names(kind: type[Any], values: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 def stored_options(kind: type[Any], values: Mapping[str, Any], *, where: str) -> dict[str, Any]:
-    """The options of a configuration that a mapping gives, each with its type; names of other versions are left out.
+    """Return the options of a configuration found in a mapping, type-checked; unknown names are left out.
 
     Raises DataError for a value of another type, naming `where` it stands.
     """
@@ -54,7 +54,7 @@ def stored_options(kind: type[Any], values: Mapping[str, Any], *, where: str) ->
 
 
 def stored_config(kind: type[Config], values: Mapping[str, Any], *, where: str) -> Config:
-    """The configuration of stored options; what they do not say is as the defaults. Raises DataError as they do."""
+    """Rebuild a configuration from stored options; missing ones get defaults. Raises DataError as `stored_options`."""
     options = stored_options(kind, values, where=where)
     required = [field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING]  # type: ignore[arg-type]
     missing = [name for name in required if name not in options]
@@ -78,9 +78,9 @@ def _plain_value(value: Any) -> Any:
 
 
 def train_config(values: Mapping[str, Any], *, where: str = "the checkpoint's options") -> TrainConfig:
-    """Return the training configuration that `plain` made these values of; keys of other versions are left out.
+    """Rebuild the training configuration from values that `plain` made; keys of other versions are left out.
 
-    Raises DataError for values that are none of `train`, naming `where` they stand.
+    Raises DataError for values that `train` does not take, naming `where` they stand.
     """
     older = dict(values)
     if isinstance(older.get("pretrained"), str):  # as older runs wrote it
@@ -107,7 +107,7 @@ def _typed(hint: Any, value: Any, fields: Fields, name: str) -> Any:
 
 
 def _is_of(hint: Any, value: Any) -> bool:
-    """Whether a plain value can be one of a type; of tuples, whether it is a list."""
+    """Return True if a plain value can be one of a type; a tuple is stored as a list."""
     if get_origin(hint) is Literal:
         return isinstance(value, str) and value in get_args(hint)
     if get_origin(hint) is tuple:
@@ -125,7 +125,7 @@ def _is_of(hint: Any, value: Any) -> bool:
 
 
 def _name(hint: Any) -> str:
-    """What a type is called in a message."""
+    """Return the name of a type for a message."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Literal:
         return " or ".join(map(str, parts))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edgeailite.config.checks import Amp, Device, check, check_machine, check_size, group
+from edgeailite.config.checks import Amp, Device, check, check_above_zero, check_least, check_machine, check_size, group
 from edgeailite.errors import option
 
 MODEL = "deeplabv3plus_mobilenetv2_tv_edgeailite"
@@ -14,7 +14,7 @@ MODEL = "deeplabv3plus_mobilenetv2_tv_edgeailite"
 
 @dataclass(frozen=True)
 class Subject:
-    """What is trained, on what, and where the result goes."""
+    """Options that name the network, the data and the run folder."""
 
     group("network")
     model_name: str = MODEL
@@ -61,7 +61,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What happens to a picture between file and network, in training."""
+    """Options for changing pictures at random between file and network, in training."""
 
     group("input of the network")
     img_resize: tuple[int, int] = (384, 768)
@@ -111,12 +111,11 @@ class Augmentation:
         check(0 < self.rand_scale[0] <= self.rand_scale[1], "rand_scale", self.rand_scale, "0 < low <= high")
         jitter = self.color_jitter
         check(jitter is None or 0 <= jitter < 1, "color_jitter", jitter, "a share from 0 to below 1")
-        check(self.blur >= 0, "blur", self.blur, "0 or more")
+        check_least(self, 0, "blur")
         check(0 <= self.cutout <= 1, "cutout", self.cutout, "a share from 0 to 1")
-        check(self.balanced_crops >= 1, "balanced_crops", self.balanced_crops, "at least 1")
+        check_least(self, 1, "balanced_crops", "padding")
         check(min(self.short_edges, default=0) >= 32, "short_edges", self.short_edges, "one or more, of at least 32")
-        check(self.max_size >= 32, "max_size", self.max_size, "at least 32")
-        check(self.padding >= 1, "padding", self.padding, "at least 1")
+        check_least(self, 32, "max_size")
         check_size("rand_crop", self.rand_crop)
         if self.pipeline == "ade20k":
             check(self.balanced_crops == 1, "balanced_crops", self.balanced_crops, "1: pipeline ade20k does not crop")
@@ -166,13 +165,9 @@ class Objective:
         """Raise UsageError for a value out of range."""
         check(0 < self.ohem_threshold <= 1, "ohem_threshold", self.ohem_threshold, "above 0, at most 1")
         check(0 < self.ohem_share <= 1, "ohem_share", self.ohem_share, "a share above 0, at most 1")
-        check(self.focal_gamma >= 0, "focal_gamma", self.focal_gamma, "0 or more")
-        check(self.dice >= 0, "dice", self.dice, "0 or more")
-        check(self.lovasz >= 0, "lovasz", self.lovasz, "0 or more")
+        check_least(self, 0, "focal_gamma", "dice", "lovasz", "depth_relative", "deep_supervision")
         check(min(self.depth_weights) >= 0, "depth_weights", self.depth_weights, "0 or more each")
-        check(self.depth_relative >= 0, "depth_relative", self.depth_relative, "0 or more")
         check(max(*self.depth_weights, self.depth_relative) > 0, "depth_weights", self.depth_weights, "one above 0")
-        check(self.deep_supervision >= 0, "deep_supervision", self.deep_supervision, "0 or more")
         weights = self.class_weight_values
         if weights is not None:
             check(min(weights, default=-1) >= 0 < max(weights), "class_weight_values", weights, "0 or more, not all 0")
@@ -193,7 +188,7 @@ class Objective:
 
 @dataclass(frozen=True)
 class Loop:
-    """How long and how fast the network learns, and on what machine."""
+    """Options for the length and speed of training, and for the machine."""
 
     group("epochs and batches")
     epochs: int = 100
@@ -289,17 +284,11 @@ class Loop:
     def check_loop(self) -> None:
         """Raise UsageError for a value out of range, or two that exclude each other."""
         check_machine(self.threads, workers=self.workers, seed=self.seed)
-        for name in ("epochs", "batch_size", "accumulate", "evaluate_every"):
-            check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("epoch_size", "epoch_size_val", "overfit", "weight_decay", "warmup_epochs", "early_stopping"):
-            check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        for name in ("save_every", "overlays"):
-            check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        check(self.lr > 0, "lr", self.lr, "above 0")
-        check(self.lr_encoder is None or self.lr_encoder >= 0, "lr_encoder", self.lr_encoder, "0 or more")
+        check_least(self, 1, "epochs", "batch_size", "accumulate", "evaluate_every")
+        check_least(self, 0, "epoch_size", "epoch_size_val", "overfit", "weight_decay", "warmup_epochs")
+        check_least(self, 0, "early_stopping", "save_every", "overlays", "lr_encoder")
+        check_above_zero(self, "lr", "lr_power", "clip_grad")
         check(0 <= self.momentum < 1, "momentum", self.momentum, "from 0 to below 1")
-        check(self.lr_power > 0, "lr_power", self.lr_power, "above 0")
-        check(self.clip_grad is None or self.clip_grad > 0, "clip_grad", self.clip_grad, "above 0")
         check(0 <= self.ema < 1, "ema", self.ema, "from 0 to below 1")
         check(self.timeout > 0, "timeout", self.timeout, "above 0 seconds")
 
@@ -323,5 +312,5 @@ class TrainConfig(Loop, Objective, Augmentation, Subject):  # the options of the
         if self.pretrained is not None:
             check(len(self.pretrained) in (1, 2), "pretrained", self.pretrained, "one file, or two: ENCODER DECODER")
         check_size("output_size", self.output_size, least=1)
-        check(self.quantize_epochs >= 1, "quantize_epochs", self.quantize_epochs, "at least 1")
-        check(self.quantize_lr > 0, "quantize_lr", self.quantize_lr, "above 0")
+        check_least(self, 1, "quantize_epochs")
+        check_above_zero(self, "quantize_lr")

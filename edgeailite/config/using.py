@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edgeailite.config.checks import Computing, check, check_machine, group
+from edgeailite.config.checks import Computing, check, check_least, check_machine, group
 from edgeailite.errors import option
 
 Written = Literal["labels", "colors", "overlay", "side_by_side", "shares"]
@@ -70,7 +70,7 @@ class InferConfig(Computing):
         check(bool(self.write), "write", self.write, "at least one of labels colors overlay side_by_side shares")
         check(0 <= self.alpha <= 1, "alpha", self.alpha, "0 to 1")
         check(0 <= self.smooth < 1, "smooth", self.smooth, "from 0 to below 1")
-        check(self.max_frames >= 0, "max_frames", self.max_frames, "0 or more")
+        check_least(self, 0, "max_frames")
         check(self.fps is None or 0 < self.fps <= 1000, "fps", self.fps, "above 0, at most 1000")
         check(self.camera_input >= -1, "camera_input", self.camera_input, "-1 or the number of an input")
         check(

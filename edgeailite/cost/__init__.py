@@ -1,4 +1,4 @@
-"""What a network costs to run: multiply-accumulates, parameters, memory, layer by layer.
+"""Cost of running a network: multiply-accumulates, parameters and memory, layer by layer.
 
 Counted from the graph that is executed, for torch networks and ONNX files by the same rules (`layer.py`). Numbers in
 MACs are half of torch's own flop counter. torch and onnx are imported by the functions that need them.
@@ -34,18 +34,18 @@ class Complexity:
 
     @property
     def giga_macs(self) -> float:
-        """MACs in units of 10⁹."""
+        """Return MACs in units of 10⁹."""
         return self.macs / 1e9
 
 
 def complexity(model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1) -> Complexity:
-    """MACs of `model` for `inputs` pictures of (height, width) with three channels, and its parameters."""
+    """Count the MACs of `model` for `inputs` pictures of (height, width) with three channels, and its parameters."""
     macs = sum(layer.macs for layer in torch_layers(model, height_width, inputs=inputs))
     return Complexity(macs, sum(p.numel() for p in model.parameters()))
 
 
 def layer_macs(model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1) -> list[tuple[str, int]]:
-    """(module name, MACs) of the modules that compute something themselves, in order of definition.
+    """Return (module name, MACs) of the modules that compute something themselves, in order of definition.
 
     What a module's children do is not counted again for the module; the MACs add up to those of `complexity`.
     """
@@ -59,14 +59,14 @@ def layer_macs(model: nn.Module, height_width: tuple[int, int], *, inputs: int =
 
 
 def torch_layers(model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1) -> tuple[Layer, ...]:
-    """Layers of a torch network in eval mode for `inputs` pictures of (height, width), in order of execution."""
+    """Return the layers of a torch network in eval mode for `inputs` pictures of (height, width), as they run."""
     from edgeailite.cost.torch_graph import record
 
     return record(model, height_width, inputs=inputs).layers
 
 
 def torch_cost(model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1) -> Cost:
-    """Everything about a torch network in eval mode at one size; the int8 numbers are estimates (`int8.py`)."""
+    """Count layers, memory and weights of a torch network in eval mode; int8 numbers are estimates (`int8.py`)."""
     from edgeailite.cost.torch_graph import record
 
     recording = record(model, height_width, inputs=inputs)
@@ -85,8 +85,7 @@ def torch_cost(model: nn.Module, height_width: tuple[int, int], *, inputs: int =
 
 
 def onnx_layers(path: Path, height_width: tuple[int, int] | None = None) -> tuple[Layer, ...]:
-    """Layers of an ONNX file, float or int8, in the file's order; `height_width` for a file of open
-    size; without, that which the file notes.
+    """Return the layers of an ONNX file, float or int8, in its order; `height_width` is for files of open size.
 
     Raises DataError for a file that cannot be read or counted, UsageError for a size that is missing or not the file's.
     """
@@ -106,7 +105,7 @@ def tflite_cost(path: Path, height_width: tuple[int, int] | None = None) -> Cost
 
 
 def onnx_cost(path: Path, height_width: tuple[int, int] | None = None) -> Cost:
-    """Everything about an ONNX file at one size. Raises as `onnx_layers`."""
+    """Count layers, memory and weights of an ONNX file at one size. Raises as `onnx_layers`."""
     from edgeailite.cost.onnx_graph import read
 
     found = read(path, height_width)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeailite.errors import DataError
-from edgeailite.files import read_regular
+from edgeailite.files import read_regular, unreadable
 from edgeailite.models import ALIASES, MODELS
 from edgeailite.untrusted import is_printable, json_value, printable, shown
 
@@ -35,15 +35,16 @@ class Accuracy:
 
 
 def read_accuracies(path: Path) -> list[Accuracy]:
-    """All results of a file. Raises DataError naming the record that cannot be used."""
+    """Read all results of a file. Raises DataError naming the record that cannot be used."""
     try:
         text = read_regular(path, limit=LARGEST).decode("utf-8")
         records = list(csv.DictReader(text.splitlines())) if path.suffix == ".csv" else _json_records(text, path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise DataError(f"{path}: cannot be read ({reason}); give JSON or CSV with network and miou") from None
+        raise unreadable(path, error, fix="give JSON or CSV with network and miou") from None
     if not records:
-        raise DataError(f"{path}: holds no results; write them with `edgeailite validate RUN --json True`")
+        raise DataError(
+            f"{path}: holds no results; write them with `edgeailite validate RUN --json True`", code="wrong-kind"
+        )
     return [_accuracy(record, f"{path}: result {number}") for number, record in enumerate(records, start=1)]
 
 

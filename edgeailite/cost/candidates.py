@@ -1,4 +1,4 @@
-"""What `bench` and `devices fit` measure: networks given as files, runs, checkpoints or names, each as an ONNX file."""
+"""The networks that `bench` and `devices fit` measure: files, runs, checkpoints or names, each as an ONNX file."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class Subject:
 
     @property
     def kind(self) -> str:
-        """int8, float32, or ? for a file that was not counted."""
+        """Return "int8", "float32", or "?" for a file that was not counted."""
         if self.cost is None:
             return "?"
         return "int8" if self.cost.integer_macs else "float32"
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The file's layers. Raises DataError where they cannot be counted."""
+        """Return the file's layers. Raises DataError if they could not be counted."""
         if self.cost is None:
             raise DataError(self.uncounted)
         return self.cost.layers
@@ -64,8 +64,8 @@ def open_subjects(
     kinds: Sequence[str] = ("float32",),
     threads: int = 1,
 ) -> list[Subject]:
-    """Every source as a file; those that are none are exported into `folder` (once). Names give one file per kind,
-    at `name_size` where no size is given; files and runs have their own. Files of others are tried with `threads`.
+    """Open every source as an ONNX file; runs, checkpoints and names are exported into `folder` first. Names give one
+    file per kind, at `name_size` without a `size`. Foreign files are tried with `threads`.
 
     Raises UsageError for a name that is no network and no file, DataError for a missing file, and as the export does.
     """
@@ -83,13 +83,13 @@ def open_subjects(
         elif Path(source).exists():
             subjects.append(_of_run(Path(source), folder / f"run{index}.onnx", size))
         else:
-            raise UsageError(f"{source}: no such file or run; as a name: {unknown_model(source)}")
+            raise UsageError(f"{source}: no such file or run; as a name: {unknown_model(source)}", code="missing-file")
     return subjects
 
 
 def _of_file(name: str, path: Path, size: Size | None, network: nn.Module | None = None) -> Subject:
     if not path.is_file():
-        raise DataError(f"{path}: no such ONNX file; write it with `edgeailite export`")
+        raise DataError(f"{path}: no such ONNX file; write it with `edgeailite export`", code="missing-file")
     try:
         cost = file_cost(path, size)
     except DataError as error:
@@ -98,7 +98,7 @@ def _of_file(name: str, path: Path, size: Size | None, network: nn.Module | None
 
 
 def image_size(cost: Cost) -> Size | None:
-    """(height, width) of the first input; None where it is no picture (N,C,H,W)."""
+    """Return (height, width) of the first input; None if it is no picture (N,C,H,W)."""
     shape = cost.inputs[0].shape
     return (shape[2], shape[3]) if len(shape) == 4 else None
 

@@ -1,7 +1,7 @@
 """Networks within a budget, best known accuracy first, each with the command that trains it.
 
 Accuracy at the size asked for comes first, then accuracy at other sizes (it will be another one at this size), then, if
-asked for, networks of which nothing is known, largest first. Every row says which data, size and arithmetic its
+asked for, networks without known accuracy, largest first. Every row says which data, size and arithmetic its
 accuracy belongs to: float and int8 networks, or several data sets, stand in one list where nothing better is known.
 """
 
@@ -69,13 +69,14 @@ def choose(config: ChooseConfig) -> list[Candidate]:
         hint = "" if config.unknown else f", or {option('unknown')} True for networks without a known accuracy"
         raise UsageError(
             f"nothing within the budget; the cheapest is {cost}; "
-            f"raise it, or take a smaller {option('img_resize')}{hint}"
+            f"raise it, or take a smaller {option('img_resize')}{hint}",
+            code="over-budget",
         )
     return chosen
 
 
 def own_results(path: Path, classes: int) -> list[Accuracy]:
-    """Results of a file that `edgeailite complexity` reads too, as rows beside the published ones.
+    """Read results of a file that `edgeailite complexity` reads too, as rows like the published ones.
 
     A file that does not say its classes is taken to be of those asked for.
     """
@@ -95,7 +96,7 @@ def own_results(path: Path, classes: int) -> list[Accuracy]:
 
 
 def best_known(rows: Sequence[Accuracy], config: ChooseConfig, element_type: str | None = None) -> dict[str, Accuracy]:
-    """One row per network: at the nearest size, of equals one's own, then of the estimate's type, then the best.
+    """Return a row per network: nearest size first, then one's own, then the estimate's type, then the best.
 
     Published rows are of the class count nearest to the one asked for, own results also of that one itself.
     """

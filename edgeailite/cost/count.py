@@ -104,7 +104,10 @@ def _count_run(path: Path, config: ComplexityConfig) -> CountedModel:
     from edgeailite.runs.open import build_network
 
     if not path.exists():
-        raise DataError(f"{path}: no such run folder, checkpoint or ONNX file; `edgeailite models` lists network names")
+        raise DataError(
+            f"{path}: no such run folder, checkpoint or ONNX file; `edgeailite models` lists network names",
+            code="missing-file",
+        )
     _refuse_building(config, f"the network in {path} has its own")
     checkpoint = load_checkpoint(find_checkpoint(path))
     card = checkpoint.card

@@ -14,7 +14,7 @@ from edgeailite.config import DevicesFitConfig
 from edgeailite.console import log
 from edgeailite.cost.candidates import Subject, open_subjects
 from edgeailite.cost.device_times import BoardTimes, read_times
-from edgeailite.cost.devices import INT8_SUFFIX, Figure, Measured, Profile, fit, load_profile, profile_values
+from edgeailite.cost.devices import INT8_SUFFIX, Figure, MeasuredNetwork, Profile, fit, load_profile, profile_values
 from edgeailite.cost.latency import layer_times, measure_networks
 from edgeailite.environment import machine_facts, machine_title, usable_cores
 from edgeailite.errors import DataError, UsageError, option
@@ -40,7 +40,7 @@ class DeviceFit:
     """A profile, and the measured networks that its figures come from."""
 
     profile: Profile
-    networks: tuple[Measured, ...]
+    networks: tuple[MeasuredNetwork, ...]
 
 
 def fit_device(config: DevicesFitConfig) -> DeviceFit:
@@ -122,7 +122,7 @@ def _machine(board: BoardTimes | None, base: Profile, threads: int) -> tuple[str
     return machine_title(facts), f"onnxruntime {facts['onnxruntime']}"
 
 
-def _measure(subjects: Sequence[Subject], *, threads: int, rounds: int) -> tuple[list[Measured], str]:
+def _measure(subjects: Sequence[Subject], *, threads: int, rounds: int) -> tuple[list[MeasuredNetwork], str]:
     """The networks with their times here, and what a figure's source says of them."""
     log(f"measuring {len(subjects)} networks, {threads} threads, {rounds} rounds")
     files = {subject.name: (subject.file, subject.layers, subject.height_width) for subject in subjects}
@@ -130,7 +130,7 @@ def _measure(subjects: Sequence[Subject], *, threads: int, rounds: int) -> tuple
     return measured, f"measured on {datetime.now(UTC):%Y-%m-%d} with {threads} threads"
 
 
-def _given(subjects: Sequence[Subject], board: BoardTimes) -> list[Measured]:
+def _given(subjects: Sequence[Subject], board: BoardTimes) -> list[MeasuredNetwork]:
     """The networks with the board's times. Raises DataError for one without, or of another size."""
     measured = []
     for subject in subjects:
@@ -141,8 +141,9 @@ def _given(subjects: Sequence[Subject], board: BoardTimes) -> list[Measured]:
             there, here = ("x".join(map(str, size or ())) for size in (time.size, subject.height_width))
             raise DataError(
                 f"{board.path}: {subject.name} was measured at {there}, but is opened at {here}; "
-                f"give the same {option('img_resize')}"
+                f"give the same {option('img_resize')}",
+                code="no-fit",
             )
         times = layer_times(time.operators, subject.layers)
-        measured.append(Measured(subject.name, subject.layers, times, time.milliseconds))
+        measured.append(MeasuredNetwork(subject.name, subject.layers, times, time.milliseconds))
     return measured

@@ -41,7 +41,7 @@ class BoardTimes:
 
 
 def read_times(path: Path) -> BoardTimes:
-    """The times of a file. Raises DataError for one of another form, and for times that are none."""
+    """Read the times of a file. Raises DataError for a file of another form and for values that are no times."""
     try:
         text = read_regular(path, limit=LARGEST).decode("utf-8")
         rows = csv.DictReader(text.splitlines())
@@ -54,9 +54,13 @@ def read_times(path: Path) -> BoardTimes:
         raise
     except (OSError, AttributeError, KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
         reason = printable(repr(error))[:160]
-        raise DataError(f"{path}: expected JSON of `edgeailite bench`, or CSV with model and ms ({reason})") from None
+        raise DataError(
+            f"{path}: expected JSON of `edgeailite bench`, or CSV with model and ms ({reason})", code="wrong-kind"
+        ) from None
     if not found.times:
-        raise DataError(f"{path}: no row of onnxruntime; measure there with {option('runtimes')} onnxruntime")
+        raise DataError(
+            f"{path}: no row of onnxruntime; measure there with {option('runtimes')} onnxruntime", code="wrong-kind"
+        )
     for model, time in found.times.items():
         if not (math.isfinite(time.milliseconds) and time.milliseconds > 0):
             raise DataError(f"{path}: {model}: {time.milliseconds} ms; expected a time above 0")

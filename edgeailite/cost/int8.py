@@ -1,4 +1,4 @@
-"""The int8 network that a float one is expected to become, as a table of layers: an estimate before any export.
+"""Estimates the layers of the int8 network that a float network becomes, before any export.
 
 Rules, those of `edgeailite export` on a quantized run: (1) BatchNorm and activations are part of the layer whose result
 they alone read, and layers with MACs have a bias; (2) pictures are quantized first; (3) every value is 1 byte, weights
@@ -40,7 +40,7 @@ class _Rewriting:
 
 
 def int8_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
-    """The estimated int8 table of a float table in order of execution."""
+    """Estimate the int8 layers of float layers that are in order of execution."""
     readers = Counter(value.name for layer in layers for value in layer.inputs)
     made = {value.name for layer in layers for value in layer.outputs}
     ends = {layer.outputs[0].name for layer in layers if readers[layer.outputs[0].name] == 0}
@@ -62,7 +62,7 @@ def int8_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
 
 
 def int8_cost(cost: Cost) -> Cost:
-    """The estimated int8 network of a float one: layers, memory by liveness, weights."""
+    """Estimate the int8 network of a float one: layers, memory by liveness, weights."""
     layers = int8_layers(cost.layers)
     read = {value.name for layer in layers for value in layer.inputs}
     outputs = tuple(layer.outputs[0] for layer in layers if layer.outputs[0].name not in read)

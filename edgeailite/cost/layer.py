@@ -35,7 +35,7 @@ class Value:
 
     @property
     def bytes(self) -> int:
-        """Size in memory."""
+        """Return the size in memory."""
         return self.elements * self.item_bytes
 
 
@@ -61,22 +61,22 @@ class Layer:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of the (first) result, (N,C,H,W) for images."""
+        """Return the shape of the (first) result, (N,C,H,W) for images."""
         return self.outputs[0].shape
 
     @property
     def bytes_read(self) -> int:
-        """Tensors taken, and weights (rule 3)."""
+        """Return the bytes of tensors taken, and of weights (rule 3)."""
         return sum(value.bytes for value in self.inputs) + self.weight_bytes
 
     @property
     def bytes_written(self) -> int:
-        """Tensors given."""
+        """Return the bytes of tensors given."""
         return sum(value.bytes for value in self.outputs)
 
     @property
     def intensity(self) -> float:
-        """Arithmetic intensity: operations (2 per MAC, 1 per element operation) per byte moved; 0 if none is moved."""
+        """Return operations (2 per MAC, 1 per element operation) per byte moved; 0 if none is moved."""
         moved = self.bytes_read + self.bytes_written
         return (2 * self.macs + self.element_operations) / moved if moved else 0.0
 
@@ -101,12 +101,12 @@ class Cost:
 
     @property
     def peak_bytes(self) -> int:
-        """Peak activation memory."""
+        """Return the peak activation memory in bytes."""
         return max(self.memory, default=sum(value.bytes for value in self.inputs))
 
     @property
     def peak_int8_bytes(self) -> int | None:
-        """Peak activation memory of the integer network, if known."""
+        """Return the peak activation memory of the integer network, if known."""
         return None if self.memory_int8 is None else max(self.memory_int8)
 
     @property
@@ -116,20 +116,20 @@ class Cost:
 
     @property
     def giga_macs(self) -> float:
-        """MACs in units of 10⁹."""
+        """Return MACs in units of 10⁹."""
         return self.macs / 1e9
 
     @property
     def integer_macs(self) -> int:
-        """MACs of integer layers."""
+        """Return the MACs of integer layers."""
         return sum(layer.macs for layer in self.layers if layer.integer)
 
     @property
     def element_operations(self) -> int:
-        """Element operations of all layers."""
+        """Return the element operations of all layers."""
         return sum(layer.element_operations for layer in self.layers)
 
     @property
     def bytes_moved(self) -> int:
-        """Bytes read and written by all layers."""
+        """Return the bytes read and written by all layers."""
         return sum(layer.bytes_read + layer.bytes_written for layer in self.layers)

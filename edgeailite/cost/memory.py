@@ -14,7 +14,7 @@ from edgeailite.cost.layer import Layer, Value
 
 
 def held_bytes(layers: Sequence[Layer], inputs: Sequence[Value], outputs: Sequence[Value]) -> tuple[int, ...]:
-    """Bytes held while each layer runs, the layers running in order; the largest is the peak."""
+    """Return the bytes held while each layer runs, the layers running in order; the largest is the peak."""
     size: dict[str, int] = {}
     for value in (*inputs, *(v for layer in layers for v in (*layer.inputs, *layer.outputs))):
         size[value.name] = max(size.get(value.name, 0), value.bytes)

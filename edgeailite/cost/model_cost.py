@@ -1,4 +1,4 @@
-"""What an opened model costs: of a file what it says, of a run its float network."""
+"""Cost of an opened model: counted from the graph for ONNX files, from the float network for runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgeailite.runs.open import OpenModel, build_network
 
 
 def cost_of(source: Path, opened: OpenModel) -> Cost:
-    """Layers and memory at the size that the card says; a quantized run counts as the float one it came from."""
+    """Count layers and memory at the size in the card; a quantized run counts as the float one it came from."""
     size = opened.card.preprocessing.size
     if opened.is_file:
         return file_cost(source, opened.fixed_size or size)

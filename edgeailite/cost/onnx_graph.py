@@ -1,7 +1,7 @@
 """The layers of an ONNX file, float or int8, by the rules of `layer.py`.
 
 How an int8 file is read: (1) QuantizeLinear/DequantizeLinear around an operator say that it is an integer kernel: it
-is integer if all activations it takes are dequantized codes and its result, behind activations that nobody else reads,
+is integer if all activations it takes are dequantized codes and its result, after activations that nobody else reads,
 goes to QuantizeLinear alone; the group is one layer that takes and gives codes; (2) a DequantizeLinear that only such
 layers read costs nothing, as does one of a weight, which then is as large as its codes; (3) QLinear and Integer
 operators take codes as they are. In float files an activation that alone reads a value works in place. A product with
@@ -22,14 +22,7 @@ from numpy.typing import NDArray
 
 from edgeailite.cost.layer import Layer, Value
 from edgeailite.cost.onnx_shapes import load
-from edgeailite.cost.operations import (
-    ACTIVATIONS,
-    CONVOLUTION,
-    LINEAR,
-    TRANSPOSED,
-    element_operations,
-    onnx_word,
-)
+from edgeailite.cost.operations import ACTIVATIONS, CONVOLUTION, LINEAR, TRANSPOSED, element_operations, onnx_word
 from edgeailite.errors import DataError, EdgeailiteError
 from edgeailite.untrusted import printable
 
@@ -55,7 +48,7 @@ LONGEST_NAME = 300  # of a layer in a table
 
 
 @dataclass(frozen=True)
-class Read:
+class OnnxLayers:
     """A file's layers; `parameters` counts each weight once."""
 
     layers: tuple[Layer, ...]
@@ -65,8 +58,8 @@ class Read:
     weight_bytes: int
 
 
-def read(path: Path, height_width: tuple[int, int] | None) -> Read:
-    """Layers of a file. Raises DataError and UsageError as `onnx_shapes.load`."""
+def read(path: Path, height_width: tuple[int, int] | None) -> OnnxLayers:
+    """Read the layers of a file. Raises DataError and UsageError as `onnx_shapes.load`."""
     try:
         graph = _Graph(path, height_width)
         layers = tuple(graph.layer(node) for node in graph.nodes if graph.computes(node))
@@ -75,10 +68,11 @@ def read(path: Path, height_width: tuple[int, int] | None) -> Read:
     except FAULTS as error:
         reason = f"{type(error).__name__}: {printable(' '.join(str(error).split()))[:200]}"
         raise DataError(
-            f"{path}: its layers cannot be counted ({reason}); it is no usual network, or damaged: export it again"
+            f"{path}: its layers cannot be counted ({reason}); it is no usual network, or damaged: export it again",
+            code="damaged",
         ) from None
     weights = graph.weights.values()
-    return Read(
+    return OnnxLayers(
         layers,
         tuple(map(graph.value, graph.inputs)),
         tuple(map(graph.value, graph.outputs)),
@@ -105,7 +99,7 @@ class _Graph:
             self.maker |= dict.fromkeys(node.output, node)
             for name in dict.fromkeys(node.input):
                 self.readers[name].append(node)
-        self.quantizer: dict[str, onnx.NodeProto] = {}  # first output of an integer node -> QuantizeLinear behind it
+        self.quantizer: dict[str, onnx.NodeProto] = {}  # first output of an integer node -> QuantizeLinear after it
         for node in self.nodes:
             behind = self._quantizer_behind(node)
             if behind is not None:
@@ -113,7 +107,7 @@ class _Graph:
         self.inside = self._nodes_inside()
 
     def computes(self, node: onnx.NodeProto) -> bool:
-        """Whether a node is a layer of its own: not part of another, not only another look at memory."""
+        """Return True if a node is a layer of its own: not part of another, not only another view of memory."""
         return node.output[0] not in self.inside and node.op_type not in LOOKS
 
     def value(self, name: str) -> Value:
@@ -177,18 +171,18 @@ class _Graph:
         return {name: self.constants[name] for name in sources if name in self.constants}
 
     def _source(self, name: str) -> str:
-        """Where a weight is stored: before DequantizeLinear."""
+        """Return the name of the stored weight, before DequantizeLinear."""
         maker = self.maker.get(name)
         return maker.input[0] if maker is not None and maker.op_type == DEQUANTIZE else name
 
     def _activations(self, node: onnx.NodeProto) -> list[str]:
-        """Names of what a node takes besides constants: codes where it is integer."""
+        """Return the names of a node's inputs that are not constants; of an integer node, its codes."""
         names = [name for name in dict.fromkeys(node.input) if name and self._source(name) not in self.constants]
         integer = node.output[0] in self.quantizer
         return [self._source(name) if integer else name for name in names if name not in self.constants]
 
     def _quantizer_behind(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
-        """The QuantizeLinear that makes a node an integer layer; None if it is none (rule 1)."""
+        """Return the QuantizeLinear that makes a node an integer layer (rule 1); None for a float node."""
         names = [name for name in node.input if name and self._source(name) not in self.constants]
         makers = [self.maker.get(name) for name in names]
         if node.op_type in (QUANTIZE, DEQUANTIZE) or not names:

@@ -49,7 +49,7 @@ SMALL = 1024  # elements: larger constants do not take part in shape arithmetic,
 
 
 @dataclass(frozen=True)
-class Sized:
+class SizedGraph:
     """Graph of a file without its large constants; shape, bytes per element and, of constants, values by name."""
 
     graph: onnx.GraphProto
@@ -58,8 +58,8 @@ class Sized:
     constants: Mapping[str, Array]
 
 
-def load(path: Path, height_width: tuple[int, int] | None) -> Sized:
-    """The file with all shapes known.
+def load(path: Path, height_width: tuple[int, int] | None) -> SizedGraph:
+    """Load a file and infer all its shapes.
 
     Raises DataError for a file that cannot be read or whose shapes cannot be known, UsageError where `height_width`
     is missing or is not the file's own.
@@ -86,7 +86,7 @@ def load(path: Path, height_width: tuple[int, int] | None) -> Sized:
                 f"{path}: the shape of {shown(unknown[0])} ({printable(node.op_type)[:80]}) cannot be inferred; "
                 "simplify the file (onnxsim) or export it with a fixed size"
             )
-    return Sized(model.graph, shapes, item_bytes, known)
+    return SizedGraph(model.graph, shapes, item_bytes, known)
 
 
 def _take_out_large(model: onnx.ModelProto) -> None:
@@ -148,13 +148,14 @@ def _fix_inputs(model: onnx.ModelProto, height_width: tuple[int, int] | None, pa
                 raise UsageError(
                     f"{path}: input {shown(value.name)} is fixed to {fixed[2]}x{fixed[3]}, {option('img_resize')} asks "
                     f"for {' '.join(map(str, height_width or ()))}; "
-                    f"leave {option('img_resize')} out, or export with {option('dynamic')} True"
+                    f"leave {option('img_resize')} out, or export with {option('dynamic')} True",
+                    code="no-fit",
                 )
             dim.dim_value = size
 
 
 def _noted_size(model: onnx.ModelProto) -> tuple[int, int] | None:
-    """The input size HxW in the metadata, which our files have; None where there is none that can be read."""
+    """Return the input size HxW in the metadata, which our files have; None without a readable one."""
     noted = {entry.key: entry.value for entry in model.metadata_props}.get("input_size", "")
     height, _, width = noted.partition("x")
     sides = [int(side) for side in (height, width) if side.isascii() and side.isdecimal() and len(side) <= 5]
@@ -175,7 +176,7 @@ def _infer(model: onnx.ModelProto, computed: Mapping[str, Array], path: Path) ->
         graph = shape_inference.infer_shapes(trial, strict_mode=True, data_prop=True).graph
     except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError) as error:
         reason = printable(" ".join(str(error).split()))[:LONGEST_REASON]
-        raise DataError(f"{path}: shapes do not fit ({reason}); export it again") from None
+        raise DataError(f"{path}: shapes do not fit ({reason}); export it again", code="damaged") from None
     shapes, item_bytes = {}, {}
     for value in (*graph.input, *graph.value_info, *graph.output):
         tensor = value.type.tensor_type
@@ -213,7 +214,7 @@ def _compute(model: onnx.ModelProto, shapes: Shapes, known: Mapping[str, Array],
 
 
 def _result_elements(node: onnx.NodeProto, inputs: Mapping[str, Array]) -> int:
-    """How many elements a node's results have, at most."""
+    """Return an upper bound of the number of elements in a node's results."""
     values = [inputs[name] for name in node.input if name]
     shapes = [value.shape for value in values]
     sizes = [max(1, value.size) for value in values] or [1]

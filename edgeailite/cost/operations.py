@@ -68,14 +68,14 @@ REQUANTIZED = (*COUNTED, "add", "average_pool")  # integer results that get anot
 
 
 def onnx_word(operator: str) -> str:
-    """The word for an ONNX operator; its own name in lower case where there is none."""
+    """Return the word for an ONNX operator; its own name in lower case if there is none."""
     return ONNX_WORDS.get(operator, operator.lower())
 
 
 def element_operations(
     operator: str, taken: int, given: int, *, window: int = 1, bias: bool = False, integer: bool = False
 ) -> int:
-    """Element operations of an operator that takes and gives so many elements.
+    """Count the element operations of an operator from the number of elements that it takes and gives.
 
     `window` is the area of a pooling's kernel (1: all that it takes), `bias` says whether a layer with MACs adds one.
     """

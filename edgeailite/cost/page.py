@@ -11,14 +11,7 @@ from edgeailite import __version__
 from edgeailite.config import Size
 from edgeailite.cost import Cost, int8_cost
 from edgeailite.cost.devices.roofline import kind_of
-from edgeailite.cost.tables import (
-    LAYER_COLUMNS,
-    compared_cells,
-    layer_cells,
-    megabytes,
-    summary,
-    top_layers,
-)
+from edgeailite.cost.tables import LAYER_COLUMNS, compared_cells, layer_cells, megabytes, summary, top_layers
 from edgeailite.drawing.html import Figure, figure, template
 from edgeailite.drawing.plots import intensity_scatter, layer_bars, memory_curve, tradeoff
 from edgeailite.files import write_result
@@ -36,7 +29,7 @@ LABELS = ("GMACs", "mIoU, %")
 
 
 def write_page(path: Path, name: str, kind: str, costs: Mapping[Size, Cost]) -> None:
-    """The page of one network at its sizes. Raises DataError if it cannot be written."""
+    """Write the page of one network at its sizes. Raises DataError if it cannot be written."""
     first = next(iter(costs.values()))
     html = template("complexity.html").render(
         name=name,
@@ -50,7 +43,7 @@ def write_page(path: Path, name: str, kind: str, costs: Mapping[Size, Cost]) -> 
 
 
 def write_comparison(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """The page of all networks side by side. Raises DataError if it cannot be written."""
+    """Write the page of all networks side by side. Raises DataError if it cannot be written."""
     with_accuracy = any("miou" in row for row in rows)
     html = template("complexity_all.html").render(
         version=__version__,
@@ -63,7 +56,7 @@ def write_comparison(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _section(cost: Cost, size: Size) -> dict[str, Any]:
-    """What the page says about one size."""
+    """Return the part of the page about one size."""
     return {
         "height": size[0],
         "width": size[1],

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the points (cost, accuracy) that no other point beats, cheapest first.
+    """Return the indices of the points (cost, accuracy) that no other point beats, cheapest first.
 
     A point is beaten by one that costs no more and is at least as accurate, and better in one of the two; of equal
     points the first stays.

@@ -12,7 +12,7 @@ from edgeailite.quantization import calibrate, prepare, set_input_range
 
 
 def untrained(name: str, classes: int | None, height_width: tuple[int, int]) -> tuple[nn.Module, ModelCard]:
-    """A network with its initial weights (always the same), and a card that says so."""
+    """Make a network with its initial weights (always the same), and a card that says so."""
     torch.manual_seed(0)
     network = create_model(name, classes).eval()
     labels = tuple(str(index) for index in range(network.outputs["segmentation"]))
@@ -30,7 +30,7 @@ def untrained(name: str, classes: int | None, height_width: tuple[int, int]) -> 
 
 
 def untrained_int8(network: nn.Module, card: ModelCard) -> fx.GraphModule:
-    """Quantized with ranges from random pictures, ready to export: good for speed, not for accuracy."""
+    """Quantize a network with ranges from random pictures, ready to export: good for speed, not for accuracy."""
     quantized = prepare(network).eval()
     set_input_range(quantized, *card.preprocessing.input_range)
     generator = torch.Generator().manual_seed(0)

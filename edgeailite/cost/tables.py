@@ -1,4 +1,4 @@
-"""What `edgeailite complexity` prints and writes: rows of layers and of networks, as tables and as CSV."""
+"""The tables of `edgeailite complexity`: rows of layers and of networks, printed and as CSV."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LAYER_COLUMNS = (
 
 
 def network_row(name: str, cost: Cost, size: tuple[int, int]) -> dict[str, Any]:
-    """The sums of a network at a size."""
+    """Return the sums of a network at a size."""
     return {
         "name": name,
         "height": size[0],
@@ -45,7 +45,7 @@ def network_row(name: str, cost: Cost, size: tuple[int, int]) -> dict[str, Any]:
 
 
 def layer_rows(cost: Cost, size: tuple[int, int]) -> list[dict[str, Any]]:
-    """A row per layer, in order of execution."""
+    """Return a row per layer, in order of execution."""
     return [
         {
             "height": size[0],
@@ -68,7 +68,7 @@ def layer_rows(cost: Cost, size: tuple[int, int]) -> list[dict[str, Any]]:
 
 
 def summary(cost: Cost) -> list[tuple[str, str]]:
-    """The sums for people."""
+    """Return the sums as (name, text) for people."""
     rows = [
         ("GMACs", f"{cost.giga_macs:.4f}" + _of_them_integer(cost)),
         ("parameters", f"{cost.parameters:,}"),
@@ -84,7 +84,7 @@ def summary(cost: Cost) -> list[tuple[str, str]]:
 
 
 def print_cost(name: str, kind: str, cost: Cost, *, size: tuple[int, int], layers: str) -> None:
-    """Sums, and the layers asked for."""
+    """Print the sums, and the layers asked for."""
     table = Table(title=f"{name}: {kind} at {size[0]}x{size[1]}", show_header=False)
     for label, text in summary(cost):
         table.add_row(label, text)
@@ -106,12 +106,12 @@ def print_cost(name: str, kind: str, cost: Cost, *, size: tuple[int, int], layer
 
 
 def top_layers(cost: Cost, count: int = TOP) -> list[Layer]:
-    """The layers with most MACs."""
+    """Return the layers with most MACs."""
     return sorted((layer for layer in cost.layers if layer.macs), key=lambda layer: -layer.macs)[:count]
 
 
 def layer_cells(layer: Layer) -> list[str]:
-    """A layer as texts."""
+    """Return the cells of a layer's row as text."""
     numbers = [getattr(layer, attribute) / unit for _, attribute, unit in LAYER_COLUMNS]
     texts = [f"{value:,.{digits}f}" for value, digits in zip(numbers, (2, 0, 2, 1, 1, 1), strict=True)]
     kind = "int8" if layer.integer else "float"
@@ -120,7 +120,7 @@ def layer_cells(layer: Layer) -> list[str]:
 
 
 def print_compared(rows: Sequence[dict[str, Any]]) -> None:
-    """Networks, one row each; those of the Pareto front are marked."""
+    """Print networks, one row each; those of the Pareto front are marked."""
     networks = len({row["name"] for row in rows})
     title = f"{networks} network{'' if networks == 1 else 's'}"
     table = Table(title=title if len(rows) == networks else f"{title}, {len(rows)} rows")
@@ -137,7 +137,7 @@ def print_compared(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def compared_cells(row: dict[str, Any], *, with_accuracy: bool) -> list[str]:
-    """A network's row as texts."""
+    """Return the cells of a network's row as text."""
     cells = [row["name"], f"{row['height']}x{row['width']}", f"{row['giga_macs']:.4f}", f"{row['parameters']:,}"]
     cells += [f"{row[key] / 1e6:.2f}" for key in ("peak_bytes", "peak_int8_bytes", "weight_int8_bytes")]
     if with_accuracy:
@@ -146,7 +146,7 @@ def compared_cells(row: dict[str, Any], *, with_accuracy: bool) -> list[str]:
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Rows with a header. Raises DataError if the file cannot be written."""
+    """Write rows with a header. Raises DataError if the file cannot be written."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]))
     writer.writeheader()
@@ -155,12 +155,12 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """`1x3x4`; a dash without a shape."""
+    """Return a shape as `1x3x4`; a dash without a shape."""
     return "x".join(map(str, shape)) or "-"
 
 
 def megabytes(count: int) -> str:
-    """Bytes in units of 10⁶."""
+    """Return bytes in units of 10⁶ as text."""
     return f"{count / 1e6:,.2f} MB"
 
 

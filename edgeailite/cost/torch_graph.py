@@ -20,13 +20,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from edgeailite.cost.layer import Layer, Value
-from edgeailite.cost.operations import (
-    CONVOLUTION,
-    LINEAR,
-    TORCH_WORDS,
-    TRANSPOSED,
-    element_operations,
-)
+from edgeailite.cost.operations import CONVOLUTION, LINEAR, TORCH_WORDS, TRANSPOSED, element_operations
 
 NOT_LEARNED = 0  # a buffer: read, but no parameter
 FUNCTION_NAMES = {"upsample_bilinear2d": "interpolate", "upsample_nearest2d": "interpolate"}  # as in exported files
@@ -50,7 +44,7 @@ SHORT_WAY: dict[Any, Callable[..., Any]] = {
 
 @dataclass(frozen=True)
 class Recording:
-    """What one pass showed. `paths` are the modules that the layers belong to, `memory` as torch holds tensors."""
+    """Result of one forward pass. `paths` are the layers' modules, `memory` is as torch holds tensors."""
 
     layers: tuple[Layer, ...]
     paths: tuple[str, ...]
@@ -165,7 +159,7 @@ class _Recorder(TorchDispatchMode):
         )
 
     def _layer_name(self, func: Any) -> str:
-        """Path of a layer of torch's; of what other modules compute themselves, `path.function`, numbered."""
+        """Return the path of torch's layer; a numbered `path.function` for what other modules compute."""
         path, is_layer = self.modules[-1]
         if path and is_layer:
             return path
@@ -191,7 +185,7 @@ class _Recorder(TorchDispatchMode):
 
 
 def _alike(x: Any, y: Any) -> bool:
-    """Whether an element-wise result is shaped as both."""
+    """Return True if an element-wise result has the shape of both operands."""
     return isinstance(y, Tensor) and x.shape == y.shape and x.dtype == y.dtype
 
 

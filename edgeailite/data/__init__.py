@@ -47,12 +47,17 @@ def default_path(name: str) -> Path:
 
 
 def open_dataset(name: str, path: Path | None, split: str) -> DataSource:
-    """The files and labels of one split. Raises UsageError (unknown name) or DataError (files missing)."""
+    """Open one split: its files and labels. Raises UsageError (unknown name) or DataError (files missing)."""
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise UsageError(
-            "unknown data set", about="dataset_name", value=name, fix=f"{hint}known: {', '.join(DATASETS)}"
+            "unknown data set",
+            about="dataset_name",
+            value=name,
+            fix=f"{hint}known: {', '.join(DATASETS)}",
+            known=tuple(DATASETS),
+            code="unknown-name",
         )
     with _collector_paused():
         return DATASETS[name](path or default_path(name), split)

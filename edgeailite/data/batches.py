@@ -32,7 +32,7 @@ class Portion:
     processes: int = 1
 
     def pictures(self, available: int) -> int:
-        """Pictures in an epoch of a split that has `available`."""
+        """Count the pictures in an epoch of a split that has `available`."""
         if self.size == 0:
             return available
         return max(1, round(available * self.size)) if self.size < 1 else int(self.size)
@@ -98,13 +98,7 @@ class AspectBatches(EpochBatches):
     """
 
     def __init__(
-        self,
-        upright: Sequence[bool],
-        batch_size: int,
-        *,
-        seed: int,
-        short_edges: Sequence[int],
-        portion: Portion = ALL,
+        self, upright: Sequence[bool], batch_size: int, *, seed: int, short_edges: Sequence[int], portion: Portion = ALL
     ) -> None:
         super().__init__(len(upright), batch_size, seed=seed, portion=portion)
         self.upright, self.short_edges = tuple(upright), tuple(short_edges)

@@ -53,7 +53,7 @@ def distances(one: bytes, other: bytes) -> int:
 def nearest(
     ours: NDArray[np.uint64], theirs: NDArray[np.uint64], *, limit: int = NEAR_BITS
 ) -> Iterator[tuple[int, int, int]]:
-    """(row of ours, row of theirs, bits) for each of ours whose nearest of theirs is within the limit; (N,4) words."""
+    """Yield (our row, their row, bits) for each of ours whose nearest of theirs is within the limit; (N,4) words."""
     for start in range(0, len(ours), ROWS):
         mine = ours[start : start + ROWS]
         best = np.full(len(mine), limit + 1, np.int64)
@@ -72,7 +72,7 @@ def nearest(
 
 
 def split_sequences(names: Mapping[str, Sequence[str]]) -> list[tuple[str, str, str, str, int, int]]:
-    """(split, name, split, name, frames apart, usual step) of neighbouring frames in two splits.
+    """Find neighbouring frames in two splits: (split, name, split, name, frames apart, usual step).
 
     `names` are stems by split, such as `0016E5_07959`: a sequence and a frame number. Series whose neighbours are in
     two splits more often than SWITCHES were dealt out at random, and are no videos.

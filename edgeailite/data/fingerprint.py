@@ -46,7 +46,7 @@ class Split:
 
 
 def split_of(source: DataSource, root: Path, *, every: int | None = None) -> Split:
-    """The fingerprint of a split whose files lie below `root`; `every` as in one that it is compared with."""
+    """Compute the fingerprint of a split below `root`; `every` as in the one that it is compared with."""
     root = root.absolute()
     names = _unique([_name(item, root) for item in source.items])
     step = every or max(1, math.ceil(len(names) / MOST_OPENED))
@@ -61,7 +61,7 @@ def split_of(source: DataSource, root: Path, *, every: int | None = None) -> Spl
 
 
 def packed(split: Split) -> dict[str, Any]:
-    """Plain values and tensors, as a checkpoint keeps them."""
+    """Return plain values and tensors, as a checkpoint keeps them."""
     names = zlib.compress("\n".join(split.names).encode("utf-8", "surrogateescape"))
     return {
         "names": torch.from_numpy(np.frombuffer(names, np.uint8).copy()),
@@ -98,7 +98,7 @@ def changes(before: Split, now: Split) -> list[str]:
 
 
 def meaning_changes(before: Meanings, now: Meanings) -> list[str]:
-    """Classes and label values that mean something else: `class 2 is now 'building', was 'sky'`."""
+    """List classes and label values that changed their meaning: `class 2 is now 'building', was 'sky'`."""
     found = [f"no {name} any more" for name in before if name not in now]
     found += [f"{name} is new" for name in now if name not in before]
     for name in [name for name in before if name in now]:

@@ -18,7 +18,7 @@ HEADER_BYTES = 65536
 
 
 def read_item(source: DataSource, item: Item) -> tuple[Images, Targets]:
-    """Pictures and targets of an item, as they are stored. Raises DataError where their sizes differ."""
+    """Read pictures and targets of an item, as they are stored. Raises DataError if their sizes differ."""
     images = tuple(read_image(path) for path in item.images)
     targets = {name: source.targets[name].values(label, source.name) for name, label in item.labels.items()}
     height, width = images[item.camera].shape[:2]

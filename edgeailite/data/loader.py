@@ -59,7 +59,7 @@ class Samples(Dataset[Sample]):
 
 @dataclass(frozen=True)
 class _ErrorsAsValues(Dataset[Any]):
-    """Samples, or the DataError that reading one raised: of what a loader process raises, torch passes on the text."""
+    """Samples, or a sample's DataError as a value: torch passes on only the text of a loader's error."""
 
     samples: Samples
 
@@ -189,7 +189,7 @@ def eval_loader(
     indices: list[int] | None = None,
     start_method: str | None = None,
 ) -> Batches:
-    """Loader over the split (or `indices`) in order, in batches of at most `batch_size` whose labels have one size."""
+    """Load the split (or `indices`) in order, in batches of at most `batch_size` whose labels have one size."""
     order = [(0, index) for index in (range(len(source.items)) if indices is None else indices)]
     loader = DataLoader(
         _ErrorsAsValues(Samples(source, transform, seed=0)),

@@ -35,12 +35,12 @@ class Item:
 
     @property
     def image(self) -> Path:
-        """The camera's picture."""
+        """Return the camera's picture."""
         return self.images[self.camera]
 
     @property
     def label(self) -> Any:
-        """The first target's label. Raises DataError for pictures without labels."""
+        """Return the first target's label. Raises DataError for pictures without labels."""
         if not self.labels:
             raise DataError(
                 "the data set has pictures only, no labels", fix="take its form with labels", path=self.image
@@ -87,12 +87,12 @@ class ClassTarget:
         return classes
 
     def told_values(self) -> str:
-        """The label values of the classes, and those that are ignored, in words."""
+        """Name the label values of the classes, and those that are ignored, in words."""
         ignored = [value for value, found in self.label_map.items() if found == IGNORE]
         return ranges(set(self.label_map) - set(ignored)) + (f" (ignored: {ranges(ignored)})" if ignored else "")
 
     def look_up(self, label: NDArray[np.integer]) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-        """Classes (H,W), 255 also where a value has none, and where that is (None: nowhere)."""
+        """Map label values to classes (H,W), 255 for unknown ones; the second result marks those, if any."""
         if label.dtype in (np.uint8, np.uint16):
             size = np.iinfo(label.dtype).max + 1
             inside = {value: found for value, found in self.label_map.items() if 0 <= value < size}
@@ -156,7 +156,7 @@ class DataSource:
 
     @property
     def main(self) -> ClassTarget:
-        """`segmentation`, or the first target with classes. Raises DataError for a data set without one."""
+        """Return `segmentation`, or the first target with classes. Raises DataError for a data set without one."""
         ordered = [self.targets[SEGMENTATION]] if SEGMENTATION in self.targets else list(self.targets.values())
         found = next((target for target in ordered if isinstance(target, ClassTarget)), None)
         if found is None:
@@ -165,12 +165,12 @@ class DataSource:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names of `main`."""
+        """Return the class names of `main`."""
         return self.main.classes
 
     @property
     def palette(self) -> tuple[tuple[int, int, int], ...]:
-        """Colours of `main`."""
+        """Return the colours of `main`."""
         return self.main.palette
 
     def class_map(self, item: Item) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ Sample = tuple[tuple[Tensor, ...], dict[str, Tensor]]
 
 
 def picture_tensor(image: NDArray[np.uint8]) -> Tensor:
-    """(H,W,3) uint8 -> (3,H,W) uint8. OpenCV splits channels four times as fast as numpy copies a transposed view."""
+    """Turn (H,W,3) uint8 into (3,H,W). OpenCV splits channels four times as fast as numpy copies a view."""
     planes = np.empty((3, *image.shape[:2]), np.uint8)
     cv2.split(image, list(planes))
     return torch.from_numpy(planes)
@@ -28,7 +28,7 @@ def target_tensor(values: NDArray[Any]) -> Tensor:
 
 
 def to_input(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """uint8 RGB (N,3,H,W) -> normalised float32, on the device it is on."""
+    """Normalise uint8 RGB (N,3,H,W) to float32, on the device it is on."""
     ordered = images.flip(1) if preprocessing.channel_order == "BGR" else images
     mean = torch.tensor(preprocessing.mean, device=images.device).view(1, 3, 1, 1)
     scale = torch.tensor(preprocessing.scale, device=images.device).view(1, 3, 1, 1)

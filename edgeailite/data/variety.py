@@ -77,7 +77,7 @@ def too_few(target: ClassTarget, seen: Sequence[int], ignored: Mapping[int, int]
 
 
 def told_ignored(ignored: Mapping[int, int], pixels: int) -> str:
-    """The ignored label values and how much they cover."""
+    """Return the ignored label values and how much they cover, as text."""
     often = Counter(ignored).most_common(VALUES_TOLD)
     rows = [f"{value} ({count} pixels, {100 * count / max(pixels, 1):.1f} %)" for value, count in often]
     more = f" and {len(ignored) - VALUES_TOLD} more" if len(ignored) > VALUES_TOLD else ""
@@ -94,7 +94,7 @@ def _fix(target: ClassTarget, seen: Sequence[int], ignored: Mapping[int, int], l
 
 
 def as_classes(target: ClassTarget, ignored: Mapping[int, int], unseen: Sequence[str]) -> str:
-    """The label_map in which the most frequent ignored values are the classes that were not seen."""
+    """Return the label_map in which the most frequent ignored values are the classes that were not seen."""
     rows = {value: target.classes[found] for value, found in target.label_map.items() if found != IGNORE}
     rows = {value: name for value, name in rows.items() if name not in unseen}
     values = sorted(value for value, _ in Counter(ignored).most_common(VALUES_TOLD))

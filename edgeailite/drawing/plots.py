@@ -29,7 +29,7 @@ NUMBERS_UP_TO = 24  # classes: in larger matrices the numbers could not be read
 
 
 def colorize(labels: NDArray[np.integer], palette: Palette, *, ignore: int = 255) -> NDArray[np.uint8]:
-    """Class indices (H,W) -> RGB (H,W,3) uint8; `ignore` and indices without a colour are black."""
+    """Turn class indices (H,W) into RGB (H,W,3) uint8; `ignore` and indices without a colour are black."""
     table = np.zeros((len(palette) + 1, 3), np.uint8)
     table[:-1] = np.asarray(palette, np.uint8).reshape(-1, 3)
     known = (labels != ignore) & (labels >= 0) & (labels < len(palette))
@@ -56,7 +56,7 @@ class Panel:
 def panels_figure(
     epochs: Sequence[int], panels: Sequence[Panel], *, title: str = "", marks: Mapping[str, float] | None = None
 ) -> bytes:
-    """Small diagrams over one axis of epochs, two or three in a row; lines without a value are left out.
+    """Draw small diagrams over one axis of epochs, two or three in a row; lines without a value are left out.
 
     `marks` are places on that axis by name: dashed lines in every diagram.
     """
@@ -76,7 +76,7 @@ def panels_figure(
 
 
 def class_bars(names: Sequence[str], iou: Sequence[float], palette: Palette) -> bytes:
-    """IoU per class in per cent, best first, in the classes' colours; absent classes (NaN) are named, without a bar."""
+    """Draw IoU per class in per cent, best first, in the classes' colours; absent classes (NaN) get no bar."""
     present = [index for index, value in enumerate(iou) if value == value]
     order = sorted(present, key=lambda index: -iou[index]) + [i for i in range(len(iou)) if i not in present]
     figure = Figure(figsize=(5.6, 0.8 + 0.27 * len(names)), dpi=DPI, layout="constrained")
@@ -100,7 +100,7 @@ def class_bars(names: Sequence[str], iou: Sequence[float], palette: Palette) -> 
 
 
 def confusion_figure(confusion: NDArray[np.int64], names: Sequence[str]) -> bytes:
-    """Matrix with rows = label, in per cent of the row; rows without labelled pixels stay blank."""
+    """Draw a matrix with rows = label, in per cent of the row; rows without labelled pixels stay blank."""
     total = confusion.sum(1, keepdims=True)
     with np.errstate(invalid="ignore"):
         share = 100 * confusion / np.where(total > 0, total, np.nan)
@@ -156,7 +156,7 @@ def _mark(axes: Axes, marks: Mapping[str, float]) -> None:
 def layer_bars(
     names: Sequence[str], values: Sequence[float], *, title: str, kinds: Sequence[str] = (), size: float = 8
 ) -> bytes:
-    """Horizontal bars of layers in the order given; `kinds` says for each which of two colours it has."""
+    """Draw horizontal bars of layers in the order given; `kinds` says for each which of two colours it has."""
     figure = Figure(figsize=(5.6 + 0.2 * (8 - size), 0.8 + 0.27 * len(names)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     for kind, color in zip(sorted(set(kinds)) or [""], (MIOU, LOSS), strict=False):
@@ -176,7 +176,7 @@ def layer_bars(
 
 
 def memory_curve(held: Mapping[str, Sequence[int]]) -> bytes:
-    """Activation memory in MB while each layer runs, one step curve per network over its share of layers run."""
+    """Draw activation memory in MB while each layer runs, one step curve per network over its share of layers run."""
     figure = Figure(figsize=(6.4, 3.2), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     for (name, bytes_held), color in zip(held.items(), (MIOU, LOSS), strict=False):
@@ -193,7 +193,7 @@ def memory_curve(held: Mapping[str, Sequence[int]]) -> bytes:
 
 
 def intensity_scatter(groups: Mapping[str, Sequence[tuple[float, float]]]) -> bytes:
-    """Layers as (operations per byte, MACs) dots on log scales, one colour per group of them."""
+    """Draw layers as (operations per byte, MACs) dots on log scales, one colour per group of them."""
     figure = Figure(figsize=(6.4, 3.2), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     for (name, points), color in zip(groups.items(), (MIOU, LOSS, "#5b8c5a", "#8a6aa8"), strict=False):
@@ -209,7 +209,7 @@ def intensity_scatter(groups: Mapping[str, Sequence[tuple[float, float]]]) -> by
 
 
 def tradeoff(points: Sequence[tuple[str, float, float]], front: Sequence[int], *, labels: tuple[str, str]) -> bytes:
-    """Networks as (name, cost, worth) dots, cost on a log scale; those of the `front` are named and joined."""
+    """Draw networks as (name, cost, worth) dots, cost on a log scale; those of the `front` are named and joined."""
     figure = Figure(figsize=(8.4, 5.0), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     axes.scatter([x for _, x, _ in points], [y for _, _, y in points], s=20, color=ACCURACY, lw=0)
@@ -230,7 +230,7 @@ def tradeoff(points: Sequence[tuple[str, float, float]], front: Sequence[int], *
 
 
 def growth_curve(points: Sequence[tuple[str, float | None]], *, title: str, departure: int | None = None) -> bytes:
-    """SQNR in dB from layer to layer as (name or "", value or None for equal); dashed where it first departs."""
+    """Draw SQNR in dB from layer to layer as (name or "", value or None for equal); dashed where it first departs."""
     figure = Figure(figsize=(8.4, 3.6), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     known = [(index, value) for index, (_, value) in enumerate(points) if value is not None]

@@ -65,14 +65,14 @@ class Scale:
 
 
 def class_differences(label: NDArray[np.integer], prediction: NDArray[np.integer], *, ignore: int = IGNORE) -> Image:
-    """(H,W) and (H,W) -> (H,W,3): RIGHT, WRONG, or IGNORED where the label is `ignore`."""
+    """Colour (H,W) predictions RIGHT, WRONG, or IGNORED where the label is `ignore`: (H,W,3)."""
     colors = np.array([RIGHT, WRONG, IGNORED], np.uint8)
     found: Image = colors[np.where(label == ignore, 2, label != prediction)]
     return found
 
 
 def depth_differences(label: NDArray[np.floating], prediction: NDArray[np.floating]) -> Image:
-    """(H,W) and (H,W) in metres -> (H,W,3): from RIGHT to WRONG by relative error, IGNORED where the label is 0."""
+    """Colour (H,W) depths in metres from RIGHT to WRONG by relative error, IGNORED where the label is 0: (H,W,3)."""
     known = label > 0
     error = np.abs(prediction - label) / np.where(known, label, 1) / FULL_ERROR
     share = np.clip(np.nan_to_num(error, nan=1.0, posinf=1.0), 0, 1)[..., None]
@@ -102,7 +102,7 @@ def depth_scale(depths: Sequence[NDArray[np.floating]]) -> Scale:
 def class_row(
     name: str, image: Image, label: NDArray[np.integer] | None, prediction: NDArray[np.integer], palette: Palette
 ) -> Row:
-    """A row of a class map, with the share of labelled pixels that are wrong."""
+    """Make the row of a class map, with the share of labelled pixels that are wrong."""
     colors = colorize(prediction, palette)
     if label is None:
         return Row(image, None, colors, None, (name, "no label", "", ""))
@@ -115,7 +115,7 @@ def class_row(
 def depth_row(
     name: str, image: Image, label: NDArray[np.floating] | None, prediction: NDArray[np.floating], scale: Scale
 ) -> Row:
-    """A row of a depth, with the mean relative error where it is known."""
+    """Make the row of a depth, with the mean relative error where it is known."""
     colors = depth_colors(prediction, scale)
     if label is None:
         return Row(image, None, colors, None, (name, "no label", "", ""))
@@ -146,7 +146,7 @@ def laid_out(
     scale: Scale | None = None,
     tile_width: int = TILE_WIDTH,
 ) -> Image:
-    """A page (H,W,3) uint8 RGB of rows with any columns; `meanings` are the names of the last column's colours."""
+    """Lay out a page (H,W,3) uint8 RGB of rows; `meanings` are the names of the last column's colours."""
     heights = [max(1, round(row.image.shape[0] * tile_width / row.image.shape[1])) for row in rows]
     width = GAP + len(columns) * (tile_width + GAP)
     foot = FOOT * (1 if scale is None else 2)
@@ -171,7 +171,7 @@ def laid_out(
 
 
 def encode(rows: Sequence[Row], *, title: str, scale: Scale | None = None, limit: int) -> tuple[Image, bytes]:
-    """The widest sheet whose PNG has at most `limit` bytes (or that is as narrow as a sheet can be), and that PNG."""
+    """Return the widest sheet whose PNG has at most `limit` bytes, or the narrowest there can be, and that PNG."""
     width = TILE_WIDTH
     while True:
         page = sheet(rows, title=title, scale=scale, tile_width=width)

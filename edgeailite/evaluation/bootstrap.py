@@ -1,4 +1,4 @@
-"""How sure a difference between two networks is: a paired bootstrap over pictures.
+"""Confidence interval of the difference between two networks: a paired bootstrap over pictures.
 
 The pictures of a split are drawn with replacement, as many as there are, for both networks alike; each draw gives a
 difference, and the interval holds the middle 95 % of them (Efron, percentile method). What a draw's mIoU is made of are

@@ -35,7 +35,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found of models A and B, in this order in `models`.
+    """Result of `compare` for models A and B, in this order in `models`.
 
     `outputs` holds for each output both models' scores, B - A with its interval of 95 per cent, and the share of
     labelled pixels on which they differ. `most` names for each output the pictures on which they differ most, as
@@ -111,7 +111,7 @@ def _open_both(config: CompareConfig) -> tuple[OpenModel, OpenModel]:
     if config.integer_exact or config.arithmetic is not None:
         if all(model.kind != "quantized" for model in opened):
             asked = option("integer_exact" if config.arithmetic is None else "arithmetic")
-            raise UsageError(f"{asked}: neither model is a quantized run; leave it out")
+            raise UsageError(f"{asked}: neither model is a quantized run; leave it out", code="wrong-kind")
         for index, path in enumerate((config.a, config.b)):
             if opened[index].kind == "quantized":
                 opened[index] = open_model(
@@ -131,16 +131,19 @@ def _check_same_meaning(config: CompareConfig, models: tuple[OpenModel, OpenMode
     if not shared:
         raise UsageError(
             f"compare: {config.a} has outputs {_outputs(a.outputs)}, {config.b} has {_outputs(b.outputs)}: none in "
-            "common; compare models of one data set"
+            "common; compare models of one data set",
+            code="no-fit",
         )
     if a.classes != b.classes:
         raise UsageError(
-            f"compare: the classes of {config.a} and {config.b} have other names; give models of one data set"
+            f"compare: the classes of {config.a} and {config.b} have other names; give models of one data set",
+            code="no-fit",
         )
     if len(a.inputs) != len(b.inputs):
         raise UsageError(
             f"compare: {config.a} takes {len(a.inputs)} pictures at a time, {config.b} {len(b.inputs)}; "
-            "give models of one data set"
+            "give models of one data set",
+            code="no-fit",
         )
     left = [name for name in {**a.outputs, **b.outputs} if name not in shared]
     if left:

@@ -26,7 +26,7 @@ AS_TRAINED = Protocol()
 
 @dataclass(frozen=True)
 class Validation:
-    """What `validate` measured.
+    """Result of `validate`.
 
     `scores` are named values in per cent (depth: RMSE in metres); of several outputs, by output. `tally` holds the
     counts they are made of, `size` is the (height, width) at which the network saw pictures, None where there were
@@ -139,5 +139,6 @@ def _check_size(protocol: Protocol, fixed: tuple[int, int] | None, model: Path) 
             words = " ".join(map(str, value))
             raise UsageError(
                 f"{option(name)} {words}: {model} takes pictures of {fixed[0]} {fixed[1]} only; export it with "
-                f"`edgeailite export RUN --dynamic True`, or look through {option('window')} {fixed[0]} {fixed[1]}"
+                f"`edgeailite export RUN --dynamic True`, or look through {option('window')} {fixed[0]} {fixed[1]}",
+                code="no-fit",
             )

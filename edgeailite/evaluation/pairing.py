@@ -43,7 +43,7 @@ class Disagreement:
 
     @property
     def share(self) -> float:
-        """Share of labelled pixels where A and B differ; 0 where nothing is labelled."""
+        """Return the share of labelled pixels where A and B differ; 0 if nothing is labelled."""
         return self.differ / self.pixels if self.pixels else 0.0
 
 

@@ -1,4 +1,4 @@
-"""How a split is measured: at which sizes, through which window, on which of its pictures."""
+"""The way a split is measured: at which sizes, through which window, on which of its pictures."""
 
 from __future__ import annotations
 

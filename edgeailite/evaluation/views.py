@@ -32,7 +32,7 @@ class Views:
 
     @property
     def plain(self) -> bool:
-        """Whether the only view is the picture as it is."""
+        """Return True if the only view is the picture as it is."""
         return self.scales == (1.0,) and not self.flip and not self.short_edges
 
     def sizes(self, height: int, width: int) -> list[tuple[int, int]]:

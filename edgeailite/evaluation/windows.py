@@ -19,6 +19,7 @@ def sliding_window(predict: Predict, window: tuple[int, int], stride: tuple[int,
     """
 
     def slide(images: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Return the average of the predictions of all windows that see a pixel."""
         height, width = images[0].shape[2:]
         padded = tuple(filled(image, window) for image in images)
         total: dict[str, Tensor] = {}
@@ -53,5 +54,6 @@ def need_values(name: str, value: Tensor) -> None:
     if not value.is_floating_point():
         raise UsageError(
             f"output {name}: a file with ArgMax gives classes, which cannot be averaged over views or windows; "
-            "export it with `edgeailite export RUN --argmax none`"
+            "export it with `edgeailite export RUN --argmax none`",
+            code="wrong-kind",
         )

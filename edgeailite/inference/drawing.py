@@ -44,11 +44,11 @@ class Output:
 
     @property
     def is_depth(self) -> bool:
-        """Whether it has metres, not classes."""
+        """Return True if the output has metres, not classes."""
         return not self.classes
 
     def path(self, target: Path, kind: str, suffix: str = "png") -> Path:
-        """The file of a kind of result."""
+        """Return the file of a kind of result."""
         words = [self.name, WORDS.get(kind, kind)]
         if kind == "labels" and self.is_depth:
             words = [self.name or REGRESSION]
@@ -56,7 +56,7 @@ class Output:
 
 
 def outputs_of(card: ModelCard, values: Mapping[str, NDArray[np.uint8]]) -> tuple[Output, ...]:
-    """All outputs of a network; `values` are the data set's own, by output."""
+    """Return all outputs of a network; `values` are the data set's own label values, by output."""
     main = next(iter(card.classified), None)
     ranges = card.options.get("output_range") or {}
     found = []
@@ -79,7 +79,7 @@ def _palette(count: int) -> Palette:
 
 
 def draw(output: Output, result: Array, image: Array, kinds: Sequence[str], *, alpha: float) -> dict[str, Array]:
-    """The pictures of these kinds of a result: classes (H,W) uint8 or metres (H,W) float32, of the image's size."""
+    """Draw these kinds of pictures from a result of the image's size: classes (H,W) uint8 or metres (H,W) float32."""
     colors = colors_of(output, result) if set(kinds) - {"labels"} else image
     rules: dict[str, Callable[[], Array]] = {
         "labels": lambda: _stored(output, result),
@@ -91,14 +91,14 @@ def draw(output: Output, result: Array, image: Array, kinds: Sequence[str], *, a
 
 
 def colors_of(output: Output, result: Array) -> Array:
-    """A result in colour, (H,W,3) uint8."""
+    """Colour a result, (H,W,3) uint8."""
     if output.is_depth:
         return depth_colors(result, output.scale or depth_scale([result]))
     return colorize(result, output.palette)
 
 
 def _stored(output: Output, result: Array) -> Array:
-    """What the file with values holds."""
+    """Return the array that the file with values holds."""
     if output.is_depth:
         stored = np.rint(np.nan_to_num(result, nan=0, posinf=0, neginf=0) * DEPTH_UNIT)
         return np.clip(stored, 0, np.iinfo(np.uint16).max).astype(np.uint16)

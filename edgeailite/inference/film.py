@@ -24,10 +24,10 @@ from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import results_at
 from edgeailite.inference.drawing import draw
 from edgeailite.inference.parallel_map import parallel_map
-from edgeailite.inference.pictures import Wanted, as_input, shares_of, write
+from edgeailite.inference.pictures import ResultSettings, as_input, shares_of, write
 from edgeailite.inference.results import Results, is_video_result, read_record, write_record
 from edgeailite.inference.smoothing import Flicker, Smoother
-from edgeailite.inference.sources import Found
+from edgeailite.inference.sources import Input
 from edgeailite.inference.video import Capture, Writer, opened, until_interrupted
 from edgeailite.runs.open import OpenModel
 from edgeailite.untrusted import printable
@@ -46,7 +46,7 @@ class _Opening:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnFrame:
     """A frame when its files are written: the blend of each output, its shares."""
 
     blends: Mapping[str, Image]
@@ -57,8 +57,8 @@ class Drawn:
 def label_video(
     config: InferConfig,
     network: OpenModel,
-    wanted: Wanted,
-    found: Found,
+    settings: ResultSettings,
+    found: Input,
     results: Results,
     *,
     on_frame: Callable[..., None] = lambda **progress: None,
@@ -71,9 +71,14 @@ def label_video(
         results.left_out += 1
         return
     if len(network.card.inputs) > 1:
-        raise UsageError(f"infer {found.source}: the network takes several pictures at a time; save frames as pictures")
-    record = (wanted.folder / found.target).with_name(f"{found.target.name}_video.json")
-    files = [output.path(wanted.folder / found.target, config.video, config.video_format) for output in wanted.outputs]
+        raise UsageError(
+            f"infer {found.source}: the network takes several pictures at a time; save frames as pictures",
+            code="no-fit",
+        )
+    record = (settings.folder / found.target).with_name(f"{found.target.name}_video.json")
+    files = [
+        output.path(settings.folder / found.target, config.video, config.video_format) for output in settings.outputs
+    ]
     before = read_record(record)
     if config.resume and before is not None and before.get("finished") and all(file.is_file() for file in files):
         results.finished += 1
@@ -87,7 +92,7 @@ def label_video(
             results.skip(found, str(error))
             return
         write_record(record, {"finished": False})
-        made = _label(config, network, wanted, found, results, _Opening(capture, files, on_frame))
+        made = _label(config, network, settings, found, results, _Opening(capture, files, on_frame))
     problem = _problem(found, made["frames"], capture, config.max_frames)
     if problem:
         log(printable(f"skipped {problem}"))
@@ -98,12 +103,14 @@ def label_video(
         write_record(record, {"finished": True, **made})
 
 
-def _check_free(found: Found, record: Path, files: list[Path], *, ours: bool) -> None:
+def _check_free(found: Input, record: Path, files: list[Path], *, ours: bool) -> None:
     """Raises DataError where a file is in the way that infer did not write."""
     taken = [record, *files] if not ours else [file for file in files if _same(file, found.source)]
     for file in taken:
         if file.exists():
-            raise DataError(f"{found.source}: {file} is there and no result of infer; it is not overwritten")
+            raise DataError(
+                f"{found.source}: {file} is there and no result of infer; it is not overwritten", code="not-ours"
+            )
 
 
 def _same(file: Path, other: Path) -> bool:
@@ -111,12 +118,12 @@ def _same(file: Path, other: Path) -> bool:
 
 
 def _label(
-    config: InferConfig, network: OpenModel, wanted: Wanted, found: Found, results: Results, opening: _Opening
+    config: InferConfig, network: OpenModel, settings: ResultSettings, found: Input, results: Results, opening: _Opening
 ) -> dict[str, Any]:
     """Write the videos, rows of shares and frames; gives what the record says."""
     capture, files = opening.capture, opening.files
-    film = _Film(config, network, wanted, found.target, found.camera is not None)
-    writers = {o.key: Writer(file, config.fps or capture.rate) for o, file in zip(wanted.outputs, files, strict=True)}
+    film = _Film(config, network, settings, found.target, found.camera is not None)
+    writers = {o.key: Writer(file, config.fps or capture.rate) for o, file in zip(settings.outputs, files, strict=True)}
     began, count = time.perf_counter(), 0
     with _finished(writers.values()):
         for drawn in parallel_map(film.drawn, film.predicted(capture)):
@@ -138,10 +145,12 @@ def _label(
 class _Film:
     """The frames of one video on their way: predicted one after the other, drawn by several threads."""
 
-    def __init__(self, config: InferConfig, network: OpenModel, wanted: Wanted, target: Path, live: bool) -> None:
-        self.config, self.network, self.wanted, self.live = config, network, wanted, live
+    def __init__(
+        self, config: InferConfig, network: OpenModel, settings: ResultSettings, target: Path, live: bool
+    ) -> None:
+        self.config, self.network, self.settings, self.live = config, network, settings, live
         self.folder = target.with_name(f"{target.name}_frames")
-        keys = tuple(output.key for output in wanted.outputs if not output.is_depth)
+        keys = tuple(output.key for output in settings.outputs if not output.is_depth)
         self.plain, self.calm, self.smooth = Flicker(keys), Flicker(keys), Smoother(config.smooth)
 
     def predicted(self, capture: Capture) -> Iterator[tuple[int, Image, dict[str, Tensor]]]:
@@ -158,18 +167,18 @@ class _Film:
                 self.calm(averaged)
             yield index, frame, averaged
 
-    def drawn(self, step: tuple[int, Image, dict[str, Tensor]]) -> Drawn:
-        """What the video shows of a frame; its pictures are written here."""
+    def drawn(self, step: tuple[int, Image, dict[str, Tensor]]) -> DrawnFrame:
+        """Draw what the video shows of a frame; write the frame's own pictures."""
         index, frame, outputs = step
         found = results_at(outputs, frame.shape[:2])
         if self.config.frames:
-            write(self.wanted, self.folder / f"{index:06d}", frame, found)
+            write(self.settings, self.folder / f"{index:06d}", frame, found)
         kind = self.config.video
         blends = {
-            output.key: draw(output, found[output.key], frame, (kind,), alpha=self.wanted.alpha)[kind]
-            for output in self.wanted.outputs
+            output.key: draw(output, found[output.key], frame, (kind,), alpha=self.settings.alpha)[kind]
+            for output in self.settings.outputs
         }
-        return Drawn(blends, frame.shape[:2], shares_of(self.wanted.outputs, found))
+        return DrawnFrame(blends, frame.shape[:2], shares_of(self.settings.outputs, found))
 
     def flicker(self) -> dict[str, dict[str, float]]:
         """The figures, with those of the averages where there is an average."""
@@ -204,8 +213,8 @@ def _frames(capture: Capture, config: InferConfig, *, live: bool) -> Iterator[Im
                 return
 
 
-def _problem(found: Found, frames: int, capture: Capture, limit: int) -> str:
-    """What is wrong with a video that ended early; "" if nothing is."""
+def _problem(found: Input, frames: int, capture: Capture, limit: int) -> str:
+    """Return the problem of a video that ended early; "" if there is none."""
     expected = min(capture.promised, limit) if limit else capture.promised
     if not frames:
         return f"{found.source}: no frame can be read"

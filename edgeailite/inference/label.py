@@ -34,9 +34,19 @@ from edgeailite.inference.drawing import PICTURES, outputs_of
 from edgeailite.inference.film import label_video
 from edgeailite.inference.labels import original_values
 from edgeailite.inference.parallel_map import parallel_map
-from edgeailite.inference.pictures import EARLIER_RESULT, FINISHED, Image, Left, Picture, Read, Wanted, as_input, write
+from edgeailite.inference.pictures import (
+    EARLIER_RESULT,
+    FINISHED,
+    Image,
+    Picture,
+    PictureReader,
+    ResultSettings,
+    SkippedPicture,
+    as_input,
+    write,
+)
 from edgeailite.inference.results import Results, check_outputs, settle
-from edgeailite.inference.sources import Found, Inputs, inputs, lines_of
+from edgeailite.inference.sources import Input, Inputs, inputs, lines_of
 from edgeailite.runs.checkpoint import find_checkpoint
 from edgeailite.runs.open import OpenModel, open_model
 from edgeailite.untrusted import printable
@@ -48,7 +58,7 @@ UNDER_WAY = 32  # pictures that may be read, predicted or written at one time; t
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabellingSummary:
     """Inputs that were labelled: counts by name, seconds, and by video what was found of it.
 
     `skipped` could not be read and are listed in `skipped.csv`; `others` counts files that are no pictures, by suffix.
@@ -62,11 +72,11 @@ class Labelled:
 
     @property
     def skipped(self) -> int:
-        """Pictures that could not be read."""
+        """Return the number of pictures that could not be read."""
         return self.counts["skipped"]
 
 
-def label_inputs(config: InferConfig) -> Labelled:
+def label_inputs(config: InferConfig) -> LabellingSummary:
     """Label every picture and video that the options name, and write the results below `config.save_path`.
 
     Raises DataError if none could be read, UsageError for options that do not fit the network.
@@ -82,14 +92,14 @@ def label_inputs(config: InferConfig) -> Labelled:
         config.model, device=select_device(config.device), threads=config.threads, runtime=config.runtime
     )
     _check_streams(config, opened)
-    wanted = wanted_of(config, opened)
+    settings = result_settings(config, opened)
     settle(config.save_path, _made_with(config, opened), resume=config.resume)
     began = time.perf_counter()
-    with Results(wanted, resume=config.resume) as results, progress("infer", total) as (bar, task):
+    with Results(settings, resume=config.resume) as results, progress("infer", total) as (bar, task):
         found = source(lines_of(sys.stdin.buffer)) if source.listed else source()
         for moving, group in groupby(found, key=lambda each: each.moves):
             if not moving:
-                for _ in label_pictures(config, opened, wanted, group, results):
+                for _ in label_pictures(config, opened, settings, group, results):
                     bar.advance(task)
                     if source.listed:
                         _check_list(results)
@@ -97,14 +107,14 @@ def label_inputs(config: InferConfig) -> Labelled:
             for each in group:
                 part = bar.add_task(escape(printable(each.source.name)), total=None)
                 shown = partial(bar.update, part)
-                label_video(config, opened, wanted, each, results, on_frame=shown)
+                label_video(config, opened, settings, each, results, on_frame=shown)
                 bar.remove_task(part)
                 bar.advance(task)
     return _ended(config, results, time.perf_counter() - began, source.others)
 
 
 def _check_list(results: Results) -> None:
-    """Raises DataError for a list of which no line can be read, which may have no end."""
+    """Raise DataError for a list that may have no end: none of its first lines can be read."""
     if results.skipped >= MOST_UNREAD and not (results.labelled or results.finished or results.left_out):
         raise DataError(
             f"-: none of the first {results.skipped} lines can be read as a picture ({results.first_problem}); "
@@ -113,34 +123,36 @@ def _check_list(results: Results) -> None:
 
 
 def _count(source: Inputs) -> int | None:
-    """How many inputs there are; None of a list on stdin. Raises DataError where there are none."""
+    """Count the inputs; None for a list on stdin. Raises DataError if there are none."""
     if source.listed:
         return None
     count = sum(1 for _ in source())
     if not count:
         words = " ".join(map(str, source.words))
         found = f"; found {_by_suffix(source.others)}" if source.others else ""
-        raise DataError(f"{words}: no pictures in this folder ({', '.join(IMAGE_SUFFIXES)}){found}")
+        raise DataError(
+            f"{words}: no pictures in this folder ({', '.join(IMAGE_SUFFIXES)}){found}", code="missing-file"
+        )
     return count
 
 
-def wanted_of(config: InferConfig, opened: OpenModel) -> Wanted:
-    """What the options ask to be written of this network's outputs."""
+def result_settings(config: InferConfig, opened: OpenModel) -> ResultSettings:
+    """Return the result files that the options ask for, of this network's outputs."""
     values = original_values(opened.card, config.data_path) if config.original_ids else {}
     outputs = outputs_of(opened.card, values)
     kinds = tuple(kind for kind in PICTURES if kind in config.write)
     check_outputs(outputs, kinds)
     shares = "shares" in config.write and any(not output.is_depth for output in outputs)
-    return Wanted(config.save_path, outputs, kinds, config.alpha, shares=shares)
+    return ResultSettings(config.save_path, outputs, kinds, config.alpha, shares=shares)
 
 
 def label_pictures(
-    config: InferConfig, opened: OpenModel, wanted: Wanted, pictures: Iterator[Found], results: Results
-) -> Iterator[Found]:
+    config: InferConfig, opened: OpenModel, settings: ResultSettings, pictures: Iterator[Input], results: Results
+) -> Iterator[Input]:
     """Label a stream of pictures, some of them under way at a time; gives each when it is done."""
     camera = config.camera_input % len(opened.card.inputs)
-    read = Read(
-        wanted,
+    read = PictureReader(
+        settings,
         opened.card.preprocessing,
         config.beside,
         camera=camera,
@@ -148,19 +160,19 @@ def label_pictures(
         known=results.known if config.resume else frozenset(),
     )
 
-    def predicted() -> Iterator[tuple[Picture, Any] | Left]:
+    def predicted() -> Iterator[tuple[Picture, Any] | SkippedPicture]:
         for picture in parallel_map(read, _each_once(pictures)):
-            yield picture if isinstance(picture, Left) else (picture, opened.predict(picture.inputs))
+            yield picture if isinstance(picture, SkippedPicture) else (picture, opened.predict(picture.inputs))
 
-    def written(step: tuple[Picture, Any] | Left) -> tuple[Picture, list[float]] | Left:
-        if isinstance(step, Left):
+    def written(step: tuple[Picture, Any] | SkippedPicture) -> tuple[Picture, list[float]] | SkippedPicture:
+        if isinstance(step, SkippedPicture):
             return step
         picture, outputs = step
         found = results_at(outputs, picture.image.shape[:2])
-        return picture, write(wanted, picture.found.target, picture.image, found)
+        return picture, write(settings, picture.found.target, picture.image, found)
 
     for step in parallel_map(written, predicted()):
-        if isinstance(step, Left):
+        if isinstance(step, SkippedPicture):
             _leave(step, results)
             yield step.found
         else:
@@ -170,7 +182,7 @@ def label_pictures(
             yield picture.found
 
 
-def _each_once(pictures: Iterator[Found]) -> Iterator[Found]:
+def _each_once(pictures: Iterator[Input]) -> Iterator[Input]:
     """Without those that a list repeats while the first one is under way: two threads would write one file.
 
     Raises DataError for a list that only repeats itself, and may have no end.
@@ -186,7 +198,7 @@ def _each_once(pictures: Iterator[Found]) -> Iterator[Found]:
             yield found
 
 
-def _leave(left: Left, results: Results) -> None:
+def _leave(left: SkippedPicture, results: Results) -> None:
     if left.why == FINISHED:
         results.finished += 1
     elif left.why == EARLIER_RESULT:
@@ -202,14 +214,15 @@ def _check_streams(config: InferConfig, opened: OpenModel) -> None:
     if len(config.beside) != needed - 1:
         raise UsageError(
             f"infer {config.model}: the network takes {needed} picture(s) at a time, {option('beside')} names "
-            f"{len(config.beside)}; give {needed - 1} folder(s), in the order of the network's other inputs"
+            f"{len(config.beside)}; give {needed - 1} folder(s), in the order of the network's other inputs",
+            code="no-fit",
         )
     if config.camera_input >= needed:
         raise UsageError(f"the network's inputs are 0 to {needed - 1}", about="camera_input", value=config.camera_input)
 
 
 def _made_with(config: InferConfig, opened: OpenModel) -> dict[str, Any]:
-    """What decides the results."""
+    """Return everything that decides the results, for the record beside them."""
     file = config.model if opened.is_file else find_checkpoint(config.model)
     names = ("runtime", "write", "original_ids", "alpha", "video", "video_format", "smooth", "frames", "fps")
     options = {name: getattr(config, name) for name in names}
@@ -222,11 +235,11 @@ def _made_with(config: InferConfig, opened: OpenModel) -> dict[str, Any]:
     }
 
 
-def _ended(config: InferConfig, results: Results, seconds: float, others: Counter[str]) -> Labelled:
-    """Return the record of what was done. Raises DataError where nothing was."""
+def _ended(config: InferConfig, results: Results, seconds: float, others: Counter[str]) -> LabellingSummary:
+    """Return the record of the inputs that were labelled. Raises DataError if no input was."""
     done = results.labelled + results.finished
     if not done and not results.skipped and not results.left_out:
-        raise DataError("-: no paths on stdin; write one a line")
+        raise DataError("-: no paths on stdin; write one a line", code="missing-file")
     if not done and results.skipped:
         words = " ".join(map(str, config.input))
         many = f"{words}: none of {results.skipped} pictures can be read"
@@ -239,11 +252,11 @@ def _ended(config: InferConfig, results: Results, seconds: float, others: Counte
     if others:
         counts["no_pictures_left_out"] = others.total()
         log(f"left out, no pictures: {_by_suffix(others)}")
-    return Labelled(config.save_path, counts, seconds, results.videos, others)
+    return LabellingSummary(config.save_path, counts, seconds, results.videos, others)
 
 
 def _by_suffix(others: Counter[str]) -> str:
-    """How many files of each suffix."""
+    """Return the number of files of each suffix, as text."""
     shown = [f"{count} {printable(suffix)}" for suffix, count in sorted(others.items())[:SUFFIXES_SHOWN]]
     return ", ".join(shown + (["..."] if len(others) > SUFFIXES_SHOWN else []))
 

@@ -17,7 +17,7 @@ SPLITS = ("val", "train")
 
 
 def original_values(card: ModelCard, path: Path | None) -> dict[str, NDArray[np.uint8]]:
-    """For each output with classes the label value (256) of each class; of several values of a class the least.
+    """Return for each output with classes the label value (256) of each class; the least if a class has several.
 
     Raises UsageError where the data set cannot be opened, DataError where it has other classes.
     """
@@ -29,7 +29,8 @@ def original_values(card: ModelCard, path: Path | None) -> dict[str, NDArray[np.
         target = source.targets.get(output)
         if not isinstance(target, ClassTarget) or len(target.classes) != channels:
             raise DataError(
-                f"{option('original_ids')}: data set {source.name} has no {channels} classes for output {output}"
+                f"{option('original_ids')}: data set {source.name} has no {channels} classes for output {output}",
+                code="no-fit",
             )
         found[output] = inverse(target.label_map)
         lost = next((index for index in range(channels) if _unwritable(target.label_map, index)), None)
@@ -44,7 +45,7 @@ def original_values(card: ModelCard, path: Path | None) -> dict[str, NDArray[np.
 
 
 def inverse(label_map: Mapping[int, int]) -> NDArray[np.uint8]:
-    """(256) label value by class; a class without one is 255."""
+    """Return the label value (256) by class; a class without one is 255."""
     values = np.full(256, IGNORE, np.uint8)
     for value in sorted(label_map, reverse=True):
         if label_map[value] != IGNORE and 0 <= value <= IGNORE:

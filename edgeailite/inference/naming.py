@@ -1,4 +1,4 @@
-"""What the results of a picture are called: after the picture, in the same sub-folder, no two alike.
+"""Names for the results of a picture: after the picture, in the same sub-folder, no two alike.
 
 A name is the stem, or the whole file name where pictures of a folder share a stem. It depends on what lies in the
 picture's folder and on nothing else: the same picture gets the same name in a list, in a pattern and when a run is
@@ -20,18 +20,18 @@ from edgeailite.files import sha256_of
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 OUTSIDE = "outside_of_root"
-LONGEST = 200  # bytes of a name: file systems take 255, and the kind of the result comes behind it
+LONGEST = 200  # bytes of a name: file systems take 255, and the kind of the result is appended
 FOLDERS_KEPT = 4
 
 
 def result_path(file: Path, root: Path) -> Path:
-    """Where the results of a file belong, relative to the folder of all results, without `_label.png` and the like."""
+    """Return the path of a file's results, relative to the folder of all results, without `_label.png` and the like."""
     name = _names(file.parent).get(file.name, f"{file.name}~")  # ~: no name of the table has it
     return place(file, root).with_name(_short(name))
 
 
 def place(file: Path, root: Path) -> Path:
-    """The file relative to `root`; of a file elsewhere the whole path, below OUTSIDE."""
+    """Return the file relative to `root`; for a file elsewhere the whole path, below OUTSIDE."""
     whole, above = absolute(file), absolute(root)
     if whole.is_relative_to(above):
         relative = whole.relative_to(above)
@@ -41,12 +41,12 @@ def place(file: Path, root: Path) -> Path:
 
 
 def absolute(path: Path) -> Path:
-    """From the root, without `..`; links stay links."""
+    """Return the path from the root, without `..`; links stay links."""
     return Path(os.path.normpath(path.absolute()))
 
 
 def result_names(files: Sequence[Path]) -> list[str]:
-    """A name for each file's results, unique in its folder also where case or the form of accents does not count."""
+    """Return a name for each file's results, unique in its folder whatever the case or form of accents."""
     stems = Counter(_key(file, file.stem) for file in files)
     taken: set[str] = set()
     names = []
@@ -76,12 +76,12 @@ def forget_names() -> None:
 
 
 def _key(file: Path, name: str) -> str:
-    """What file systems may take for one name: whatever case, and accents as letters of their own or not."""
+    """Return the form of a name that file systems may take for the same: whatever case and form of accents."""
     return composed(str(file.with_name(name))).casefold()
 
 
 def composed(name: str) -> str:
-    """The name with each accent in its letter (NFC); file systems and archives write some apart (NFD)."""
+    """Return the name with each accent in its letter (NFC); file systems and archives write some apart (NFD)."""
     return unicodedata.normalize("NFC", name)
 
 

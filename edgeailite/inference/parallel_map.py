@@ -19,7 +19,7 @@ THREADS, AHEAD = 2, 4
 def parallel_map(
     function: Callable[[Given], Made], items: Iterable[Given], *, threads: int = THREADS, ahead: int = AHEAD
 ) -> Iterator[Made]:
-    """`map(function, items)`, computed up to `ahead` items early. What the function raises is raised here, in turn."""
+    """Yield `map(function, items)`, computed up to `ahead` items early; raises what the function raises, in turn."""
     waiting: deque[Future[Made]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:

@@ -15,10 +15,11 @@ from edgeailite.data.augment.transforms import resize_image
 from edgeailite.data.files.images import decode_image, read_file
 from edgeailite.data.tensors import picture_tensor
 from edgeailite.errors import DataError
+from edgeailite.files import write_result
 from edgeailite.inference.drawing import Output, draw
 from edgeailite.inference.shares import cell, class_shares
-from edgeailite.inference.sources import Found, companion
-from edgeailite.inference.writing import finished, foreign, is_result, png, write_whole
+from edgeailite.inference.sources import Input, companion
+from edgeailite.inference.writing import finished, foreign, is_result, png
 from edgeailite.preprocessing import Preprocessing
 
 Image = NDArray[np.uint8]
@@ -26,8 +27,8 @@ FINISHED, EARLIER_RESULT = "finished", "earlier result"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is written of every picture: kinds of every output, below a folder. `shares`: whether rows are kept."""
+class ResultSettings:
+    """Result files for every picture: kinds of every output, below a folder. `shares`: whether to keep rows."""
 
     folder: Path
     outputs: tuple[Output, ...]
@@ -36,7 +37,7 @@ class Wanted:
     shares: bool = True
 
     def files(self, target: Path) -> list[Path]:
-        """The files of a picture whose results have this relative path."""
+        """Return the files of a picture whose results have this relative path."""
         return [output.path(self.folder / target, kind) for output in self.outputs for kind in self.kinds]
 
 
@@ -44,51 +45,54 @@ class Wanted:
 class Picture:
     """A picture read: `image` (H,W,3) as results are drawn on, `inputs` (1,3,h,w) uint8 as the network takes them."""
 
-    found: Found
+    found: Input
     image: Image
     inputs: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
-class Left:
+class SkippedPicture:
     """A picture that is not labelled: FINISHED, an EARLIER_RESULT among the inputs, or why it cannot be."""
 
-    found: Found
+    found: Input
     why: str
 
 
 @dataclass(frozen=True)
-class Read:
+class PictureReader:
     """`read(found)` gives the picture of a file. `beside` are folders of the other input streams, in their order;
     `camera` is where the picture itself stands among the inputs. With `resume`, what is finished is not read.
     """
 
-    wanted: Wanted
+    settings: ResultSettings
     preprocessing: Preprocessing
     beside: tuple[Path, ...] = ()
     camera: int = 0
     resume: bool = False
     known: frozenset[str] = frozenset()  # pictures with a row of shares
 
-    def __call__(self, found: Found) -> Picture | Left:
+    def __call__(self, found: Input) -> Picture | SkippedPicture:
         """Never raises for what a file holds."""
-        files = self.wanted.files(found.target)
-        if self.resume and finished(files) and (not self.wanted.shares or cell(str(found.source)) in self.known):
-            return Left(found, FINISHED)
+        files = self.settings.files(found.target)
+        if self.resume and finished(files) and (not self.settings.shares or cell(str(found.source)) in self.known):
+            return SkippedPicture(found, FINISHED)
         try:
             if found.problem:
                 raise DataError(f"{found.source}: {found.problem}")
             data = read_file(found.source)[0]
             if is_result(data):
-                return Left(found, EARLIER_RESULT)
+                return SkippedPicture(found, EARLIER_RESULT)
             in_the_way = foreign(files)
             if in_the_way is not None:
-                raise DataError(f"{found.source}: {in_the_way} is there and no result of infer; it is not overwritten")
+                raise DataError(
+                    f"{found.source}: {in_the_way} is there and no result of infer; it is not overwritten",
+                    code="not-ours",
+                )
             image = decode_image(found.source, data)
             others = [companion(folder, found) for folder in self.beside]
             images = [decode_image(path, read_file(path)[0]) for path in others]
         except DataError as error:
-            return Left(found, str(error))
+            return SkippedPicture(found, str(error))
         images.insert(self.camera, image)
         return Picture(found, image, tuple(as_input(each, self.preprocessing) for each in images))
 
@@ -98,15 +102,15 @@ def as_input(image: Image, preprocessing: Preprocessing, *, size: tuple[int, int
     return picture_tensor(resize_image(image, size or preprocessing.size, preprocessing.interpolation))[None]
 
 
-def write(wanted: Wanted, target: Path, image: Image, results: Mapping[str, NDArray[Any]]) -> list[float]:
+def write(settings: ResultSettings, target: Path, image: Image, results: Mapping[str, NDArray[Any]]) -> list[float]:
     """Write the pictures of all outputs (by key; of the image's size); gives the row of class shares."""
-    for output in wanted.outputs:
-        drawn = draw(output, results[output.key], image, wanted.kinds, alpha=wanted.alpha)
+    for output in settings.outputs:
+        drawn = draw(output, results[output.key], image, settings.kinds, alpha=settings.alpha)
         for kind, pixels in drawn.items():
-            write_whole(output.path(wanted.folder / target, kind), png(pixels))
-    return shares_of(wanted.outputs, results) if wanted.shares else []
+            write_result(output.path(settings.folder / target, kind), png(pixels), "save_path")
+    return shares_of(settings.outputs, results) if settings.shares else []
 
 
 def shares_of(outputs: Sequence[Output], results: Mapping[str, NDArray[Any]]) -> list[float]:
-    """Class shares of all outputs with classes, one behind the other."""
+    """Return the class shares of all outputs with classes, one output after the other."""
     return [share for output in outputs if not output.is_depth for share in class_shares(output, results[output.key])]

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from edgeailite.errors import DataError, UsageError, option
-from edgeailite.files import read_regular
+from edgeailite.files import read_regular, write_result
 from edgeailite.inference.drawing import Output
-from edgeailite.inference.pictures import Wanted
+from edgeailite.inference.pictures import ResultSettings
 from edgeailite.inference.shares import CSV, JSON, Table, share_columns, write_json
-from edgeailite.inference.sources import Found
-from edgeailite.inference.writing import remove_leftovers_below, write_whole
+from edgeailite.inference.sources import Input
+from edgeailite.inference.writing import remove_leftovers_below
 from edgeailite.untrusted import json_value, printable
 
 RECORD, SKIPPED = "infer.json", "skipped.csv"
@@ -28,8 +28,8 @@ MADE_BY = {"made_by": "edgeailite infer"}
 class Results:
     """Counts, and the tables of a folder. Use it in a `with`: the tables are completed at its end."""
 
-    def __init__(self, wanted: Wanted, *, resume: bool) -> None:
-        self.folder, self.outputs = wanted.folder, wanted.outputs
+    def __init__(self, settings: ResultSettings, *, resume: bool) -> None:
+        self.folder, self.outputs = settings.folder, settings.outputs
         self.labelled = self.finished = self.skipped = self.left_out = 0
         self.first_problem = ""
         self.videos: dict[str, Mapping[str, Any]] = {}
@@ -37,20 +37,20 @@ class Results:
         if (self.folder / SKIPPED).exists():
             Table(self.folder / SKIPPED, ("input", "reason")).close()  # of an earlier run: refuses one of somebody else
             (self.folder / SKIPPED).unlink()
-        columns = share_columns(wanted.outputs)
-        self.table = Table(self.folder / CSV, columns, go_on=resume) if wanted.shares else None
+        columns = share_columns(settings.outputs)
+        self.table = Table(self.folder / CSV, columns, go_on=resume) if settings.shares else None
 
     @property
     def known(self) -> frozenset[str]:
-        """Pictures that have a row of shares already."""
+        """Return the pictures that have a row of shares already."""
         return frozenset(self.table.known if self.table is not None else ())
 
     def done(self, name: str, size: Sequence[int], shares: Sequence[float]) -> None:
-        """A picture or frame was labelled: keep its row."""
+        """Keep the row of a picture or frame that was labelled."""
         if self.table is not None:
             self.table.add([name, *size[:2], *shares])
 
-    def skip(self, found: Found, reason: str) -> None:
+    def skip(self, found: Input, reason: str) -> None:
         """Keep why an input was not labelled."""
         self._skips = self._skips or Table(self.folder / SKIPPED, ("input", "reason"))
         self._skips.add([found.source, reason])
@@ -72,7 +72,7 @@ def settle(folder: Path, made_with: Mapping[str, Any], *, resume: bool) -> None:
     path = folder / RECORD
     before = read_record(path)
     if before is None and (path.exists() or path.is_symlink()):
-        raise DataError(f"{path}: not written by infer; choose another {option('save_path')}")
+        raise DataError(f"{path}: not written by infer; choose another {option('save_path')}", code="not-ours")
     wanted = MADE_BY | dict(made_with)
     if resume and before is not None:
         for key, value in wanted.items():
@@ -80,15 +80,16 @@ def settle(folder: Path, made_with: Mapping[str, Any], *, resume: bool) -> None:
                 earlier = printable(str(before.get(key)))[:200]
                 raise UsageError(
                     f"{option('resume')} True: {folder} was made with {key} {earlier}, not {value}; choose another "
-                    f"{option('save_path')}, or leave {option('resume')} out to label everything again"
+                    f"{option('save_path')}, or leave {option('resume')} out to label everything again",
+                    code="not-ours",
                 )
     if resume:
         remove_leftovers_below(folder)
-    write_whole(path, (json.dumps(wanted, indent=1) + "\n").encode())
+    write_result(path, json.dumps(wanted, indent=1) + "\n", "save_path")
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """A JSON file that `infer` wrote; None where there is none, or another's."""
+    """Read a JSON file that `infer` wrote; None if there is none, or another's."""
     try:
         values = json_value(read_regular(path, limit=LONGEST_RECORD), where=path.name)
     except (OSError, DataError):
@@ -98,18 +99,21 @@ def read_record(path: Path) -> dict[str, Any] | None:
 
 
 def is_video_result(path: Path) -> bool:
-    """Whether a video was written by `infer`: a record beside it says so."""
+    """Return True if a video was written by `infer`, which leaves a record beside it."""
     records = (read_record(record) for record in path.parent.glob("*_video.json"))
     named = (record.get("files") for record in records if record is not None)
     return any(path.name == Path(str(file)).name for files in named if isinstance(files, list) for file in files)
 
 
 def write_record(path: Path, values: Mapping[str, Any]) -> None:
-    """A JSON file that `read_record` knows again."""
-    write_whole(path, (json.dumps(MADE_BY | dict(values), indent=1) + "\n").encode())
+    """Write a JSON file that `read_record` recognises."""
+    write_result(path, json.dumps(MADE_BY | dict(values), indent=1) + "\n", "save_path")
 
 
 def check_outputs(outputs: Sequence[Output], kinds: Sequence[str]) -> None:
     """Raise UsageError where the network has no output that the kinds could be written of."""
     if not kinds and all(output.is_depth for output in outputs):
-        raise UsageError(f"{option('write')} shares: the network has no output with classes; write labels or colors")
+        raise UsageError(
+            f"{option('write')} shares: the network has no output with classes; write labels or colors",
+            code="wrong-kind",
+        )

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.errors import DataError, option
-from edgeailite.files import atomic_file, open_regular
+from edgeailite.files import atomic_file, open_regular, unwritable
 from edgeailite.inference.drawing import Output
 from edgeailite.untrusted import printable
 
@@ -33,13 +33,13 @@ ENCODING: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "n
 
 
 def class_shares(output: Output, labels: NDArray[np.integer]) -> list[float]:
-    """The share of the pixels that each class has."""
+    """Return the share of the pixels that each class has."""
     counts = np.bincount(labels.ravel(), minlength=len(output.classes))
     return [round(float(count) / labels.size, DIGITS) for count in counts]
 
 
 def cell(text: str) -> str:
-    """A name as tables have it: control characters escaped, on one line; bytes that are no text stay, as in the file.
+    """Return a name for a table: on one line, control characters escaped; bytes that are no text stay, as in the file.
 
     >>> cell("a\\nb")
     'a\\\\nb'
@@ -48,7 +48,7 @@ def cell(text: str) -> str:
 
 
 class Table:
-    """A CSV file that rows are appended to. Raises DataError where it cannot be written or is somebody else's.
+    """A CSV file that rows are appended to. Raises DataError if it cannot be written or was written by another program.
 
     Its name is never a link: what it leads to would be written.
     """
@@ -115,7 +115,8 @@ def _check_ours(path: Path, columns: Sequence[str]) -> None:
         return
     if start and _first_cell(start) != columns[0]:
         raise DataError(
-            f"{path}: not written by infer (no column {columns[0]!r}); choose another {option('save_path')}"
+            f"{path}: not written by infer (no column {columns[0]!r}); choose another {option('save_path')}",
+            code="not-ours",
         )
 
 
@@ -163,13 +164,15 @@ def _first_cell(line: str) -> str:
 
 
 def share_columns(outputs: Sequence[Output]) -> list[str]:
-    """The header of `shares.csv`."""
+    """Return the header of `shares.csv`."""
     names = [f"{o.key}/{name}" if o.name else name for o in outputs if not o.is_depth for name in o.classes]
     return [*FIXED, *names]
 
 
 def write_json(table: Path, path: Path, outputs: Sequence[Output]) -> None:
-    """`shares.csv` as a JSON list, row by row: `{"picture", "height", "width", "shares": {output: {class: share}}}`."""
+    """Write `shares.csv` as a JSON list, row by row: `{"picture", "height", "width", "shares": {output: {class:
+    share}}}`.
+    """
     try:
         with table.open(**ENCODING) as rows, atomic_file(path) as file:
             reader = csv.reader(rows)
@@ -180,7 +183,7 @@ def write_json(table: Path, path: Path, outputs: Sequence[Output]) -> None:
                 before = ","
             file.write(b"\n]\n" if before == "," else b"[]\n")
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another {option('save_path')}") from None
+        raise unwritable(path, error, fix=f"choose another {option('save_path')}") from None
 
 
 def _as_dict(row: Sequence[str], outputs: Sequence[Output]) -> Mapping[str, Any]:

@@ -33,7 +33,8 @@ class Smoother:
             if not value.is_floating_point():
                 raise UsageError(
                     f"{option('smooth')}: the file's output {name} is classes already; export it with "
-                    f"{option('argmax')} none"
+                    f"{option('argmax')} none",
+                    code="wrong-kind",
                 )
             before = self.average.get(name)
             same = before is not None and before.shape == value.shape
@@ -60,7 +61,7 @@ class Flicker:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Mean share of pixels that change from frame to frame; 0 of a single frame."""
+        """Return the mean share of pixels that change from frame to frame; 0 for a single frame."""
         return {key: total / max(self.pairs, 1) for key, total in self.total.items()}
 
 

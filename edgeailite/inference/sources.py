@@ -1,8 +1,8 @@
-"""What is to be labelled, as a stream: pictures, folders at any depth, patterns, videos, cameras, a list on stdin.
+"""The pictures to label, as a stream: files, folders at any depth, patterns, videos, cameras, a list on stdin.
 
 Folders are walked one at a time, in order, each link followed once; lists are read line by line. So memory does not
 grow with the number of pictures, but for the names of the folder at hand. What is a picture is told by its name, or
-else by its first bytes; what is none is counted, so that nothing is left out in silence.
+else by its first bytes; other files are counted, so that nothing is left out in silence.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import BinaryIO
 from edgeailite.data.files.headers import known_start
 from edgeailite.data.files.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from edgeailite.errors import DataError, UsageError
-from edgeailite.files import TEMPORARY, open_regular
+from edgeailite.files import TEMPORARY, open_regular, unreadable
 from edgeailite.inference.naming import VIDEO_SUFFIXES, absolute, composed, forget_names, place, result_path
 
 STDIN = "-"
@@ -31,7 +31,7 @@ MOST_EMPTY = 100_000  # lines in a row
 
 
 @dataclass(frozen=True)
-class Found:
+class Input:
     """A picture, video or camera, and the path of its results relative to their folder, without kind and suffix.
 
     `relative` is its own path below the root of the inputs; `problem` says why it cannot be read, if that is known.
@@ -44,13 +44,13 @@ class Found:
 
     @property
     def camera(self) -> int | None:
-        """The number of a camera; None of a file."""
+        """Return the number of a camera; None for a file."""
         match = CAMERA.fullmatch(str(self.source))
         return None if match is None else int(match[1])
 
     @property
     def moves(self) -> bool:
-        """Whether it is a video or a camera."""
+        """Return True for a video or a camera."""
         return self.camera is not None or self.source.suffix.lower() in VIDEO_SUFFIXES
 
 
@@ -68,10 +68,10 @@ class Inputs:
 
     @property
     def listed(self) -> bool:
-        """Whether the list comes from stdin, so that it can be read once and has no known length."""
+        """Return True if the list comes from stdin, so that it can be read once and has no known length."""
         return any(str(word) == STDIN for word in self.words)
 
-    def __call__(self, lines: Iterable[bytes] = ()) -> Iterator[Found]:
+    def __call__(self, lines: Iterable[bytes] = ()) -> Iterator[Input]:
         """All of them in order; `lines` are those of stdin."""
         self.others.clear()
         for word in self.words:
@@ -84,7 +84,7 @@ class Inputs:
             else:
                 yield self._found(word)
 
-    def _matching(self, pattern: str) -> Iterator[Found]:
+    def _matching(self, pattern: str) -> Iterator[Input]:
         """Pictures and videos that a pattern matches now; unless it has **, everything below matching folders too."""
         for path in map(Path, sorted(glob.iglob(pattern, recursive=True))):  # noqa: PTH207 - Path.glob knows no absolute one
             if path.is_dir():
@@ -92,20 +92,20 @@ class Inputs:
             elif _is_wanted(path, self.others):
                 yield self._found(path)
 
-    def _below(self, folder: Path) -> Iterator[Found]:
+    def _below(self, folder: Path) -> Iterator[Input]:
         for path, problem in walk(folder, apart_from=self.apart_from, others=self.others):
             yield self._found(path, problem)
 
-    def _found(self, path: Path, problem: str = "") -> Found:
+    def _found(self, path: Path, problem: str = "") -> Input:
         camera = CAMERA.fullmatch(str(path))
         if camera is not None:
             name = Path(f"camera_{camera[1]}")
-            return Found(path, name, name)
-        return Found(path, result_path(path, self.root), place(path, self.root), problem)
+            return Input(path, name, name)
+        return Input(path, result_path(path, self.root), place(path, self.root), problem)
 
 
 def inputs(words: Sequence[Path], *, apart_from: Path, root: Path | None = None) -> Inputs:
-    """The inputs that words name; their root, unless given, is the folder that they have in common.
+    """Return the inputs that words name; their root, unless given, is their common folder.
 
     Raises DataError for a word that names nothing.
     """
@@ -120,7 +120,7 @@ def inputs(words: Sequence[Path], *, apart_from: Path, root: Path | None = None)
 
 
 def _base(word: Path) -> Path | None:
-    """The folder that a word starts from. Raises DataError if there is none."""
+    """Return the folder that a word starts from. Raises DataError if there is none."""
     if str(word) == STDIN or CAMERA.fullmatch(str(word)):
         return None
     if _is_folder(word):
@@ -129,22 +129,22 @@ def _base(word: Path) -> Path | None:
         return word.parent
     wild = next((index for index, part in enumerate(word.parts) if WILD.search(part)), None)
     if wild is None:
-        raise DataError(f"{word}: no such picture or folder")
+        raise DataError(f"{word}: no such picture or folder", code="missing-file")
     if next(glob.iglob(str(word), recursive=True), None) is None:  # noqa: PTH207 - as above
-        raise DataError(f"{word}: nothing matches this pattern")
+        raise DataError(f"{word}: nothing matches this pattern", code="missing-file")
     return Path(*word.parts[:wild])
 
 
 def _is_folder(word: Path) -> bool:
-    """Whether a word names a folder. Raises DataError for a name that no file can have, or below a closed folder."""
+    """Return True if a word names a folder. Raises DataError for an impossible name, or one below a closed folder."""
     try:
         return word.is_dir()
     except OSError as error:
-        raise DataError(f"{str(word)[:200]}: cannot be read ({error.strerror}); check the name") from None
+        raise unreadable(str(word)[:200], error, fix="check the name") from None
 
 
 def lines_of(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines of a stream as they come, none longer than LONGEST_LINE and a byte."""
+    """Yield the lines of a stream as they come, none longer than LONGEST_LINE and a byte."""
     while line := stream.readline(LONGEST_LINE + 1):
         yield line
 
@@ -166,10 +166,10 @@ def _paths(lines: Iterable[bytes]) -> Iterator[Path]:
 
 
 def walk(folder: Path, *, apart_from: Path, others: Counter[str] | None = None) -> Iterator[tuple[Path, str]]:
-    """(picture, "") of a folder at any depth, sorted; (folder, why) of one that cannot be listed.
+    """Yield (picture, "") of a folder at any depth, sorted; (folder, why) for one that cannot be listed.
 
     Hidden files, the folder `apart_from` (if it lies inside) and links to a folder above are left out. With `others`
-    also videos, and pictures of other suffixes, and there each file that is none of these is counted by its suffix.
+    also videos, and pictures of other suffixes, and every other file is counted there by its suffix.
     """
     results = os.path.realpath(apart_from)
     results = results if results != os.path.realpath(folder) else ""
@@ -196,7 +196,7 @@ def _walk(
 
 
 def _is_wanted(path: Path, others: Counter[str] | None) -> bool:
-    """Whether a file is a picture by its name; with `others` also a video, or a picture by its first bytes."""
+    """Return True for a picture by its name; with `others` also for a video, or a picture by its first bytes."""
     name = path.name.lower()
     if name.endswith(IMAGE_SUFFIXES):
         return True
@@ -219,19 +219,19 @@ def _starts_as_picture(path: Path) -> bool:
 
 
 def find_pictures(source: Path, *, apart_from: Path) -> list[Path]:
-    """The picture, or all of a folder. Raises DataError where there is none."""
+    """Return the picture, or all pictures of a folder. Raises DataError if there is none."""
     if source.is_file():
         return [source]
     if not source.is_dir():
-        raise DataError(f"{source}: no such picture or folder")
+        raise DataError(f"{source}: no such picture or folder", code="missing-file")
     pictures = [path for path, problem in walk(source, apart_from=apart_from) if not problem]
     if not pictures:
-        raise DataError(f"{source}: no pictures in this folder ({', '.join(IMAGE_SUFFIXES)})")
+        raise DataError(f"{source}: no pictures in this folder ({', '.join(IMAGE_SUFFIXES)})", code="missing-file")
     return pictures
 
 
-def companion(folder: Path, found: Found) -> Path:
-    """The picture of another input stream: of the same relative name, the same stem, or the only one of the same begin.
+def companion(folder: Path, found: Input) -> Path:
+    """Return the picture of another input stream: same relative name, same stem, or the only one of one begin.
 
     The begin is the stem up to its last `_`, as in Cityscapes: X_leftImg8bit.png and X_flow.png. Raises DataError.
     """
@@ -250,4 +250,4 @@ def companion(folder: Path, found: Found) -> Path:
             return below / matches[0]
         if matches:
             raise DataError(f"{found.source}: {matches[0]} and {matches[1]} in {below} may belong to it; keep one")
-    raise DataError(f"{found.source}: no picture of this name in {folder}; add {wanted}")
+    raise DataError(f"{found.source}: no picture of this name in {folder}; add {wanted}", code="missing-file")

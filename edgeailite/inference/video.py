@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from edgeailite.data.files.images import MAX_PIXELS
 from edgeailite.errors import DataError, option
-from edgeailite.files import TEMPORARY, open_regular
+from edgeailite.files import TEMPORARY, open_regular, unreadable, unwritable
 
 Image = NDArray[np.uint8]
 FORMATS = {"mp4": "mp4v", "webm": "VP90", "avi": "MJPG"}
@@ -52,7 +52,7 @@ class Capture:
     promised: int
 
     def frames(self) -> Iterator[Image]:
-        """Frames (H,W,3) uint8 RGB until the end, or one that is too large."""
+        """Yield frames (H,W,3) uint8 RGB until the end, or one that is too large."""
         while True:
             there, frame = self.frames_of.read()
             if not there:
@@ -64,7 +64,7 @@ class Capture:
 
 @contextmanager
 def opened(source: Path, camera: int | None = None) -> Iterator[Capture]:
-    """A video file or, by number, a camera. Raises DataError for one that cannot be opened or is too large."""
+    """Open a video file or, by number, a camera. Raises DataError if it cannot be opened or is too large."""
     if camera is None:
         _check_container(source)
     capture = cv2.VideoCapture(str(source)) if camera is None else cv2.VideoCapture(camera)
@@ -89,9 +89,9 @@ def _check_container(source: Path) -> None:
         with open_regular(source) as file:
             start = file.read(START_BYTES)
     except OSError as error:
-        raise DataError(f"{source}: cannot be read ({error.strerror}); check the name and the permissions") from None
+        raise unreadable(source, error, fix="check the name and the permissions") from None
     if not CONTAINERS.match(start):
-        raise DataError(f"{source}: not a readable video")
+        raise DataError(f"{source}: not a readable video", code="wrong-kind")
 
 
 def _rate(said: float) -> float:
@@ -138,9 +138,7 @@ class Writer:
                 shutil.rmtree(leftover, ignore_errors=True)  # of a run that was killed; never through a link
             self.folder.mkdir(mode=0o700)
         except OSError as error:
-            raise DataError(
-                f"{self.path}: cannot be written ({error.strerror}); choose another {option('save_path')}"
-            ) from None
+            raise unwritable(self.path, error, fix=f"choose another {option('save_path')}") from None
         code = cv2.VideoWriter.fourcc(*FORMATS[self.path.suffix[1:]])
         writer = cv2.VideoWriter(str(self.partial), code, _writable(self.rate), self.size)
         if not writer.isOpened():
@@ -161,7 +159,9 @@ class Writer:
         capture.release()
         if not readable:
             self.discard()
-            raise DataError(f"{self.path}: the video that was written cannot be read; is the disk full?")
+            raise DataError(
+                f"{self.path}: the video that was written cannot be read; is the disk full?", code="unwritable"
+            )
         self.partial.replace(self.path)
         self.discard()
 
@@ -174,7 +174,7 @@ class Writer:
 
 @contextmanager
 def until_interrupted() -> Iterator[Callable[[], bool]]:
-    """Within it, the first Ctrl-C makes the given question true; the second is what it always was."""
+    """Yield a question that is true after the first Ctrl-C; the second Ctrl-C interrupts as always."""
     asked = False
     usual = signal.getsignal(signal.SIGINT)
 

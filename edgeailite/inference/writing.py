@@ -17,8 +17,7 @@ from typing import Any
 import cv2
 from numpy.typing import NDArray
 
-from edgeailite.errors import DataError, option
-from edgeailite.files import TEMPORARY, open_regular, write_atomic
+from edgeailite.files import TEMPORARY, open_regular
 
 LEFTOVER = re.compile(r"\..*(\.png|infer\.json|shares\.json|_video\.json)\.[0-9a-f]{16}" + re.escape(TEMPORARY))
 TAG = b"Software\0edgeailite infer"
@@ -28,23 +27,23 @@ TAG_CHUNK = len(TAG).to_bytes(4, "big") + _CHUNK + zlib.crc32(_CHUNK).to_bytes(4
 
 
 def png(image: NDArray[Any]) -> bytes:
-    """(H,W) uint8 or uint16, or (H,W,3) uint8 RGB, as a PNG that says it is a result."""
+    """Encode (H,W) uint8 or uint16, or (H,W,3) uint8 RGB, as a PNG that says it is a result."""
     data = cv2.imencode(".png", image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
     return data[:PNG_HEAD] + TAG_CHUNK + data[PNG_HEAD:]
 
 
 def is_result(data: bytes) -> bool:
-    """Whether a file, of which these are (at least) the first bytes, was written by `png`."""
+    """Return True if a file that begins with these bytes was written by `png`."""
     return data[PNG_HEAD : PNG_HEAD + len(TAG_CHUNK)] == TAG_CHUNK
 
 
 def finished(paths: Iterable[Path]) -> bool:
-    """Whether all of these results are there: they get their names when they are whole."""
+    """Return True if all of these results are there: they get their names when they are whole."""
     return all(_state(path) == "result" for path in paths)
 
 
 def foreign(paths: Iterable[Path]) -> Path | None:
-    """The first of these files that is there and no result, so that it must not be written."""
+    """Return the first of these files that exists and is no result, so that it must not be overwritten."""
     return next((path for path in paths if _state(path) == "foreign"), None)
 
 
@@ -58,15 +57,6 @@ def _state(path: Path) -> str:
     except OSError:
         return "foreign"
     return "result" if is_result(data) else "foreign" if data else "free"
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all. Raises DataError where that cannot be done."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another {option('save_path')}") from None
 
 
 def remove_leftovers_below(folder: Path) -> None:

@@ -33,7 +33,7 @@ class DepthScores:
 
 
 def depth_sums(target: NDArray[np.floating], prediction: NDArray[np.floating]) -> DepthSums:
-    """Sums of one picture: depths (H,W) in metres, target 0 = not known."""
+    """Sum the errors of one picture: depths (H,W) in metres, target 0 = not known."""
     known = target > 0
     truth, guess = target[known].astype(np.float64), prediction[known].astype(np.float64)
     gap = np.abs(guess - truth)

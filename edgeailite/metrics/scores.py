@@ -25,7 +25,7 @@ class Scores:
 
     @property
     def overall(self) -> float:
-        """Mean of mIoU and pixel accuracy (the ADE20K challenge's score)."""
+        """Return the mean of mIoU and pixel accuracy (the ADE20K challenge's score)."""
         return (self.miou + self.pixel_accuracy) / 2
 
 
@@ -40,7 +40,7 @@ def scores(confusion: Confusion, *, absent: str = "leave_out") -> Scores:
 
 
 def mean_iou(iou: np.ndarray[tuple[int], np.dtype[np.float64]], *, absent: str = "leave_out") -> float:
-    """Mean over classes of IoUs that are NaN for absent ones; NaN where all are. ValueError for an unknown `absent`."""
+    """Return the mean IoU over classes, NaN for absent ones or if all are. ValueError for an unknown `absent`."""
     if absent not in ABSENT:
         raise ValueError(f"absent {absent!r}: expected one of {', '.join(ABSENT)}")
     present = iou[~np.isnan(iou)]

@@ -51,7 +51,7 @@ def create_model(
     canonical = ALIASES.get(name, name)
     row = MODELS.get(canonical)
     if row is None:
-        raise UsageError(unknown_model(name))
+        raise UsageError(unknown_model(name), value=name, known=tuple(MODELS), code="unknown-name")
     if num_classes is not None and outputs is not None:
         raise UsageError("give num_classes or outputs, not both")
     if outputs is not None and not isinstance(outputs, Mapping):
@@ -91,7 +91,8 @@ def unknown_model(name: str) -> str:
 def _decoder_options(row: ModelRow, upsampling: str, *, align_corners: bool) -> dict[str, object]:
     """The keyword arguments of the family's decoders. UsageError for the other family's option."""
     if upsampling not in UPSAMPLING:
-        raise UsageError(f"upsampling {upsampling!r}: known are {', '.join(UPSAMPLING)}")
+        problem = f"upsampling {upsampling!r}: known are {', '.join(UPSAMPLING)}"
+        raise UsageError(problem, value=upsampling, known=UPSAMPLING, code="unknown-name")
     if row.family == "edgeailite":
         if align_corners:
             raise UsageError(
@@ -126,7 +127,13 @@ def _checked_ranges(
     ranges = {name: limits for name, limits in DEFAULT_RANGES.items() if name in channels} | dict(given or {})
     for output, limits in ranges.items():
         if output not in channels:
-            raise UsageError(f"output_range {output!r}: no such output", fix=f"outputs are {', '.join(channels)}")
+            raise UsageError(
+                f"output_range {output!r}: no such output",
+                fix=f"outputs are {', '.join(channels)}",
+                value=output,
+                known=tuple(channels),
+                code="unknown-name",
+            )
         try:
             low, high = limits
             below = low < high

@@ -110,7 +110,7 @@ CLAMPED_START, CLAMPED_STD = 0.1, 1e-3
 
 
 def initialize(model: Pixel2Pixel) -> None:
-    """The published initial values, for encoders without pretrained weights and for all decoders.
+    """Set the published initial values, for encoders without pretrained weights and for all decoders.
 
     Encoder: convolutions normal with variance 2 / (k*k*out), no bias; BatchNorm 1 and 0. Decoder: convolution weights
     kaiming normal (fan in), their biases torch's; BatchNorm 1 and 1e-4. Our own: a clamped output starts inside its

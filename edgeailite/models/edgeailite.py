@@ -112,7 +112,7 @@ ALIASES |= {old: name for old, name in _spellings_of_release_8().items() if old 
 
 
 def initialize(model: Pixel2Pixel) -> None:
-    """The published initial values, but for the last convolution, which starts smaller."""
+    """Set the published initial values; the last convolution starts smaller."""
     initialize_weights(model)
     for decoder in model.decoders:
         nn.init.normal_(decoder.get_parameter("pred.1.0.weight"), std=PREDICTION_STD)

@@ -24,7 +24,7 @@ def conv_bn_act(
     groups: int = 1,
     activation: Activation | None = nn.ReLU,
 ) -> nn.Sequential:
-    """Convolution without bias, BatchNorm and (unless None) activation; "same" padding at stride 1."""
+    """Build a convolution without bias, BatchNorm and (unless None) activation; "same" padding at stride 1."""
     padding = dilation * (kernel_size // 2)
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False)
     block: list[nn.Module] = [conv, nn.BatchNorm2d(out_channels)]
@@ -40,7 +40,7 @@ def separable_conv(
     groups: int,
     activation: Activation = nn.ReLU,
 ) -> nn.Sequential:
-    """Depthwise (or grouped) 3x3 block followed by a 1x1 block, BatchNorm and activation after both."""
+    """Build a depthwise (or grouped) 3x3 block followed by a 1x1 block, BatchNorm and activation after both."""
     return nn.Sequential(
         conv_bn_act(
             in_channels, in_channels, 3, stride=stride, dilation=dilation, groups=groups, activation=activation
@@ -50,7 +50,7 @@ def separable_conv(
 
 
 def prediction_head(in_channels: int, num_channels: int, *, groups: int) -> nn.Sequential:
-    """Depthwise 3x3 + BatchNorm without activation, then a plain 1x1 convolution without bias."""
+    """Build a depthwise 3x3 + BatchNorm without activation, then a plain 1x1 convolution without bias."""
     return nn.Sequential(
         conv_bn_act(in_channels, in_channels, 3, groups=groups, activation=None),
         nn.Sequential(nn.Conv2d(in_channels, num_channels, 1, bias=False)),
@@ -58,7 +58,7 @@ def prediction_head(in_channels: int, num_channels: int, *, groups: int) -> nn.S
 
 
 def group_count(channels: int, group_size: int) -> int:
-    """Groups of about `group_size` channels each: the largest divisor of `channels` up to channels // group_size.
+    """Return the number of groups: the largest divisor of `channels` up to channels // group_size.
 
     The published code takes channels // group_size and fails where it does not divide (25 classes in a RegNetX UNet).
     """
@@ -67,7 +67,7 @@ def group_count(channels: int, group_size: int) -> int:
 
 
 def resize_like(x: Tensor, reference: Tensor, *, align_corners: bool = False) -> Tensor:
-    """Bilinear resize of `x` (N,C,h,w) to the height and width of `reference`; half-pixel centres by default."""
+    """Resize `x` (N,C,h,w) bilinearly to the height and width of `reference`; half-pixel centres by default."""
     return F.interpolate(x, size=reference.shape[-2:], mode="bilinear", align_corners=align_corners)
 
 
@@ -75,6 +75,7 @@ class Bilinear(nn.Module):
     """`up(x, reference)`: bilinear resize to the reference's size."""
 
     def forward(self, x: Tensor, reference: Tensor) -> Tensor:
+        """Resize `x` to the reference's size."""
         return resize_like(x, reference)
 
 
@@ -92,6 +93,7 @@ class Deconvolution(nn.Module):
             self.deconv.weight.copy_(ramp[:, None] * ramp)
 
     def forward(self, x: Tensor, reference: Tensor) -> Tensor:
+        """Enlarge `x` and cut it to the reference's size."""
         return _cut(self.act(self.bn(self.deconv(x))), reference)
 
 
@@ -104,6 +106,7 @@ class SubPixel(nn.Module):
         self.shuffle = nn.PixelShuffle(factor)
 
     def forward(self, x: Tensor, reference: Tensor) -> Tensor:
+        """Enlarge `x` and cut it to the reference's size."""
         return _cut(self.shuffle(self.conv(x)), reference)
 
 
@@ -111,7 +114,7 @@ UPSAMPLING = ("bilinear", "deconvolution", "subpixel")
 
 
 def upsampling(method: str, channels: int, factor: int, activation: Activation = nn.ReLU) -> nn.Module:
-    """Module `up(x, reference)` that enlarges (N,channels,h,w) about `factor` times, to the reference's size."""
+    """Build a module `up(x, reference)` that enlarges (N,channels,h,w) by `factor`, to the reference's size."""
     if method == "bilinear":
         return Bilinear()
     return {"deconvolution": Deconvolution, "subpixel": SubPixel}[method](channels, factor, activation)
@@ -122,7 +125,7 @@ def _cut(x: Tensor, reference: Tensor) -> Tensor:
 
 
 def initialize_weights(model: nn.Module) -> None:
-    """Published initial values: kaiming normal (fan out) for convolutions, 1 - 1e-5 and 0 for BatchNorm."""
+    """Set the published initial values: kaiming normal (fan out) for convolutions, 1 - 1e-5 and 0 for BatchNorm."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")

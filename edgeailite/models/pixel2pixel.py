@@ -50,10 +50,11 @@ class Pixel2Pixel(nn.Module):
         use_running_statistics_for_single_values(self)
 
     def decode(self, *images: Tensor) -> dict[str, Tensor]:
-        """Predictions at the decoder's stride, before the last up-sampling."""
+        """Return predictions at the decoder's stride, before the last up-sampling."""
         return self._decode(self._each(images))
 
     def forward(self, *images: Tensor) -> dict[str, Tensor]:
+        """Return every output (N,C,H,W) by name at the images' size."""
         predictions = self._decode(self._each(images))
         return {
             output: resize_like(x, images[0], align_corners=self.align_corners) for output, x in predictions.items()
@@ -74,11 +75,17 @@ class Pixel2Pixel(nn.Module):
         if type(images) is tuple and not torch.compiler.is_compiling():
             if len(images) != self.inputs:
                 given = f"{len(images)} (one argument each)"
-                raise UsageError(f"{self.name} takes {self.inputs} image(s), got {given}: see create_model(inputs=...)")
+                raise UsageError(
+                    f"{self.name} takes {self.inputs} image(s), got {given}: see create_model(inputs=...)",
+                    code="no-fit",
+                )
             sizes = {tuple(image.shape[2:]) for image in images}
             if len(sizes) > 1:
                 raise UsageError(
-                    f"images of different sizes (H, W): {sorted(sizes)}", path=self.name, fix="resize them to one"
+                    f"images of different sizes (H, W): {sorted(sizes)}",
+                    path=self.name,
+                    fix="resize them to one",
+                    code="no-fit",
                 )
         return [images[index] for index in range(self.inputs)]
 

@@ -28,7 +28,7 @@ class Accuracy:
 
 
 def published_accuracy() -> list[Accuracy]:
-    """All rows, in the order of the tables."""
+    """Return all rows, in the order of the tables."""
     with TABLE.open(encoding="utf-8", newline="") as file:
         return [
             Accuracy(

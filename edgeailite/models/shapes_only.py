@@ -18,7 +18,7 @@ FILLING = {Tensor.normal_, Tensor.uniform_, Tensor.fill_, Tensor.zero_, Tensor.c
 
 @contextmanager
 def shapes_only() -> Iterator[None]:
-    """Networks that are created inside have parameters and buffers on "meta", which no step has filled."""
+    """Create networks inside the block with parameters and buffers on "meta", which no step has filled."""
     with torch.device("meta"), _NoFilling():
         yield
 

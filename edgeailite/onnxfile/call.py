@@ -26,7 +26,7 @@ class Call:
     values: tuple[Array | None, ...]
 
     def shape(self, index: int) -> Shape:
-        """Shape of an input, which must be there."""
+        """Return the shape of an input, which must be there."""
         found = self.shapes[index]
         if found is None:
             raise ValueError(f"input {index} is missing")
@@ -37,14 +37,14 @@ class Call:
         return prod(self.shape(index))
 
     def value(self, index: int) -> Array:
-        """The value of an input. Raises ValueError where it is not known."""
+        """Return the value of an input. Raises ValueError if it is not known."""
         found = self.values[index]
         if found is None:
             raise ValueError(f"input {index} cannot be known before it runs")
         return found
 
     def numbers(self, index: int, attribute: str) -> list[int] | None:
-        """Whole numbers of an attribute (as in older opsets), or the value of an input; None where it has neither."""
+        """Return an attribute (as in older opsets) or the value of an input as integers; None without either."""
         if attribute in self.node.attributes:
             return [int(number) for number in self.node.attributes[attribute]]
         if index >= len(self.shapes) or self.shapes[index] is None:
@@ -52,16 +52,16 @@ class Call:
         return [int(number) for number in self.value(index).reshape(-1)]
 
     def attribute(self, name: str, default: Any) -> Any:
-        """An attribute's value."""
+        """Return an attribute's value."""
         value = self.node.attributes.get(name)
         return default if value is None else value
 
     def sides(self) -> Shape:
-        """Result of the operator Shape."""
+        """Return the result of the operator Shape."""
         return self.shape(0)[self.attribute("start", 0) : self.attribute("end", None)]
 
     def constant(self) -> Array:
-        """Result of the operator Constant."""
+        """Return the result of the operator Constant."""
         for name, value in self.node.attributes.items():
             if name == "value" and isinstance(value, Tensor):
                 return required_array(value)
@@ -72,22 +72,22 @@ class Call:
         raise ValueError("a constant without a value that can be read")
 
     def filling(self) -> Array:
-        """Value with which the operator ConstantOfShape fills its result."""
+        """Return the value with which the operator ConstantOfShape fills its result."""
         value = self.node.attributes.get("value")
         return required_array(value) if isinstance(value, Tensor) else np.zeros(1, np.float32)
 
 
-Sized = tuple[list[Shape], int]
+RuleResult = tuple[list[Shape], int]
 """Shapes of a node's outputs, and its operations: multiply-accumulates, or one per element."""
-Rule = Callable[[Call], Sized]
+Rule = Callable[[Call], RuleResult]
 
 
 def as_text(shape: Sequence[int]) -> str:
-    """`1x3x4`; a dash for a single value."""
+    """Return a shape as `1x3x4`; a dash for a single value."""
     return "x".join(map(str, shape)) or "-"
 
 
-def one(shape: Shape, operations: int | None = None) -> Sized:
+def one(shape: Shape, operations: int | None = None) -> RuleResult:
     """Return one output of a shape; counts one operation per element unless `operations` is given."""
     return [shape], prod(shape) if operations is None else operations
 

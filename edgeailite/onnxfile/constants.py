@@ -42,7 +42,7 @@ def array_of(tensor: Tensor) -> Array | None:
 
 
 def required_array(tensor: Tensor) -> Array:
-    """Its numbers. Raises ValueError where they are not read."""
+    """Return a tensor's numbers. Raises ValueError if they are not read."""
     found = array_of(tensor)
     if found is None:
         raise ValueError(f"a constant of type {tensor.data_type}")
@@ -50,7 +50,7 @@ def required_array(tensor: Tensor) -> Array:
 
 
 def check_constants(graph: Graph, *, strict: bool) -> None:
-    """Raises Damaged for constants that are not finite, and for quantizers' scales that are no normal numbers above 0.
+    """Raise Damaged for constants that are not finite, and for quantizers' scales that are no normal numbers above 0.
 
     Infinite ones are errors in weights; elsewhere, where a mask may hold them, only if `strict`.
     """

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from math import prod
 
-from edgeailite.onnxfile.call import Call, Rule, Shape, Sized, as_text, joined, one
+from edgeailite.onnxfile.call import Call, Rule, RuleResult, Shape, as_text, joined, one
 
 
-def _same(call: Call) -> Sized:
+def _same(call: Call) -> RuleResult:
     return one(call.shape(0))
 
 
-def _twice(call: Call) -> Sized:
+def _twice(call: Call) -> RuleResult:
     """Dropout: the value and its mask."""
     return [call.shape(0), call.shape(0)], prod(call.shape(0))
 
 
-def _broadcast(call: Call) -> Sized:
+def _broadcast(call: Call) -> RuleResult:
     shape: Shape = ()
     for other in call.shapes:
         if other is not None:
@@ -54,7 +54,7 @@ def _moves(call: Call, kernel: Shape) -> tuple[Shape, Shape, Shape]:
     return strides, dilations, pads
 
 
-def _conv(call: Call) -> Sized:
+def _conv(call: Call) -> RuleResult:
     data, weight = call.shape(0), call.shape(1)
     kernel = weight[2:]
     if tuple(call.attribute("kernel_shape", kernel)) != kernel or len(data) != len(weight):
@@ -65,7 +65,7 @@ def _conv(call: Call) -> Sized:
     return one(shape, prod(shape) * prod(weight[1:]))
 
 
-def _conv_transpose(call: Call) -> Sized:
+def _conv_transpose(call: Call) -> RuleResult:
     data, weight = call.shape(0), call.shape(1)
     kernel = weight[2:]
     if tuple(call.attribute("kernel_shape", kernel)) != kernel or len(data) != len(weight) or data[1] != weight[0]:
@@ -81,18 +81,18 @@ def _conv_transpose(call: Call) -> Sized:
     return one(shape, prod(data) * prod(weight[1:]) + prod(shape))
 
 
-def _pool(call: Call) -> Sized:
+def _pool(call: Call) -> RuleResult:
     data, kernel = call.shape(0), tuple(call.node.attributes["kernel_shape"])
     shape = (*data[:2], *_window(call, data[2:], kernel))
     return [shape, shape], prod(shape) * prod(kernel)
 
 
-def _global_pool(call: Call) -> Sized:
+def _global_pool(call: Call) -> RuleResult:
     data = call.shape(0)
     return one((*data[:2], *(1 for _ in data[2:])), prod(data))
 
 
-def _matmul(call: Call) -> Sized:
+def _matmul(call: Call) -> RuleResult:
     a, b = call.shape(0), call.shape(1)
     if min(len(a), len(b)) < 2 or a[-1] != b[-2]:
         raise ValueError(f"{as_text(a)} times {as_text(b)}")
@@ -100,7 +100,7 @@ def _matmul(call: Call) -> Sized:
     return one(shape, prod(shape) * a[-1])
 
 
-def _gemm(call: Call) -> Sized:
+def _gemm(call: Call) -> RuleResult:
     a = call.shape(0)[::-1] if call.attribute("transA", 0) else call.shape(0)
     b = call.shape(1)[::-1] if call.attribute("transB", 0) else call.shape(1)
     if len(a) != 2 or len(b) != 2 or a[1] != b[0]:
@@ -108,7 +108,7 @@ def _gemm(call: Call) -> Sized:
     return one((a[0], b[1]), a[0] * b[1] * a[1])
 
 
-def _resize(call: Call) -> Sized:
+def _resize(call: Call) -> RuleResult:
     """Opset 11 and newer: data, roi, scales, sizes."""
     data = call.shape(0)
     if call.attribute("keep_aspect_ratio_policy", b"stretch") != b"stretch":

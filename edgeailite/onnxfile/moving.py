@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import ceil, prod
 
-from edgeailite.onnxfile.call import Call, Rule, Shape, Sized, as_text, joined, one
+from edgeailite.onnxfile.call import Call, Rule, RuleResult, Shape, as_text, joined, one
 
 
 def _axis(call: Call, rank: int, default: int | None = None) -> int:
@@ -14,7 +14,7 @@ def _axis(call: Call, rank: int, default: int | None = None) -> int:
     return axis % rank
 
 
-def _concat(call: Call) -> Sized:
+def _concat(call: Call) -> RuleResult:
     parts = [call.shape(index) for index in range(len(call.shapes))]
     axis = _axis(call, len(parts[0]))
     if any(len(part) != len(parts[0]) for part in parts) or len({(*p[:axis], *p[axis + 1 :]) for p in parts}) != 1:
@@ -22,7 +22,7 @@ def _concat(call: Call) -> Sized:
     return one((*parts[0][:axis], sum(part[axis] for part in parts), *parts[0][axis + 1 :]))
 
 
-def _split(call: Call) -> Sized:
+def _split(call: Call) -> RuleResult:
     data, count = call.shape(0), len(call.node.outputs)
     axis = _axis(call, len(data), 0)
     step = -(-data[axis] // count)
@@ -32,7 +32,7 @@ def _split(call: Call) -> Sized:
     return [(*data[:axis], side, *data[axis + 1 :]) for side in sides], prod(data)
 
 
-def _reshape(call: Call) -> Sized:
+def _reshape(call: Call) -> RuleResult:
     data, wanted = call.shape(0), call.numbers(1, "shape")
     if wanted is None:
         raise ValueError("without a shape")
@@ -45,12 +45,12 @@ def _reshape(call: Call) -> Sized:
     return one(shape)
 
 
-def _flatten(call: Call) -> Sized:
+def _flatten(call: Call) -> RuleResult:
     data, axis = call.shape(0), call.attribute("axis", 1)
     return one((prod(data[:axis]), prod(data[axis:])))
 
 
-def _squeeze(call: Call) -> Sized:
+def _squeeze(call: Call) -> RuleResult:
     data, axes = call.shape(0), call.numbers(1, "axes")
     gone = {i for i, side in enumerate(data) if side == 1} if axes is None else {axis % len(data) for axis in axes}
     if any(data[axis] != 1 for axis in gone):
@@ -58,7 +58,7 @@ def _squeeze(call: Call) -> Sized:
     return one(tuple(side for i, side in enumerate(data) if i not in gone))
 
 
-def _unsqueeze(call: Call) -> Sized:
+def _unsqueeze(call: Call) -> RuleResult:
     data, axes = call.shape(0), call.numbers(1, "axes") or []
     rank = len(data) + len(axes)
     new, left = {axis % rank for axis in axes}, iter(data)
@@ -67,7 +67,7 @@ def _unsqueeze(call: Call) -> Sized:
     return one(tuple(1 if index in new else next(left) for index in range(rank)))
 
 
-def _transpose(call: Call) -> Sized:
+def _transpose(call: Call) -> RuleResult:
     data = call.shape(0)
     order = tuple(call.attribute("perm", range(len(data))[::-1]))
     if sorted(order) != list(range(len(data))):
@@ -75,7 +75,7 @@ def _transpose(call: Call) -> Sized:
     return one(tuple(data[axis] for axis in order))
 
 
-def _slice(call: Call) -> Sized:
+def _slice(call: Call) -> RuleResult:
     data, starts, ends = list(call.shape(0)), call.numbers(1, "starts"), call.numbers(2, "ends")
     if starts is None or ends is None:
         raise ValueError("without starts or ends")
@@ -88,25 +88,25 @@ def _slice(call: Call) -> Sized:
     return one(tuple(data))
 
 
-def _gather(call: Call) -> Sized:
+def _gather(call: Call) -> RuleResult:
     data, index = call.shape(0), call.shape(1)
     axis = _axis(call, len(data), 0)
     return one((*data[:axis], *index, *data[axis + 1 :]))
 
 
-def _depth_to_space(call: Call) -> Sized:
+def _depth_to_space(call: Call) -> RuleResult:
     (batch, channels, height, width), block = call.shape(0), call.node.attributes["blocksize"]
     if channels % block**2:
         raise ValueError(f"{channels} channels in blocks of {block}")
     return one((batch, channels // block**2, height * block, width * block))
 
 
-def _space_to_depth(call: Call) -> Sized:
+def _space_to_depth(call: Call) -> RuleResult:
     (batch, channels, height, width), block = call.shape(0), call.node.attributes["blocksize"]
     return one((batch, channels * block**2, height // block, width // block), call.elements(0))
 
 
-def _reduce(call: Call) -> Sized:
+def _reduce(call: Call) -> RuleResult:
     data, axes = call.shape(0), call.numbers(1, "axes")
     if not axes and call.attribute("noop_with_empty_axes", 0):
         return one(data)
@@ -114,7 +114,7 @@ def _reduce(call: Call) -> Sized:
     return one(_without(data, gone, keep=call.attribute("keepdims", 1)), call.elements(0))
 
 
-def _argmax(call: Call) -> Sized:
+def _argmax(call: Call) -> RuleResult:
     data = call.shape(0)
     return one(_without(data, {_axis(call, len(data), 0)}, keep=call.attribute("keepdims", 1)), call.elements(0))
 
@@ -124,33 +124,33 @@ def _without(data: Shape, gone: set[int], *, keep: int) -> Shape:
     return tuple(kept)
 
 
-def _shape(call: Call) -> Sized:
+def _shape(call: Call) -> RuleResult:
     return one((len(call.sides()),))
 
 
-def _constant(call: Call) -> Sized:
+def _constant(call: Call) -> RuleResult:
     return one(call.constant().shape)
 
 
-def _range(call: Call) -> Sized:
+def _range(call: Call) -> RuleResult:
     start, limit, step = (call.value(index).item() for index in range(3))
     return one((max(0, ceil((limit - start) / step)),))
 
 
-def _expand(call: Call) -> Sized:
+def _expand(call: Call) -> RuleResult:
     return one(joined(call.shape(0), tuple(call.numbers(1, "shape") or ())))
 
 
-def _constant_of_shape(call: Call) -> Sized:
+def _constant_of_shape(call: Call) -> RuleResult:
     return one(tuple(call.numbers(0, "shape") or ()))
 
 
-def _tile(call: Call) -> Sized:
+def _tile(call: Call) -> RuleResult:
     data, repeats = call.shape(0), call.numbers(1, "repeats") or []
     return one(tuple(side * times for side, times in zip(data, repeats, strict=True)))
 
 
-def _pad(call: Call) -> Sized:
+def _pad(call: Call) -> RuleResult:
     data, pads = list(call.shape(0)), call.numbers(1, "pads") or []
     axes = call.numbers(3, "axes") or list(range(len(data)))
     for axis, before, behind in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):

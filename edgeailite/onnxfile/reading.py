@@ -77,12 +77,14 @@ def read_onnx(source: Path | bytes) -> OnnxFile:
 
 
 def unreadable(name: object, reason: str) -> DataError:
-    """The error for a file that is no good ONNX file, on one line."""
-    return DataError(f"cannot be read as ONNX ({printable(reason)[:400]})", path=str(name), fix="export it again")
+    """Return the error for a file that is no good ONNX file, on one line."""
+    return DataError(
+        f"cannot be read as ONNX ({printable(reason)[:400]})", path=str(name), fix="export it again", code="damaged"
+    )
 
 
 def own_sizes(file: OnnxFile, height_width: tuple[int, int]) -> Sizes:
-    """Sizes of all tensors of a file of ours for one picture; where its input is of open size, of (height, width).
+    """Infer the sizes of all tensors of a file of ours for one picture, of (height, width) if its size is open.
 
     Raises DataError for operators that export does not write, data outside the file, tensors and amounts of work that
     no network for pictures of this size has.
@@ -114,7 +116,9 @@ def _picture_shape(shape: tuple[int | str, ...] | None, height_width: tuple[int,
 
 def _content(path: Path) -> bytes:
     if not os.path.lexists(path):
-        raise DataError("no such ONNX file", path=printable(str(path)), fix="write it with `edgeailite export`")
+        raise DataError(
+            "no such ONNX file", path=printable(str(path)), fix="write it with `edgeailite export`", code="missing-file"
+        )
     try:
         with open_regular(path) as file:
             if (file.read(1) or b"\x08") < b"\x08":  # a field of number 0: a large file of zeros is not read at all

@@ -114,7 +114,7 @@ class _Reader:
 
 
 def parse(data: bytes) -> Graph:
-    """The graph and metadata of a file. Raises Damaged for bytes that are no ONNX model."""
+    """Parse the graph and metadata of a file. Raises Damaged for bytes that are no ONNX model."""
     reader = _Reader()
     parts: list[memoryview] = []
     metadata: dict[str, str] = {}
@@ -332,7 +332,7 @@ def _integers(value: Value) -> Iterator[int]:
 
 
 def integers(parts: tuple[memoryview, ...]) -> list[int]:
-    """All numbers of a packed field, with their sign."""
+    """Return all numbers of a packed field, with their sign."""
     return [_signed(number) for part in parts for number in _integers(part)]
 
 

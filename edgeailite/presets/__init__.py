@@ -6,11 +6,9 @@ scripts, the ADE20K toolkit's tables.
 
 from __future__ import annotations
 
-import difflib
-
 from edgeailite import config
 from edgeailite.config.stored import current_name
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, did_you_mean
 from edgeailite.presets import ade20k, edgeailite, tasks
 from edgeailite.presets.record import Preset
 from edgeailite.verbs import VERBS
@@ -61,14 +59,13 @@ PRESETS: dict[str, Preset] = {name: preset for group in GROUPS.values() for name
 
 
 def expand(args: list[str]) -> tuple[str, list[str]]:
-    """`NAME [RUN] [flags]` -> (verb, words), the user's flags replacing the preset's. UsageError for a wrong name."""
+    """Turn `NAME [RUN] [flags]` into (verb, words); given flags replace the preset's. UsageError for a wrong name."""
     if not args or args[0].startswith("-"):
         raise UsageError("preset: a name must follow; `edgeailite presets` lists them")
     name, given = args[0], args[1:]
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"unknown preset {name!r}{hint} (`edgeailite presets` lists {len(PRESETS)})")
+        problem = f"unknown preset {name!r}{did_you_mean(name, PRESETS)} (`edgeailite presets` lists {len(PRESETS)})"
+        raise UsageError(problem, value=name, known=tuple(PRESETS), code="unknown-name")
     preset = PRESETS[name]
     first = [word for word in given[:1] if preset.takes and not word.startswith("-")]
     if preset.takes and not first and not {"--help", "-h"} & set(given):

@@ -36,7 +36,7 @@ class Pair:
     per_gpu: int = 2
 
     def preset(self) -> Preset:
-        """The training on eight GPUs' batch."""
+        """Return the preset that trains with the batch of eight GPUs."""
         batch = 8 * self.per_gpu
         flags = (
             f"--model_name {self.network} {_COMMON} --pretrained {BACKBONES[self.backbone]} --pipeline ade20k "

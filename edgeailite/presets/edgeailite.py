@@ -22,7 +22,7 @@ class Row:
 
     @property
     def model_name(self) -> str:
-        """The network's name."""
+        """Return the network's name."""
         head = {"deeplab": "deeplabv3plus", "fpn": "fpn_aspp", "unet": "unet_aspp"}[self.decoder]
         tail = {"mobilenetv2": "mobilenetv2_tv", "mobilenetv2_1p4": "mobilenetv2_tv_1p4"}.get(
             self.backbone, self.backbone
@@ -31,18 +31,18 @@ class Row:
 
     @property
     def name(self) -> str:
-        """Decoder, backbone and width x height, as a preset's name ends."""
+        """Return decoder, backbone and width x height, as a preset's name ends."""
         return f"{self.decoder}_{self.backbone}{'_fd' if self.fast else ''}_{self.width}x{self.height}"
 
     @property
     def line(self) -> str:
-        """What `--list` says."""
+        """Return the line that `--list` prints."""
         decoder = {"deeplab": "DeepLabV3+Lite", "fpn": "FPN-Lite", "unet": "UNet-Lite"}[self.decoder]
         published = f", published mIoU {self.miou} %" if self.miou else ""
         return f"{decoder} on {self.backbone}{' with fast downsampling' if self.fast else ''}{published}"
 
     def preset(self, dataset: str, recipe: str, more: str = "") -> Preset:
-        """The training of this row."""
+        """Return the training of this row."""
         size = size_flags(self.height, self.width, crop=self.crop)
         learn = Start(WEIGHTS[self.backbone], recipe).flags
         if self.batch is not None:

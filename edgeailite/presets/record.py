@@ -1,4 +1,4 @@
-"""What a preset is, and the parts that many share: recipes and addresses of weights to start from."""
+"""The record of a preset, and the parts that many share: recipes and addresses of weights to start from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Preset:
-    """What `--list` shows, the verb, its flags, and the name of what has to follow it first ("": nothing)."""
+    """A named recipe: its line in `--list`, the verb, its flags, and the word that the user adds first ("": none)."""
 
     line: str
     verb: str
@@ -24,7 +24,7 @@ class Start:
 
     @property
     def flags(self) -> str:
-        """Both, as flags; a head for other classes keeps its initial values."""
+        """Return both, as flags; a head for other classes keeps its initial values."""
         weights = f"--pretrained {self.pretrained} --allow_head_mismatch True" if self.pretrained else ""
         return f"{weights} {self.recipe}".strip()
 
@@ -57,5 +57,5 @@ WEIGHTS = {
 
 
 def size_flags(height: int, width: int, *, crop: tuple[int, int] | None = None) -> str:
-    """Size of pictures, and of training crops where they are smaller."""
+    """Return the flags for the size of pictures, and of training crops if they are smaller."""
     return f"--img_resize {height} {width}" + (f" --rand_crop {crop[0]} {crop[1]}" if crop else "")

@@ -1,4 +1,4 @@
-"""Presets of depth, motion and several tasks at once, and of what follows a training."""
+"""Presets of depth, motion and several tasks at once, and of the steps after a training."""
 
 from __future__ import annotations
 

@@ -55,7 +55,10 @@ def state_dict_of(values: Any, source: Path | str) -> tuple[dict[str, Tensor], t
     places = list(_places(values))
     if not places:
         raise DataError(
-            f"no state_dict in this file, {_contents(values)}", path=source, fix="take one with a network's tensors"
+            f"no state_dict in this file, {_contents(values)}",
+            path=source,
+            fix="take one with a network's tensors",
+            code="wrong-kind",
         )
     first, others = places[0], places[1:]
     if others and any(key not in PREFERRED for key in first.path):

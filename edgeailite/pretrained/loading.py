@@ -11,7 +11,7 @@ from edgeailite.models import Pixel2Pixel
 from edgeailite.pretrained.networks import networks_of
 from edgeailite.pretrained.open_weights import Source, open_source
 from edgeailite.pretrained.plain import not_finite
-from edgeailite.pretrained.replicate import Placed, place
+from edgeailite.pretrained.replicate import PlacedWeights, place
 from edgeailite.pretrained.report import LoadReport, conventions, explanations, head_refusal, refusal
 from edgeailite.pretrained.shapes import Differences, differences, layer_of
 
@@ -43,7 +43,9 @@ def load_pretrained(
     """
     found, name = open_source(source, sha256=sha256)
     network = model if isinstance(model, Pixel2Pixel) else None
-    placed = place(found, network) if network is not None else Placed(found.weights, found.notes, found.explained)
+    placed = (
+        place(found, network) if network is not None else PlacedWeights(found.weights, found.notes, found.explained)
+    )
     own, weights = model.state_dict(), placed.weights
     layers = {layer_of(k) for k in own if k in weights and weights[k].shape != own[k].shape}
     mismatched = tuple(k for k in own if k in weights and layer_of(k) in layers and not k.endswith(STEPS))
@@ -56,21 +58,23 @@ def load_pretrained(
     is_this_network = same_keys and (not mismatched or why is not None)
     if strict and not is_this_network:
         fitting = networks_of(found) if network is not None else []
-        raise DataError(refusal(report, unexplained, weights, model, fitting=fitting))
+        raise DataError(refusal(report, unexplained, weights, model, fitting=fitting), code="no-fit")
     if strict and network is not None and why is not None:
         head_may_differ = allow_head_mismatch or _main_output_fits(placed, why, network)
         if not head_may_differ:
-            raise DataError(head_refusal(report, why, network))
+            raise DataError(head_refusal(report, why, network), code="no-fit")
     kept = {k: v for k, v in weights.items() if k in own and layer_of(k) not in layers}
     wrong = not_finite(kept)
     if wrong is not None:
-        raise DataError(wrong, path=name, fix="the file is damaged or of a training that diverged: take another")
+        raise DataError(
+            wrong, path=name, fix="the file is damaged or of a training that diverged: take another", code="damaged"
+        )
     model.load_state_dict(kept, strict=False)
     notes = (*placed.notes, *explanations(placed, report, model, why), *conventions(report, model))
     return replace(report, loaded=tuple(k for k in own if k in kept), notes=notes)
 
 
-def _main_output_fits(placed: Placed, why: Differences, model: Pixel2Pixel) -> bool:
+def _main_output_fits(placed: PlacedWeights, why: Differences, model: Pixel2Pixel) -> bool:
     """Has the output that the file's decoder belongs to the file's class count? Of several decoders, all belong."""
     main = MAIN_OUTPUT if MAIN_OUTPUT in model.outputs else next(iter(model.outputs))
     outputs = [main] if placed.copied else list(model.outputs)

@@ -13,7 +13,7 @@ from edgeailite.errors import DataError
 from edgeailite.models import MODELS, create_model
 from edgeailite.models.shapes_only import shapes_only
 from edgeailite.pretrained.find_state_dict import state_dict_of
-from edgeailite.pretrained.recognise import Recognised, recognise
+from edgeailite.pretrained.recognise import RecognisedWeights, recognise
 
 ENCODER, DECODER = "encoder.", "decoders.0."
 STEPS = "num_batches_tracked"  # old files lack it
@@ -30,13 +30,13 @@ def which_network(values: Any, source: Path | str) -> str | None:
     return next(iter(networks_of(found)), None) if holds_decoder(found) else None
 
 
-def holds_decoder(found: Recognised) -> bool:
+def holds_decoder(found: RecognisedWeights) -> bool:
     """Tell if the weights include more than a backbone."""
     return any(key.startswith(DECODER) for key in found.weights)
 
 
-def networks_of(found: Recognised) -> list[str]:
-    """Names of the networks with one input and output that the weights are of, whatever their number of classes.
+def networks_of(found: RecognisedWeights) -> list[str]:
+    """List the names of the networks with one input and output that the weights fit, whatever their number of classes.
 
     Of a backbone, all that have it. Networks that differ in dilation have the same shapes: all are named.
     """

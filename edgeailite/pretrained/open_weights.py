@@ -14,13 +14,13 @@ from edgeailite.errors import DataError, UsageError, option
 from edgeailite.files import sha256_of
 from edgeailite.pretrained.find_state_dict import state_dict_of
 from edgeailite.pretrained.reading import read_weights
-from edgeailite.pretrained.recognise import Recognised, recognise, recognise_pair
+from edgeailite.pretrained.recognise import RecognisedWeights, recognise, recognise_pair
 from edgeailite.pretrained.urls import STATED_TO, record_of
 
 Source = str | Path | Sequence[str | Path]
 
 
-def open_source(source: Source, *, sha256: str | None = None) -> tuple[Recognised, str]:
+def open_source(source: Source, *, sha256: str | None = None) -> tuple[RecognisedWeights, str]:
     """Open a file or a pair and recognise it; returns the weights and their name for messages."""
     parts = _parts(source)
     if len(parts) not in (1, 2):
@@ -36,7 +36,7 @@ def open_source(source: Source, *, sha256: str | None = None) -> tuple[Recognise
 
 
 def fetch(source: str | Path, *, sha256: str | None = None) -> Path:
-    """The local file: a path as it is, a URL downloaded; both checked against `sha256`, published ones' own too."""
+    """Return the local file: a path, or a download; checked against `sha256` and published checksums."""
     if isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):
         record = record_of(source)
         size = record.size if record is not None else None
@@ -47,7 +47,7 @@ def fetch(source: str | Path, *, sha256: str | None = None) -> Path:
     if sha256 is not None and path.is_file():
         found = sha256_of(path)
         if not found.startswith(sha256.lower()):
-            raise DataError(f"sha256 {found} instead of {sha256}", path=path, fix="take the right file")
+            raise DataError(f"sha256 {found} instead of {sha256}", path=path, fix="take the right file", code="damaged")
     return path
 
 
@@ -60,7 +60,7 @@ def _parts(source: object) -> list[str | Path]:
     return parts
 
 
-def _open_one(source: str | Path, sha256: str | None) -> tuple[Recognised, str]:
+def _open_one(source: str | Path, sha256: str | None) -> tuple[RecognisedWeights, str]:
     values = read_weights(fetch(source, sha256=sha256))
     own = isinstance(values, Mapping) and "card" in values and "format" in values
     weights, notes = state_dict_of(values, str(source))

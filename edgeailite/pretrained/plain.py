@@ -30,7 +30,7 @@ def plain_values(values: Any, *, where: str, size: int) -> Any:
 
 
 def not_finite(weights: Mapping[str, Tensor]) -> str | None:
-    """The first tensor with values that are NaN or infinite, or a variance below 0, and how many; None without one."""
+    """Describe the first tensor with values that are NaN or infinite, or a variance below 0; None without one."""
     for key, value in weights.items():
         if not value.is_floating_point():
             continue
@@ -106,7 +106,9 @@ class _Plain:
         return plain
 
     def _refuse(self, what: str) -> DataError:
-        return DataError(f"refused, {what}", path=self.where, fix="take one that holds plain weights only")
+        return DataError(
+            f"refused, {what}", path=self.where, fix="take one that holds plain weights only", code="unsafe"
+        )
 
 
 def _kind(value: Tensor) -> str | None:

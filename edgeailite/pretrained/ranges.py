@@ -15,7 +15,7 @@ CLIPS, BATCHES = ".clips_act", ".num_batches_tracked"
 
 
 def published_ranges(source: str | Path) -> dict[str, tuple[float, float, int]]:
-    """Key of each module with a range -> its low and high end and the number of batches it has seen.
+    """Read the ranges of a file: key of each module -> low and high end, and the number of batches it has seen.
 
     Raises DataError for a file without ranges.
     """
@@ -40,5 +40,6 @@ def published_ranges(source: str | Path) -> dict[str, tuple[float, float, int]]:
             "no activation ranges (clips_act) in this file",
             path=source,
             fix=f"calibrate without {option('pretrained')}",
+            code="wrong-kind",
         )
     return ranges

@@ -51,14 +51,14 @@ _HARMLESS: list[Any] = [
 
 
 def read_weights(path: Path) -> Any:
-    """A .safetensors file, or `torch.load(weights_only=True)` of one with right checksums, as plain values and tensors.
+    """Read a .safetensors file, or one of torch (weights_only=True, right checksums), as plain values and tensors.
 
     DataError says why not. Memory and time are bounded by the file's size, whatever it declares.
     """
     if path.is_dir():
-        raise DataError("a folder", path=path, fix=f"give {_files_in(path)}")
+        raise DataError("a folder", path=path, fix=f"give {_files_in(path)}", code="wrong-kind")
     if not path.is_file():
-        raise DataError("no such checkpoint file", path=path, fix="check the path")
+        raise DataError("no such checkpoint file", path=path, fix="check the path", code="missing-file")
     try:
         values = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
         return plain_values(values, where=str(path), size=path.stat().st_size)
@@ -70,19 +70,27 @@ def _read_safetensors(path: Path) -> Any:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
     if length > MOST_HEADER:
-        raise DataError(f"damaged safetensors file (a header of {length} bytes)", path=path, fix="take another")
+        raise DataError(
+            f"damaged safetensors file (a header of {length} bytes)", path=path, fix="take another", code="damaged"
+        )
     try:
         return load_file(path)
     except (SafetensorError, *_FAILURES) as error:
-        raise DataError(f"damaged safetensors file ({_first_line(error)})", path=path, fix="take another") from None
+        raise DataError(
+            f"damaged safetensors file ({_first_line(error)})", path=path, fix="take another", code="damaged"
+        ) from None
 
 
 def _read_torch(path: Path) -> Any:
     fault = _fault(path)
     if fault == TORCHSCRIPT:
-        raise DataError(f"{TORCHSCRIPT}, which is code", path=path, fix="take one that holds weights only")
+        raise DataError(
+            f"{TORCHSCRIPT}, which is code", path=path, fix="take one that holds weights only", code="unsafe"
+        )
     if fault:
-        raise DataError(f"damaged checkpoint ({path.stat().st_size} bytes; {fault})", path=path, fix="take another")
+        raise DataError(
+            f"damaged checkpoint ({path.stat().st_size} bytes; {fault})", path=path, fix="take another", code="damaged"
+        )
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_HARMLESS):
             # on the pickle protocol of foreign files; the error says enough
@@ -97,10 +105,15 @@ def _read_torch(path: Path) -> Any:
             what = "refused, it holds more than tensors and plain values"
         else:
             what = "refused, not a checkpoint or one with code inside"
-        raise DataError(f"{what} ({reason})", path=path, fix="take one that holds weights only") from None
+        raise DataError(
+            f"{what} ({reason})", path=path, fix="take one that holds weights only", code="unsafe"
+        ) from None
     except _FAILURES as error:
         raise DataError(
-            f"damaged checkpoint ({path.stat().st_size} bytes; {_first_line(error)})", path=path, fix="take another"
+            f"damaged checkpoint ({path.stat().st_size} bytes; {_first_line(error)})",
+            path=path,
+            fix="take another",
+            code="damaged",
         ) from None
 
 

@@ -1,6 +1,6 @@
 """Recognises the kind of a file of weights by its keys, and renames its tensors to the names of our networks.
 
-Facts behind the table: torchvision's and pycls' module names; the key lists of TI's edgeai-torchvision and of CSAIL's
+Sources of the table: torchvision's and pycls' module names; the key lists of TI's edgeai-torchvision and of CSAIL's
 semantic-segmentation-pytorch (one file for the encoder, one for the decoder, three extra buffers for each synchronised
 BatchNorm). TI's checkpoints of 2019 have older file names but, as far as its code tells, the same keys.
 """
@@ -36,7 +36,7 @@ _WRAPPERS = ("module", "_orig_mod")  # of several devices and of quantization; o
 
 
 @dataclass(frozen=True)
-class Recognised:
+class RecognisedWeights:
     """A recognised file: its kind, and its tensors named as in a network with one input.
 
     `explained` tells of model keys, by prefix, why such a file cannot have them.
@@ -100,15 +100,9 @@ BACKBONES = (
         change=_flip_first_convolution,
     ),
     Backbone(
-        "torchvision MobileNetV2 backbone",
-        has=(r"features\.\d+\.conv\.\d\.0\.weight",),
-        unused=_MOBILENET_UNUSED,
+        "torchvision MobileNetV2 backbone", has=(r"features\.\d+\.conv\.\d\.0\.weight",), unused=_MOBILENET_UNUSED
     ),
-    Backbone(
-        "ADE20K MobileNetV2 backbone",
-        has=(r"features\.\d+\.conv\.\d\.weight",),
-        unused=_MOBILENET_UNUSED,
-    ),
+    Backbone("ADE20K MobileNetV2 backbone", has=(r"features\.\d+\.conv\.\d\.weight",), unused=_MOBILENET_UNUSED),
     Backbone(
         "torchvision VGG backbone",
         has=(r"features\.\d+\.bias",),
@@ -140,9 +134,7 @@ BACKBONES = (
     Backbone("ADE20K VGG encoder", has=(r"features\.\d+\.bias", r"conv[67]\.(weight|bias)")),
     Backbone("ADE20K HRNet backbone", has=(r"transition\d\.", r"stage\d\.\d+\.branches\."), unused=_HRNET_UNUSED),
     Backbone(
-        "ADE20K ResNet backbone (deep stem)",
-        has=(r"(conv|bn)[23]\.", r"layer\d\.\d+\.conv\d\.weight"),
-        unused=("fc.",),
+        "ADE20K ResNet backbone (deep stem)", has=(r"(conv|bn)[23]\.", r"layer\d\.\d+\.conv\d\.weight"), unused=("fc.",)
     ),
     Backbone(
         "torchvision ResNet backbone",
@@ -153,7 +145,7 @@ BACKBONES = (
 )
 
 
-def recognise(weights: Weights, source: str, *, own: bool = False) -> Recognised:
+def recognise(weights: Weights, source: str, *, own: bool = False) -> RecognisedWeights:
     """Recognise one file. `own`: it is a checkpoint of this package. Raises DataError for a lone decoder."""
     weights = without_wrappers(weights, source)
     backbone = _backbone_of(weights)
@@ -164,13 +156,14 @@ def recognise(weights: Weights, source: str, *, own: bool = False) -> Recognised
             "a decoder alone",
             path=source,
             fix=f"give both files, the encoder's first: {option('pretrained')} ENCODER DECODER",
+            code="wrong-kind",
         )
     if any(key.startswith("encoder.") for key in weights):
         return _network(weights, own=own)
-    return Recognised("weights by name", dict(weights))
+    return RecognisedWeights("weights by name", dict(weights))
 
 
-def recognise_pair(encoder: Weights, decoder: Weights, sources: tuple[str, str]) -> Recognised:
+def recognise_pair(encoder: Weights, decoder: Weights, sources: tuple[str, str]) -> RecognisedWeights:
     """Recognise two published files as one network. Raises DataError if they are in the wrong order."""
     encoder, decoder = without_wrappers(encoder, sources[0]), without_wrappers(decoder, sources[1])
     if _is_decoder(encoder):
@@ -178,6 +171,7 @@ def recognise_pair(encoder: Weights, decoder: Weights, sources: tuple[str, str])
             "holds a decoder",
             path=sources[0],
             fix=f"give the encoder's file first: {option('pretrained')} ENCODER DECODER",
+            code="wrong-kind",
         )
     encoder, decoder = _without(encoder, "encoder."), _without(_without(decoder, "decoder."), "decoders.0.")
     if not any(_DECODER_MARKS.match(key) for key in decoder):
@@ -185,10 +179,11 @@ def recognise_pair(encoder: Weights, decoder: Weights, sources: tuple[str, str])
             "holds no ADE20K decoder",
             path=sources[1],
             fix=f"give its file second: {option('pretrained')} ENCODER DECODER",
+            code="wrong-kind",
         )
     named = {f"encoder.{k}": v for k, v in encoder.items()} | {f"decoders.0.{k}": v for k, v in decoder.items()}
     kept, note = _without_sync_batchnorm(named)
-    return Recognised(PAIR, kept, note)
+    return RecognisedWeights(PAIR, kept, note)
 
 
 def without_wrappers(weights: Weights, source: str) -> dict[str, Tensor]:
@@ -237,7 +232,7 @@ def _fits(backbone: Backbone, weights: Weights) -> bool:
     return all(map(found, backbone.has)) and not any(map(found, backbone.has_not))
 
 
-def _backbone(backbone: Backbone, weights: Weights) -> Recognised:
+def _backbone(backbone: Backbone, weights: Weights) -> RecognisedWeights:
     used = {key: value for key, value in weights.items() if not key.startswith(backbone.unused)}
     unused = [p.rstrip(".") for p in backbone.unused if any(key.startswith(p) for key in weights)]
     notes = [f"not used: {', '.join(unused)} ({len(weights) - len(used)} tensors)"] if unused else []
@@ -247,14 +242,14 @@ def _backbone(backbone: Backbone, weights: Weights) -> Recognised:
         used, note = _without_sync_batchnorm(used)
         notes += note
     explained = {**_BACKBONE_ONLY, **backbone.explained}
-    return Recognised(backbone.kind, {backbone.prefix + k: v for k, v in used.items()}, tuple(notes), explained)
+    return RecognisedWeights(backbone.kind, {backbone.prefix + k: v for k, v in used.items()}, tuple(notes), explained)
 
 
-def _network(weights: Weights, *, own: bool) -> Recognised:
+def _network(weights: Weights, *, own: bool) -> RecognisedWeights:
     """A network: ours, a published edgeailite one, an ADE20K one in one file, or the encoder of one of these."""
     if any(re.match(r"decoder\d*\.", key) for key in weights):
         named = {_numbered_decoder(key): value for key, value in weights.items()}
-        return Recognised("ADE20K network in one file", *_without_sync_batchnorm(named))
+        return RecognisedWeights("ADE20K network in one file", *_without_sync_batchnorm(named))
     kept: dict[str, Tensor] = {}
     ranges = 0
     wrapped = {key.removesuffix("clips_act") for key in weights if key.endswith(".clips_act")}
@@ -265,9 +260,9 @@ def _network(weights: Weights, *, own: bool) -> Recognised:
     note = (f"{ranges} buffers of activation ranges left out",) if ranges else ()
     if not own and all(key.startswith("encoder.") for key in kept):
         kept, left_out = _without_sync_batchnorm(kept)
-        return Recognised("backbone by this package's names", kept, (*note, *left_out), _BACKBONE_ONLY)
+        return RecognisedWeights("backbone by this package's names", kept, (*note, *left_out), _BACKBONE_ONLY)
     kind = "edgeailite checkpoint" if own else "edgeailite network"
-    return Recognised(f"{kind} after quantization-aware training" if ranges else kind, kept, note)
+    return RecognisedWeights(f"{kind} after quantization-aware training" if ranges else kind, kept, note)
 
 
 def _numbered_decoder(key: str) -> str:

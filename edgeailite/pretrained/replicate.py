@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from edgeailite.models import Pixel2Pixel
-from edgeailite.pretrained.recognise import Recognised
+from edgeailite.pretrained.recognise import RecognisedWeights
 
 
 @dataclass(frozen=True)
-class Placed:
-    """Tensors by the model's own keys; `explained` tells why keys with a prefix are missing.
+class PlacedWeights:
+    """Tensors by the model's own keys; `explained` has the reasons for missing prefixes.
 
-    `spread` tells that one input's tensors stand for several inputs, `copied` that one decoder's stand for several
-    decoders, not all of which need to fit.
+    `spread`: one input's tensors stand for several inputs. `copied`: one decoder's tensors stand for several decoders,
+    and some may not fit.
     """
 
     weights: dict[str, Tensor]
@@ -26,7 +26,7 @@ class Placed:
     copied: bool = False
 
 
-def place(found: Recognised, model: Pixel2Pixel) -> Placed:
+def place(found: RecognisedWeights, model: Pixel2Pixel) -> PlacedWeights:
     """Copy one stream's tensors to all input streams and a single decoder's to all decoders; the notes say so."""
     weights, notes, explained = found.weights, list(found.notes), dict(found.explained)
     fusion = f"encoder.{model.encoder.fuse_key}."
@@ -42,7 +42,7 @@ def place(found: Recognised, model: Pixel2Pixel) -> Placed:
     if copied:
         weights = {new: value for key, value in weights.items() for new in _decoders(key, len(model.decoders))}
         notes.append(f"one decoder's weights copied to all {len(model.decoders)} decoders")
-    return Placed(dict(weights), tuple(notes), explained, spread, copied)
+    return PlacedWeights(dict(weights), tuple(notes), explained, spread, copied)
 
 
 def _targets(model: Pixel2Pixel) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from edgeailite.errors import option
 from edgeailite.models import Pixel2Pixel
 from edgeailite.pretrained.recognise import PAIR
-from edgeailite.pretrained.replicate import Placed
+from edgeailite.pretrained.replicate import PlacedWeights
 from edgeailite.pretrained.shapes import Differences, layer_of
 from edgeailite.untrusted import printable
 
@@ -48,7 +48,7 @@ def describe(report: LoadReport) -> str:
 
 
 def head_refusal(report: LoadReport, why: Differences, model: Pixel2Pixel) -> str:
-    """The file has another class count: both, and the choices."""
+    """Return the message for a file with another class count: both counts, and the choices."""
     counts = why.counts
     pairs = [f"{counts[o]} classes in {o}, this network {n}" for o, n in model.outputs.items() if counts[o] != n]
     keys = why.of_count(report.mismatched)
@@ -66,7 +66,7 @@ def refusal(
     *,
     fitting: Sequence[str] = (),
 ) -> str:
-    """Why nothing was loaded: keys, shapes and the fix, which names the networks that the file is `fitting`."""
+    """Return the reason that nothing was loaded: keys, shapes and the fix, with the networks that are `fitting`."""
     own = model.state_dict()
     other = [k for k in report.mismatched if weights[k].shape != own[k].shape]
     shapes = [f"{k}: file {_size(weights[k])}, network {_size(own[k])}" for k in other]
@@ -77,9 +77,9 @@ def refusal(
 
 
 def explanations(
-    placed: Placed, report: LoadReport, model: nn.Module, differences: Differences | None
+    placed: PlacedWeights, report: LoadReport, model: nn.Module, differences: Differences | None
 ) -> Iterable[str]:
-    """Why tensors keep their initial values."""
+    """Yield the reasons why tensors keep their initial values."""
     for prefix, why in placed.explained.items():
         if keys := [k for k in report.missing if k.startswith(prefix)]:
             yield f"{why}: {_kept(keys)}"

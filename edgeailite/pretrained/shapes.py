@@ -14,8 +14,8 @@ from torch import Size, Tensor
 
 from edgeailite.errors import EdgeailiteError
 from edgeailite.models import Pixel2Pixel, create_model
-from edgeailite.pretrained.recognise import Recognised
-from edgeailite.pretrained.replicate import Placed, place
+from edgeailite.pretrained.recognise import RecognisedWeights
+from edgeailite.pretrained.replicate import PlacedWeights, place
 
 # The last convolution of each kind of decoder: edgeailite, PPM, UPerNet, C1. The first that a decoder has counts.
 PREDICTIONS = ("pred.1.0.weight", "conv_last.4.weight", "conv_last.1.weight", "conv_last.weight")
@@ -39,7 +39,7 @@ def layer_of(key: str) -> str:
     return key.rpartition(".")[0]
 
 
-def differences(found: Recognised, placed: Placed, model: Pixel2Pixel) -> Differences | None:
+def differences(found: RecognisedWeights, placed: PlacedWeights, model: Pixel2Pixel) -> Differences | None:
     """Return the differences if they are due to class counts and the number of inputs alone; else None."""
     counts = class_counts(placed.weights, model) or model.outputs
     inputs = 1 if placed.spread else model.inputs
@@ -56,7 +56,7 @@ def differences(found: Recognised, placed: Placed, model: Pixel2Pixel) -> Differ
 
 
 def class_counts(weights: Mapping[str, Tensor], model: Pixel2Pixel) -> dict[str, int] | None:
-    """Channels of every output in the file; None where a decoder has no prediction layer."""
+    """Return the channels of every output in the file; None if a decoder has no prediction layer."""
     counts = {}
     for number, output in enumerate(model.outputs):
         layers = [weights.get(f"decoders.{number}.{name}") for name in PREDICTIONS]

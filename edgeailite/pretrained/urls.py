@@ -52,7 +52,7 @@ class PublishedWeights:
 
     @property
     def is_backbone(self) -> bool:
-        """Weights of the encoder alone?"""
+        """Return True for weights of the encoder alone."""
         return ":" in self.fits[0]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from edgeailite.drawing.html import Figure, figure
 from edgeailite.drawing.ranking import bars, cells, head, name_of
 from edgeailite.errors import DataError
-from edgeailite.files import read_regular
+from edgeailite.files import read_regular, unreadable
 from edgeailite.report.record import Grid
 from edgeailite.untrusted import is_finite, is_printable, json_value, printable
 
@@ -32,7 +32,7 @@ def of_folder(folder: Path) -> tuple[Figure, Grid] | None:
         grid = Grid(head(page)[1:], [(texts[0], texts[1:]) for texts in map(cells, rows)])
         return figure(bars(page), BARS_TEXT), grid
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); {again}") from None
+        raise unreadable(path, error, fix=again) from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
@@ -40,11 +40,11 @@ def of_folder(folder: Path) -> tuple[Figure, Grid] | None:
 
 
 def _check_page(page: Any) -> None:
-    """Raise ValueError for numbers that are none, and names that cannot be printed."""
+    """Raise ValueError for numbers that are not finite and for names that cannot be printed."""
     for row in [*page["sections"], *page["layers"]]:
         values = [*row["sqnr_db"].values(), *row["drop"].values()]
         if not all(value is None or (is_finite(value) and abs(value) <= MOST) for value in values):
-            raise ValueError("a number that is none")
+            raise ValueError("a number out of range")
         names = (name_of(row), row["kind"], page["scheme"])
         if not all(isinstance(name, str) and len(name) <= LONGEST and is_printable(name) for name in names):
-            raise ValueError("a name that is none")
+            raise ValueError("a name that cannot be printed")

@@ -20,8 +20,8 @@ from edgeailite.data.files.images import read_image
 from edgeailite.data.source import ClassTarget, DataSource, Item
 from edgeailite.drawing.html import photo_uri, template
 from edgeailite.drawing.plots import colorize, overlay
-from edgeailite.errors import DataError, option
-from edgeailite.files import write_atomic
+from edgeailite.errors import DataError
+from edgeailite.files import write_result
 
 WORST = 24  # files with pictures
 TOLD = 200  # findings of a kind in the tables
@@ -46,11 +46,7 @@ class BadFile:
 
 def write_page(checkup: Checkup, path: Path) -> None:
     """Write the page to `path`. Raises DataError if that is not possible."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, render(checkup).encode("utf-8", errors="replace"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another {option('html')}") from None
+    write_result(path, render(checkup).encode("utf-8", errors="replace"), "html")
 
 
 def render(checkup: Checkup) -> str:

@@ -16,7 +16,7 @@ from edgeailite.data import DataSource, open_dataset
 from edgeailite.data.source import IGNORE, ClassTarget
 from edgeailite.drawing.plots import panels_figure
 from edgeailite.errors import DataError, EdgeailiteError
-from edgeailite.files import read_regular, sha256_of
+from edgeailite.files import read_regular, sha256_of, unreadable
 from edgeailite.modelcard import ModelCard
 from edgeailite.report.record import Grid, Parity, Verdict
 from edgeailite.runs.metric_columns import best_score, number, panels, score_text
@@ -203,7 +203,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         parse = json_value if path.suffix == ".json" else yaml_value
         values = parse(text, where=f"{path}: cannot be read; restore or remove it")
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); restore or remove it") from None
+        raise unreadable(path, error, fix="restore or remove it") from None
     if not isinstance(values, dict):
         raise DataError(f"{path}: expected names and values, found {type(values).__name__}; restore or remove it")
     return values

@@ -14,7 +14,7 @@ from edgeailite.data import DataSource
 from edgeailite.errors import EdgeailiteError, option
 from edgeailite.evaluation import DepthTally, Tally, measure
 from edgeailite.export.files import FILE_NAMES
-from edgeailite.report.record import Form
+from edgeailite.report.record import FormScores
 from edgeailite.runs.open import OpenModel, open_model
 
 DIGITS = 2  # of per cent
@@ -33,7 +33,7 @@ class Conditions:
 
 def forms_of(
     model: OpenModel, run: Path, tally: Tally, *, before: str | None, proven: Sequence[str], conditions: Conditions
-) -> tuple[list[str], list[Form], dict[str, Tally]]:
+) -> tuple[list[str], list[FormScores], dict[str, Tally]]:
     """Measure every form of a network; return the head and rows of the table, and the counts by name.
 
     `tally` are the counts of the form at hand, `before` is the float run of a quantized one, `proven` are the files
@@ -52,14 +52,15 @@ def forms_of(
     first = next(iter(found.values()))
     base = _values(first) if not isinstance(first, str) else {}
     forms = [
-        Form(name, note=part) if isinstance(part, str) else _form(name, part, base) for name, part in found.items()
+        FormScores(name, note=part) if isinstance(part, str) else _scored(name, part, base)
+        for name, part in found.items()
     ]
     return list(_values(tally)), forms, tallies
 
 
-def _form(name: str, tally: Tally, base: Mapping[str, float]) -> Form:
+def _scored(name: str, tally: Tally, base: Mapping[str, float]) -> FormScores:
     values = _values(tally)
-    return Form(name, [_cell(value, base.get(column, math.nan)) for column, value in values.items()])
+    return FormScores(name, [_cell(value, base.get(column, math.nan)) for column, value in values.items()])
 
 
 def _cell(value: float, base: float) -> str:

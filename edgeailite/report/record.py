@@ -71,7 +71,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Form:
+class FormScores:
     """One form of the network (float, fake-quantized, ...): its scores as texts, or a note why there are none."""
 
     name: str
@@ -106,7 +106,7 @@ class Report:
     data: Rows = ()
     curves: tuple[bytes, str] | None = None
     training: Rows = ()
-    forms: tuple[Sequence[str], Sequence[Form]] | None = None
+    forms: tuple[Sequence[str], Sequence[FormScores]] | None = None
     quantization: Rows = ()
     sensitivity: tuple[Figure, Grid] | None = None
     cost: Rows = ()

@@ -18,7 +18,7 @@ from edgeailite.untrusted import shown, yaml_value
 
 VERBS = {"train": TrainConfig, "quantize": QuantizeConfig, "calibrate": CalibrateConfig}
 POSITIONAL = ("run",)
-COMMIT = re.compile(r"[0-9a-f]{7,64}")  # a version of the code; "-dirty" behind it is none to go back to
+COMMIT = re.compile(r"[0-9a-f]{7,64}")  # a version of the code; one with "-dirty" cannot be checked out
 LARGEST = 1 << 20  # bytes of config.yaml
 LEFT_OUT = ("resume", "dry_run", "accept_changed_data")  # how it was run this time, not what was made
 

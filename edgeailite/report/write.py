@@ -38,7 +38,7 @@ from edgeailite.report.facts import (
 )
 from edgeailite.report.forms import Conditions, forms_of, quantization_rows
 from edgeailite.report.page import render
-from edgeailite.report.record import ClassResult, DepthResult, Example, Form, Report, Verdict
+from edgeailite.report.record import ClassResult, DepthResult, Example, FormScores, Report, Verdict
 from edgeailite.report.reproduce import commands_of
 from edgeailite.report.text import flatten
 from edgeailite.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, read_metrics
@@ -58,7 +58,7 @@ MISSING = {
 
 @dataclass(frozen=True)
 class Page:
-    """The file that `write_report` wrote, and its size in bytes."""
+    """A report file that was written, and its size in bytes."""
 
     path: Path
     size: int
@@ -66,7 +66,7 @@ class Page:
 
 @dataclass(frozen=True)
 class _RunFolder:
-    """What a run folder says beside weights; `checkpoint` is None for an exported file."""
+    """The files of a run folder besides weights; `checkpoint` is None for an exported file."""
 
     path: Path
     checkpoint: Checkpoint | None
@@ -145,7 +145,7 @@ def _gather(
         "quantization": [] if how is None else quantization_rows(how),
         "sensitivity": of_folder(folder.path),
         "cost": _cost_rows(cost, folder.path),
-        "devices": device_grid(cost, config.devices, integer=model.arithmetic == "int8"),
+        "devices": device_grid(cost, config.devices, integer=model.number_type == "int8"),
         "parity": parity,
         "config": flatten(folder.config),
         "environment": flatten(folder.environment),
@@ -210,7 +210,7 @@ def _forms(
     folder: _RunFolder,
     tally: Tally,
     proven: Sequence[str],
-) -> tuple[tuple[list[str], list[Form]] | None, list[tuple[str, str]]]:
+) -> tuple[tuple[list[str], list[FormScores]] | None, list[tuple[str, str]]]:
     """Return the table of forms, and the exported file's first number for the top."""
     if config.forms == "none" or model.is_file:
         return None, []

@@ -23,7 +23,7 @@ import yaml
 from torch import Tensor
 
 from edgeailite.errors import DataError, option
-from edgeailite.files import atomic_file, read_regular, remove_leftovers, write_atomic
+from edgeailite.files import atomic_file, read_regular, remove_leftovers, unreadable, unwritable, write_atomic
 from edgeailite.modelcard import ModelCard, card_from_dict
 from edgeailite.pretrained import not_finite, read_weights, which_network
 from edgeailite.untrusted import Fields, is_printable, printable, shown
@@ -66,7 +66,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, keep: Path | None = N
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         fix = f"free disk space or change {option('save_path')}"
-        raise DataError(f"cannot be written ({reason})", path=path, fix=fix) from None
+        raise DataError(f"cannot be written ({reason})", path=path, fix=fix, code="unwritable") from None
 
 
 def save_batch(folder: Path, batch: tuple[tuple[Tensor, ...], Mapping[str, Tensor]], *, rank: int = 0) -> Path:
@@ -77,7 +77,9 @@ def save_batch(folder: Path, batch: tuple[tuple[Tensor, ...], Mapping[str, Tenso
         with atomic_file(path) as file:
             torch.save({"images": tuple(images), "targets": dict(targets)}, file)
     except (OSError, RuntimeError) as error:
-        raise DataError(f"{path}: cannot be written ({str(error).splitlines()[0]}); free disk space") from None
+        raise DataError(
+            f"{path}: cannot be written ({str(error).splitlines()[0]}); free disk space", code="unwritable"
+        ) from None
     return path
 
 
@@ -94,10 +96,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read a file of `save_checkpoint`. Raises DataError for a missing, damaged, foreign or unsafe file."""
     values = read_weights(path)
     if not isinstance(values, dict) or "card" not in values or not _is_whole(values.get("format")):
-        raise DataError(f"{path}: not a checkpoint of format {FORMAT}; {_start_from(values, path)}")
+        raise DataError(f"{path}: not a checkpoint of format {FORMAT}; {_start_from(values, path)}", code="wrong-kind")
     if values["format"] != FORMAT:
         raise DataError(
-            f"{path}: not a checkpoint of format {FORMAT}, but of {values['format']}; take the version that wrote it"
+            f"{path}: not a checkpoint of format {FORMAT}, but of {values['format']}; take the version that wrote it",
+            code="wrong-kind",
         )
     where = f"{path}: not a whole checkpoint"
     fields = Fields.of(values, where=where)
@@ -111,7 +114,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     )
     wrong = not_finite(checkpoint.state_dict)
     if wrong is not None:
-        raise DataError(f"{path}: {wrong}; take {BEST} or {PREVIOUS} of the run, or train again")
+        raise DataError(f"{path}: {wrong}; take {BEST} or {PREVIOUS} of the run, or train again", code="damaged")
     return checkpoint
 
 
@@ -133,7 +136,9 @@ def _weights(fields: Fields) -> dict[str, Tensor]:
     wrong = next((key for key, value in weights.items() if not isinstance(value, Tensor)), None)
     if wrong is not None:
         found = shown(weights[wrong])
-        raise DataError(f"{fields.where}: state_dict: {printable(wrong)}: expected a tensor, found {found}")
+        raise DataError(
+            f"{fields.where}: state_dict: {printable(wrong)}: expected a tensor, found {found}", code="damaged"
+        )
     return dict(weights)
 
 
@@ -142,11 +147,11 @@ def find_checkpoint(source: Path, *, prefer: tuple[str, ...] = (LAST, BEST)) -> 
     if source.is_file():
         return source
     if not source.is_dir():
-        raise DataError(f"{source}: no such run folder or checkpoint")
+        raise DataError(f"{source}: no such run folder or checkpoint", code="missing-file")
     for name in prefer:
         if (source / name).is_file():
             return source / name
-    raise DataError(f"{source}: no {' or '.join(prefer)} in this folder; is it a run folder?")
+    raise DataError(f"{source}: no {' or '.join(prefer)} in this folder; is it a run folder?", code="missing-file")
 
 
 def run_folder(source: Path) -> Path:
@@ -168,9 +173,12 @@ def refuse_used(folder: Path, *, resumes: bool = True) -> None:
     if (folder / LAST).exists() or (folder / PREVIOUS).exists():
         if not resumes:
             fix = f"choose another {option('save_path')}, or remove it yourself"
-            raise DataError("holds a run already", path=folder, fix=fix)
+            raise DataError("holds a run already", path=folder, fix=fix, code="not-ours")
         raise DataError(
-            "holds a run already", path=folder, fix=f"choose another {option('save_path')}, or {option('resume')} it"
+            "holds a run already",
+            path=folder,
+            fix=f"choose another {option('save_path')}, or {option('resume')} it",
+            code="not-ours",
         )
 
 
@@ -183,7 +191,9 @@ def start_run(folder: Path, config: Mapping[str, Any], environment: Mapping[str,
             write_atomic(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
             write_atomic(folder / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
     except OSError as error:
-        raise DataError(f"cannot be written ({error.strerror})", path=folder, fix=_another_folder()) from None
+        raise DataError(
+            f"cannot be written ({error.strerror})", path=folder, fix=_another_folder(), code="unwritable"
+        ) from None
 
 
 @contextlib.contextmanager
@@ -209,8 +219,12 @@ def _lock(folder: Path) -> int:
         if descriptor is not None:
             os.close(descriptor)
         if isinstance(error, BlockingIOError):
-            raise DataError("another process is training here", path=folder, fix=_another_folder()) from None
-        raise DataError(f"cannot be locked ({error.strerror})", path=folder, fix=_another_folder()) from None
+            raise DataError(
+                "another process is training here", path=folder, fix=_another_folder(), code="busy"
+            ) from None
+        raise DataError(
+            f"cannot be locked ({error.strerror})", path=folder, fix=_another_folder(), code="unwritable"
+        ) from None
     return descriptor
 
 
@@ -226,7 +240,7 @@ def append_metrics(folder: Path, row: Mapping[str, Any]) -> None:
     try:
         _write_metrics(folder / METRICS, [*_rows(folder / METRICS)[0], text])
     except OSError as error:
-        raise DataError(f"{folder / METRICS}: cannot be written ({error.strerror}); free disk space") from None
+        raise unwritable(folder / METRICS, error, fix="free disk space") from None
 
 
 def keep_metrics(folder: Path, epochs: int) -> int:
@@ -246,7 +260,7 @@ def keep_metrics(folder: Path, epochs: int) -> int:
         else:
             path.unlink()
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); free disk space or change rights") from None
+        raise unwritable(path, error, fix="free disk space or change rights") from None
     return unread
 
 
@@ -258,8 +272,7 @@ def read_metrics(folder: Path) -> list[dict[str, str]]:
     try:
         return _rows(folder / METRICS)[0]
     except OSError as error:
-        reason = error.strerror
-        raise DataError(f"{folder / METRICS}: cannot be read ({reason}); move it away: the run needs none") from None
+        raise unreadable(folder / METRICS, error, fix="move it away: the run needs none") from None
 
 
 def _write_metrics(path: Path, rows: Sequence[Mapping[str, str]]) -> None:

@@ -1,4 +1,4 @@
-"""What the columns of `metrics.csv` mean to somebody who watches a training: their names, units and directions.
+"""The columns of `metrics.csv`: their names, units and directions, for displays of a training.
 
     epoch, lr, loss, seconds          always
     loss_<output>                     part of the training loss
@@ -26,7 +26,7 @@ LOSS, WEIGHT = "loss_", "weight_"
 
 @dataclass(frozen=True)
 class Metric:
-    """How a score is written: its name, whether it is a share shown in per cent, whether lower is better."""
+    """A score's name, whether it is a share shown in per cent, and whether lower is better."""
 
     name: str
     per_cent: bool = False

@@ -23,7 +23,7 @@ integer type under the output's plain name. Results stay on the network's device
 
 
 def torch_predictor(model: nn.Module, preprocessing: Preprocessing, *, where: str | None = None) -> Predict:
-    """Return a torch network, put into eval mode, as a function of pictures.
+    """Return a function of pictures that runs a torch network, put into eval mode.
 
     With `where`, the name of what was opened, outputs that are not finite raise DataError; training leaves it out,
     since it notices divergence itself. Auxiliary outputs of training do not occur in eval mode.
@@ -32,6 +32,7 @@ def torch_predictor(model: nn.Module, preprocessing: Preprocessing, *, where: st
     device = next(iter(model.state_dict().values())).device
 
     def predict(images: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Run the network on uint8 pictures, one per input; return float32 outputs by name."""
         with torch.inference_mode():
             outputs = model(*(to_input(image.to(device), preprocessing) for image in images))
             results = {name: value.float() for name, value in outputs.items()}
@@ -56,6 +57,7 @@ def file_predictor(model: ExportedModel, compute: Compute | None = None) -> Pred
     outputs_of = compute or model.run
 
     def predict(images: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Run the file on uint8 pictures, one per input; return outputs by name."""
         inputs = [to_input(image, model.card.preprocessing).numpy() for image in images]
         steps = [slice(index, index + 1) for index in range(len(inputs[0]))] if model.one_at_a_time else [slice(None)]
         parts = [outputs_of(*(x[step] for x in inputs)) for step in steps]

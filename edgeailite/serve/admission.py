@@ -28,12 +28,12 @@ class Gate:
 
     @property
     def waiting(self) -> int:
-        """How many wait for a slot."""
+        """Return the number of requests that wait for a slot."""
         return len(self._line)
 
     @contextmanager
     def slot(self, gone: Callable[[], bool] = lambda: False) -> Iterator[float]:
-        """Work inside: gives the seconds waited. Raises Problem `busy`, also for a client that is `gone` meanwhile."""
+        """Hold a slot during the block; gives the seconds waited. Raises Problem `busy`, also for a `gone` client."""
         began = time.monotonic()
         self._enter(gone)
         try:

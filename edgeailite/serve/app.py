@@ -20,13 +20,13 @@ from edgeailite.serve.admission import Gate
 from edgeailite.serve.callers import Call, Callers
 from edgeailite.serve.errors import CODES, PROBLEM_TYPE, Problem, problem_body, shortage
 from edgeailite.serve.headers import add_headers
-from edgeailite.serve.lifecycle import READY, Life
+from edgeailite.serve.lifecycle import READY, Lifecycle
 from edgeailite.serve.metrics import STAGES, TEXT_TYPE, Metrics, resident_bytes
 from edgeailite.serve.openapi import document
 from edgeailite.serve.page import PAGE, add_assets
-from edgeailite.serve.request import Upload, Wish, check_type, picture_bytes, read_model, read_wish
+from edgeailite.serve.request import LabelRequest, Upload, check_type, picture_bytes, read_label_request, read_model
 from edgeailite.serve.responses import ANSWERS, decode
-from edgeailite.serve.workers import Crew
+from edgeailite.serve.workers import WorkerPool
 from edgeailite.untrusted import printable
 
 LOG = logging.getLogger("edgeailite.serve")
@@ -40,7 +40,7 @@ TOTAL = 16  # bodies of the largest size that all connections together hold, unl
 
 @dataclass(frozen=True)
 class Service:
-    """What the routes share. `names` of the models, the first is the default.
+    """State that the routes share. `names` of the models, the first is the default.
 
     `hosts` are the names by which the service is called beside its addresses, `origins` the sites that may read answers
     (CORS). `max_total` bytes of bodies are held by all connections together, and as many of answers.
@@ -55,22 +55,22 @@ class Service:
     origins: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     max_total: int | None = None
-    life: Life = field(default_factory=Life)
+    life: Lifecycle = field(default_factory=Lifecycle)
     metrics: Metrics = field(default_factory=Metrics)
 
     @property
     def callers(self) -> Callers:
-        """Who may call."""
+        """Return the rules for who may call."""
         return Callers(tuple(name.lower() for name in self.hosts), self.origins, self.token)
 
     @property
     def total(self) -> int:
-        """Bytes of bodies that all connections together hold."""
+        """Return the bytes of bodies that all connections together hold."""
         return self.max_total or TOTAL * self.max_body
 
 
 def create_app(service: Service) -> Flask:
-    """The application; it answers `starting` until `service.life` has models."""
+    """Build the application; it answers `starting` until `service.life` has models."""
     app = Flask("edgeailite.serve", static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = service.max_body
     app.request_class = Upload
@@ -114,11 +114,12 @@ def _check_caller(service: Service) -> None:
 
 
 def _add_predict(app: Flask, service: Service) -> None:
-    crew = Crew(service.gate.slots)
+    crew = WorkerPool(service.gate.slots)
 
     @app.post("/predict")
     def predict() -> Response:
-        wish = read_wish(request.args, service.names, alpha=service.alpha)
+        """Label the picture of a request within a slot of the gate."""
+        wish = read_label_request(request.args, service.names, alpha=service.alpha)
         check_type(request)
         if request.content_length == 0:
             raise Problem("bad_picture", "the body is empty, expected a picture")
@@ -136,7 +137,7 @@ def _add_predict(app: Flask, service: Service) -> None:
         return Response(body, mimetype=ANSWERS[wish.output][0], headers=headers)
 
 
-def _labelled(service: Service, wish: Wish, data: bytes) -> tuple[bytes, dict[str, float]]:
+def _labelled(service: Service, wish: LabelRequest, data: bytes) -> tuple[bytes, dict[str, float]]:
     """The body of an answer, and the seconds of each stage, which go into a header: bodies are the same every time."""
     model = service.life.models()[wish.model]
     times = [time.perf_counter()]
@@ -179,6 +180,7 @@ def _add_states(app: Flask, service: Service) -> None:
 
     @app.get("/metrics")
     def metrics() -> Response:
+        """Return counters and gauges in Prometheus's text format."""
         gate = service.gate
         gauges = {
             "edgeailite_running": ("Pictures being labelled now.", float(gate.running)),

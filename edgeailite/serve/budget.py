@@ -1,4 +1,4 @@
-"""How many bytes of bodies all connections together may hold: one number, counted by whoever receives."""
+"""A budget for the bytes of bodies that all connections hold together: one number, counted by whoever receives."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ class Budget:
             return True
 
     def give_back(self, count: int) -> None:
-        """So many are free again."""
+        """Return bytes to the budget."""
         with self._lock:
             self.used -= count

@@ -1,4 +1,4 @@
-"""Who may call: the name that a request asks for, the web page that it comes from, and the token.
+"""Rules for who may call: the name that a request asks for, the web page that it comes from, and the token.
 
 A web page can make its visitor's browser send requests here, to 127.0.0.1 too. What keeps pages of others out:
 
@@ -31,8 +31,9 @@ OWN_PAGE = (None, "same-origin", "none")  # values of Sec-Fetch-Site; None for a
 
 @dataclass(frozen=True)
 class Call:
-    """What a request says of its caller; None for a header that it does not have. `target` is the name in an
-    address such as `GET http://NAME/model`, "" in the usual form."""
+    """A caller, as the request's header describes it; None for a header that it does not have. `target` is the name in
+    an address such as `GET http://NAME/model`, "" in the usual form.
+    """
 
     version: str
     host: str | None
@@ -51,7 +52,7 @@ class Callers:
     token: str | None = None
 
     def check_host(self, call: Call) -> None:
-        """Raises Problem `bad_request` or `wrong_host`. Only HTTP/1.0, which no browser speaks, may leave Host out."""
+        """Raise Problem `bad_request` or `wrong_host`. Only HTTP/1.0, which no browser speaks, may leave Host out."""
         if call.host is None and call.version not in ("1.0", ""):
             raise Problem("bad_request", "the header Host is missing")
         for given in (call.host, call.target or None):
@@ -69,7 +70,7 @@ class Callers:
             raise Problem("wrong_host", f"{shown} is no name of this service{hint}")
 
     def check_page(self, call: Call) -> None:
-        """Raises Problem `cross_site` for a page that is neither this service's own nor one of `origins`."""
+        """Raise Problem `cross_site` for a page that is neither this service's own nor one of `origins`."""
         if call.origin in self.origins:
             return
         foreign = call.origin is not None and not _is_own(call.origin, call.host)
@@ -80,7 +81,7 @@ class Callers:
             )
 
     def check_token(self, call: Call) -> None:
-        """Raises Problem `unauthorized` unless the token is given, where one is asked for."""
+        """Raise Problem `unauthorized` unless the token is given, if one is asked for."""
         if self.token is None:
             return
         scheme, _, given = call.authorization.partition(" ")
@@ -90,7 +91,7 @@ class Callers:
             raise Problem("unauthorized", "a token is needed: Authorization: Bearer TOKEN")
 
     def check(self, call: Call) -> None:
-        """All three, in this order."""
+        """Check host, page and token, in this order."""
         self.check_host(call)
         self.check_page(call)
         self.check_token(call)
@@ -114,7 +115,7 @@ def _is_address(name: str) -> bool:
 
 
 def _is_own(origin: str, host: str | None) -> bool:
-    """Whether an Origin names the host and port that the request was sent to, over http or, by a proxy, https."""
+    """Return True if an Origin names the host and port of the request, over http or, by a proxy, https."""
     scheme, _, rest = origin.partition("://")
     default = DEFAULT_PORTS.get(scheme.lower())
     page, here = authority(rest), authority(host or "")

@@ -1,4 +1,4 @@
-"""What waitress leaves open, closed here: a deadline for each request, JSON for its own errors, and a clean end.
+"""Connections of waitress with what it lacks: a deadline for each request, JSON for its own errors, and a clean end.
 
 waitress gives a connection up only when nothing moves for a while, so that one byte now and then holds it for ever;
 here a request has so many seconds from its first byte, so has the taking of an answer, and a connection that says
@@ -25,7 +25,7 @@ from edgeailite.serve.app import ARRIVED, MAKE_ROOM, TARGET
 from edgeailite.serve.errors import CODES, PROBLEM_TYPE, Problem, problem_body, shortage
 from edgeailite.serve.headers import FIXED, sharing
 from edgeailite.serve.lifecycle import DRAINING
-from edgeailite.serve.parser import FULL, Parser, Refused
+from edgeailite.serve.parser import FULL, Parser, RequestError
 from edgeailite.untrusted import printable
 
 LOG = logging.getLogger("edgeailite.serve")
@@ -48,7 +48,7 @@ class Task(WSGITask):  # type: ignore[misc] # waitress has no types
     """A request for the application."""
 
     def get_environment(self) -> dict[str, Any]:
-        """With the time at which the request began, and what the application asks of the connections."""
+        """Add the time at which the request began, and what the application asks of the connections."""
         environ: dict[str, Any] = super().get_environment()
         environ[ARRIVED] = self.request.arrived
         environ[TARGET] = self.request.proxy_netloc
@@ -56,13 +56,13 @@ class Task(WSGITask):  # type: ignore[misc] # waitress has no types
         return environ
 
     def build_response_header(self) -> bytes:
-        """A service that stops keeps no connection."""
+        """Close the connection after the answer if the service is stopping."""
         if self.channel.server.life.state == DRAINING:
             self.set_close_on_finish()
         return bytes(super().build_response_header())
 
     def execute(self) -> None:
-        """As waitress; what ran out is said in the answer, or, once that has begun, in the log alone."""
+        """Answer; if memory, disk or descriptors run out, say so in the answer or, once begun, in the log."""
         try:
             super().execute()
         except (MemoryError, OSError) as error:
@@ -81,11 +81,11 @@ class Refusal(ErrorTask):  # type: ignore[misc]
     """An error that was found before the application saw anything."""
 
     def execute(self) -> None:
-        """The same JSON and headers as the application's own errors."""
+        """Answer with the same JSON and headers as the application's own errors."""
         error = self.request.error
-        if not isinstance(error, Refused):
+        if not isinstance(error, RequestError):
             code = CODES.get(error.code, "bad_request")
-            error = Refused(Problem(code, SENTENCES.get(error.code, SENTENCES[400])))
+            error = RequestError(Problem(code, SENTENCES.get(error.code, SENTENCES[400])))
         self.channel.refused = True
         write_problem(self, error.problem)
 
@@ -96,7 +96,7 @@ def write_problem(task: Any, problem: Problem) -> None:
     body = problem_body(problem.error, str(problem))
     server.metrics.count("edgeailite_requests_total", "other", str(problem.status))
     server.metrics.count("edgeailite_problems_total", problem.error)
-    task.status = f"{problem.status} {Refused(problem).reason}"
+    task.status = f"{problem.status} {RequestError(problem).reason}"
     shared = sharing(task.request.headers.get("ORIGIN", ""), server.callers.origins)
     fixed = {"Content-Type": PROBLEM_TYPE, "Cache-Control": "no-store", **FIXED}
     task.response_headers.extend((fixed | shared | problem.headers).items())
@@ -123,16 +123,16 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         self.sendbuf_len = min(self.sendbuf_len, SEND)
 
     def parser_class(self, adjustments: Any) -> Parser:
-        """A parser that knows this server's rules."""
+        """Make a parser that knows this server's rules."""
         return Parser(adjustments, self.server)
 
     @property
     def busy(self) -> bool:
-        """Whether anything is not finished: a request that arrives, is worked at, or whose answer leaves."""
+        """Return True if anything is unfinished: a request that arrives, is worked at, or whose answer leaves."""
         return bool(self.request is not None or self.requests or self.total_outbufs_len or self.close_when_flushed)
 
     def owes(self, until: float) -> bool:
-        """Whether a request that began to arrive before this time (monotonic) is not finished."""
+        """Return True if a request that began to arrive before this time (monotonic) is unfinished."""
         if self.born > until:
             return False
         request, requests = self.request, list(self.requests)
@@ -140,7 +140,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return begun or bool(self.total_outbufs_len or self.close_when_flushed)
 
     def dispensable(self) -> tuple[int, float] | None:
-        """Its place among those to close when there are too many, the smallest first; None while it is worked for.
+        """Return the rank for closing when there are too many, smallest first; None while worked for.
 
         Refused ones that are still read from, then those that say nothing, then those whose header arrives, whose body
         arrives, whose answer is not taken, at last those so new that what they sent may not have been read; the oldest
@@ -217,7 +217,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
                 request.close()
 
     def write_soon(self, data: Any) -> int:
-        """As waitress, but what is large is handed on without a copy, which would be in $TMPDIR."""
+        """Queue an answer; large ones without waitress's copy, which would be in $TMPDIR."""
         if isinstance(data, bytes) and len(data) >= LARGE:
             buffer = ReadOnlyFileBasedBuffer(io.BytesIO(data))
             buffer.prepare()
@@ -225,7 +225,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return int(super().write_soon(data))
 
     def readable(self) -> bool:
-        """Also while the rest of a refused body is dropped."""
+        """Return True also while the rest of a refused body is dropped."""
         return self.lingering_until is not None or bool(super().readable())
 
     def handle_read(self) -> None:
@@ -239,7 +239,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self.handle_close()
 
     def handle_error(self) -> None:
-        """One line for what waitress would print with all of its stack; the connection ends."""
+        """Log one line where waitress would print all of its stack; the connection ends."""
         error = sys.exc_info()[1]
         LOG.error("a connection was closed: %s", shortage(error) or repr(error))
         self.drop("error")

@@ -1,4 +1,4 @@
-"""What can be wrong with a request: a code for programs and a sentence for people, never a path or a stack trace.
+"""Problems of a request: a code for programs and a sentence for people, never a path or a stack trace.
 
 Answers are `application/problem+json` (RFC 9457) with `error`, `message` and `status`.
 """
@@ -51,23 +51,23 @@ class Problem(EdgeailiteError):
 
     @property
     def status(self) -> int:
-        """The HTTP status."""
+        """Return the HTTP status."""
         return STATUS[self.error]
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers that belong to it: when to try again, and how to say who one is."""
+        """Return the problem's own headers: when to try again, and how to authenticate."""
         found = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         return found | ({"WWW-Authenticate": "Bearer"} if self.error == "unauthorized" else {})
 
 
 def problem_body(error: str, message: str) -> bytes:
-    """The JSON of a problem."""
+    """Return the JSON of a problem."""
     return json.dumps({"error": error, "message": message, "status": STATUS[error]}).encode() + b"\n"
 
 
 def shortage(error: BaseException | None) -> Problem | None:
-    """The problem to answer if this machine ran out of memory, disk or descriptors; None for any other error.
+    """Return the problem to answer if this machine ran out of memory, disk or descriptors; None for any other error.
 
     Errors that were raised while another one was handled are looked at, too.
     """

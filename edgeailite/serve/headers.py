@@ -29,7 +29,7 @@ FIXED = {
 
 
 def sharing(origin: str, origins: Sequence[str]) -> dict[str, str]:
-    """Headers that let the page of `origin` read an answer if it is one of `origins`, and no other page."""
+    """Return headers that let the page of `origin` read an answer if it is one of `origins`, and no other page."""
     vary = {"Vary": "Origin"} if origins else {}
     if origin not in origins:
         return vary | {"Cross-Origin-Resource-Policy": "same-origin"}
@@ -38,7 +38,7 @@ def sharing(origin: str, origins: Sequence[str]) -> dict[str, str]:
 
 
 def add_headers(response: Response, request: Request, origins: Sequence[str]) -> Response:
-    """The response with them; answers are not stored by caches unless a route said otherwise."""
+    """Add the headers to a response; answers are not stored by caches unless a route said otherwise."""
     response.headers.update(FIXED)
     response.headers.setdefault("Cache-Control", "no-store")
     shared = sharing(request.headers.get("Origin", ""), origins)

@@ -36,24 +36,24 @@ class Metrics:
         self._seconds = dict.fromkeys(STAGES, 0.0)
 
     def count(self, family: str, *labels: str) -> None:
-        """One more, in the order of the family's label names."""
+        """Count one more, with values in the order of the family's label names."""
         with self._lock:
             self._counts[family, labels] += 1
 
     def total(self, family: str) -> int:
-        """How many there are, whatever their labels."""
+        """Return the count of a family over all labels."""
         with self._lock:
             return sum(count for (name, _), count in self._counts.items() if name == family)
 
     def observe(self, stages: Mapping[str, float]) -> None:
-        """The seconds of each stage of one picture."""
+        """Add the seconds of each stage of one picture."""
         with self._lock:
             for stage, seconds in stages.items():
                 self._buckets[stage][bisect_left(BUCKETS, seconds)] += 1
                 self._seconds[stage] += seconds
 
     def text(self, gauges: Mapping[str, tuple[str, float]], info: Sequence[Mapping[str, str]]) -> str:
-        """Everything; `gauges` are name -> (help, value now), `info` labels of the models that are served."""
+        """Return all metrics as text; `gauges` are name -> (help, value now), `info` labels of the served models."""
         with self._lock:
             return "\n".join([*self._families(), *_gauges(gauges), *_info(info)]) + "\n"
 
@@ -73,7 +73,7 @@ class Metrics:
 
 
 def resident_bytes() -> float:
-    """Memory of this process that is in RAM; 0 where the system does not say."""
+    """Return the memory of this process that is in RAM; 0 if the system does not say."""
     try:
         return float(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):

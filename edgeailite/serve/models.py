@@ -1,4 +1,4 @@
-"""The models that a service offers: their names, opened and ready to label."""
+"""Opens the models that a service offers, under their names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgeailite.inference.writing import png
 from edgeailite.modelcard import ModelCard
 from edgeailite.runs.checkpoint import find_checkpoint
 from edgeailite.runs.open import OpenModel, open_model
-from edgeailite.serve.served import Served
+from edgeailite.serve.served_model import ServedModel
 from edgeailite.untrusted import printable
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -24,7 +24,7 @@ NEW_COLOR = (128, 128, 128)  # of a class that the card has no colour for
 
 
 def named(models: tuple[str, ...]) -> dict[str, Path]:
-    """NAME=PATH or PATH, where the name is that of the file or folder. Raises UsageError for a name given twice."""
+    """Return paths of NAME=PATH or PATH by name, by default the file's or folder's. UsageError for a repeated name."""
     paths: dict[str, Path] = {}
     for word in models:
         name, equals, rest = word.partition("=")
@@ -41,12 +41,12 @@ def named(models: tuple[str, ...]) -> dict[str, Path]:
     return paths
 
 
-def served(name: str, path: Path, *, threads: int) -> Served:
+def served(name: str, path: Path, *, threads: int) -> ServedModel:
     """Open a model and label one picture with it, so that the first request is as fast as the next."""
     opened = open_model(path, device=select_device("cpu"), threads=threads)
     _check_takes_pictures(opened.card, path)
     output = opened.card.classified[0]
-    model = Served(
+    model = ServedModel(
         name, classes(opened.card, output), lambda image: label_picture(opened, image), facts(opened, path), png
     )
     pre = opened.card.preprocessing
@@ -66,7 +66,7 @@ def classes(card: ModelCard, output: str) -> tuple[tuple[str, tuple[int, int, in
 
 
 def facts(opened: OpenModel, path: Path) -> dict[str, object]:
-    """What `GET /model` says beside classes; no path of this machine."""
+    """Return what `GET /model` says besides classes; no path of this machine."""
     pre = opened.card.preprocessing
     file = path if opened.is_file else find_checkpoint(path)
     return {
@@ -90,6 +90,10 @@ def facts(opened: OpenModel, path: Path) -> dict[str, object]:
 def _check_takes_pictures(card: ModelCard, source: Path) -> None:
     """Raises UsageError for networks whose result cannot be drawn, or that want more than a picture."""
     if len(card.inputs) > 1:
-        raise UsageError(f"serve {source}: the network takes {len(card.inputs)} pictures at a time, a request has one")
+        raise UsageError(
+            f"serve {source}: the network takes {len(card.inputs)} pictures at a time, a request has one", code="no-fit"
+        )
     if not card.classified:
-        raise UsageError(f"serve {source}: the network has no output with classes, only {', '.join(card.outputs)}")
+        raise UsageError(
+            f"serve {source}: the network has no output with classes, only {', '.join(card.outputs)}", code="wrong-kind"
+        )

@@ -16,7 +16,7 @@ PICTURE_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-str
 
 
 def document(names: Sequence[str], *, max_body: int, with_token: bool) -> dict[str, Any]:
-    """The document for models of these names."""
+    """Return the OpenAPI document for models of these names."""
     model = {"name": "model", "in": "query", "schema": {"type": "string", "enum": list(names), "default": names[0]}}
     schemes = {"token": {"type": "http", "scheme": "bearer"}} if with_token else {}
     return {

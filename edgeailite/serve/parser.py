@@ -27,7 +27,7 @@ FREE_FRAMING = 65_536  # bytes of chunk lengths and ends that every body may hav
 FULL = "too many bytes are arriving at once; try again"
 
 
-class Refused(Error):  # type: ignore[misc] # waitress has no types
+class RequestError(Error):  # type: ignore[misc] # waitress has no types
     """A problem in waitress's form."""
 
     def __init__(self, problem: Problem) -> None:
@@ -37,7 +37,7 @@ class Refused(Error):  # type: ignore[misc] # waitress has no types
 
 
 class Door(Protocol):
-    """What the server gives to every request."""
+    """The parts of the server that a request's parser needs."""
 
     callers: Callers
     bodies: Budget
@@ -61,14 +61,14 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         self._admitted = self._closed = False
 
     def call(self) -> Call:
-        """What the header says of the caller."""
+        """Return the caller, as the header describes it."""
         get = self.headers.get
         target = getattr(self, "proxy_netloc", "")
         origin, site = get("ORIGIN"), get("SEC_FETCH_SITE")
         return Call(self.version, get("HOST"), target, origin, site, get("AUTHORIZATION", ""))
 
     def received(self, data: bytes) -> int:
-        """As waitress; what comes behind an error is dropped, and who asks whether to send a body is told at once."""
+        """Parse more bytes; drop those after an error, and answer at once if the client asks whether to send a body."""
         if self._closed:  # its connection ended while this was under way
             return len(data)
         try:
@@ -88,7 +88,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
 
     def refuse(self, problem: Problem) -> None:
         """Give it up: it becomes an answer with this problem, and its body goes."""
-        self.error, self.completed = Refused(problem), True
+        self.error, self.completed = RequestError(problem), True
         self.close()
 
     def close(self) -> None:

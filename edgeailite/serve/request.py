@@ -1,4 +1,4 @@
-"""What a request asks for: the parameters of its address, and the one picture in its body."""
+"""Reads a request: the parameters of its address, and the one picture in its body."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Upload(Request):
 
 
 @dataclass(frozen=True)
-class Wish:
+class LabelRequest:
     """One answer of one model; `alpha` is the weight of the colours in an overlay."""
 
     output: str
@@ -38,8 +38,8 @@ class Wish:
     alpha: float
 
 
-def read_wish(args: MultiDict[str, str], names: Sequence[str], *, alpha: float) -> Wish:
-    """The parameters, strictly: a misspelt one is an error, not ignored. Raises Problem `bad_parameter`."""
+def read_label_request(args: MultiDict[str, str], names: Sequence[str], *, alpha: float) -> LabelRequest:
+    """Read the parameters strictly: a misspelt one is an error, not ignored. Raises Problem `bad_parameter`."""
     for name in args:
         if name not in PARAMETERS:
             raise Problem("bad_parameter", f"unknown parameter {_shown(name)}; there are {', '.join(PARAMETERS)}")
@@ -48,11 +48,11 @@ def read_wish(args: MultiDict[str, str], names: Sequence[str], *, alpha: float) 
     output = args.get("output", next(iter(ANSWERS)))
     if output not in ANSWERS:
         raise Problem("bad_parameter", f"output={_shown(output)}: expected {', '.join(ANSWERS)}")
-    return Wish(output, read_model(args, names), _alpha(args, alpha))
+    return LabelRequest(output, read_model(args, names), _alpha(args, alpha))
 
 
 def read_model(args: MultiDict[str, str], names: Sequence[str]) -> str:
-    """The model's name; the first one where none is given. Raises Problem `bad_parameter`."""
+    """Return the model's name; by default the first. Raises Problem `bad_parameter`."""
     name = args.get("model", names[0])
     if name not in names:
         raise Problem("bad_parameter", f"model={_shown(name)}: there are {printable(', '.join(names))}")
@@ -60,7 +60,7 @@ def read_model(args: MultiDict[str, str], names: Sequence[str]) -> str:
 
 
 def check_type(request: Request) -> None:
-    """Raises Problem `unsupported` for a body that says of itself to be no picture."""
+    """Raise Problem `unsupported` for a body whose type says that it is no picture."""
     kind = request.mimetype
     if kind != MULTIPART and kind not in RAW_TYPES and not kind.startswith("image/"):
         raise Problem(
@@ -69,7 +69,7 @@ def check_type(request: Request) -> None:
 
 
 def picture_bytes(request: Request) -> bytes:
-    """The bytes of the one picture: the body, or its only file. Raises Problem `bad_picture` or `too_large`."""
+    """Return the bytes of the one picture: the body, or its only file. Raises Problem `bad_picture` or `too_large`."""
     if request.mimetype != MULTIPART:
         return request.get_data(cache=False, parse_form_data=False)
     request.max_form_parts, request.max_form_memory_size = MAX_PARTS, MAX_FIELD

@@ -18,13 +18,13 @@ from edgeailite.data.files.images import check_data, decode_image
 from edgeailite.drawing.plots import colorize, overlay
 from edgeailite.errors import DataError
 from edgeailite.serve.errors import Problem
-from edgeailite.serve.served import Image, Served
+from edgeailite.serve.served_model import Image, ServedModel
 
 UPLOAD = Path("picture")  # how messages call it; the client's file name is never used
 
 
 def decode(data: bytes, *, max_pixels: int) -> Image:
-    """The picture (H,W,3) uint8 RGB. Raises Problem `bad_picture`, `unsupported` or `too_large`."""
+    """Decode the picture (H,W,3) uint8 RGB. Raises Problem `bad_picture`, `unsupported` or `too_large`."""
     if not data:
         raise Problem("bad_picture", "the picture is empty (0 bytes)")
     header = read_header(data)
@@ -42,15 +42,15 @@ def decode(data: bytes, *, max_pixels: int) -> Image:
         raise Problem("bad_picture", str(error)) from None
 
 
-def _overlay(image: Image, labels: Image, model: Served, alpha: float) -> bytes:
+def _overlay(image: Image, labels: Image, model: ServedModel, alpha: float) -> bytes:
     return model.png(overlay(image, colorize(labels, model.palette), alpha))
 
 
-def _labels(image: Image, labels: Image, model: Served, alpha: float) -> bytes:
+def _labels(image: Image, labels: Image, model: ServedModel, alpha: float) -> bytes:
     return model.png(labels)
 
 
-def _json(image: Image, labels: Image, model: Served, alpha: float) -> bytes:
+def _json(image: Image, labels: Image, model: ServedModel, alpha: float) -> bytes:
     counts = np.bincount(labels.ravel(), minlength=len(model.classes))
     classes = [
         {"index": index, "name": name, "color": list(color), "pixels": int(count), "share": int(count) / labels.size}
@@ -60,13 +60,13 @@ def _json(image: Image, labels: Image, model: Served, alpha: float) -> bytes:
     return json.dumps({"model": model.name, "width": width, "height": height, "classes": classes}).encode() + b"\n"
 
 
-def _npy(image: Image, labels: Image, model: Served, alpha: float) -> bytes:
+def _npy(image: Image, labels: Image, model: ServedModel, alpha: float) -> bytes:
     file = io.BytesIO()
     np.save(file, labels, allow_pickle=False)
     return file.getvalue()
 
 
-Write = Callable[[Image, Image, Served, float], bytes]
+Write = Callable[[Image, Image, ServedModel, float], bytes]
 ANSWERS: dict[str, tuple[str, Write]] = {
     "overlay": ("image/png", _overlay),
     "labels": ("image/png", _labels),

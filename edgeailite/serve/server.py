@@ -34,7 +34,7 @@ from edgeailite.serve.connection import Channel
 from edgeailite.serve.errors import NO_DESCRIPTORS, shortage
 from edgeailite.serve.lifecycle import DRAINING
 from edgeailite.serve.parser import Parser
-from edgeailite.serve.served import Served
+from edgeailite.serve.served_model import ServedModel
 
 LOG = logging.getLogger("edgeailite.serve")
 TICK = 0.2  # seconds between looks at deadlines and signals
@@ -46,7 +46,7 @@ MAX_HEADER = 32_768
 CONNECTIONS = 512
 LARGEST_ANSWER = 1 << 28  # never reached: a thread that waits for a slow client would be lost for others
 
-Loader = Callable[[], Mapping[str, Served]]
+Loader = Callable[[], Mapping[str, ServedModel]]
 
 
 class Server(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
@@ -79,7 +79,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
     # --- connections
 
     def readable(self) -> bool:
-        """Whether a new connection can be taken: there is room, or one that can be closed for it."""
+        """Return True if a new connection can be taken: there is room, or one that can be closed for it."""
         if not super().readable() or time.monotonic() < self._accept_from:
             return False
         return len(self.active_channels) < self.most or any(
@@ -130,7 +130,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
             LOG.error("no connection can be taken (%s): closed %d that were idle", error.strerror, closed)
 
     def handle_error(self) -> None:
-        """A connection that cannot be taken is no reason to stop listening."""
+        """Log a connection that cannot be taken, and go on listening."""
         error = sys.exc_info()[1]
         LOG.error("a connection was not taken: %s", shortage(error) or repr(error))
 
@@ -166,13 +166,13 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
     # --- time
 
     def maintenance(self, now: float) -> None:
-        """Deadlines of every connection, beside waitress's own rule for idle ones."""
+        """Enforce the deadlines of every connection, beside waitress's own rule for idle ones."""
         for channel in list(self.active_channels.values()):
             channel.expire(time.monotonic(), min(self.client_timeout, self.patience))
         super().maintenance(now)
 
     def owes(self, since: float) -> bool:
-        """Whether anything that began to arrive before that time (monotonic) is unfinished."""
+        """Return True if anything that began to arrive before that time (monotonic) is unfinished."""
         return any(channel.owes(since) for channel in list(self.active_channels.values()))
 
     def step(self) -> None:
@@ -192,7 +192,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
 
 
 def most_connections(descriptors: int, hard: int = resource.RLIM_INFINITY) -> int:
-    """How many connections there may be at once, where the process may open so many files."""
+    """Return the largest number of connections for a process that may open so many files."""
     return CONNECTIONS if descriptors == resource.RLIM_INFINITY else max(8, min(CONNECTIONS, descriptors - OTHER_FILES))
 
 
@@ -204,7 +204,8 @@ def listen(service: Service, *, host: str, port: int, client_timeout: float) -> 
     except OSError as error:
         raise UsageError(
             f"no folder for temporary files ({error.strerror}), which large uploads need; mount a tmpfs at /tmp or set "
-            "TMPDIR"
+            "TMPDIR",
+            code="unwritable",
         ) from None
     bound = _bind(host, port)
     adjustments = Adjustments(
@@ -229,7 +230,9 @@ def _bind(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise UsageError(f"{option('host')} {host} {option('port')} {port}: cannot listen there ({reason})") from None
+        raise UsageError(
+            f"{option('host')} {host} {option('port')} {port}: cannot listen there ({reason})", code="busy"
+        ) from None
 
 
 def serve(
@@ -273,9 +276,9 @@ def _farewell(server: Server, number: int, *, unfinished: bool) -> str:
 
 
 def _drain(server: Server, caught: list[int], drain_timeout: float) -> bool:
-    """Finish what arrived; whether something is left at the deadline, or at a second signal.
+    """Finish what arrived; return True if something is left at the deadline, or at a second signal.
 
-    What begins to arrive behind the signal is refused and not waited for. A request that arrives too slowly for the
+    A request that begins to arrive after the signal is refused. One that arrives too slowly for the
     deadline is refused before it, where there is time enough to say so.
     """
     server.step()  # takes in what had reached the sockets before the signal

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 
-class Crew:
+class WorkerPool:
     """`do(work)` gives what `work()` gives, computed by one of `count` threads; they end with the process."""
 
     def __init__(self, count: int) -> None:

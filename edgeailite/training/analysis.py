@@ -126,12 +126,7 @@ def analyze_run(config: AnalyzeConfig, *, on_ranking: Callable[[Analysis], None]
 def _quantized(config: AnalyzeConfig, opened: OpenModel, train: DataSource, plan: Plan) -> fx.GraphModule:
     """Return the network as `calibrate` makes it with a plan."""
     return calibrated(
-        opened,
-        train,
-        config=config,
-        plan=plan,
-        batch_size=config.batch_size,
-        device=select_device(config.device),
+        opened, train, config=config, plan=plan, batch_size=config.batch_size, device=select_device(config.device)
     ).eval()
 
 

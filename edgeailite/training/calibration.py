@@ -102,12 +102,7 @@ def _calibrate(config: CalibrateConfig, folder: Path) -> CalibratedRun:
     else:
         method = "calibration"
         model = calibrated(
-            opened,
-            train,
-            config=config,
-            plan=plan,
-            batch_size=config.batch_size,
-            device=select_device(config.device),
+            opened, train, config=config, plan=plan, batch_size=config.batch_size, device=select_device(config.device)
         )
     start_run(folder, plain(config), environment())
     quantization = {name: getattr(config, name) for name in RECORDED}
@@ -127,7 +122,7 @@ def open_float(source: Path, data_path: Path | None) -> tuple[Checkpoint, OpenMo
     """Open a float run; with `data_path`, its card names that folder. Raises UsageError for a quantized one."""
     checkpoint, module = load_network(source)
     if checkpoint.quantization is not None:
-        raise UsageError(f"{source}: quantized already; give the float run it came from")
+        raise UsageError(f"{source}: quantized already; give the float run it came from", code="wrong-kind")
     if data_path is not None:
         card = dataclasses.replace(checkpoint.card, data_path=str(data_path.resolve()))
         checkpoint = dataclasses.replace(checkpoint, card=card)
@@ -145,13 +140,7 @@ def splits_of(card: ModelCard, before: TrainConfig, data_path: Path | None) -> t
 
 
 def calibrated(
-    opened: OpenModel,
-    train: DataSource,
-    *,
-    config: Calibrating,
-    plan: Plan,
-    batch_size: int,
-    device: torch.device,
+    opened: OpenModel, train: DataSource, *, config: Calibrating, plan: Plan, batch_size: int, device: torch.device
 ) -> fx.GraphModule:
     """Prepare a network, observe its ranges on random training pictures as validation sees them, and refine it."""
     assert opened.module is not None

@@ -20,8 +20,8 @@ from edgeailite.data import DataSource, default_path
 from edgeailite.data.ensure import ensure_dataset, open_labelled
 from edgeailite.data.variety import need_classes
 from edgeailite.distributed import from_first
-from edgeailite.errors import DataError, UsageError, option
-from edgeailite.files import write_atomic
+from edgeailite.errors import UsageError, option
+from edgeailite.files import write_result
 from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import DEEP_SUPERVISION, Pixel2Pixel, create_model
 from edgeailite.preprocessing import Preprocessing
@@ -103,17 +103,12 @@ def _short(config: TrainConfig, processes: int) -> TrainConfig:
 
 def _write_start(config: TrainConfig, folder: Path, loaded: LoadReport | None) -> None:
     begin_run(folder, config)
-    if loaded is None:
-        return
-    path = folder / PRETRAINED
-    try:
-        write_atomic(path, json.dumps(dataclasses.asdict(loaded), indent=2) + "\n")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another {option('save_path')}") from None
+    if loaded is not None:
+        write_result(folder / PRETRAINED, json.dumps(dataclasses.asdict(loaded), indent=2) + "\n", "save_path")
 
 
 @dataclass(frozen=True)
-class Prepared:
+class TrainingParts:
     """Everything that training needs before anything is written; `labelled` is `train` without a cache."""
 
     labelled: DataSource
@@ -129,7 +124,7 @@ class Prepared:
         return Trainer(folder, self.card, plain(config), self.learner, schedule(config))
 
 
-def prepare_training(config: TrainConfig, place: Place, *, anew: bool) -> Prepared:
+def prepare_training(config: TrainConfig, place: Place, *, anew: bool) -> TrainingParts:
     """Open the data; make the network with its first weights, the losses and the optimizer.
 
     `anew` is false for a run that continues: its weights are its own, and no data is generated in the folder that it
@@ -163,7 +158,7 @@ def prepare_training(config: TrainConfig, place: Place, *, anew: bool) -> Prepar
     )
     views = train_transform(config)
     source = training_source(train, config.cache, views)
-    return Prepared(train, source, val, Transforms(views, eval_transform(config)), card, learner, loaded)
+    return TrainingParts(train, source, val, Transforms(views, eval_transform(config)), card, learner, loaded)
 
 
 def training_splits(config: TrainConfig) -> tuple[DataSource, DataSource]:
@@ -218,7 +213,9 @@ def _resumed(folder: Path, config: TrainConfig) -> tuple[TrainConfig, Path, Chec
     """Return options, folder and state of a float run, as the given options have it go on."""
     checkpoint, where = load_last(folder), f"{option('resume')} {folder}"
     if checkpoint.quantization is not None:
-        raise UsageError(f"{where}: a quantized run; use `edgeailite quantize RUN --save_path … --resume True`")
+        raise UsageError(
+            f"{where}: a quantized run; use `edgeailite quantize RUN --save_path … --resume True`", code="wrong-kind"
+        )
     of_run = replace(train_config(checkpoint.config, where=f"{where}: its options"), resume=None)
     return resumed_config(config, of_run), folder, checkpoint
 

@@ -63,9 +63,7 @@ def task_options(
 def class_weights(
     config: Objective, source: DataSource, device: torch.device, processes: Processes = ALONE
 ) -> dict[str, Tensor]:
-    """Loss weights by output: given, published for the data set, or from the labels of the training split, which the
-    first process reads for all.
-    """
+    """Return loss weights by output: given, published, or from the training labels, read by the first process."""
     targets = {name: target for name, target in source.targets.items() if isinstance(target, ClassTarget)}
     if config.class_weight_values is not None:
         given, main = config.class_weight_values, source.main
@@ -110,8 +108,8 @@ def _count(source: DataSource, name: str, target: ClassTarget) -> tuple[Tensor, 
 
 
 def make_losses(options: TaskOptions, processes: Processes, distillation: Distillation | None = None) -> Losses:
-    """Losses by output, divided by the labelled pixels of all processes; with `distillation` those of the teacher's
-    outputs, which are then among the targets, are added.
+    """Build the losses by output, divided by the labelled pixels of all processes. `distillation` adds the losses
+    against the teacher's outputs, which are then among the targets.
     """
 
     def losses(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -147,7 +145,7 @@ def make_learner(
     lr_ranges: float = 0.0,
     teacher: nn.Module | None = None,
 ) -> Learner:
-    """The network on its device, frozen and shared between processes as configured, with its optimizer.
+    """Put the network on its device, frozen and shared between processes as configured, with its optimizer.
 
     `lr_ranges` is the rate of learned ranges; `teacher` gives what `make_losses` with a distillation compares with.
     """
@@ -204,6 +202,7 @@ def schedule(config: Loop) -> Callable[[float], float]:
     """Return the factor of the learning rates as a function of the fractional epoch."""
 
     def factor(epoch: float) -> float:
+        """Return the factor at a fractional epoch; by whole epochs if the schedule goes by epoch."""
         return learning_rate(
             1.0,
             float(int(epoch)) if config.schedule_by == "epoch" else epoch,

@@ -116,7 +116,7 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Transforms:
-    """How pictures are prepared for the network, in training and in validation."""
+    """Preparation of pictures for the network, in training and in validation."""
 
     train: Transform
     val: EvalTransform
@@ -130,7 +130,7 @@ def load_last(folder: Path) -> Checkpoint:
     last, previous = folder / LAST, folder / PREVIOUS
     if not last.is_file() and not previous.is_file():
         fix = "give the folder of a run that has saved an epoch"
-        raise DataError(f"no {LAST} in it", about="resume", value=folder, fix=fix)
+        raise DataError(f"no {LAST} in it", about="resume", value=folder, fix=fix, code="missing-file")
     try:
         checkpoint = load_checkpoint(last)
     except DataError as error:
@@ -141,7 +141,8 @@ def load_last(folder: Path) -> Checkpoint:
     if "balance" not in checkpoint.training:
         raise DataError(
             f"{option('resume')} {folder}: {LAST} holds weights only, or the state of an older version; "
-            f"begin a new run: edgeailite train --pretrained {folder / LAST}"
+            f"begin a new run: edgeailite train --pretrained {folder / LAST}",
+            code="wrong-kind",
         )
     check_state(checkpoint, f"{option('resume')} {folder}")
     return checkpoint
@@ -194,7 +195,7 @@ def fit(
                 _end_epoch(trainer, row, batches, watch=watch, seconds=time.perf_counter() - began)
             for line in watch.remarks:
                 watch.note(line)
-        if any(gather(learner.stop, learner.processes)):  # asked behind the last update
+        if any(gather(learner.stop, learner.processes)):  # asked after the last update
             raise Interrupted(f"stopped after the last epoch, state saved in {trainer.folder / LAST}")
     return row
 
@@ -325,6 +326,7 @@ def _failures_told(trainer: Trainer) -> Iterator[None]:
                 f"not enough memory ({first})",
                 fix=f"lower {option('batch_size')}, and raise {option('accumulate')} by as much, or use smaller "
                 f"pictures, or {option('amp')} bf16",
+                code="out-of-memory",
             ) from None
         if trainer.learner.processes.count == 1 or not lost_process(error):
             raise

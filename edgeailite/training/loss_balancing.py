@@ -1,11 +1,11 @@
-"""How the losses of several outputs are added: fixed weights, or weights found in training.
+"""Adds the losses of several outputs: with fixed weights, or with weights found in training.
 
 `balance(losses, shared)` gives the scalar to call `backward` on. A balance is an `nn.Module`: its state dict (plain
 tensors) belongs in the checkpoint, its parameters (of `uncertainty` alone) in the optimizer, without weight decay.
 
 Several processes: each gives its own losses, such that their *mean* over processes is the loss, and `reduce` gives the
 mean over processes of a tensor. Then weights, and gradients of parameters here, come out equal everywhere without
-DistributedDataParallel, whose hooks `torch.autograd.grad` does not set off.
+DistributedDataParallel, whose hooks `torch.autograd.grad` does not trigger.
 
 The published edgeailite code names `learned` (its default, pseudo_grad_norm), `uncertainty`, `grad_norm` and
 `dwa_grad_norm`. As its source reads, only the first works: two raise, the last is compared with another
@@ -25,7 +25,7 @@ Reduce = Callable[[Tensor], Tensor]
 
 
 def alone(tensor: Tensor) -> Tensor:
-    """`reduce` of a single process: its own value."""
+    """Return the value unchanged: `reduce` of a single process."""
     return tensor
 
 
@@ -44,7 +44,7 @@ class Balance(nn.Module):
     def forward(self, losses: Mapping[str, Tensor], shared: Sequence[nn.Parameter] = ()) -> Tensor:
         """Return the scalar to differentiate, from scalar losses by output.
 
-        `shared` are parameters that all outputs depend on, of which only gradient normalisation takes gradients.
+        `shared` are parameters that all outputs depend on; only gradient normalisation uses their gradients.
         """
         return (self.factors * self.stacked(losses)).sum()
 
@@ -168,7 +168,7 @@ class DynamicGradNorm(GradNorm):
         self.register_buffer("history", torch.zeros(2, len(self.outputs)))
 
     def epoch_done(self, mean_losses: Mapping[str, float]) -> None:
-        """Shift the history from which the rates come."""
+        """Shift the history that the rates are computed from."""
         self.history = _shifted(self.history, self.outputs, mean_losses)
 
     def _rates(self, values: Tensor) -> Tensor:
@@ -189,15 +189,17 @@ BALANCES: dict[str, type[Balance]] = {
 def make_balance(
     kind: str, outputs: Sequence[str], *, weights: Mapping[str, float] | None = None, reduce: Reduce = alone
 ) -> Balance:
-    """A balance of BALANCES for the named outputs; with one output there is nothing to balance: its fixed weight.
+    """Build a balance of BALANCES for the named outputs; one output has nothing to balance: its fixed weight.
 
     `weights` by output belong to `fixed`; default 1. Raises UsageError for unknown names and for weights elsewhere.
     """
     if kind not in BALANCES:
-        raise UsageError(f"balance {kind!r} is unknown; known are {', '.join(BALANCES)}")
+        problem = f"balance {kind!r} is unknown; known are {', '.join(BALANCES)}"
+        raise UsageError(problem, value=kind, known=tuple(BALANCES), code="unknown-name")
     unknown = sorted(set(weights or {}) - set(outputs))
     if unknown:
-        raise UsageError(f"loss weight of {', '.join(unknown)}, but the outputs are {', '.join(outputs)}")
+        problem = f"loss weight of {', '.join(unknown)}, but the outputs are {', '.join(outputs)}"
+        raise UsageError(problem, value=unknown, known=tuple(outputs), code="unknown-name")
     for output, weight in (weights or {}).items():
         if not weight >= 0:
             raise UsageError(f"loss weight of {output} is {weight}; expected 0 or more")

@@ -1,4 +1,4 @@
-"""What somebody looks at while a network trains: bars or lines, curves, sheets of pictures, TensorBoard.
+"""Displays of a training: bars or lines, curves, sheets of pictures, TensorBoard.
 
     with Watch(folder, title="camvid", epochs=100, palettes={"segmentation": card.palette}) as watch:
         watch.step(step)               after each optimizer step
@@ -54,7 +54,7 @@ Picture = tuple[str, NDArray[np.uint8], NDArray[Any] | None, NDArray[Any]]
 
 
 class StepLike(Protocol):
-    """What a step reports: epoch (from 0), step in it (from 1), steps in the epoch, loss, sum of losses, rate, ...
+    """A step's epoch (from 0), number in it (from 1), steps in the epoch, loss, sum of losses, learning rate, ...
 
     `parts` holds the loss of each output; `images_per_second` is NaN where it is not known.
     """
@@ -226,7 +226,7 @@ class Watch:
 
     @contextlib.contextmanager
     def _optional(self, name: str) -> Iterator[None]:
-        """What may fail without ending the training: said once for each name."""
+        """Run a block that may fail without ending the training; the failure is said once for each name."""
         try:
             yield
         except OSError as error:
@@ -240,7 +240,7 @@ class Watch:
 
 
 def tags(row: Mapping[str, Any]) -> dict[str, float]:
-    """TensorBoard's points of an epoch, by tag."""
+    """Return TensorBoard's points of an epoch, by tag."""
     found = {"training/loss_epoch": number(row, "loss"), "training/seconds_epoch": number(row, "seconds")}
     for column in row:
         if column.startswith(LOSS):

@@ -1,4 +1,4 @@
-"""What a training shows on stderr: bars in a terminal, plain lines elsewhere, nothing where quiet was asked for."""
+"""Display of a training on stderr: bars in a terminal, plain lines elsewhere, nothing if quiet was asked for."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_PARTS = 4  # outputs whose losses fit in a line
 
 @dataclass
 class State:
-    """What is known now. `best` is text; `checked` is (done, all) pictures while validating."""
+    """Progress that is known now. `best` is text; `checked` is (done, all) pictures while validating."""
 
     title: str
     pace: Pace
@@ -46,7 +46,7 @@ class Display(Protocol):
 
 
 def make_display(state: State, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> Display:
-    """Bars if stderr is a terminal that can move its cursor, else lines."""
+    """Return bars if stderr is a terminal that can move its cursor, else lines."""
     if quiet:
         return Silent()
     console = Console(stderr=True, highlight=False)
@@ -60,14 +60,14 @@ class Silent:
     """No progress; what must be read is still printed."""
 
     def moved(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def line(self, text: str) -> None:
-        """A plain line."""
+        """Log a plain line."""
         log(text)
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Lines(Silent):
@@ -78,7 +78,7 @@ class Lines(Silent):
         self._last = clock()
 
     def moved(self) -> None:
-        """A line about where the run is, once a minute."""
+        """Log a line about where the run is, once a minute."""
         now = self.clock()
         if now < self._last:
             self._last = now
@@ -86,7 +86,7 @@ class Lines(Silent):
             self.line(progress_line(self.state))
 
     def line(self, text: str) -> None:
-        """A plain line."""
+        """Log a plain line."""
         self._last = self.clock()
         log(text)
 
@@ -114,7 +114,7 @@ class Bars(Silent):
             self._live.refresh()
 
     def line(self, text: str) -> None:
-        """A line above the bars."""
+        """Log a line above the bars."""
         log(text)  # stderr is Live's while it runs
 
     def close(self) -> None:
@@ -123,7 +123,7 @@ class Bars(Silent):
 
 
 def progress_line(state: State) -> str:
-    """`epoch 3/100 step 120/340 loss 0.1234 (0:41 left in the epoch, 1:23:45 in the run)`."""
+    """Return `epoch 3/100 step 120/340 loss 0.1234 (0:41 left in the epoch, 1:23:45 in the run)`."""
     pace = state.pace
     place = f"epoch {pace.epoch + 1}/{pace.epochs}"
     if state.checked is not None:
@@ -133,7 +133,7 @@ def progress_line(state: State) -> str:
 
 
 def bars(state: State) -> RenderableType:
-    """Title and best score; the epoch, or the validation in its place; the run; what the last step said."""
+    """Draw title and best score; the epoch, or the validation in its place; the run; the figures of the last step."""
     head = Table.grid(expand=True, padding=(0, 2, 0, 0))
     head.add_column(no_wrap=True, overflow="ellipsis")
     head.add_column(no_wrap=True, justify="right")

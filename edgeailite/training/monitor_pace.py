@@ -1,4 +1,4 @@
-"""How fast a training goes, and how much is left of it: arithmetic on the times at which steps ended."""
+"""Speed of a training and the time that is left: arithmetic on the times at which steps ended."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Pace:
 
 
 def duration(seconds: float) -> str:
-    """`0:07`, `12:34`, `3:02:01`, `2 days 3:02:01`; `?` where it is not known."""
+    """Return seconds as `0:07`, `12:34`, `3:02:01`, `2 days 3:02:01`; `?` if they are not known."""
     if not math.isfinite(seconds):
         return "?"
     minutes, rest = divmod(round(max(seconds, 0)), 60)

@@ -44,13 +44,7 @@ def make_optimizer(
 
 
 def parameter_groups(
-    model: nn.Module,
-    *,
-    lr: float,
-    lr_encoder: float | None,
-    weight_decay: float,
-    decay: str,
-    lr_ranges: float = 0.0,
+    model: nn.Module, *, lr: float, lr_encoder: float | None, weight_decay: float, decay: str, lr_ranges: float = 0.0
 ) -> list[dict[str, Any]]:
     """Group the trained parameters by rate (those of `encoder.*` may have their own) and by what decays.
 
@@ -151,7 +145,7 @@ class MovingAverage:
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
-        """The network has the averaged state inside the block, and its own again after it."""
+        """Give the network the averaged state inside the block, and its own again after it."""
         own = {name: value.detach().clone() for name, value in model.state_dict().items()}
         model.load_state_dict(self.values)
         try:

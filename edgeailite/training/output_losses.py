@@ -1,4 +1,4 @@
-"""Which losses an output of a network is trained with: class maps and depth, with deep supervision folded in."""
+"""Losses by the kind of output: class maps and depth, with deep supervision folded in."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TEACHER = "teacher of "  # before the name of an output, among the targets
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """How outputs are trained. Raises UsageError for an unknown loss and for numbers out of range.
+    """Options for the losses of outputs. Raises UsageError for an unknown loss and for numbers out of range.
 
     `segmentation` names a row of PIXEL_LOSSES, for class maps (motion as well); `dice` and `lovasz` weigh what is added
     to it. `class_weights` holds weights (C,) by output, on any device. `depth` weighs smooth L1, scale and spread,
@@ -51,8 +51,8 @@ class TaskOptions:
 
     def __post_init__(self) -> None:
         if self.segmentation not in PIXEL_LOSSES:
-            known = ", ".join(PIXEL_LOSSES)
-            raise UsageError(f"segmentation loss {self.segmentation!r} is unknown; known are {known}")
+            problem = f"segmentation loss {self.segmentation!r} is unknown; known are {', '.join(PIXEL_LOSSES)}"
+            raise UsageError(problem, value=self.segmentation, known=tuple(PIXEL_LOSSES), code="unknown-name")
         for name in ("dice", "lovasz", "deep_supervision", "focal_gamma"):
             value = getattr(self, name)
             if not value >= 0:

@@ -141,14 +141,7 @@ def _trainer(
 ) -> Trainer:
     before = float_config(checkpoint)
     loop = loop_of(config, before)
-    model = calibrated(
-        opened,
-        train,
-        config=config,
-        plan=plan,
-        batch_size=loop.batch_size,
-        device=place.device,
-    )
+    model = calibrated(opened, train, config=config, plan=plan, batch_size=loop.batch_size, device=place.device)
     if config.ranges == "learned":
         learn_ranges(model)
     distillation = Distillation(config.distill, config.distill_temperature) if config.distill else None
@@ -201,17 +194,13 @@ def _freezer(
     """Return what fixes BatchNorm statistics and ranges from their share of the epochs on; `still` is always fixed."""
 
     def before_epoch(epoch: int) -> None:
+        """Set what moves in this epoch: ranges, their learning rate, BatchNorm statistics."""
         progress = epoch / config.epochs
         moving = progress < config.freeze_ranges_epoch
         for group in optimizer.param_groups if optimizer is not None else ():
             if group.get("name") == RANGES:  # momentum would move them on without a gradient
                 group["initial_lr"] = config.ranges_lr if moving else 0.0
-        set_state(
-            model,
-            observing=moving,
-            frozen_bn=progress >= config.freeze_bn_epoch,
-            enabled=True,
-        )
+        set_state(model, observing=moving, frozen_bn=progress >= config.freeze_bn_epoch, enabled=True)
         for convolution in still:
             convolution.frozen_bn = True
 

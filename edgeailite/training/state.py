@@ -42,7 +42,7 @@ def check_state(checkpoint: Checkpoint, where: str) -> None:
         fields.whole("updates", 0, MOST)
         wrong = not_finite({k: v for k, v in fields.fields("model").values.items() if isinstance(v, Tensor)})
         if wrong is not None:
-            raise DataError(f"{where}: model: {wrong}; {_anew()}")
+            raise DataError(f"{where}: model: {wrong}; {_anew()}", code="no-fit")
 
 
 def restore(learner: Learner, checkpoint: Checkpoint, where: str) -> None:
@@ -65,7 +65,9 @@ def _fitting(where: str) -> Iterator[None]:
         yield
     except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         reason = printable(str(error).splitlines()[-1].strip() if str(error) else type(error).__name__)
-        raise DataError(f"{where}: the state does not fit the network ({reason[:200]}); {_anew()}") from None
+        raise DataError(
+            f"{where}: the state does not fit the network ({reason[:200]}); {_anew()}", code="no-fit"
+        ) from None
 
 
 def _check_optimizer(saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
@@ -86,7 +88,7 @@ def _check_optimizer(saved: Mapping[str, Any], optimizer: torch.optim.Optimizer)
 
 
 def _alike(given: Any, own: Any) -> bool:
-    """Whether a saved setting of an optimizer can stand for its own."""
+    """Return True if a saved setting of an optimizer can stand for its own."""
     if isinstance(own, bool) or own is None:
         return given is None or isinstance(given, bool)
     if isinstance(own, int | float):
@@ -151,7 +153,8 @@ def checked_data(
     if not accept:
         raise DataError(
             f"{where}: the data is not what the run was trained on: {what}; give {option('data_path')} of the same "
-            f"data, or go on all the same with {option('accept_changed_data')} True"
+            f"data, or go on all the same with {option('accept_changed_data')} True",
+            code="changed-data",
         )
     log(f"note: {where}: goes on with changed data: {what}")
     return data, replace(start, training={**start.training, "step": 0, "total": 0.0, "parts": {}})
@@ -176,7 +179,8 @@ def check_outputs(start: Checkpoint, card: ModelCard, where: str) -> None:
     )
     raise DataError(
         f"{where}: the data set now asks for a network of {asked}, the run has {was}; give {option('data_path')} of "
-        f"the same data, or begin a new run with {option('pretrained')} and {option('allow_head_mismatch')} True"
+        f"the same data, or begin a new run with {option('pretrained')} and {option('allow_head_mismatch')} True",
+        code="changed-data",
     )
 
 

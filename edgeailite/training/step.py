@@ -55,7 +55,7 @@ class NonFiniteError(DivergedError):
 
 @dataclass
 class Learner:
-    """The state that updates change, and the parts that make them.
+    """State that updates change, and the parts that make them.
 
     `model` is the network, `call` what is called in its place (compiled, or wrapped for several processes). `shared`
     are the parameters at which gradients of several outputs are compared, `still` the BatchNorm modules whose
@@ -106,7 +106,7 @@ def train_epoch(
 
     `total` is the sum of the losses of skipped updates. `schedule(epoch)` is the factor of the learning rates at a
     fractional epoch. `on_step` is called after each update. Raises NonFiniteError before an update with a loss that is
-    not finite, Interrupted behind the update in which any process asked to stop.
+    not finite, Interrupted after the update in which any process asked to stop.
     """
     done = batches.skip // learner.accumulate
     steps = done + len(batches) // learner.accumulate

@@ -30,7 +30,8 @@ def tensorboard_writer(mode: Mode) -> Any:
         if mode == "on":
             raise UsageError(
                 f"{option('tensorboard')} on: the package tensorboard is not installed; "
-                "pip install tensorboard, or take auto"
+                "pip install tensorboard, or take auto",
+                code="not-installed",
             ) from None
         return None
     return SummaryWriter

@@ -40,7 +40,7 @@ SCORE = "score"  # of several outputs: the mean of mIoU, and of 1 - ARD for dept
 
 @dataclass(frozen=True)
 class Validation:
-    """The pictures that validation measures, what is measured, and how they are prepared."""
+    """The pictures that validation measures, the measurements, and the preparation of pictures."""
 
     source: DataSource
     indices: tuple[int, ...]
@@ -84,7 +84,7 @@ def _settle(learner: Learner) -> None:
 
 
 def measure(learner: Learner, validation: Validation, watch: Watch) -> Tally:
-    """Return the tally over all processes, each of which measures every n-th picture: equal to that of one process."""
+    """Return the tally over all processes; each measures every n-th picture, and the sum equals that of one process."""
     processes = learner.processes
     indices = validation.indices[processes.rank :: processes.count]
     own = empty(validation.tasks)
@@ -105,7 +105,7 @@ def measure(learner: Learner, validation: Validation, watch: Watch) -> Tally:
 
 
 def scores_of(tally: Tally) -> dict[str, float]:
-    """`miou` and `pixel_accuracy`, `ard` and `rmse`; of several outputs `<output>_<metric>` behind a `score` of all."""
+    """Return scores by name, `miou` or `ard` etc.; for several outputs `<output>_<metric>` after a `score` of all."""
     found: dict[str, float] = {}
     mains = []
     for name, part in tally.items():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from edgeailite.errors import UsageError
-from edgeailite.inference import Flicker, Smoother
+from edgeailite.inference.smoothing import Flicker, Smoother
 
 
 def test_the_average_is_exponential():

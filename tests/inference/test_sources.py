@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgeailite.errors import DataError, UsageError
-from edgeailite.inference.sources import Found, companion, find_pictures, inputs, lines_of, walk
+from edgeailite.inference.sources import Input, companion, find_pictures, inputs, lines_of, walk
 
 NOWHERE = Path("nowhere")
 
@@ -133,7 +133,7 @@ def test_a_folder_that_cannot_be_listed_is_said(tmp_path, monkeypatch):
 
 def test_companions(tmp_path):
     def of(name: str) -> str:
-        return companion(tmp_path, Found(Path("in") / name, Path("x"), Path(name))).name
+        return companion(tmp_path, Input(Path("in") / name, Path("x"), Path(name))).name
 
     touch(
         tmp_path,

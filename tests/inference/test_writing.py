@@ -12,7 +12,8 @@ import pytest
 
 from edgeailite.data.files.png import chunks
 from edgeailite.errors import DataError
-from edgeailite.inference.writing import finished, foreign, is_result, png, remove_leftovers_below, write_whole
+from edgeailite.files import write_result
+from edgeailite.inference.writing import finished, foreign, is_result, png, remove_leftovers_below
 
 
 @pytest.mark.parametrize("shape, dtype", [((5, 7), np.uint8), ((5, 7), np.uint16), ((5, 7, 3), np.uint8)])
@@ -29,7 +30,7 @@ def test_png(shape, dtype):
 
 def test_states_of_files(tmp_path):
     mine, theirs, empty, none = (tmp_path / name for name in ("mine", "theirs", "empty", "none"))
-    write_whole(mine, png(np.zeros((4, 4), np.uint8)))
+    write_result(mine, png(np.zeros((4, 4), np.uint8)), "save_path")
     theirs.write_bytes(b"text")
     empty.touch()
     assert finished([mine])
@@ -52,7 +53,7 @@ def test_no_link_leads_the_writer_elsewhere(tmp_path):
     other.write_text("somebody's")
     (tmp_path / "a.png.partial").symlink_to(other)
     (tmp_path / "a.png").symlink_to(other)
-    write_whole(tmp_path / "a.png", b"whole")
+    write_result(tmp_path / "a.png", b"whole", "save_path")
     assert other.read_text() == "somebody's"
     assert (tmp_path / "a.png").read_bytes() == b"whole"
     assert not (tmp_path / "a.png").is_symlink()
@@ -76,7 +77,7 @@ def test_nothing_half_written_stays(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (3, before[1]))
     try:
         with pytest.raises(DataError, match=r"a\.png: cannot be written \(File too large\)"):
-            write_whole(tmp_path / "a.png", b"whole")
+            write_result(tmp_path / "a.png", b"whole", "save_path")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, usual)

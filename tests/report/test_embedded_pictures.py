@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from edgeailite.drawing.html import map_uri, photo_uri
-from edgeailite.report import Example
 from edgeailite.report.embedded_pictures import STEPS, fit_pictures
+from edgeailite.report.record import Example
 
 NOISE = np.random.default_rng(0).integers(0, 256, (60, 700, 3), np.uint8)
 EXAMPLES = {"segmentation": [Example(f"{index}.png", "", NOISE, NOISE, NOISE, NOISE) for index in range(3)]}

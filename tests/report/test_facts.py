@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from edgeailite.data.source import ClassTarget
-from edgeailite.report import Parity, facts
+from edgeailite.report import facts
+from edgeailite.report.record import Parity
 from edgeailite.runtime.contract import FORMAT
 
 EXACT = {"equal_argmax": 1.0, "max_difference": 0.0, "pictures": 8}

@@ -12,8 +12,8 @@ from edgeailite.drawing.plots import class_bars
 from edgeailite.metrics import DepthScores
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.report import LIMIT, ClassResult, DepthResult, Example, Form, Grid, Parity, Report, Verdict, render
-from edgeailite.report.page import class_rows
+from edgeailite.report.page import LIMIT, class_rows, render
+from edgeailite.report.record import ClassResult, DepthResult, Example, FormScores, Grid, Parity, Report, Verdict
 
 CARD = ModelCard(
     "some_model", {"segmentation": 3}, ("road", "<b>sky", "never"), ((1, 2, 3), (0, 255, 0), (9, 9, 9)),
@@ -50,7 +50,7 @@ def full() -> Report:
         data=rows,
         curves=(PNG, "<b>curves"),
         training=rows,
-        forms=(["<b>mIoU"], [Form("<b>float", ["1"]), Form("exact", note="<b>not measured")]),
+        forms=(["<b>mIoU"], [FormScores("<b>float", ["1"]), FormScores("exact", note="<b>not measured")]),
         quantization=rows,
         sensitivity=(Figure("data:image/png;base64,", "<b>bars", 10), Grid(("<b>sqnr",), [("<b>layer", ["1"])])),
         cost=rows,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgeailite.report import flatten, percent, tabulate
+from edgeailite.report.text import flatten, percent, tabulate
 
 LEVEL = {"pictures": 8, "equal_argmax": 1.0}
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgeailite.serve.admission import Gate
 from edgeailite.serve.app import Service
-from edgeailite.serve.served import Image, Served
+from edgeailite.serve.served_model import Image, ServedModel
 from edgeailite.serve.server import Server, listen
 from tests.serve.running import Running
 
@@ -42,7 +42,7 @@ def inside(*, labels: Callable[[Image], Image] = zeros, client_timeout: float = 
     """A server that is ready, and afterwards holds nothing: bodies are given back whatever clients did."""
     wanted = {"max_body": 2_000_000, "max_pixels": 4_000_000} | options
     service = Service(("zeros",), Gate(2, queue=4, patience=10), **wanted)
-    service.life.loaded({"zeros": Served("zeros", CLASSES, labels, {})})
+    service.life.loaded({"zeros": ServedModel("zeros", CLASSES, labels, {})})
     server = listen(service, host="127.0.0.1", port=0, client_timeout=client_timeout)
     over = threading.Event()
 

@@ -11,7 +11,7 @@ from edgeailite.__main__ import reporting
 from edgeailite.errors import DataError
 from edgeailite.serve.admission import Gate
 from edgeailite.serve.app import Service
-from edgeailite.serve.served import Image, Served
+from edgeailite.serve.served_model import Image, ServedModel
 from edgeailite.serve.server import listen, serve
 
 
@@ -27,10 +27,10 @@ def main(seconds: float, failing: bool, drain_timeout: float) -> int:
         time.sleep(seconds)
         return np.zeros(image.shape[:2], np.uint8)
 
-    def load() -> dict[str, Served]:
+    def load() -> dict[str, ServedModel]:
         if failing:
             raise DataError("gone.onnx: no such file")
-        return {"zeros": Served("zeros", (("all", (1, 2, 3)),), labels, {})}
+        return {"zeros": ServedModel("zeros", (("all", (1, 2, 3)),), labels, {})}
 
     service = Service(("zeros",), Gate(2, queue=4, patience=10), max_body=1_000_000, max_pixels=1_000_000)
     server = listen(service, host="127.0.0.1", port=0, client_timeout=5)

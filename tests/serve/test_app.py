@@ -17,7 +17,7 @@ from edgeailite.serve.app import Service, create_app
 from edgeailite.serve.errors import STATUS
 from edgeailite.serve.openapi import document
 from edgeailite.serve.page import FILES
-from edgeailite.serve.served import Image, Served
+from edgeailite.serve.served_model import Image, ServedModel
 from tests.serve.running import CLASSES, PALETTE, picture, pixels
 
 TOKEN = "correct horse"
@@ -37,7 +37,7 @@ def broken(image: Image) -> Image:
 
 
 MODELS = {
-    name: Served(name, tuple(zip(CLASSES, PALETTE, strict=True)), labels, {"sha256": name * 4})
+    name: ServedModel(name, tuple(zip(CLASSES, PALETTE, strict=True)), labels, {"sha256": name * 4})
     for name, labels in (("bright", brightness), ("dark", inverse), ("broken", broken))
 }
 
@@ -123,7 +123,7 @@ def test_names_of_classes_and_models_are_data_everywhere():
     classes = tuple((name, (1, 2, 3)) for name in NASTY)
     for name in NASTY:
         service = Service((name,), Gate(1, queue=0, patience=1), max_body=1_000_000, max_pixels=100_000)
-        service.life.loaded({name: Served(name, classes, lambda image: image[..., 0] // 64, {"sha256": name})})
+        service.life.loaded({name: ServedModel(name, classes, lambda image: image[..., 0] // 64, {"sha256": name})})
         there = create_app(service).test_client()
         assert [row["name"] for row in there.get("/model").json["classes"]] == list(NASTY)
         for path in ("/model", "/models", "/openapi.json"):

@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from edgeailite.serve.workers import Crew
+from edgeailite.serve.workers import WorkerPool
 
 
 def test_results_and_errors_come_back():
-    crew = Crew(2)
+    crew = WorkerPool(2)
     assert [crew.do(lambda n=n: n * n) for n in range(5)] == [0, 1, 4, 9, 16]
     with pytest.raises(ValueError, match="inside"):
         crew.do(lambda: int("inside"))
@@ -19,7 +19,7 @@ def test_results_and_errors_come_back():
 
 
 def test_always_the_same_threads():
-    crew, names = Crew(2), set()
+    crew, names = WorkerPool(2), set()
 
     def work() -> None:
         names.add(threading.current_thread().name)

@@ -50,10 +50,10 @@ ALIKE = {
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A network on a device: its layers, milliseconds of each (None where not measured) and of the whole.
+class MeasuredNetwork:
+    """A network on a device: its layers, the milliseconds of each (None if not measured) and of the whole network.
 
-    The int8 file of a network is named as the float one, with `INT8_SUFFIX` behind.
+    The int8 file of a network is named as the float one, plus `INT8_SUFFIX`.
     """
 
     name: str
@@ -80,8 +80,8 @@ class _Rows:
     totals: Array
 
 
-def fit(networks: Sequence[Measured], profile: Profile, source: str) -> Profile:
-    """`profile` with figures from measurements, and a band from networks (all files of one) left out in turn.
+def fit(networks: Sequence[MeasuredNetwork], profile: Profile, source: str) -> Profile:
+    """Fit the figures of `profile` to measurements, and its band by leaving out each network (all its files) in turn.
 
     Of the profile given, what cannot be seen is kept: on-chip memory, fallback, names. `source` is written beside
     every fitted figure. Raises UsageError without networks, and for a network that took no longer than what the
@@ -119,7 +119,7 @@ def _completed(profile: Profile, other: Profile) -> Profile:
     return replace(profile, rates=rates)
 
 
-def _fitted(networks: Sequence[Measured], profile: Profile, source: str) -> Profile:
+def _fitted(networks: Sequence[MeasuredNetwork], profile: Profile, source: str) -> Profile:
     profile = replace(profile, fused=_fused(networks) or profile.fused)
     rows = _rows(networks, profile)
     prior = _prior(rows, profile)
@@ -135,8 +135,8 @@ def _fitted(networks: Sequence[Measured], profile: Profile, source: str) -> Prof
     return _profile(rows.keys, values, profile, source)
 
 
-def _fused(networks: Sequence[Measured]) -> tuple[str, ...]:
-    """Operators of which most were never seen to run, in networks whose layers were measured."""
+def _fused(networks: Sequence[MeasuredNetwork]) -> tuple[str, ...]:
+    """Return the operators that mostly did not appear in profiles, though layers of their network were measured."""
     seen: dict[str, list[bool]] = {}
     for network in networks:
         if any(milliseconds is not None for milliseconds in network.layer_milliseconds):
@@ -146,7 +146,7 @@ def _fused(networks: Sequence[Measured]) -> tuple[str, ...]:
     return tuple(sorted(operator for operator, found in seen.items() if np.mean(found) < MOSTLY))
 
 
-def _rows(networks: Sequence[Measured], profile: Profile) -> _Rows:
+def _rows(networks: Sequence[MeasuredNetwork], profile: Profile) -> _Rows:
     found = [
         (index, (type_of(layer), kind), layer, milliseconds)
         for index, network in enumerate(networks)
@@ -173,8 +173,8 @@ def _moved(layer: Layer, profile: Profile) -> float:
     return moved * profile.bandwidth.value / profile.bandwidth_for(moved)
 
 
-def _on_host(network: Measured, profile: Profile) -> float:
-    """Milliseconds of what the host computes, which is not fitted."""
+def _on_host(network: MeasuredNetwork, profile: Profile) -> float:
+    """Return the milliseconds that the host computes, which are not fitted."""
     left = [layer for layer in network.layers if layer.operator in profile.fallback and kind_of(layer) is not None]
     return sum(profile.host_milliseconds(layer.bytes_read + layer.bytes_written) for layer in left)
 
@@ -226,12 +226,12 @@ def _solve(rows: _Rows, memory: NDArray[np.bool_], prior: Array | None, values: 
         results.append(np.full(len(prior), PRIOR_WEIGHT))
     solved = non_negative_least_squares(np.concatenate(equations), np.concatenate(results))
     told = features.any(axis=0) & (solved > 0)
-    told[-1] = True  # an overhead of 0 is one; a rate or a bandwidth without limit is none
+    told[-1] = True  # an overhead may be 0; a rate or a bandwidth must be finite
     return np.where(told, solved, values)
 
 
 def non_negative_least_squares(matrix: Array, result: Array) -> Array:
-    """The x >= 0 with the least |matrix x - result|, by Lawson and Hanson's active sets; columns are scaled first."""
+    """Return the x >= 0 with the least |matrix x - result|, by Lawson and Hanson's active sets (scaled columns)."""
     scale = np.linalg.norm(matrix, axis=0)
     scale[scale == 0] = 1
     scaled = matrix / scale

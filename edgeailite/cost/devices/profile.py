@@ -6,7 +6,6 @@ measurement that it was fitted to.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import DataError, UsageError, did_you_mean
 from edgeailite.files import read_regular
 from edgeailite.untrusted import Fields, shown, yaml_value
 
@@ -68,13 +67,13 @@ class Profile:
     host_overhead: Figure | None = None
 
     def rate(self, element_type: str, kind: str) -> float | None:
-        """10^9 MACs or elements per second; None where the device does not compute this type."""
+        """Return 10^9 MACs or elements per second; None if the device does not compute this type."""
         row = self.rates.get(element_type, {})
         figure = row.get(kind) or row.get(kind.removesuffix(UNALIGNED))
         return None if figure is None else figure.value
 
     def bandwidth_for(self, moved: float) -> float:
-        """GB/s for a layer that moves so many bytes."""
+        """Return the GB/s at which a layer moves this many bytes."""
         return self.on_chip_bandwidth.value if moved <= self.on_chip_memory.value else self.bandwidth.value
 
     def host_milliseconds(self, moved: float) -> float:
@@ -84,23 +83,21 @@ class Profile:
 
 
 def list_devices() -> list[str]:
-    """Names of the profiles that come with the package, sorted."""
+    """List the names of the profiles that come with the package, sorted."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def load_profile(source: str) -> Profile:
-    """A profile by name, or by the path of a .yaml file. UsageError for an unknown name, DataError for a wrong file."""
+    """Load a profile by name or .yaml path. UsageError for an unknown name, DataError for a wrong file."""
     path = Path(source) if source.endswith(".yaml") else FOLDER / f"{source}.yaml"
     if not path.is_file():
-        near = difflib.get_close_matches(source, list_devices(), n=1, cutoff=0.3)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(
-            f"device {source!r}: unknown{hint} (`edgeailite devices list` lists them; or give a .yaml file)"
-        )
+        known, hint = list_devices(), did_you_mean(source, list_devices(), cutoff=0.3)
+        problem = f"device {source!r}: unknown{hint} (`edgeailite devices list` lists them; or give a .yaml file)"
+        raise UsageError(problem, value=source, known=tuple(known), code="unknown-name")
     try:
         text = read_regular(path, limit=LARGEST)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror})", code="unreadable") from None
     values = yaml_value(text, where=f"{path}: cannot be read")
     if not isinstance(values, dict):
         raise DataError(f"{path}: expected a mapping of figures, found {type(values).__name__}")
@@ -108,7 +105,7 @@ def load_profile(source: str) -> Profile:
 
 
 def profile_from(values: Mapping[str, Any], path: Path) -> Profile:
-    """The record of a file's values. DataError names what is missing or wrong."""
+    """Make the record from a file's values. DataError names what is missing or wrong."""
     fields = Fields.of(values, where=f"{path}: not a device profile")
     given = fields.fields("rates")
     rates = {
@@ -194,7 +191,7 @@ def _check_numbers(profile: Profile, path: Path) -> None:
 
 
 def profile_values(profile: Profile) -> dict[str, Any]:
-    """Inverse of `profile_from`: what a YAML file holds."""
+    """Return the plain values that a YAML file holds of a profile; inverse of `profile_from`."""
     figures = {name: getattr(profile, name) for name in SINGLES}
     return {
         "title": profile.title,

@@ -1,4 +1,4 @@
-"""How long a network takes on a device, from its layers and the device's profile alone: a roofline, layer by layer.
+"""Estimated time of a network on a device, from its layers and the device's profile alone: a roofline, layer by layer.
 
 Rules:
 
@@ -32,15 +32,15 @@ STEM_CHANNELS = 4  # a picture, with or without depth
 
 
 class Layer(Protocol):
-    """What the estimate takes from a layer: the record of `edgeailite.cost` has it."""
+    """The fields of a layer that the estimate reads; `edgeailite.cost.Layer` has them."""
 
     @property
     def name(self) -> str:
-        """Path of the module or node."""
+        """Return the path of the module or node."""
 
     @property
     def operator(self) -> str:
-        """convolution, resize, add, ..."""
+        """Return the operator in a word: convolution, resize, add, ..."""
 
     @property
     def macs(self) -> int:
@@ -48,27 +48,27 @@ class Layer(Protocol):
 
     @property
     def integer(self) -> bool:
-        """Takes and gives quantized tensors."""
+        """Return True if it takes and gives quantized tensors."""
 
     @property
     def kernel(self) -> tuple[int, ...]:
-        """Shape of the weight (out, in / groups, height, width)."""
+        """Return the shape of the weight (out, in / groups, height, width)."""
 
     @property
     def groups(self) -> int:
-        """As in torch."""
+        """Return the groups of a convolution, as in torch."""
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """(N,C,H,W)."""
+        """Return the shape of the result, (N,C,H,W)."""
 
     @property
     def bytes_read(self) -> int:
-        """Activations and weights."""
+        """Return the bytes of activations and weights."""
 
     @property
     def bytes_written(self) -> int:
-        """Results."""
+        """Return the bytes of the results."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Estimate:
 
 
 def kind_of(layer: Layer, alignment: int = 1) -> str | None:
-    """dense, pointwise, depthwise, grouped, stem, linear, resize or elementwise; None for what costs nothing.
+    """Return the kind: dense, pointwise, depthwise, grouped, stem, linear, resize or elementwise; None if it is free.
 
     Those of `SPLIT` end in `_unaligned` where the channels taken are no multiple of `alignment`.
     """
@@ -120,12 +120,12 @@ def _convolution_kind(layer: Layer) -> str:
 
 
 def work_of(layer: Layer, kind: str) -> int:
-    """What the rate of this kind is about: MACs, or elements written."""
+    """Return the work that the rate of this kind counts: MACs, or elements written."""
     return layer.macs if kind.removesuffix(UNALIGNED) in CONVOLUTIONS else math.prod(layer.output_shape)
 
 
 def type_of(layer: Layer) -> str:
-    """The row of rates that a layer belongs to."""
+    """Return the element type whose rates apply to a layer."""
     return "int8" if layer.integer else "float32"
 
 

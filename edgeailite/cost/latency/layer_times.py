@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgeailite.cost import Layer
-from edgeailite.cost.devices import Measured
+from edgeailite.cost.devices import MeasuredNetwork
 from edgeailite.cost.latency.measure import alternate
 from edgeailite.cost.latency.operators import OperatorTime, onnx_operators, source_name
 from edgeailite.cost.latency.runners import onnx_runner
@@ -29,12 +29,9 @@ WORDS = {  # of the executed graph: of a layer
 
 
 def measure_networks(
-    networks: Mapping[str, tuple[Path, Sequence[Layer], tuple[int, int] | None]],
-    *,
-    threads: int,
-    rounds: int,
-) -> list[Measured]:
-    """Files with layers and sizes (height, width), timed by onnxruntime: whole networks in turns, then their operators.
+    networks: Mapping[str, tuple[Path, Sequence[Layer], tuple[int, int] | None]], *, threads: int, rounds: int
+) -> list[MeasuredNetwork]:
+    """Time files with layers and sizes (height, width) in onnxruntime: whole networks in turns, then their operators.
 
     All times are those of the least disturbed round: an estimate is about the machine without other work. Operators
     that together take longer than the network did were disturbed in every round, and are scaled down to it.
@@ -51,12 +48,12 @@ def measure_networks(
         total = totals[name].minimum
         times = layer_times(operators, layers)
         excess = max(1.0, sum(time or 0.0 for time in times) / total)
-        measured.append(Measured(name, layers, [None if t is None else t / excess for t in times], total))
+        measured.append(MeasuredNetwork(name, layers, [None if t is None else t / excess for t in times], total))
     return measured
 
 
 def layer_times(operators: Sequence[OperatorTime], layers: Sequence[Layer]) -> list[float | None]:
-    """Milliseconds (of the least disturbed round) per layer; None for one that no operator was found for."""
+    """Return milliseconds (of the least disturbed round) per layer; None for one that the profile lacks."""
     times: list[float | None] = [None] * len(layers)
     before = 0
     for operator in operators:

@@ -17,17 +17,17 @@ class Timing:
 
     @property
     def median(self) -> float:
-        """Half of the rounds took longer."""
+        """Return the median milliseconds per round."""
         return float(np.median(self.milliseconds))
 
     @property
     def minimum(self) -> float:
-        """The round that was disturbed least."""
+        """Return the milliseconds of the round that was disturbed least."""
         return min(self.milliseconds)
 
     @property
     def spread(self) -> tuple[float, float]:
-        """One round in ten was faster than the first value, one in ten slower than the second."""
+        """Return the first and last decile of the milliseconds per round."""
         low, high = np.percentile(self.milliseconds, (10, 90))
         return float(low), float(high)
 

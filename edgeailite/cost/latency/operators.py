@@ -1,4 +1,4 @@
-"""How long each operator takes, as the runtime's own profiler says. Measuring slows a network down by some per cent.
+"""Time of each operator, from the runtime's own profiler. Measuring slows a network down by some per cent.
 
 onnxruntime runs another graph than the file holds: convolutions take in what follows them, layouts change. Names are
 those of the executed graph; `source_name` gives back the node or tensor of the file that a name came from.
@@ -35,7 +35,7 @@ class OperatorTime:
 
 
 def source_name(name: str) -> str:
-    """`encoder.stem.0/Conv_token_5` -> `encoder.stem.0/Conv`: without what onnxruntime's optimisation added."""
+    """Remove onnxruntime's additions from a name: `encoder.stem.0/Conv_token_5` -> `encoder.stem.0/Conv`."""
     return DECORATION.sub("", name)
 
 
@@ -47,7 +47,7 @@ def onnx_operators(
     rounds: int = 20,
     warmup: int = 3,
 ) -> list[OperatorTime]:
-    """Operators in the order of execution."""
+    """Time the operators of a file, in the order of execution."""
     with tempfile.TemporaryDirectory(prefix="edgeailite-bench-") as folder:
         session = onnx_session(source, threads=threads, profile_prefix=Path(folder) / "profile")
         run = bound(session, random_inputs(session, height_width))  # runs it once more
@@ -77,7 +77,7 @@ def _medians(events: list[Mapping[str, Any]], warmup: int) -> list[OperatorTime]
 def torch_operators(
     model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1, threads: int, rounds: int = 10
 ) -> list[OperatorTime]:
-    """Operators of torch by kind, slowest first: mean time in a forward pass (minimum too), what they call left out."""
+    """Time torch's operators by kind, slowest first: mean and minimum per forward pass, without their callees."""
     torch.set_num_threads(threads)
     images = torch_images(height_width, inputs)
     model = model.eval().to("cpu")

@@ -32,7 +32,7 @@ Runner = Callable[[], object]
 def onnx_session(
     source: Path | bytes, *, threads: int, profile_prefix: Path | None = None
 ) -> onnxruntime.InferenceSession:
-    """The file (or its bytes), fully optimised. Raises DataError for one that is missing or damaged."""
+    """Open a file (or its bytes), fully optimised. Raises DataError for one that is missing or damaged."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.force_spinning_stop", "1")  # or its threads disturb whoever comes next
@@ -40,7 +40,7 @@ def onnx_session(
         options.enable_profiling = True
         options.profile_file_prefix = str(profile_prefix)
     if isinstance(source, Path) and not source.is_file():
-        raise DataError(f"{source}: no such ONNX file; write it with `edgeailite export`")
+        raise DataError(f"{source}: no such ONNX file; write it with `edgeailite export`", code="missing-file")
     model: Any = str(source) if isinstance(source, Path) else source
     with said(f"{source if isinstance(source, Path) else 'ONNX model'}: onnxruntime cannot load it"):
         return cpu_session(model, options)
@@ -49,7 +49,7 @@ def onnx_session(
 def random_inputs(
     session: onnxruntime.InferenceSession, height_width: tuple[int, int] | None
 ) -> dict[str, NDArray[Any]]:
-    """An array for every input, -2..2 (floats) or 0..255 (bytes). UsageError where a size is open and none is given."""
+    """Make an array per input, -2..2 (floats) or 0..255 (bytes). UsageError if an open size is not given."""
     rng = np.random.default_rng(0)
     arrays = {}
     for value in session.get_inputs():
@@ -72,7 +72,7 @@ def _shape(name: str, shape: Sequence[Any], height_width: tuple[int, int] | None
 
 
 def onnx_runner(path: Path, runtime: str, *, threads: int, height_width: tuple[int, int] | None = None) -> Runner:
-    """The file by onnxruntime or OpenVINO. UsageError where OpenVINO is not installed, DataError where it refuses."""
+    """Return a call that runs a file. UsageError without OpenVINO, DataError if it refuses the file."""
     session = onnx_session(path, threads=threads)
     inputs = random_inputs(session, height_width)
     if runtime == "openvino":
@@ -83,7 +83,7 @@ def onnx_runner(path: Path, runtime: str, *, threads: int, height_width: tuple[i
 def bound(
     session: onnxruntime.InferenceSession, inputs: Mapping[str, NDArray[Any]], *, where: object = "ONNX model"
 ) -> Runner:
-    """The session on arrays that stay in place, results too: a fresh result costs page faults, 2 ms for 6 MB."""
+    """Return a call that runs a session on fixed arrays: a fresh result costs page faults, 2 ms for 6 MB."""
     names = [output.name for output in session.get_outputs()]
     arrays = run_session(session, inputs, names, where=str(where)).values()
     with said(f"{where}: onnxruntime cannot run it"):  # text has no memory of its own to bind
@@ -132,7 +132,7 @@ def tflite_runner(path: Path, *, threads: int) -> Runner:
 
 
 def torch_runner(model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1, threads: int) -> Runner:
-    """The network in torch's eager mode on the CPU, batch 1; `threads` holds for the whole process."""
+    """Return a call that runs a network eagerly on the CPU, batch 1; `threads` holds for the whole process."""
     torch.set_num_threads(threads)
     images = torch_images(height_width, inputs)
     model = model.eval().to("cpu")
@@ -145,6 +145,6 @@ def torch_runner(model: nn.Module, height_width: tuple[int, int], *, inputs: int
 
 
 def torch_images(height_width: tuple[int, int], inputs: int) -> tuple[torch.Tensor, ...]:
-    """Random pictures (1,3,H,W) from -2 to 2."""
+    """Make random pictures (1,3,H,W) from -2 to 2."""
     generator = torch.Generator().manual_seed(0)
     return tuple(torch.rand(1, 3, *height_width, generator=generator) * 4 - 2 for _ in range(inputs))

@@ -52,11 +52,11 @@ class Ade20kTransform:
 
     @property
     def stored(self) -> tuple[int, int] | None:
-        """None, because every picture is scaled from its own size."""
+        """Return None, because every picture is scaled from its own size."""
         return None
 
     def at(self, edge: int) -> Ade20kTransform:
-        """The transform of a batch."""
+        """Return the transform of a batch whose short edge has this length."""
         return dataclasses.replace(self, edge=edge)
 
     def __call__(self, images: Images, targets: Targets, rng: np.random.Generator) -> tuple[Images, Targets]:

@@ -60,7 +60,7 @@ def ignored(values: NDArray[Any]) -> int:
 
 
 def mirrored(values: NDArray[Any]) -> NDArray[Any]:
-    """Left and right exchanged."""
+    """Exchange left and right."""
     flipped: NDArray[Any] = cv2.flip(values, 1)
     return flipped
 
@@ -105,7 +105,7 @@ def balanced(
 ) -> tuple[View, NDArray[Any] | None]:
     """Return the first of up to `candidates` views in which no class has more than 75 % of the labelled pixels.
 
-    If there is none: the view whose largest share is smallest. `label_of` returns a view's classes, which are returned
+    Without one: the view whose largest share is smallest. `label_of` returns a view's classes, which are returned
     with it, or None if there are none to balance: then the first view is taken.
     """
     best, best_label, best_share = draw(), None, np.inf

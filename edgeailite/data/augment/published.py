@@ -19,15 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.data.augment.extras import NO_EXTRAS, Extras, balanced, mirrored
-from edgeailite.data.augment.transforms import (
-    Image,
-    Images,
-    Targets,
-    classes_of,
-    resize_image,
-    warp_image,
-    warp_target,
-)
+from edgeailite.data.augment.transforms import Image, Images, Targets, classes_of, resize_image, warp_image, warp_target
 
 
 @dataclass(frozen=True)
@@ -55,7 +47,7 @@ class PublishedTransform:
 
     @property
     def stored(self) -> tuple[int, int] | None:
-        """None, because pictures are resized from their own size."""
+        """Return None, because pictures are resized from their own size."""
         return None
 
     def __call__(self, images: Images, targets: Targets, rng: np.random.Generator) -> tuple[Images, Targets]:

@@ -91,7 +91,7 @@ class TrainTransform:
 
     @property
     def stored(self) -> tuple[int, int] | None:
-        """Size that every picture is brought to before anything random, which a cache may hold; None for its own."""
+        """Return the fixed size of pictures before anything random, which a cache may hold; else None."""
         return self.size
 
     def __call__(self, images: Images, targets: Targets, rng: np.random.Generator) -> tuple[Images, Targets]:

@@ -41,7 +41,7 @@ class Checkup:
 
     @property
     def exit_code(self) -> int:
-        """3 with errors, 1 with warnings, 0 with notes or nothing."""
+        """Return 3 with errors, 1 with warnings, 0 with notes or nothing."""
         return 3 if self.findings.count("error") else 1 if self.findings.count("warning") else 0
 
 

@@ -14,7 +14,7 @@ OF_NUMBERS = ("label-out-of-range", "unmapped-ignore", "off-by-one", "size-misma
 
 
 def masks_of(source: DataSource) -> Iterator[str]:
-    """The mask files of a split."""
+    """Yield the mask files of a split."""
     return (str(label) for item in source.items for label in item.labels.values() if isinstance(label, Path))
 
 

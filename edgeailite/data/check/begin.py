@@ -18,12 +18,14 @@ FEW = 64  # pictures that one process looks at sooner than others start
 
 
 def locate(name: str, path: Path | None) -> Path:
-    """The folder of a data set. UsageError for an unknown name, DataError if the folder is not there."""
+    """Return the folder of a data set. UsageError for an unknown name, DataError if the folder is not there."""
     if name not in DATASETS:
         open_dataset(name, path, "")  # says which are known
     root = path or default_path(name)
     if not root.is_dir():
-        raise DataError(f"data set {name}: folder {root} does not exist; set {option('data_path')}")
+        raise DataError(
+            f"data set {name}: folder {root} does not exist; set {option('data_path')}", code="folder-missing"
+        )
     return root
 
 
@@ -44,7 +46,7 @@ def checked(verb: str, name: str, path: Path | None, split: str, workers: int | 
 
 
 def processes(workers: int | Literal["auto"], root: Path) -> int:
-    """The given number, or one per core; none where a data set is so small that starting them takes longer."""
+    """Return the given number of processes, or one per core; 0 if starting them takes longer than the check."""
     if workers != "auto":
         return workers
     files = (path for path in root.rglob("*"))

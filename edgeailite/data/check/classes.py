@@ -15,7 +15,7 @@ from edgeailite.data.variety import as_classes, told_ignored, too_few
 
 
 def check_split_classes(surveys: Mapping[str, SplitSurvey], *, whole: bool) -> Iterator[Finding]:
-    """All findings of classes. `whole`: every split of the data set is among those that were looked at."""
+    """Yield all findings about classes. `whole`: every split of the data set was looked at."""
     counted = {split: one for split, one in surveys.items() if main_target(one.source) and one.pixels.any()}
     present = {split: set(np.flatnonzero(one.pixels[:IGNORED]).tolist()) for split, one in counted.items()}
     few = list(_too_few(counted, present))

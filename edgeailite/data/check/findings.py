@@ -101,7 +101,7 @@ class Finding:
 
     @property
     def level(self) -> Level:
-        """The level of the code."""
+        """Return the level of the code."""
         return CODES[self.code][0]
 
     def renamed(self, real: Callable[[str], str]) -> Finding:
@@ -130,11 +130,7 @@ def from_error(error: DataError, *, default: str, file: str = "") -> Finding:
     if about and error.other is not None:
         message = f"{message} (the other is {error.other})"
     return Finding(
-        code if code in CODES else default,
-        path if about else file,
-        message,
-        problem=error.problem,
-        cause=error.code,
+        code if code in CODES else default, path if about else file, message, problem=error.problem, cause=error.code
     )
 
 
@@ -165,6 +161,6 @@ class Findings:
         return sum(count for code, count in self.counts.items() if CODES[code][0] == level)
 
     def ordered(self) -> list[Finding]:
-        """Errors first, then by code in the order of the table, then as they were found."""
+        """Return errors first, then by code in the order of the table, then as they were found."""
         places = {code: place for place, code in enumerate(CODES)}
         return sorted(self.kept, key=lambda finding: (LEVELS.index(finding.level), places[finding.code]))

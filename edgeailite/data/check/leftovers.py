@@ -104,7 +104,7 @@ def _pictures(folder: str) -> list[str]:
 
 
 def check_lists(root: Path, splits: Iterable[str]) -> list[Finding]:
-    """Traps in the lists of a data set, whether its reader uses them or not: other tools will."""
+    """Find traps in the lists of a data set, whether its reader uses them or not: other tools will."""
     wanted = ("train", "val", "test", *splits)
     found = []
     for folder in LIST_FOLDERS:

@@ -17,7 +17,7 @@ from edgeailite.errors import DataError, option
 VALUES_NAMED = 6  # of the label values that have no class
 
 
-class Checked(NamedTuple):
+class MaskCheck(NamedTuple):
     """Result of checking a class map: classes (H,W), 255 for ignored pixels and those without a class; None if unread.
 
     `ignored`: pixels of each label value that is ignored.
@@ -28,34 +28,34 @@ class Checked(NamedTuple):
     ignored: Mapping[int, int] = {}
 
 
-def check_classes(target: ClassTarget, label: Any) -> Checked:
+def check_classes(target: ClassTarget, label: Any) -> MaskCheck:
     """Look at a class map."""
     file = str(label)
     try:
         raw = target.read(label)
     except DataError as error:
-        return Checked([from_error(error, default="bad-label-file", file=file)])
+        return MaskCheck([from_error(error, default="bad-label-file", file=file)])
     ignored = ignored_values(target, raw)
     values, counts = _histogram(raw)
     unknown = [value for value in values if value not in target.label_map]
     classes, _ = target.look_up(raw)
     if unknown:
         found = _unknown(target, file, raw, values, dict(zip(values, counts, strict=True)), unknown)
-        return Checked([found], classes, ignored)
+        return MaskCheck([found], classes, ignored)
     labelled = sorted({target.label_map[value] for value in values} - {IGNORE})
     if not labelled:
         fix = "nothing can be learned from it; leave it out, or correct label_map"
         found = Finding("all-ignore", file, f"no labelled pixel, only {_list(values)} (ignore); {fix}")
-        return Checked([found], classes, ignored)
+        return MaskCheck([found], classes, ignored)
     if len(labelled) == 1 and IGNORE not in (target.label_map[value] for value in values):
         name = target.classes[labelled[0]]
         found = Finding("one-class", file, f"every pixel is {name} ({_list(values)}); look whether it was drawn")
-        return Checked([found], classes, ignored)
-    return Checked([], classes, ignored)
+        return MaskCheck([found], classes, ignored)
+    return MaskCheck([], classes, ignored)
 
 
 def check_depth(target: DepthTarget, label: Any) -> tuple[list[Finding], NDArray[np.float32] | None]:
-    """Findings of a depth map, and its values; None if it cannot be read."""
+    """Check a depth map; return the findings and its values, None if it cannot be read."""
     file = str(label)
     try:
         values = target.read(label)

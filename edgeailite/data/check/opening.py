@@ -32,7 +32,7 @@ ASK_MEANING = {"not-two-classes", "gaps", "palettes-differ", "colours-unclear"} 
 
 
 @dataclass
-class Opened:
+class OpenedSplit:
     """A split as far as it could be opened; `source` is None where nothing remained."""
 
     split: str
@@ -93,7 +93,7 @@ class Mirror:
         copy.write_bytes(text.replace(real, here))
 
     def real(self, text: str) -> str:
-        """A text with the mirror's paths as those of the data set."""
+        """Replace the mirror's paths in a text by those of the data set."""
         return text.replace(str(self.folder), str(self.root))
 
     def leave_out(self, error: DataError) -> bool:
@@ -135,7 +135,7 @@ def _is_list(entry: os.DirEntry[str]) -> bool:
 
 
 def broken_link(path: Path) -> str | None:
-    """The code of a link that leads nowhere."""
+    """Return the code for a link that leads nowhere; None for any other file."""
     try:
         path.stat()
     except FileNotFoundError:
@@ -152,9 +152,9 @@ def mirrored(root: Path) -> Iterator[Mirror]:
         yield Mirror(root, Path(folder) / root.resolve().name)
 
 
-def open_split(read: Open, root: Path, split: str, mirror: Mirror) -> Opened:
+def open_split(read: Open, root: Path, split: str, mirror: Mirror) -> OpenedSplit:
     """Open a split with its reader; on problems again through the mirror, one finding for each."""
-    opened = Opened(split)
+    opened = OpenedSplit(split)
     try:
         opened.source = read(root, split)
         return opened

@@ -32,7 +32,7 @@ Targets = Mapping[str, ClassTarget | DepthTarget]
 
 
 @dataclass(frozen=True)
-class Examined:
+class ItemReport:
     """Results of one item. `counts`: pixels of each class of the main target, [255] = ignored; None if unread.
 
     `mean` and `square` are the means of the picture's RGB values and of their squares. `ignored`: pixels of each label
@@ -49,12 +49,12 @@ class Examined:
     ignored: Mapping[int, int] = field(default_factory=dict)
 
 
-def examine(item: Item, targets: Targets, main: str) -> Examined:
+def examine(item: Item, targets: Targets, main: str) -> ItemReport:
     """Read all files of an item. `main` is the target whose classes are counted ("" for none)."""
     findings: list[Finding] = []
     size: tuple[int, int] | None = None
     header: Header | None = None
-    facts = Examined()
+    facts = ItemReport()
     streams = [item.image, *(path for path in item.images if path != item.image)]
     for path in streams:
         found, image, head = check_picture(path)
@@ -79,11 +79,11 @@ def examine(item: Item, targets: Targets, main: str) -> Examined:
         findings += found
         if values is not None and size is not None:
             findings += _same_size(str(label), "mask", values.shape, item, size, header)
-    return Examined(tuple(findings), size, facts.digest, facts.fingerprint, counts, facts.mean, facts.square, ignored)
+    return ItemReport(tuple(findings), size, facts.digest, facts.fingerprint, counts, facts.mean, facts.square, ignored)
 
 
 def check_picture(path: Path) -> tuple[list[Finding], NDArray[np.uint8] | None, Header | None]:
-    """Findings of a picture file, its pixels (None if it cannot be read), and its header if the format is known."""
+    """Check a picture file; return findings, pixels (None if unread), and the header if the format is known."""
     try:
         data, header = read_file(path)
         image = decode_image(path, data)
@@ -151,10 +151,10 @@ def _same_size(
     return [Finding("size-mismatch", file, message)]
 
 
-def _facts(image: NDArray[np.uint8]) -> Examined:
+def _facts(image: NDArray[np.uint8]) -> ItemReport:
     mean, deviation = cv2.meanStdDev(image)
     square = deviation**2 + mean**2
-    return Examined(
+    return ItemReport(
         digest=digest(image),
         fingerprint=fingerprint(image),
         mean=tuple(mean.ravel().tolist()),

@@ -16,7 +16,7 @@ SIZES_TOLD = 12
 
 
 def summary(one: SplitSurvey) -> dict[str, Any]:
-    """Counts, sizes (most frequent first), colours, and one row per class."""
+    """Return counts, sizes (most frequent first), colours, and one row per class."""
     mean, square = np.split(one.moments / max(one.area, 1), 2)
     deviation = np.sqrt(np.maximum(square - mean**2, 0))
     sizes = one.sizes.most_common()
@@ -59,7 +59,13 @@ def write_lists(
     written = {split: folder / f"{split}.txt" for split in surveys}
     for path in written.values():
         if path.exists():
-            raise UsageError(f"{path.name} is there already", about="output", value=folder, fix="choose another folder")
+            raise UsageError(
+                f"{path.name} is there already",
+                about="output",
+                value=folder,
+                fix="choose another folder",
+                code="not-ours",
+            )
     for split, one in surveys.items():
         names = [real(str(item.image)) for index, item in enumerate(one.source.items) if index not in one.bad]
         lines = [f"{_relative(name, root)}\n" for name in names]

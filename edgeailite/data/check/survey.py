@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.data.check.findings import Findings
-from edgeailite.data.check.pictures import Examined, Targets, examine
+from edgeailite.data.check.pictures import ItemReport, Targets, examine
 from edgeailite.data.duplicates import DIGEST_BYTES, HASH_BYTES
 from edgeailite.data.source import ClassTarget, DataSource, Item
 from edgeailite.errors import DataError, option
@@ -28,7 +28,7 @@ AHEAD = 4  # chunks per process that are under way
 SIZES_KEPT = 1000
 IGNORED = 255
 
-Examine = Callable[[Item, Targets, str], Examined]
+Examine = Callable[[Item, Targets, str], ItemReport]
 
 
 @dataclass
@@ -50,7 +50,7 @@ class SplitSurvey:
     bad: set[int] = field(default_factory=set)
     ignored: Counter[int] = field(default_factory=Counter)  # pixels of each label value that is ignored
 
-    def add(self, index: int, examined: Examined) -> None:
+    def add(self, index: int, examined: ItemReport) -> None:
         """Add the results of item `index`; items come in order."""
         self.digests += examined.digest or bytes(DIGEST_BYTES)
         self.fingerprints += examined.fingerprint or bytes(HASH_BYTES)
@@ -70,16 +70,16 @@ class SplitSurvey:
             self.pixels_where[there] += int(examined.counts[:IGNORED].sum())
 
     def words(self) -> NDArray[np.uint64]:
-        """The fingerprints as rows of four words."""
+        """Return the fingerprints as rows of four words."""
         return np.frombuffer(bytes(self.fingerprints), np.uint64).reshape(-1, HASH_BYTES // 8)
 
     def digest(self, index: int) -> bytes:
-        """The digest of an item's picture; zeros if it could not be read."""
+        """Return the digest of an item's picture; zeros if it could not be read."""
         return bytes(self.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES])
 
 
 def main_target(source: DataSource) -> str:
-    """The name of the target whose classes are counted; "" for a data set without classes."""
+    """Return the name of the target whose classes are counted; "" for a data set without classes."""
     return next((name for name, target in source.targets.items() if isinstance(target, ClassTarget)), "")
 
 
@@ -102,13 +102,13 @@ def survey(
     return result
 
 
-def _examined(items: Sequence[Item], targets: Targets, main: str, check: Examine, workers: int) -> Iterator[Examined]:
+def _examined(items: Sequence[Item], targets: Targets, main: str, check: Examine, workers: int) -> Iterator[ItemReport]:
     """Examine items one after the other, in order."""
     if workers == 0 or len(items) <= CHUNK:
         yield from (check(item, targets, main) for item in items)
         return
     chunks = (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))
-    waiting: deque[Future[list[Examined]]] = deque()
+    waiting: deque[Future[list[ItemReport]]] = deque()
     try:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupt) as pool:
             for chunk in chunks:
@@ -128,12 +128,12 @@ def _ignore_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _examine_all(check: Examine, items: Iterable[Item], targets: Targets, main: str) -> list[Examined]:
+def _examine_all(check: Examine, items: Iterable[Item], targets: Targets, main: str) -> list[ItemReport]:
     return [check(item, targets, main) for item in items]
 
 
 def median_frequency_weights(pixels: NDArray[np.int64], pixels_where: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Median frequency / frequency (Eigen and Fergus, ICCV 2015); 0 for a class that does not occur.
+    """Return median frequency / frequency (Eigen and Fergus, ICCV 2015); 0 for a class that does not occur.
 
     The frequency of a class is its share of the labelled pixels of the pictures that have it (`pixels_where`).
     """
@@ -145,5 +145,5 @@ def median_frequency_weights(pixels: NDArray[np.int64], pixels_where: NDArray[np
 
 
 def enet_weights(pixels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """1/ln(1.02 + share of pixels) (Paszke et al., 2016), as training with `class_weights` "enet" uses them."""
+    """Return 1/ln(1.02 + share of pixels) (Paszke et al., 2016), as training with `class_weights` "enet" uses them."""
     return 1 / np.log(1.02 + pixels / max(int(pixels.sum()), 1))

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def describe(split: str, values: Mapping[str, Any]) -> str:
-    """A split in words and a table of its classes."""
+    """Describe a split in words and a table of its classes."""
     sizes = ", ".join(f"{size['width']}x{size['height']} ({size['pictures']})" for size in values["sizes"])
     more = f" and {values['other_sizes']} more sizes" if values["other_sizes"] else ""
     colours = " ".join(
@@ -35,7 +35,7 @@ def describe(split: str, values: Mapping[str, Any]) -> str:
 
 
 def table(head: list[str], rows: list[list[str]], indent: str = "  ") -> str:
-    """Columns of text, the first to the left, the others to the right."""
+    """Align columns of text, the first to the left, the others to the right."""
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     pad: list[Callable[[str, int], str]] = [str.ljust, *[str.rjust] * (len(head) - 1)]
     lines = ["  ".join(f(cell, w) for f, cell, w in zip(pad, row, widths, strict=True)) for row in [head, *rows]]

@@ -224,6 +224,7 @@ def writing(root: Path) -> Iterator[None]:
             f"cannot be written ({reason})",
             path=error.filename or root,
             fix=f"free disk space, or set {option('data_path')} elsewhere",
+            code="unwritable",
         ) from None
 
 
@@ -234,6 +235,7 @@ def _need_space(archive: Path, folder: Path, total: int) -> None:
             f"{archive.name} needs {total / 1e9:.1f} GB and {free / 1e9:.1f} GB are free",
             path=folder.parent,
             fix=f"free disk space, or set {option('data_path')} elsewhere",
+            code="unwritable",
         )
 
 

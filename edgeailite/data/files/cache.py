@@ -51,7 +51,7 @@ class Place:
 
     @property
     def length(self) -> int:
-        """Length in bytes."""
+        """Return the length in bytes."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
@@ -63,7 +63,7 @@ class CachedSource(DataSource):
     places: tuple[tuple[tuple[Place, ...], dict[str, Place]], ...] = field(kw_only=True, repr=False)
 
     def read(self, index: int) -> tuple[Images, Targets]:
-        """Pictures and targets of item `index`. Raises DataError where the cache is damaged."""
+        """Read pictures and targets of item `index`. Raises DataError if the cache is damaged."""
         images, targets = self.places[index]
         return tuple(self._array(place) for place in images), {k: self._array(v) for k, v in targets.items()}
 
@@ -79,7 +79,10 @@ class CachedSource(DataSource):
         stored = self._data[place.start : place.start + place.length]
         if len(stored) != place.length or zlib.crc32(stored.data) != place.checksum:
             raise DataError(
-                f"damaged at byte {place.start}", path=self.folder / DATA, fix=f"delete {self.folder}, write it again"
+                f"damaged at byte {place.start}",
+                path=self.folder / DATA,
+                fix=f"delete {self.folder}, write it again",
+                code="damaged",
             )
         return stored.view(place.dtype).reshape(place.shape)
 
@@ -131,10 +134,12 @@ def open_cache(
     folder = cache_folder(root, source, size=size, interpolation=interpolation)
     again = f"write it with `edgeailite data cache --cache {root}` and the options of this training"
     if not folder.is_dir():
-        raise DataError(f"no cache {folder.name} in it", about="cache", value=root, fix=again)
+        raise DataError(f"no cache {folder.name} in it", about="cache", value=root, fix=again, code="missing-file")
     index = _read_index(folder)
     if index["fingerprint"] != _fingerprint(source, size, interpolation):
-        raise DataError(f"stale, files of {source.name} have changed since", fix=again, path=folder)
+        raise DataError(
+            f"stale, files of {source.name} have changed since", fix=again, path=folder, code="changed-data"
+        )
     values = {entry.name: getattr(source, entry.name) for entry in dataclasses.fields(DataSource)}
     try:
         places = tuple(
@@ -201,7 +206,7 @@ def _read_index(folder: Path) -> dict[str, Any]:
 
 
 def _damaged(folder: Path) -> DataError:
-    return DataError("damaged or of another version", fix="delete it and write it again", path=folder)
+    return DataError("damaged or of another version", fix="delete it and write it again", path=folder, code="damaged")
 
 
 def _is_current(folder: Path, fingerprint: str) -> bool:
@@ -216,6 +221,7 @@ def _fingerprint(source: DataSource, size: Size | None, interpolation: str) -> s
     header = [FORMAT, cv2.__version__, source.name, source.split, size, interpolation if size else None]
 
     def parts() -> Iterator[bytes]:
+        """Yield the bytes that the fingerprint is made of."""
         yield repr(header).encode()
         for name, target in source.targets.items():
             meaning = sorted(getattr(target, "label_map", {}).items())

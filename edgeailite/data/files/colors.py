@@ -97,7 +97,7 @@ def refuse_jpeg(path: Path) -> None:
 
 
 def parse_colour(text: object) -> Colour | None:
-    """`[128, 64, 128]`, `128,64,128`, `128 64 128` or `#804080` as a colour; None for anything else."""
+    """Parse `[128, 64, 128]`, `128,64,128`, `128 64 128` or `#804080` as a colour; None for anything else."""
     if isinstance(text, str):
         plain = text.strip()
         if plain.startswith("#") and len(plain) == 7:

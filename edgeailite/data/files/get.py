@@ -233,6 +233,7 @@ def find_source(name: str) -> tuple[str, str]:
             value=name,
             known=tuple(known),
             fix=f"{hint}known: {', '.join(known)}",
+            code="unknown-name",
         )
     return folder, name
 
@@ -272,13 +273,16 @@ def _downloaded(part: Part) -> Path:
         if found != part.md5:
             archive.unlink()
             raise DataError(
-                f"md5 {found} instead of {part.md5}", fix="the file was removed: run this again", path=part.url
+                f"md5 {found} instead of {part.md5}",
+                fix="the file was removed: run this again",
+                path=part.url,
+                code="damaged",
             )
     return archive
 
 
 def cached_bytes(source: Source) -> int:
-    """Bytes of the downloaded files that are still in the cache."""
+    """Count the bytes of the downloaded files that are still in the cache."""
     files = (cached_path(part.url) for part in source.parts)
     return sum(file.stat().st_size for file in files if file.is_file())
 

@@ -55,11 +55,11 @@ class Header:
 
     @property
     def pixels(self) -> int:
-        """Height times width."""
+        """Return height times width."""
         return self.height * self.width
 
     @property
     def decoded_bytes(self) -> int:
-        """Bytes that a decoder holds at once: the stored rows, the format's working memory, or 8-bit RGB."""
+        """Return the bytes that a decoder holds at once: the stored rows, the format's working memory, or 8-bit RGB."""
         stored = self.pixels * self.bands * max(self.bits, 8) // 8
         return max(stored, 3 * self.pixels, self.work)

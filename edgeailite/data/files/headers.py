@@ -23,7 +23,7 @@ __all__ = ["Header", "damage", "header_size", "known_start", "read_header", "uns
 JPEG_START, JPEG_END, JPEG_SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
 FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
-NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # behind coded data: neither a stuffed byte nor a restart
+NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # after coded data: neither a stuffed byte nor a restart
 PNG_COLOURS = {0: "grey", 2: "rgb", 3: "palette", 4: "grey", 6: "rgb"}
 JPEG_COLOURS = {1: "grey", 3: "rgb", 4: "cmyk"}
 Starts = Callable[[bytes], bool]
@@ -44,7 +44,7 @@ WEAK_STARTS = ("bmp", "pnm", "JPEG XL", "PAM or PFM")  # two or three bytes, whi
 
 
 def read_header(data: bytes) -> Header | None:
-    """The header of a PNG, JPEG, GIF, BMP, TIFF, WebP or PNM file; None for another format or a header cut short."""
+    """Read the header of a PNG, JPEG, GIF, BMP, TIFF, WebP or PNM; None for another format or a cut header."""
     read = next((reader for _, starts, reader in FORMATS if starts(data)), None)
     try:
         return read(data) if read else None
@@ -53,7 +53,7 @@ def read_header(data: bytes) -> Header | None:
 
 
 def header_size(data: bytes) -> tuple[int, int] | None:
-    """(height, width) of a file of a known format; None for other formats."""
+    """Return (height, width) of a file of a known format; None for other formats."""
     header = read_header(data)
     return None if header is None else (header.height, header.width)
 
@@ -82,7 +82,7 @@ def damage(data: bytes) -> DamageError | None:
 
 
 def unsupported(data: bytes) -> str | None:
-    """The name of a format that is known and not read here."""
+    """Return the name of a format that is known and not read here."""
     return next((name for name, starts in UNSUPPORTED if starts(data)), None)
 
 

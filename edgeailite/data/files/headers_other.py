@@ -15,7 +15,7 @@ LONGEST_PNM_HEAD = 65_536  # bytes: numbers, spaces and comments
 
 
 def gif(data: bytes) -> Header:
-    """A GIF; `animated` if it has a second frame."""
+    """Read the header of a GIF; `animated` if it has a second frame."""
     width, height = struct.unpack_from("<HH", data, 6)
     frames = 0
     try:
@@ -50,7 +50,7 @@ def _gif_frames(data: bytes) -> Iterator[int]:
 
 
 def bmp(data: bytes) -> Header:
-    """A BMP of the old (OS/2) or the usual kind; a negative height means rows from the top."""
+    """Read the header of a BMP of the old (OS/2) or the usual kind; a negative height means rows from the top."""
     if struct.unpack_from("<I", data, 14)[0] == 12:
         width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
     else:
@@ -60,7 +60,7 @@ def bmp(data: bytes) -> Header:
 
 
 def webp(data: bytes) -> Header:
-    """A WebP: `lossy` where its pixels are VP8 (a lossless one is VP8L). The size is the largest that a chunk says."""
+    """Read the header of a WebP: `lossy` if its pixels are VP8 (not VP8L). The size is the largest of any chunk."""
     chunks: dict[bytes, bytes] = {}
     for kind, content in _webp_chunks(data):
         chunks.setdefault(kind, content)  # decoders take the first of two
@@ -102,7 +102,7 @@ def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def pnm(data: bytes) -> Header:
-    """PBM, PGM or PPM, as text or as bytes."""
+    """Read the header of a PBM, PGM or PPM, as text or as bytes."""
     kind, (width, height, top), _ = _pnm_head(data)
     colours = kind in b"36"
     bits, top = max(top.bit_length(), 1), 0 if kind in b"14" else top

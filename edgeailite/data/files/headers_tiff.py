@@ -26,7 +26,7 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
 COLOURS = {WHITE_IS_ZERO: "grey", BLACK_IS_ZERO: "grey", PALETTE: "palette", CMYK: "cmyk"}
 COLOUR_BANDS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, PALETTE: 1, CMYK: 4}  # of all others three
 FORMATS: dict[int, Sample] = {1: "unsigned", 2: "signed", 3: "float", 4: "unsigned", 5: "complex", 6: "complex"}
-ALPHA = (1, 2)  # ExtraSamples: associated, unassociated; 0 is a band of which nothing is said
+ALPHA = (1, 2)  # ExtraSamples: associated, unassociated; 0 is a band without a stated meaning
 JPEG_COMPRESSIONS = (6, 7)
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
 COMPRESSIONS = {
@@ -39,7 +39,7 @@ OTHER_COMPRESSIONS = {
 
 
 def tiff(data: bytes) -> Header:
-    """The first page of a file, and how many pages of a size with it there are."""
+    """Read the header of the first page of a file, and count the pages of its size."""
     start = _first(data)
     tags, following = _directory(data, start)
     one = {tag: values[0] for tag, values in tags.items()}
@@ -70,7 +70,7 @@ def tiff(data: bytes) -> Header:
 
 
 def unread_compression(data: bytes) -> str | None:
-    """The name of a compression of TIFF that is not read; None for one that is."""
+    """Return the name of a TIFF compression that is not read; None for one that is."""
     code = _directory(data, _first(data))[0].get(COMPRESSION, (1,))[0]
     return None if code in COMPRESSIONS else OTHER_COMPRESSIONS.get(code, f"number {code}")
 

@@ -85,7 +85,7 @@ def _walk(
 
 
 def by_stem(files: Mapping[str, Path], *, suffix: str = "") -> Files:
-    """Files by their name without `suffix`, or without any suffix of a picture. DataError where two share a name."""
+    """Index files by their name without `suffix`, or without any suffix of a picture. DataError if two share a name."""
     stems: Files = {}
     for name, path in files.items():
         stem = normal(name[: -len(suffix)] if suffix else name[: name.rfind(".")])
@@ -141,7 +141,7 @@ def _more(names: list[str]) -> str:
 
 
 def read_lines(path: Path) -> dict[int, str]:
-    """Lines of a text file by number: any line ends, byte-order mark; without empty lines and # comments.
+    """Read the lines of a text file by number: any line ends, byte-order mark; without empty lines and # comments.
 
     Raises DataError for a file that cannot be read, is no UTF-8 text, or holds no line.
     """
@@ -159,7 +159,7 @@ def read_lines(path: Path) -> dict[int, str]:
 
 
 def read_names(path: Path, *, root: Path) -> dict[str, int]:
-    """Names of a list file, one a line, relative to the data set, with their lines; back-slashes become "/".
+    """Read the names of a list file, one a line, relative to the data set, with their lines; back-slashes become "/".
 
     Absolute paths are taken if they lie below `root`. Raises DataError naming the line for a Windows drive, another
     absolute path, a path with "..", a name given twice.
@@ -175,7 +175,8 @@ def read_names(path: Path, *, root: Path) -> dict[str, int]:
 
 
 def relative(name: str, below: str, *, path: Path, line: int | None = None, part: str = "") -> str:
-    """A name of a list or annotation file as a path below the data set, whose resolved folder is `below` (with "/").
+    """Return a name of a list or annotation file as a path below the data set, whose resolved folder is `below` (with
+    "/").
 
     Back-slashes become "/". Raises DataError for a path that leads elsewhere. It stands in `part` of `line` of `path`.
     """

@@ -64,7 +64,7 @@ def palette_clash(masks: Sequence[Path], read: Callable[[Any], NDArray[np.intege
 
 
 def palette_of(path: Path) -> bytes:
-    """The palette of a PNG file, three bytes a colour; empty for other files and those that cannot be read."""
+    """Return the palette of a PNG file, three bytes a colour; empty for other files and those that cannot be read."""
     try:
         with open_regular(path) as file:
             data = file.read(HEAD_BYTES)

@@ -43,12 +43,12 @@ class Chunk:
 
     @property
     def content(self) -> memoryview:
-        """Content of the chunk, without length, kind and checksum."""
+        """Return the content of the chunk, without length, kind and checksum."""
         return self.whole[8:-4]
 
 
 def chunks(data: bytes) -> Iterator[Chunk]:
-    """Every chunk up to the end. Raises ValueError where one is cut off, or a necessary one is altered."""
+    """Yield every chunk up to the end. Raises ValueError if one is cut off, or a necessary one is altered."""
     checksum = zlib.crc32 if isal_zlib is None else isal_zlib.crc32
     view, position, kind = memoryview(data), len(START), b""
     for _ in range(MOST_PARTS):
@@ -66,7 +66,7 @@ def chunks(data: bytes) -> Iterator[Chunk]:
 
 
 def unpacked(data: bytes, *, indices: bool = False) -> bytes:
-    """The file with its rows uncompressed, and without the chunks that pixels do not need.
+    """Return the file with its rows uncompressed, and without the chunks that pixels do not need.
 
     With `indices` the numbers of a palette are grey values. Raises ValueError for a damaged file, also for one whose
     pixels inflate to more than its rows.
@@ -95,7 +95,7 @@ def unpacked(data: bytes, *, indices: bool = False) -> bytes:
 
 
 def row_bytes(head: bytes) -> int:
-    """Bytes of all rows and their filters that a header (the content of IHDR) promises."""
+    """Return the bytes of all rows and their filters that a header (the content of IHDR) promises."""
     width, height = int.from_bytes(head[0:4], "big"), int.from_bytes(head[4:8], "big")
     bits = SAMPLES[head[9]] * head[8]
     if not head[12]:

@@ -32,7 +32,7 @@ class Shape:
     size: tuple[int, int] | None = None  # height and width that the run lengths were counted for, where said
 
     def mask(self, height: int, width: int) -> Mask:
-        """Pixels (H,W) of the annotation. Raises ValueError for counts that do not fill the picture."""
+        """Return the pixels (H,W) of the annotation. Raises ValueError for counts that do not fill the picture."""
         if self.size is not None and self.size != (height, width):
             raise ValueError(
                 f"run lengths are for {self.size[0]}x{self.size[1]} (height, width), expected {height}x{width}"
@@ -46,7 +46,7 @@ class Shape:
 
 
 def shape_of(value: int, segmentation: Any) -> Shape:
-    """An annotation's `segmentation`: lists of x, y or {"counts": list or text}. ValueError for anything else."""
+    """Parse an annotation's `segmentation`: lists of x, y or {"counts": list or text}. ValueError for anything else."""
     if isinstance(segmentation, Mapping):
         return _runs(value, segmentation)
     if not isinstance(segmentation, Sequence) or isinstance(segmentation, str):
@@ -101,7 +101,7 @@ def fill_polygon(points: NDArray[np.float32], height: int, width: int) -> Mask:
 
 
 def fill_runs(counts: NDArray[np.int64], height: int, width: int) -> Mask:
-    """Pixels (H,W) of runs down the columns, background first. Raises ValueError if they do not fill the picture."""
+    """Return the pixels (H,W) of runs down the columns, background first. ValueError if they do not fill it."""
     if counts.ndim != 1 or (counts < 0).any() or counts.sum() != height * width:
         raise ValueError(f"run lengths add up to {counts.sum()}, expected {height}x{width} = {height * width}")
     values = np.arange(len(counts)) % 2 == 1

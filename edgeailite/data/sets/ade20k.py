@@ -74,7 +74,7 @@ def label_map(form: Form) -> dict[int, int]:
 
 
 def class_weights(form: Form) -> tuple[float, ...]:
-    """mean(share)/share of "other" and the labels that keep a class."""
+    """Return mean(share)/share of "other" and the labels that keep a class."""
     shares = [float(row["share"]) for row in _table()]
     kept = np.array([1 - sum(shares[: form.labels]), *shares[: form.labels]])
     return tuple(float(weight) for weight in kept.mean() / kept)
@@ -113,7 +113,7 @@ def _ade20k(root: Path, split: str, *, name: str, form: Form) -> DataSource:
 
 
 def read_list(file: Path, *, above: Path, images: Path, labels: Path) -> tuple[Item, ...]:
-    """Items of an odgt list (paths relative to `above`) or of a version 1 list (relative to `images` and `labels`)."""
+    """Read an odgt list (paths relative to `above`) or a version 1 list (relative to `images` and `labels`)."""
     need_folder("ade20k", images)
     if file.suffix == ".odgt":
         pairs = {number: _record(line, file, number, above) for number, line in read_lines(file).items()}

@@ -23,14 +23,10 @@ SPLITS = ("train", "val", "test")
 
 
 def camvid(root: Path, split: str) -> DataSource:
-    """CamVid's `split`; label value 11 is ignored."""
+    """Open CamVid's `split`; label value 11 is ignored."""
     check_split("camvid", split, SPLITS)
     items = list_pairs(
-        "camvid",
-        root / "images" / split,
-        root / "labels" / split,
-        image_suffix=IMAGE_SUFFIXES,
-        label_suffix=".png",
+        "camvid", root / "images" / split, root / "labels" / split, image_suffix=IMAGE_SUFFIXES, label_suffix=".png"
     )
     label_map = {value: value for value in range(len(CLASSES))} | {11: IGNORE}
     return segmentation("camvid", split, items, CLASSES, PALETTE, label_map)

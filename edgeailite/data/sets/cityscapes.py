@@ -76,7 +76,7 @@ MOTION_WEIGHTS = (0.05, 0.95)
 
 
 def read_disparity(path: Path) -> NDArray[np.float32]:
-    """Depth in metres (H,W) of a disparity PNG and its camera file, 0 = not known. Raises DataError."""
+    """Read depth in metres (H,W) from a disparity PNG and its camera file, 0 = not known. Raises DataError."""
     stored = read_depth(path) * np.float32(256)
     disparity = (stored - 1) / np.float32(256)
     near, far = DEPTH_RANGE
@@ -86,7 +86,7 @@ def read_disparity(path: Path) -> NDArray[np.float32]:
 
 
 def camera_file(disparity: Path) -> Path:
-    """`camera/SPLIT/CITY/X_camera.json` of `disparity/SPLIT/CITY/X_disparity.png`."""
+    """Return `camera/SPLIT/CITY/X_camera.json` of `disparity/SPLIT/CITY/X_disparity.png`."""
     root, city = disparity.parents[3], disparity.parent
     return root / "camera" / city.parent.name / city.name / disparity.name.replace("_disparity.png", "_camera.json")
 
@@ -124,10 +124,7 @@ FIVE = _Files(
     "gtFine",
     "_gtFine_labelTrainIds.png",
     ClassTarget(
-        FIVE_CLASSES,
-        FIVE_COLOURS,
-        {value: value for value in range(5)} | {IGNORE: IGNORE},
-        class_weights=FIVE_WEIGHTS,
+        FIVE_CLASSES, FIVE_COLOURS, {value: value for value in range(5)} | {IGNORE: IGNORE}, class_weights=FIVE_WEIGHTS
     ),
 )
 MOTION = _Files(

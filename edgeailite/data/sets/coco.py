@@ -88,7 +88,7 @@ class Drawing:
 
 
 def read_drawing(drawing: Drawing, *, background: int, overlaps: str) -> NDArray[np.integer]:
-    """Class map (H,W) of a picture's annotations. Raises DataError for run lengths that do not fit the picture."""
+    """Draw the class map (H,W) of a picture's annotations. Raises DataError for run lengths that do not fit."""
     try:
         return paint(drawing.shapes, drawing.height, drawing.width, background=background, overlaps=overlaps)
     except ValueError as error:
@@ -96,7 +96,7 @@ def read_drawing(drawing: Drawing, *, background: int, overlaps: str) -> NDArray
 
 
 def load_annotations(file: Path) -> dict[str, Any]:
-    """An annotation file with images, annotations and categories. Raises DataError for anything else."""
+    """Read an annotation file with images, annotations and categories. Raises DataError for anything else."""
     try:
         content = json_value(read_regular(file, limit=LARGEST), where=str(file))
     except OSError as error:
@@ -119,7 +119,7 @@ def drawings(
     least_area: float = 0,
     whole: bool = False,
 ) -> tuple[Item, ...]:
-    """Pictures, by file name, with the annotations whose category `class_of` maps to a class.
+    """List pictures, by file name, with the annotations whose category `class_of` maps to a class.
 
     A picture lies in the first of `folders` that has it. Pictures whose annotations have no more than `least_area`
     pixels together are left out (0: none is). `whole`: no annotation may be without a class or without pixels.
@@ -245,7 +245,7 @@ def target_of(
     overlaps: str,
     settings: Path | None = None,
 ) -> ClassTarget:
-    """Classes drawn from annotations; for `overlaps` see `paint`, for `settings` ClassTarget."""
+    """Make the target whose classes are drawn from annotations; see `paint` for `overlaps`."""
     read: Callable[[Any], NDArray[np.integer]] = partial(read_drawing, background=background, overlaps=overlaps)
     return ClassTarget(classes, colours, identity_map(len(classes)), read, settings=settings)
 

@@ -13,7 +13,7 @@ Layouts, looked for in this order (the first that has the split is taken):
 
 Folders of pictures may be called images, JPEGImages, img or img_dir; folders of masks labels, masks,
 SegmentationClassPNG, SegmentationClass, masks_machine, annotations or ann_dir. A split train may be called training,
-val validation or valid. Pairs have the same name, folders below included, whatever kind of picture each is; behind it
+val validation or valid. Pairs have the same name, folders below included, whatever kind of picture each is; after it
 the mask may have the picture's suffix (a.jpg.png) or one of _mask, _masks, _label, _labels, _seg, _gt.
 
 What label values mean: `folder_settings`. Nothing said: up to 200 masks of train, evenly spread, are read once; classes

@@ -34,7 +34,7 @@ from edgeailite.untrusted import printable
 NAME = "folder"
 IMAGES = ("images", "JPEGImages", "img", "img_dir")
 LABELS = ("labels", "masks", "SegmentationClassPNG", "SegmentationClass", "masks_machine", "annotations", "ann_dir")
-ENDINGS = ("_mask", "_masks", "_label", "_labels", "_seg", "_gt")  # that masks have behind the name of their picture
+ENDINGS = ("_mask", "_masks", "_label", "_labels", "_seg", "_gt")  # that masks append to the name of their picture
 BESIDE = "_mask"  # the ending of masks that lie beside their pictures
 LISTS = ("{}.txt", "splits/{}.txt", "ImageSets/Segmentation/{}.txt")
 POLYGONS = "_annotations.coco.json"  # Roboflow's, beside the pictures of a split
@@ -48,7 +48,7 @@ Pairs = list[tuple[Path, Path]]
 
 
 def find(root: Path, split: str, *, needed: bool = True) -> Pairs | Path:
-    """Pairs of a split, or its file of polygons. UsageError if there are other splits only, DataError if none."""
+    """Find the pairs of a split, or its file of polygons. UsageError if only other splits exist, else DataError."""
     for called in CALLED.get(split, (split,)):
         folders = [both for both in _folders(root, called) if both[0].is_dir() and both[1].is_dir()]
         if folders:

@@ -18,7 +18,6 @@ Roboflow's `train/_classes.csv` a value and a name a line.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from typing import Any
 
 from edgeailite.data.files.colors import Colour, parse_colour
 from edgeailite.data.files.listing import read_lines
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, did_you_mean
 from edgeailite.files import read_regular, unreadable
 from edgeailite.untrusted import is_printable, json_value, shown, yaml_value
 
@@ -71,7 +70,7 @@ class Settings:
 
 
 def read_settings(root: Path) -> Settings:
-    """The settings of a folder. Raises DataError for a file that cannot be meant, naming key and value."""
+    """Read the settings of a folder. Raises DataError for a file that cannot be meant, naming key and value."""
     file = root / FILE
     given = _load(file) if os.path.lexists(file) else {}
     names, tool_colors = (_names(file, given["classes"]), None) if "classes" in given else _tool_files(root, given)
@@ -145,8 +144,7 @@ def _load(file: Path) -> dict[str, Any]:
         raise DataError(f"expected keys and values, one of {', '.join(KEYS)}", path=file)
     for key in given:
         if key not in KEYS:
-            near = difflib.get_close_matches(str(key), KEYS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(str(key), KEYS)
             raise DataError(f"unknown key {shown(key)}{hint} (known: {', '.join(KEYS)})", path=file)
     return given
 
@@ -169,7 +167,7 @@ def _names(file: Path, given: object) -> tuple[str, ...]:
 
 
 def check_names(file: Path, names: Iterable[str]) -> tuple[str, ...]:
-    """Class names that can be told apart and printed. Raises DataError that begins with the file for others."""
+    """Check class names, which must be distinct and printable. Raises DataError that begins with the file."""
     named: dict[str, str] = {}
     for name in names:
         if not name.strip() or len(name) > LONGEST or not is_printable(name):

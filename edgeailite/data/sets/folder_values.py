@@ -33,7 +33,7 @@ class UnclearLabelsError(DataError):
 
 
 @dataclass(frozen=True)
-class Seen:
+class ValueOccurrence:
     """Occurrence of a value: `share` is the largest part of one mask, `first` a mask that has it."""
 
     pixels: int
@@ -53,7 +53,7 @@ def index_reader(settings: Settings) -> IndexReader:
 
 
 def class_count(masks: Sequence[Path], settings: Settings) -> int:
-    """Classes that masks hold: 0 to the highest value that is not ignored. Raises UnclearLabelsError."""
+    """Count the classes that masks hold: 0 to the highest value that is not ignored. Raises UnclearLabelsError."""
     stamps = tuple((path, (stat := path.stat()).st_mtime_ns, stat.st_size) for path in masks)
     ignored = {
         IGNORE,
@@ -117,7 +117,7 @@ def check_palettes(masks: Sequence[Path], settings: Settings) -> None:
         )
 
 
-def _told(value: int, seen: Seen) -> str:
+def _told(value: int, seen: ValueOccurrence) -> str:
     """A value, and how rare it is if it is."""
     pixels = f"{seen.pixels} pixel{'' if seen.pixels == 1 else 's'}"
     return f"{value} ({pixels} in 1 mask, {seen.first})" if seen.stray else str(value)
@@ -133,13 +133,13 @@ def _named(values: Sequence[int]) -> dict[int, str]:
 
 
 @lru_cache(maxsize=8)
-def _values_of(stamps: tuple[tuple[Path, int, int], ...], read: IndexReader) -> Mapping[int, Seen]:
+def _values_of(stamps: tuple[tuple[Path, int, int], ...], read: IndexReader) -> Mapping[int, ValueOccurrence]:
     """Label values in mask files, named with time and size so that changed ones are read again."""
-    seen: dict[int, Seen] = {}
+    seen: dict[int, ValueOccurrence] = {}
     for path, _, _ in stamps:
         mask = read(path)
         for value, count in zip(*(found.tolist() for found in np.unique(mask, return_counts=True)), strict=True):
-            old = seen.get(value, Seen(0, 0, 0.0, path.name))
+            old = seen.get(value, ValueOccurrence(0, 0, 0.0, path.name))
             share = max(old.share, count / mask.size)
-            seen[value] = Seen(old.pixels + count, old.masks + 1, share, old.first)
+            seen[value] = ValueOccurrence(old.pixels + count, old.masks + 1, share, old.first)
     return seen

@@ -23,7 +23,7 @@ NAME = "kitti_depth"
 
 
 def kitti_depth(root: Path, split: str) -> DataSource:
-    """KITTI's `split`: pictures of the left colour camera and sparse depth in metres."""
+    """Open KITTI's `split`: pictures of the left colour camera and sparse depth in metres."""
     check_split(NAME, split, SPLITS)
     items = tuple(item for drive in _drives(root, split) for item in _drive(drive))
     if not items:

@@ -34,7 +34,7 @@ ORIGINAL_SPLITS = {"train": ("train", MASKS), "val": ("val", MASKS), "trainval":
 
 
 def voc_colours(count: int) -> tuple[tuple[int, int, int], ...]:
-    """VOC's colours: the bits of an index, three by three, are the bits of red, green and blue from the top down."""
+    """Return VOC's colours: an index's bits, three by three, are the bits of red, green, blue from the top."""
 
     def colour(index: int) -> tuple[int, int, int]:
         channels = [sum((index >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(8)) for channel in range(3)]

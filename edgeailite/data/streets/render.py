@@ -60,7 +60,7 @@ class View(NamedTuple):
 
 
 def lens_for(height: int, width: int) -> Lens:
-    """The data set's camera, 58 degrees wide, at this image size."""
+    """Return the data set's camera, 58 degrees wide, at this image size."""
     return Lens(height, width, 0.9 * width, 1.8 * height, 0.5 * width - 0.5, 0.46 * height - 0.5)
 
 
@@ -92,7 +92,7 @@ def geometry_of(things: list[Thing]) -> Geometry:
 
 
 def rotation(pose: Pose) -> Array:
-    """World to camera: rows are the camera's right, down and forward in world coordinates, (3, 3)."""
+    """Return the rotation (3, 3) from world to camera: rows are the camera's right, down and forward."""
     sin_yaw, cos_yaw, sin_pitch, cos_pitch = np.sin(pose.yaw), np.cos(pose.yaw), np.sin(pose.pitch), np.cos(pose.pitch)
     return np.array(
         (
@@ -104,7 +104,7 @@ def rotation(pose: Pose) -> Array:
 
 
 def eye(pose: Pose) -> Array:
-    """Camera position in the world, (3,)."""
+    """Return the camera's position in the world, (3,)."""
     return np.array((pose.x, EYE_HEIGHT, pose.z))
 
 
@@ -259,7 +259,7 @@ def _shade(table: Array, ids: NDArray[np.int64], lens: Lens) -> tuple[Floats, Fl
 
 
 def render(geometry: Geometry, light: Light, pose: Pose, lens: Lens, *, back: float = 0.0) -> View:
-    """The world seen from `pose`, with its things moved back by `back` seconds."""
+    """Draw the world seen from `pose`, with its things moved back by `back` seconds."""
     moved = -back * geometry.velocities
     counts = np.diff(np.append(geometry.starts, len(geometry.corners)))
     corners = geometry.corners + np.repeat(moved, counts, axis=0)
@@ -317,7 +317,7 @@ def flow_of(geometry: Geometry, view: View, world: World, lens: Lens) -> Floats:
 
 
 def expose(view: View, light: Light, rng: np.random.Generator, lens: Lens) -> NDArray[np.uint8]:
-    """The sensor's picture (H, W, 3) uint8 RGB: gain, soft shoulder, lens blur, noise."""
+    """Return the sensor's picture (H, W, 3) uint8 RGB: gain, soft shoulder, lens blur, noise."""
     image = view.image.reshape(lens.height, lens.width, 3) * np.float32(light.gain)
     sigma = light.blur * (lens.width / 256.0) ** 0.5
     image = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)

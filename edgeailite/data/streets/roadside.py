@@ -91,7 +91,7 @@ def _wall_paint(rng: np.random.Generator, wall: Colour, *, lit: float) -> Materi
 def building(
     rng: np.random.Generator, x: float, z0: float, z1: float, *, out: float, height: float, dusk: bool
 ) -> Thing:
-    """House with its front at x along z0..z1, an end wall towards the camera, a ground floor and perhaps a roof."""
+    """Make a house with its front at x along z0..z1: an end wall towards the camera, ground floor, perhaps a roof."""
     wall = pick(rng, WALLS, 0.22)
     front = _wall_paint(rng, wall, lit=0.6 if dusk and rng.random() < 0.4 else 0.0)
     depth = x + out * 11.0
@@ -122,7 +122,7 @@ def building(
 
 
 def terrace(rng: np.random.Generator, x0: float, x1: float, z: float, *, dusk: bool) -> list[Thing]:
-    """Houses across the far end of the street, from x0 to x1."""
+    """Make houses across the far end of the street, from x0 to x1."""
     things = []
     while x0 < x1:
         width = float(rng.uniform(9.0, 22.0))
@@ -134,7 +134,7 @@ def terrace(rng: np.random.Generator, x0: float, x1: float, z: float, *, dusk: b
 
 
 def fence(rng: np.random.Generator, x: float, z0: float, z1: float) -> Thing:
-    """Pickets, boards or railings along z0..z1; labelled as one solid strip, as in Cityscapes."""
+    """Make pickets, boards or railings along z0..z1; labelled as one solid strip, as in Cityscapes."""
     colour, height = pick(rng, FENCES, 0.2), float(rng.uniform(1.2, 2.0))
     gap = tint(rng, (0.22, 0.24, 0.20), 0.2)
     noise, style = 0.08, int(rng.integers(3))
@@ -168,7 +168,7 @@ def _ragged(rng: np.random.Generator, x: float, y: float, z: float, width: float
 
 
 def hedge(rng: np.random.Generator, x: float, z0: float, z1: float, *, height: float) -> Thing:
-    """Hedge, or with some height the edge of a wood, along z0..z1 with an uneven top."""
+    """Make a hedge, or with some height the edge of a wood, along z0..z1 with an uneven top."""
     count = 12
     top_z = np.linspace(z1, z0, count)
     top_y = height * (1.0 + rng.uniform(-0.12, 0.12, count))
@@ -179,7 +179,7 @@ def hedge(rng: np.random.Generator, x: float, z0: float, z1: float, *, height: f
 
 
 def wood(rng: np.random.Generator, x0: float, x1: float, z: float) -> list[Thing]:
-    """Trees across the far end of the street."""
+    """Make trees across the far end of the street."""
     things = []
     while x0 < x1:
         width = float(rng.uniform(4.0, 8.0))
@@ -190,7 +190,7 @@ def wood(rng: np.random.Generator, x0: float, x1: float, z: float) -> list[Thing
 
 
 def tree(rng: np.random.Generator, x: float, z: float) -> Thing:
-    """Street tree: trunk and a crown of three blobs, all vegetation."""
+    """Make a street tree: trunk and a crown of three blobs, all vegetation."""
     trunk, clear = float(rng.uniform(0.12, 0.22)), float(rng.uniform(2.3, 3.0))
     width, height = float(rng.uniform(1.1, 1.8)), float(rng.uniform(1.3, 2.2))
     bark = paint(tint(rng, (0.30, 0.24, 0.19), 0.12), noise=0.25, wavelength=0.4)
@@ -215,7 +215,7 @@ def bush(rng: np.random.Generator, x: float, z: float) -> Thing:
 
 
 def lamp_post(rng: np.random.Generator, x: float, z: float, *, out: float) -> Thing:
-    """Lamp post with an arm over the road."""
+    """Make a lamp post with an arm over the road."""
     half, height = float(rng.uniform(0.10, 0.16)), float(rng.uniform(4.5, 7.5))
     metal = paint(pick(rng, METAL), noise=0.04)
     arm = float(rng.uniform(0.8, 1.8))
@@ -229,7 +229,7 @@ def lamp_post(rng: np.random.Generator, x: float, z: float, *, out: float) -> Th
 
 
 def bollard(rng: np.random.Generator, x: float, z: float) -> Thing:
-    """Knee-high post with a light ring."""
+    """Make a knee-high post with a light ring."""
     half, height = float(rng.uniform(0.10, 0.16)), float(rng.uniform(0.9, 1.15))
     surfaces = [
         Surface(upright(x - half, x + half, 0.0, height, z), POLE, paint(pick(rng, METAL), noise=0.04)),
@@ -268,7 +268,7 @@ def _sign_faces(rng: np.random.Generator, x: float, y: float, z: float, size: fl
 
 
 def sign(rng: np.random.Generator, x: float, z: float) -> Thing:
-    """One or two traffic signs on a post."""
+    """Make one or two traffic signs on a post."""
     half, size = float(rng.uniform(0.07, 0.10)), float(rng.uniform(0.40, 0.56))
     y = float(rng.uniform(2.2, 2.7))
     surfaces = [Surface(upright(x - half, x + half, 0.0, y + size, z), POLE, paint(pick(rng, METAL), noise=0.04))]

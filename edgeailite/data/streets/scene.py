@@ -84,7 +84,7 @@ class Street(NamedTuple):
 
 
 def build_world(rng: np.random.Generator) -> World:
-    """A street, its light and the two camera poses, drawn from `rng`."""
+    """Draw a street, its light and the two camera poses from `rng`."""
     light, sky, dusk = _light(rng)
     street = _street(rng, dusk)
     things = [sky, _ground(rng, street)]

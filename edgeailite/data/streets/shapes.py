@@ -79,32 +79,32 @@ def paint(
     wavelength: float = 0.6,
     glow: float = 0.0,
 ) -> Material:
-    """A material; without a grid the second colour equals the first, and a duty of 2 covers an axis wholly."""
+    """Make a material; without a grid the second colour equals the first, and a duty of 2 covers an axis wholly."""
     return Material(*colour, *(second or colour), *period, *duty, variation, noise, wavelength, glow)
 
 
 def upright(x0: float, x1: float, y0: float, y1: float, z: float) -> Array:
-    """Rectangle that faces along the street."""
+    """Return a rectangle that faces along the street."""
     return np.array(((x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)))
 
 
 def lengthwise(x: float, z0: float, z1: float, y0: float, y1: float) -> Array:
-    """Upright rectangle parallel to the street."""
+    """Return an upright rectangle parallel to the street."""
     return np.array(((x, y0, z0), (x, y0, z1), (x, y1, z1), (x, y1, z0)))
 
 
 def level(x0: float, x1: float, z0: float, z1: float, y: float = 0.0) -> Array:
-    """Horizontal rectangle."""
+    """Return a horizontal rectangle."""
     return np.array(((x0, y, z0), (x1, y, z0), (x1, y, z1), (x0, y, z1)))
 
 
 def outline(points: Iterable[Sequence[float]], x: float, y: float, z: float, *, flip: float = 1.0) -> Array:
-    """Polygon facing along the street from (dx, dy) offsets; flip=-1 mirrors it."""
+    """Return a polygon facing along the street from (dx, dy) offsets; flip=-1 mirrors it."""
     return np.array([(x + flip * dx, y + dy, z) for dx, dy in points])
 
 
 def bar(start: tuple[float, float], end: tuple[float, float], width: float) -> list[tuple[float, float]]:
-    """Offsets of a straight bar of `width` between two points, for `outline`."""
+    """Return the offsets of a straight bar of `width` between two points, for `outline`."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     half = 0.5 * width / max((dx * dx + dy * dy) ** 0.5, 1e-6)
     nx, ny = -dy * half, dx * half
@@ -121,7 +121,7 @@ _CIRCLE = np.stack((np.cos(_ANGLES), np.sin(_ANGLES)), axis=1)
 
 
 def disc(x: float, y: float, z: float, radius: float, *, squeeze: float = 1.0) -> Array:
-    """Disc facing along the street; `squeeze` scales its width."""
+    """Return a disc facing along the street; `squeeze` scales its width."""
     polygon = np.full((len(_CIRCLE), 3), z)
     polygon[:, 0] = x + radius * squeeze * _CIRCLE[:, 0]
     polygon[:, 1] = y + radius * _CIRCLE[:, 1]
@@ -129,7 +129,7 @@ def disc(x: float, y: float, z: float, radius: float, *, squeeze: float = 1.0) -
 
 
 def wheel(x: float, y: float, z: float, radius: float) -> Array:
-    """Disc parallel to the street."""
+    """Return a disc parallel to the street."""
     polygon = np.full((len(_CIRCLE), 3), x)
     polygon[:, 2] = z + radius * _CIRCLE[:, 0]
     polygon[:, 1] = y + radius * _CIRCLE[:, 1]
@@ -137,13 +137,13 @@ def wheel(x: float, y: float, z: float, radius: float) -> Array:
 
 
 def shrink(quad: Array, share: float) -> Array:
-    """The polygon drawn towards its centre, to 1 - share of its size."""
+    """Return the polygon drawn towards its centre, to 1 - share of its size."""
     centre = quad.mean(axis=0)
     return np.asarray(centre + (quad - centre) * (1.0 - share))
 
 
 def tint(rng: np.random.Generator, colour: Colour, spread: float) -> Colour:
-    """A colour near `colour`: common and per-channel offsets up to `spread`, clipped to 0.02..0.98."""
+    """Return a colour near `colour`: common and per-channel offsets up to `spread`, clipped to 0.02..0.98."""
     common, *channels = (rng.random(4) - 0.5).tolist()
     red, green, blue = (
         min(max(c + spread * (1.4 * common + 0.6 * d), 0.02), 0.98) for c, d in zip(colour, channels, strict=True)
@@ -152,10 +152,10 @@ def tint(rng: np.random.Generator, colour: Colour, spread: float) -> Colour:
 
 
 def pick(rng: np.random.Generator, colours: Sequence[Colour], spread: float = 0.12) -> Colour:
-    """A tinted choice of the palette."""
+    """Return a tinted choice of the palette."""
     return tint(rng, colours[int(rng.integers(len(colours)))], spread)
 
 
 def scaled(colour: Colour, factor: float) -> Colour:
-    """The colour made darker or lighter."""
+    """Make the colour darker or lighter."""
     return min(colour[0] * factor, 1.0), min(colour[1] * factor, 1.0), min(colour[2] * factor, 1.0)

@@ -118,7 +118,7 @@ def _cabin_faces(
 
 
 def car(rng: np.random.Generator, x: float, z: float, *, away: bool, eye_x: float, speed: float, drives: bool) -> Thing:
-    """Car centred at x with its near end at z; `away` shows its tail; speed in m/s along +z when it `drives`."""
+    """Make a car centred at x with its near end at z; `away` shows its tail; speed in m/s along +z when it `drives`."""
     width, height, length = float(rng.uniform(1.7, 1.9)), float(rng.uniform(1.42, 1.85)), float(rng.uniform(3.8, 4.7))
     body = pick(rng, BODY_COLOURS)
     belt = 0.62 * height
@@ -149,7 +149,7 @@ def car(rng: np.random.Generator, x: float, z: float, *, away: bool, eye_x: floa
 
 
 def bus(rng: np.random.Generator, x: float, z: float, *, away: bool, eye_x: float, speed: float, drives: bool) -> Thing:
-    """City bus: long box with a row of panes, a tall windscreen and a lit destination panel."""
+    """Make a city bus: long box with a row of panes, a tall windscreen and a lit destination panel."""
     half, height, length = 1.25, float(rng.uniform(2.9, 3.3)), float(rng.uniform(8.0, 11.0))
     body = pick(rng, BODY_COLOURS[2:], 0.2)
     stripe = paint(pick(rng, BODY_COLOURS, 0.2), noise=0.03)
@@ -186,7 +186,7 @@ def bus(rng: np.random.Generator, x: float, z: float, *, away: bool, eye_x: floa
 
 
 def person(rng: np.random.Generator, x: float, z: float, *, band: int, velocity: tuple[float, float]) -> Thing:
-    """Someone standing or walking; velocity is (along x, along z) in m/s."""
+    """Make someone standing or walking; velocity is (along x, along z) in m/s."""
     k = float(rng.uniform(0.86, 1.08))
     stride = float(rng.uniform(0.06, 0.30)) if any(velocity) else 0.08
     top, trousers = paint(pick(rng, CLOTHES), noise=0.08, wavelength=0.3), paint(pick(rng, CLOTHES), noise=0.08)
@@ -236,12 +236,12 @@ def _bicycle_surfaces(rng: np.random.Generator, x: float, z: float, flip: float)
 
 
 def parked_bicycle(rng: np.random.Generator, x: float, z: float) -> Thing:
-    """A bicycle on its stand."""
+    """Make a bicycle on its stand."""
     return Thing(_bicycle_surfaces(rng, x, z, 1.0 if rng.random() < 0.5 else -1.0), PAVEMENT, z, (x, 0.0, z))
 
 
 def crossing_rider(rng: np.random.Generator, x: float, z: float, *, speed: float) -> Thing:
-    """A rider seen from the side, moving along x at `speed` m/s."""
+    """Make a rider seen from the side, moving along x at `speed` m/s."""
     flip = -1.0 if speed < 0 else 1.0
     top, trousers = paint(pick(rng, CLOTHES), noise=0.08, wavelength=0.3), paint(pick(rng, CLOTHES), noise=0.08)
     skin, helmet = paint(pick(rng, SKIN, 0.06), noise=0.02), paint(pick(rng, BODY_COLOURS, 0.2), noise=0.02)

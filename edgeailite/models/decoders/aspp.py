@@ -39,5 +39,6 @@ class DWASPP(nn.Module):
         self.aspp_out = conv_bn_act(4 * branch_channels, out_channels, 1, activation=activation)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Pool a map (N,in,h,w) to (N,out,h,w)."""
         pyramid = torch.cat((self.conv1x1(x), self.aspp_bra1(x), self.aspp_bra2(x), self.aspp_bra3(x)), 1)
         return self.aspp_out(self.dropout(pyramid))

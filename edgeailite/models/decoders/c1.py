@@ -27,6 +27,7 @@ class C1(nn.Module):
         self.conv_last = nn.Conv2d(deepest // 4, num_channels, 1)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Predict (N,C,h,w) from the deepest feature."""
         return self.conv_last(self.cbr(features[-1]))
 
 
@@ -51,6 +52,7 @@ class C1Bilinear(nn.Module):
         self.conv_last = nn.Conv2d(encoder.channels[-1], num_channels, 1, bias=False)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Predict (N,C,h,w) from the deepest feature."""
         return self.conv_last(features[-1])
 
 
@@ -67,6 +69,7 @@ class C5Bilinear(nn.Module):
         self.conv_last = nn.Conv2d(width, num_channels, 1, bias=False)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Predict (N,C,h,w) from the deepest feature."""
         x = features[-1]
         for layer in self.children():  # in the order they were added
             x = layer(x)
@@ -74,7 +77,7 @@ class C5Bilinear(nn.Module):
 
 
 def deepsup_head(num_channels: int, encoder: Encoder) -> tuple[nn.Sequential, nn.Conv2d]:
-    """3x3 block and 1x1 convolution on the encoder's last feature but one; as wide as a quarter of the deepest."""
+    """Build a 3x3 block, a quarter as wide as the deepest feature, and a 1x1 convolution on the last but one."""
     if len(encoder.channels) < 2:
         raise ValueError(f"encoder channels {encoder.channels}: deep supervision needs two features or more")
     width = encoder.channels[-1] // 4

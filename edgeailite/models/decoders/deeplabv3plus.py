@@ -42,6 +42,7 @@ class DeepLabV3PlusLite(nn.Module):
         self.pred = prediction_head(merged, num_channels, groups=group_count(merged, group_size))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Predict (N,C,h,w) at the shortcut's stride from features, shallow to deep."""
         shortcut = self.shortcut(features[self.shortcut_index])  # (N, 48, H/4, W/4)
         deep = self.up(self.aspp(features[-1]), shortcut)  # (N, 256, H/4, W/4)
         return self.pred(torch.cat((deep, shortcut), 1))

@@ -49,6 +49,7 @@ class FPN(nn.Module):
         self.pred = prediction_head(width, num_channels, groups=group_count(width, group_size))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Predict (N,C,h,w) at `finest_stride` from features, shallow to deep."""
         taps = [features[i] for i in self.taps]
         if not self.rf_block:
             return self.pred(self.fpn(self.rfblock(features[-1]), taps))
@@ -70,6 +71,7 @@ class TopDown(nn.Module):
             self.upsamples[str(level)] = upsampling(method, width, 2, activation)
 
     def forward(self, y: Tensor, taps: Sequence[Tensor]) -> Tensor:
+        """Merge the coarsest map `y` with `taps`, deep to shallow; return a map of the last one's size."""
         for level, tap in enumerate(taps, start=1):
             shortcut = self.shortcuts[str(level)](tap)
             y = self.smooth_convs[str(level)](shortcut + self.upsamples[str(level)](y, shortcut))

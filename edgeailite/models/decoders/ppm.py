@@ -31,6 +31,7 @@ class PPM(nn.Module):
         self.conv_last = joined_head(encoder.channels[-1], num_channels, nn.Dropout2d(DROPOUT))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Predict (N,C,h,w) from the deepest feature."""
         return self.conv_last(pyramid(features[-1], self.ppm, align_corners=self.align_corners))
 
 
@@ -58,22 +59,23 @@ class PSPBilinear(nn.Module):
         self.conv_last = joined_head(encoder.channels[-1], num_channels, nn.Dropout(DROPOUT))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Predict (N,C,h,w) from the deepest feature."""
         return self.conv_last(pyramid(features[-1], self.psp, align_corners=self.align_corners))
 
 
 def pooled_branches(in_channels: int) -> nn.ModuleList:
-    """Average pooling to each scale, followed by a 1x1 block; keys `<scale's number>.1` and `.2`."""
+    """Build average pooling to each scale, followed by a 1x1 block; keys `<scale's number>.1` and `.2`."""
     return nn.ModuleList(
         nn.Sequential(nn.AdaptiveAvgPool2d(scale), *conv_bn_act(in_channels, WIDTH, 1)) for scale in POOL_SCALES
     )
 
 
 def joined_head(in_channels: int, num_channels: int, dropout: nn.Module) -> nn.Sequential:
-    """3x3 block on feature and branches, dropout, 1x1."""
+    """Build a 3x3 block on feature and branches, dropout, 1x1."""
     merged = in_channels + len(POOL_SCALES) * WIDTH
     return nn.Sequential(*conv_bn_act(merged, WIDTH, 3), dropout, nn.Conv2d(WIDTH, num_channels, 1))
 
 
 def pyramid(x: Tensor, branches: Iterable[nn.Module], *, align_corners: bool) -> Tensor:
-    """`x` beside every branch's result, resized to it: (N,C,h,w) -> (N,C+2048,h,w)."""
+    """Concatenate `x` and every branch's result, resized to it: (N,C,h,w) -> (N,C+2048,h,w)."""
     return torch.cat([x, *[resize_like(branch(x), x, align_corners=align_corners) for branch in branches]], 1)

@@ -33,6 +33,7 @@ class UNet(nn.Module):
         self.pred = prediction_head(channels, num_channels, groups=group_count(channels, group_size))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Predict (N,C,h,w) at the shallowest feature's stride from features, shallow to deep."""
         return self.pred(self.unet(self.rfblock(features[-1]), features))
 
 
@@ -53,6 +54,7 @@ class Expanding(nn.Module):
         self.levels, self.out_channels = len(self.smooth_convs), channels
 
     def forward(self, y: Tensor, features: Sequence[Tensor]) -> Tensor:
+        """Merge the coarsest map `y` with the shallower features; return a map of the shallowest one's size."""
         for level in range(1, self.levels + 1):
             tap = features[self.levels - level]
             y = self.smooth_convs[str(level)](torch.cat((self.upsamples[str(level)](y, tap), tap), 1))

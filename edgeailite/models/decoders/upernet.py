@@ -38,6 +38,7 @@ class UPerNet(nn.Module):
         )
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Predict (N,C,h,w) at the shallowest feature's stride from features, shallow to deep."""
         deepest = features[-1]
         pooled = [
             block(self._resized(pool(deepest), deepest))

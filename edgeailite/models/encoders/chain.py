@@ -69,6 +69,7 @@ class Encoder(nn.Module):
             _attach(self, self.fuse_key, stream_fusion(inputs * stem.channels, stem.channels))
 
     def forward(self, *images: Tensor) -> list[Tensor]:
+        """Return the features, shallow to deep, of one image per input stream."""
         results = [self._run(keys, images[index]) for index, keys in enumerate(self.stems)]
         x, tapped = results[0]
         if self.inputs > 1:
@@ -90,7 +91,7 @@ class Encoder(nn.Module):
 
 
 def stream_fusion(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Depthwise 3x3 and 1x1 block, BatchNorm but no activation after both."""
+    """Build a depthwise 3x3 and 1x1 block, BatchNorm but no activation after both."""
     return nn.Sequential(
         conv_bn_act(in_channels, in_channels, 3, groups=in_channels, activation=None),
         conv_bn_act(in_channels, out_channels, 1, activation=None),

@@ -46,18 +46,11 @@ def efficientnet_lite(variant: str, *, output_stride: int = 32, fast_down: bool 
     last = [sum(map(len, stages[: index + 1])) for index in range(len(stages))]  # block numbers, from 1
 
     def make_blocks() -> dict[str, nn.Module]:
-        blocks: dict[str, nn.Module] = {
-            "features.0": conv_bn_act(3, STEM_CHANNELS, 3, stride=2, activation=nn.ReLU6),
-        }
+        blocks: dict[str, nn.Module] = {"features.0": conv_bn_act(3, STEM_CHANNELS, 3, stride=2, activation=nn.ReLU6)}
         in_channels = STEM_CHANNELS
         for index, (expansion, kernel, channels, stride) in enumerate(rows, start=1):
             blocks[f"features.{index}"] = InvertedResidual(
-                in_channels,
-                channels,
-                stride=stride,
-                expansion=expansion,
-                activation=nn.ReLU6,
-                kernel_size=kernel,
+                in_channels, channels, stride=stride, expansion=expansion, activation=nn.ReLU6, kernel_size=kernel
             )
             in_channels = channels
         return blocks

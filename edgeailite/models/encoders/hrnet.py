@@ -33,6 +33,7 @@ class Branching(nn.ModuleList):
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the two branches of a feature."""
         return [branch(x) for branch in self]
 
 
@@ -46,6 +47,7 @@ class AddBranch(nn.Module):
         self.add_module(self.new, nn.Sequential(conv_bn_act(widths[-2], widths[-1], 3, stride=2)))
 
     def forward(self, branches: list[Tensor]) -> list[Tensor]:
+        """Return the branches and the new one."""
         return [*branches, self.get_submodule(self.new)(branches[-1])]
 
 
@@ -62,6 +64,7 @@ class HighResolutionModule(nn.Module):
         self.relus = nn.ModuleList(nn.ReLU() for _ in widths)
 
     def forward(self, branches: list[Tensor]) -> list[Tensor]:
+        """Return the branches after blocks and fusion, each in its own size and width."""
         x = [run(branch) for run, branch in zip(self.branches, branches, strict=True)]
         return [relu(reduce(add, [self._carried(x, j, i) for j in range(len(x))])) for i, relu in enumerate(self.relus)]
 
@@ -77,6 +80,7 @@ class Join(nn.Module):
     """All branches at the size of the first, concatenated."""
 
     def forward(self, branches: list[Tensor]) -> Tensor:
+        """Return one feature of all branches' channels at the size of the first."""
         return torch.cat([branches[0], *[resize_like(x, branches[0]) for x in branches[1:]]], 1)
 
 

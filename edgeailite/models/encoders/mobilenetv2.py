@@ -18,7 +18,7 @@ from edgeailite.models.layers import Activation, conv_bn_act
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 STEM_CHANNELS = 32
 TAPS = (1, 3, 6, 13, 17)  # last block at each stride
-STEM_BLOCK = 3  # input streams are fused behind it
+STEM_BLOCK = 3  # input streams are fused after it
 
 
 class InvertedResidual(nn.Module):
@@ -48,6 +48,7 @@ class InvertedResidual(nn.Module):
         self.conv = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the block; the input is added if the shape stays."""
         return x + self.conv(x) if self.use_shortcut else self.conv(x)
 
 
@@ -94,6 +95,6 @@ def _rows(output_stride: int, *, fast_down: bool, width: float) -> list[tuple[in
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:
-    """Nearest multiple of `divisor`, at least it, and no more than 10 % below `channels` (as in the reference code)."""
+    """Return the nearest multiple of `divisor`, not more than 10 % below `channels` (as the reference code)."""
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded

@@ -3,7 +3,7 @@ semantic-segmentation-pytorch).
 
 Another layout than `mobilenetv2.py`: the layers of a block are numbered flat (`features.2.conv.3.weight`), the
 activation is ReLU6, and features are taken from the *first* block at a stride. Where a smaller `output_stride` drops a
-stride of 2, the dilation doubles behind that block, which keeps the dilation it was reached with.
+stride of 2, the dilation doubles after that block, which keeps the dilation it was reached with.
 Beyond the published code: output stride 16 by name, several inputs.
 """
 
@@ -16,7 +16,7 @@ from edgeailite.models.encoders.mobilenetv2 import STAGES, STEM_CHANNELS
 from edgeailite.models.layers import conv_bn_act
 
 TAPS = (2, 4, 7, 14, 17)  # first block of a stage that has a stride in the paper, and the last block
-STEM_BLOCK = 3  # input streams are fused behind it
+STEM_BLOCK = 3  # input streams are fused after it
 
 
 class DilatedInvertedResidual(nn.Module):
@@ -41,11 +41,12 @@ class DilatedInvertedResidual(nn.Module):
         self.conv = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the block; the input is added if the shape stays."""
         return x + self.conv(x) if self.shortcut else self.conv(x)
 
 
 def mobilenetv2_dilated(*, output_stride: int = 8, inputs: int = 1) -> Encoder:
-    """Features 24@4, 32@8, 64@16, 160@32 and 320@32 (C@stride), strides up to `output_stride`."""
+    """Build an encoder of features 24@4, 32@8, 64@16, 160@32 and 320@32 (C@stride), strides up to `output_stride`."""
     rows = _rows(output_stride)
 
     def make_blocks() -> dict[str, nn.Module]:

@@ -125,6 +125,7 @@ class Bottleneck(nn.Module):
         self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the block; the input is added if the shape stays."""
         return x + self.conv(x) if self.shortcut else self.conv(x)
 
 

@@ -1,7 +1,7 @@
 """RegNetX (Radosavovic et al., 2020, https://arxiv.org/abs/2003.13678) as a feature encoder.
 
 Widths, depths and group widths are those of the pycls model zoo (400MF ends at 384 channels, where torchvision has
-400), and so are the key names behind `features.`, so that its weights load. Published weights expect BGR;
+400), and so are the key names after `features.`, so that its weights load. Published weights expect BGR;
 `load_pretrained` flips the first convolution, and the network takes RGB like all others.
 Fast downsampling (edgeailite) adds a 3x3 max-pooling of stride 2 to the stem.
 """
@@ -47,6 +47,7 @@ class RegNetBlock(nn.Module):
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the block and add the shortcut."""
         shortcut = self.bn(self.proj(x)) if self.has_projection else x
         return self.relu(shortcut + self.f(x))
 

@@ -27,6 +27,7 @@ class BasicBlock(nn.Module):
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the block and add the shortcut."""
         y = self.relu1(self.bn1(self.conv1(x)))
         shortcut = x if self.downsample is None else self.downsample(x)
         return self.relu2(self.bn2(self.conv2(y)) + shortcut)
@@ -55,6 +56,7 @@ class Bottleneck(nn.Module):
         self.relu3 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the block and add the shortcut."""
         y = self.relu1(self.bn1(self.conv1(x)))
         y = self.relu2(self.bn2(self.conv2(y)))
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -68,7 +70,7 @@ class GroupBottleneck(Bottleneck):
 
 
 def downsample(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
-    """1x1 convolution and BatchNorm where the shortcut's shape changes, else None."""
+    """Build a 1x1 convolution and BatchNorm if the shortcut's shape changes, else None."""
     if stride == 1 and in_channels == out_channels:
         return None
     return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
@@ -88,7 +90,7 @@ def stage(
     first_dilation: int | None = None,
     groups: int = 1,
 ) -> nn.Sequential:
-    """`repeats` blocks; the stride is on the first. `first_dilation` is that of the first block's first 3x3."""
+    """Build `repeats` blocks; the stride is on the first. `first_dilation` is that of the first block's first 3x3."""
     first = (dilation if first_dilation is None else first_dilation, dilation)
     blocks = [block(in_channels, planes, stride=stride, dilation=first, groups=groups)]
     width = planes * block.expansion

@@ -1,6 +1,6 @@
 """ResNet50 (He et al., 2016, https://arxiv.org/abs/1512.03385) as a feature encoder of the edgeailite family.
 
-Torchvision's v1.5 network without its classifier, with its key names behind `features.`, so that its ImageNet weights
+Torchvision's v1.5 network without its classifier, with its key names after `features.`, so that its ImageNet weights
 load. What edgeailite adds: half width (`p5`), output stride 16 without dilation, and fast downsampling: stride 2 in
 layer1.
 """

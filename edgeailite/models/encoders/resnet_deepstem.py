@@ -3,7 +3,7 @@ with a deep stem and dilation, as in the ADE20K family (CSAIL semantic-segmentat
 
 The stem is three 3x3 convolutions in place of one 7x7. Its last one has 64 channels in the 2017 networks (`v1_*`) and
 128 afterwards, so the two generations are different networks under similar names. Key names are the published ones.
-Where a smaller `output_stride` drops a stride of 2, the dilation doubles *behind* the first 3x3 convolution of the
+Where a smaller `output_stride` drops a stride of 2, the dilation doubles *after* the first 3x3 convolution of the
 stage, which keeps that of the stage before: 1 (then 2) and 2 (then 4) at output stride 8.
 Beyond the published code: ResNet34 with the 128-channel stem, dilated ResNeXt101, several inputs.
 """
@@ -40,7 +40,7 @@ VARIANTS = {
 
 
 def deepstem_resnet(name: str, *, output_stride: int = 32, inputs: int = 1) -> Encoder:
-    """The four stages' features @4, 8, 16, 32 (strides up to `output_stride`); stem of 128 channels.
+    """Build an encoder of four stages @4, 8, 16, 32 (strides up to `output_stride`); stem of 128 channels.
 
     256, 512, 1024 and 2048 channels for ResNet50, 101 and ResNeXt101, 64 to 512 for ResNet18 and 34.
     """
@@ -49,7 +49,7 @@ def deepstem_resnet(name: str, *, output_stride: int = 32, inputs: int = 1) -> E
 
 
 def deepstem_resnet_v1(name: str, *, output_stride: int = 32, inputs: int = 1) -> Encoder:
-    """The 2017 network: stem of 64 channels, and the last stage's feature alone."""
+    """Build the 2017 network: stem of 64 channels, and the last stage's feature alone."""
     return _encoder(VARIANTS[name], ("layer4",), stem_channels=64, output_stride=output_stride, inputs=inputs)
 
 

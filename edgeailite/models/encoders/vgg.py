@@ -1,7 +1,7 @@
 """VGG16 and VGG19 (Simonyan and Zisserman, 2015, https://arxiv.org/abs/1409.1556) at output stride 8, as in the 2017
 ADE20K networks (CSAIL semantic-segmentation-pytorch).
 
-The last two of five poolings are left out, and the convolutions behind the fourth are dilated by 2. The classifier's
+The last two of five poolings are left out, and the convolutions after the fourth are dilated by 2. The classifier's
 first two layers became convolutions: 7x7 with dilation 4, and 1x1, each with ReLU and dropout of whole channels.
 Numbers of `features` are torchvision's without the poolings that were left out. Convolutions have a bias; there is no
 BatchNorm. Beyond the published code: several inputs.

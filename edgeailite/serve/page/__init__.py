@@ -20,7 +20,7 @@ PAGE = tuple(FILES)
 
 
 def add_assets(app: Flask) -> None:
-    """A route for each file; a browser asks whether it changed (ETag)."""
+    """Add a route for each file; a browser asks whether it changed (ETag)."""
     for path, (name, kind) in FILES.items():
         content = resources.files(__name__).joinpath(name).read_bytes()
         app.add_url_rule(path, endpoint=name, view_func=_view(content, kind), methods=["GET"])

@@ -18,21 +18,21 @@ SOFTNESS = 1e-3  # metres: below it the Charbonnier penalty is a parabola
 
 
 def depth_smooth_l1(prediction: Tensor, target: Tensor) -> LossSum:
-    """Smooth L1 (half a square below 1 m, linear above); mass is the number of known pixels."""
+    """Compute smooth L1 (half a square below 1 m, linear above); mass is the number of known pixels."""
     error, known = _error(prediction, target)
     total = F.smooth_l1_loss(error, torch.zeros_like(error), reduction="sum")
     return LossSum(total, known.sum().to(total.dtype))
 
 
 def depth_scale(prediction: Tensor, target: Tensor) -> LossSum:
-    """Size of the mean error of a picture: how much it is too near or too far altogether; mass counts pictures."""
+    """Compute the size of a picture's mean error, its being too near or too far as a whole; mass counts pictures."""
     error, known = _error(prediction, target)
     pixels = known.sum((1, 2)).to(error.dtype)
     return _over_pictures(error.sum((1, 2)) ** 2 / pixels.clamp(min=1) ** 2, pixels)
 
 
 def depth_spread(prediction: Tensor, target: Tensor) -> LossSum:
-    """Standard deviation of the error within a picture, whatever its mean; mass counts pictures."""
+    """Compute the standard deviation of the error within a picture, whatever its mean; mass counts pictures."""
     error, known = _error(prediction, target)
     pixels = known.sum((1, 2)).to(error.dtype)
     mean = error.sum((1, 2)) / pixels.clamp(min=1)
@@ -41,7 +41,7 @@ def depth_spread(prediction: Tensor, target: Tensor) -> LossSum:
 
 
 def depth_relative(prediction: Tensor, target: Tensor) -> LossSum:
-    """Absolute error over true depth, the ARD that is validated; mass is the number of known pixels.
+    """Compute absolute error over true depth, the ARD that is validated; mass is the number of known pixels.
 
     Not in the published recipe, whose metres count far pixels most.
     """

@@ -13,7 +13,7 @@ from edgeailite.training.losses.sums import LossSum, at_least_float32
 
 
 def distilled_classes(logits: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> LossSum:
-    """T^2 times the divergence KL(teacher || student) of the classes' probabilities at temperature T.
+    """Compute T^2 times the divergence KL(teacher || student) of the classes' probabilities at temperature T.
 
     Both are logits (N,C,H,W); the factor keeps the gradient's size when T changes. Mass is the number of pixels.
     """
@@ -24,7 +24,7 @@ def distilled_classes(logits: Tensor, teacher: Tensor, *, temperature: float = 1
 
 
 def distilled_values(prediction: Tensor, teacher: Tensor) -> LossSum:
-    """Absolute difference of two regressions (N,1,H,W); mass is the number of pixels."""
+    """Compute the absolute difference of two regressions (N,1,H,W); mass is the number of pixels."""
     ours = at_least_float32(prediction)
     return LossSum(F.l1_loss(ours, at_least_float32(teacher), reduction="sum"), _pixels(ours))
 

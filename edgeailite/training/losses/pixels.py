@@ -21,12 +21,12 @@ from edgeailite.training.losses.sums import IGNORE, LossSum, at_least_float32
 
 
 def cross_entropy(logits: Tensor, target: Tensor, *, weight: Tensor | None = None, ignore: int = IGNORE) -> Tensor:
-    """Mean over labelled pixels of the class-weighted cross entropy; 0 when every pixel is ignored."""
+    """Return the mean over labelled pixels of the class-weighted cross entropy; 0 when every pixel is ignored."""
     return cross_entropy_sum(logits, target, weight=weight, ignore=ignore).mean()
 
 
 def cross_entropy_sum(logits: Tensor, target: Tensor, *, weight: Tensor | None = None, ignore: int = IGNORE) -> LossSum:
-    """Class-weighted cross entropy; mass is the sum of the weights of the labelled pixels."""
+    """Sum the class-weighted cross entropy; mass is the sum of the weights of the labelled pixels."""
     logits = at_least_float32(logits)
     if weight is not None:
         weight = weight.to(logits)
@@ -43,7 +43,7 @@ def ohem(
     min_share: float = 1 / 16,
     ignore: int = IGNORE,
 ) -> LossSum:
-    """Cross entropy of hard pixels: those whose class has a probability of at most `threshold` (0..1).
+    """Sum the cross entropy of hard pixels: those whose class has a probability of at most `threshold` (0..1).
 
     At least `min_share` (0..1) of a picture's labelled pixels are kept, the hardest, rounded up. Threshold 1 keeps
     all. Online hard example mining is of Shrivastava et al. (2016, https://arxiv.org/abs/1604.03540), for regions;
@@ -63,7 +63,7 @@ def ohem(
 def focal(
     logits: Tensor, target: Tensor, *, weight: Tensor | None = None, gamma: float = 2.0, ignore: int = IGNORE
 ) -> LossSum:
-    """(1 - p)^gamma times the cross entropy, p the probability of the pixel's class; gamma 0 is the cross entropy.
+    """Sum (1 - p)^gamma times the cross entropy, p the probability of the pixel's class; gamma 0 is the cross entropy.
 
     Lin et al. (2017, https://arxiv.org/abs/1708.02002), for a softmax. Changed: divided by the weights of the
     labelled pixels and not by a number of objects, which pixels do not have.

@@ -13,7 +13,7 @@ from edgeailite.training.losses.sums import IGNORE, LossSum, at_least_float32, o
 
 
 def dice(logits: Tensor, target: Tensor, *, ignore: int = IGNORE) -> LossSum:
-    """1 - 2 sum(p y) / (sum(p) + sum(y)) of a class's probabilities p and labels y; mean over classes that occur.
+    """Compute 1 - 2 sum(p y) / (sum(p) + sum(y)) of probabilities p and labels y; mean over classes that occur.
 
     Sums run over the labelled pixels of the batch. Milletari et al. (2016, https://arxiv.org/abs/1606.04797); as
     usual since, without their squares. No smoothing term: a class that occurs has a sum above 0.
@@ -30,7 +30,7 @@ def dice(logits: Tensor, target: Tensor, *, ignore: int = IGNORE) -> LossSum:
 
 
 def lovasz_softmax(logits: Tensor, target: Tensor, *, ignore: int = IGNORE) -> LossSum:
-    """The Lovász extension of 1 - IoU at the softmax's errors; mean over the classes that occur.
+    """Compute the Lovász extension of 1 - IoU at the softmax's errors; mean over the classes that occur.
 
     Berman et al. (2018, https://arxiv.org/abs/1705.08790), over the batch (their `per_image=False`). For certain
     predictions it is 1 - IoU.
@@ -61,7 +61,7 @@ def _as_integers(errors: Tensor) -> Tensor:
 
 
 def _steps_of_jaccard(truth: Tensor, dtype: torch.dtype) -> Tensor:
-    """What 1 - IoU grows by as pixels, hardest first, turn wrong: (P,) bool -> (P,). Counted in integers: exact."""
+    """Return the growth of 1 - IoU as pixels, hardest first, turn wrong: (P,) bool -> (P,). Exact, in integers."""
     hit = truth.cumsum(0, dtype=torch.int32)
     size = hit[-1]
     others = torch.arange(1, len(hit) + 1, dtype=torch.int32, device=hit.device) - hit

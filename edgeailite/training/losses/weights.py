@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def enet_weights(pixels_per_class: Tensor) -> Tensor:
-    """1/ln(1.02 + share of pixels), from ENet (Paszke et al., 2016, https://arxiv.org/abs/1606.02147, section 5.2)."""
+    """Return 1/ln(1.02 + share of pixels), from ENet (Paszke et al., 2016, https://arxiv.org/abs/1606.02147)."""
     share = pixels_per_class.double() / pixels_per_class.sum().clamp(min=1)
     return (1 / torch.log(1.02 + share)).float()
 
 
 def median_frequency_weights(pixels_per_class: Tensor, pixels_of_images_with_class: Tensor) -> Tensor:
-    """Median of all classes' frequencies over a class's own; counts (C,) -> float32 (C,), 1 for classes without pixels.
+    """Return the median frequency over a class's own; counts (C,) -> float32 (C,), 1 for classes without pixels.
 
     A class's frequency is its share of the pixels of the images it occurs in: `pixels_of_images_with_class` are all
     pixels of those images, or all labelled ones. Eigen & Fergus (2015, https://arxiv.org/abs/1411.4734).

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from edgeailite.cost.device_fit import blank_profile
-from edgeailite.cost.devices import INT8_SUFFIX, Figure, Measured, Profile, estimate, fit
+from edgeailite.cost.devices import INT8_SUFFIX, Figure, MeasuredNetwork, Profile, estimate, fit
 from edgeailite.cost.devices.fit import non_negative_least_squares
 from edgeailite.cost.devices.roofline import estimate_layer
 from edgeailite.errors import UsageError
 from tests.cost.devices.layers import RATES, convolution, device, plain
 
 
-def network(seed: int, profile: Profile, *, profiled: bool = True, noise: float = 0.0) -> Measured:
+def network(seed: int, profile: Profile, *, profiled: bool = True, noise: float = 0.0) -> MeasuredNetwork:
     """Random layers of every kind, with the times that a device would give."""
     rng = random.Random(seed)
     layers = []
@@ -38,7 +38,7 @@ def network(seed: int, profile: Profile, *, profiled: bool = True, noise: float 
             )(f"l{index}", wide, options)
         )
     times = [estimate_layer(layer, profile).milliseconds * np.exp(rng.gauss(0, noise)) for layer in layers]
-    return Measured(f"n{seed}", layers, times if profiled else [None] * len(layers), sum(times))
+    return MeasuredNetwork(f"n{seed}", layers, times if profiled else [None] * len(layers), sum(times))
 
 
 def test_a_planted_device_is_found_again():
@@ -125,7 +125,7 @@ def test_kinds_that_were_not_seen_say_so():
     layers = [convolution("a", 64, 64), convolution("b", 128, 64)]
     planted = device()
     times = [estimate_layer(layer, planted).milliseconds for layer in layers]
-    found = fit([Measured("n", layers, times, sum(times))], blank_profile(8), "test")
+    found = fit([MeasuredNetwork("n", layers, times, sum(times))], blank_profile(8), "test")
     assert found.rates["float32"]["dense"].source == "not measured: as pointwise"
     assert set(found.rates) == {"float32"}
     assert found.band == (0.5, 2.0)
@@ -154,7 +154,7 @@ def test_a_network_that_is_quicker_than_its_host_is_named():
     base = device(fallback=("resize",))
     layers = [plain("up", "resize", 64)]
     with pytest.raises(UsageError, match=r"n: 0\.001 ms, but the base's figures of the host give 0\.6243 ms"):
-        fit([Measured("n", layers, [None], 0.001)], base, "test")
+        fit([MeasuredNetwork("n", layers, [None], 0.001)], base, "test")
 
 
 def test_nothing_to_fit():

@@ -16,7 +16,7 @@ from edgeailite.data import check as checks
 from edgeailite.data.check import CODES, check_dataset, splits_of
 from edgeailite.data.check.findings import CAUSES, KEPT_PER_CODE, Finding, Findings, from_error
 from edgeailite.data.check.masks import check_depth
-from edgeailite.data.check.pictures import Examined
+from edgeailite.data.check.pictures import ItemReport
 from edgeailite.data.check.summary import summary, write_lists
 from edgeailite.data.check.survey import enet_weights, median_frequency_weights, survey
 from edgeailite.data.files.images import write_png
@@ -175,7 +175,7 @@ def test_memory_is_flat_over_100_000_entries(tmp_path):
     def stub(item, targets, main):
         bad = item is items[0] or rng.random() < 0.1
         found = (Finding("truncated", str(item.image), "cut off"),) if bad else ()
-        return Examined(found, (10, 20), b"d" * 16, b"f" * 32, counts, (1.0, 2.0, 3.0), (1.0, 4.0, 9.0))
+        return ItemReport(found, (10, 20), b"d" * 16, b"f" * 32, counts, (1.0, 2.0, 3.0), (1.0, 4.0, 9.0))
 
     findings = Findings()
     before = sys.getallocatedblocks()
@@ -190,7 +190,7 @@ def test_memory_is_flat_over_100_000_entries(tmp_path):
 
 def touch_nothing(item, targets, main):
     """A check for processes, which cannot get a function of a function."""
-    return Examined(size=(1, 1))
+    return ItemReport(size=(1, 1))
 
 
 def test_no_more_than_a_few_chunks_are_under_way(tmp_path, monkeypatch):

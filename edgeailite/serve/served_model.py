@@ -15,7 +15,7 @@ Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedModel:
     """A loaded model: `labels` gives class indices (H,W) of a picture (H,W,3) RGB, as `edgeailite infer` does.
 
     `classes` pairs a name with its RGB colour; `facts` is what `GET /model` adds to that; `png` is how
@@ -30,11 +30,11 @@ class Served:
 
     @property
     def palette(self) -> tuple[tuple[int, int, int], ...]:
-        """Colours by class index."""
+        """Return the colours by class index."""
         return tuple(color for _, color in self.classes)
 
     def description(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         classes = [
             {"index": index, "name": name, "color": list(color)} for index, (name, color) in enumerate(self.classes)
         ]
