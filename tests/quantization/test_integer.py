@@ -205,17 +205,22 @@ def test_the_largest_sums_are_exact(channels, groups, kernel_size, balanced):
 TELLING = (27, 28, 45, 52, 60, 232, 393)
 
 
+def addition_ends(seed: int, kind: torch.dtype = torch.uint8) -> list[Quantize]:
+    """Quantizers of two inputs and of their sum."""
+    low, rng = torch.iinfo(kind).min, np.random.default_rng(seed)
+    scales, zeros, step = rng.uniform(0.01, 0.04, 2), rng.integers(0, 256, 2), rng.uniform(0.02, 0.06)
+    middle = 128 - float((128 - zeros) @ scales) / step
+    sides = [quantize(scale, low + int(zero), kind) for scale, zero in zip(scales, zeros, strict=True)]
+    return [*sides, quantize(step, low + int(np.clip(round(middle), 0, 255)), kind)]
+
+
 @pytest.mark.parametrize("kind", [torch.uint8, torch.int8], ids=str)
 @pytest.mark.parametrize("seed", [0, 1, *TELLING])
 def test_every_pair_of_codes_is_added_as_onnxruntime_does(seed, kind):
     low = torch.iinfo(kind).min
     codes = np.arange(low, low + 256).astype(np.uint8 if kind == torch.uint8 else np.int8)
     a, b = (part[None, None] for part in np.meshgrid(codes, codes, indexing="ij"))
-    rng = np.random.default_rng(seed)
-    scales, zeros, step = rng.uniform(0.01, 0.04, 2), rng.integers(0, 256, 2), rng.uniform(0.02, 0.06)
-    middle = 128 - float((128 - zeros) @ scales) / step
-    sides = [quantize(scale, low + int(zero), kind) for scale, zero in zip(scales, zeros, strict=True)]
-    end = quantize(step, low + int(np.clip(round(middle), 0, 255)), kind)
+    *sides, end = addition_ends(seed, kind)
     given = [codes_of(value, side) for value, side in zip((a, b), sides, strict=True)]
     got = run_exact(added, {"end": end}, *given).codes.numpy()
     parts = [a, *scalars(sides[0]), b, *scalars(sides[1]), *scalars(end)]
