@@ -17,6 +17,7 @@ from edgeailite.onnxfile import OnnxFile, own_sizes, read_onnx
 from edgeailite.preprocessing import preprocess
 from edgeailite.runtime.failures import check_finite, run_session, said
 from edgeailite.runtime.metadata import About, about_of_metadata, check_agrees, session_settings
+from edgeailite.runtime.saturation import exact_sums
 from edgeailite.untrusted import printable
 
 Array = NDArray[Any]
@@ -101,7 +102,7 @@ def _session(
     if save_optimized is not None:
         options.optimized_model_filepath = str(save_optimized)
     options.add_session_config_entry("session.load_model_format", "ONNX")  # the format that was checked
-    for key, value in settings.items():
+    for key, value in {**settings, **exact_sums(file, settings)}.items():
         options.add_session_config_entry(key, value)
     model = file.data if file.is_whole else str(file.path)  # what was checked is what runs
     with said(f"{file.name}: onnxruntime cannot load it"):
