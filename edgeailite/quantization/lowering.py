@@ -439,26 +439,30 @@ def _scale(step: float) -> NDArray[np.float32]:
 def check_scales(program: Program) -> None:
     """Refuse scales for which a runtime stops, or computes something else than its rules say.
 
-    XNNPACK takes multipliers of convolutions below 256 (`operators/convolution-nhwc.c`) and ratios of an addition's
-    scales from 2^-10 to below 2^8 (`operators/binary-elementwise-nd.c`). The reference kernels shift sums left where a
-    multiplier is 1 or more, and sums and shifted sums must fit in int32. Raises UsageError with the layer's name.
+    XNNPACK takes multipliers of convolutions below 256 (`operators/convolution-nhwc.c`) and leaves additions to other
+    kernels unless the ratios of their scales are from 2^-10 to below 2^8 (`operators/binary-elementwise-nd.c`). The
+    reference kernels shift sums left where a multiplier is 1 or more, and sums and shifted sums must fit in int32. With
+    int16 they take multipliers below 128 and sums below 2^47, and in additions ratios below 2^14 (`common.cc`, where
+    others end the process). Raises UsageError with the layer's name.
     """
     for op in program.operators:
-        if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D") and op.output.type == "int8":
+        if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             _check_convolution(op)
-        elif op.kind == "ADD" and op.output.type == "int8":
+        elif op.kind == "ADD":
+            least, most = (2**-10, 2**8) if op.output.type == "int8" else (0, 2**14)
             ratios = [float(value.scale[0] / op.output.scale[0]) for value in op.inputs]
-            _refuse_unless(all(2**-10 <= ratio < 2**8 for ratio in ratios), op, "scales of its inputs", ratios)
+            _refuse_unless(all(least <= ratio < most for ratio in ratios), op, "scales of its inputs", ratios)
 
 
 def _check_convolution(op: Operator) -> None:
     x, weight, bias = op.inputs
+    distance, bits, most = (LARGEST_DISTANCE, 31, 2**8) if x.type == "int8" else (2**15, 47, 2**7)
     multiplier = np.float64(x.scale) * weight.scale / op.output.scale
     axes = tuple(axis for axis in range(4) if axis != weight.axis)
-    largest = LARGEST_DISTANCE * np.abs(weight.data.astype(np.int64)).sum(axes) + np.abs(bias.data.astype(np.int64))
+    largest = distance * np.abs(weight.data.astype(np.int64)).sum(axes) + np.abs(bias.data.astype(np.int64))
     shifted = largest * np.exp2(np.maximum(np.frexp(multiplier)[1], 0))
-    _refuse_unless(bool((shifted < 2**31).all()), op, "largest sums", [int(largest.max())])
-    _refuse_unless(bool((multiplier < 2**8).all()), op, "multipliers", [float(multiplier.max())])
+    _refuse_unless(bool((shifted < 2**bits).all()), op, "largest sums", [int(largest.max())])
+    _refuse_unless(bool((multiplier < most).all()), op, "multipliers", [float(multiplier.max())])
 
 
 def _refuse_unless(holds: bool, op: Operator, what: str, values: Collection[float]) -> None:

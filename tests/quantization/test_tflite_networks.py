@@ -6,20 +6,23 @@ list themselves (`tests.sweep`).
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import fx, nn
 
 from edgeailite.quantization import Plan, calibrate, convert, integer_exact, prepare, set_input_range
+from edgeailite.quantization.convert import Form
 from edgeailite.quantization.lowering import HEADS, lower
 from edgeailite.quantization.schemes import SCHEMES
 from edgeailite.quantization.tflite_rules import RULES, run_program
 from tests.export.test_everything import everything
+from tests.quantization.test_faults import FAULTS, faulty
 from tests.quantization.tiny import pixels, tiny
 from tests.quantization.tiny import quantized as tiny_quantized
 from tests.sweep import covering_names, int8_names, quantized, sweep_model
 from tests.sweep import pixels as smooth_pixels
-from tests.tflite_schema import check_everywhere, int8_codes
+from tests.tflite_schema import check_everywhere, int8_codes, values_of
 
 pytest.importorskip("ai_edge_litert")
 SIZE = (24, 40)
@@ -27,11 +30,12 @@ SWEPT_SIZES = [(64, 96), (97, 65)]
 LIMITED = ("s8s8", "tidl_pow2")  # in which the range of `Everything`'s Hardtanh is not its limits
 
 
-def everything_quantized(scheme: str) -> fx.GraphModule:
+def everything_quantized(scheme: str, *wide: str) -> fx.GraphModule:
+    """`wide` are names of ranges that get 16 bits."""
     network = everything()
     if scheme in LIMITED:
         network.depthwise[1] = nn.ReLU6()
-    model = prepare(network, scheme, percentile=100.0)
+    model = prepare(network, scheme, plan=Plan(activations=dict.fromkeys(wide, 16)), percentile=100.0)
     set_input_range(model, -2.0, 127 / 64)
     calibrate(model, pixels(3, SIZE, seed=1))
     return model.eval()
@@ -42,6 +46,33 @@ def test_a_network_of_one_of_each(scheme):
     size = (25, 33) if SCHEMES[scheme].symmetric else SIZE
     program = lower(convert(everything_quantized(scheme)), size)
     check_everywhere(program, int8_codes(program, *pixels(1, size, seed=2)[0]))
+
+
+@pytest.mark.parametrize("wide", ["stem_2", "pooled_1", "pool", "depth"])
+def test_every_kind_of_layer_in_16_bits(wide):
+    """`pooled_1` is the range of the concatenation, which nearly all layers share."""
+    program = lower(convert(everything_quantized("ort_u8s8", wide)), SIZE)
+    check_everywhere(program, int8_codes(program, *pixels(1, SIZE, seed=2)[0]))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_damaged_weights(scheme):
+    for fault in FAULTS:
+        program = lower(convert(tiny_quantized(faulty(fault), scheme)), SIZE)
+        check_everywhere(program, int8_codes(program, *pixels(1, SIZE, seed=8)[0]))
+
+
+def test_forms_for_other_devices_are_the_same_program():
+    model = tiny_quantized(tiny(), "tidl_pow2")
+    expected = lower(convert(model), SIZE)
+    images = int8_codes(expected, *pixels(1, SIZE)[0])
+    for form in (Form(signed=True), Form(float_bias=True), Form(activation_first=True)):
+        program = lower(convert(model, form=form), SIZE)
+        for mine, theirs in zip(values_of(expected), values_of(program), strict=True):
+            assert (mine.name, mine.shape, mine.type) == (theirs.name, theirs.shape, theirs.type)
+            assert np.array_equal(mine.data, theirs.data)
+        for name, result in run_program(expected, images, "xnnpack").items():
+            np.testing.assert_array_equal(run_program(program, images, "xnnpack")[name], result)
 
 
 RANGES = [name for name, _ in prepare(tiny()).ranges.named_children()]

@@ -90,8 +90,6 @@ def convolution(geometry: str, rng: np.random.Generator, kind: str = "int8") -> 
 @pytest.mark.parametrize("kind", ["int8", "int16"])
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_convolutions_of_any_geometry(geometry, kind):
-    if kind == "int16" and geometry == "groups":
-        pytest.skip("a program runs it; no kernel of LiteRT for 16 bits has groups")
     for seed, activation in enumerate(("NONE", "RELU", "RELU6")):
         rng = np.random.default_rng(seed)
         name, inputs, y, options = convolution(geometry, rng, kind)
@@ -119,6 +117,18 @@ def test_sums_next_to_ties(seed):
     options = {"stride": (1, 1), "dilation": (1, 1), "padding": "VALID", "activation": "NONE"}
     found = check("CONV_2D", [x, *parts], y, [np.ones((1, 1, 1, 1), np.int8)], **options)
     assert (found["xnnpack"] != found["tflite_reference"]).any()
+
+
+def test_sums_beyond_24_bits():
+    """XNNPACK rounds the whole sum to float32, the bias included."""
+    rng = np.random.default_rng(0)
+    x, scales = tensor("x", (1, 1, 1, 1), 0.0123, -100), np.full(4096, 0.00321, np.float32)
+    bias = (rng.integers(2**28, 2**30, 4096) * rng.choice([-1, 1], 4096)).astype(np.int32)
+    weight = rng.integers(-127, 128, (4096, 1, 1, 1)).astype(np.int8)
+    y = tensor("y", (1, 1, 1, 4096), float(x.scale[0] * scales[0]) * 2**30 / 120)
+    parts = [constant("weight", weight, scales), constant("bias", bias, x.scale * scales)]
+    options = {"stride": (1, 1), "dilation": (1, 1), "padding": "VALID", "activation": "NONE"}
+    check("CONV_2D", [x, *parts], y, [np.full((1, 1, 1, 1), 101, np.int8)], **options)
 
 
 @pytest.mark.parametrize("scale", [4.0, 12.0, 0.05])
