@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 GIGABYTE = 10**9
 REINSTALL = "pip install --upgrade --force-reinstall torch torchvision  # both from the same index"
-CV2_BUILDS = tuple(
-    f"opencv-{kind}" for kind in ("python", "contrib-python", "python-headless", "contrib-python-headless")
-)EMULATION = "edgeailite.export.self_test.emulation_facts"
+CV2_KINDS = ("python", "contrib-python", "python-headless", "contrib-python-headless")
+CV2_BUILDS = tuple(f"opencv-{kind}" for kind in CV2_KINDS)
+EMULATION = "edgeailite.export.self_test.emulation_facts"
 KERNELS = "edgeailite.runtime.kernels.kernel_facts"
 RECHECK = ("numpy", "onnxruntime")  # all that `verify FILE contract.json` needs
 
