@@ -152,6 +152,7 @@ def calibrated(
     plan: Plan,
     batch_size: int,
     device: torch.device,
+    exact_resizes: bool = True,
 ) -> fx.GraphModule:
     """Prepare a network, observe its ranges on random training pictures as validation sees them, and refine it."""
     assert opened.module is not None
@@ -170,7 +171,14 @@ def calibrated(
     module = opened.module
     if refine.equalize:
         module = equalize(module.to(device), batches("equalize", sorted(few)))
-    model = prepare(module, config.scheme, plan=plan, percentile=config.percentile, observer=config.observer).to(device)
+    model = prepare(
+        module,
+        config.scheme,
+        plan=plan,
+        percentile=config.percentile,
+        observer=config.observer,
+        exact_resizes=exact_resizes,
+    ).to(device)
     if scheme_of(model).published_ranges:
         constrain_weights(model)
     set_input_range(model, *opened.card.preprocessing.input_range)
