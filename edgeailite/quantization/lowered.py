@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from edgeailite.errors import UsageError
+from edgeailite.quantization.enlarge import convolve_resizes
 from edgeailite.quantization.program import Value
 
 LOWERING, RULES = "edgeailite.quantization.lowering", "edgeailite.quantization.tflite_rules"
@@ -48,7 +49,8 @@ class LoweredPrograms:
 
     def _program(self, size: tuple[int, int]) -> Any:
         if size not in self.programs:
-            self.programs[size] = import_module(LOWERING).lower(self.converted, size, head="logits")
+            convolved = convolve_resizes(self.converted, size)
+            self.programs[size] = import_module(LOWERING).lower(convolved, size, head="logits")
         return self.programs[size]
 
 

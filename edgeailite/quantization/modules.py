@@ -171,8 +171,9 @@ class ActivationQuantizer(nn.Module):
         """Multiply both ends of the range, observed or learned, by `factor`."""
         if self.ends is not None:
             self.ends.add_(math.log2(factor))
-        self.low.mul_(factor)
-        self.high.mul_(factor)
+        else:
+            self.low.mul_(factor)
+            self.high.mul_(factor)
         self.update_scale()
 
     def learn(self) -> None:

@@ -1,144 +1,66 @@
-"""Additions whose codes are the same in every runtime: scales are moved until all of them agree.
+"""Additions whose codes are the same in every arithmetic: scales are moved until all of them agree.
 
-Five kernels add two quantized tensors, each with roundings of its own:
- 1. onnxruntime on x86 with AVX2 (onnxruntime/core/mlas/lib/qladd.cpp): float32 with fused multiply-add, halves to even;
- 2. the same file on x86 without AVX2: float32, not fused;
- 3. the same file on Arm: multipliers of 22 bits, halves away from zero; float32 where the ratios do not fit them;
- 4. XNNPACK (src/qs8-vadd): multipliers of 21 bits, halves up;
- 5. TensorFlow Lite's reference (reference_ops/add.h) and TFLite Micro: inputs shifted by 20 bits, multipliers of 31.
-They differ where a sum lies next to the middle between two codes. There are 65,536 pairs of codes, so all are tried,
-and a scale is moved by steps of 1e-7 until no pair is left: a few steps nearly always suffice. Scales that are powers
-of two have sums in the very middle, which no small step moves; those additions stay as they are, and so do scales that
-a resize reads (`grids.short_scale`): there a summand's scale is moved instead.
+The rows of `quantization.arithmetic` add two quantized tensors with roundings of their own, so that they differ where a
+sum lies next to the middle between two codes. There are 65,536 pairs of codes: all are tried, and a scale is moved by
+steps of 1e-7 until no pair is left; a few steps nearly always suffice. Scales that are powers of two have sums in the
+very middle, which no small step moves; those additions stay as they are, and so do scales that a resize reads
+(`grids.short_scale`): there a summand's scale is moved instead.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import fx
+from torch import Tensor, fx
 
+from edgeailite.quantization.arithmetic import ARITHMETICS, Arithmetic
+from edgeailite.quantization.convert import DEFAULT_OPSET, Quantize
 from edgeailite.quantization.graph import is_addition, is_module
+from edgeailite.quantization.integer import Codes
 from edgeailite.quantization.modules import INTEGER_BITS, ActivationQuantizer
+from edgeailite.quantization.program import Operator, Value
+from edgeailite.quantization.tflite_rules import run_operator
 
 STEP = 1e-7  # of a scale, relative
 STEPS = 100  # in each direction
-TFLITE_SHIFT = 20
-
-Codes = NDArray[np.int64]
+COUNT = 256  # codes of 8 bits
 
 
-@dataclass(frozen=True)
-class Sum:
-    """The grids of an addition y = a + b: scales and zero points of (a, b, y), and the smallest of the 256 codes."""
-
-    scales: tuple[np.float32, np.float32, np.float32]
-    zeros: tuple[int, int, int]
-    low: int
-
-    def ratios(self) -> tuple[np.float32, np.float32]:
-        """Scales of both summands divided by that of the result, in float32."""
-        a, b, y = self.scales
-        return np.float32(a / y), np.float32(b / y)
-
-    def codes(self) -> tuple[Codes, Codes]:
-        """All codes of a (256, 1) and of b (1, 256)."""
-        codes = np.arange(self.low, self.low + 256)
-        return codes[:, None], codes[None]
-
-    def centred(self) -> tuple[Codes, Codes]:
-        """All codes of a and b minus their zero points."""
-        a, b = self.codes()
-        return a - self.zeros[0], b - self.zeros[1]
+def agree(a: Quantize, b: Quantize, y: Quantize) -> bool:
+    """Tell if all arithmetics give the same code for every pair of codes of an addition y = a + b."""
+    first, *others = (all_sums(row, a, b, y) for row in ARITHMETICS.values())
+    return all(np.array_equal(other, first) for other in others)
 
 
-def _fma(a: Any, b: Any, c: Any) -> Any:
-    """A x b + c with one rounding to float32: the product of code or zero point and ratio is exact in float64."""
-    return np.asarray(np.asarray(a, np.float64) * np.float64(b) + np.asarray(c, np.float64)).astype(np.float32)
+def all_sums(row: Arithmetic, a: Quantize, b: Quantize, y: Quantize) -> NDArray[np.int64]:
+    """Codes (256, 256) of y = a + b, for all codes of a (rows) and b (columns), in an arithmetic."""
+    if row.add is None:
+        return _all_sums_as_int8(row.name, a, b, y)
+    first, second = (Codes(torch.arange(*_ends(q)).float(), q.scale, q.zero_point.float()) for q in (a, b))
+    codes: Tensor = row.add(Codes(first.codes[:, None], first.scale, first.zero_point), second, y)
+    return codes.clamp(*y.codes()).numpy().astype(np.int64)
 
 
-def onnxruntime_x86(total: Sum) -> Codes:
-    """Apply rule 1."""
-    (ra, rb), (a, b), (za, zb, zy) = total.ratios(), total.codes(), total.zeros
-    fixed = np.float32(zy) - _fma(za, ra, rb * np.float32(zb))
-    return np.rint(_fma(a, ra, _fma(b, rb, fixed))).astype(np.int64)
+def _all_sums_as_int8(arithmetic: str, a: Quantize, b: Quantize, y: Quantize) -> NDArray[np.int64]:
+    """The same of a `Program`, whose codes are signed."""
+    shape = (COUNT, COUNT)
+    values = [
+        Value(name, shape, "int8", q.scale.reshape(1).numpy(), int(q.zero_point) - q.codes()[0] - COUNT // 2)
+        for name, q in zip("aby", (a, b, y), strict=True)
+    ]
+    codes = np.arange(-COUNT // 2, COUNT // 2).astype(np.int8)
+    pairs = [np.broadcast_to(codes[:, None], shape), np.broadcast_to(codes, shape)]
+    added = run_operator(Operator("ADD", values[:2], values[2], {"activation": "NONE"}), pairs, arithmetic)
+    return added.astype(np.int64) + COUNT // 2 + y.codes()[0]
 
 
-def onnxruntime_sse2(total: Sum) -> Codes:
-    """Apply rule 2."""
-    (ra, rb), (a, b), (za, zb, zy) = total.ratios(), total.codes(), total.zeros
-    fixed = np.float32(zy) - (ra * np.float32(za) + rb * np.float32(zb))
-    return np.rint((fixed + a.astype(np.float32) * ra) + b.astype(np.float32) * rb).astype(np.int64)
-
-
-def onnxruntime_arm64(total: Sum) -> Codes:
-    """Apply rule 3."""
-    (ra, rb), (a, b), zero = total.ratios(), total.centred(), total.zeros[2]
-    shift = 21 - _exponent(max(ra, rb))
-    if not (13 <= shift <= 31 and min(ra, rb) >= 2.0**-14 and max(ra, rb) < 256):
-        values = total.scales[0] * a.astype(np.float32) + total.scales[1] * b.astype(np.float32)
-        return np.rint(values / total.scales[2] + np.float32(zero)).astype(np.int64)
-    summed = a * _multiplier(ra, shift) + b * _multiplier(rb, shift)
-    summed = summed - (summed < 0)
-    return ((summed + (1 << (shift - 1))) >> shift) + zero
-
-
-def xnnpack(total: Sum) -> Codes:
-    """Apply rule 4."""
-    (ra, rb), (a, b) = total.ratios(), total.centred()
-    shift = 20 - _exponent(max(ra, rb))
-    summed = a * _multiplier(ra, shift) + b * _multiplier(rb, shift)
-    return ((summed + (1 << (shift - 1))) >> shift) + total.zeros[2]
-
-
-def tflite_reference(total: Sum) -> Codes:
-    """Apply rule 5."""
-    (a, b), (sa, sb, sy) = total.centred(), map(float, total.scales)
-    twice = 2 * max(sa, sb)
-    summed = _times(a << TFLITE_SHIFT, sa / twice) + _times(b << TFLITE_SHIFT, sb / twice)
-    return _times(summed, twice / (2**TFLITE_SHIFT * sy)) + total.zeros[2]
-
-
-RULES: tuple[Callable[[Sum], Codes], ...] = (
-    onnxruntime_x86,
-    onnxruntime_sse2,
-    onnxruntime_arm64,
-    xnnpack,
-    tflite_reference,
-)
-
-
-def _exponent(ratio: np.float32) -> int:
-    return math.frexp(float(ratio))[1] - 1
-
-
-def _multiplier(ratio: np.float32, shift: int) -> int:
-    return int(np.rint(ratio * np.float32(2.0**shift)))
-
-
-def _times(x: Codes, factor: float) -> Codes:
-    """`MultiplyByQuantizedMultiplier`: a multiplier of 31 bits and a shift, each of which rounds."""
-    fraction, exponent = math.frexp(factor)
-    multiplier = math.floor(fraction * 2**31 + 0.5)
-    if multiplier == 2**31:
-        multiplier, exponent = multiplier // 2, exponent + 1
-    high = ((x << max(exponent, 0)) * multiplier + (1 << 30)) >> 31
-    right = max(-exponent, 0)
-    mask = (1 << right) - 1
-    return (high >> right) + ((high & mask) > ((mask >> 1) + (high < 0)))
-
-
-def agree(total: Sum) -> bool:
-    """Tell if all rules give the same code for every pair of codes."""
-    ends = total.low, total.low + 255
-    first = RULES[0](total).clip(*ends)
-    return all(np.array_equal(rule(total).clip(*ends), first) for rule in RULES[1:])
+def _ends(quantize: Quantize) -> tuple[int, int]:
+    low, high = quantize.codes()
+    return low, high + 1
 
 
 @dataclass(frozen=True)
@@ -148,13 +70,14 @@ class _Addition:
     quantizers: tuple[ActivationQuantizer, ActivationQuantizer, ActivationQuantizer]
 
     def agrees(self) -> bool:
-        """Tell if all rules agree at the present scales; not where codes have 16 bits."""
-        a, b, y = self.quantizers
+        """Tell if all arithmetics agree at the present scales; never of codes of 16 bits."""
         if max(quantizer.grid.bits for quantizer in self.quantizers) > INTEGER_BITS:
             return False
-        scales = [np.float32(float(quantizer.scale)) for quantizer in (a, b, y)]
-        zeros = [int(quantizer.zero_point) for quantizer in (a, b, y)]
-        return agree(Sum((scales[0], scales[1], scales[2]), (zeros[0], zeros[1], zeros[2]), y.grid.low))
+        a, b, y = (
+            Quantize(q.scale.cpu(), q.zero_point.cpu().to(q.grid.code_type), opset=DEFAULT_OPSET)
+            for q in self.quantizers
+        )
+        return agree(a, b, y)
 
     def movable(self) -> list[ActivationQuantizer]:
         """Return the quantizers whose scale may be moved, the result's first."""
@@ -162,7 +85,7 @@ class _Addition:
 
 
 def tie_safe_additions(model: fx.GraphModule) -> tuple[int, int]:
-    """Count the additions of a prepared network that are the same in every runtime, and all additions."""
+    """Count the additions of a prepared network that every arithmetic computes alike, and all additions."""
     found = list(_additions(model))
     return sum(addition.agrees() for addition in found), len(found)
 
@@ -178,7 +101,7 @@ def settle_scales(model: fx.GraphModule) -> None:
 
 @torch.no_grad()
 def make_additions_tie_safe(model: fx.GraphModule) -> tuple[int, int]:
-    """Move scales of a prepared and calibrated network until all runtimes add alike; count as `tie_safe_additions`.
+    """Move scales of a prepared and calibrated network until all arithmetics add alike; count as `tie_safe_additions`.
 
     A scale moves by at most 1e-5 of itself, its zero point stays. An addition that cannot be helped keeps its scales.
     """

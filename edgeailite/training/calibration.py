@@ -140,7 +140,14 @@ def splits_of(card: ModelCard, before: TrainConfig, data_path: Path | None) -> t
 
 
 def calibrated(
-    opened: OpenModel, train: DataSource, *, config: Calibrating, plan: Plan, batch_size: int, device: torch.device
+    opened: OpenModel,
+    train: DataSource,
+    *,
+    config: Calibrating,
+    plan: Plan,
+    batch_size: int,
+    device: torch.device,
+    exact_resizes: bool = True,
 ) -> fx.GraphModule:
     """Prepare a network, observe its ranges on random training pictures as validation sees them, and refine it."""
     assert opened.module is not None
@@ -159,7 +166,14 @@ def calibrated(
     module = opened.module
     if refine.equalize:
         module = equalize(module.to(device), batches("equalize", sorted(few)))
-    model = prepare(module, config.scheme, plan=plan, percentile=config.percentile, observer=config.observer).to(device)
+    model = prepare(
+        module,
+        config.scheme,
+        plan=plan,
+        percentile=config.percentile,
+        observer=config.observer,
+        exact_resizes=exact_resizes,
+    ).to(device)
     if scheme_of(model).published_ranges:
         constrain_weights(model)
     set_input_range(model, *opened.card.preprocessing.input_range)

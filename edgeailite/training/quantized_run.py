@@ -62,7 +62,10 @@ def quantize_run(config: QuantizeConfig) -> Trained:
         plan = plan_of(this.start.quantization) if this.start else read_plan(config.plan, scheme=config.scheme)
         root = config.data_path or (default_path(card.dataset_name) if card.data_path is None else Path(card.data_path))
         data, start = agree_on_data(this, card, (train, val), root)
-        trainer = _trainer(config, checkpoint, opened, train, folder=this.folder, place=place, plan=plan)
+        exact = this.start is None or bool((this.start.quantization or {}).get("exact_resizes"))
+        trainer = _trainer(
+            config, checkpoint, opened, train, folder=this.folder, place=place, plan=plan, exact_resizes=exact
+        )
         trainer.data = data
         if start is None:
             from_first(lambda: begin_run(this.folder, config), place.processes)
@@ -138,10 +141,19 @@ def _trainer(
     folder: Path,
     place: Place,
     plan: Plan,
+    exact_resizes: bool = True,
 ) -> Trainer:
     before = float_config(checkpoint)
     loop = loop_of(config, before)
-    model = calibrated(opened, train, config=config, plan=plan, batch_size=loop.batch_size, device=place.device)
+    model = calibrated(
+        opened,
+        train,
+        config=config,
+        plan=plan,
+        batch_size=loop.batch_size,
+        device=place.device,
+        exact_resizes=exact_resizes,
+    )
     if config.ranges == "learned":
         learn_ranges(model)
     distillation = Distillation(config.distill, config.distill_temperature) if config.distill else None
@@ -169,7 +181,7 @@ def _trainer(
             "observer": config.observer,
             "method": "qat",
             "ranges": config.ranges,
-            "exact_resizes": True,
+            "exact_resizes": exact_resizes,
             **recorded(plan),
         },
         before_epoch=_freezer(model, config, normalised_by(model, learner.still), learner.optimizer),

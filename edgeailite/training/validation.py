@@ -34,7 +34,6 @@ from edgeailite.quantization import settle_scales
 from edgeailite.training.monitor import Watch
 from edgeailite.training.step import Learner
 
-RANGES = "ranges."
 SCORE = "score"  # of several outputs: the mean of mIoU, and of 1 - ARD for depth
 
 
@@ -66,21 +65,14 @@ def validated(learner: Learner, validation: Validation, watch: Watch, *, epoch: 
     """Return scores by column, of the weights that the run would give now; draw some pictures."""
     with learner.average.applied(learner.model) if learner.average is not None else nullcontext():
         share_state(learner.model, learner.processes)
-        _settle(learner)
+        if isinstance(learner.model, fx.GraphModule):  # what is measured is what is saved
+            settle_scales(learner.model)
         tally = measure(learner, validation, watch)
         if learner.processes.first and validation.shown:
             draw(learner, validation, watch, epoch=epoch)
     if learner.processes.first and len(validation.indices) > 1:  # one picture need not show every class
         watch.remarks = never_predicted(tally, validation.source)
     return scores_of(tally)
-
-
-def _settle(learner: Learner) -> None:
-    """Settle the scales of a quantized network, so that what is measured is what is saved."""
-    if isinstance(learner.model, fx.GraphModule):
-        settle_scales(learner.model)
-        if learner.average is not None:
-            learner.average.take(learner.model, RANGES)
 
 
 def measure(learner: Learner, validation: Validation, watch: Watch) -> Tally:

@@ -6,14 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import fx
 
 from edgeailite.__main__ import main
 from edgeailite.config import QuantizeConfig, TrainConfig
 from edgeailite.errors import UsageError
-from edgeailite.runs.checkpoint import LAST, find_checkpoint, load_checkpoint, save_checkpoint
+from edgeailite.quantization.grids import short_scale
+from edgeailite.quantization.modules import ActivationQuantizer
+from edgeailite.quantization.tie_safe import tie_safe_additions
+from edgeailite.runs.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint, save_checkpoint
 from edgeailite.runs.open import load_network
 from edgeailite.runs.resume import resumed_config
-from edgeailite.training import quantized_run
+from edgeailite.training import calibration, quantized_run
 from edgeailite.training.optim import RANGES
 from tests.commands.real_runs import assert_same_state, killed, quantize_words, rows_of, train_words
 
@@ -82,6 +86,38 @@ def test_learned_ranges_move_until_they_are_fixed_and_open_again(float_run, tmp_
     assert sum(moved) > 0.8 * len(ends)
     groups = load_checkpoint(tmp_path / "qat" / LAST).training["optimizer"]["param_groups"]
     assert [group["initial_lr"] for group in groups if group.get("name") == RANGES] == [0.0]
+
+
+@pytest.mark.parametrize("ranges", ["tracked", "learned"])
+def test_scales_that_were_trained_are_exact_in_resizes_and_additions(ranges, float_run, tmp_path):
+    assert main(quantize_words(float_run, tmp_path / "qat", "--freeze_ranges_epoch", 1, "--ranges", ranges)) == 0
+    for name in (LAST, BEST):
+        checkpoint, network = load_network(tmp_path / "qat" / name)
+        assert checkpoint.quantization["exact_resizes"]
+        assert isinstance(network, fx.GraphModule)
+        safe, total = tie_safe_additions(network)
+        assert safe == total > 0
+        quantizers = [module for module in network.modules() if isinstance(module, ActivationQuantizer)]
+        resized = [quantizer for quantizer in quantizers if quantizer.grid.exact_resize]
+        assert 0 < len(resized) < len(quantizers)
+        for quantizer in resized:
+            assert torch.equal(quantizer.scale, short_scale(quantizer.scale))
+
+
+def test_a_resumed_run_of_an_earlier_version_keeps_its_scales(float_run, tmp_path, monkeypatch):
+    """It says nothing of exact resizes, so its scales are those of its ranges."""
+    seen = []
+    prepared = calibration.prepare
+    monkeypatch.setattr(
+        calibration, "prepare", lambda *_, exact_resizes, **how: (seen.append(exact_resizes), prepared(*_, **how))[1]
+    )
+    words = quantize_words(float_run, tmp_path / "qat")
+    assert main(words) == 0
+    checkpoint = load_checkpoint(tmp_path / "qat" / LAST)
+    older = {name: value for name, value in checkpoint.quantization.items() if name != "exact_resizes"}
+    save_checkpoint(tmp_path / "qat" / LAST, dataclasses.replace(checkpoint, quantization=older))
+    assert main([*words, "--resume", "True"]) == 0
+    assert seen == [True, False]
 
 
 def test_the_teacher_is_the_float_network_as_it_is_used(float_run, tmp_path, monkeypatch):

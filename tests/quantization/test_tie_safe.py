@@ -1,94 +1,78 @@
-"""Additions that every runtime computes alike: the five rules against oracles, and the search for scales."""
+"""Additions that every arithmetic computes alike: all pairs of codes, and the search for scales in networks."""
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import numpy as np
-import onnxruntime
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
 
 from edgeailite.quantization import calibrate, learn_ranges, prepare, set_input_range, tie_safe
+from edgeailite.quantization.arithmetic import ARITHMETICS, Arithmetic
+from edgeailite.quantization.convert import Quantize
 from edgeailite.quantization.modules import ActivationQuantizer
 from edgeailite.quantization.schemes import Plan
-from edgeailite.quantization.tie_safe import RULES, Sum, agree, make_additions_tie_safe, tie_safe_additions
+from edgeailite.quantization.tie_safe import agree, all_sums, make_additions_tie_safe, tie_safe_additions
 from tests.quantization.tiny import pixels, tiny
 
-EIGHT_BITS = (0, 255)
+ROWS = list(ARITHMETICS.values())
+Grids = tuple[Quantize, Quantize, Quantize]
 
 
-def random_sums(count: int, *, seed: int = 0) -> list[Sum]:
+def grid(scale: float, zero_point: int, kind: torch.dtype = torch.uint8) -> Quantize:
+    return Quantize(torch.tensor(float(scale)), torch.tensor(zero_point, dtype=kind), opset=21)
+
+
+def random_grids(count: int, *, seed: int = 0, kind: torch.dtype = torch.uint8) -> list[Grids]:
     rng = np.random.default_rng(seed)
-    sums = []
+    found = []
     for _ in range(count):
         sa, sb = np.exp(rng.uniform(-5, -2, 2)).astype(np.float32)
-        sy = np.float32(max(sa, sb) * rng.uniform(0.8, 1.6))
-        za, zb, zy = map(int, rng.integers(0, 256, 3))
-        sums.append(Sum((sa, sb, sy), (za, zb, zy), 0))
-    return sums
+        scales = sa, sb, np.float32(max(sa, sb) * rng.uniform(0.8, 1.6))
+        zeros = rng.integers(0, 256, 3) if kind == torch.uint8 else (0, 0, 0)
+        a, b, y = (grid(scale, int(zero), kind) for scale, zero in zip(scales, zeros, strict=True))
+        found.append((a, b, y))
+    return found
 
 
-SUMS = random_sums(40)
-
-
-def qlinear_add(total: Sum) -> np.ndarray:
-    """All pairs of codes through onnxruntime's kernel."""
-    a, b = (np.broadcast_to(codes, (256, 256)).astype(np.uint8) for codes in total.codes())
-    names = [f"{part}{kind}" for part in "aby" for kind in ("_scale", "_zero")]
-    values = [v for s, z in zip(total.scales, total.zeros, strict=True) for v in (np.float32(s), np.uint8(z))]
-    inputs = ["a", names[0], names[1], "b", *names[2:]]
-    graph = helper.make_graph(
-        [helper.make_node("QLinearAdd", inputs, ["y"], domain="com.microsoft")],
-        "one addition",
-        [helper.make_tensor_value_info(name, TensorProto.UINT8, [256, 256]) for name in "ab"],
-        [helper.make_tensor_value_info("y", TensorProto.UINT8, [256, 256])],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in zip(names, values, strict=True)],
-    )
-    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, {"a": a, "b": b})[0]
-
-
-def test_the_first_rule_is_onnxruntime_s_here():
-    for total in SUMS[:10]:
-        np.testing.assert_array_equal(tie_safe.onnxruntime_x86(total).clip(*EIGHT_BITS), qlinear_add(total))
-
-
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_every_rule_is_the_exact_sum_but_next_to_the_middle_between_two_codes(rule):
-    for total in SUMS[:5]:
-        a, b = total.centred()
-        (sa, sb, sy), zero = map(Fraction, map(float, total.scales)), total.zeros[2]
-        exact = (a * float(sa / sy) + b * float(sb / sy)) + zero
-        got = rule(total)
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int8], ids=str)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_arithmetic_gives_the_exact_sum_but_next_to_the_middle_between_two_codes(row, kind):
+    """Rows are codes of a, columns of b; signed codes begin at -128."""
+    for a, b, y in random_grids(4, kind=kind):
+        low, high = y.codes()
+        codes = np.arange(low, high + 1).astype(np.float64)
+        first, second = ((codes - int(q.zero_point)) * float(q.scale) for q in (a, b))
+        exact = (first[:, None] + second) / float(y.scale) + int(y.zero_point)
         apart = np.abs(exact - np.floor(exact) - 0.5) > 1e-3
-        assert np.abs(got - exact).max() < 0.51
-        np.testing.assert_array_equal(got[apart], np.floor(exact + 0.5)[apart])
+        got = all_sums(row, a, b, y)
+        assert got.shape == (256, 256)
+        np.testing.assert_array_equal(got[apart], np.floor(exact + 0.5).clip(low, high)[apart])
 
 
-def test_each_rule_departs_somewhere():
+def test_each_arithmetic_departs_somewhere():
     """Otherwise the search would not need it."""
-    for rule in RULES[1:]:
-        assert any((rule(total).clip(*EIGHT_BITS) != RULES[0](total).clip(*EIGHT_BITS)).any() for total in SUMS), rule
+    grids = random_grids(40)
+    for row in ROWS[1:]:
+        assert any((all_sums(row, *three) != all_sums(ROWS[0], *three)).any() for three in grids), row.name
 
 
-@pytest.mark.parametrize("index", range(1, 5))
-def test_agreement_needs_every_rule(index, monkeypatch):
-    total = next(total for total in random_sums(200, seed=1) if agree(total))
-    rule = RULES[index]
-    monkeypatch.setattr(
-        tie_safe, "RULES", (*RULES[:index], lambda t: rule(t) + (t.codes()[0] == 17), *RULES[index + 1 :])
-    )
-    assert not agree(total)
+@pytest.mark.parametrize("name", list(ARITHMETICS)[1:])
+def test_agreement_needs_every_arithmetic(name, monkeypatch):
+    three = next(three for three in random_grids(200, seed=1) if agree(*three))
+    whole = tie_safe.all_sums
+
+    def spoiled(row: Arithmetic, *grids: Quantize) -> np.ndarray:
+        sums = whole(row, *grids)
+        sums[17, 200] += row.name == name
+        return sums
+
+    monkeypatch.setattr(tie_safe, "all_sums", spoiled)
+    assert not agree(*three)
 
 
 def test_powers_of_two_have_sums_in_the_very_middle():
-    total = Sum((np.float32(0.25), np.float32(0.25), np.float32(0.5)), (128, 128, 128), 0)
-    assert not agree(total)
+    assert not agree(grid(0.25, 128), grid(0.25, 128), grid(0.5, 128))
 
 
 # --- in a network
