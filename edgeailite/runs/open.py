@@ -71,7 +71,7 @@ def open_model(
 
     `device` computes torch networks; `integer_exact_mode` makes a quantized run compute what its int8 file computes on
     this machine, `arithmetic` what it computes with other kernels (a row of `quantization.arithmetic`); `runtime`
-    (onnxruntime or openvino) computes .onnx files, and LiteRT .tflite files. Raises DataError for what is missing or
+    (onnxruntime or openvino) computes .onnx files, LiteRT .tflite files. Raises DataError for what is missing or
     damaged, UsageError for options that do not suit what was opened.
 
     >>> model = open_model(Path("runs/night"), device=torch.device("cpu"))
@@ -79,14 +79,14 @@ def open_model(
     >>> model.predict((picture,))["segmentation"].shape
     torch.Size([1, 19, 64, 64])
     """
+    if is_exported(source) and arithmetic is not None:
+        raise UsageError(
+            f"{source} is computed by a runtime, with its own",
+            about="arithmetic",
+            value=arithmetic,
+            fix="give the run",
+        )
     if source.suffix == ".onnx":
-        if arithmetic is not None:
-            raise UsageError(
-                f"{source} is computed by a runtime, with its own",
-                about="arithmetic",
-                value=arithmetic,
-                fix="give the run",
-            )
         return _open_onnx(source, threads=threads, runtime=runtime)
     if runtime != ONNXRUNTIME:
         raise UsageError(
