@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,10 @@ class DataSource:
     def palette(self) -> tuple[tuple[int, int, int], ...]:
         """Return the colours of `main`."""
         return self.main.palette
+
+    def first(self, count: int) -> DataSource:
+        """Return the split cut to its first `count` items."""
+        return replace(self, items=self.items[:count])
 
     def class_map(self, item: Item) -> NDArray[np.uint8]:
         """Return the classes (H,W) of an item's `main` target, 255 = ignore."""

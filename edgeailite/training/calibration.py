@@ -133,8 +133,7 @@ def splits_of(card: ModelCard, before: TrainConfig, data_path: Path | None) -> t
     """Open the splits that the float run was trained and validated on; with `overfit`, both are its few pictures."""
     train = dataset_of(card, None, data_path, before.train_split)
     if before.overfit:
-        few = dataclasses.replace(train, items=train.items[: before.overfit])
-        return few, few
+        return train.first(before.overfit), train.first(before.overfit)
     return train, dataset_of(card, None, data_path, before.val_split)
 
 

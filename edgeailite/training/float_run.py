@@ -166,8 +166,7 @@ def training_splits(config: TrainConfig) -> tuple[DataSource, DataSource]:
     train = open_labelled(config.dataset_name, config.data_path, config.train_split, option="train_split")
     need_classes(train, 2, notice=log)
     if config.overfit:
-        few = replace(train, items=train.items[: config.overfit])
-        return few, few
+        return train.first(config.overfit), train.first(config.overfit)
     val = open_labelled(config.dataset_name, config.data_path, config.val_split, option="val_split")
     need_classes(val, 1, notice=log)
     return train, val

@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.cost.devices.profile import KINDS, TYPES, UNALIGNED, Figure, Profile
-from edgeailite.cost.devices.roofline import Layer, estimate, kind_of, type_of, work_of
+from edgeailite.cost.devices.roofline import estimate, kind_of, type_of, work_of
+from edgeailite.cost.layer import Layer
 from edgeailite.errors import UsageError, option
 
 Array = NDArray[np.float64]
