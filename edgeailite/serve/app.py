@@ -42,8 +42,8 @@ TOTAL = 16  # bodies of the largest size that all connections together hold, unl
 class Service:
     """State that the routes share. `names` of the models, the first is the default.
 
-    `hosts` are the names by which the service is called beside its addresses, `origins` the sites that may read answers
-    (CORS). `max_total` bytes of bodies are held by all connections together, and as many of answers.
+    `hosts` are names that the service answers to besides its addresses, `origins` the sites that may read answers
+    (CORS). `max_total` bounds the bytes of bodies of all connections together, and those of answers.
     """
 
     names: tuple[str, ...]

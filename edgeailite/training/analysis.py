@@ -62,9 +62,9 @@ class PlanFile:
 
 @dataclass(frozen=True)
 class Analysis:
-    """The layers of a run by what quantizing each alone costs: `page`, as written to `file` and drawn in `picture`.
+    """The layers of a run ranked by what quantizing each alone costs: `page`, written to `file` and drawn in `picture`.
 
-    `plan` is what was written under a budget, None without one.
+    `plan` is the plan that was written under a budget, None without one.
     """
 
     page: Mapping[str, Any]
@@ -188,9 +188,9 @@ def _page(
     costs: Costs,
     files: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return what sensitivity.json holds: layers by noise at their worst output, most first; sections; what it cost.
+    """Return the content of sensitivity.json: layers, noisiest at their worst output first; sections; the costs.
 
-    `name` is what plans say, `tensor` what the range is called in files.
+    `name` is a layer's name in plans, `tensor` the name of its range in files.
     """
     rows = []
     for name, effect in measured.effects.items():

@@ -234,9 +234,9 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _thin_out(folder: Path, output: str, *, epoch: int, epochs: int) -> None:
-    """Keep the latest sheets of an output and the first of each tenth of the run; drop those of epochs to come.
+    """Keep the latest sheets of an output and the first of each tenth of the run; drop those of later epochs.
 
-    The latter are of an earlier process that came further than where this one went on.
+    Sheets of later epochs are of an earlier process that came further than where this one resumed.
     """
     pattern = re.compile(rf"epoch_(\d{{4,}})_{re.escape(output)}\.png")
     found = {int(match[1]): path for path in folder.iterdir() if (match := pattern.fullmatch(path.name))}

@@ -57,9 +57,9 @@ class NonFiniteError(DivergedError):
 class Learner:
     """State that updates change, and the parts that make them.
 
-    `model` is the network, `call` what is called in its place (compiled, or wrapped for several processes). `shared`
+    `model` is the network, `call` the form of it that is called (compiled, or wrapped for several processes). `shared`
     are the parameters at which gradients of several outputs are compared, `still` the BatchNorm modules whose
-    statistics do not move. `teacher` sees the same pictures; its outputs become targets. `stop` asks for an end after
+    statistics stay fixed. `teacher` sees the same pictures; its outputs become targets. `stop` asks for an end after
     the running update.
     """
 

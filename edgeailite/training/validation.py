@@ -37,7 +37,7 @@ SCORE = "score"  # of several outputs: the mean of mIoU, and of 1 - ARD for dept
 
 @dataclass(frozen=True)
 class Validation:
-    """The pictures that validation measures, the measurements, and the preparation of pictures."""
+    """Validation pictures, their preparation, and the measurements."""
 
     source: DataSource
     indices: tuple[int, ...]
