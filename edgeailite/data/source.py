@@ -111,7 +111,7 @@ class ClassTarget:
         return classes, unknown if unknown.any() else None
 
     def label_fix(self, values: Sequence[int], file: object, *, stray: bool) -> str:
-        """Say what to do about label values without a class: correct or ignore stray ones, name others as classes."""
+        """Return the advice for label values without a class: correct or ignore stray ones, name others as classes."""
         if stray:
             return f'correct the mask, or add "{values[0]}: ignore", or a class, to label_map in {file}'
         if any(value != found for value, found in self.label_map.items()):

@@ -165,6 +165,7 @@ def label_pictures(
             yield picture if isinstance(picture, SkippedPicture) else (picture, opened.predict(picture.inputs))
 
     def written(step: tuple[Picture, Any] | SkippedPicture) -> tuple[Picture, list[float]] | SkippedPicture:
+        """Write the results of one predicted picture; return its shares."""
         if isinstance(step, SkippedPicture):
             return step
         picture, outputs = step

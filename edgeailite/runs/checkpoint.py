@@ -123,7 +123,7 @@ def _is_whole(value: object) -> bool:
 
 
 def _start_from(values: object, path: Path) -> str:
-    """Say what to do with weights that have no card."""
+    """Return the advice for weights that have no card."""
     name = which_network(values, path)
     return (
         f"weights without a card are to start from: edgeailite train --pretrained {printable(str(path))} "

@@ -250,6 +250,7 @@ def serve(
     life = server.life
 
     def loading() -> None:
+        """Load the models in a thread; keep the error for the thread that serves."""
         try:
             life.loaded(load())
             on_ready()

@@ -142,6 +142,7 @@ def measure_parts(
     current: list[Sample] = []
 
     def inputs() -> Iterator[tuple[Tensor, ...]]:
+        """Yield network inputs; the samples they come from stay in `current`."""
         with progress("analyze", len(pictures.indices)) as (bar, task):
             for images, targets in pictures.samples():
                 current[:] = [(images, targets)]
@@ -268,10 +269,11 @@ def _narrow_noise(model: fx.GraphModule, pictures: Pictures) -> Noise:
 
 
 def _union(model: fx.GraphModule, pictures: Pictures, float_tally: Tally) -> Callable[[Plan], float]:
-    """Return what measures the drop of a plan: the whole network quantized with it, on the analysed pictures."""
+    """Return a function that measures the drop of a plan: of the whole network quantized with it, on these pictures."""
     predict = torch_predictor(model, pictures.card.preprocessing)
 
     def measure(plan: Plan) -> float:
+        """Return the drop in points of the network quantized with a plan."""
         set_bits(model, plan)
         found = worst(drops(float_tally, evaluate(predict, pictures.samples(), pictures.tasks)))
         log(f"plan of {len(plan.weights) + len(plan.activations)} parts: drop {found:.3f} points")

@@ -149,6 +149,7 @@ def calibrated(
     indices = sorted(chosen.tolist())
 
     def batches(what: str, chosen: list[int]) -> Iterator[tuple[Tensor, ...]]:
+        """Yield inputs of the chosen pictures on the device, with a progress bar."""
         with progress(what, len(chosen)) as (bar, task):
             for batch in _inputs(train, opened.card, chosen, batch_size=batch_size, workers=config.workers):
                 yield tuple(images.to(device) for images in batch)

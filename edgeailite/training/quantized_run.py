@@ -190,7 +190,10 @@ def _freezer(
     still: Sequence[QuantConv2d] = (),
     optimizer: torch.optim.Optimizer | None = None,
 ) -> Callable[[int], None]:
-    """Return what fixes BatchNorm statistics and ranges from their share of the epochs on; `still` is always fixed."""
+    """Return a function of the epoch that fixes BatchNorm statistics and ranges from their share of the epochs on.
+
+    The convolutions `still` have fixed statistics from the start.
+    """
 
     def before_epoch(epoch: int) -> None:
         """Set what moves in this epoch: ranges, their learning rate, BatchNorm statistics."""

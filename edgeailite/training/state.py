@@ -102,7 +102,7 @@ def _alike(given: Any, own: Any) -> bool:
 
 
 def machine(learner: Learner) -> dict[str, Any]:
-    """Return what decides, beside the state, whether a continued training gives the same bits."""
+    """Return the facts beside the state that decide whether a resumed training gives the same bits."""
     return {
         "threads": torch.get_num_threads(),
         "processes": learner.processes.count,

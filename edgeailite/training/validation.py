@@ -116,7 +116,7 @@ def score_of(row: Mapping[str, Any]) -> float:
 
 
 def is_better(value: float, best: float) -> bool:
-    """Return whether a score is higher; anything but NaN beats NaN."""
+    """Return True if a score is higher; anything but NaN beats NaN."""
     return not math.isnan(value) and (math.isnan(best) or value > best)
 
 
