@@ -26,7 +26,7 @@ Config = TypeVar("Config", TrainConfig, QuantizeConfig)
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """A training that ended: its folder, and the last row of `metrics.csv` with the minutes that it took.
 
     `first` is false in every process but the one that writes, `dry` true where nothing was kept. With `quantizes`
@@ -38,7 +38,7 @@ class Trained:
     first: bool = True
     dry: bool = False
     quantizes: bool = False
-    quantized: Trained | None = None
+    quantized: TrainingResult | None = None
 
     @property
     def best(self) -> tuple[str, float, int] | None:
@@ -133,7 +133,7 @@ def agree_on_data(
     )
 
 
-def ended(this: Job[Config], last: Mapping[str, Any], began: float) -> Trained:
+def ended(this: Job[Config], last: Mapping[str, Any], began: float) -> TrainingResult:
     """Return the record of a training that began at `began` (of `time.perf_counter`)."""
     minutes = round((time.perf_counter() - began) / 60, 2)
-    return Trained(this.folder, {**last, "minutes": minutes}, this.place.processes.first, this.config.dry_run)
+    return TrainingResult(this.folder, {**last, "minutes": minutes}, this.place.processes.first, this.config.dry_run)

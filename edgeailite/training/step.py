@@ -176,7 +176,7 @@ def _synchronising(learner: Learner, *, last: bool) -> AbstractContextManager[No
 
 
 def _forward(learner: Learner, batch: Sample) -> tuple[Tensor, Tensor]:
-    """Return the scalar to differentiate; and, over all processes, each output's loss and the number of stop requests."""
+    """Return the scalar to differentiate; and, over all processes, each output's loss and the stop requests."""
     images, targets = batch
     device = learner.device
     inputs = [to_input(image.to(device, non_blocking=True), learner.preprocessing) for image in images]
