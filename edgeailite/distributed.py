@@ -72,10 +72,10 @@ def start_processes(device: torch.device, *, timeout: float = 60.0) -> Processes
 
 
 def _join(backend: str, timeout: timedelta) -> None:
-    """Torch's group of all processes, met under a name of its own for each start of them.
+    """Return torch's group of all processes, which meet under a new name at each start.
 
-    torchrun keeps one store for all starts, in which a process that is started again may find the address of one that
-    is gone. On several hosts the number of starts is not the same everywhere, so that the name must stay torch's.
+    torchrun keeps one store over all starts, in which a restarted process may find the address of a dead one. On
+    several hosts the number of starts differs between hosts, so the name must stay torch's.
     """
     store, rank, count = next(rendezvous("env://", timeout=timeout))
     if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":

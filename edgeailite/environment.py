@@ -230,7 +230,7 @@ def cv2_facts() -> dict[str, Any]:
 def ask_apart(question: str) -> dict[str, Any]:
     """Call one of the functions above in a fresh interpreter; returns {"error": its last line} if that fails or dies.
 
-    A function of another module is asked for by its full name.
+    A function of another module is named in full.
     """
     module, _, name = question.rpartition(".")
     code = f"import json; from {module or __name__} import {name}; print('\\n' + json.dumps({name}()))"

@@ -142,7 +142,7 @@ def _words(value: Any) -> str:
 
 
 def _metavar(hint: Any) -> str:
-    """Return what stands after an option: `N`, `H W`, `PATH [PATH ...]`, `{sgd,adam}`."""
+    """Return the words after an option in its usage: `N`, `H W`, `PATH [PATH ...]`, `{sgd,adam}`."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Literal:
         return "{" + ",".join(parts) + "}"

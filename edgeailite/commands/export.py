@@ -57,7 +57,7 @@ def _input(made: Export) -> str:
 
 
 def _found(findings: Sequence[Finding]) -> dict[str, str]:
-    """Return rows of what the checks found; saturation is one row with the number of convolutions."""
+    """Return the findings of the checks as rows; saturation is one row with the number of convolutions."""
     rows = lines([finding for finding in findings if finding.code != SATURATION])
     count = sum(finding.code == SATURATION for finding in findings)
     if count:

@@ -53,7 +53,7 @@ def run(config: ModelsConfig) -> int:
 
 
 def describe(name: str, num_classes: int | None, height_width: tuple[int, int], *, inputs: int = 1) -> dict[str, Any]:
-    """Return what the table of `edgeailite models` shows of a network, computed from shapes alone."""
+    """Return a network's row in the table of `edgeailite models`, computed from shapes alone."""
     decoded: list[torch.Size] = []
     with torch.device("meta"):
         model = create_model(name, num_classes, inputs=inputs)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from edgeailite.config import TrainConfig
 from edgeailite.console import print_result
 from edgeailite.training.float_run import train
-from edgeailite.training.job import Trained
+from edgeailite.training.job import TrainingResult
 from edgeailite.training.summary import float_summary, quantized_summary
 
 
 def run(config: TrainConfig) -> int:
     """Train and print where the run is; with `--quantize True` also where the quantized one is."""
 
-    def show(trained: Trained) -> None:
+    def show(trained: TrainingResult) -> None:
         if trained.first:
             print_result(*float_summary(trained))
 

@@ -142,9 +142,9 @@ _BATCHES = _COMMON | {"pipeline": "ade20k", "decay": "weights", "img_resize": "5
 
 @dataclass(frozen=True)
 class Form:
-    """A way of the published command lines: its flags, the settings it starts from, and options that it implies.
+    """A year's form of the published command lines: its flags, default settings, and options that it implies.
 
-    `edges` are the short edges of eval and test, where they are not those of the training.
+    `edges` are the short edges of eval and test, if they are not those of the training.
     """
 
     flags: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The networks that `bench` and `devices fit` measure: files, runs, checkpoints or names, each as an ONNX file."""
+"""Networks that `bench` and `devices fit` measure: files, runs, checkpoints or names, each as an ONNX file."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from edgeailite.runtime.trial import check_file
 
 @dataclass(frozen=True)
 class Subject:
-    """A network as a file. `network` is the float torch network of it, if it is known.
+    """A network as a file. `network` is its float torch network, if known.
 
-    `height_width` is the size of its pictures, None where that cannot be told. `cost` is None for a foreign
-    file whose layers cannot be counted (`uncounted` says why): it can be measured all the same.
+    `height_width` is the size of its pictures, None if unknown. `cost` is None for a foreign file whose layers cannot
+    be counted (`uncounted` has the reason); it can still be measured.
     """
 
     name: str

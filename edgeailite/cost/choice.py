@@ -98,7 +98,7 @@ def own_results(path: Path, classes: int) -> list[Accuracy]:
 def best_known(rows: Sequence[Accuracy], config: ChooseConfig, element_type: str | None = None) -> dict[str, Accuracy]:
     """Return a row per network: nearest size first, then one's own, then the estimate's type, then the best.
 
-    Published rows are of the class count nearest to the one asked for, own results also of that one itself.
+    Published rows count only at the class count nearest to the one asked for; own results also at exactly that count.
     """
     published = {row.classes for row in rows if row.conditions != OWN} or {config.num_classes}
     nearest = min(published, key=lambda count: abs(math.log(count / config.num_classes)))

@@ -100,8 +100,8 @@ def _check_metadata(path: Path) -> None:
 
 def _count_run(path: Path, config: ComplexityConfig) -> CountedModel:
     """Count the network of a run folder or checkpoint, as its card says."""
+    from edgeailite.cost.model_cost import float_costs
     from edgeailite.runs.checkpoint import find_checkpoint, load_checkpoint
-    from edgeailite.runs.open import build_network
 
     if not path.exists():
         raise DataError(
@@ -111,10 +111,7 @@ def _count_run(path: Path, config: ComplexityConfig) -> CountedModel:
     _refuse_building(config, f"the network in {path} has its own")
     checkpoint = load_checkpoint(find_checkpoint(path))
     card = checkpoint.card
-    with shapes_only():
-        model = build_network(card)
-    sizes = config.img_resize or (card.preprocessing.size,)
-    costs = {size: torch_cost(model, size, inputs=len(card.inputs)) for size in sizes}
+    costs = float_costs(card, config.img_resize or (card.preprocessing.size,))
     if config.int8:
         costs = {size: int8_cost(cost) for size, cost in costs.items()}
     kind = "int8 estimate" if config.int8 else "float network"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from edgeailite.config import Size
 from edgeailite.cost import Cost, file_cost, torch_cost
+from edgeailite.modelcard import ModelCard
 from edgeailite.models.shapes_only import shapes_only
 from edgeailite.runs.open import OpenModel, build_network
 
@@ -14,6 +17,11 @@ def cost_of(source: Path, opened: OpenModel) -> Cost:
     size = opened.card.preprocessing.size
     if opened.is_file:
         return file_cost(source, opened.fixed_size or size)
+    return float_costs(opened.card, [size])[size]
+
+
+def float_costs(card: ModelCard, sizes: Iterable[Size]) -> dict[Size, Cost]:
+    """Count the float network that a card describes at each size (height, width)."""
     with shapes_only():
-        network = build_network(opened.card)
-    return torch_cost(network, size, inputs=len(opened.card.inputs))
+        network = build_network(card)
+    return {size: torch_cost(network, size, inputs=len(card.inputs)) for size in sizes}

@@ -152,9 +152,8 @@ def train_loader(
 ) -> tuple[Batches, EpochBatches]:
     """Make the loader of training batches, and its sampler, whose `epoch` and `skip` are set before each pass.
 
-    `batch_size` is that of all processes together; `portion` selects the part of the order for this process.
-
-    `start_method` is how loader processes are started (fork, spawn, forkserver; default: Python's).
+    `batch_size` is that of all processes together; `portion` selects this process's part of the order. `start_method`
+    (fork, spawn, forkserver; default: Python's) starts the loader processes.
     """
     batches, collate = _batching(source, transform, batch_size, seed=seed, portion=portion)
     count = worker_count(workers)

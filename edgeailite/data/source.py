@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,7 @@ class ClassTarget:
         return classes, unknown if unknown.any() else None
 
     def label_fix(self, values: Sequence[int], file: object, *, stray: bool) -> str:
-        """Say what to do about label values without a class: correct or ignore stray ones, name others as classes."""
+        """Return the advice for label values without a class: correct or ignore stray ones, name others as classes."""
         if stray:
             return f'correct the mask, or add "{values[0]}: ignore", or a class, to label_map in {file}'
         if any(value != found for value, found in self.label_map.items()):
@@ -172,6 +172,10 @@ class DataSource:
     def palette(self) -> tuple[tuple[int, int, int], ...]:
         """Return the colours of `main`."""
         return self.main.palette
+
+    def first(self, count: int) -> DataSource:
+        """Return the split cut to its first `count` items."""
+        return replace(self, items=self.items[:count])
 
     def class_map(self, item: Item) -> NDArray[np.uint8]:
         """Return the classes (H,W) of an item's `main` target, 255 = ignore."""

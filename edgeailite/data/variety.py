@@ -23,10 +23,10 @@ MANY = 1000  # masks after which it is said that this takes a while
 
 
 def need_classes(source: DataSource, least: int, *, notice: Callable[[str], None] = lambda text: None) -> None:
-    """Raise DataError where fewer than `least` classes occur in the masks of a split.
+    """Raise DataError if fewer than `least` classes occur in the masks of a split.
 
-    Masks are read in a shuffled order until that many were seen: one or two, mostly, and all of them only where the
-    answer is an error.
+    Masks are read in a shuffled order until that many classes were seen: mostly one or two, all of them only before an
+    error.
     """
     if not source.has_classes:
         return

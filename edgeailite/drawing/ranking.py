@@ -33,7 +33,7 @@ def bars(page: Mapping[str, Any]) -> bytes:
 
 
 def name_of(row: Mapping[str, Any]) -> str:
-    """Return what a row is about; a range is called as its tensor in files, which older analyses do not say."""
+    """Return the name of a row's part; a range is named as its tensor in files, which older analyses lack."""
     return str(row.get("tensor", row["name"]))
 
 

@@ -103,7 +103,7 @@ def measure(
 
 
 def protocol_of(config: ValidateConfig, model: OpenModel) -> Protocol:
-    """Return how the options ask to measure. Raises UsageError for sizes that a file of one size does not take."""
+    """Return the protocol of the options. Raises UsageError for sizes that a file of one size does not take."""
     views = Views(
         config.scales,
         config.flip,

@@ -29,7 +29,7 @@ class Protocol:
     boundary: bool = False
 
     def transform(self, preprocessing: Preprocessing) -> EvalTransform:
-        """Return how samples are made for a network of this preprocessing."""
+        """Return the transform that makes samples for a network of this preprocessing."""
         own = self.window is not None or self.views.short_edges
         size = self.img_resize or (None if own else preprocessing.size)
         return EvalTransform(size, preprocessing.interpolation, self.output_size)

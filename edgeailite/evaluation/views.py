@@ -19,8 +19,8 @@ from edgeailite.data.augment.transforms import resize_image
 class Views:
     """Sizes at which a picture is shown: `scales` of the network's size, or `short_edges` in pixels.
 
-    `max_size` limits the longer edge that a short edge leads to. `interpolation` is how pictures are resized. Mirroring
-    turns all inputs of a network; one whose input is optical flow was trained with that too.
+    `max_size` limits the longer edge that a short edge leads to. `interpolation` is the rule for resizing. Mirroring
+    turns all inputs of a network; a network that takes optical flow was trained with that, too.
     """
 
     scales: tuple[float, ...] = (1.0,)

@@ -29,10 +29,11 @@ SPREAD = ((0, 0, 0), (119, 11, 32), (0, 130, 180), (107, 142, 35), (250, 170, 30
 
 @dataclass(frozen=True)
 class Output:
-    """An output and how it is drawn. `name` is what stands in file names: "" where there is only one output.
+    """An output of a network, and the way it is drawn.
 
-    `values` holds the data set's own value of each class; None keeps classes. `classes` and `palette` are empty of a
-    depth, whose colours go over `scale` (None: that of each picture).
+    `name` is the part of file names, "" for the only output. `values` holds the data set's own value of each class;
+    None keeps classes. A depth has no `classes` and `palette`: its colours go over `scale` (None: that of each
+    picture).
     """
 
     key: str

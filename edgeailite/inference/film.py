@@ -63,7 +63,7 @@ def label_video(
     *,
     on_frame: Callable[..., None] = lambda **progress: None,
 ) -> None:
-    """Label a video or what a camera sees; what cannot be opened is skipped, what ends early is said.
+    """Label a video or a camera's pictures; skip what cannot be opened, and report a video that ends early.
 
     `on_frame(completed=, total=)` is called with the number of frames so far and that in the header (None: unknown).
     """

@@ -59,7 +59,7 @@ UNDER_WAY = 32  # pictures that may be read, predicted or written at one time; t
 
 @dataclass(frozen=True)
 class LabellingSummary:
-    """Inputs that were labelled: counts by name, seconds, and by video what was found of it.
+    """Summary of labelled inputs: counts by name, seconds, and the record of each video.
 
     `skipped` could not be read and are listed in `skipped.csv`; `others` counts files that are no pictures, by suffix.
     """
@@ -165,6 +165,7 @@ def label_pictures(
             yield picture if isinstance(picture, SkippedPicture) else (picture, opened.predict(picture.inputs))
 
     def written(step: tuple[Picture, Any] | SkippedPicture) -> tuple[Picture, list[float]] | SkippedPicture:
+        """Write the results of one predicted picture; return its shares."""
         if isinstance(step, SkippedPicture):
             return step
         picture, outputs = step
@@ -183,9 +184,9 @@ def label_pictures(
 
 
 def _each_once(pictures: Iterator[Input]) -> Iterator[Input]:
-    """Without those that a list repeats while the first one is under way: two threads would write one file.
+    """Yield inputs without those that a list repeats soon after: two threads would write one file.
 
-    Raises DataError for a list that only repeats itself, and may have no end.
+    Raises DataError for a list that only repeats itself, since it may have no end.
     """
     recent: deque[Path] = deque(maxlen=UNDER_WAY)
     repeated = 0

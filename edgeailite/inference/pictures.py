@@ -60,8 +60,10 @@ class SkippedPicture:
 
 @dataclass(frozen=True)
 class PictureReader:
-    """`read(found)` gives the picture of a file. `beside` are folders of the other input streams, in their order;
-    `camera` is where the picture itself stands among the inputs. With `resume`, what is finished is not read.
+    """A function `read(found)` that reads the picture of a file.
+
+    `beside` are the folders of the other input streams, in their order; `camera` is the position of the picture itself
+    among the inputs. With `resume`, finished pictures are not read.
     """
 
     settings: ResultSettings

@@ -34,7 +34,7 @@ MOST_EMPTY = 100_000  # lines in a row
 class Input:
     """A picture, video or camera, and the path of its results relative to their folder, without kind and suffix.
 
-    `relative` is its own path below the root of the inputs; `problem` says why it cannot be read, if that is known.
+    `relative` is its own path below the root of the inputs; `problem` is the reason if it is known to be unreadable.
     """
 
     source: Path
@@ -56,9 +56,9 @@ class Input:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The words of the command line; `root` is the folder below which results keep their sub-folders.
+    """The inputs that words of the command line name; results keep their sub-folders below `root`.
 
-    `others` counts by suffix the files that the last walk found to be no pictures.
+    `others` counts by suffix the files of the last walk that are no pictures.
     """
 
     words: tuple[Path, ...]
@@ -168,8 +168,8 @@ def _paths(lines: Iterable[bytes]) -> Iterator[Path]:
 def walk(folder: Path, *, apart_from: Path, others: Counter[str] | None = None) -> Iterator[tuple[Path, str]]:
     """Yield (picture, "") of a folder at any depth, sorted; (folder, why) for one that cannot be listed.
 
-    Hidden files, the folder `apart_from` (if it lies inside) and links to a folder above are left out. With `others`
-    also videos, and pictures of other suffixes, and every other file is counted there by its suffix.
+    Hidden files, the folder `apart_from` (if it lies inside) and links to a folder above are left out. With `others`,
+    videos and pictures of other suffixes are yielded, too, and every other file is counted there by its suffix.
     """
     results = os.path.realpath(apart_from)
     results = results if results != os.path.realpath(folder) else ""
@@ -231,9 +231,10 @@ def find_pictures(source: Path, *, apart_from: Path) -> list[Path]:
 
 
 def companion(folder: Path, found: Input) -> Path:
-    """Return the picture of another input stream: same relative name, same stem, or the only one of one begin.
+    """Return the picture of another input stream that belongs to `found`. Raises DataError if there is not exactly one.
 
-    The begin is the stem up to its last `_`, as in Cityscapes: X_leftImg8bit.png and X_flow.png. Raises DataError.
+    It has the same relative name or stem, or is the only one with the same begin: the stem up to its last `_`, as in
+    Cityscapes (X_leftImg8bit.png and X_flow.png).
     """
     if folder.is_file():
         return folder

@@ -38,7 +38,8 @@ def holds_decoder(found: RecognisedWeights) -> bool:
 def networks_of(found: RecognisedWeights) -> list[str]:
     """List the names of the networks with one input and output that the weights fit, whatever their number of classes.
 
-    Of a backbone, all that have it. Networks that differ in dilation have the same shapes: all are named.
+    For a backbone these are all networks that have it. Networks that differ only in dilation have equal shapes: all are
+    listed.
     """
     given = {key: value.shape for key, value in found.weights.items() if not key.endswith(STEPS)}
     if not any(key.startswith(ENCODER) for key in given) or any(key.startswith("decoders.1.") for key in given):

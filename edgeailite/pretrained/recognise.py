@@ -39,7 +39,7 @@ _WRAPPERS = ("module", "_orig_mod")  # of several devices and of quantization; o
 class RecognisedWeights:
     """A recognised file: its kind, and its tensors named as in a network with one input.
 
-    `explained` tells of model keys, by prefix, why such a file cannot have them.
+    `explained` has, by prefix of the model's keys, the reason why such a file cannot have them.
     """
 
     kind: str
@@ -50,9 +50,9 @@ class RecognisedWeights:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A classification network: patterns that some keys match, the prefix added to its keys, the prefixes left out.
+    """A classification network: patterns of its keys, the prefix added to them, the prefixes left out.
 
-    No pattern stands for one key alone, so that a file that lacks one is still told and what it lacks is named.
+    Each pattern fits several keys, so that a file that lacks one is recognised and the missing key is named.
     """
 
     kind: str

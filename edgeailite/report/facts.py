@@ -218,6 +218,7 @@ def state_dict_hash(weights: Mapping[str, Tensor]) -> str:
     """Return the sha256 of names, types, shapes and values: the same for the same weights in any file."""
 
     def parts() -> Iterator[bytes]:
+        """Yield the bytes to hash, in the order of the names."""
         for name in sorted(weights):
             value = weights[name].detach().cpu().contiguous()
             yield f"{name} {value.dtype} {list(value.shape)}\n".encode()

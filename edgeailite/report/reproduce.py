@@ -1,4 +1,4 @@
-"""The commands that would make a run again, read from its folder and checkpoint."""
+"""Commands that make a run again, read from its folder and checkpoint."""
 
 from __future__ import annotations
 

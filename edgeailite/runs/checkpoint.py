@@ -123,7 +123,7 @@ def _is_whole(value: object) -> bool:
 
 
 def _start_from(values: object, path: Path) -> str:
-    """Say what to do with weights that have no card."""
+    """Return the advice for weights that have no card."""
     name = which_network(values, path)
     return (
         f"weights without a card are to start from: edgeailite train --pretrained {printable(str(path))} "
@@ -166,9 +166,9 @@ def beside(folder: Path, ending: str) -> Path:
 
 
 def refuse_used(folder: Path, *, resumes: bool = True) -> None:
-    """Raise DataError if the folder holds a run already; asked before the work whose result it shall hold.
+    """Raise DataError if the folder holds a run already; called before the work whose result the folder shall hold.
 
-    `resumes`: whether the verb could go on with that run.
+    `resumes`: the verb could resume that run, and the message says so.
     """
     if (folder / LAST).exists() or (folder / PREVIOUS).exists():
         if not resumes:
@@ -198,9 +198,9 @@ def start_run(folder: Path, config: Mapping[str, Any], environment: Mapping[str,
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a run folder for this process alone, until the end of the block or of the process, however it ends.
+    """Hold a run folder for this process alone until the block, or the process, ends.
 
-    Raises DataError if another process holds it, or where it cannot be locked.
+    Raises DataError if another process holds it or it cannot be locked.
     """
     descriptor = _lock(folder)
     try:
@@ -244,10 +244,10 @@ def append_metrics(folder: Path, row: Mapping[str, Any]) -> None:
 
 
 def keep_metrics(folder: Path, epochs: int) -> int:
-    """Leave in `metrics.csv` only the rows of the first `epochs` epochs: those after them are trained again.
+    """Cut `metrics.csv` to the rows of the first `epochs` epochs; the epochs after them are trained again.
 
-    Lines that are no rows go as well; gives back how many. Raises DataError where it cannot be written; it is then as
-    it was.
+    Lines that are no rows are dropped as well; returns their number. Raises DataError, and leaves the file as it was,
+    if it cannot be written.
     """
     path = folder / METRICS
     try:

@@ -23,9 +23,9 @@ integer type under the output's plain name. Results stay on the network's device
 
 
 def torch_predictor(model: nn.Module, preprocessing: Preprocessing, *, where: str | None = None) -> Predict:
-    """Return a function of pictures that runs a torch network, put into eval mode.
+    """Return a function that runs a torch network on pictures, in eval mode.
 
-    With `where`, the name of what was opened, outputs that are not finite raise DataError; training leaves it out,
+    With `where`, the name of the opened file or run, outputs that are not finite raise DataError; training omits it,
     since it notices divergence itself. Auxiliary outputs of training do not occur in eval mode.
     """
     model.eval()

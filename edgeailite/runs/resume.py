@@ -29,16 +29,19 @@ def begin_run(folder: Path, config: Any) -> None:
 
 
 def goes_on(folder: Path, processes: Processes) -> bool:
-    """Return whether these processes continue the run in `folder` without being asked: torchrun's job that began it has
-    started them again. All processes have to ask; the first, which sees the folder, answers for all.
+    """Return True if these processes should resume the run in `folder`: its torchrun job has started them again.
+
+    All processes have to call it; the first, which sees the folder, answers for all.
     """
     again = any(gather(restarted(), processes))
     return from_first(lambda: _is_ours(folder, again=again), processes)
 
 
 def _is_ours(folder: Path, *, again: bool) -> bool:
-    """A number of starts says little: it is raised on the host of the lost process alone, and on none when hosts come
-    or go; and a job that was refused a folder of somebody else is started again too. A named job says enough.
+    """Return True if a folder's run was begun by this torchrun job.
+
+    The number of starts says little: it is raised only on the host of a lost process, and nowhere when hosts come or
+    go; and a job that was refused a folder is started again, too. The job's name decides.
     """
     ours = job()
     if ours is None or not (again or named_job()) or not any((folder / name).is_file() for name in (LAST, PREVIOUS)):
@@ -52,9 +55,9 @@ def _is_ours(folder: Path, *, again: bool) -> bool:
 
 
 def device_of(given: str, folder: Path | None) -> str:
-    """Return the device that a folder's run will use, before anything of it is loaded: processes meet by way of it.
+    """Return the device that a folder's run will use, before the run is loaded: processes meet through it.
 
-    Its own, from config.yaml, if the command line names none; "auto" where that file is not on this host's disk.
+    Without one on the command line it is that of config.yaml; "auto" if this file is not on this host's disk.
     """
     if folder is None or given != "auto":
         return given
@@ -68,10 +71,10 @@ def device_of(given: str, folder: Path | None) -> str:
 
 
 def resumed_config(config: Run, of_run: Run) -> Run:
-    """Return the options with which a run continues: its own, but for those of the machine that `config` gives.
+    """Return the options with which a run continues: its own, except for those of the machine, which `config` may give.
 
-    An option is given if it is not the default. Others that differ from the run's are named on stderr: they would make
-    another run of it.
+    An option counts as given if it is not the default. Other options that differ from the run's are named on stderr and
+    not used, because they would make another run of it.
     """
     given = {
         field.name: getattr(config, field.name)

@@ -42,8 +42,8 @@ TOTAL = 16  # bodies of the largest size that all connections together hold, unl
 class Service:
     """State that the routes share. `names` of the models, the first is the default.
 
-    `hosts` are the names by which the service is called beside its addresses, `origins` the sites that may read answers
-    (CORS). `max_total` bytes of bodies are held by all connections together, and as many of answers.
+    `hosts` are names that the service answers to besides its addresses, `origins` the sites that may read answers
+    (CORS). `max_total` bounds the bytes of bodies of all connections together, and those of answers.
     """
 
     names: tuple[str, ...]
@@ -153,6 +153,7 @@ def _labelled(service: Service, wish: LabelRequest, data: bytes) -> tuple[bytes,
 def _add_models(app: Flask, service: Service) -> None:
     @app.get("/models")
     def models() -> Response:
+        """List the models and the limits of requests."""
         known = service.life.models()
         limits = {"max_bytes": service.max_body, "max_pixels": service.max_pixels}
         return _json(
@@ -196,6 +197,7 @@ def _add_states(app: Flask, service: Service) -> None:
 
 def _add_problems(app: Flask, service: Service) -> None:
     def answer(problem: Problem, headers: dict[str, str] | None = None) -> Response:
+        """Count a problem and return it as the response."""
         service.metrics.count("edgeailite_problems_total", problem.error)
         response = Response(problem_body(problem.error, str(problem)), problem.status, content_type=PROBLEM_TYPE)
         response.headers.update((headers or {}) | problem.headers)
@@ -207,6 +209,7 @@ def _add_problems(app: Flask, service: Service) -> None:
 
     @app.errorhandler(HTTPException)
     def by_flask(error: HTTPException) -> Response:
+        """Answer Flask's own errors in the form of our problems."""
         status = error.code or 500
         allowed = {k: v for k, v in error.get_headers() if k == "Allow"}
         return answer(
@@ -215,6 +218,7 @@ def _add_problems(app: Flask, service: Service) -> None:
 
     @app.errorhandler(Exception)
     def bug(error: Exception) -> Response:
+        """Answer an unexpected error without its details, which go to the log."""
         path = printable(request.path[:200])
         if problem := shortage(error):
             LOG.error("%s while answering %s", problem.error, path)

@@ -140,10 +140,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return begun or bool(self.total_outbufs_len or self.close_when_flushed)
 
     def dispensable(self) -> tuple[int, float] | None:
-        """Return the rank for closing when there are too many, smallest first; None while worked for.
+        """Return the rank for closing, smallest first; None while a worker is busy for the connection.
 
-        Refused ones that are still read from, then those that say nothing, then those whose header arrives, whose body
-        arrives, whose answer is not taken, at last those so new that what they sent may not have been read; the oldest
+        First come refused ones that are still read from, then silent ones, then those whose header arrives, whose body
+        arrives, whose answer is not taken, and last those so new that their request may not have been read; the oldest
         of each kind first.
         """
         request = self.request

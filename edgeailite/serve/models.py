@@ -66,7 +66,7 @@ def classes(card: ModelCard, output: str) -> tuple[tuple[str, tuple[int, int, in
 
 
 def facts(opened: OpenModel, path: Path) -> dict[str, object]:
-    """Return what `GET /model` says besides classes; no path of this machine."""
+    """Return the answer to `GET /model` without its classes; it holds no path of this machine."""
     pre = opened.card.preprocessing
     file = path if opened.is_file else find_checkpoint(path)
     return {

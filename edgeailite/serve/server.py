@@ -87,7 +87,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
         )
 
     def handle_accept(self) -> None:
-        """Take what waits, or close the connections that can best be spared, and take it the next time.
+        """Accept waiting connections. If there are too many, close some instead, and accept the next time.
 
         Not both at once: a new connection would get the number of a closed one, whose events are still to come.
         """
@@ -250,6 +250,7 @@ def serve(
     life = server.life
 
     def loading() -> None:
+        """Load the models in a thread; keep the error for the thread that serves."""
         try:
             life.loaded(load())
             on_ready()

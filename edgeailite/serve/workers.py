@@ -1,4 +1,4 @@
-"""The threads that compute: as many as pictures are labelled at once, always the same.
+"""A pool of the threads that compute: as many as pictures are labelled at once, always the same.
 
 The threads of waitress are many more, and what is allocated in a thread stays with it: if each of them decoded and
 labelled in its turn, memory would grow until every one had held a picture.

@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from edgeailite.training.analysis import Analysis, PlanFile, analyze_run
     from edgeailite.training.calibration import CalibratedRun, calibrate_run
     from edgeailite.training.float_run import train
-    from edgeailite.training.job import Trained
+    from edgeailite.training.job import TrainingResult
     from edgeailite.training.quantized_run import quantize_run
 
 __all__ = [
-    "Analysis", "CalibratedRun", "PlanFile", "Trained", "analyze_run", "calibrate_run", "quantize_run", "train",
+    "Analysis", "CalibratedRun", "PlanFile", "TrainingResult", "analyze_run", "calibrate_run", "quantize_run", "train",
 ]  # fmt: skip
 
 # Losses alone need none of it.
@@ -22,7 +22,7 @@ __getattr__ = lazily(
         "Analysis": "analysis",
         "CalibratedRun": "calibration",
         "PlanFile": "analysis",
-        "Trained": "job",
+        "TrainingResult": "job",
         "analyze_run": "analysis",
         "calibrate_run": "calibration",
         "quantize_run": "quantized_run",

@@ -62,9 +62,9 @@ class PlanFile:
 
 @dataclass(frozen=True)
 class Analysis:
-    """The layers of a run by what quantizing each alone costs: `page`, as written to `file` and drawn in `picture`.
+    """The layers of a run ranked by what quantizing each alone costs: `page`, written to `file` and drawn in `picture`.
 
-    `plan` is what was written under a budget, None without one.
+    `plan` is the plan that was written under a budget, None without one.
     """
 
     page: Mapping[str, Any]
@@ -142,6 +142,7 @@ def measure_parts(
     current: list[Sample] = []
 
     def inputs() -> Iterator[tuple[Tensor, ...]]:
+        """Yield network inputs; the samples they come from stay in `current`."""
         with progress("analyze", len(pictures.indices)) as (bar, task):
             for images, targets in pictures.samples():
                 current[:] = [(images, targets)]
@@ -188,9 +189,9 @@ def _page(
     costs: Costs,
     files: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return what sensitivity.json holds: layers by noise at their worst output, most first; sections; what it cost.
+    """Return the content of sensitivity.json: layers, noisiest at their worst output first; sections; the costs.
 
-    `name` is what plans say, `tensor` what the range is called in files.
+    `name` is a layer's name in plans, `tensor` the name of its range in files.
     """
     rows = []
     for name, effect in measured.effects.items():
@@ -268,10 +269,11 @@ def _narrow_noise(model: fx.GraphModule, pictures: Pictures) -> Noise:
 
 
 def _union(model: fx.GraphModule, pictures: Pictures, float_tally: Tally) -> Callable[[Plan], float]:
-    """Return what measures the drop of a plan: the whole network quantized with it, on the analysed pictures."""
+    """Return a function that measures the drop of a plan: of the whole network quantized with it, on these pictures."""
     predict = torch_predictor(model, pictures.card.preprocessing)
 
     def measure(plan: Plan) -> float:
+        """Return the drop in points of the network quantized with a plan."""
         set_bits(model, plan)
         found = worst(drops(float_tally, evaluate(predict, pictures.samples(), pictures.tasks)))
         log(f"plan of {len(plan.weights) + len(plan.activations)} parts: drop {found:.3f} points")

@@ -134,8 +134,7 @@ def splits_of(card: ModelCard, before: TrainConfig, data_path: Path | None) -> t
     """Open the splits that the float run was trained and validated on; with `overfit`, both are its few pictures."""
     train = dataset_of(card, None, data_path, before.train_split)
     if before.overfit:
-        few = dataclasses.replace(train, items=train.items[: before.overfit])
-        return few, few
+        return train.first(before.overfit), train.first(before.overfit)
     return train, dataset_of(card, None, data_path, before.val_split)
 
 
@@ -158,6 +157,7 @@ def calibrated(
     indices = sorted(chosen.tolist())
 
     def batches(what: str, chosen: list[int]) -> Iterator[tuple[Tensor, ...]]:
+        """Yield inputs of the chosen pictures on the device, with a progress bar."""
         with progress(what, len(chosen)) as (bar, task):
             for batch in _inputs(train, opened.card, chosen, batch_size=batch_size, workers=config.workers):
                 yield tuple(images.to(device) for images in batch)

@@ -28,7 +28,7 @@ from edgeailite.preprocessing import Preprocessing
 from edgeailite.pretrained import LoadReport, describe, load_pretrained
 from edgeailite.runs.checkpoint import LAST, Checkpoint, beside
 from edgeailite.runs.resume import begin_run, goes_on, resumed_config
-from edgeailite.training.job import Kind, Trained, agree_on_data, ended, job, short
+from edgeailite.training.job import Kind, TrainingResult, agree_on_data, ended, job, short
 from edgeailite.training.learner import (
     Place,
     make_learner,
@@ -51,7 +51,9 @@ SAME_WHEN_QUANTIZING = (
 )  # fmt: skip
 
 
-def train(config: TrainConfig, *, on_trained: Callable[[Trained], None] = lambda trained: None) -> Trained:
+def train(
+    config: TrainConfig, *, on_trained: Callable[[TrainingResult], None] = lambda trained: None
+) -> TrainingResult:
     """Train a network as configured, anew, resumed or dry, and write its run folder.
 
     With `config.quantize` quantization-aware training follows; `on_trained` is told of the float run before. Raises
@@ -166,8 +168,7 @@ def training_splits(config: TrainConfig) -> tuple[DataSource, DataSource]:
     train = open_labelled(config.dataset_name, config.data_path, config.train_split, option="train_split")
     need_classes(train, 2, notice=log)
     if config.overfit:
-        few = replace(train, items=train.items[: config.overfit])
-        return few, few
+        return train.first(config.overfit), train.first(config.overfit)
     val = open_labelled(config.dataset_name, config.data_path, config.val_split, option="val_split")
     need_classes(val, 1, notice=log)
     return train, val

@@ -26,7 +26,7 @@ Config = TypeVar("Config", TrainConfig, QuantizeConfig)
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """A training that ended: its folder, and the last row of `metrics.csv` with the minutes that it took.
 
     `first` is false in every process but the one that writes, `dry` true where nothing was kept. With `quantizes`
@@ -38,7 +38,7 @@ class Trained:
     first: bool = True
     dry: bool = False
     quantizes: bool = False
-    quantized: Trained | None = None
+    quantized: TrainingResult | None = None
 
     @property
     def best(self) -> tuple[str, float, int] | None:
@@ -60,8 +60,8 @@ class Job(Generic[Config]):
 class Kind(Generic[Config]):
     """The functions in which float and quantization-aware training differ.
 
-    `resumed` is the folder that the options ask to go on with. `begin` gives options, folder and state of a run that is
-    kept; `short` the options of a dry run with so many processes.
+    `resumed` returns the folder that the options ask to resume. `begin` returns options, folder and state of a run that
+    is kept, `short` the options of a dry run with so many processes.
     """
 
     resumed: Callable[[Config], Path | None]
@@ -71,9 +71,9 @@ class Kind(Generic[Config]):
 
 @contextlib.contextmanager
 def job(config: Config, kind: Kind[Config]) -> Iterator[Job[Config]]:
-    """Join the processes and settle what is trained where; the block trains. A dry run's folder goes with the block.
+    """Join the processes and settle options, folder and state; the block trains. A dry run's folder is removed.
 
-    Raises UsageError for options that exclude each other, DataError for a run that cannot go on.
+    Raises UsageError for options that exclude each other, DataError for a run that cannot be resumed.
     """
     if config.resume and config.dry_run:
         raise UsageError(f"a dry run starts anew; leave out {option('resume')}", about="dry_run", value=True)
@@ -99,7 +99,7 @@ def job(config: Config, kind: Kind[Config]) -> Iterator[Job[Config]]:
 def short(config: Config, processes: int, **more: Any) -> Config:
     """Return the options of a dry run: one update with at most two pictures a process, and one validated picture.
 
-    `more` are further options that it has.
+    `more` are further options of the dry run.
     """
     pictures = min(config.batch_size or 2 * processes, 2 * processes)
     return replace(
@@ -119,9 +119,9 @@ def short(config: Config, processes: int, **more: Any) -> Config:
 def agree_on_data(
     this: Job[Config], card: ModelCard, labelled: tuple[DataSource, DataSource], root: Path
 ) -> tuple[Mapping[str, Any], Checkpoint | None]:
-    """Return what a run notes about its data, and the state to go on from, None for a new run.
+    """Return a run's record of its data, and the state to resume, None for a new run.
 
-    `labelled` are the splits below `root`, to train and to validate on. Raises DataError where they, or the outputs of
+    `labelled` are the splits below `root`, to train and to validate on. Raises DataError if they, or the outputs of
     `card`, are not those that the run began with.
     """
     where = f"{option('resume')} {this.folder}"
@@ -133,7 +133,7 @@ def agree_on_data(
     )
 
 
-def ended(this: Job[Config], last: Mapping[str, Any], began: float) -> Trained:
+def ended(this: Job[Config], last: Mapping[str, Any], began: float) -> TrainingResult:
     """Return the record of a training that began at `began` (of `time.perf_counter`)."""
     minutes = round((time.perf_counter() - began) / 60, 2)
-    return Trained(this.folder, {**last, "minutes": minutes}, this.place.processes.first, this.config.dry_run)
+    return TrainingResult(this.folder, {**last, "minutes": minutes}, this.place.processes.first, this.config.dry_run)

@@ -113,6 +113,7 @@ def make_losses(options: TaskOptions, processes: Processes, distillation: Distil
     """
 
     def losses(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the loss of each output, distillation included."""
         terms = output_losses(outputs, targets, options)
         if distillation is not None:
             added = distillation_losses(outputs, targets, distillation)
@@ -123,7 +124,7 @@ def make_losses(options: TaskOptions, processes: Processes, distillation: Distil
 
 
 def task_balance(config: Objective, outputs: Mapping[str, int], processes: Processes) -> Balance:
-    """Return how several outputs are weighed. Raises UsageError if there is not one weight for each."""
+    """Build the balance of several outputs. Raises UsageError if there is not one weight for each."""
     weights = config.task_weights
     if weights is not None and len(weights) != len(outputs):
         wanted = f"expected one for each of {', '.join(outputs)}"

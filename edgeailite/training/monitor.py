@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ from edgeailite.runs.metric_columns import (
 )
 from edgeailite.training.monitor_display import Display, State, make_display
 from edgeailite.training.monitor_pace import Pace
+from edgeailite.training.step import Step
 from edgeailite.training.tensorboard import FOLDER as TENSORBOARD
 from edgeailite.training.tensorboard import Mode, Tracker, tensorboard_writer
 
@@ -51,30 +52,6 @@ CURVES_EVERY = 10.0  # seconds: short epochs are not spent on drawing
 TRACK_EVERY = 50  # steps between the points of TensorBoard
 
 Picture = tuple[str, NDArray[np.uint8], NDArray[Any] | None, NDArray[Any]]
-
-
-class StepLike(Protocol):
-    """A step's epoch (from 0), number in it (from 1), steps in the epoch, loss, sum of losses, learning rate, ...
-
-    `parts` holds the loss of each output; `images_per_second` is NaN where it is not known.
-    """
-
-    @property
-    def epoch(self) -> int: ...
-    @property
-    def step(self) -> int: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def loss(self) -> float: ...
-    @property
-    def total(self) -> float: ...
-    @property
-    def lr(self) -> float: ...
-    @property
-    def parts(self) -> Mapping[str, float]: ...
-    @property
-    def images_per_second(self) -> float: ...
 
 
 @dataclass
@@ -123,7 +100,7 @@ class Watch:
         finally:
             self._shown().close()
 
-    def step(self, step: StepLike) -> None:
+    def step(self, step: Step) -> None:
         """Show that an optimizer step has ended."""
         state = self._state
         state.pace.step(step.epoch, step.step, step.steps, step.loss)
@@ -211,7 +188,7 @@ class Watch:
             self._tracker = Tracker(self._writer, self.folder, purge=self._steps_done)
         return self._tracker
 
-    def _track_step(self, step: StepLike) -> None:
+    def _track_step(self, step: Step) -> None:
         if self._tracker is None or self._steps_done % TRACK_EVERY == 0:
             values = {"training/loss_step": self._state.pace.loss, "training/learning_rate": step.lr}
             values["training/images_per_second"] = step.images_per_second
@@ -257,9 +234,9 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _thin_out(folder: Path, output: str, *, epoch: int, epochs: int) -> None:
-    """Keep the latest sheets of an output and the first of each tenth of the run; drop those of epochs to come.
+    """Keep the latest sheets of an output and the first of each tenth of the run; drop those of later epochs.
 
-    The latter are of an earlier process that came further than where this one went on.
+    Sheets of later epochs are of an earlier process that came further than where this one resumed.
     """
     pattern = re.compile(rf"epoch_(\d{{4,}})_{re.escape(output)}\.png")
     found = {int(match[1]): path for path in folder.iterdir() if (match := pattern.fullmatch(path.name))}

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -37,27 +36,8 @@ class State:
     checked: tuple[int, int] | None = None
 
 
-class Display(Protocol):
-    """Something that shows a `State`: `moved` after each step, `line` for what stays."""
-
-    def moved(self) -> None: ...
-    def line(self, text: str) -> None: ...
-    def close(self) -> None: ...
-
-
-def make_display(state: State, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> Display:
-    """Return bars if stderr is a terminal that can move its cursor, else lines."""
-    if quiet:
-        return Silent()
-    console = Console(stderr=True, highlight=False)
-    movable = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
-    if sys.stderr.isatty() and console.is_terminal and movable:
-        return Bars(state, console, clock)
-    return Lines(state, clock)
-
-
-class Silent:
-    """No progress; what must be read is still printed."""
+class Display:
+    """Shows no progress; lines are still printed. `moved` is called after each step."""
 
     def moved(self) -> None:
         """Do nothing."""
@@ -70,7 +50,18 @@ class Silent:
         """Do nothing."""
 
 
-class Lines(Silent):
+def make_display(state: State, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> Display:
+    """Return bars if stderr is a terminal that can move its cursor, else lines."""
+    if quiet:
+        return Display()
+    console = Console(stderr=True, highlight=False)
+    movable = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    if sys.stderr.isatty() and console.is_terminal and movable:
+        return Bars(state, console, clock)
+    return Lines(state, clock)
+
+
+class Lines(Display):
     """Plain lines, for log files: one where progress has gone without any for a minute."""
 
     def __init__(self, state: State, clock: Callable[[], float]) -> None:
@@ -91,7 +82,7 @@ class Lines(Silent):
         log(text)
 
 
-class Bars(Silent):
+class Bars(Display):
     """Bars for the epoch and the run, drawn by the training's own thread; lines go above them and stay."""
 
     def __init__(self, state: State, console: Console, clock: Callable[[], float]) -> None:

@@ -46,7 +46,7 @@ class Pace:
 
     @property
     def share(self) -> float:
-        """Return how much of the run is done, from 0 to 1."""
+        """Return the share of the run that is done, from 0 to 1."""
         return (self.epoch * self.steps + self.done) / (self.epochs * self.steps) if self.steps else 0.0
 
     def epoch_left(self) -> float:

@@ -154,7 +154,7 @@ class MovingAverage:
             model.load_state_dict(own)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what `load_state_dict` takes; the values themselves are not copied."""
+        """Return the state that `load_state_dict` takes; the values themselves are not copied."""
         return {"updates": self.updates, "values": dict(self.values)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ from edgeailite.runs.checkpoint import Checkpoint, beside, refuse_used, run_fold
 from edgeailite.runs.open import OpenModel
 from edgeailite.runs.resume import begin_run, goes_on, resumed_config
 from edgeailite.training.calibration import calibrated, open_float, splits_of
-from edgeailite.training.job import Kind, Trained, agree_on_data, ended, job, short
+from edgeailite.training.job import Kind, TrainingResult, agree_on_data, ended, job, short
 from edgeailite.training.learner import Place, make_learner, make_losses, schedule, task_balance, task_options
 from edgeailite.training.loop import Trainer, Transforms, fit, load_last
 from edgeailite.training.optim import RANGES
@@ -39,7 +39,7 @@ OF_THIS_CALL = {
 }  # never taken from the run that is resumed
 
 
-def quantize_run(config: QuantizeConfig) -> Trained:
+def quantize_run(config: QuantizeConfig) -> TrainingResult:
     """Calibrate a float run and train it with fake quantization, anew, resumed or dry, and write the new run's folder.
 
     Raises the errors of `edgeailite.errors`, as `train` does.
@@ -203,7 +203,10 @@ def _freezer(
     still: Sequence[QuantConv2d] = (),
     optimizer: torch.optim.Optimizer | None = None,
 ) -> Callable[[int], None]:
-    """Return what fixes BatchNorm statistics and ranges from their share of the epochs on; `still` is always fixed."""
+    """Return a function of the epoch that fixes BatchNorm statistics and ranges from their share of the epochs on.
+
+    The convolutions `still` have fixed statistics from the start.
+    """
 
     def before_epoch(epoch: int) -> None:
         """Set what moves in this epoch: ranges, their learning rate, BatchNorm statistics."""

@@ -102,7 +102,7 @@ def _alike(given: Any, own: Any) -> bool:
 
 
 def machine(learner: Learner) -> dict[str, Any]:
-    """Return what decides, beside the state, whether a continued training gives the same bits."""
+    """Return the facts beside the state that decide whether a resumed training gives the same bits."""
     return {
         "threads": torch.get_num_threads(),
         "processes": learner.processes.count,
@@ -128,10 +128,10 @@ def other_machine(checkpoint: Checkpoint, learner: Learner) -> str | None:
 def checked_data(
     train: DataSource, val: DataSource, root: Path, *, start: Checkpoint | None, where: str, accept: bool
 ) -> tuple[dict[str, Any], Checkpoint | None]:
-    """Return the fingerprints of both splits, for the state; and the state to continue if they are those of its run.
+    """Return the fingerprints of both splits, for the state, and the state to resume if its data are the same.
 
-    Raises DataError that says what differs. With `accept` that is a note, and the epoch that was interrupted begins
-    anew: its order was that of other pictures.
+    Raises DataError that names the difference. With `accept` the difference is a note, and the interrupted epoch begins
+    anew, because its order was that of other pictures.
     """
     before = None if start is None else _saved(start, where)
     data, differing = {}, []

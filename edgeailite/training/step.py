@@ -57,9 +57,9 @@ class NonFiniteError(DivergedError):
 class Learner:
     """State that updates change, and the parts that make them.
 
-    `model` is the network, `call` what is called in its place (compiled, or wrapped for several processes). `shared`
+    `model` is the network, `call` the form of it that is called (compiled, or wrapped for several processes). `shared`
     are the parameters at which gradients of several outputs are compared, `still` the BatchNorm modules whose
-    statistics do not move. `teacher` sees the same pictures; its outputs become targets. `stop` asks for an end after
+    statistics stay fixed. `teacher` sees the same pictures; its outputs become targets. `stop` asks for an end after
     the running update.
     """
 
@@ -176,7 +176,7 @@ def _synchronising(learner: Learner, *, last: bool) -> AbstractContextManager[No
 
 
 def _forward(learner: Learner, batch: Sample) -> tuple[Tensor, Tensor]:
-    """Return what to differentiate; and over all processes the loss of each output, and how many asked to stop."""
+    """Return the scalar to differentiate; and, over all processes, each output's loss and the stop requests."""
     images, targets = batch
     device = learner.device
     inputs = [to_input(image.to(device, non_blocking=True), learner.preprocessing) for image in images]

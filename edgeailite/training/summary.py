@@ -9,7 +9,7 @@ from typing import Any
 
 from edgeailite.runs.checkpoint import BEST, find_checkpoint, read_metrics
 from edgeailite.runs.metric_columns import best_score, metric_of, number, score_columns, score_text
-from edgeailite.training.job import Trained
+from edgeailite.training.job import TrainingResult
 
 Row = Mapping[str, Any]
 
@@ -38,7 +38,7 @@ def ending(folder: Path, row: Row, *, verbs: str, following: str | None) -> dict
     return told
 
 
-def float_summary(trained: Trained) -> tuple[str, dict[str, Any]]:
+def float_summary(trained: TrainingResult) -> tuple[str, dict[str, Any]]:
     """Return title and rows of the summary of a float training."""
     if trained.dry:
         return "dry run: everything was built, one step taken, nothing kept", last_epoch(trained.last)
@@ -46,7 +46,7 @@ def float_summary(trained: Trained) -> tuple[str, dict[str, Any]]:
     return "train", ending(trained.folder, trained.last, verbs="calibrate, quantize, export", following=following)
 
 
-def quantized_summary(trained: Trained) -> tuple[str, dict[str, Any]]:
+def quantized_summary(trained: TrainingResult) -> tuple[str, dict[str, Any]]:
     """Return title and rows of the summary of a quantization-aware training."""
     if trained.dry:
         return "dry run: quantized network built, one step taken, nothing kept", last_epoch(trained.last)

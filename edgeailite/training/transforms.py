@@ -42,12 +42,12 @@ def train_transform(config: TrainConfig) -> TrainingTransform:
 
 
 def eval_transform(config: TrainConfig) -> EvalTransform:
-    """Return how pictures and labels are prepared for validation."""
+    """Return the transform that prepares pictures and labels for validation."""
     return EvalTransform(config.img_resize, config.interpolation, config.output_size)
 
 
 def training_source(source: DataSource, cache: Path | None, transform: TrainingTransform) -> DataSource:
-    """Return where training pictures are read from: their files, or the cache. Raises DataError if it does not fit."""
+    """Return the source of training pictures: their files, or the cache. Raises DataError if it does not fit."""
     if cache is None:
         return source
     return open_cache(source, cache, size=transform.stored, interpolation=transform.interpolation)

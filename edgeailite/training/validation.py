@@ -39,7 +39,7 @@ SCORE = "score"  # of several outputs: the mean of mIoU, and of 1 - ARD for dept
 
 @dataclass(frozen=True)
 class Validation:
-    """The pictures that validation measures, the measurements, and the preparation of pictures."""
+    """Validation pictures, their preparation, and the measurements."""
 
     source: DataSource
     indices: tuple[int, ...]
@@ -120,7 +120,7 @@ def score_of(row: Mapping[str, Any]) -> float:
 
 
 def is_better(value: float, best: float) -> bool:
-    """Return whether a score is higher; anything but NaN beats NaN."""
+    """Return True if a score is higher; anything but NaN beats NaN."""
     return not math.isnan(value) and (math.isnan(best) or value > best)
 
 

@@ -18,31 +18,9 @@ from edgeailite.runs.checkpoint import LAST, load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 
-FLAGS = [
-    "--img_resize",
-    "64",
-    "64",
-    "--batch_size",
-    "2",
-    "--epochs",
-    "2",
-    "--lr",
-    "1e-3",
-    "--warmup_epochs",
-    "0.5",
-    "--workers",
-    "0",
-    "--device",
-    "cpu",
-    "--threads",
-    "1",
-    "--amp",
-    "off",
-    "--overlays",
-    "0",
-    "--tensorboard",
-    "off",
-]
+SMALL = ["--img_resize", "64", "64", "--batch_size", "2", "--workers", "0", "--device", "cpu", "--threads", "1"]
+QUIET = ["--amp", "off", "--overlays", "0", "--tensorboard", "off"]
+FLAGS = [*SMALL, *QUIET, "--epochs", "2", "--lr", "1e-3", "--warmup_epochs", "0.5"]
 
 DYING = """
 import os, signal, sys, time

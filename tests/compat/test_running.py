@@ -14,29 +14,14 @@ from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.runs.checkpoint import LAST, Checkpoint, load_checkpoint, save_checkpoint
+from tests.commands.real_runs import SMALL
 from tests.compat.world import save_backbone, save_network
 from tests.conftest import write_miniature
 
 SCRIPT = "train_segmentation_main"
 NAME = "deeplabv3plus_mobilenetv2_tv_edgeailite"
 MOBILENET = "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth"
-SMALL = [
-    "--img_resize",
-    "64",
-    "64",
-    "--batch_size",
-    "2",
-    "--epochs",
-    "1",
-    "--workers",
-    "0",
-    "--device",
-    "cpu",
-    "--threads",
-    "1",
-    "--evaluate_start",
-    "False",
-]
+FLAGS = [*SMALL, "--epochs", "1", "--evaluate_start", "False"]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +62,7 @@ def own_run(folder: Path, data: Path) -> Path:
 
 def test_training_then_quantization(here, data, capsys):
     backbone = save_backbone(MOBILENET, here / "weights")
-    words = ["--data_path", str(data), "--pretrained", str(backbone), *SMALL, "--save_path", "run"]
+    words = ["--data_path", str(data), "--pretrained", str(backbone), *FLAGS, "--save_path", "run"]
     words += ["--quantize", "True", "--quantize_epochs", "1"]
     assert running.run(SCRIPT, words) == 0, capsys.readouterr().err
     assert load_checkpoint(here / "run" / LAST).quantization is None
@@ -122,7 +107,7 @@ def test_save_onnx_exports_what_was_quantized(network, asked, data, line, verb):
 @pytest.mark.parametrize("line", ["--quantize True", "--phase calibration"])
 def test_a_dry_run_of_a_quantization_keeps_nothing(network, data, capsys, line):
     before = sorted(network.parent.iterdir())
-    words = ["--pretrained", "net.pth", "--data_path", str(data), "--dry_run", "True", *SMALL, *line.split()]
+    words = ["--pretrained", "net.pth", "--data_path", str(data), "--dry_run", "True", *FLAGS, *line.split()]
     assert running.run(SCRIPT, words) == 0
     captured = capsys.readouterr()
     assert "dry run" in captured.out

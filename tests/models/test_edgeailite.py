@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from edgeailite.cost import complexity
 from edgeailite.models import ALIASES, MODELS, create_model, list_models
 from edgeailite.models.edgeailite import BACKBONES
 from tests.golden import golden_model, random_state
+from tests.markdown import ROOT
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 PUBLISHED = json.loads(gzip.decompress((REFERENCE / "edgeailite_keys.json.gz").read_bytes()))
@@ -108,6 +110,32 @@ def test_every_backbone_has_every_decoder_in_both_forms():
     for backbone in BACKBONES:
         for decoder in ("deeplabv3plus", "fpn_aspp", "unet_aspp"):
             assert {f"{decoder}_{backbone}_edgeailite", f"{decoder}_{backbone}_fd_edgeailite"} <= names
+
+
+PAGE = (ROOT / "docs/models.md").read_text(encoding="utf-8")
+ROW = re.compile(r"\| (`[a-z].*?) \| ([0-9]+@2(?:, [0-9]+@[0-9]+)+) \| ([0-9]+) \| ([0-9]+)[^|]* \|")
+NUMBERS = ("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty")
+
+
+def backbones_of_page() -> dict[str, tuple[str, int, int]]:
+    """Rows of the page: name -> features, decoder width, group width. "`lite0`, `1`" are two names."""
+    rows = {}
+    for cell, features, width, group in ROW.findall(PAGE):
+        first, *others = re.findall(r"`([^`]+)`", cell)
+        for name in (first, *(first[: -len(end)] + end for end in others)):
+            rows[name] = (features, int(width), int(group))
+    return rows
+
+
+def test_the_page_counts_and_describes_every_backbone():
+    assert f"three decoders on {NUMBERS[len(BACKBONES) - 13]} backbones" in PAGE
+    rows = {}
+    for name, backbone in BACKBONES.items():
+        with torch.device("meta"):
+            encoder = backbone.encoder()
+        features = ", ".join(f"{c}@{s}" for c, s in zip(encoder.channels, encoder.strides, strict=True))
+        rows[name] = (features, backbone.width, encoder.group_size)
+    assert backbones_of_page() == rows
 
 
 @pytest.mark.parametrize(

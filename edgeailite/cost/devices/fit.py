@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.cost.devices.profile import KINDS, TYPES, UNALIGNED, Figure, Profile
-from edgeailite.cost.devices.roofline import Layer, estimate, kind_of, type_of, work_of
+from edgeailite.cost.devices.roofline import estimate, kind_of, type_of, work_of
+from edgeailite.cost.layer import Layer
 from edgeailite.errors import UsageError, option
 
 Array = NDArray[np.float64]
@@ -83,9 +84,9 @@ class _Rows:
 def fit(networks: Sequence[MeasuredNetwork], profile: Profile, source: str) -> Profile:
     """Fit the figures of `profile` to measurements, and its band by leaving out each network (all its files) in turn.
 
-    Of the profile given, what cannot be seen is kept: on-chip memory, fallback, names. `source` is written beside
-    every fitted figure. Raises UsageError without networks, and for a network that took no longer than what the
-    profile gives to its host.
+    Figures that times cannot show stay as given: on-chip memory, fallback, names. `source` is written beside every
+    fitted figure. Raises UsageError without networks, and for a network that took no longer than the profile gives to
+    its host.
     """
     if not networks:
         raise UsageError("nothing to fit: no network was measured")

@@ -43,10 +43,10 @@ class Figure:
 class Profile:
     """A device. Rates in 10^9 per second by type and kind, bandwidths in GB/s, memory in bytes, overheads in us.
 
-    `measured` tells fitted profiles from those of datasheets; `band` is what an estimate is multiplied with for the
-    lower and the upper end. `fused` lists operators that cost nothing, with their type ("float32 add"), `fallback`
-    those that the host computes. `alignment`: channels that fill a vector; kinds without a rate of their own for other
-    counts have one for all.
+    `measured` is true for fitted profiles, false for those of datasheets; an estimate times `band` gives its lower and
+    upper end. `fused` lists operators that cost nothing, with their type ("float32 add"), `fallback` those that the
+    host computes. `alignment`: channels that fill a vector; a kind without a rate for other counts uses one rate for
+    all.
     """
 
     name: str

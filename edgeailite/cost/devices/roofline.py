@@ -20,55 +20,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from edgeailite.cost.devices.profile import CONVOLUTIONS, SPLIT, UNALIGNED, Profile
+from edgeailite.cost.layer import Layer
 from edgeailite.errors import UsageError
 
 ACTIVATIONS = ("relu", "clip", "leaky_relu", "sigmoid", "hardsigmoid", "hardswish", "silu")
 FREE = ("batch_norm", "dropout", "identity", *ACTIVATIONS)
 KIND_OF_OPERATOR = {"linear": "linear", "resize": "resize", "resize_nearest": "resize"}  # elementwise: all others
 STEM_CHANNELS = 4  # a picture, with or without depth
-
-
-class Layer(Protocol):
-    """The fields of a layer that the estimate reads; `edgeailite.cost.Layer` has them."""
-
-    @property
-    def name(self) -> str:
-        """Return the path of the module or node."""
-
-    @property
-    def operator(self) -> str:
-        """Return the operator in a word: convolution, resize, add, ..."""
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates."""
-
-    @property
-    def integer(self) -> bool:
-        """Return True if it takes and gives quantized tensors."""
-
-    @property
-    def kernel(self) -> tuple[int, ...]:
-        """Return the shape of the weight (out, in / groups, height, width)."""
-
-    @property
-    def groups(self) -> int:
-        """Return the groups of a convolution, as in torch."""
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        """Return the shape of the result, (N,C,H,W)."""
-
-    @property
-    def bytes_read(self) -> int:
-        """Return the bytes of activations and weights."""
-
-    @property
-    def bytes_written(self) -> int:
-        """Return the bytes of the results."""
 
 
 @dataclass(frozen=True)

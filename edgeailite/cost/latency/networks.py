@@ -35,8 +35,8 @@ class NetworkTime:
     """A network with its times under one runtime.
 
     `type` is float32, int8, or ? for a file whose layers cannot be counted; such a file has no `giga_macs` and
-    `parameters` either. `size` is (height, width), None where that cannot be told. `operators` is None where they were
-    not asked for, `estimate` where no device was named or nothing can be said of the network on it.
+    `parameters` either. `size` is (height, width), None if unknown. `operators` is None unless asked for, `estimate`
+    without a device or a rate for the network on it.
     """
 
     model: str

@@ -136,10 +136,7 @@ def from_error(error: DataError, *, default: str, file: str = "") -> Finding:
 
 @dataclass
 class Findings:
-    """A growing list of findings that keeps so many of each code and counts the others (a hash of each remains).
-
-    What was found before is left out.
-    """
+    """A growing list of findings: so many of each code are kept, the others counted; each counts once (by a hash)."""
 
     kept: list[Finding] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)

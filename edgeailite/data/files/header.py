@@ -26,11 +26,10 @@ Sample = Literal["unsigned", "signed", "float", "complex"]
 class Header:
     """Facts of one file. `orientation` is EXIF's (1 = as stored); `lossy`: the stored numbers are not those written.
 
-    `bands` counts the values of a pixel, `alpha` says that the file declares the last of them as transparency, and
-    `named` that the file says what they are: grey, or red, green and blue. `reduced` is a file whose first page is
-    marked as a small copy of another. `work` is how many bytes a decoder keeps at once, where that is more than the
-    pixels (0: no more), and `scans` how often it goes over all of them. `top` is the largest value of a sample, where
-    the file says it.
+    `bands` counts the values of a pixel, `alpha`: the file declares the last of them as transparency, `named`: the file
+    says that they are grey, or red, green and blue. `reduced`: the file's first page is marked as a small copy of
+    another. `work` is the number of bytes that a decoder keeps at once if that is more than the pixels (else 0),
+    `scans` how often it passes over all of them, `top` the largest value of a sample, if the file says it.
     """
 
     kind: str

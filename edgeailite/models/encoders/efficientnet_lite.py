@@ -46,6 +46,7 @@ def efficientnet_lite(variant: str, *, output_stride: int = 32, fast_down: bool 
     last = [sum(map(len, stages[: index + 1])) for index in range(len(stages))]  # block numbers, from 1
 
     def make_blocks() -> dict[str, nn.Module]:
+        """Return the blocks of the chain by name."""
         blocks: dict[str, nn.Module] = {"features.0": conv_bn_act(3, STEM_CHANNELS, 3, stride=2, activation=nn.ReLU6)}
         in_channels = STEM_CHANNELS
         for index, (expansion, kernel, channels, stride) in enumerate(rows, start=1):

@@ -93,6 +93,7 @@ def hrnetv2(*, width: int = 48, inputs: int = 1) -> Encoder:
     layer1_channels = STEM_CHANNELS * Bottleneck.expansion
 
     def make_blocks() -> dict[str, nn.Module]:
+        """Return the blocks of the chain by name."""
         blocks: dict[str, nn.Module] = {}
         for index, in_channels in enumerate((3, STEM_CHANNELS), start=1):
             blocks[f"conv{index}"] = nn.Conv2d(in_channels, STEM_CHANNELS, 3, 2, 1, bias=False)

@@ -67,6 +67,7 @@ def mobilenetv2(
     rows = _rows(output_stride, fast_down=fast_down, width=width)
 
     def make_blocks() -> dict[str, nn.Module]:
+        """Return the blocks of the chain by name."""
         stem = make_divisible(STEM_CHANNELS * width)
         blocks: dict[str, nn.Module] = {"features.0": conv_bn_act(3, stem, 3, stride=2, activation=activation)}
         in_channels = stem

@@ -50,6 +50,7 @@ def mobilenetv2_dilated(*, output_stride: int = 8, inputs: int = 1) -> Encoder:
     rows = _rows(output_stride)
 
     def make_blocks() -> dict[str, nn.Module]:
+        """Return the blocks of the chain by name."""
         blocks: dict[str, nn.Module] = {"features.0": conv_bn_act(3, STEM_CHANNELS, 3, stride=2, activation=nn.ReLU6)}
         in_channels = STEM_CHANNELS
         for index, (expansion, channels, stride, dilation, repeated, _) in enumerate(rows, start=1):

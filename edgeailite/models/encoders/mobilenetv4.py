@@ -140,6 +140,7 @@ def mobilenetv4_conv(variant: str, *, output_stride: int = 32, fast_down: bool =
     totals = _total_strides(len(table), 4 if fast_down else 2, output_stride)
 
     def make_blocks() -> dict[str, nn.Module]:
+        """Return the blocks of the chain by name."""
         blocks: dict[str, nn.Module] = {"features.0": _first(stem_channels, fast_down=fast_down)}
         in_channels, rows = (
             stem_channels,

@@ -67,6 +67,7 @@ def regnetx(size: str, *, output_stride: int = 32, fast_down: bool = False, inpu
         totals.append(total * strides[-1])
 
     def make_blocks() -> dict[str, nn.Module]:
+        """Return the blocks of the chain by name."""
         blocks: dict[str, nn.Module] = {"features.stem": _stem(fast_down=fast_down)}
         in_channels = STEM_CHANNELS
         for index, (channels, depth) in enumerate(zip(widths, depths, strict=True)):

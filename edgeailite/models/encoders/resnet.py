@@ -31,6 +31,7 @@ def resnet50(*, output_stride: int = 32, fast_down: bool = False, width: float =
         totals.append(total)
 
     def make_blocks() -> dict[str, nn.Module]:
+        """Return the blocks of the chain by name."""
         blocks: dict[str, nn.Module] = {
             "features.conv1": nn.Conv2d(3, stem_channels, 7, 2, 3, bias=False),
             "features.bn1": nn.BatchNorm2d(stem_channels),

@@ -59,6 +59,7 @@ def _encoder(
     plan = _plan(len(variant.depths), output_stride)
 
     def make_blocks() -> dict[str, nn.Module]:
+        """Return the blocks of the chain by name."""
         blocks = _stem(stem_channels)
         in_channels = stem_channels
         for index, (depth, (stride, first, dilation, _)) in enumerate(zip(variant.depths, plan, strict=True)):

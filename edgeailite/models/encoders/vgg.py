@@ -24,6 +24,7 @@ def dilated_vgg(name: str, *, inputs: int = 1) -> Encoder:
     """Build dilated VGG with one feature: 4096 channels at stride 8. `name` is vgg16 or vgg19."""
 
     def make_blocks() -> dict[str, nn.Module]:
+        """Return the blocks of the chain by name."""
         layers: list[nn.Module] = []
         in_channels = 3
         for index, (width, depth) in enumerate(zip(WIDTHS, DEPTHS[name], strict=True)):

@@ -30,6 +30,7 @@ def _view(content: bytes, kind: str) -> Callable[[], Response]:
     tag = sha256_of(content)[:20]
 
     def view() -> Response:
+        """Return the file, or 304 if the browser has it."""
         response = Response(content, mimetype=kind, headers={"Cache-Control": "no-cache"})
         response.set_etag(tag)
         response.make_conditional(request)
