@@ -91,7 +91,7 @@ class ComplexityConfig:
     """Count what a network costs: GigaMACs, parameters, memory and bytes, layer by layer."""
 
     model: str | None = None
-    """Network name, run folder, checkpoint (.pt) or ONNX file; with --all a pattern of names, e.g. 'unet*'."""
+    """Network name, run folder, checkpoint (.pt), ONNX or .tflite file; with --all a pattern of names, e.g. 'unet*'."""
     img_resize: tuple[tuple[int, int], ...] = ()
     """Input sizes, one or several pairs of height and width; default that of the run or file, else 384 768."""
     num_classes: int | None = None
@@ -135,9 +135,9 @@ class BenchConfig:
     """Measure how long networks take on this machine's CPU, in turns."""
 
     models: tuple[str, ...]
-    """ONNX files, run folders, checkpoints, or names of networks (measured with random weights)."""
+    """ONNX or .tflite files, run folders, checkpoints, or names of networks (measured with random weights)."""
     runtimes: tuple[Runtime, ...] = ("onnxruntime",)
-    """What runs them. torch takes no ONNX files; openvino must be installed."""
+    """What runs them. torch takes no files; openvino must be installed; LiteRT runs .tflite files."""
     int8: bool = False
     """Measure networks given by name as int8 files as well."""
     img_resize: tuple[int, int] | None = None

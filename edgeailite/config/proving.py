@@ -12,15 +12,15 @@ from edgeailite.errors import option
 
 @dataclass(frozen=True)
 class ValidateConfig(Machine):
-    """Measure accuracy of a run folder, a checkpoint or an ONNX file."""
+    """Measure accuracy of a run folder, a checkpoint or an exported file."""
 
     group("data")
     model: Path
-    """Run folder, .pt checkpoint or .onnx file."""
+    """Run folder, .pt checkpoint, .onnx or .tflite file."""
     dataset_name: str | None = None
     """Data set; default the one that the model was trained on."""
     data_path: Path | None = None
-    """Folder of the data set; default as in training (ONNX files do not hold it)."""
+    """Folder of the data set; default as in training (exported files do not hold it)."""
     split: str = "val"
     """Split to measure on: train, val or test."""
     epoch_size: float = 0.0
@@ -96,7 +96,7 @@ class CompareConfig(Machine):
     """Compare two models on the same pictures: differences with 95 % intervals, and the pictures they disagree on."""
 
     a: Path
-    """Run folder, checkpoint or .onnx file."""
+    """Run folder, checkpoint, .onnx or .tflite file."""
     b: Path
     """The other one; differences are B minus A."""
     dataset_name: str | None = None
@@ -172,9 +172,9 @@ class VerifyConfig:
     """Prove that the exported file gives what torch gave; or re-check a file alone against its contract.json."""
 
     model: Path
-    """Run folder, checkpoint, or an .onnx file followed by its contract.json."""
+    """Run folder, checkpoint, or an .onnx or .tflite file followed by its contract."""
     contract: Path | None = None
-    """contract.json of the .onnx file (needs numpy and onnxruntime only)."""
+    """contract.json of the file (needs numpy and onnxruntime only; a .tflite file LiteRT too)."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     split: str = "val"
@@ -235,7 +235,7 @@ class ReportConfig(Computing):
     """Write an HTML page about a run, at most 5 MB: data, curves, accuracy, pictures, quantization, cost, proof."""
 
     model: Path
-    """Run folder, checkpoint or .onnx file."""
+    """Run folder, checkpoint, .onnx or .tflite file."""
     output: Path | None = None
     """File to write; default report.html in the run folder."""
     data_path: Path | None = None

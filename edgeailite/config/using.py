@@ -19,7 +19,7 @@ class InferConfig(Computing):
     """Label pictures and videos: label PNG, colour map, overlay, class shares, video."""
 
     model: Path
-    """Run folder, checkpoint or .onnx file, float or int8."""
+    """Run folder, checkpoint, .onnx or .tflite file, float or int8."""
     input: tuple[Path, ...]
     """Pictures, folders (any depth), 'patterns*', videos, camera:0, or - for a list of paths on stdin."""
     save_path: Path = Path("predictions")
@@ -62,7 +62,7 @@ class InferConfig(Computing):
 
     group("machine")
     runtime: Literal["onnxruntime", "openvino"] = "onnxruntime"
-    """What computes .onnx files."""
+    """What computes .onnx files (LiteRT computes .tflite files)."""
 
     def __post_init__(self) -> None:
         check_machine(self.threads)
@@ -86,7 +86,7 @@ class ServeConfig:
     """Label pictures over HTTP, with a web page: POST /predict, GET /model, /metrics, /openapi.json."""
 
     models: tuple[str, ...]
-    """ONNX files or run folders; NAME=PATH gives a name other than the file's. The first one is the default."""
+    """ONNX or .tflite files, or run folders; NAME=PATH gives a name other than the file's. The first is the default."""
     host: str = "127.0.0.1"
     """Address to listen on. 0.0.0.0 lets other machines in: then set a token."""
     port: int = 8080

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Complexity", "Cost", "Layer", "Value",
-    "complexity", "held_bytes", "int8_cost", "int8_layers", "layer_macs", "onnx_cost", "onnx_layers", "pareto",
-    "torch_cost", "torch_layers",
+    "complexity", "held_bytes", "int8_cost", "int8_layers", "layer_macs", "file_cost", "onnx_cost", "onnx_layers",
+    "pareto", "tflite_cost", "torch_cost", "torch_layers",
 ]  # fmt: skip
 
 
@@ -91,6 +91,18 @@ def onnx_layers(path: Path, height_width: tuple[int, int] | None = None) -> tupl
     Raises DataError for a file that cannot be read or counted, UsageError for a size that is missing or not the file's.
     """
     return onnx_cost(path, height_width).layers
+
+
+def file_cost(path: Path, height_width: tuple[int, int] | None = None) -> Cost:
+    """Everything about an ONNX or .tflite file at one size. Raises as `onnx_layers`."""
+    return tflite_cost(path, height_width) if path.suffix == ".tflite" else onnx_cost(path, height_width)
+
+
+def tflite_cost(path: Path, height_width: tuple[int, int] | None = None) -> Cost:
+    """Everything about a .tflite file, whose size is fixed. Raises as `onnx_layers`."""
+    from edgeailite.cost.tflite_graph import tflite_cost as count
+
+    return count(path, height_width)
 
 
 def onnx_cost(path: Path, height_width: tuple[int, int] | None = None) -> Cost:

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from edgeailite.config import DEFAULT_SIZE, Size
-from edgeailite.cost import Cost, Layer, onnx_cost
+from edgeailite.cost import Cost, Layer, file_cost
 from edgeailite.cost.devices import INT8_SUFFIX
 from edgeailite.cost.random_weights import untrained, untrained_int8
 from edgeailite.errors import DataError, UsageError
@@ -18,6 +18,9 @@ from edgeailite.export.files import write_model
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import ALIASES, MODELS, unknown_model
 from edgeailite.runs.open import load_network
+from edgeailite.runtime.tflite_file import read_tflite
+from edgeailite.runtime.tflite_session import check_installed
+from edgeailite.runtime.tflite_trial import try_tflite
 from edgeailite.runtime.trial import check_file
 
 
@@ -68,7 +71,11 @@ def open_subjects(
     """
     subjects = []
     for index, source in enumerate(sources):
-        if source.endswith(".onnx"):
+        if source.endswith(".tflite"):
+            subjects.append(_of_file(source, Path(source), size))
+            check_installed(source)
+            try_tflite(read_tflite(Path(source)).data, name=source, kernels="xnnpack", threads=threads)
+        elif source.endswith(".onnx"):
             subjects.append(_of_file(source, Path(source), size))
             check_file(Path(source), height_width=subjects[-1].height_width, threads=threads)
         elif source in MODELS or source in ALIASES:
@@ -84,7 +91,7 @@ def _of_file(name: str, path: Path, size: Size | None, network: nn.Module | None
     if not path.is_file():
         raise DataError(f"{path}: no such ONNX file; write it with `edgeailite export`")
     try:
-        cost = onnx_cost(path, size)
+        cost = file_cost(path, size)
     except DataError as error:
         return Subject(name, path, None, network, size, uncounted=str(error))
     return Subject(name, path, cost, network, size or image_size(cost))

@@ -1,4 +1,4 @@
-"""Count what a network costs: by its name, of a run, of a checkpoint or of an ONNX file; or all names side by side.
+"""Count what a network costs: by its name, of a run, of a checkpoint or of an exported file; or all names side by side.
 
 What counts is defined in `edgeailite.cost.layer` and docs/cost.md. Only what a network name needs is imported at once:
 a file or a run brings its own imports.
@@ -13,7 +13,7 @@ from typing import Any
 
 from edgeailite.config import DEFAULT_SIZE, ComplexityConfig, Size
 from edgeailite.console import log, progress
-from edgeailite.cost import Cost, int8_cost, onnx_cost, pareto, torch_cost
+from edgeailite.cost import Cost, file_cost, int8_cost, pareto, torch_cost
 from edgeailite.cost.accuracies import Accuracy, read_accuracies
 from edgeailite.cost.tables import network_row
 from edgeailite.errors import DataError, UsageError, option
@@ -39,7 +39,7 @@ def count(config: ComplexityConfig) -> CountedModel:
     3.545
     """
     name = str(config.model)
-    if Path(name).suffix == ".onnx":
+    if Path(name).suffix in (".onnx", ".tflite"):
         return _count_file(Path(name), config)
     if name in MODELS or name in ALIASES or not (Path(name).exists() or "/" in name or name.endswith(".pt")):
         costs = count_network(
@@ -64,26 +64,38 @@ def count_network(
 
 
 def _count_file(path: Path, config: ComplexityConfig) -> CountedModel:
-    """Count an ONNX file; the size of an open one is asked for or noted in its metadata."""
-    from edgeailite.onnxfile import read_onnx
-    from edgeailite.runtime.metadata import about_of_metadata
-
+    """Count an ONNX or .tflite file; the size of an open one is asked for or noted in its metadata."""
     _refuse_building(config, f"{path} is a file and has its own")
     if config.int8:
         raise UsageError(
             f"{option('int8')}: {path} is counted as it is; export an int8 file, or give the network's name"
         )
-    file = read_onnx(path)
-    if file.is_own:
-        about_of_metadata(file.graph.metadata, where=file.name)
+    _check_metadata(path)
     sizes: Sequence[Size | None] = config.img_resize or (None,)
     costs = {}
     for size in sizes:
-        cost = onnx_cost(path, size)
+        cost = file_cost(path, size)
         height, width = cost.inputs[0].shape[2:] if len(cost.inputs[0].shape) == 4 else (0, 0)
         costs[height, width] = cost
     integer = any(layer.integer for cost in costs.values() for layer in cost.layers)
-    return CountedModel(path.name, "int8 ONNX file" if integer else "float ONNX file", costs)
+    kind = "TFLite" if path.suffix == ".tflite" else "ONNX"
+    return CountedModel(path.name, f"{'int8' if integer else 'float'} {kind} file", costs)
+
+
+def _check_metadata(path: Path) -> None:
+    """Read the metadata of a file of ours. Raises DataError where they are not in order."""
+    from edgeailite.onnxfile import read_onnx
+    from edgeailite.runtime.metadata import about_of_metadata
+    from edgeailite.runtime.tflite_file import read_tflite
+
+    if path.suffix == ".tflite":
+        model = read_tflite(path)
+        texts, name, is_own = model.texts() if model.is_own else {}, model.name, model.is_own
+    else:
+        file = read_onnx(path)
+        texts, name, is_own = dict(file.graph.metadata), file.name, file.is_own
+    if is_own:
+        about_of_metadata(texts, where=name)
 
 
 def _count_run(path: Path, config: ComplexityConfig) -> CountedModel:

@@ -2,7 +2,7 @@
 
 A .tflite file is a flatbuffer: tables that point to tables by offsets, which anybody may have written. Every offset is
 checked to stay inside the file, and what is read is counted, so that parts which are pointed to again and again cost no
-more than those that are there once. Only the first graph is read, and of operators no options.
+more than those that are there once. Only the first graph is read, and of operators' options only a pooling's window.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ OPERATOR_CODES = {
     "SLICE": 65, "TRANSPOSE_CONV": 67, "RESIZE_NEAREST_NEIGHBOR": 97, "MIRROR_PAD": 100, "QUANTIZE": 114,
 }  # fmt: skip
 """Operators by their codes in TensorFlow Lite's schema: those that export writes, and those of most other networks."""
+POOLINGS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
 TYPE_NAMES = {code: name for name, code in TYPES.items()}
 OPERATOR_NAMES = {code: name for name, code in OPERATOR_CODES.items()}
 
@@ -80,13 +81,14 @@ class Tensor:
 class Node:
     """An operator of the graph: `kind` is TensorFlow Lite's name, inputs and outputs are indices of tensors.
 
-    An input of -1 is left out.
+    An input of -1 is left out. `window` is the area of a pooling's kernel, else 1.
     """
 
     kind: str
     version: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    window: int = 1
 
 
 @dataclass(frozen=True)
@@ -291,7 +293,9 @@ def _node(table: _Table, codes: Sequence[tuple[str, int]], count: int) -> Node:
     inputs, outputs = (tuple(map(int, table.array(field, "<i4"))) for field in (1, 2))
     if not all(-1 <= index < count for index in inputs) or not all(0 <= index < count for index in outputs):
         raise Damaged(f"{kind} with a tensor that is not there")
-    return Node(kind, version, inputs, outputs)
+    pooling = table.table(4) if kind in POOLINGS else None
+    window = 1 if pooling is None else pooling.number(3, "<i") * pooling.number(4, "<i")
+    return Node(kind, version, inputs, outputs, window)
 
 
 def _metadata(entries: Sequence[_Table], buffers: Sequence[memoryview | None]) -> dict[str, bytes]:

@@ -98,7 +98,7 @@ def load_tflite(source: Path | bytes, *, threads: int | None = None, kernels: st
     check_installed(file.name)
     if file.path is not None:
         try_tflite(file.data, name=file.name, kernels=kernels)
-    interpreter = _interpreter(file.data, name=file.name, threads=threads, kernels=kernels)
+    interpreter = tflite_interpreter(file.data, name=file.name, threads=threads, kernels=kernels)
     inputs = [(index, file.tensors[index]) for index in file.inputs.values()]
     outputs = {name: (index, file.tensors[index]) for name, index in file.outputs.items()}
     size = about.card.preprocessing.size
@@ -147,7 +147,7 @@ def tensors_of(
 
     Constants are among them. Raises DataError where LiteRT fails.
     """
-    model = _interpreter(data, name=name, threads=threads, kernels=kernels, keep=True)
+    model = tflite_interpreter(data, name=name, threads=threads, kernels=kernels, keep=True)
     found = {}
     with said(f"{name}: LiteRT cannot run it"):
         for details, image in zip(model.get_input_details(), images, strict=True):
@@ -168,7 +168,11 @@ def _left_out() -> Iterator[None]:
         return
 
 
-def _interpreter(data: bytes, *, name: str, threads: int | None, kernels: str, keep: bool = False) -> Any:
+def tflite_interpreter(data: bytes, *, name: str, threads: int | None, kernels: str, keep: bool = False) -> Any:
+    """LiteRT's interpreter of a file that was checked, its tensors allocated; `keep` keeps inner ones readable.
+
+    Raises DataError where LiteRT refuses the file.
+    """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     with said(f"{name}: LiteRT cannot load it"), _silent(), warnings.catch_warnings():

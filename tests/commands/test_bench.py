@@ -38,7 +38,7 @@ def test_a_file_that_cannot_be_counted_is_measured_all_the_same(command, tmp_pat
     def refuse(path, size):
         raise DataError(f"{path}: shapes unknown")
 
-    monkeypatch.setattr(candidates, "onnx_cost", refuse)
+    monkeypatch.setattr(candidates, "file_cost", refuse)
     file = tiny_file(tmp_path / "a.onnx")
     [row] = json.loads(command("bench", file, *QUICK, "--json", True).out)["models"]
     assert (row["giga_macs"], row["type"]) == (None, "?")

@@ -14,7 +14,7 @@ from edgeailite.cost.candidates import Subject, open_subjects
 from edgeailite.cost.devices import Profile, estimate, load_profile
 from edgeailite.cost.latency.measure import Timing, alternate
 from edgeailite.cost.latency.operators import OperatorTime, onnx_operators, torch_operators
-from edgeailite.cost.latency.runners import onnx_runner, torch_runner
+from edgeailite.cost.latency.runners import LITERT, onnx_runner, tflite_runner, torch_runner
 from edgeailite.environment import machine_facts, usable_cores
 from edgeailite.errors import DataError, UsageError, option
 from edgeailite.models import ALIASES, MODELS
@@ -108,7 +108,7 @@ def time_networks(config: BenchConfig) -> NetworkTimes:
             kinds=kinds,
             threads=threads,
         )
-        pairs = [(each, runtime) for each in subjects for runtime in config.runtimes if _can_run(each, runtime)]
+        pairs = [(each, runtime) for each in subjects for runtime in _runtimes(each, config.runtimes)]
         if not pairs:
             raise UsageError(
                 "nothing to run",
@@ -153,25 +153,30 @@ def _estimates(subjects: Sequence[Subject], profile: Profile) -> dict[str, Devic
     return found
 
 
-def _can_run(subject: Subject, runtime: str) -> bool:
-    return runtime != "torch" or subject.network is not None
+def _runtimes(subject: Subject, asked: Sequence[str]) -> list[str]:
+    """Return what runs a network: LiteRT a .tflite file, torch only what it has as a network."""
+    if subject.file.suffix == ".tflite":
+        return [LITERT]
+    return [runtime for runtime in asked if runtime != "torch" or subject.network is not None]
 
 
 def _runner(subject: Subject, runtime: str, *, threads: int) -> Callable[[], object]:
     if runtime == "torch":
         assert subject.network is not None and subject.height_width is not None
         return torch_runner(subject.network, subject.height_width, inputs=_inputs(subject), threads=threads)
+    if runtime == LITERT:
+        return tflite_runner(subject.file, threads=threads)
     return onnx_runner(subject.file, runtime, threads=threads, height_width=subject.height_width)
 
 
 def _operators(subject: Subject, runtime: str, *, threads: int, rounds: int) -> tuple[OperatorTime, ...]:
-    """By onnxruntime's or torch's profiler; () for OpenVINO."""
+    """By onnxruntime's or torch's profiler; () for OpenVINO and LiteRT."""
     size = subject.height_width
     if runtime == "torch":
         assert subject.network is not None and size is not None
         inputs = _inputs(subject)
         return tuple(torch_operators(subject.network, size, inputs=inputs, threads=threads, rounds=rounds))
-    if runtime == "openvino":
+    if runtime in ("openvino", LITERT):
         return ()
     return tuple(onnx_operators(subject.file, threads=threads, height_width=size, rounds=rounds))
 

@@ -1,7 +1,7 @@
-"""A network as a function without arguments, ready to be timed: by onnxruntime, OpenVINO or torch, on the CPU.
+"""A network as a function without arguments, ready to be timed: by onnxruntime, OpenVINO, LiteRT or torch, on the CPU.
 
-Any ONNX file will do, also one that was not exported here. Inputs are random: how long a network takes does not
-depend on them. Open batch sizes become 1, open heights and widths those asked for.
+Any ONNX or .tflite file will do, also one that was not exported here. Inputs are random: how long a network takes does
+not depend on them. Open batch sizes become 1, open heights and widths those asked for.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from edgeailite.errors import DataError, UsageError, option
 from edgeailite.runtime.failures import run_session, said
 from edgeailite.runtime.openvino_session import openvino_session
 from edgeailite.runtime.session import cpu_session
+from edgeailite.runtime.tflite_file import read_tflite
+from edgeailite.runtime.tflite_session import tflite_interpreter
 
 RUNTIMES = ("onnxruntime", "openvino", "torch")
+LITERT = "litert"  # runs .tflite files, whatever is asked for
 ELEMENT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 Runner = Callable[[], object]
 
@@ -107,6 +110,23 @@ def _openvino_runner(path: Path, inputs: dict[str, NDArray[Any]], threads: int) 
     def run() -> object:
         with said(f"{path}: OpenVINO cannot run it"):
             return request.infer(inputs)
+
+    return run
+
+
+def tflite_runner(path: Path, *, threads: int) -> Runner:
+    """The .tflite file by LiteRT, as it is by default. Raises DataError for one that is damaged or that it refuses."""
+    model = tflite_interpreter(read_tflite(path).data, name=str(path), threads=threads, kernels="xnnpack")
+    rng = np.random.default_rng(0)
+    for details in model.get_input_details():
+        kind, shape = details["dtype"], details["shape"]
+        whole = np.issubdtype(kind, np.integer)
+        low, high = (np.iinfo(kind).min, np.iinfo(kind).max) if whole else (-2, 2)
+        model.set_tensor(details["index"], rng.uniform(low, high, shape).astype(kind))
+
+    def run() -> object:
+        with said(f"{path}: LiteRT cannot run it"):
+            return model.invoke()
 
     return run
 
