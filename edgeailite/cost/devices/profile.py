@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeailite.config import ACCELERATORS
 from edgeailite.errors import DataError, UsageError
 from edgeailite.files import read_regular
 from edgeailite.untrusted import Fields, shown, yaml_value
@@ -91,6 +92,10 @@ def list_devices() -> list[str]:
 def load_profile(source: str) -> Profile:
     """A profile by name, or by the path of a .yaml file. UsageError for an unknown name, DataError for a wrong file."""
     path = Path(source) if source.endswith(".yaml") else FOLDER / f"{source}.yaml"
+    if source in ACCELERATORS:
+        raise UsageError(
+            f"device {source!r}: has no figures, Vela estimates it; ask `edgeailite choose` or `edgeailite complexity`"
+        )
     if not path.is_file():
         near = difflib.get_close_matches(source, list_devices(), n=1, cutoff=0.3)
         hint = f"; did you mean {near[0]}?" if near else ""
