@@ -53,8 +53,8 @@ class ChooseConfig:
     max_ms: float | None = None
     """Budget in milliseconds on --device."""
     device: str | None = None
-    """Estimate milliseconds on this device; `edgeailite devices list` names them. For an Ethos-U each network is compiled
-    by Vela (pip install ethos-u-vela), which takes seconds."""
+    """Estimate milliseconds on this device; `edgeailite devices list` names them. For an Ethos-U Vela compiles each
+    network (pip install ethos-u-vela), which takes seconds."""
     type: Literal["auto", "int8", "float32"] = "auto"
     """Arithmetic of the estimate; auto = int8 where the device has it."""
     img_resize: tuple[int, int] = DEFAULT_SIZE

@@ -273,10 +273,9 @@ def why_on_cpu(operator: CpuOperator, accelerator: str) -> str:
     if operator.kind != "RESIZE_BILINEAR":
         return ""
     sizes = "{}x{} to {}x{}".format(*operator.source[1:3], *operator.shape[1:3])
+    multiples = f"{option('img_resize')} of multiples of 32 (*_fd_*: 64)"
     if accelerator.startswith("ethos-u85"):
-        reason = f"{sizes}, which is by no power of two"
-        remedy = f"{option('img_resize')} of multiples of 32 avoids that inside a network"
+        reason = f"{sizes}, by no power of two; {multiples} avoids that inside a network"
     else:
-        reason = f"{sizes}, which is not by 2"
-        remedy = "networks unet_* and fpn_* resize by 2 inside"
-    return f"{reason}; {remedy}" + (f", {option('head')} codes leaves the last one out" if operator.is_output else "")
+        reason = f"{sizes}, not by 2; inside unet_* and fpn_* all are by 2 at {multiples}"
+    return reason + (f", {option('head')} codes leaves the last one out" if operator.is_output else "")
