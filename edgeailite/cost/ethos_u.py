@@ -29,10 +29,17 @@ def estimate_name(name: str, size: Size, *, classes: int | None, accelerator: st
     Raises UsageError for one that has no int8 .tflite form, and as `compile_tflite`.
     """
     check_vela(accelerator)
+    return compile_tflite(untrained_tflite(name, size, classes=classes), accelerator, name=name).estimate
+
+
+def untrained_tflite(name: str, size: Size, *, classes: int | None = None) -> bytes:
+    """Return the int8 .tflite file of a network by its name, with random weights; it gives the decoder's codes.
+
+    Raises UsageError for one that has no such form.
+    """
     network, card = untrained(name, classes, size)
     settle(network, card)
-    written = to_tflite(untrained_int8(network, card), card, size=size, head=HEAD)
-    return compile_tflite(written.data, accelerator, name=name).estimate
+    return to_tflite(untrained_int8(network, card), card, size=size, head=HEAD).data
 
 
 def estimate_model(config: ComplexityConfig, sizes: Iterable[Size]) -> dict[Size, VelaEstimate]:
