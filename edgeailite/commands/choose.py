@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from rich.table import Table
 
-from edgeailite.config import ChooseConfig
+from edgeailite.config import ACCELERATORS, ChooseConfig
 from edgeailite.console import print_json, print_table
 from edgeailite.cost.choice import Candidate, choose
 
@@ -29,7 +29,9 @@ def _print(chosen: Sequence[Candidate], config: ChooseConfig) -> None:
     table.add_column("model", no_wrap=True)
     table.add_column("mIoU %", justify="right")
     table.add_column("known from")
-    for name in ("GMACs", "parameters", *([f"ms on {config.device} in {chosen[0].type}"] if config.device else [])):
+    on_device = [f"ms on {config.device} in {chosen[0].type}"] if config.device else []
+    left = ["left to its CPU"] if config.device in ACCELERATORS else []
+    for name in ("GMACs", "parameters", *on_device, *left):
         table.add_column(name, justify="right")
     for index, found in enumerate(chosen, start=1):
         cells = [
@@ -39,13 +41,22 @@ def _print(chosen: Sequence[Candidate], config: ChooseConfig) -> None:
             f"{found.giga_macs:.3f}",
             f"{found.parameters:,}",
         ]
-        if found.milliseconds is not None:
-            cells.append("{:.1f} ({:.1f}..{:.1f})".format(*found.milliseconds))
+        cells += _time_cells(found, config)
         table.add_row(*cells)
     print_table(table)
     for index, found in enumerate(chosen, start=1):
         print(f"{index:>3}  {found.train}")
-    print("Accuracy at another size is that size's; docs/devices.md says what an estimate in ms is worth.")
+    page = "docs/ethos_u.md" if config.device in ACCELERATORS else "docs/devices.md"
+    print(f"Accuracy at another size is that size's; {page} says what an estimate in ms is worth.")
+
+
+def _time_cells(found: Candidate, config: ChooseConfig) -> list[str]:
+    """Return the estimate with its band, or without one the number of operators that it leaves out."""
+    if found.milliseconds is None:
+        return []
+    if config.device in ACCELERATORS:
+        return [f"{found.milliseconds[0]:.1f}", str(len(found.left_to_cpu))]
+    return ["{:.1f} ({:.1f}..{:.1f})".format(*found.milliseconds)]
 
 
 def _accuracy_cells(found: Candidate, classes: int) -> tuple[str, str]:

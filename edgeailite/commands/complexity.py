@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from edgeailite.config import ComplexityConfig
-from edgeailite.console import print_json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from edgeailite.config import ComplexityConfig, Size
+from edgeailite.console import print_json, print_result
 from edgeailite.cost.count import CountedModel, compare_networks, count
 from edgeailite.cost.tables import layer_rows, network_row, print_compared, print_cost, write_csv
 from edgeailite.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgeailite.export.vela import VelaEstimate
 
 
 def run(config: ComplexityConfig) -> int:
@@ -20,6 +27,7 @@ def run(config: ComplexityConfig) -> int:
     if config.results:
         raise UsageError(f"--results {config.results[0]}: belongs to a comparison; add --all True")
     counted = count(config)
+    estimates = _on_npu(config, counted)
     if config.csv is not None:
         write_csv(config.csv, [row for size, cost in counted.costs.items() for row in layer_rows(cost, size)])
     if config.html is not None:
@@ -27,19 +35,36 @@ def run(config: ComplexityConfig) -> int:
 
         write_page(config.html, counted.name, counted.kind, counted.costs)
     if config.json:
-        print_json(_values(counted))
+        print_json(_values(counted, estimates))
         return 0
     for size, cost in counted.costs.items():
         print_cost(counted.name, counted.kind, cost, size=size, layers=config.layers)
+        if size in estimates:
+            from edgeailite.export.vela import estimate_lines
+
+            print_result(f"{counted.name} as int8, {size[0]}x{size[1]}", estimate_lines(estimates[size]))
     return 0
 
 
-def _values(counted: CountedModel) -> dict[str, object]:
+def _on_npu(config: ComplexityConfig, counted: CountedModel) -> dict[Size, VelaEstimate]:
+    """Estimate the model on the accelerator that was asked for, at each size."""
+    if config.accelerator is None:
+        return {}
+    from edgeailite.cost.ethos_u import estimate_model  # quantization and export only where they are used
+
+    return estimate_model(config, counted.costs)
+
+
+def _values(counted: CountedModel, estimates: Mapping[Size, VelaEstimate]) -> dict[str, object]:
     sizes = [
-        {**network_row(counted.name, cost, size), "layers": layer_rows(cost, size)}
+        {**network_row(counted.name, cost, size), **_estimate(estimates.get(size)), "layers": layer_rows(cost, size)}
         for size, cost in counted.costs.items()
     ]
     return {"model": counted.name, "kind": counted.kind, "sizes": sizes}
+
+
+def _estimate(estimate: VelaEstimate | None) -> dict[str, object]:
+    return {} if estimate is None else {"vela": {"milliseconds": estimate.milliseconds, **asdict(estimate)}}
 
 
 def _run_all(config: ComplexityConfig) -> int:

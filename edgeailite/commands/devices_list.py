@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from edgeailite.config import DevicesListConfig
+from edgeailite.config import ACCELERATORS, DevicesListConfig
 from edgeailite.console import print_json, print_table
 from edgeailite.cost.devices import Profile, list_devices, load_profile, profile_values
 
@@ -26,6 +26,8 @@ def run(config: DevicesListConfig) -> int:
         return 0
     table = _figures(profiles[0]) if config.device else _overview(profiles)
     print_table(table)
+    if config.device is None:
+        print(f"Estimated by Vela, in choose and complexity (docs/ethos_u.md): {', '.join(ACCELERATORS)}.")
     return 0
 
 

@@ -13,6 +13,7 @@ from edgeailite.environment import VNNI, cpu_features
 from edgeailite.export import Export, export_run
 from edgeailite.export.lint import Finding, lines
 from edgeailite.export.to_tflite import WrittenProgram
+from edgeailite.export.vela import estimate_lines
 
 SATURATION = "saturation"  # a code of the checks
 
@@ -35,6 +36,7 @@ def run(config: ExportConfig) -> int:
             "input": _input(made),
             "outputs": ", ".join(outputs),
             "nodes": ", ".join(f"{count} {kind}" for kind, count in counts.most_common()),
+            **({} if made.estimate is None else estimate_lines(made.estimate)),
             **_found(made.findings),
         },
     )

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from edgeailite.config.checks import Amp, Device, check
+from edgeailite.config.checks import ACCELERATORS, Amp, Device, check
 from edgeailite.config.cost import (
     DEFAULT_SIZE,
     BenchConfig,
@@ -24,7 +24,7 @@ from edgeailite.config.training import MODEL, Loop, Objective, TrainConfig
 from edgeailite.config.using import HOST_NAME, InferConfig, ServeConfig
 
 __all__ = [
-    "DEFAULT_SIZE", "HOST_NAME", "MODEL", "check",
+    "ACCELERATORS", "DEFAULT_SIZE", "HOST_NAME", "MODEL", "check",
     "Amp", "Device", "Loop", "Objective", "Observer", "SchemeName", "Size",
     "DemoConfig", "PresetsConfig", "DoctorConfig",
     "DataGetConfig", "DataCheckConfig", "DataStatsConfig", "DataShowConfig", "DataCacheConfig",

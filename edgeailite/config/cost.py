@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edgeailite.config.checks import SMALLEST, check, check_above_zero, check_least, check_machine, check_size, group
+from edgeailite.config.checks import (
+    SMALLEST,
+    Accelerator,
+    check,
+    check_above_zero,
+    check_least,
+    check_machine,
+    check_size,
+    group,
+)
 from edgeailite.errors import option
 
 Size = tuple[int, int]  # height, width
@@ -52,7 +61,8 @@ class ChooseConfig:
     max_ms: float | None = None
     """Budget in milliseconds on --device."""
     device: str | None = None
-    """Estimate milliseconds on this device; `edgeailite devices list` names them."""
+    """Estimate milliseconds on this device; `edgeailite devices list` names them. For an Ethos-U Vela compiles each
+    network (pip install ethos-u-vela), which takes seconds."""
     type: Literal["auto", "int8", "float32"] = "auto"
     """Arithmetic of the estimate; auto = int8 where the device has it."""
     img_resize: tuple[int, int] = DEFAULT_SIZE
@@ -96,6 +106,9 @@ class ComplexityConfig:
     """Pictures that a network given by name takes at once, e.g. 2 for optical flow and picture."""
     int8: bool = False
     """Count the int8 network that a float one is expected to become."""
+    accelerator: Accelerator | None = None
+    """Also estimate the int8 network on this Ethos-U with Arm's compiler Vela (pip install ethos-u-vela), up to the
+    decoder's result; takes int8 .tflite files too."""
     layers: Literal["top", "all", "none"] = "top"
     """Rows of the table of layers: the ten with most MACs, all, or none."""
     all: bool = False
@@ -118,6 +131,8 @@ class ComplexityConfig:
         once = len(set(self.img_resize)) == len(self.img_resize)
         check(once, "img_resize", self.img_resize, "each size once")
         check_least(self, 1, "num_classes", "inputs")
+        alone = self.accelerator is None or not self.all
+        check(alone, "accelerator", self.accelerator, f"one network; without {option('all')}")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edgeailite.config.checks import Computing, Machine, check, check_arithmetic, check_machine, check_size, group
+from edgeailite.config.checks import (
+    Accelerator,
+    Computing,
+    Machine,
+    check,
+    check_arithmetic,
+    check_machine,
+    check_size,
+    group,
+)
 from edgeailite.errors import option
 
 
@@ -146,10 +155,13 @@ class ExportConfig:
     output: Path | None = None
     """File to write; default model.onnx or model_int8.onnx in the run folder, for some targets model_<target>.onnx or
     model_int8.tflite."""
-    target: Literal["onnxruntime", "openvino", "tensorrt", "tidl", "tflite"] = "onnxruntime"
+    target: Literal["onnxruntime", "openvino", "tensorrt", "tidl", "tflite", "ethos-u"] = "onnxruntime"
     """Runtime that the file is written for and checked against. openvino: the same file as onnxruntime; tensorrt: for a
     run of scheme s8s8; tidl: for a run of scheme tidl_pow2, one file with Clips, one with QDQ, and settings for the
-    compiler; tflite: for a quantized run, an int8 file for LiteRT, microcontrollers and NPUs."""
+    compiler; tflite: for a quantized run, an int8 file for LiteRT, microcontrollers and NPUs; ethos-u: the same, and
+    compiled by Vela (pip install ethos-u-vela)."""
+    accelerator: Accelerator | None = None
+    """With --target ethos-u: NPU to compile for, named by its family and its 8-bit MACs per cycle."""
     img_resize: tuple[int, int] | None = None
     """Input size of the network, height and width; default the run's."""
     dynamic: bool = False

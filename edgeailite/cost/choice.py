@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeailite.config import ChooseConfig
-from edgeailite.console import progress
-from edgeailite.cost import Layer, int8_layers
+from edgeailite.config import ACCELERATORS, ChooseConfig
+from edgeailite.console import log, progress
+from edgeailite.cost import Cost, int8_layers
 from edgeailite.cost.accuracies import read_accuracies
 from edgeailite.cost.count import count_network
-from edgeailite.cost.devices import Estimate, Profile, estimate, load_profile
+from edgeailite.cost.devices import Profile, estimate, load_profile
 from edgeailite.errors import UsageError, option
 from edgeailite.models import list_models
 from edgeailite.models.published import Accuracy, published_accuracy
@@ -29,7 +29,11 @@ NOT_SAID = "float or int8 not said"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network at the size asked for. `milliseconds` is (middle, low, high) on the device, computing in `type`."""
+    """A network at the size asked for. `milliseconds` is (middle, low, high) on the device, computing in `type`.
+
+    On an Ethos-U the three are equal, since Vela gives no band, and `left_to_cpu` names the operators that they leave
+    out.
+    """
 
     model: str
     accuracy: Accuracy | None
@@ -39,31 +43,44 @@ class Candidate:
     milliseconds: tuple[float, float, float] | None
     type: str | None
     train: str
+    left_to_cpu: tuple[str, ...] = ()
 
 
 def choose(config: ChooseConfig) -> list[Candidate]:
     """Return the networks within the budget, best first.
 
-    Raises UsageError where none is within it, naming the cheapest, and DataError for a device or results that cannot be
-    read.
+    On an Ethos-U, networks without an int8 .tflite form are left out with a note.
+
+    Raises UsageError where none is within it, naming the cheapest, or without Vela for an Ethos-U, and DataError for a
+    device or results that cannot be read.
 
     >>> from edgeailite.config import ChooseConfig
     >>> [found.model for found in choose(ChooseConfig(max_gmacs=4.0, rows=1))]
     ['fpn_aspp_mobilenetv2_tv_edgeailite']
     """
-    profile = None if config.device is None else load_profile(config.device)
+    npu = config.device in ACCELERATORS
+    if npu:
+        _check_vela(config)
+    profile = None if config.device is None or npu else load_profile(config.device)
     own = [row for path in config.results for row in own_results(path, config.num_classes)]
-    element_type = None if profile is None else _element_type(config.type, profile)
+    element_type = _element_type(config, profile)
     known = best_known([*published_accuracy(), *own], config, element_type)
     names = sorted(known) if not config.unknown else list_models()
     candidates = []
-    with progress("count", len(names)) as (bar, task):
+    with progress("compile" if npu else "count", len(names)) as (bar, task):
         for name in names:
-            candidates.append(_candidate(name, known.get(name), config, profile, element_type))
+            try:
+                candidates.append(_candidate(name, known.get(name), config, profile, element_type))
+            except UsageError as error:
+                if not npu:
+                    raise
+                log(f"{name} is left out: {error}")
             bar.update(task, advance=1)
     chosen = sorted((found for found in candidates if _within(found, config)), key=_rank)[: config.rows]
     if not chosen:
-        cheapest = min(candidates, key=lambda found: found.milliseconds or (found.giga_macs,))
+        cheapest = min(
+            candidates, key=lambda found: (found.milliseconds is None, found.milliseconds or (found.giga_macs,))
+        )
         time = f" and {cheapest.milliseconds[0]:.4g} ms on {config.device}" if cheapest.milliseconds else ""
         cost = f"{cheapest.model} with {cheapest.giga_macs:.4g} GMACs{time}"
         hint = "" if config.unknown else f", or {option('unknown')} True for networks without a known accuracy"
@@ -126,7 +143,7 @@ def _candidate(
     cost = count_network(name, (config.img_resize,), num_classes=config.num_classes, inputs=1, int8=False)[
         config.img_resize
     ]
-    found = None if profile is None else _estimate(cost.layers, profile, element_type)
+    milliseconds, left_to_cpu = _time(name, cost, config, profile, element_type)
     height, width = config.img_resize
     return Candidate(
         name,
@@ -134,21 +151,55 @@ def _candidate(
         accuracy is not None and accuracy.height_width == config.img_resize,
         cost.giga_macs,
         cost.parameters,
-        None if found is None else (found.milliseconds, found.low, found.high),
+        milliseconds,
         element_type,
         f"edgeailite train --model_name {name} --dataset_name {config.dataset_name} --img_resize {height} {width}",
+        left_to_cpu,
     )
 
 
-def _element_type(asked: str, profile: Profile) -> str:
+def _element_type(config: ChooseConfig, profile: Profile | None) -> str | None:
     """Arithmetic of the estimates: int8 where the device has it, unless another was asked for."""
-    if asked != "auto":
-        return asked
+    if config.device in ACCELERATORS:
+        if config.type == "float32":
+            raise UsageError(f"{config.device} computes in int8 alone", about="type", value=config.type)
+        return "int8"
+    if profile is None or config.type != "auto":
+        return None if profile is None else config.type
     return "float32" if profile.rate("int8", "dense") is None else "int8"
 
 
-def _estimate(layers: Sequence[Layer], profile: Profile, element_type: str | None) -> Estimate:
-    return estimate(int8_layers(layers) if element_type == "int8" else layers, profile)
+def _time(
+    name: str, cost: Cost, config: ChooseConfig, profile: Profile | None, element_type: str | None
+) -> tuple[tuple[float, float, float] | None, tuple[str, ...]]:
+    """Milliseconds (middle, low, high) on the device, and the operators that they leave out.
+
+    A network beyond the budget of GMACs is not compiled.
+    """
+    if config.device in ACCELERATORS:
+        if config.max_gmacs is not None and cost.giga_macs > config.max_gmacs:
+            return None, ()
+        return _on_npu(name, config)
+    if profile is None:
+        return None, ()
+    found = estimate(int8_layers(cost.layers) if element_type == "int8" else cost.layers, profile)
+    return (found.milliseconds, found.low, found.high), ()
+
+
+def _check_vela(config: ChooseConfig) -> None:
+    """Raise UsageError before any network is counted where none can be compiled."""
+    from edgeailite.export.vela import check_vela
+
+    check_vela(str(config.device))
+
+
+def _on_npu(name: str, config: ChooseConfig) -> tuple[tuple[float, float, float], tuple[str, ...]]:
+    from edgeailite.cost.ethos_u import estimate_name  # quantization and export only where they are used
+
+    assert config.device is not None
+    found = estimate_name(name, config.img_resize, classes=config.num_classes, accelerator=config.device)
+    left = tuple(f"{operator.kind} {operator.name}" for operator in found.cpu_operators)
+    return (found.milliseconds,) * 3, left
 
 
 def _within(found: Candidate, config: ChooseConfig) -> bool:

@@ -33,7 +33,27 @@ def untrained_int8(network: nn.Module, card: ModelCard) -> fx.GraphModule:
     """Quantize a network with ranges from random pictures, ready to export: good for speed, not for accuracy."""
     quantized = prepare(network).eval()
     set_input_range(quantized, *card.preprocessing.input_range)
-    generator = torch.Generator().manual_seed(0)
-    pictures = [tuple(torch.rand(2, 3, 96, 192, generator=generator) * 4 - 2 for _ in card.inputs) for _ in range(2)]
-    calibrate(quantized, pictures)
+    calibrate(quantized, _pictures(card))
     return quantized
+
+
+@torch.no_grad()
+def settle(network: nn.Module, card: ModelCard) -> None:
+    """Set the BatchNorm statistics of an untrained network to those of random pictures.
+
+    Without that its features shrink or grow from layer to layer, until additions have scales no integer kernel takes.
+    """
+    momenta = {module: module.momentum for module in network.modules() if isinstance(module, nn.BatchNorm2d)}
+    for module in momenta:
+        module.momentum = None  # plain averages
+    network.train()
+    for pictures in _pictures(card):
+        network(*pictures)
+    network.eval()
+    for module, momentum in momenta.items():
+        module.momentum = momentum
+
+
+def _pictures(card: ModelCard) -> list[tuple[torch.Tensor, ...]]:
+    generator = torch.Generator().manual_seed(0)
+    return [tuple(torch.rand(2, 3, 96, 192, generator=generator) * 4 - 2 for _ in card.inputs) for _ in range(2)]

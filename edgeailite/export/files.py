@@ -8,6 +8,7 @@ import onnx
 
 from edgeailite.export.targets import Content, Files
 from edgeailite.export.to_tflite import WrittenProgram
+from edgeailite.export.vela import CompiledFile
 from edgeailite.files import write_result
 
 FILE_NAMES = {False: "model.onnx", True: "model_int8.onnx"}
@@ -25,7 +26,7 @@ def write_files(path: Path, files: Files) -> list[Path]:
 
 
 def _bytes_of(content: Content) -> str | bytes:
-    if isinstance(content, WrittenProgram):
+    if isinstance(content, WrittenProgram | CompiledFile):
         return content.data
     return content if isinstance(content, str) else content.SerializeToString(deterministic=True)
 

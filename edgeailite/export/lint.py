@@ -59,7 +59,7 @@ CODES: dict[str, tuple[Level, str]] = {
         "warning",
         "a bilinear resize by another factor than 2, which Arm's Ethos-U55 and U65 leave to their CPU",
     ),
-    "npu-classes": ("warning", "an ArgMax over more classes than Arm's Ethos-U takes: it runs on its CPU"),
+    "npu-classes": ("warning", "an ArgMax over more classes than Arm's Ethos-U55 and U65 take: it runs on their CPU"),
     "npu-weights": ("warning", "weights of a channel that add up to more than Arm's Ethos-U takes: it runs on its CPU"),
     "argmax": ("warning", "an ArgMax without the class axis kept, which the device leaves to its CPU"),
 }

@@ -14,6 +14,7 @@ from edgeailite.export.files import FILE_NAMES, TFLITE_NAME, write_files
 from edgeailite.export.lint import Finding
 from edgeailite.export.targets import TARGETS, Request, Target, write
 from edgeailite.export.to_tflite import WrittenProgram
+from edgeailite.export.vela import CompiledFile, VelaEstimate
 from edgeailite.modelcard import ModelCard
 from edgeailite.runs.checkpoint import run_folder
 from edgeailite.runs.open import load_network
@@ -24,7 +25,8 @@ class Export:
     """What `export_run` wrote.
 
     `files` are paths, the ONNX or .tflite file first; `model` is its content, `opset` that of an ONNX file, `size` the
-    (height, width) of its input, None where it takes any; `findings` are what the checks of the target warn of.
+    (height, width) of its input, None where it takes any; `findings` are what the checks of the target warn of, and
+    `estimate` is what a compiler says of the file's cost on its device, None where none has read it.
     """
 
     files: Sequence[Path]
@@ -34,6 +36,7 @@ class Export:
     opset: int | None
     size: tuple[int, int] | None
     findings: Sequence[Finding]
+    estimate: VelaEstimate | None = None
 
 
 def export_run(config: ExportConfig) -> Export:
@@ -61,13 +64,15 @@ def export_run(config: ExportConfig) -> Export:
         simplify=config.simplify,
         kernels=config.kernels,
         head=config.head,
+        accelerator=config.accelerator,
     )
     _check_output(config, target)
     contents, findings = write(target.name, request)
     path = config.output or run_folder(config.run) / _name(target, quantized=checkpoint.quantization is not None)
     files = write_files(path, contents)
-    model = next(content for content in contents.values() if not isinstance(content, str))
-    return Export(files, model, card, target, opset, size, findings)
+    model = next(content for content in contents.values() if isinstance(content, onnx.ModelProto | WrittenProgram))
+    estimate = next((content.estimate for content in contents.values() if isinstance(content, CompiledFile)), None)
+    return Export(files, model, card, target, opset, size, findings, estimate)
 
 
 def _name(target: Target, *, quantized: bool) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeailite.config import ACCELERATORS
 from edgeailite.errors import DataError, UsageError, did_you_mean
 from edgeailite.files import read_regular
 from edgeailite.untrusted import Fields, shown, yaml_value
@@ -90,6 +91,10 @@ def list_devices() -> list[str]:
 def load_profile(source: str) -> Profile:
     """Load a profile by name or .yaml path. UsageError for an unknown name, DataError for a wrong file."""
     path = Path(source) if source.endswith(".yaml") else FOLDER / f"{source}.yaml"
+    if source in ACCELERATORS:
+        raise UsageError(
+            f"device {source!r}: has no figures, Vela estimates it; ask `edgeailite choose` or `edgeailite complexity`"
+        )
     if not path.is_file():
         known, hint = list_devices(), did_you_mean(source, list_devices(), cutoff=0.3)
         problem = f"device {source!r}: unknown{hint} (`edgeailite devices list` lists them; or give a .yaml file)"

@@ -7,7 +7,7 @@ from torch import fx
 
 from edgeailite.errors import UsageError, option
 from edgeailite.export.lint import Finding, lint, lint_ranges, refuse_errors
-from edgeailite.export.targets import onnxruntime, openvino, tensorrt, tflite, tidl
+from edgeailite.export.targets import ethos_u, onnxruntime, openvino, tensorrt, tflite, tidl
 from edgeailite.export.targets.record import Content, Files, Request, Target
 from edgeailite.export.to_tflite import WrittenProgram
 from edgeailite.quantization import scheme_of
@@ -15,7 +15,15 @@ from edgeailite.quantization import scheme_of
 __all__ = ["TARGETS", "Content", "Files", "Request", "Target", "write"]
 
 TARGETS: dict[str, Target] = {
-    target.name: target for target in (onnxruntime.TARGET, openvino.TARGET, tensorrt.TARGET, tidl.TARGET, tflite.TARGET)
+    target.name: target
+    for target in (
+        onnxruntime.TARGET,
+        openvino.TARGET,
+        tensorrt.TARGET,
+        tidl.TARGET,
+        tflite.TARGET,
+        ethos_u.TARGET,
+    )
 }
 
 
@@ -43,6 +51,13 @@ def _check_scheme(target: Target, request: Request) -> None:
     if request.head != "logits" and target.opset is not None:
         raise UsageError(
             f"{option('head')} {request.head}: of a .tflite file; add {option('target')} tflite, or leave it out"
+        )
+    if request.accelerator is not None and target.name != ethos_u.TARGET.name:
+        raise UsageError(
+            f"not for {option('target')} {target.name}",
+            about="accelerator",
+            value=request.accelerator,
+            fix=f"add {option('target')} {ethos_u.TARGET.name}, or leave it out",
         )
     if not target.schemes:
         return

@@ -11,6 +11,7 @@ from torch import nn
 from edgeailite.export.lint import Check, Finding
 from edgeailite.export.passes import Kernels
 from edgeailite.export.to_tflite import WrittenProgram
+from edgeailite.export.vela import CompiledFile
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization.program import Program
 
@@ -48,9 +49,10 @@ class Request:
     simplify: bool = True
     kernels: Kernels = "plain"
     head: str = "logits"
+    accelerator: str | None = None
 
 
-Content = onnx.ModelProto | WrittenProgram | str
+Content = onnx.ModelProto | WrittenProgram | CompiledFile | str
 Files = dict[str, Content]
 """What is written: ends of file names, the main file's (`.onnx`, `.tflite`) first -> a model, or text."""
 ProgramCheck = Callable[[Program], Iterator[Finding]]

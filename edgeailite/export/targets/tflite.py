@@ -20,14 +20,17 @@ from edgeailite.export.to_tflite import to_tflite
 from edgeailite.quantization.program import Operator, Program
 
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
-MOST_CLASSES = 127  # of an ArgMax on an Ethos-U
+MOST_CLASSES = 127  # of an ArgMax on an Ethos-U55 or U65
 MOST_WEIGHT = 127 * 2**16  # of |weight - zero point|, summed over a channel
 
 
-def files(request: Request) -> Files:
-    """Return the one .tflite file. Raises UsageError for what it cannot be: of open size, or with labels up-sampled."""
+def files(request: Request, *, name: str = "tflite") -> Files:
+    """Return the one .tflite file, of target `name`.
+
+    Raises UsageError for what it cannot be: of open size, or with labels up-sampled.
+    """
     assert isinstance(request.module, fx.GraphModule)
-    target = f"{option('target')} tflite"
+    target = f"{option('target')} {name}"
     if request.size is None:
         raise UsageError(f"{target}: a file of one size; leave {option('dynamic')} out")
     if request.argmax == "before_upsampling":
@@ -39,19 +42,19 @@ def files(request: Request) -> Files:
 
 
 def npu_resizes(program: Program) -> Iterator[Finding]:
-    """Find bilinear resizes that an Ethos-U55 or U65 leaves to its CPU: not by a factor of 2."""
+    """Find bilinear resizes that an Ethos-U55 or U65 leaves to its CPU: not by 2. A U85 takes powers of two."""
     for operator in _of(program, "RESIZE_BILINEAR"):
         before, after = operator.inputs[0].shape[1:3], operator.output.shape[1:3]
         factors = [new / old for old, new in zip(before, after, strict=True)]
         if factors == [2, 2] or before == (1, 1):
             continue
-        whole = all(factor == int(factor) for factor in factors)
+        powers = all(factor >= 1 and np.frexp(factor)[0] == 0.5 for factor in factors)
         sizes = f"{before[0]}x{before[1]} to {after[0]}x{after[1]}"
-        yield Finding("npu-resize", operator.output.name, f"{sizes}; U85: {'NPU' if whole else 'CPU'}")
+        yield Finding("npu-resize", operator.output.name, f"{sizes}; U85: {'NPU' if powers else 'CPU'}")
 
 
 def npu_classes(program: Program) -> Iterator[Finding]:
-    """Find an ArgMax over more classes than an Ethos-U takes."""
+    """Find an ArgMax over more classes than an Ethos-U55 or U65 takes."""
     for operator in _of(program, "ARG_MAX"):
         classes = operator.inputs[0].shape[3]
         if classes > MOST_CLASSES:

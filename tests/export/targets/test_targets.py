@@ -48,7 +48,7 @@ def counts(model: onnx.ModelProto) -> Counter[str]:
 
 
 def test_every_target_has_its_tests():
-    assert [*SCHEMES, "tflite"] == list(TARGETS)  # tests/export/targets/test_tflite.py
+    assert [*SCHEMES, "tflite", "ethos-u"] == list(TARGETS)  # test_tflite.py and test_ethos_u.py beside this file
 
 
 def test_the_command_line_offers_every_target():

@@ -119,7 +119,7 @@ def test_the_checks_find_what_is_planted():
     make.add("ARG_MAX", [twice, constant("axis", [3])], "label", (1, 48, 32), type="int32", scale=None)
     program = make.program(label=twice)
     assert [(f.code, f.node, f.detail) for f in npu_resizes(program)] == [
-        ("npu-resize", "resized", "8x8 to 24x16; U85: NPU")
+        ("npu-resize", "resized", "8x8 to 24x16; U85: CPU")
     ]
     assert [(f.code, f.node, f.detail) for f in npu_classes(program)] == [("npu-classes", "label", "200, at most 127")]
     assert [(f.code, f.node, f.detail) for f in dead_channels(program)] == [("dead-channel", "dead", "1 of 200")]
