@@ -161,7 +161,7 @@ bool add(const Node &node) {
 bool concatenate(const Node &node) {
     const int y = node.index(), count = node.count();
     if (count > MOST_INPUTS) return false;
-    static RuntimeShape shapes[MOST_INPUTS];
+    RuntimeShape shapes[MOST_INPUTS];
     const RuntimeShape *places[MOST_INPUTS];
     const int8_t *data[MOST_INPUTS];
     for (int i = 0; i < count; i++) {
@@ -204,14 +204,19 @@ bool pool(const Node &node) {
 }
 
 bool mean(const Node &node) {
-    const int x = node.index(0), axes = node.index(1), y = node.index();
-    if (side(y, 3) > MOST_CHANNELS) return false;
+    const int x = node.index(0), axes = node.index(1), y = node.index(), count = side(axes, 0);
+    if (side(y, 3) > MOST_CHANNELS || count > 4) return false;
     int32_t multiplier, exponent;
-    int index[4], resolved[4];
+    int before[4], after[4], over[4], index[4], resolved[4]; /* int32_t may be long */
+    for (int axis = 0; axis < 4; axis++) {
+        before[axis] = side(x, axis);
+        after[axis] = side(y, axis);
+    }
+    for (int i = 0; i < count; i++) over[i] = words(axes)[i];
     split(scale(x) / scale(y), &multiplier, &exponent);
-    return tflite::reference_ops::QuantizedMeanOrSum(
-        codes(x), zero(x), shape(x).DimsData(), 4, codes(y), multiplier, exponent, zero(y), shape(y).DimsData(), 4,
-        reinterpret_cast<const int *>(words(axes)), side(axes, 0), true, index, resolved, sums, false);
+    return tflite::reference_ops::QuantizedMeanOrSum(codes(x), zero(x), before, 4, codes(y), multiplier, exponent,
+                                                     zero(y), after, 4, over, count, true, index, resolved, sums,
+                                                     false);
 }
 
 bool resize(const Node &node) {
@@ -240,7 +245,8 @@ bool slice(const Node &node) {
 bool arg_max(const Node &node) {
     const int x = node.index(0), y = node.index();
     tflite::reference_ops::ArgMinMax(shape(x), codes(x), words(node.index(1)), shape(y),
-                                     static_cast<int32_t *>(data_of(y)), true);
+                                     static_cast<int32_t *>(data_of(y)),
+                                     [](int8_t a, int8_t b) { return a > b; });
     return true;
 }
 
