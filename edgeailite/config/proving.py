@@ -172,6 +172,9 @@ class ExportConfig:
     head: Literal["logits", "quantized", "codes"] = "logits"
     """What the outputs of a .tflite file hold: logits (float32), quantized (int8, which a scale turns into logits), or
     codes (the same at the decoder's size, without the last up-sampling)."""
+    c_array: bool = False
+    """With --target tflite: write the file as C source too, model_int8.h and model_int8.c, with golden cases by which a
+    board can be checked."""
     opset: int | None = None
     """ONNX opset, at least 17; default 21, for tensorrt 17, for tidl 18."""
     simplify: bool = True

@@ -10,6 +10,7 @@ import onnx
 
 from edgeailite.config import ExportConfig
 from edgeailite.errors import UsageError, option
+from edgeailite.export.c_array import c_files
 from edgeailite.export.files import FILE_NAMES, TFLITE_NAME, write_files
 from edgeailite.export.lint import Finding
 from edgeailite.export.targets import TARGETS, Request, Target, write
@@ -66,12 +67,15 @@ def export_run(config: ExportConfig) -> Export:
         head=config.head,
         accelerator=config.accelerator,
     )
-    _check_output(config, target)
+    _check_files(config, target)
     contents, findings = write(target.name, request)
     path = config.output or run_folder(config.run) / _name(target, quantized=checkpoint.quantization is not None)
-    files = write_files(path, contents)
     model = next(content for content in contents.values() if isinstance(content, onnx.ModelProto | WrittenProgram))
     estimate = next((content.estimate for content in contents.values() if isinstance(content, CompiledFile)), None)
+    if config.c_array and isinstance(model, WrittenProgram):
+        header, source = c_files(model, path.name.removesuffix(".tflite"))
+        contents |= {".h": header, ".c": source}
+    files = write_files(path, contents)
     return Export(files, model, card, target, opset, size, findings, estimate)
 
 
@@ -81,8 +85,11 @@ def _name(target: Target, *, quantized: bool) -> str:
     return FILE_NAMES[quantized] if target.stem is None else f"{target.stem}.onnx"
 
 
-def _check_output(config: ExportConfig, target: Target) -> None:
-    """Raise UsageError for a file name by which the other format would be expected."""
+def _check_files(config: ExportConfig, target: Target) -> None:
+    """Raise UsageError for a file name by which the other format would be expected, and for C source of ONNX files."""
+    if config.c_array and target.opset is not None:
+        problem = f"{option('c_array')}: of a .tflite file; add {option('target')} tflite, or leave it out"
+        raise UsageError(problem)
     end = ".onnx" if target.opset is not None else ".tflite"
     if config.output is not None and config.output.suffix in {".onnx", ".tflite"} - {end}:
         raise UsageError(f"{option('output')} {config.output}: {option('target')} {target.name} writes *{end}")
