@@ -241,6 +241,8 @@ def ask_apart(question: str) -> dict[str, Any]:
         asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=variables)
     except subprocess.TimeoutExpired:
         return {"error": "no answer within 120 s"}
+    except OSError as error:  # of an emulated interpreter, which the system cannot start
+        return {"error": f"no second interpreter can be started ({error.strerror})"}
     if asked.returncode == 0:
         return dict(json.loads(asked.stdout.splitlines()[-1]))
     if asked.returncode < 0:

@@ -238,6 +238,13 @@ def test_it_runs_with_numpy_and_onnxruntime_alone(tmp_path):
     assert "torch" in findings["installation"]["value"]
 
 
+def test_an_interpreter_that_cannot_be_started_is_an_answer(monkeypatch, tmp_path):
+    monkeypatch.setattr(environment.sys, "executable", str(tmp_path / "none"))
+    assert environment.ask_apart("cv2_facts") == {
+        "error": "no second interpreter can be started (No such file or directory)"
+    }
+
+
 def test_a_failing_interpreter_is_an_answer():
     assert "ImportError" in environment.ask_apart("no_such_facts")["error"]
 
