@@ -34,6 +34,7 @@ from edgeailite.modelcard import REGRESSION, input_name, task_type
 from edgeailite.quantization.convert import MIDDLE, TOLERANCE, CodePool, IntegerConv, Quantize
 from edgeailite.quantization.graph import ACTIVATIONS, ADDITIONS, activation_limits, is_input, is_module
 from edgeailite.quantization.program import Kind, Operator, Program, Value
+from edgeailite.quantization.tflite_rules import XNNPACK_RATIOS
 
 Head = Literal["codes", "logits", "quantized", "argmax"]
 HEADS: dict[str, str] = {
@@ -439,19 +440,21 @@ def _scale(step: float) -> NDArray[np.float32]:
 def check_scales(program: Program) -> None:
     """Refuse scales for which a runtime stops, or computes something else than its rules say.
 
-    XNNPACK takes multipliers of convolutions below 256 (`operators/convolution-nhwc.c`) and leaves additions to other
-    kernels unless the ratios of their scales are from 2^-10 to below 2^8 (`operators/binary-elementwise-nd.c`). The
-    reference kernels shift sums left where a multiplier is 1 or more, and sums and shifted sums must fit in int32. With
-    int16 they take multipliers below 128 and sums below 2^47, and in additions ratios below 2^14 (`common.cc`, where
-    others end the process). Raises UsageError with the layer's name.
+    XNNPACK takes multipliers of convolutions below 256 (`operators/convolution-nhwc.c`). The reference kernels shift
+    sums left where a multiplier is 1 or more, and sums and shifted sums must fit in int32; with int16 they take
+    multipliers below 128 and sums below 2^47 (`common.cc`). An addition of int16 that has 2^14 steps of its output in
+    one of an input ends the process (`quantization_util.cc`). One of int8 that XNNPACK leaves to LiteRT's own kernels
+    wraps beyond 16 bits there (`optimized/integer_ops/add.h`). Raises UsageError with the layer's name.
     """
     for op in program.operators:
         if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             _check_convolution(op)
         elif op.kind == "ADD":
-            least, most = (2**-10, 2**8) if op.output.type == "int8" else (0, 2**14)
             ratios = [float(value.scale[0] / op.output.scale[0]) for value in op.inputs]
-            _refuse_unless(all(least <= ratio < most for ratio in ratios), op, "scales of its inputs", ratios)
+            most = (
+                2**14 if op.output.type == "int16" else XNNPACK_RATIOS[1] if min(ratios) >= XNNPACK_RATIOS[0] else 2**7
+            )
+            _refuse_unless(max(ratios) < most, op, "scales of its inputs", ratios)
 
 
 def _check_convolution(op: Operator) -> None:

@@ -26,9 +26,10 @@ named below the folders `tensorflow/lite/kernels/internal` (reference) and `src`
     (`common.cc`, MultiplyByQuantizedMultiplier of int64).
 10. CONCATENATION, SLICE, PAD (zero point), MIRROR_PAD, RESIZE_NEAREST_NEIGHBOR, MAX_POOL_2D copy codes.
 11. ARG_MAX takes the first of equals. DEQUANTIZE is float32(code - zero point) x scale.
-12. XNNPACK has no form of what has int16; LiteRT's own kernels compute it by the rules of the reference, but for
-    ADD: on CPUs with AVX2 or NEON blocks of 16 numbers take both shifts of a side at once, with one rounding
-    (`optimized/integer_ops/add.h`, AddElementwiseInt16).
+12. XNNPACK leaves to LiteRT's own kernels what has int16, and an ADD with an s / s_y that is not from 2^-10 to below
+    2^8. Those kernels follow the rules of the reference, but in ADD take both shifts of a side at once, with one
+    rounding (to the left; to the right they cut off), in blocks of 16 numbers: `optimized/integer_ops/add.h`, which has
+    code for AVX2 and NEON (on other x86 by way of SSE4).
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ from edgeailite.quantization.program import Operator, Program, Value
 Array = NDArray[Any]
 Seen = Callable[[Value, Array], None]
 EXACT_IN_FLOAT32, LARGEST_DISTANCE = 2**24, 255
+ADD_BITS = {"int8": 20, "int16": 15}  # behind the point, in which the reference adds
+XNNPACK_RATIOS = (2**-10, 2**8)  # of an input's scale to the output's, in additions that XNNPACK takes
 LIMITS = {"int8": (-128, 127), "int16": (-(2**15), 2**15 - 1)}
 
 
@@ -184,27 +187,32 @@ def _requantize_reference(op: Operator, sums: Array) -> Array:
 
 
 def _add_reference(op: Operator, a: Array, b: Array) -> Array:
-    bits = 15 if op.output.type == "int16" else 20
-    return _added(op, bits, lambda side, m, e: multiply(side << bits, m, e), a, b)
+    bits = ADD_BITS[op.output.type]
+    return _added(op, lambda side, m, e: multiply(side << bits, m, e), a, b)
 
 
 def _add_in_blocks(op: Operator, a: Array, b: Array) -> Array:
     """Rule 12."""
-    blocks = _added(op, 15, lambda side, m, e: multiply(side, m, 15 + e), a, b).reshape(-1)
+
+    def scaled(side: Array, multiplier: int, exponent: int) -> Array:
+        shift = ADD_BITS[op.output.type] + exponent
+        return multiply(side << shift if shift >= 0 else side >> -shift, multiplier, 0)
+
+    blocks = _added(op, scaled, a, b).reshape(-1)
     whole = len(blocks) // 16 * 16
     blocks[whole:] = _add_reference(op, a, b).reshape(-1)[whole:]
     return blocks.reshape(a.shape)
 
 
-def _added(op: Operator, bits: int, scaled: Callable[[Array, int, int], Array], a: Array, b: Array) -> Array:
-    """Rule 5; `scaled` multiplies a side, with `bits` more behind the point."""
+def _added(op: Operator, scaled: Callable[[Array, int, int], Array], a: Array, b: Array) -> Array:
+    """Rule 5; `scaled` multiplies a side, which then has ADD_BITS behind the point."""
     steps = [float(_step(value)) for value in op.inputs]
     twice = 2 * max(steps)
     first, second = (
         scaled(_distance(value, codes), *quantize_multiplier(step / twice))
         for value, codes, step in zip(op.inputs, (a, b), steps, strict=True)
     )
-    last = quantize_multiplier(twice / (2**bits * float(_step(op.output))))
+    last = quantize_multiplier(twice / (2 ** ADD_BITS[op.output.type] * float(_step(op.output))))
     return multiply(first + second, *last) + op.output.zero_point
 
 
@@ -246,6 +254,8 @@ def _requantize_xnnpack(op: Operator, sums: Array) -> Array:
 
 def _add_xnnpack(op: Operator, a: Array, b: Array) -> Array:
     ratios = [_step(value) / _step(op.output) for value in op.inputs]
+    if not all(XNNPACK_RATIOS[0] <= ratio < XNNPACK_RATIOS[1] for ratio in ratios):
+        return _add_in_blocks(op, a, b)
     bits = 20 - (math.frexp(float(max(ratios)))[1] - 1)
     weights = [int(np.rint(np.ldexp(ratio, bits))) for ratio in ratios]
     total = 2 ** (bits - 1)

@@ -320,7 +320,7 @@ def convolution(*, multiplier: float, bias: int = 0, kind: str = "int8") -> Prog
 
 REFUSED = {
     "a ratio of 2^8": addition(256.0, 1.0, 1.0),
-    "a ratio below 2^-10": addition(1.0, 0.000976, 1.0),
+    "a ratio of 2^7 beside one that XNNPACK leaves to others": addition(128.0, 2**-11, 1.0),
     "a multiplier of 2^8": convolution(multiplier=256.0),
     "a ratio of 2^14 in 16 bits": addition(2.0**14, 1.0, 1.0, "int16"),
     "a multiplier of 2^7 in 16 bits": convolution(multiplier=128.0, kind="int16"),
@@ -329,7 +329,8 @@ REFUSED = {
     "a sum beyond int32 after its shift": convolution(multiplier=8.0, bias=2**28),
 }
 TAKEN = {
-    "ratios": addition(255.9, 2**-10, 1.0),
+    "ratios that XNNPACK takes": addition(255.9, 2**-10, 1.0),
+    "a ratio that XNNPACK leaves to others": addition(127.9, 2**-20, 1.0),
     "ratios in 16 bits": addition(2.0**14 - 1, 2**-10, 1.0, "int16"),
     "a multiplier in 16 bits": convolution(multiplier=127.0, kind="int16"),
     "a sum in 16 bits": convolution(multiplier=0.001, bias=2**46, kind="int16"),

@@ -153,13 +153,16 @@ def test_every_pair_of_codes_is_added(seed, activation):
     check("ADD", [a, b], y, [part.reshape(a.shape) for part in codes], activation=activation)
 
 
-def test_additions_of_16_bits():
+@pytest.mark.parametrize("kind", ["int8", "int16"])
+def test_additions_that_xnnpack_leaves_to_others(kind):
     """The kernels of LiteRT that are not the reference take other steps, which few sums show."""
     shape, differing = (1, 50, 101, 11), 0  # not in whole blocks of 16
-    for seed in SEEDS:
-        rng = np.random.default_rng(seed)
-        a, b, y = (tensor(name, shape, rng.uniform(1e-4, 4e-4), 0, "int16") for name in "aby")
-        found = check("ADD", [a, b], y, [random_codes(rng, a) // 2, random_codes(rng, b) // 2], activation="NONE")
+    for exponent in (-0.5, -11, -15.5, -17, -19.5, -21, -33):
+        rng = np.random.default_rng(0)
+        zeros = [0, 0, 0] if kind == "int16" else rng.integers(-128, 128, 3).tolist()
+        steps = (0.05 * rng.uniform(0.5, 1), 0.05 * 2**exponent, 0.05)
+        a, b, y = (tensor(*parts, kind) for parts in zip("aby", [shape] * 3, steps, zeros, strict=True))
+        found = check("ADD", [a, b], y, [random_codes(rng, a) // 2, random_codes(rng, b)], activation="NONE")
         differing += int((found["xnnpack"] != found["tflite_reference"]).sum())
     assert differing > 0
 
