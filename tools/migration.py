@@ -1,4 +1,4 @@
-"""The text about flags in docs/migrate_*.md, from the same tables: `python -m edgeailite.compat.migration` prints it.
+"""The text about flags in docs/migrate_*.md, from the same tables: `python tools/migration.py` prints it.
 
 The whole tables are in docs/published_commands.md. This text groups the flags: those that keep their names, have
 another name, take one value only, or do nothing; and gives whole commands as verbs of this package.

@@ -1,4 +1,4 @@
-"""The tables of docs/published_commands.md: `python -m edgeailite.compat.page` prints them."""
+"""The tables of docs/published_commands.md: `python tools/published_commands.py` prints them."""
 
 from __future__ import annotations
 

@@ -6,14 +6,14 @@ import pytest
 
 from edgeailite.compat import ade20k, pixel2pixel
 from edgeailite.compat.flags import shown
-from edgeailite.compat.migration import CSAIL, EDGEAILITE, WIDTH, groups, parts
 from tests.markdown import ROOT
+from tools.migration import CSAIL, EDGEAILITE, WIDTH, groups, parts
 
 
 @pytest.mark.parametrize("page, text", parts(), ids=lambda value: value[:40].replace("\n", " "))
 def test_the_page_holds_it(page, text):
     content = (ROOT / page).read_text(encoding="utf-8")
-    assert text in content, f"print it with python -m edgeailite.compat.migration: {text[:200]}"
+    assert text in content, f"print it with python tools/migration.py: {text[:200]}"
 
 
 @pytest.mark.parametrize("page", [EDGEAILITE, CSAIL])

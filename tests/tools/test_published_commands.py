@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from edgeailite.compat.page import tables
+from tools.published_commands import tables
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/published_commands.md"
 
 
 @pytest.mark.parametrize("name", tables())
 def test_the_page_holds_the_table(name):
-    assert tables()[name] in PAGE.read_text(encoding="utf-8"), "print it with python -m edgeailite.compat.page"
+    assert tables()[name] in PAGE.read_text(encoding="utf-8"), "print it with python tools/published_commands.py"
 
 
 def test_the_page_has_no_other_rows():
