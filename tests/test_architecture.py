@@ -197,6 +197,7 @@ OF_OTHERS = {
     "git": {"--abbrev", "--always", "--dirty", "--exclude"},
     "torchrun": {"--max-restarts", "--nproc-per-node", "--rdzv-id", "--standalone"},
     "curl": {"--data-binary"},
+    "vela": {"--accelerator-config", "--config", "--memory-mode", "--output-dir", "--system-config"},
 }
 FLAG = re.compile(r"(?<![\w-])--[A-Za-z][\w-]*")
 QUOTED_COMMAND = re.compile(r"\bedgeailite [a-z][^`]*")  # as it is typed, whoever reads it

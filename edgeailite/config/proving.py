@@ -269,7 +269,8 @@ class ReportConfig(Computing):
     """Other forms of the network to measure. quick: the float run and the exported file; all: the integer-exact
     network as well (slow); none."""
     devices: tuple[str, ...] = ()
-    """Devices whose time is estimated: names of `edgeailite devices list`, or YAML files."""
+    """Devices whose time is estimated: names of `edgeailite devices list` (Ethos-U: of runs and .tflite files), or YAML
+    files."""
 
     renamed: ClassVar = {"run": "model"}
 

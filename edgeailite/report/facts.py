@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from edgeailite.config import ACCELERATORS, Accelerator, ComplexityConfig
 from edgeailite.cost import Cost, int8_layers
 from edgeailite.cost.devices import estimate, load_profile
+from edgeailite.cost.ethos_u import estimate_model
 from edgeailite.data import DataSource, open_dataset
 from edgeailite.data.source import IGNORE, ClassTarget
 from edgeailite.drawing.plots import panels_figure
@@ -119,18 +121,34 @@ def training_rows(history: Sequence[Mapping[str, str]], config: Mapping[str, Any
     return [*rows, ("weights of this report", weights)]
 
 
-def device_grid(cost: Cost, profiles: Sequence[str], *, integer: bool) -> Grid | None:
-    """Estimate milliseconds by device. Raises UsageError for an unknown device."""
+def device_grid(
+    cost: Cost, profiles: Sequence[str], *, integer: bool, model: Path, size: tuple[int, int]
+) -> Grid | None:
+    """Estimate milliseconds by device; on an Ethos-U of `model`, a run or .tflite file, at `size` (height, width).
+
+    Raises UsageError for an unknown device, and for an Ethos-U without Vela.
+    """
     if not profiles:
         return None
     layers = int8_layers(cost.layers) if integer and not cost.integer_macs else cost.layers
     rows = []
     for name in profiles:
+        if name in ACCELERATORS:
+            rows.append((name, _on_npu(name, model, size)))
+            continue
         profile = load_profile(name)
         found = estimate(layers, profile)
         origin = "fitted to measured networks" if profile.measured else "from the datasheet"
         rows.append((profile.name, [f"{found.milliseconds:.2f}", f"{found.low:.2f} to {found.high:.2f}", origin]))
     return Grid(("ms", "band, ms", "profile"), rows)
+
+
+def _on_npu(accelerator: str, model: Path, size: tuple[int, int]) -> list[str]:
+    """Return the cells of an Ethos-U."""
+    config = ComplexityConfig(str(model), accelerator=cast(Accelerator, accelerator))
+    found = estimate_model(config, [size])[size]
+    left = f", without what is left to its CPU (operators: {len(found.cpu_operators)})" if found.cpu_operators else ""
+    return [f"{found.milliseconds:.2f}", "not known", f"by Vela {found.version} for {found.system}{left}"]
 
 
 def read_parity(folder: Path) -> list[Parity]:

@@ -6,7 +6,9 @@ import json
 import pytest
 import torch
 
+from edgeailite.cost import torch_cost
 from edgeailite.data.source import ClassTarget
+from edgeailite.export.vela import CpuOperator, VelaEstimate
 from edgeailite.report import facts
 from edgeailite.report.record import Parity
 from edgeailite.runtime.contract import FORMAT
@@ -113,3 +115,25 @@ def test_weights_have_a_hash_of_their_own(tmp_path):
 def test_a_contract_of_another_shape_is_not_called_proven(tmp_path):
     [verdict] = facts.verdicts_of([Parity("model.onnx", "", {"ALL": "fine"})], tmp_path)
     assert verdict.mark == "open"
+
+
+def test_an_ethos_u_stands_beside_devices_with_figures(monkeypatch, tmp_path):
+    asked = []
+
+    def estimate_model(config, sizes):
+        asked.append((config.model, config.accelerator, sizes))
+        left = (CpuOperator("DEQUANTIZE", "out", (1, 4, 4, 8), (1, 4, 4, 8), is_output=True),)
+        npu = VelaEstimate("ethos-u55-256", "High_End", "Sram", 500e6, 4_000_000, 1, 2, 3, left, "5.2.0")
+        return dict.fromkeys(sizes, npu)
+
+    monkeypatch.setattr(facts, "estimate_model", estimate_model)
+    cost = torch_cost(torch.nn.Conv2d(3, 8, 3), (32, 48))
+    names = ("raspberry_pi_4", "ethos-u55-256")
+    grid = facts.device_grid(cost, names, integer=True, model=tmp_path, size=(32, 48))
+    assert [name for name, _ in grid.rows] == list(names)
+    assert grid.rows[1][1] == [
+        "8.00",
+        "not known",
+        "by Vela 5.2.0 for High_End, without what is left to its CPU (operators: 1)",
+    ]
+    assert asked == [(str(tmp_path), "ethos-u55-256", [(32, 48)])]
