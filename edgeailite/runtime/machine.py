@@ -16,6 +16,7 @@ from edgeailite.environment import (
     machine_arithmetic,
     release,
 )
+from edgeailite.runtime.kernels import kernel_facts
 from edgeailite.runtime.saturation import sums_saturate
 
 
@@ -69,6 +70,11 @@ def machine_reasons() -> list[str]:
     arithmetic = machine_arithmetic()
     if arithmetic == UNKNOWN:
         found.append(f"the kernels of {platform.machine()} were never compared")
-    if arithmetic == "onnxruntime_arm64" and platform.system() != "Linux":
-        found.append("on Arm the compiler orders the sums of a resize; only builds for Linux were compared")
+        return found
+    facts = kernel_facts()
+    if departing := [kind for kind in ("additions", "resizes") if arithmetic not in facts[kind]]:
+        found.append(
+            f"{' and '.join(departing)} of this build of onnxruntime have other bits than {arithmetic}: "
+            "take a build for Linux from PyPI, which were compared"
+        )
     return found

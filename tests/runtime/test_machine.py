@@ -17,12 +17,13 @@ def be(
     features: list[str],
     *,
     version: str = "1.32.0",
-    system: str = "Linux",
+    resizes: tuple[str, ...] = ("onnxruntime_x86", "onnxruntime_arm64"),
     saturate: bool = False,
 ) -> None:
     monkeypatch.setattr(machine, "sums_saturate", lambda: saturate)
+    facts = {"additions": ["onnxruntime_x86", "onnxruntime_arm64"], "resizes": resizes}
+    monkeypatch.setattr(machine, "kernel_facts", lambda: facts)
     monkeypatch.setattr(machine.platform, "machine", lambda: name)
-    monkeypatch.setattr(machine.platform, "system", lambda: system)
     monkeypatch.setattr(machine, "cpu_features", lambda: features)
     arithmetic = {"aarch64": "onnxruntime_arm64", "x86_64": "onnxruntime_x86"}.get(name, "unknown")
     monkeypatch.setattr(machine, "machine_arithmetic", lambda: arithmetic)
@@ -57,7 +58,7 @@ def test_where_a_file_was_proven_and_checked(results, sentence):
         ("x86_64", [], {}, []),
         ("x86_64", ["avx2"], {"saturate": True}, ["sums of 8-bit weights saturate here in files of older versions"]),
         ("aarch64", ["asimddp"], {}, []),
-        ("aarch64", [], {"system": "Darwin"}, ["only builds for Linux were compared"]),
+        ("aarch64", [], {"resizes": ()}, ["resizes of this build of onnxruntime have other bits than"]),
         ("riscv64", [], {}, ["the kernels of riscv64 were never compared"]),
         ("aarch64", [], {"version": "1.26.0"}, ["onnxruntime 1.26.0 resizes the codes", "onnxruntime>=1.27"]),
         ("x86_64", [], {"version": "1.9.1", "saturate": True}, ["onnxruntime 1.9.1 resizes", "weights saturate"]),
