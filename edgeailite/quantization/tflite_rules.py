@@ -54,6 +54,7 @@ Seen = Callable[[Value, Array], None]
 EXACT_IN_FLOAT32, LARGEST_DISTANCE = 2**24, 255
 ADD_BITS = {"int8": 20, "int16": 15}  # behind the point, in which the reference adds
 XNNPACK_RATIOS = (2**-10, 2**8)  # of an input's scale to the output's, in additions that XNNPACK takes
+ROWS = 32  # of a resize at a time
 LIMITS = {"int8": (-128, 127), "int16": (-(2**15), 2**15 - 1)}
 
 
@@ -315,7 +316,7 @@ def integer_sums(op: Operator, codes: Array, weight: Array) -> Array:
     """Sum (code - zero point) x weight exactly, as int64 NHWC, without the bias (rule 3)."""
     depthwise, options = op.kind == "DEPTHWISE_CONV_2D", op.options
     kernel = torch.from_numpy(weight).permute((3, 0, 1, 2) if depthwise else (0, 3, 1, 2))
-    distance = torch.from_numpy(_distance(op.inputs[0], codes)).permute(0, 3, 1, 2)
+    distance = torch.from_numpy(codes).permute(0, 3, 1, 2).float() - op.inputs[0].zero_point
     padded = F.pad(distance, _torch_pads(op, codes.shape, kernel.shape[2:], options["dilation"]))
     groups = codes.shape[3] // kernel.shape[1]
     largest = LARGEST_DISTANCE if op.inputs[0].type == "int8" else 2**15
@@ -325,10 +326,10 @@ def integer_sums(op: Operator, codes: Array, weight: Array) -> Array:
 
 
 def _sums(x: Tensor, weight: Tensor, geometry: tuple[Any, ...], largest: int) -> Tensor:
-    """Convolve whole numbers of size up to `largest` in float32 where every partial sum is exact there, or in parts."""
+    """Convolve whole numbers up to `largest`, held in float32, at once where partial sums are exact, else in parts."""
     most = largest * int(weight.abs().to(torch.int64).sum((1, 2, 3)).max())
     if most < EXACT_IN_FLOAT32:
-        return F.conv2d(x.float(), weight.float(), None, *geometry).long()
+        return F.conv2d(x, weight.float(), None, *geometry).long()
     if geometry[3] == 1 and weight.shape[1] > 1 and largest <= LARGEST_DISTANCE:
         halves = zip(x.tensor_split(2, 1), weight.tensor_split(2, 1), strict=True)
         first, second = (_sums(part, kernel, geometry, largest) for part, kernel in halves)
@@ -350,12 +351,17 @@ def _add(rules: Rules, op: Operator, a: Array, b: Array) -> Array:
 
 
 def _resize(rules: Rules, op: Operator, codes: Array, size: Array) -> Array:
-    corners, x = op.options["align_corners"], codes.astype(np.int64)
-    top, bottom, down = rules.positions(x.shape[1], int(size[0]), corners)
-    left, right, aside = rules.positions(x.shape[2], int(size[1]), corners)
-    upper, lower = x[:, top], x[:, bottom]
-    four = (upper[:, :, left], upper[:, :, right], lower[:, :, left], lower[:, :, right])
-    return rules.blend(four, (down[:, None, None], aside[:, None]))
+    """Rule 6, a few rows at a time: four corners of a full-size output in int64 would take gigabytes."""
+    corners, (height, width) = op.options["align_corners"], (int(length) for length in size)
+    top, bottom, down = rules.positions(codes.shape[1], height, corners)
+    left, right, aside = rules.positions(codes.shape[2], width, corners)
+    result = np.empty(op.output.shape, codes.dtype)  # an average needs no clamping
+    for first in range(0, height, ROWS):
+        rows = slice(first, first + ROWS)
+        upper, lower = codes[:, top[rows]].astype(np.int64), codes[:, bottom[rows]].astype(np.int64)
+        four = (upper[:, :, left], upper[:, :, right], lower[:, :, left], lower[:, :, right])
+        result[:, rows] = rules.blend(four, (down[rows, None, None], aside[:, None]))
+    return result
 
 
 def _mean(rules: Rules, op: Operator, codes: Array, _: Array) -> Array:
