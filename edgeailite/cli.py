@@ -154,8 +154,7 @@ def _parse_without_tyro(kind: Any, args: list[str]) -> Any:
     if kind is not configs.VerifyConfig:
         raise UsageError(
             "only `verify FILE.onnx contract.json` works without tyro; "
-            "install edgeailite with its dependencies (pip install FOLDER_OF_THE_CHECKOUT)",
-            code="not-installed",
+            "install edgeailite with its dependencies (pip install FOLDER_OF_THE_CHECKOUT)"
         )
     parser = argparse.ArgumentParser(prog="edgeailite verify", description=kind.__doc__)
     parser.add_argument("--model", type=Path, required=True)

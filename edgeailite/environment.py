@@ -192,7 +192,7 @@ def cv2_facts() -> dict[str, Any]:
 
 
 def onnxruntime_facts() -> dict[str, Any]:
-    """Run an integer convolution whose sums, 64 x 255 x 127, saturate on a CPU that adds u8 x s8 pairs in 16 bits."""
+    """Runs an integer convolution whose sums, 64 x 255 x 127, saturate on a CPU that adds u8 x s8 pairs in 16 bits."""
     import numpy as np
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper

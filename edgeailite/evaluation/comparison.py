@@ -110,9 +110,7 @@ def _open_both(config: CompareConfig) -> tuple[OpenModel, OpenModel]:
     opened = [open_model(path, device=device, threads=config.threads) for path in (config.a, config.b)]
     if config.integer_exact:
         if all(model.kind != "quantized" for model in opened):
-            raise UsageError(
-                f"{option('integer_exact')}: neither model is a quantized run; leave it out", code="wrong-kind"
-            )
+            raise UsageError(f"{option('integer_exact')}: neither model is a quantized run; leave it out")
         for index, path in enumerate((config.a, config.b)):
             if opened[index].kind == "quantized":
                 opened[index] = open_model(path, device=device, integer_exact_mode=True, threads=config.threads)

@@ -223,7 +223,7 @@ def _check_streams(config: InferConfig, opened: OpenModel) -> None:
 
 
 def _made_with(config: InferConfig, opened: OpenModel) -> dict[str, Any]:
-    """Return everything that decides the results, for the record beside them."""
+    """What decides the results."""
     file = config.model if config.model.suffix == ".onnx" else find_checkpoint(config.model)
     names = ("runtime", "write", "original_ids", "alpha", "video", "video_format", "smooth", "frames", "fps")
     options = {name: getattr(config, name) for name in names}

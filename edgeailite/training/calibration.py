@@ -138,7 +138,13 @@ def splits_of(card: ModelCard, before: TrainConfig, data_path: Path | None) -> t
 
 
 def calibrated(
-    opened: OpenModel, train: DataSource, *, config: Calibrating, plan: Plan, batch_size: int, device: torch.device
+    opened: OpenModel,
+    train: DataSource,
+    *,
+    config: Calibrating,
+    plan: Plan,
+    batch_size: int,
+    device: torch.device,
 ) -> fx.GraphModule:
     """Prepare a network, observe its ranges on random training pictures as validation sees them, and refine it."""
     assert opened.module is not None

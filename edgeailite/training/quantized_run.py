@@ -141,7 +141,14 @@ def _trainer(
 ) -> Trainer:
     before = float_config(checkpoint)
     loop = loop_of(config, before)
-    model = calibrated(opened, train, config=config, plan=plan, batch_size=loop.batch_size, device=place.device)
+    model = calibrated(
+        opened,
+        train,
+        config=config,
+        plan=plan,
+        batch_size=loop.batch_size,
+        device=place.device,
+    )
     if config.ranges == "learned":
         learn_ranges(model)
     distillation = Distillation(config.distill, config.distill_temperature) if config.distill else None
