@@ -97,7 +97,6 @@ def c_files(written: WrittenProgram, stem: str) -> tuple[str, str]:
 
     Names in them begin with `stem`, so that one firmware may hold several networks. The same file gives the same text.
     Raises UsageError if `stem` is no name in C.
-
     """
     if not re.fullmatch(r"[A-Za-z]\w*", stem, re.ASCII):
         raise UsageError(
