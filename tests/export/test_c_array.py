@@ -1,4 +1,4 @@
-"""C source of a .tflite file: the compiler's bytes are the file's, golden cases are what LiteRT's reference kernels give."""
+"""C source of a .tflite file: the compiler's bytes are the file's, golden cases are LiteRT's reference kernels'."""
 
 from __future__ import annotations
 
