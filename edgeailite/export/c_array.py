@@ -28,6 +28,7 @@ GOLDEN_CASES = 2
 PATCH = 8  # pixels of a golden picture's patches of one colour
 NOISE = 24  # codes by which a pixel departs from its patch, at most
 BYTES_A_LINE = 32
+BYTE_TEXTS = [f"{byte}," for byte in range(256)]
 METHODS = {
     "ADD": "Add",
     "ARG_MAX": "ArgMax",
@@ -96,8 +97,6 @@ def c_files(written: WrittenProgram, stem: str) -> tuple[str, str]:
 
     Names in them begin with `stem`, so that one firmware may hold several networks. The same file gives the same text.
     Raises UsageError if `stem` is no name in C.
-
-    >>> header, source = c_files(to_tflite(model, card, size=(96, 160)), "model_int8")
     """
     if not re.fullmatch(r"[A-Za-z]\w*", stem, re.ASCII):
         raise UsageError(
@@ -180,5 +179,5 @@ def _source(written: WrittenProgram, stem: str) -> Iterator[str]:
 def _array(declaration: str, data: bytes) -> Iterator[str]:
     yield f"{declaration} = {{"
     for start in range(0, len(data), BYTES_A_LINE):
-        yield ",".join(map(str, data[start : start + BYTES_A_LINE])) + ","
+        yield "".join(map(BYTE_TEXTS.__getitem__, data[start : start + BYTES_A_LINE]))
     yield "};\n"

@@ -63,3 +63,25 @@ def test_errors_refuse_and_write_nothing(opened, command):
     assert done.code == 2
     assert "--scheme s8s8" in done.err
     assert list(run.iterdir()) == []
+
+
+def test_c_source_stands_beside_a_tflite_file_under_its_stem(opened, command):
+    run = opened("ort_u8s8")
+    options = ("--target", "tflite", "--head", "codes", "--c_array", True)
+    done = command("export", run, *options)
+    assert done.code == 0
+    assert sorted(file.name for file in run.iterdir()) == ["model_int8.c", "model_int8.h", "model_int8.tflite"]
+    assert "model_int8.h, model_int8.c" in done.out
+    size = (run / "model_int8.tflite").stat().st_size
+    assert f"#define MODEL_INT8_SIZE {size}\n" in (run / "model_int8.h").read_text()
+
+    done = command("export", run, *options, "--output", run / "night-2.tflite")
+    assert done.code == 2 and "'night-2' is no name in C" in done.err
+    assert not list(run.glob("night*"))
+
+
+def test_c_source_of_an_onnx_file_is_refused(opened, command):
+    run = opened("ort_u8s8")
+    done = command("export", run, "--c_array", True)
+    assert done.code == 2 and "--c_array: of a .tflite file; add --target tflite" in done.err
+    assert list(run.iterdir()) == []
