@@ -18,6 +18,7 @@ from edgeailite.export.to_onnx import card_entries
 from edgeailite.files import sha256_of
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import convert, scheme_of, wide_parts
+from edgeailite.quantization.enlarge import convolve_resizes
 from edgeailite.quantization.lowering import lower
 from edgeailite.quantization.program import Program
 from edgeailite.runtime.tflite_file import Damaged, TfliteFile, unreadable
@@ -47,10 +48,13 @@ def to_tflite(
 
     `head` says what leaves the network (`quantization.lowering.HEADS`); `converted` is what `convert` makes of the
     network, if it is at hand. Tensors are called as in the ONNX file. Raises UsageError, naming the layer, for what
-    TensorFlow Lite has no form of.
+    TensorFlow Lite has no form of. Inner resizes by an even factor are written as convolutions (`quantization.enlarge`),
+    so that XNNPACK gives onnxruntime's codes.
     """
     converted = convert(model) if converted is None else converted
-    program = lower(converted, size, head=head, names=file_names(converted.graph))
+    known = file_names(converted.graph)
+    names = known | {f"{node}_mean": name for node, name in known.items()}  # a resize, where it became a convolution
+    program = lower(convolve_resizes(converted, size), size, head=head, names=names)
     entries = {**_metadata(model, program, head), **card_entries(card.with_size(size))}
     metadata = {name: text.encode() for name, text in sorted(entries.items())}
     return WrittenProgram(program, write_tflite(program, metadata=metadata))
