@@ -56,8 +56,6 @@ def open_dataset(name: str, path: Path | None, split: str) -> DataSource:
             about="dataset_name",
             value=name,
             fix=f"{hint}known: {', '.join(DATASETS)}",
-            known=tuple(DATASETS),
-            code="unknown-name",
         )
     with _collector_paused():
         return DATASETS[name](path or default_path(name), split)
