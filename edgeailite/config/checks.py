@@ -9,6 +9,7 @@ from edgeailite.errors import UsageError, option
 
 Device = Literal["auto", "cpu", "cuda"]
 Amp = Literal["auto", "off", "bf16", "fp16"]
+ARITHMETICS = ("onnxruntime_x86", "onnxruntime_sse2", "onnxruntime_arm64", "tflite_reference", "xnnpack")
 SMALLEST = 32  # pixels of height and width that every network takes
 MOST_THREADS, MOST_WORKERS = 4096, 1024  # each is a thread or a process, whoever asked for it
 
@@ -38,6 +39,11 @@ def check_machine(threads: int | None, *, workers: int | Literal["auto"] = "auto
     check(workers == "auto" or workers >= 0, "workers", workers, "auto, or 0 or more")
     check(workers == "auto" or workers <= MOST_WORKERS, "workers", workers, f"at most {MOST_WORKERS}")
     check(seed >= 0, "seed", seed, "0 or more")
+
+
+def check_arithmetic(name: str | None) -> None:
+    """Raise UsageError for a name that is no row of `quantization.arithmetic`; None passes."""
+    check(name is None or name in ARITHMETICS, "arithmetic", name, ", ".join(ARITHMETICS))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -145,7 +145,7 @@ def _gather(
         "quantization": [] if how is None else quantization_rows(how),
         "sensitivity": of_folder(folder.path),
         "cost": _cost_rows(cost, folder.path),
-        "devices": device_grid(cost, config.devices, integer=model.arithmetic == "int8"),
+        "devices": device_grid(cost, config.devices, integer=model.number_type == "int8"),
         "parity": parity,
         "config": flatten(folder.config),
         "environment": flatten(folder.environment),
