@@ -45,7 +45,7 @@ rm -rf -- "$own"
 "$python" -m pip --disable-pip-version-check download --quiet --no-deps --only-binary=:all: --python-version 3.11 \
     --platform manylinux2014_x86_64 --dest "$folder/wheel" xmos-ai-tools==1.4.2 || fail "pip cannot download xmos-ai-tools 1.4.2"
 "$python" -m zipfile -e "$folder"/wheel/*.whl "$folder/wheel"
-cp -r "$folder"/wheel/xmos_ai_tools/runtime/include/{tensorflow,flatbuffers,signal} "$folder/debian/usr/include/gemmlowp/fixedpoint" \
+cp -r "$folder"/wheel/xmos_ai_tools/runtime/include/{tensorflow,flatbuffers,signal} "$folder"/debian/usr/include/gemmlowp/{fixedpoint,internal} \
     "$folder/include"
 cp "$folder/wheel/xmos_ai_tools/xinterpreters/libs/linux/xtflm_python.so" "$folder/lib"
 rm -rf -- "$folder/wheel"
