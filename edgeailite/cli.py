@@ -1,8 +1,8 @@
 """Words of the command line to a verb's configuration: tyro for types; words without a flag, names that options had in
 earlier versions, and one-line errors here.
 
-`--config FILE` (YAML with option names) gives defaults that flags override. `verify FILE contract.json` must run where
-only numpy and onnxruntime are installed, so without tyro the standard library parses that verb's few options.
+`--config FILE` (YAML with option names) gives defaults that flags override. `verify FILE contract.json` and `doctor`
+must run where only numpy and onnxruntime are installed, so without tyro the standard library parses their few options.
 """
 
 from __future__ import annotations
@@ -155,16 +155,18 @@ def _name_positionals(args: list[str], positional: tuple[str, ...]) -> list[str]
 
 
 def _parse_without_tyro(kind: Any, args: list[str]) -> Any:
-    if kind is not configs.VerifyConfig:
+    if kind not in (configs.VerifyConfig, configs.DoctorConfig):
         raise UsageError(
-            "only `verify FILE.onnx contract.json` works without tyro; "
+            "only `verify FILE.onnx contract.json` and `doctor` work without tyro; "
             "install edgeailite with its dependencies (pip install FOLDER_OF_THE_CHECKOUT)"
         )
-    parser = argparse.ArgumentParser(prog="edgeailite verify", description=kind.__doc__)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--contract", type=Path, required=True)
-    parser.add_argument("--threads", type=int)
-    for flag in ("skip_hash", "json"):
+    verifies = kind is configs.VerifyConfig
+    parser = argparse.ArgumentParser(prog=f"edgeailite {'verify' if verifies else 'doctor'}", description=kind.__doc__)
+    if verifies:
+        parser.add_argument("--model", type=Path, required=True)
+        parser.add_argument("--contract", type=Path, required=True)
+        parser.add_argument("--threads", type=int)
+    for flag in ("skip_hash", "json") if verifies else ("json",):
         parser.add_argument(f"--{flag}", type=lambda text: text == "True", default=False, metavar="{True,False}")
     output = io.StringIO()
     try:

@@ -17,13 +17,16 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16", "asimddp", "i8mm")
 VNNI = {"avx512_vnni", "avx_vnni"}  # either: x86 then adds products of int8 in 32 bits
+X86, ARM = ("x86_64", "amd64"), ("aarch64", "arm64")  # what `platform.machine` calls 64-bit ones, in small letters
+UNKNOWN = "unknown"  # the arithmetic of any other machine
+OLDEST_ONNXRUNTIME = "1.27"  # older ones resize the codes of an int8 file, and cut off instead of rounding
 
 
 class Requirement(NamedTuple):
@@ -104,10 +107,42 @@ def cpu_model() -> str:
 
 def cpu_features() -> list[str]:
     """List the CPU's instruction sets that matter to integer inference; empty if the system does not tell."""
-    flags = set(_proc_cpuinfo("flags", "Features").lower().split())
-    if _sysctl("hw.optional.arm.FEAT_DotProd") == "1":
-        flags.add("asimddp")
-    return [feature for feature in CPU_FEATURES if feature in flags]
+    listed = _listed_features()
+    return [feature for feature in CPU_FEATURES if feature in listed]
+
+
+def _listed_features() -> set[str]:
+    """All instruction sets that the system lists, by the names that Linux gives them."""
+    asked = {"asimddp": "hw.optional.arm.FEAT_DotProd", "avx2": "hw.optional.avx2_0"}
+    found = {feature for feature, name in asked.items() if _sysctl(name) == "1"}
+    return found | set(_proc_cpuinfo("flags", "Features").lower().split())
+
+
+def machine_arithmetic(machine: str | None = None, features: Sequence[str] | None = None) -> str:
+    """Name the arithmetic of onnxruntime here: a row of `quantization.arithmetic`, or "unknown".
+
+    `machine` is a name as `platform.machine` gives it, `features` are instruction sets as in `cpu_features`; both are
+    this machine's by default. On x86 AVX2 decides; where the system does not list instruction sets, AVX2 is assumed.
+
+    >>> machine_arithmetic("aarch64"), machine_arithmetic("x86_64", ["sse2"]), machine_arithmetic("riscv64")
+    ('onnxruntime_arm64', 'onnxruntime_sse2', 'unknown')
+    """
+    name = (platform.machine() if machine is None else machine).lower()
+    if name in ARM:
+        return "onnxruntime_arm64"
+    if name not in X86:
+        return UNKNOWN
+    listed = _listed_features() if features is None else set(features)
+    return "onnxruntime_sse2" if listed and "avx2" not in listed else "onnxruntime_x86"
+
+
+def int8_instructions(machine: str, features: Sequence[str]) -> str:
+    """Name what int8 convolutions run on: the instruction set on x86, as far as it matters, else the processor's kind.
+
+    >>> int8_instructions("x86_64", ["avx2", "avx512f", "avx512_vnni"]), int8_instructions("aarch64", ["asimddp"])
+    ('avx512_vnni', 'aarch64')
+    """
+    return next((name for name in ("avx512_vnni", "avx_vnni", "avx512f", "avx2") if name in features), machine)
 
 
 def usable_cores() -> int:
@@ -158,6 +193,7 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "machine": platform.machine(),
         "packages": {requirement.name: installed(requirement.name) for requirement in requirements()},
         "cpu": cpu_model(),
         "cpu_features": cpu_features(),
@@ -189,29 +225,6 @@ def cv2_facts() -> dict[str, Any]:
 
     resized = cv2.resize(np.zeros((4, 4, 3), np.uint8), (2, 2), interpolation=cv2.INTER_LINEAR_EXACT)
     return {"version": cv2.__version__, "shape": list(resized.shape)}
-
-
-def onnxruntime_facts() -> dict[str, Any]:
-    """Runs an integer convolution whose sums, 64 x 255 x 127, saturate on a CPU that adds u8 x s8 pairs in 16 bits."""
-    import numpy as np
-    import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
-
-    values = {"x_scale": np.float32(1), "x_zero": np.uint8(0), "w": np.full((8, 64, 1, 1), 127, np.int8)}
-    values |= {"w_scale": np.float32(1), "w_zero": np.int8(0), "y_zero": np.uint8(0)}
-    values |= {"y_scale": np.float32(255 * 127 * 64 / 200)}
-    names = ["x", "x_scale", "x_zero", "w", "w_scale", "w_zero", "y_scale", "y_zero"]
-    graph = helper.make_graph(
-        [helper.make_node("QLinearConv", names, ["y"])],
-        "doctor",
-        [helper.make_tensor_value_info("x", TensorProto.UINT8, [1, 64, 8, 8])],
-        [helper.make_tensor_value_info("y", TensorProto.UINT8, [1, 8, 8, 8])],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    (y,) = session.run(None, {"x": np.full((1, 64, 8, 8), 255, np.uint8)})
-    return {"providers": onnxruntime.get_available_providers(), "values": sorted({int(value) for value in y.flat})}
 
 
 def ask_apart(question: str) -> dict[str, Any]:

@@ -48,6 +48,7 @@ FRONT_DOORS = {
     "edgeailite/evaluation/comparison.py",
     "edgeailite/evaluation/measure.py",
     "edgeailite/export/run.py",
+    "edgeailite/export/tflite_verification.py",
     "edgeailite/export/trace/forms.py",
     "edgeailite/export/verification.py",
 }

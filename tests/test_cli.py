@@ -225,7 +225,7 @@ def test_verify_of_a_file_needs_only_the_standard_library(monkeypatch):
     monkeypatch.setattr(cli, "find_spec", lambda name: None)
     config = parsed("verify", "a.onnx", "contract.json", "--skip_hash", "True", "--threads", "2")
     assert config == VerifyConfig(Path("a.onnx"), Path("contract.json"), skip_hash=True, threads=2)
-    with pytest.raises(UsageError, match=r"only `verify FILE\.onnx contract\.json` works without tyro"):
+    with pytest.raises(UsageError, match=r"only `verify FILE\.onnx contract\.json` and `doctor` work without tyro"):
         parsed("train")
     with pytest.raises(UsageError, match="contract"):
         parsed("verify", "a.onnx")

@@ -5,13 +5,18 @@ The writer shares nothing with the package's, so each checks the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from edgeailite.quantization.program import Operator, Program, Value
+from edgeailite.quantization.tflite_rules import run_program
 
 Array = NDArray[Any]
 KERNELS = {"reference": "BUILTIN_REF", "xnnpack": "BUILTIN", "without delegate": "BUILTIN_WITHOUT_DEFAULT_DELEGATES"}
@@ -33,6 +38,10 @@ OPTIONS = {
     "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighbor", "SLICE": "Slice",
 }  # fmt: skip
 ARENA = 64 << 20  # bytes for TensorFlow Lite Micro
+NOT_IN_MICRO = {"RESIZE_BILINEAR", "MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR"}
+"""Operators that TensorFlow Lite Micro lacks for int16."""
+NOT_IN_XNNPACK = {"MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR", "ARG_MAX"}
+"""Copies and comparisons that LiteRT's own kernels compute."""
 
 
 def schema() -> Any:
@@ -45,8 +54,7 @@ def schema() -> Any:
 def version_of(op: Operator) -> int:
     if op.kind == "CONV_2D" and op.inputs[0].shape[3] != op.inputs[1].shape[3]:
         return GROUPED_CONVOLUTION
-    wide = "int16" in (op.inputs[0].type, op.output.type)
-    return (INT16_VERSIONS if wide else INT8_VERSIONS)[op.kind]
+    return (INT16_VERSIONS if is_wide(op) else INT8_VERSIONS)[op.kind]
 
 
 def file_of(program: Program) -> bytes:
@@ -143,17 +151,25 @@ def _fields(s: Any, op: Operator, key: str, entry: Any) -> dict[str, Any]:
     return {first + "".join(word.title() for word in rest): entry}
 
 
-def litert(data: bytes, images: Sequence[Array], kernels: str, *, inner: bool = True) -> dict[str, Array]:
-    """Every tensor by name (without `inner` the outputs) that LiteRT gives with these kernels."""
+def _opened(data: bytes, kernels: str, *, inner: bool) -> Any:
+    """LiteRT's interpreter. With `inner` every tensor is kept, and XNNPACK is one delegate per operator."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    interpreter = Interpreter(
-        model_content=data,
-        experimental_op_resolver_type=getattr(OpResolverType, KERNELS[kernels]),
-        experimental_preserve_all_tensors=inner,
-        num_threads=1,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # keeping inner tensors takes memory
+        interpreter = Interpreter(
+            model_content=data,
+            experimental_op_resolver_type=getattr(OpResolverType, KERNELS[kernels]),
+            experimental_preserve_all_tensors=inner,
+            num_threads=1,
+        )
     interpreter.allocate_tensors()
+    return interpreter
+
+
+def litert(data: bytes, images: Sequence[Array], kernels: str, *, inner: bool = True) -> dict[str, Array]:
+    """Every tensor by name (without `inner` the outputs) that LiteRT gives with these kernels."""
+    interpreter = _opened(data, kernels, inner=inner)
     for detail, image in zip(interpreter.get_input_details(), images, strict=True):
         interpreter.set_tensor(detail["index"], image)
     interpreter.invoke()
@@ -166,6 +182,14 @@ def litert(data: bytes, images: Sequence[Array], kernels: str, *, inner: bool = 
     return found
 
 
+def delegated(data: bytes) -> set[str]:
+    """Names of the tensors that XNNPACK computes; LiteRT's own kernels compute the others."""
+    interpreter = _opened(data, "xnnpack", inner=True)
+    names = {detail["index"]: detail["name"] for detail in interpreter.get_tensor_details()}
+    operators = interpreter._get_ops_details()
+    return {names[index] for op in operators if op["op_name"] == "DELEGATE" for index in op["outputs"]}
+
+
 def micro(data: bytes, images: Sequence[Array], outputs: int = 1) -> list[Array]:
     """The outputs that TensorFlow Lite Micro gives."""
     from tflite_micro.python.tflite_micro import runtime
@@ -175,3 +199,86 @@ def micro(data: bytes, images: Sequence[Array], outputs: int = 1) -> list[Array]
         interpreter.set_input(image, index)
     interpreter.invoke()
     return [interpreter.get_output(index).copy() for index in range(outputs)]
+
+
+@dataclass(frozen=True)
+class Departure:
+    """A tensor that differs though all before it agree: its operator, and how much of it differs by how much.
+
+    `differing` of `count` numbers differ, by at most `largest` codes (values, of float32).
+    """
+
+    tensor: str
+    operator: str
+    differing: int
+    count: int
+    largest: float
+
+
+def inner_tensors(program: Program, images: Sequence[Array], arithmetic: str) -> dict[str, Array]:
+    """Compute every tensor that an operator gives, by name, with the rules of `run_program`."""
+    found: dict[str, Array] = {}
+
+    run_program(program, images, arithmetic, seen=lambda value, numbers: found.update({value.name: numbers}))
+    return found
+
+
+def first_departure(program: Program, mine: Mapping[str, Array], theirs: Mapping[str, Array]) -> Departure | None:
+    """Find the first tensor, in the order of operators, that is not equal in every bit; None where all are.
+
+    `mine` and `theirs` hold tensors by name. Tensors that `theirs` lacks are passed over: TensorFlow Lite Micro hands
+    out the outputs alone. A tensor of another shape or type differs in all its numbers.
+    """
+    for op in program.operators:
+        name = op.output.name
+        if name not in theirs:
+            continue
+        a, b = mine[name], theirs[name]
+        if a.shape != b.shape or a.dtype != b.dtype:
+            return Departure(name, op.kind, a.size, a.size, float("inf"))
+        if not np.array_equal(a, b):
+            largest = float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max())
+            return Departure(name, op.kind, int((a != b).sum()), a.size, largest)
+    return None
+
+
+def check_everywhere(program: Program, images: Sequence[Array]) -> None:
+    """Every tensor in LiteRT with both kinds of kernels, and the outputs of Micro, have the bits of the rules.
+
+    XNNPACK computes all that rounds in 8 bits: nothing is left to LiteRT's optimised kernels, which round otherwise.
+    """
+    data = file_of(program)
+    for arithmetic, kernels in (("tflite_reference", "reference"), ("xnnpack", "xnnpack")):
+        mine, theirs = inner_tensors(program, images, arithmetic), litert(data, images, kernels)
+        assert set(mine) <= set(theirs)
+        assert first_departure(program, mine, theirs) is None, arithmetic
+        alone = litert(data, images, kernels, inner=False)  # operators in one delegate, tensors in one another's place
+        assert first_departure(program, mine, alone) is None, f"{arithmetic}, outputs"
+    assert delegated(data) == {
+        op.output.name for op in program.operators if not is_wide(op) and op.kind not in NOT_IN_XNNPACK
+    }
+    if not any(is_wide(op) and op.kind in NOT_IN_MICRO for op in program.operators):
+        check_micro(program, data, images)
+
+
+def check_micro(program: Program, data: bytes, images: Sequence[Array]) -> None:
+    """TensorFlow Lite Micro's outputs, if it is installed (it is for Linux alone)."""
+    if find_spec("tflite_micro") is None:
+        return
+    expected = run_program(program, images, "tflite_reference")
+    for (name, codes), theirs in zip(expected.items(), micro(data, images, len(expected)), strict=True):
+        np.testing.assert_array_equal(theirs, codes, err_msg=name)
+
+
+def is_wide(op: Operator) -> bool:
+    """True of an operator that reads or gives 16 bits."""
+    return "int16" in (op.inputs[0].type, op.output.type)
+
+
+def int8_codes(program: Program, *images: Tensor) -> list[Array]:
+    """Normalised pictures (1,3,H,W) as the inputs of a program."""
+    found = []
+    for image, value in zip(images, program.inputs, strict=True):
+        codes = np.rint(image.numpy() / value.scale[0]) + value.zero_point
+        found.append(np.ascontiguousarray(codes.clip(-128, 127).astype(np.int8).transpose(0, 2, 3, 1)))
+    return found

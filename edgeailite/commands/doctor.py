@@ -1,7 +1,8 @@
 """`edgeailite doctor`: what is wrong with this installation or machine, each finding with its fix.
 
 The facts come from environment.py; here stands what follows from them. Needs nothing but the standard library: where
-rich is missing or the output is no terminal, the same findings come as plain lines.
+rich is missing or the output is no terminal, the same findings come as plain lines. Where neither torch nor tyro is
+installed, which is enough for re-checking files, only what that needs is looked at.
 """
 
 from __future__ import annotations
@@ -25,14 +26,11 @@ if TYPE_CHECKING:
 
 GIGABYTE = 10**9
 REINSTALL = "pip install --upgrade --force-reinstall torch torchvision  # both from the same index"
-CV2_BUILDS = (
-    "opencv-python",
-    "opencv-contrib-python",
-    "opencv-python-headless",
-    "opencv-contrib-python-headless",
-)
-
+CV2_KINDS = ("python", "contrib-python", "python-headless", "contrib-python-headless")
+CV2_BUILDS = tuple(f"opencv-{kind}" for kind in CV2_KINDS)
 EMULATION = "edgeailite.export.self_test.emulation_facts"
+KERNELS = "edgeailite.runtime.kernels.kernel_facts"
+RECHECK = ("numpy", "onnxruntime")  # all that `verify FILE contract.json` needs
 
 Level = Literal["ok", "warn", "error"]
 
@@ -64,22 +62,44 @@ def run(config: DoctorConfig) -> int:
 
 def examine(folder: Path) -> list[Finding]:
     """All findings; the folder is where results would be written."""
-    questions = ("torch_facts", "torchvision_facts", "cv2_facts", "onnxruntime_facts", EMULATION)
-    with ThreadPoolExecutor(2) as pool:  # the last takes as long as the others together
-        answers = [pool.submit(environment.ask_apart, question) for question in (*questions[-1:], *questions[:-1])]
+    if not environment.installed("torch") and not environment.installed("tyro"):
+        return _examine_for_rechecks(folder)
+    questions = (EMULATION, "torch_facts", "torchvision_facts", "cv2_facts", KERNELS)
+    with ThreadPoolExecutor(2) as pool:  # the first takes as long as the others together
+        answers = [pool.submit(environment.ask_apart, question) for question in questions]
     emulation, torch, torchvision, cv2, onnxruntime = (answer.result() for answer in answers)
-    cores = environment.usable_cores()
+    driver = Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None
     return [
         check_python(sys.version_info[:3]),
         *(check_requirement(requirement) for requirement in environment.requirements()),
         check_torch(torch),
         check_torchvision(torchvision, torch),
         check_cv2(cv2, [name for name in CV2_BUILDS if environment.installed(name)]),
-        check_onnxruntime(onnxruntime),
         check_emulation(emulation, environment.cpu_features()),
+        check_gpu(torch, driver=driver),
+        *_check_machine(folder, onnxruntime, torch.get("threads")),
+    ]
+
+
+def _examine_for_rechecks(folder: Path) -> list[Finding]:
+    """Findings where numpy and onnxruntime are installed to re-check files, and nothing else is."""
+    needed = environment.requirements()
+    left = ", ".join(each.name for each in needed if each.name not in RECHECK and not environment.installed(each.name))
+    return [
+        check_python(sys.version_info[:3]),
+        Finding("ok", "installation", f"for `edgeailite verify FILE contract.json` alone; not installed: {left}"),
+        *(check_requirement(requirement) for requirement in needed if requirement.name in RECHECK),
+        *_check_machine(folder, environment.ask_apart(KERNELS), None),
+    ]
+
+
+def _check_machine(folder: Path, onnxruntime: dict[str, Any], threads: int | None) -> list[Finding]:
+    """Findings that matter to re-checks, too."""
+    return [
+        check_onnxruntime(onnxruntime),
+        check_arithmetic(onnxruntime, environment.machine_arithmetic()),
         check_cpu(environment.cpu_model(), environment.cpu_features()),
-        check_threads(cores, torch.get("threads"), os.environ.get("OMP_NUM_THREADS")),
-        check_gpu(torch, driver=Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None),
+        check_threads(environment.usable_cores(), threads, os.environ.get("OMP_NUM_THREADS")),
         check_space(shutil.disk_usage(folder).free),
         check_writable(folder),
     ]
@@ -165,11 +185,29 @@ def check_onnxruntime(onnxruntime: dict[str, Any]) -> Finding:
     """Does an integer convolution run, and exactly?"""
     what = "onnxruntime int8"
     if "error" in onnxruntime:
-        return Finding("error", what, onnxruntime["error"], "pip install --upgrade --force-reinstall onnx onnxruntime")
+        return Finding("error", what, onnxruntime["error"], "pip install --upgrade --force-reinstall onnxruntime")
     if onnxruntime["values"] != [200]:
         value = f"u8 x s8 sums saturate on this CPU: {onnxruntime['values']} for 200"
-        return Finding("warn", what, value, "quantize with --scheme ort_u8s7, or prove on a CPU with VNNI")
+        advice = "edgeailite avoids it; other programs: session.x64quantprecision, or quantize with --scheme ort_u8s7"
+        return Finding("warn", what, value, advice)
     return Finding("ok", what, f"exact; {', '.join(onnxruntime['providers'])}")
+
+
+def check_arithmetic(onnxruntime: dict[str, Any], arithmetic: str) -> Finding:
+    """Does onnxruntime add and resize as its kernels for this kind of processor are known to?"""
+    what, oldest = "arithmetic", environment.OLDEST_ONNXRUNTIME
+    if "error" in onnxruntime:
+        return Finding("warn", what, f"{arithmetic}; not measured", "repair onnxruntime first")
+    if environment.release(version := onnxruntime["onnxruntime"]) < environment.release(oldest):
+        value = f"onnxruntime {version} resizes the codes of int8 files and cuts off: none gives its validated answers"
+        return Finding("error", what, value, f'pip install --upgrade "onnxruntime>={oldest}"')
+    if arithmetic == environment.UNKNOWN:
+        fix = "int8 files may depart here from what was validated; `verify FILE contract.json` tells"
+        return Finding("warn", what, "the kernels of this kind of processor were never compared", fix)
+    if departs := [kind for kind in ("additions", "resizes") if arithmetic not in onnxruntime[kind]]:
+        value = f"{arithmetic} by the processor, but {' and '.join(departs)} have other bits"
+        return Finding("warn", what, value, "int8 files may depart by single codes; say so, with what doctor prints")
+    return Finding("ok", what, f"{arithmetic}: additions and resizes have its bits")
 
 
 def check_emulation(emulation: dict[str, Any], features: list[str]) -> Finding:
@@ -190,11 +228,10 @@ def check_emulation(emulation: dict[str, Any], features: list[str]) -> Finding:
 
 
 def check_cpu(model: str, features: list[str]) -> Finding:
-    """Which integer instructions are there: without VNNI, int8 is slower and u8 x s8 may saturate."""
+    """Which integer instructions are there: without VNNI, int8 is slower."""
     value = f"{model} ({', '.join(features) or 'no features known'})"
     if "avx2" in features and not environment.VNNI & set(features):
-        advice = "no VNNI: int8 gains little speed here and u8 x s8 sums may saturate; quantize with --scheme ort_u8s7"
-        return Finding("warn", "CPU", value, advice)
+        return Finding("warn", "CPU", value, "no VNNI: int8 gains little speed here; --scheme ort_u8s7 gains most")
     return Finding("ok", "CPU", value)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from edgeailite.config import ValidateConfig
 from edgeailite.console import log, print_json, print_result
 from edgeailite.evaluation import validate
@@ -13,16 +15,18 @@ def run(config: ValidateConfig) -> int:
     found = validate(config)
     data = f"{found.source.name} {found.source.split}"
     if config.json:
-        what = {
+        what: dict[str, Any] = {
             "model": str(config.model),
             "network": found.model.card.model_name,
-            "type": found.model.arithmetic,
+            "type": found.model.number_type,
+            "arithmetic": found.model.arithmetic,
             "size": found.size,
             "data": data,
         }
         print_json({**what, **found.scores})
     else:
-        print_result(f"{config.model} on {data}, {found.pictures} pictures", flat(found.scores))
+        how = "" if found.model.arithmetic is None else f" in the arithmetic {found.model.arithmetic}"
+        print_result(f"{config.model}{how} on {data}, {found.pictures} pictures", flat(found.scores))
     for line in never_predicted(found.tally, found.source):
         log(line)
     return 0

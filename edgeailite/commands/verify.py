@@ -11,7 +11,7 @@ from typing import Any
 
 from edgeailite.config import VerifyConfig
 from edgeailite.errors import UsageError
-from edgeailite.runtime import load_contract, recheck, recheck_tflite
+from edgeailite.runtime import load_contract, origin, recheck, recheck_tflite
 
 TFLITE = ".tflite"
 SHOWN = ("equal_argmax", "max_difference")  # columns of the table
@@ -52,11 +52,9 @@ def _recheck(config: VerifyConfig) -> None:
     size = (pre["height"], pre["width"]) if pre else ("own",)
     title = f"{config.model} keeps its contract: {results['pictures']} pictures"
     if not results["same_file"]:
-        title = (
-            f"{config.model} gives the answers of the contract on {results['pictures']} pictures; "
-            f"it is another file than the contract's (sha256 {results['sha256'][:16]}…)"
-        )
-    _show(title, results, height_width=size, as_json=config.json)
+        title = f"{config.model} gives the answers of the contract on {results['pictures']} pictures"
+    every_bit = ", every bit as expected" if "arithmetic" in results else ""
+    _show(f"{title}{every_bit}; {origin(results)}", results, height_width=size, as_json=config.json)
 
 
 def _trace(config: VerifyConfig, first: str, second: str) -> None:
@@ -103,6 +101,8 @@ def _show(title: str, results: Mapping[str, Any], *, height_width: Sequence[obje
     for size, level, *numbers in cells:
         right = (text.rjust(width) for text, width in zip(numbers, widths[2:], strict=True))
         print("  ".join(["", size.ljust(widths[0]), level.ljust(widths[1]), *right]))
+    if "arithmetic" in results and "expected" not in results:  # the title of a re-check says it
+        print(f"  arithmetic: {results['arithmetic']}, onnxruntime's on this machine")
     if "integer_kernels" in results:
         wanted = results["integer_kernels"]["wanted"]
         print(f"  integer kernels: {wanted - len(results['integer_kernels']['float_nodes'])} of {wanted}")

@@ -14,6 +14,7 @@ Accelerator = Literal[
     "ethos-u85-128", "ethos-u85-256", "ethos-u85-512", "ethos-u85-1024", "ethos-u85-2048",
 ]  # fmt: skip
 ACCELERATORS: tuple[str, ...] = get_args(Accelerator)
+ARITHMETICS = ("onnxruntime_x86", "onnxruntime_sse2", "onnxruntime_arm64", "tflite_reference", "xnnpack")
 SMALLEST = 32  # pixels of height and width that every network takes
 MOST_THREADS, MOST_WORKERS = 4096, 1024  # each is a thread or a process, whoever asked for it
 
@@ -43,6 +44,11 @@ def check_machine(threads: int | None, *, workers: int | Literal["auto"] = "auto
     check(workers == "auto" or workers >= 0, "workers", workers, "auto, or 0 or more")
     check(workers == "auto" or workers <= MOST_WORKERS, "workers", workers, f"at most {MOST_WORKERS}")
     check(seed >= 0, "seed", seed, "0 or more")
+
+
+def check_arithmetic(name: str | None) -> None:
+    """Raise UsageError for a name that is no row of `quantization.arithmetic`; None passes."""
+    check(name is None or name in ARITHMETICS, "arithmetic", name, ", ".join(ARITHMETICS))
 
 
 @dataclass(frozen=True, kw_only=True)

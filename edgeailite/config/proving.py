@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edgeailite.config.checks import Accelerator, Computing, Machine, check, check_machine, check_size, group
+from edgeailite.config.checks import (
+    Accelerator,
+    Computing,
+    Machine,
+    check,
+    check_arithmetic,
+    check_machine,
+    check_size,
+    group,
+)
 from edgeailite.errors import option
 
 
@@ -55,6 +64,9 @@ class ValidateConfig(Machine):
     """Write the confusion matrix to this .csv (pixels) or .png (picture); one file per output with classes."""
     integer_exact: bool = False
     """For a quantized run: compute as the integer kernels do, bit for bit (slow), not with float fake-quantization."""
+    arithmetic: str | None = None
+    """Whose integer kernels those are (implies --integer_exact True): onnxruntime_x86, onnxruntime_sse2,
+    onnxruntime_arm64, tflite_reference or xnnpack; default onnxruntime's on this machine."""
 
     group("machine")
     batch_size: int = 1
@@ -66,6 +78,7 @@ class ValidateConfig(Machine):
 
     def __post_init__(self) -> None:
         check_machine(self.threads, workers=self.workers)
+        check_arithmetic(self.arithmetic)
         check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         check(self.epoch_size >= 0, "epoch_size", self.epoch_size, "0 or more")
         check(self.max_size >= 32, "max_size", self.max_size, "at least 32")
@@ -117,12 +130,16 @@ class CompareConfig(Machine):
     """Number of pictures on the sheet."""
     integer_exact: bool = False
     """For quantized runs: compute as the integer kernels do, bit for bit (slow), not with float fake-quantization."""
+    arithmetic: str | None = None
+    """Whose integer kernels those are (implies --integer_exact True): onnxruntime_x86, onnxruntime_sse2,
+    onnxruntime_arm64, tflite_reference or xnnpack; default onnxruntime's on this machine."""
     json: bool = False
     """Print one JSON object instead of tables."""
 
     def __post_init__(self) -> None:
         check_machine(self.threads, workers=self.workers, seed=self.seed)
         check(self.epoch_size >= 0, "epoch_size", self.epoch_size, "0 or more")
+        check_arithmetic(self.arithmetic)
         check(self.draws >= 100, "draws", self.draws, "at least 100")
         check(self.images >= 1, "images", self.images, "at least 1")
         if self.sheet is not None:
@@ -199,8 +216,9 @@ class VerifyConfig:
 
     group("find the layer that differs")
     trace: tuple[str, str] | None = None
-    """Compare two forms of the network layer by layer: float, fake_quant, integer_exact, the run's file as ort,
-    ort:LEVEL (DISABLED, EXTENDED, ALL), openvino or openvino:f32, or FILE.onnx, FILE.onnx@LEVEL, FILE.onnx@openvino."""
+    """Compare two forms of the network layer by layer: float, fake_quant, integer_exact (as this machine computes) or
+    integer_exact:ARITHMETIC (as onnxruntime_x86, onnxruntime_sse2 or onnxruntime_arm64); the run's file as ort,
+    ort:LEVEL (DISABLED, EXTENDED, ALL), openvino or openvino:f32; or FILE.onnx, FILE.onnx@LEVEL, FILE.onnx@openvino."""
     trace_local: bool = False
     """Feed each layer of the second form (a torch form) the first form's values, so that differences do not add up."""
     trace_plot: Path | None = None

@@ -105,15 +105,22 @@ def _rank(entry: tuple[float, int, Disagreement]) -> tuple[float, int]:
 
 
 def _open_both(config: CompareConfig) -> tuple[OpenModel, OpenModel]:
-    """Open A and B. Raises UsageError where `integer_exact` is asked for and neither is a quantized run."""
+    """Open A and B. Raises UsageError where integer kernels are asked for and neither is a quantized run."""
     device = select_device(config.device)
     opened = [open_model(path, device=device, threads=config.threads) for path in (config.a, config.b)]
-    if config.integer_exact:
+    if config.integer_exact or config.arithmetic is not None:
         if all(model.kind != "quantized" for model in opened):
-            raise UsageError(f"{option('integer_exact')}: neither model is a quantized run; leave it out")
+            asked = option("integer_exact" if config.arithmetic is None else "arithmetic")
+            raise UsageError(f"{asked}: neither model is a quantized run; leave it out")
         for index, path in enumerate((config.a, config.b)):
             if opened[index].kind == "quantized":
-                opened[index] = open_model(path, device=device, integer_exact_mode=True, threads=config.threads)
+                opened[index] = open_model(
+                    path,
+                    device=device,
+                    integer_exact_mode=True,
+                    arithmetic=config.arithmetic,
+                    threads=config.threads,
+                )
     return opened[0], opened[1]
 
 

@@ -56,6 +56,7 @@ def validate(config: ValidateConfig) -> Validation:
         config.model,
         device=select_device(config.device),
         integer_exact_mode=config.integer_exact,
+        arithmetic=config.arithmetic,
         threads=config.threads,
     )
     protocol = protocol_of(config, model)

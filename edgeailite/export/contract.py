@@ -12,8 +12,9 @@ from edgeailite.data.files.images import read_image
 from edgeailite.environment import environment
 from edgeailite.export.parity import Picture, Subject, make_golden
 from edgeailite.files import sha256_of
+from edgeailite.quantization.arithmetic import ONNXRUNTIME_ROWS
 from edgeailite.runtime.contract import described
-from edgeailite.runtime.contract_file import FLOAT_LOGIT_TOLERANCE, FLOAT_TOLERANCE, FORMAT, WIDE_PROMISE
+from edgeailite.runtime.contract_file import BASE, FLOAT_LOGIT_TOLERANCE, FLOAT_TOLERANCE, FORMAT, WIDE_PROMISE
 
 GOLDEN_PICTURES = 2
 GOLDEN_WIDTH, GOLDEN_TALLEST = 160, 8192
@@ -42,8 +43,34 @@ def contract_values(subject: Subject, items: Sequence[tuple[Path, ...]], results
         "card": described(subject.card),
         "environment": environment(),
         "results": results,
-        "golden": [make_golden(subject, *pictures).to_dict() for pictures in chosen],
+        "golden": [golden_case(subject, *pictures) for pictures in chosen],
     }
+
+
+def golden_case(subject: Subject, *pictures: Picture) -> dict[str, Any]:
+    """Return the golden case of one sample; of an exact int8 file in every arithmetic of onnxruntime.
+
+    The entries are those of `BASE`; `arithmetics` holds what differs in others, or the name of `BASE` if nothing does.
+    """
+    if subject.kind != "int8":
+        return make_golden(subject, *pictures).to_dict()
+    case = make_golden(subject, *pictures, arithmetic=BASE).to_dict()
+    if subject.wide:
+        return case
+    others = [name for name in ONNXRUNTIME_ROWS if name != BASE]
+    return case | {
+        "arithmetics": {
+            name: _difference(case, make_golden(subject, *pictures, arithmetic=name).to_dict()) for name in others
+        }
+    }
+
+
+def _difference(case: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any] | str:
+    """Return outputs and layers (their sha256) that differ from those of the case; `BASE` if none does."""
+    outputs = {name: value for name, value in other["outputs"].items() if value != case["outputs"][name]}
+    pairs = zip(case["layers"], other["layers"], strict=True)
+    layers = {b["tensor"]: b["sha256"] for a, b in pairs if a["sha256"] != b["sha256"]}
+    return {"outputs": outputs, "layers": layers} if outputs or layers else BASE
 
 
 def read_pictures(items: Sequence[tuple[Path, ...]]) -> Iterator[tuple[Picture, ...]]:

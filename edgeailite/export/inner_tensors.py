@@ -61,8 +61,11 @@ def torch_float_tensors(model: nn.Module, *images: Tensor) -> dict[str, Array]:
     return recorder.values
 
 
-def integer_tensors(converted: fx.GraphModule, *images: Tensor) -> dict[str, Array]:
-    """Return the codes that an integer-exact network computes, by the names of their tensors in the file."""
+def integer_tensors(converted: fx.GraphModule, *images: Tensor, arithmetic: str | None = None) -> dict[str, Array]:
+    """Return the codes that an integer-exact network computes, by the names of their tensors in the file.
+
+    `arithmetic` is a row of `quantization.arithmetic`; None takes the machine's own.
+    """
     values: dict[str, Array] = {}
     names = quantizer_names(converted)
 
@@ -71,7 +74,7 @@ def integer_tensors(converted: fx.GraphModule, *images: Tensor) -> dict[str, Arr
         values[names[node.name]] = codes.codes.to(code_type).numpy()
 
     with torch.inference_mode():
-        IntegerExact(converted, seen).run(*images)
+        IntegerExact(converted, seen, arithmetic).run(*images)
     return values
 
 

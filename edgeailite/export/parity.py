@@ -26,6 +26,7 @@ from torch import fx, nn
 
 from edgeailite.data.augment.transforms import resize_image
 from edgeailite.data.tensors import to_input
+from edgeailite.environment import machine_arithmetic
 from edgeailite.errors import ParityError, UsageError
 from edgeailite.export import conversion, identity
 from edgeailite.export.agreement import Agreement, Array, combine, compare, holds
@@ -37,9 +38,11 @@ from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing, preprocess
 from edgeailite.quantization import convert, wide_parts
 from edgeailite.quantization.integer import IntegerModel
+from edgeailite.quantization.tie_safe import tie_safe_additions
 from edgeailite.runtime import Golden, OnnxModel, load_onnx, run, run_picture
 from edgeailite.runtime.contract import PROVEN_LEVELS, first_departure, labels_of
 from edgeailite.runtime.contract_file import WIDE_PROMISE
+from edgeailite.runtime.machine import machine_reasons
 from edgeailite.untrusted import printable
 
 Picture = NDArray[np.uint8]
@@ -75,15 +78,18 @@ class Subject:
         maps = {name: value.size if value.ndim == 3 else 0 for name, value in expected.items()}
         return all(holds(part, self.kind, wide=self.wide, label_map=maps[name]) for name, part in found.items())
 
-    def reference(self, *, argmax: bool = True) -> nn.Module:
-        """Return the network whose answers the file must give: integer-exact if quantized, with the file's ArgMax."""
+    def reference(self, *, argmax: bool = True, arithmetic: str | None = None) -> nn.Module:
+        """Return the network whose answers the file must give: integer-exact if quantized, with the file's ArgMax.
+
+        `arithmetic` is a row of `quantization.arithmetic`; None takes the machine's own.
+        """
         if isinstance(self.module, fx.GraphModule):
             traced = convert(self.module)
         else:
             traced = fx.symbolic_trace(self.module.eval())
         if argmax and self.argmax != "none":
             append_argmax(traced, self.argmax, self.card.classified)
-        return IntegerModel(traced) if self.kind == "int8" else traced
+        return IntegerModel(traced, arithmetic) if self.kind == "int8" else traced
 
 
 def outputs_of(network: nn.Module, *images: Array) -> dict[str, Array]:
@@ -118,17 +124,21 @@ def _is_shape_arithmetic(node: onnx.NodeProto, shape_values: set[str]) -> bool:
     )
 
 
-def make_golden(subject: Subject, *pictures: Picture) -> Golden:
-    """Compute in torch what a contract expects of one sample: inputs, outputs and inner tensors."""
+def make_golden(subject: Subject, *pictures: Picture, arithmetic: str | None = None) -> Golden:
+    """Compute in torch what a contract expects of one sample: inputs, outputs and inner tensors.
+
+    `arithmetic` is that of a quantized network: a row of `quantization.arithmetic`; None takes the machine's own.
+    """
     images = tuple(preprocess(picture, subject.card.preprocessing) for picture in pictures)
     if isinstance(subject.module, fx.GraphModule):
-        values = integer_tensors(convert(subject.module), *map(torch.from_numpy, images))
+        values = integer_tensors(convert(subject.module), *map(torch.from_numpy, images), arithmetic=arithmetic)
     else:
         values = torch_float_tensors(subject.module, *map(torch.from_numpy, images))
     known = {layer.tensor: layer for layer in file_layers(onnx.load(str(subject.file)), subject.kind)}
     finite = {name: value for name, value in values.items() if np.isfinite(value).all()}  # others have no fingerprint
     layers = ((known.get(name) or absent_layer(name), value) for name, value in finite.items())
-    return Golden(pictures, images, outputs_of(subject.reference(), *images), tuple(layers))
+    outputs = outputs_of(subject.reference(arithmetic=arithmetic), *images)
+    return Golden(pictures, images, outputs, tuple(layers))
 
 
 def prove(
@@ -172,7 +182,9 @@ def prove(
         raise ParityError(f"{subject.file}: not all kernels are integer; in float: {places}")
     results: dict[str, Any] = {level: asdict(combine(values)) for level, values in parts.items()}
     if kernels is not None:
+        results["arithmetic"] = machine_arithmetic()
         results["integer_kernels"] = kernels
+        results["additions"] = _additions(subject)
         results["conversion"] = _check_conversion(subject, reference, kept, least=min_fake_quant)
     if subject.wide:
         results |= {"exact": False, "promise": WIDE_PROMISE}
@@ -256,6 +268,12 @@ def _check_label_maps(subject: Subject, expected: Mapping[str, Array], scores: M
                 raise ParityError(f"{subject.file}: output {name}: the label map is not that of the scores")
 
 
+def _additions(subject: Subject) -> dict[str, int]:
+    """Count the additions that every runtime computes alike (`quantization.tie_safe`), and all additions."""
+    assert isinstance(subject.module, fx.GraphModule)
+    return dict(zip(("tie_safe", "total"), tie_safe_additions(subject.module), strict=True))
+
+
 def _check_conversion(
     subject: Subject, reference: _Reference, kept: Sequence[tuple[Picture, ...]], *, least: float | None
 ) -> dict[str, Any]:
@@ -303,12 +321,14 @@ def _explain(
 ) -> str:
     golden = json.loads(json.dumps(make_golden(subject, *pictures).to_dict()))
     place = first_departure(subject.file.read_bytes(), model, golden, kind=subject.kind)
-    numbers = ""
+    numbers, why = "", ""
+    if subject.kind == "int8":
+        why = "".join(f"; {reason}" for reason in machine_reasons())
     if result is not None:
         equal = result.equal_argmax
         share = "" if equal is None else f"argmax equal on {100 * equal:.3f} % of pixels, "
         numbers = f" ({level}: {share}max |difference| {result.max_difference:.4g})"
-    return f"{subject.file}: departs first at {place or 'no inner tensor'}{numbers}"
+    return f"{subject.file}: departs first at {place or 'no inner tensor'}{numbers}{why}"
 
 
 def _check_integrity(subject: Subject, *, skip_hash: bool) -> None:

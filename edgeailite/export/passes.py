@@ -85,12 +85,29 @@ class Index:
 
 
 def apply_passes(model: onnx.ModelProto, kernels: Kernels) -> onnx.ModelProto:
-    """Rewrite an int8 model for the kernels of a runtime, in place, and return it; "plain" leaves it as it is."""
+    """Rewrite an int8 model for the kernels of a runtime, in place, and return it; "plain" only separates weights."""
+    own_weights(model.graph)
     if kernels != "plain":
         for rewrite in PASSES[kernels]:
             rewrite(model.graph)
         del model.graph.value_info[:]
     return model
+
+
+def own_weights(graph: onnx.GraphProto) -> None:
+    """Give each dequantized int8 weight codes and a zero point of its own, where the exporter shares equal ones.
+
+    onnxruntime can move weights to uint8 (`session.x64quantprecision`, exact sums without VNNI) only if no other weight
+    reads them.
+    """
+    index = Index(graph)
+    for node in list(graph.node):
+        codes = index.constants.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
+        if codes is None or codes.data_type != onnx.TensorProto.INT8:
+            continue
+        for position, name in ((0, node.input[0]), *((2, name) for name in node.input[2:])):
+            if len(index.readers[name]) > 1:
+                index.change(node, position, numpy_helper.to_array(index.constants[name]))
 
 
 def pad_image(graph: onnx.GraphProto) -> None:

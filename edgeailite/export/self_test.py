@@ -34,7 +34,10 @@ RULES = {  # of `quantization/integer.py`
     "Conv": "1 (convolution)", "Add": "2 (addition)", "Concat": "3 (concatenation)", "MaxPool": "3 (max pooling)",
     "Resize": "4 (bilinear resize)", "Input": "5 (quantization)", "Relu": "5 (activation)", "Pool": "6 (pooling)",
 }  # fmt: skip
-CHECKED_ON = "onnxruntime 1.31.1 and 1.32.0 on x86 with AVX-512 VNNI and AMX"
+CHECKED_ON = (
+    "onnxruntime 1.31.1 and 1.32.0 on x86 with AVX-512 VNNI and AMX, and 1.32.0 on emulated x86 without AVX2 and on "
+    "emulated Cortex-A53, A72, A76 and Neoverse-N2"
+)
 
 
 class SmallNetwork(nn.Module):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgeailite import __version__
-from edgeailite.environment import environment
+from edgeailite.environment import environment, installed
 from edgeailite.export.agreement import Array
 from edgeailite.export.contract import GOLDEN_PICTURES, read_pictures, small
 from edgeailite.export.parity import Picture
@@ -24,7 +24,7 @@ from edgeailite.quantization.tflite_rules import run_program
 from edgeailite.runtime import Golden, Layer, TfliteModel, load_tflite
 from edgeailite.runtime.contract import described
 from edgeailite.runtime.contract_file import FLOAT_LOGIT_TOLERANCE, FLOAT_TOLERANCE, FORMAT
-from edgeailite.runtime.tflite_recheck import ARITHMETICS, BASE
+from edgeailite.runtime.tflite_recheck import ARITHMETICS, BASE, PACKAGE
 
 
 def tflite_contract(
@@ -49,10 +49,16 @@ def tflite_contract(
         },
         "preprocessing": subject.card.to_dict()["preprocessing"],
         "card": described(subject.card),
-        "environment": environment(),
+        "environment": _environment(),
         "results": results,
         "golden": [_case(subject, model, pictures) for pictures in chosen],
     }
+
+
+def _environment() -> dict[str, Any]:
+    """Return the record of this installation, with LiteRT's version."""
+    found = environment()
+    return found | {"packages": {**found["packages"], PACKAGE: installed(PACKAGE)}}
 
 
 def _case(subject: TfliteSubject, model: TfliteModel, pictures: tuple[Picture, ...]) -> dict[str, Any]:

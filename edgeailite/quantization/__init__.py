@@ -13,6 +13,7 @@ from edgeailite.quantization.observers import DEFAULT_OBSERVER, OBSERVERS
 from edgeailite.quantization.prepare import normalised_by, prepare, scheme_of, wide_parts
 from edgeailite.quantization.schemes import DEFAULT_SCHEME, EVERYTHING_AS_THE_SCHEME, SCHEMES, Plan
 from edgeailite.quantization.tidl import constrain_weights, published_names, set_published_ranges
+from edgeailite.quantization.tie_safe import settle_scales
 
 __all__ = [
     "DEFAULT_OBSERVER",
@@ -36,5 +37,6 @@ __all__ = [
     "set_input_range",
     "set_published_ranges",
     "set_state",
+    "settle_scales",
     "wide_parts",
 ]

@@ -11,6 +11,7 @@ from torch import Tensor, fx
 
 from edgeailite.errors import DataError
 from edgeailite.quantization.modules import ActivationQuantizer, set_state
+from edgeailite.quantization.tie_safe import make_additions_tie_safe
 
 INPUTS = r"image\d*"  # names of their ranges
 Batch = Tensor | tuple[Tensor, ...]
@@ -42,6 +43,7 @@ def learn_ranges(model: fx.GraphModule) -> None:
 def calibrate(model: fx.GraphModule, batches: Iterable[Batch], *, names: Sequence[str] = ()) -> None:
     """Run the float model on normalised inputs (N,3,H,W) to find activation ranges, then switch quantization on.
 
+    Scales of additions are moved by up to 1e-5, so that every runtime adds alike (`tie_safe`).
     A batch of a network with several inputs is a tuple of as many tensors. `names` are those of the pictures, in order,
     for messages. Raises ValueError without batches, DataError for a picture that holds, or leads to, NaN or infinity.
     """
@@ -63,6 +65,7 @@ def calibrate(model: fx.GraphModule, batches: Iterable[Batch], *, names: Sequenc
     for name, module in model.named_modules():
         if isinstance(module, ActivationQuantizer):
             _settle(name, module)
+    make_additions_tie_safe(model)
     model.train(training)
     if of_one_value:
         warnings.warn(ONE_VALUE, stacklevel=2)

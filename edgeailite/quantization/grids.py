@@ -3,6 +3,12 @@
 An affine grid spends all codes on the range and puts zero on one of them (Jacob et al., 2018,
 https://arxiv.org/abs/1712.05877). A symmetric one has zero in the middle, or at the first code for tensors without
 negative values. Powers of two round the range up, as TI's xnn.quantize does: its scales are `clip / 2^(bits-1)`.
+
+A bilinear resize by a power of two computes with weights of few bits. If the scale of its input has few significant
+bits too, every product and partial sum is exact in float32: fused or not and in any order, each CPU gives the same
+bits. `short_scale` rounds a scale to 8 bits, which is enough up to x 8: code minus zero point takes 8, the weights of
+both axes 4 each, together 24. It rounds down, by less than 1 per cent, so that an activation's upper limit stays the
+last code.
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ from torch import Tensor
 from edgeailite.quantization.schemes import Scheme
 
 TINY_SCALE = 1e-12
+SHORT_BITS = 8  # of a scale whose tensor is resized
 CODE_TYPES = {
     (8, False): torch.uint8,
     (8, True): torch.int8,
@@ -25,10 +32,14 @@ CODE_TYPES = {
 
 @dataclass(frozen=True)
 class ActivationGrid:
-    """Codes `low`..`high` of an activation; `of_range` chooses scale and zero point."""
+    """Codes `low`..`high` of an activation; `of_range` chooses scale and zero point.
+
+    With `exact_resize` a scale of 8-bit codes is short (`short_scale`).
+    """
 
     scheme: Scheme
     bits: int = 8
+    exact_resize: bool = False
 
     @property
     def low(self) -> int:
@@ -50,7 +61,7 @@ class ActivationGrid:
         low, high = low.clamp(max=0), high.clamp(min=0)
         high = torch.where(high > low, high, torch.ones_like(high))
         if not self.scheme.symmetric:
-            scale = (high - low) / (self.high - self.low)
+            scale = self._shortened((high - low) / (self.high - self.low))
             return scale, torch.round(self.low - low / scale).clamp(self.low, self.high)
         middle = 2 ** (self.bits - 1)
         largest = torch.maximum(-low, high)
@@ -58,9 +69,17 @@ class ActivationGrid:
         if self.scheme.power_of_two:
             scale = ceil_power_of_two(largest) / torch.where(unsigned, 2 * middle, middle)
         else:
-            scale = largest / torch.where(unsigned, 2 * middle - 1, middle - 1)
+            scale = self._shortened(largest / torch.where(unsigned, 2 * middle - 1, middle - 1))
         zero = torch.where(unsigned, 0.0, 0.0 if self.scheme.signed else float(middle))
         return scale, zero.to(scale)
+
+    @property
+    def has_special_scales(self) -> bool:
+        """True where a scale cannot be moved a little: powers of two, and the short ones of resizes."""
+        return self.scheme.power_of_two or (self.exact_resize and self.bits == 8)
+
+    def _shortened(self, scale: Tensor) -> Tensor:
+        return short_scale(scale) if self.exact_resize and self.bits == 8 else scale
 
     def reach(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Scale, and the smallest and largest code without the zero point; for any number of ranges at once."""
@@ -110,6 +129,12 @@ def ceil_power_of_two(x: Tensor) -> Tensor:
     """Return the smallest power of two at or above `x`, exactly; at least 2^-39, so that zeros have a scale."""
     mantissa, exponent = torch.frexp(x.clamp(min=TINY_SCALE))
     return torch.ldexp(torch.ones_like(mantissa), exponent - (mantissa == 0.5).to(exponent.dtype))
+
+
+def short_scale(scale: Tensor) -> Tensor:
+    """Return scales rounded down to SHORT_BITS significant bits, exactly."""
+    mantissa, exponent = torch.frexp(scale)
+    return torch.ldexp(torch.floor(mantissa * 2**SHORT_BITS) / 2**SHORT_BITS, exponent)
 
 
 def half_away_from_zero(x: Tensor) -> Tensor:

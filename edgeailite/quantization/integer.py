@@ -1,14 +1,17 @@
 """`integer_exact`: computes the results of the fused integer kernels bit for bit, with torch operations alone.
 
-Rules, found by comparing with onnxruntime's x86 kernels (optimisation levels EXTENDED and ALL):
+Rules, found by comparing with onnxruntime's kernels (optimisation levels EXTENDED and ALL). Additions and resizes
+differ from one kind of processor to another; the rows of `quantization.arithmetic` say how:
  1. Convolution: int32 sum of (code - zero_point) x weight code, plus the int32 bias; then float32(sum) times
     float32(input scale x weight scale / output scale), rounded half to even, plus zero point, clamped.
- 2. Addition: y = fma(a, ra, fma(b, rb, z - fma(ra, za, rb x zb))) in float32 with ra = scale_a / scale_y, rounded.
+ 2. Addition: the arithmetic's `add`.
  3. Concatenation at one scale copies codes, and so does maximum pooling.
- 4. Bilinear resize works in float32 on dequantized values, its four products added in a fixed order. Known exception:
-    level ALL may lay tensors out with channels last; a resize that changes the width and not the height is then taken
-    over width and channels, and the last row is summed in another order: a tie may fall to the next code. It needs
-    features of 2, 3 or 6 rows in pyramid pooling (up to 192 pixels at stride 32), one row elsewhere; `verify` finds it.
+ 4. Bilinear resize works in float32 on dequantized values, its four products added by the arithmetic's `blend`. At a
+    scale of 8 significant bits (`grids`) and a factor of 2, 4 or 8 all sums are exact, so that every arithmetic gives
+    the same. Elsewhere there is an exception: level ALL may lay tensors out with channels last; a resize that changes
+    the width and not the height is then taken over width and channels, and the last row is summed in another order: a
+    tie may fall to the next code. It needs features of 2, 3 or 6 rows in pyramid pooling (up to 192 pixels at stride
+    32), one row elsewhere; `verify` finds it.
  5. Quantization divides by the scale in float32 and rounds half to even. An activation behind a quantizer works on
     dequantized values.
  6. Average pooling multiplies the whole sum of (code - zero_point) by scale / area, both float32.
@@ -27,8 +30,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from edgeailite.errors import UsageError
+from edgeailite.quantization.arithmetic import (
+    ONNXRUNTIME_ROWS,
+    Arithmetic,
+    Products,
+    arithmetic_of,
+    blend_rounded,
+)
 from edgeailite.quantization.convert import CodePool, FromCodes, IntegerConv, Quantize, convert
+from edgeailite.quantization.enlarge import EnlargeCodes
 from edgeailite.quantization.graph import ACTIVATIONS, ADDITIONS
+from edgeailite.quantization.lowered import LoweredPrograms
 from edgeailite.quantization.pooling import region_sums
 
 EXACT_IN_FLOAT32 = 2**24
@@ -58,21 +71,39 @@ Pending = Callable[[Quantize], Tensor]  # a kernel that waits for its output sca
 
 
 class IntegerExact(fx.Interpreter):
-    """Runs a converted graph with the rules above. `seen` is called with every quantized tensor and its node."""
+    """Runs a converted graph with the rules above. `seen` is called with every quantized tensor and its node.
 
-    def __init__(self, module: fx.GraphModule, seen: Callable[[fx.Node, Codes], None] | None = None) -> None:
+    `arithmetic` names the kernels of onnxruntime: a row of `arithmetic.ARITHMETICS`; None takes the machine's own.
+    Raises UsageError for a row that computes another form of the network.
+    """
+
+    def __init__(
+        self,
+        module: fx.GraphModule,
+        seen: Callable[[fx.Node, Codes], None] | None = None,
+        arithmetic: str | None = None,
+    ) -> None:
         super().__init__(module)
         self.seen = seen
+        self.arithmetic = arithmetic_of(arithmetic)
+        if self.arithmetic.lowered:
+            raise UsageError(
+                "computes a lowered network, whose inner tensors are others",
+                about="arithmetic",
+                value=arithmetic,
+                fix=f"take one of {', '.join(ONNXRUNTIME_ROWS)}",
+            )
 
     def run_node(self, node: fx.Node) -> Any:
         if node.op == "call_function":
             arguments = self.map_nodes_to_values(node.args, node)
             if node.target in ADDITIONS and all(isinstance(a, Codes) for a in arguments):
-                return _add(*arguments)
+                return _add(arguments[0], arguments[1], self.arithmetic)
             if node.target is torch.cat:
                 return _concatenate(*arguments)
             if node.target is F.interpolate:
-                return _resize(arguments[0], self.map_nodes_to_values(node.kwargs["size"], node))
+                size = self.map_nodes_to_values(node.kwargs["size"], node)
+                return _resize(arguments[0], size, self.arithmetic)
             if node.target is not getattr:
                 return node.target(*(a.dequantize() if isinstance(a, Codes) else a for a in arguments))
         if node.op == "call_module":
@@ -80,7 +111,7 @@ class IntegerExact(fx.Interpreter):
             value = self.map_nodes_to_values(node.args[0], node)
             if isinstance(module, ACTIVATIONS):  # behind a kernel, clamping the codes does it
                 return value if callable(value) else module(value.dequantize())
-            if isinstance(module, nn.MaxPool2d):
+            if isinstance(module, nn.MaxPool2d | EnlargeCodes):
                 return replace(value, codes=module(value.codes))
             if isinstance(module, CodePool):
                 return _pool(module, value)
@@ -95,21 +126,29 @@ class IntegerExact(fx.Interpreter):
 
 
 class IntegerModel(nn.Module):
-    """`model(*images)` -> outputs, computed by `IntegerExact`."""
+    """`model(*images)` -> outputs, computed in an arithmetic: by `IntegerExact`, or as a lowered program."""
 
-    def __init__(self, converted: fx.GraphModule) -> None:
+    def __init__(self, converted: fx.GraphModule, arithmetic: str | None = None) -> None:
         super().__init__()
         self.converted = converted
+        self.arithmetic = arithmetic_of(arithmetic)
+        self.programs = LoweredPrograms(converted, self.arithmetic.name) if self.arithmetic.lowered else None
 
     @torch.no_grad()
     def forward(self, *images: Tensor) -> dict[str, Tensor]:
+        if self.programs is not None:
+            return self.programs.run(*images)
         with torch.backends.cudnn.flags(allow_tf32=False):
-            return IntegerExact(self.converted).run(*images)
+            return IntegerExact(self.converted, arithmetic=self.arithmetic.name).run(*images)
 
 
-def integer_exact(model: fx.GraphModule) -> IntegerModel:
-    """Return the integer-exact form of a prepared and calibrated model."""
-    return IntegerModel(convert(model))
+def integer_exact(model: fx.GraphModule, arithmetic: str | None = None) -> IntegerModel:
+    """Return the integer-exact form of a prepared and calibrated model, in the arithmetic of a runtime.
+
+    `arithmetic` is a row of `quantization.arithmetic`, such as "onnxruntime_arm64"; None takes that of onnxruntime on
+    this machine. Raises UsageError for an unknown row, or None on a machine whose kernels were never compared.
+    """
+    return IntegerModel(convert(model), arithmetic)
 
 
 def _quantize(module: Quantize, value: Any) -> Codes:
@@ -167,20 +206,14 @@ def _largest_sum(weight: Tensor) -> float:
     return LARGEST_CODE * weight.abs().sum((1, 2, 3)).max().item()
 
 
-def _add(a: Codes, b: Codes) -> Pending:
+def _add(a: Codes, b: Codes, arithmetic: Arithmetic) -> Pending:
     def finish(output: Quantize) -> Tensor:
         if a.wide or b.wide or output.wide():
             return _rounded(a.dequantize() + b.dequantize(), output)
-        ratio_a, ratio_b = a.scale / output.scale, b.scale / output.scale
-        fixed = output.zero_point.float() - _fma(ratio_a, a.zero_point, ratio_b * b.zero_point)
-        return torch.round(_fma(a.codes, ratio_a, _fma(b.codes, ratio_b, fixed)))
+        assert arithmetic.add is not None
+        return arithmetic.add(a, b, output)
 
     return finish
-
-
-def _fma(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """A x b + c with one rounding to float32 (the product is exact in float64)."""
-    return (a.double() * b.double() + c.double()).float()
 
 
 def _concatenate(parts: tuple[Codes, ...], dim: int) -> Codes:
@@ -192,21 +225,29 @@ def _pool(module: CodePool, x: Codes) -> Tensor:
     return sums.float() * (x.scale / areas.float())
 
 
-def _resize(x: Codes | Pending | Tensor, size: tuple[int, int]) -> Tensor:
+def _resize(x: Codes | Pending | Tensor, size: tuple[int, int], arithmetic: Arithmetic) -> Tensor:
     values = x.dequantize() if isinstance(x, Codes) else x
     assert isinstance(values, Tensor)
-    return resize_bilinear(values, (int(size[0]), int(size[1])))
+    assert arithmetic.blend is not None
+    return resize_bilinear(values, (int(size[0]), int(size[1])), arithmetic.blend)
 
 
-def resize_bilinear(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize (N,C,h,w) bilinearly with half-pixel centres, in onnxruntime's order of float32 operations (rule 4)."""
+def resize_bilinear(x: Tensor, size: tuple[int, int], blend: Callable[[Products], Tensor] = blend_rounded) -> Tensor:
+    """Resize (N,C,h,w) bilinearly with half-pixel centres, in onnxruntime's order of float32 operations (rule 4).
+
+    `blend` adds the weighted corners; the default is that of x86.
+    """
     top, bottom, top_distance, bottom_distance = _axis(x.shape[2], size[0], x.device)
     left, right, left_distance, right_distance = _axis(x.shape[3], size[1], x.device)
-    upper, lower = x[:, :, top], x[:, :, bottom]
     near_top, near_bottom = bottom_distance[:, None], top_distance[:, None]
-    result = right_distance * near_top * upper[..., left] + left_distance * near_top * upper[..., right]
-    result = result + right_distance * near_bottom * lower[..., left]
-    return result + left_distance * near_bottom * lower[..., right]
+
+    def products() -> Products:
+        for near_row, row in ((near_top, top), (near_bottom, bottom)):
+            values = x[:, :, row]
+            yield right_distance * near_row, values[..., left]
+            yield left_distance * near_row, values[..., right]
+
+    return blend(products())
 
 
 def _axis(size: int, new_size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:

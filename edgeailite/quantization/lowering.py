@@ -44,6 +44,8 @@ HEADS: dict[str, str] = {
 }
 LABEL = "_label"  # ends the names of class maps, as in ONNX files
 CHANNELS = 3  # of a picture
+FUSING = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D")  # operators that clamp for the activation behind them
+RELU6 = 6.0
 WIDE_STEPS = 128  # of int16 in a step of int8: every distance from a zero point, up to 255, has a code
 LARGEST_DISTANCE = 255  # of an int8 code from its zero point
 FULL_PRECISION = "export the network in float, or leave this part out of the plan"
@@ -52,15 +54,17 @@ OTHER_RANGE = "calibrate on more pictures; a dead or exploding layer shows in `e
 
 @dataclass(eq=False)
 class _Pending:
-    """An operator that waits for the scale of its output; `shape` is the output's, `limits` those of activations."""
+    """An operator that waits for the scale of its output.
+
+    `shape` is the output's, `limits` those of activations, `conv` the convolution and its path.
+    """
 
     kind: Kind | Literal["INPUT", "REGIONS"]
     inputs: list[Value]
     shape: tuple[int, ...]
     options: dict[str, Any] = field(default_factory=dict)
     limits: tuple[float, float] = (-float("inf"), float("inf"))
-    activated: bool = False
-    conv: IntegerConv | None = None
+    conv: tuple[str, IntegerConv] | None = None
 
 
 def lower(
@@ -154,9 +158,6 @@ class _Lowering(fx.Interpreter):
         if pending.kind == "INPUT":
             return self._input(pending, quantize)
         name = self._unused(name)
-        options = dict(pending.options)
-        if pending.activated:
-            options["activation"] = _fused_activation(name, pending.limits, quantize)
         inputs, is_wide = pending.inputs, quantize.wide() or any(value.type == "int16" for value in pending.inputs)
         if is_wide:
             inputs = [self._widen(value) if value.type == "int8" else value for value in inputs]
@@ -164,12 +165,15 @@ class _Lowering(fx.Interpreter):
             output = _wide(self._unused(f"{name}.wide") if back else name, pending.shape, quantize)
         else:
             back, output = False, _narrow(name, pending.shape, quantize)
+        options = dict(pending.options)
+        if pending.kind in FUSING:
+            options["activation"] = _fused_activation(name, pending.limits, quantize)
         if pending.conv is not None:
-            inputs = [*inputs, *self._parameters(name, pending, inputs[0], is_wide)]
+            inputs = [*inputs, *self._parameters(*pending.conv, inputs[0], pending.kind)]
         if pending.kind == "REGIONS":
             self._regions(inputs[0], output)
         else:
-            self._append(cast(Kind, pending.kind), inputs, output, **options)
+            self._append(pending.kind, inputs, output, **options)
         return self._append("QUANTIZE", [output], _narrow(name, pending.shape, quantize)) if back else output
 
     def _append(self, kind: Kind, inputs: Sequence[Value], output: Value, **options: Any) -> Value:
@@ -202,15 +206,15 @@ class _Lowering(fx.Interpreter):
         stride, padding, dilation, groups = module.geometry
         x, out, same = self._window(name, x, _Window(module.weight.shape[2:], stride, padding, dilation))
         channels = module.weight.shape[0]
-        options = {"stride": stride, "dilation": dilation, "padding": "SAME" if same else "VALID"}
+        options: dict[str, Any] = {"stride": stride, "dilation": dilation, "padding": "SAME" if same else "VALID"}
         if depthwise := groups == x.shape[3] > 1 and module.weight.shape[1] == 1:
             options["depth_multiplier"] = channels // groups
         kind: Kind = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
-        return _Pending(kind, [x], (1, *out, channels), options, conv=module)
+        return _Pending(kind, [x], (1, *out, channels), options, conv=(name, module))
 
-    def _parameters(self, name: str, pending: _Pending, x: Value, is_wide: bool) -> tuple[Value, Value]:
+    def _parameters(self, name: str, module: IntegerConv, x: Value, kind: str) -> tuple[Value, Value]:
         """Weight and bias of a convolution: OHWI, or 1HWO depthwise; the bias at scale input x weight."""
-        module, depthwise = cast(IntegerConv, pending.conv), pending.kind == "DEPTHWISE_CONV_2D"
+        depthwise, is_wide = kind == "DEPTHWISE_CONV_2D", x.type == "int16"
         weight = np.ascontiguousarray(module.weight.numpy().transpose((1, 2, 3, 0) if depthwise else (0, 2, 3, 1)))
         scale = module.weight_scale.float().reshape(-1).numpy()
         assert x.scale is not None
@@ -218,11 +222,10 @@ class _Lowering(fx.Interpreter):
         if module.integer and not is_wide:
             bias = module.bias.numpy()
         else:
-            values = module.bias.double() * (module.bias_scale.double() if module.integer else 1)
+            values = module.bias.detach().double() * (module.bias_scale.double() if module.integer else 1)
             bias = np.rint(values.numpy() / (np.float64(x.scale) * np.float64(scale)))
-        axis = 3 if depthwise else 0
         return (
-            Value(self._unused(f"{name}.weight"), weight.shape, "int8", scale, axis=axis, data=weight),
+            self._constant(f"{name}.weight", weight, scale=scale, axis=3 if depthwise else 0),
             self._constant(f"{name}.bias", bias.astype(np.int64 if is_wide else np.int32), scale=bias_scale),
         )
 
@@ -336,8 +339,10 @@ class _Lowering(fx.Interpreter):
         self.taken.add(candidate)
         return candidate
 
-    def _constant(self, name: str, data: NDArray[Any], *, scale: NDArray[np.float32] | None = None) -> Value:
-        return Value(self._unused(name), data.shape, cast(Any, str(data.dtype)), scale, data=data)
+    def _constant(
+        self, name: str, data: NDArray[Any], *, scale: NDArray[np.float32] | None = None, axis: int = 0
+    ) -> Value:
+        return Value(self._unused(name), data.shape, cast(Any, str(data.dtype)), scale, axis=axis, data=data)
 
 
 @dataclass(frozen=True)
@@ -350,7 +355,7 @@ class _Window:
     dilation: Sequence[int]
 
     def on(self, size: Sequence[int]) -> tuple[list[int], list[tuple[int, int]], bool]:
-        """Output size, rows that torch's padding adds before and behind as far as they are read, and if that is SAME."""
+        """Give the output's size, the rows that torch adds before and behind and that are read, and if that is SAME."""
         out, pads, same = [], [], True
         for n, k, s, p, d in zip(size, self.kernel, self.stride, self.padding, self.dilation, strict=True):
             reach = d * (k - 1) + 1
@@ -386,20 +391,23 @@ def _goes_through_activation(node: fx.Node) -> bool:
 
 
 def _activated(name: str, module: nn.Module, x: _Pending | Value) -> _Pending:
-    if isinstance(x, Value) or x.kind in ("INPUT", "REGIONS"):
-        problem = "an activation of a tensor that others read too has no form in TensorFlow Lite here"
-        raise UsageError(problem, path=name, fix=FULL_PRECISION)
+    """Hand an activation's limits to the operator before it, which clamps to them."""
+    if not isinstance(x, _Pending) or x.kind not in FUSING:
+        problem = "an activation that does not follow a convolution or addition alone has no form here"
+        raise UsageError(f"TensorFlow Lite: {problem}", path=name, fix=FULL_PRECISION)
     low, high = activation_limits(module)
-    return replace(x, limits=(max(low, x.limits[0]), min(high, x.limits[1])), activated=True)
+    return replace(x, limits=(max(low, x.limits[0]), min(high, x.limits[1])))
 
 
 def _fused_activation(name: str, limits: tuple[float, float], quantize: Quantize) -> str:
-    """Choose the fused activation that clamps to these limits, as far as codes reach beyond (rule 2)."""
+    """Choose the fused activation that clamps to `limits` as far as the output's codes reach beyond (rule 2)."""
     (low, high), (bottom, top), near = limits, quantize.bounds(), TOLERANCE * float(quantize.scale)
+    if quantize.wide():  # int16 reaches as far below zero as above; codes that began at zero did a ReLU's work
+        low, bottom = max(low, 0.0) if bottom == 0 else low, min(bottom, -top)
     below, above = bottom + near < low, high < top - near
-    if limits == (0, float("inf")) or (low == 0 and not above):
+    if low == 0 and not above and (below or high == float("inf")):
         return "RELU"
-    if limits == (0, 6):
+    if low == 0 and high == RELU6:
         return "RELU6"
     if not below and not above:
         return "NONE"

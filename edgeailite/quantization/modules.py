@@ -8,6 +8,7 @@ factor and normalised by the batch (one convolution, not two).
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -163,6 +164,15 @@ class ActivationQuantizer(nn.Module):
         self.low.fill_(low)
         self.high.fill_(high)
         self.fixed = True
+        self.update_scale()
+
+    @torch.no_grad()
+    def stretch(self, factor: float) -> None:
+        """Multiply both ends of the range, observed or learned, by `factor`."""
+        if self.ends is not None:
+            self.ends.add_(math.log2(factor))
+        self.low.mul_(factor)
+        self.high.mul_(factor)
         self.update_scale()
 
     def learn(self) -> None:

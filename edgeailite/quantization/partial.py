@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, fx
 
 from edgeailite.quantization.graph import ACTIVATIONS as ACTIVATION_MODULES
 from edgeailite.quantization.graph import is_module, reads_shape
-from edgeailite.quantization.grids import ActivationGrid, WeightGrid
+from edgeailite.quantization.grids import WeightGrid
 from edgeailite.quantization.modules import INTEGER_BITS, ActivationQuantizer, QuantConv2d, set_state
 from edgeailite.quantization.schemes import Plan
 
@@ -60,7 +60,7 @@ def set_bits(model: fx.GraphModule, plan: Plan) -> None:
         if isinstance(module, QuantConv2d):
             module.grid = WeightGrid(scheme, plan.weights.get(part.name, scheme.weight_bits))
         elif isinstance(module, ActivationQuantizer):
-            module.grid = ActivationGrid(scheme, plan.activations.get(part.name, 8))
+            module.grid = replace(module.grid, bits=plan.activations.get(part.name, 8))
             module.update_scale()
     for node in model.graph.nodes:
         if is_module(node, QuantConv2d):

@@ -67,13 +67,15 @@ def prepare(
     plan: Plan = EVERYTHING_AS_THE_SCHEME,
     percentile: float = 99.99,
     observer: str = DEFAULT_OBSERVER,
+    exact_resizes: bool = True,
 ) -> fx.GraphModule:
     """Copy `model` and insert quantizers: same call, same state-dict names plus `ranges.*`; float until calibrated.
 
     `plan` gives single layers another number of bits than the scheme. `observer` names the row of OBSERVERS that
-    chooses ranges; `percentile` (per cent) is the share of values that the percentile observers keep. Raises UsageError
-    for an unknown scheme or observer, for a plan that names a layer the network lacks, and for a module without an
-    integer form; the message names the module and what to change.
+    chooses ranges; `percentile` (per cent) is the share of values that the percentile observers keep. `exact_resizes`
+    gives resized tensors scales with which every CPU resizes alike (`grids`); False is for checkpoints made without.
+    Raises UsageError for an unknown scheme or observer, for a plan that names a layer the network lacks, and for a
+    module without an integer form; the message names the module and what to change.
     """
     record = get_scheme(scheme)
     if observer not in OBSERVERS:
@@ -88,7 +90,7 @@ def prepare(
     graph_module.add_module("ranges", nn.Module())
     for group in _groups(graph_module):
         name = _tensor_name(group.sites[0][0])
-        grid = ActivationGrid(record, plan.activations.get(name, 8))
+        grid = ActivationGrid(record, plan.activations.get(name, 8), exact_resizes and _is_resized(group))
         quantizer = ActivationQuantizer(grid, _observed(group), percentile=percentile, observer=observer)
         _insert_quantizer(graph_module, group, f"ranges.{name}", quantizer)
     _pass_input_scales(graph_module)
@@ -225,6 +227,10 @@ def _check_plan(graph_module: fx.GraphModule, plan: Plan) -> None:
             if name not in known:
                 near = ", ".join(difflib.get_close_matches(name, known)) or ", ".join(known[:3]) + ", ..."
                 raise UsageError(f"plan: {what} name {shown(name)}, which this network lacks", fix=f"near are: {near}")
+
+
+def _is_resized(group: _Group) -> bool:
+    return any(is_resize(user) for node, _ in group.sites for user in readers(node))
 
 
 def _observed(group: _Group) -> list[bool]:

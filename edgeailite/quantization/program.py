@@ -54,8 +54,8 @@ class Value:
 class Operator:
     """One integer operator: its inputs in TensorFlow Lite's order (input, weight, bias; input, size; ...).
 
-    `options` are the fields of its option table: `stride`, `dilation`, `kernel` as (height, width), `padding` ("SAME" or
-    "VALID"), `activation` ("NONE", "RELU", "RELU6"), `depth_multiplier`, `axis`, `keep_dims`, `align_corners`,
+    `options` are the fields of its option table: `stride`, `dilation`, `kernel` as (height, width), `padding` ("SAME"
+    or "VALID"), `activation` ("NONE", "RELU", "RELU6"), `depth_multiplier`, `axis`, `keep_dims`, `align_corners`,
     `half_pixel_centers`, `mode` of MIRROR_PAD ("SYMMETRIC").
     """
 

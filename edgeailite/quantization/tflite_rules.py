@@ -26,7 +26,9 @@ named below the folders `tensorflow/lite/kernels/internal` (reference) and `src`
     (`common.cc`, MultiplyByQuantizedMultiplier of int64).
 10. CONCATENATION, SLICE, PAD (zero point), MIRROR_PAD, RESIZE_NEAREST_NEIGHBOR, MAX_POOL_2D copy codes.
 11. ARG_MAX takes the first of equals. DEQUANTIZE is float32(code - zero point) x scale.
-12. XNNPACK has no form of what has int16; TensorFlow Lite's own kernels compute it by the reference's rules.
+12. XNNPACK has no form of what has int16; LiteRT's own kernels compute it by the rules of the reference, but for
+    ADD: on CPUs with AVX2 or NEON blocks of 16 numbers take both shifts of a side at once, with one rounding
+    (`optimized/integer_ops/add.h`, AddElementwiseInt16).
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,7 +58,7 @@ LIMITS = {"int8": (-128, 127), "int16": (-(2**15), 2**15 - 1)}
 class Rules:
     """The kernels in which the two arithmetics differ; each gives codes as int64 before they are clamped.
 
-    `requantize(op, sums)` and `mean(op, codes)` and `add(op, a, b)` add the output's zero point. `positions(old, new,
+    `requantize(op, sums)`, `mean(op, codes)` and `add(op, a, b)` include the output's zero point. `positions(old, new,
     align_corners)` gives first neighbours, second ones and distances from the first in `blend`'s unit; `blend(corners,
     distances)` the weighted average of four. `six(output)` is the code at which RELU6 ends.
     """
@@ -74,9 +76,9 @@ def run_program(
 ) -> dict[str, Array]:
     """Compute a program's outputs by name from int8 pictures (1, height, width, 3), one per input.
 
-    `arithmetic` is a row of RULES. `seen` is called with every tensor that an operator gives, in order. Results have the
-    types of the file's tensors: int8 or int16 codes, int32 classes, float32 values. Raises UsageError for an unknown
-    arithmetic and for pictures that do not fit the inputs.
+    `arithmetic` is a row of RULES. `seen` is called with every tensor that an operator gives, in order. Results have
+    the types of the file's tensors: int8 or int16 codes, int32 classes, float32 values. Raises UsageError for an
+    unknown arithmetic and for pictures that do not fit the inputs.
     """
     if arithmetic not in RULES:
         raise UsageError(f"unknown arithmetic {arithmetic!r}", fix=f"known: {', '.join(RULES)}", known=tuple(RULES))
@@ -98,7 +100,7 @@ def run_program(
 def run_operator(op: Operator, values: Sequence[Array], arithmetic: str) -> Array:
     """Compute one operator from the numbers of its inputs, constants included, in the type of its output."""
     wide = "int16" in (op.output.type, op.inputs[0].type)
-    rules = RULES["tflite_reference" if wide else arithmetic]  # rule 12
+    rules = (WIDE_RULES if wide else RULES)[arithmetic]
     result = KERNELS[op.kind](rules, op, *values)
     limits = LIMITS.get(op.output.type)
     if limits is not None and result.dtype == np.int64:
@@ -182,14 +184,28 @@ def _requantize_reference(op: Operator, sums: Array) -> Array:
 
 
 def _add_reference(op: Operator, a: Array, b: Array) -> Array:
-    steps, bits = [float(_step(value)) for value in op.inputs], 15 if op.output.type == "int16" else 20
+    bits = 15 if op.output.type == "int16" else 20
+    return _added(op, bits, lambda side, m, e: multiply(side << bits, m, e), a, b)
+
+
+def _add_in_blocks(op: Operator, a: Array, b: Array) -> Array:
+    """Rule 12."""
+    blocks = _added(op, 15, lambda side, m, e: multiply(side, m, 15 + e), a, b).reshape(-1)
+    whole = len(blocks) // 16 * 16
+    blocks[whole:] = _add_reference(op, a, b).reshape(-1)[whole:]
+    return blocks.reshape(a.shape)
+
+
+def _added(op: Operator, bits: int, scaled: Callable[[Array, int, int], Array], a: Array, b: Array) -> Array:
+    """Rule 5; `scaled` multiplies a side, with `bits` more behind the point."""
+    steps = [float(_step(value)) for value in op.inputs]
     twice = 2 * max(steps)
-    sides = [
-        multiply(_distance(value, codes) << bits, *quantize_multiplier(step / twice))
+    first, second = (
+        scaled(_distance(value, codes), *quantize_multiplier(step / twice))
         for value, codes, step in zip(op.inputs, (a, b), steps, strict=True)
-    ]
+    )
     last = quantize_multiplier(twice / (2**bits * float(_step(op.output))))
-    return multiply(sides[0] + sides[1], *last) + op.output.zero_point
+    return multiply(first + second, *last) + op.output.zero_point
 
 
 def _positions_reference(old: int, new: int, align_corners: bool) -> tuple[Array, Array, Array]:
@@ -268,24 +284,14 @@ def _six_xnnpack(y: Value) -> int:
     return int(np.rint(np.float32(6) / _step(y) + np.float32(y.zero_point)))
 
 
-RULES: Mapping[str, Rules] = {
-    "tflite_reference": Rules(
-        _requantize_reference,
-        _add_reference,
-        _positions_reference,
-        _blend_reference,
-        _mean_reference,
-        _six_reference,
-    ),
-    "xnnpack": Rules(
-        _requantize_xnnpack,
-        _add_xnnpack,
-        _positions_xnnpack,
-        _blend_xnnpack,
-        _mean_xnnpack,
-        _six_xnnpack,
-    ),
-}
+_REFERENCE = Rules(
+    _requantize_reference, _add_reference, _positions_reference, _blend_reference, _mean_reference, _six_reference
+)
+_XNNPACK = Rules(_requantize_xnnpack, _add_xnnpack, _positions_xnnpack, _blend_xnnpack, _mean_xnnpack, _six_xnnpack)
+RULES: Mapping[str, Rules] = {"tflite_reference": _REFERENCE, "xnnpack": _XNNPACK}
+"""By the name of the arithmetic."""
+WIDE_RULES: Mapping[str, Rules] = {"tflite_reference": _REFERENCE, "xnnpack": replace(_REFERENCE, add=_add_in_blocks)}
+"""The same for operators with int16 (rule 12)."""
 
 
 # --- kernels

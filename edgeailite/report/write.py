@@ -148,7 +148,7 @@ def _gather(
         "devices": device_grid(
             cost,
             config.devices,
-            integer=model.arithmetic == "int8",
+            integer=model.number_type == "int8",
             model=config.model,
             size=card.preprocessing.size,
         ),

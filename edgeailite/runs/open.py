@@ -14,6 +14,7 @@ from edgeailite.errors import DataError, UsageError, option
 from edgeailite.modelcard import DEFAULT_OPTIONS, ModelCard
 from edgeailite.models import create_model
 from edgeailite.quantization import OBSERVERS, SCHEMES, Plan, integer_exact, learn_ranges, prepare, set_state
+from edgeailite.quantization.integer import IntegerModel
 from edgeailite.quantization.modules import ActivationQuantizer
 from edgeailite.quantization.plan_files import as_dict, saved_plan
 from edgeailite.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, run_folder
@@ -33,7 +34,8 @@ class OpenModel:
 
     `predict` takes uint8 RGB pictures (N,3,H,W), one per input, and returns every output by name. `kind` is float,
     quantized, onnx or tflite, `folder` where it lies. `module` is the torch network (None for a file), `fixed_size` the
-    (height, width) of pictures that a file insists on (None if any will do), `arithmetic` float or int8.
+    (height, width) of pictures that a file insists on (None if any will do), `number_type` float or int8. `arithmetic`
+    names the integer kernels that a quantized run is computed as (None if it is not).
     """
 
     card: ModelCard
@@ -42,7 +44,8 @@ class OpenModel:
     folder: Path
     module: nn.Module | None
     fixed_size: tuple[int, int] | None = None
-    arithmetic: str = "float"
+    number_type: str = "float"
+    arithmetic: str | None = None
 
     @property
     def is_file(self) -> bool:
@@ -60,20 +63,29 @@ def open_model(
     *,
     device: torch.device,
     integer_exact_mode: bool = False,
+    arithmetic: str | None = None,
     threads: int | None = None,
     runtime: str = ONNXRUNTIME,
 ) -> OpenModel:
     """Open a run folder, a .pt checkpoint, an .onnx or .tflite file, and return a network that is ready to predict.
 
-    `device` computes torch networks; `integer_exact_mode` makes a quantized run compute what its int8 file computes;
-    `runtime` (onnxruntime or openvino) computes .onnx files, and LiteRT .tflite files. Raises DataError for what is
-    missing or damaged, UsageError for options that do not suit what was opened.
+    `device` computes torch networks; `integer_exact_mode` makes a quantized run compute what its int8 file computes on
+    this machine, `arithmetic` what it computes with other kernels (a row of `quantization.arithmetic`); `runtime`
+    (onnxruntime or openvino) computes .onnx files, LiteRT .tflite files. Raises DataError for what is missing or
+    damaged, UsageError for options that do not suit what was opened.
 
     >>> model = open_model(Path("runs/night"), device=torch.device("cpu"))
     >>> picture = torch.zeros((1, 3, 64, 64), dtype=torch.uint8)  # RGB
     >>> model.predict((picture,))["segmentation"].shape
     torch.Size([1, 19, 64, 64])
     """
+    if is_exported(source) and arithmetic is not None:
+        raise UsageError(
+            f"{source} is computed by a runtime, with its own",
+            about="arithmetic",
+            value=arithmetic,
+            fix="give the run",
+        )
     if source.suffix == ".onnx":
         return _open_onnx(source, threads=threads, runtime=runtime)
     if runtime != ONNXRUNTIME:
@@ -85,12 +97,17 @@ def open_model(
     checkpoint, module = load_network(source)
     module.to(device)
     kind = "float" if checkpoint.quantization is None else "quantized"
-    if integer_exact_mode and kind == "float":
+    exact = integer_exact_mode or arithmetic is not None
+    if arithmetic is not None and kind == "float":
+        raise UsageError(f"{source} is a float run", about="arithmetic", value=arithmetic, fix="quantize it first")
+    if exact and kind == "float":
         raise UsageError(f"{option('integer_exact')}: {source} is a float run; quantize it first")
-    network = integer_exact(module).to(device) if integer_exact_mode else module  # type: ignore[arg-type]
+    network = integer_exact(module, arithmetic).to(device) if exact else module  # type: ignore[arg-type]
     predict = torch_predictor(network, checkpoint.card.preprocessing, where=str(source))
+    numbers = "float" if kind == "float" else "int8"
+    computed = network.arithmetic.name if isinstance(network, IntegerModel) else None
     return OpenModel(
-        checkpoint.card, predict, kind, run_folder(source), module, arithmetic="float" if kind == "float" else "int8"
+        checkpoint.card, predict, kind, run_folder(source), module, number_type=numbers, arithmetic=computed
     )
 
 
@@ -141,6 +158,7 @@ def checked_quantization(values: Mapping[str, Any], *, where: str) -> dict[str, 
         "refine_images": lambda name: fields.whole(name, 0, 2**31),
         "method": lambda name: fields.text(name, longest=100),
         "ranges": lambda name: fields.text(name, choices=["tracked", "learned"]),
+        "exact_resizes": fields.truth,
         "plan": lambda name: as_dict(saved_plan(fields.fields(name))),
     }
     return {
@@ -167,6 +185,7 @@ def _prepared(model: nn.Module, how: Mapping[str, Any], file: Path) -> nn.Module
             how["scheme"],
             plan=Plan(**how.get("plan", {})),
             percentile=how["percentile"],
+            exact_resizes=how.get("exact_resizes", False),
         )
     except UsageError as error:
         raise DataError(f"{file}: quantization: {error}") from None

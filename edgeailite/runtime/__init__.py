@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgeailite.runtime.contract import Golden, Layer, recheck
 from edgeailite.runtime.contract_file import load_contract
 from edgeailite.runtime.exported import ExportedModel, run, run_picture
+from edgeailite.runtime.machine import origin
 from edgeailite.runtime.metadata import card_of_metadata
 from edgeailite.runtime.openvino_session import Compute, openvino_run
 from edgeailite.runtime.session import OnnxModel, load_onnx, open_session, tensors
@@ -13,6 +14,6 @@ from edgeailite.runtime.tflite_session import TfliteModel, load_tflite
 
 __all__ = [
     "Compute", "ExportedModel", "Golden", "Layer", "OnnxModel", "TfliteModel", "card_of_metadata", "load_contract",
-    "load_onnx", "load_tflite", "open_session", "openvino_run", "recheck", "recheck_tflite", "run",
+    "load_onnx", "load_tflite", "open_session", "openvino_run", "origin", "recheck", "recheck_tflite", "run",
     "run_picture", "tensors",
 ]  # fmt: skip

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeailite.environment import machine_arithmetic
 from edgeailite.errors import DataError, ParityError, option
 from edgeailite.files import read_regular, sha256_of, unreadable
 from edgeailite.modelcard import ModelCard, input_name
@@ -30,6 +31,7 @@ from edgeailite.runtime.contract_file import (
     WIDE_PROMISE,
     Contract,
     contract_of,
+    golden_in,
     unpack,
 )
 from edgeailite.runtime.exported import ExportedModel, run
@@ -44,6 +46,7 @@ from edgeailite.runtime.fingerprint import (
     seed_of,
     sums_of,
 )
+from edgeailite.runtime.machine import here, origin, reasons
 from edgeailite.runtime.session import Array, OnnxModel, load_onnx, tensors
 from edgeailite.untrusted import printable, shown
 
@@ -104,8 +107,12 @@ def recheck(
     """Run the golden pictures of a contract through `file`, on any machine; return the agreement by level.
 
     `same_file` of the result says whether the file's hash is the contract's; `skip_hash` compares another file all the
-    same. `name` is the contract's in messages. Raises ParityError, naming what departs first, and DataError for a
-    contract that has a wrong value, does not belong to the file or has nothing to compare.
+    same. `name` is the contract's in messages. An exact int8 file is compared with the contract's entries for the
+    `arithmetic` of this machine; `expected` names another one where the contract has none, and `same_as_x86` says
+    whether the entries are those of `onnxruntime_x86`. `proven` and `here` say with which onnxruntime and processor the
+    contract was written and checked. Raises ParityError, naming what departs first
+    and the known reasons, and DataError for a contract that has a wrong value, does not belong to the file or has
+    nothing to compare.
 
     >>> from edgeailite.runtime import load_contract
     >>> found = recheck(Path("runs/night/model.onnx"), load_contract(Path("runs/night/contract.json")))
@@ -121,11 +128,18 @@ def recheck(
             path=file,
             fix=f"give the file's own contract, or find what differs with {option('skip_hash')} True",
         )
+    arithmetic = machine_arithmetic()
+    expected = checked.expected(arithmetic)
     results: dict[str, Any] = {
         "pictures": len(checked.golden),
         "sha256": found,
         "same_file": found == checked.sha256,
+        "proven": checked.proven,
+        "here": here(),
     }
+    if checked.exact:
+        same = all(golden_in(case, expected) is case for case in checked.golden)
+        results |= {"arithmetic": arithmetic, "expected": expected, "same_as_x86": same}
     if checked.wide:
         results |= {"exact": False, "promise": WIDE_PROMISE}
     model = None
@@ -134,7 +148,7 @@ def recheck(
         _check_kind(file, data, model, checked)
         shares: list[float] = []
         for index, golden in enumerate(checked.golden):
-            case = _Case(file, data, model, golden, checked, level, threads)
+            case = _Case(file, data, model, golden_in(golden, expected), checked, level, threads, results)
             shares += _recheck_case(case, where=f"{name}: golden {index}")
         results[level] = {"equal_argmax": min(shares, default=None)}
     assert model is not None
@@ -144,7 +158,7 @@ def recheck(
 
 @dataclass(frozen=True)
 class _Case:
-    """A golden case, the file it is checked on, and how."""
+    """A golden case, the file it is checked on, and how; `results` are those known so far."""
 
     file: Path
     data: bytes
@@ -153,6 +167,7 @@ class _Case:
     contract: Contract
     level: str
     threads: int | None
+    results: Mapping[str, Any]
 
 
 def _read(file: Path) -> bytes:
@@ -198,8 +213,9 @@ def _recheck_case(case: _Case, *, where: str) -> list[float]:
     if not _holds(case, images, outputs):
         place = first_departure(case.data, case.model, golden, kind=case.contract.kind, threads=case.threads)
         text = f": argmax equal on {100 * min(shares):.3f} % of pixels" if shares else ""
+        why = "".join(f"; {part}" for part in (origin(case.results), *reasons(case.results)))
         raise ParityError(
-            f"departs first at {place or 'the labels of an output'}", path=case.file, fix=f"{case.level}{text}"
+            f"departs first at {place or 'the labels of an output'}", path=case.file, fix=f"{case.level}{text}{why}"
         )
     for name, known in golden["outputs"].items():
         _check_consistent(outputs[name], known, case.contract, where=f"{where}: {printable(name)}")

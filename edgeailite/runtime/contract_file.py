@@ -1,7 +1,9 @@
 """Reads contract.json from an untrusted source: every value is checked before it is used.
 
 Formats: 1 holds one picture and one image per golden case, 2 lists of them. 3 adds to each output of numbers `sums`
-over all of its values, and the file's card. Tolerances in a contract must equal the constants of this program, so a
+over all of its values, and the file's card. 4 adds `arithmetics` to each golden case of an exact int8 file: its entries
+are those of `BASE`, and for each other arithmetic (a row of `quantization.arithmetic`) the outputs and layers that
+differ, or the name of `BASE` where none does. Tolerances in a contract must equal the constants of this program, so a
 contract cannot widen them.
 """
 
@@ -19,12 +21,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeailite.environment import int8_instructions
 from edgeailite.errors import DataError
 from edgeailite.files import read_regular
 from edgeailite.untrusted import Fields, is_printable, json_value, printable, shown
 
-FORMAT = 3
-READABLE = (1, 2, FORMAT)
+FORMAT = 4
+READABLE = (1, 2, 3, FORMAT)
+WHOLE = 3  # the first format with sums and card
+BASE = "onnxruntime_x86"
 KINDS = ("float", "int8")
 SAMPLE = 64  # values kept of each tensor
 SUMS = 64  # sums over all values of an output
@@ -34,8 +39,9 @@ WIDE_EQUAL_ARGMAX = 0.99
 WIDE_PROMISE = f"not exact (16-bit parts): classes equal on {100 * WIDE_EQUAL_ARGMAX:g} % of pixels"
 LARGEST_CONTRACT = 2**25  # bytes; of a network of 75 layers they are a third of a million
 LARGEST_PICTURE = 2**25  # bytes, unpacked; label maps too
-MOST_CASES, MOST_PICTURES, MOST_OUTPUTS, MOST_LAYERS = 8, 8, 64, 10_000
+MOST_CASES, MOST_PICTURES, MOST_OUTPUTS, MOST_LAYERS, MOST_ARITHMETICS = 8, 8, 64, 10_000, 16
 LONGEST_SIDE = 2**20
+LONGEST_PLACE = 30  # characters of a version, and of a processor
 AGREEMENTS = ("equal_argmax", "max_difference", "mean_difference", "std")
 
 
@@ -43,8 +49,9 @@ AGREEMENTS = ("equal_argmax", "max_difference", "mean_difference", "std")
 class Contract:
     """The contents of a contract that a re-check needs; `where` names it in messages.
 
-    `golden` cases hold `pictures`, `images`, `outputs` and `layers`, as checked values. `preprocessing` and `card` are
-    None where the contract does not say them (formats 1 and 2).
+    `golden` cases hold `pictures`, `images`, `outputs`, `layers` and `arithmetics`, as checked values. `preprocessing`
+    and `card` are None where the contract does not say them (formats 1 and 2). `proven` says with which onnxruntime and
+    on which processor the file was proven, "" if that is not known.
     """
 
     kind: str
@@ -54,11 +61,17 @@ class Contract:
     preprocessing: Mapping[str, Any] | None
     card: Mapping[str, Any] | None
     where: str
+    proven: str = ""
 
     @property
     def wide(self) -> bool:
         """True for a file with parts of 16 bits, whose bits are not promised."""
         return self.kind == "int8" and not self.exact
+
+    def expected(self, arithmetic: str) -> str:
+        """Name the arithmetic whose entries a machine of this one is compared with: its own if known, else `BASE`."""
+        known = all(arithmetic in case["arithmetics"] for case in self.golden)
+        return arithmetic if self.exact and known else BASE
 
 
 def load_contract(path: Path) -> dict[str, Any]:
@@ -94,7 +107,7 @@ def contract_of(values: Mapping[str, Any], *, where: str = "contract") -> Contra
         raise fields.refuse("format", f"one of {', '.join(map(str, READABLE))}")
     _check_head(fields)
     kind = fields.text("kind", choices=KINDS)
-    whole = _format(values) >= FORMAT
+    whole = _format(values) >= WHOLE
     if fields.any("sha256") is None:
         raise fields.refuse("sha256", "the SHA-256 of the file, in hexadecimal digits")
     golden = _golden(fields)
@@ -109,7 +122,17 @@ def contract_of(values: Mapping[str, Any], *, where: str = "contract") -> Contra
         fields.fields("preprocessing").values if whole or values.get("preprocessing") is not None else None,
         fields.fields("card").values if whole else None,
         where,
+        _proven(values.get("environment")),
     )
+
+
+def golden_in(case: Mapping[str, Any], arithmetic: str) -> Mapping[str, Any]:
+    """Return a golden case with the outputs and layers of an arithmetic; that of `BASE` as it is."""
+    other = case["arithmetics"].get(arithmetic, BASE)
+    if other == BASE:
+        return case
+    layers = [layer | {"sha256": other["layers"].get(layer["tensor"], layer["sha256"])} for layer in case["layers"]]
+    return {**case, "outputs": {**case["outputs"], **other["outputs"]}, "layers": layers}
 
 
 def unpack(packed: Mapping[str, Any], *, where: str = "contract") -> NDArray[np.uint8]:
@@ -124,6 +147,19 @@ def unpack(packed: Mapping[str, Any], *, where: str = "contract") -> NDArray[np.
     if len(data) != size or not inflate.eof or inflate.unused_data:
         raise DataError(f"zlib_base64: expected {size} bytes of {'x'.join(map(str, shape))}, found others", path=where)
     return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _proven(environment: Any) -> str:
+    """Say with which onnxruntime and on which processor a contract was written; "" where it does not say that."""
+    try:
+        version, features = environment["packages"]["onnxruntime"], environment["cpu_features"]
+        machine = environment.get("machine", "")
+    except (KeyError, TypeError, AttributeError):
+        return ""
+    if not isinstance(version, str) or not isinstance(features, list) or not isinstance(machine, str):
+        return ""
+    kind = int8_instructions(machine, features)
+    return printable(f"onnxruntime {version[:LONGEST_PLACE]}" + (f" on {kind[:LONGEST_PLACE]}" if kind else ""))
 
 
 def _format(values: Mapping[str, Any]) -> int:
@@ -206,12 +242,41 @@ def _case(case: Fields) -> Mapping[str, Any]:
     if not 1 <= len(outputs.values) <= MOST_OUTPUTS or not all(map(is_printable, outputs.values)):
         raise case.refuse("outputs", f"1 to {MOST_OUTPUTS} outputs, named without control characters")
     layers = case.items("layers", most=MOST_LAYERS)
-    return {
+    checked = {
         "pictures": [_picture(Fields.of(value, where=f"{case.where}: picture")) for value in pictures],
         "images": [_image(Fields.of(value, where=f"{case.where}: image")) for value in images],
         "outputs": {name: _output(outputs.fields(name)) for name in outputs.values},
         "layers": [_layer(Fields.of(value, where=f"{case.where}: layer {i}")) for i, value in enumerate(layers)],
     }
+    return checked | {"arithmetics": _arithmetics(case, checked)}
+
+
+def _arithmetics(case: Fields, checked: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What differs from the case in other arithmetics, by their names; {} where the contract does not say it."""
+    if "arithmetics" not in case.values:
+        return {}
+    others = case.fields("arithmetics")
+    if len(others.values) > MOST_ARITHMETICS or not all(map(is_printable, others.values)) or BASE in others.values:
+        raise case.refuse("arithmetics", f"at most {MOST_ARITHMETICS} printable names other than {BASE}")
+    return {
+        name: BASE if value == BASE else _difference(others.fields(name), checked)
+        for name, value in others.values.items()
+    }
+
+
+def _difference(fields: Fields, case: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Outputs and layers of a case that another arithmetic computes otherwise: of its names and shapes."""
+    outputs, layers = fields.fields("outputs"), fields.fields("layers")
+    found = {name: _output(outputs.fields(name)) for name in outputs.values}
+    for name, known in found.items():
+        if name not in case["outputs"] or known["shape"] != case["outputs"][name]["shape"]:
+            raise fields.refuse("outputs", "outputs of the case, in their shapes")
+        if ("sums" in known) != ("sums" in case["outputs"][name]):
+            raise fields.refuse("outputs", "sums where the case has them")
+    tensors = {layer["tensor"] for layer in case["layers"]}
+    if set(layers.values) - tensors or not all(map(_is_hash, layers.values.values())):
+        raise fields.refuse("layers", "64 hexadecimal digits of tensors of the case")
+    return {"outputs": found, "layers": layers.values}
 
 
 def _picture(fields: Fields) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from edgeailite.modelcard import ModelCard
 from edgeailite.onnxfile import OnnxFile, own_sizes, read_onnx
 from edgeailite.runtime.failures import check_finite, run_session, said
 from edgeailite.runtime.metadata import About, about_of_metadata, check_agrees, session_settings
+from edgeailite.runtime.saturation import exact_sums
 from edgeailite.untrusted import printable
 
 Array = NDArray[Any]
@@ -114,7 +115,7 @@ def _session(
     if save_optimized is not None:
         options.optimized_model_filepath = str(save_optimized)
     options.add_session_config_entry("session.load_model_format", "ONNX")  # the format that was checked
-    for key, value in settings.items():
+    for key, value in {**settings, **exact_sums(file, settings)}.items():
         options.add_session_config_entry(key, value)
     model = file.data if file.is_whole else str(file.path)  # what was checked is what runs
     with said(f"{file.name}: onnxruntime cannot load it"):
@@ -162,14 +163,16 @@ def with_outputs(model: bytes, names: Iterable[str]) -> bytes:
 
     Protocol buffers merge a message that is appended: a second `graph` that holds outputs alone adds them.
     """
-    return model + _field(7, b"".join(_field(12, _field(1, name.encode())) for name in names))
+    return model + message_field(7, b"".join(message_field(12, message_field(1, name.encode())) for name in names))
 
 
-def _field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
+def message_field(number: int, content: bytes) -> bytes:
+    """Write a field of protocol buffers that holds text, bytes or a message."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """Write a whole number as protocol buffers do: seven bits in a byte, the lowest first."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -189,6 +192,6 @@ def tensors(
 
     Asking an int8 file for codes keeps its integer kernels; asking for floats would break them up.
     """
-    present = [name for name in names if _field(2, name.encode()) in model]  # NodeProto.output
+    present = [name for name in names if message_field(2, name.encode()) in model]  # NodeProto.output
     session = open_session(with_outputs(model, present), level="EXTENDED", threads=threads)
     return run_session(session, _feed(session, images), present, where="inner tensors")

@@ -6,6 +6,7 @@ of `xnnpack`.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeailite.environment import cpu_features, installed, int8_instructions
 from edgeailite.errors import DataError, ParityError, option
 from edgeailite.files import sha256_of
 from edgeailite.preprocessing import preprocess
 from edgeailite.runtime.contract import check_description
-from edgeailite.runtime.contract_file import Contract, contract_of, unpack
+from edgeailite.runtime.contract_file import contract_of, golden_in, unpack
 from edgeailite.runtime.fingerprint import departs, equal_labels
 from edgeailite.runtime.tflite_file import read_tflite
 from edgeailite.runtime.tflite_session import TfliteModel, input_codes, load_tflite, tensors_of
-from edgeailite.untrusted import Fields, printable, shown
+from edgeailite.untrusted import printable, shown
 
 Array = NDArray[Any]
 ARITHMETICS = {"reference": "tflite_reference", "xnnpack": "xnnpack"}
@@ -29,6 +31,8 @@ ARITHMETICS = {"reference": "tflite_reference", "xnnpack": "xnnpack"}
 LEVELS = {"reference": "LiteRT, reference kernels", "xnnpack": "LiteRT, default (XNNPACK)"}
 """The same as tables call them."""
 BASE = "tflite_reference"
+PACKAGE = "ai-edge-litert"
+LONGEST_VERSION = 30  # characters
 
 
 def recheck_tflite(
@@ -58,34 +62,40 @@ def recheck_tflite(
         "pictures": len(checked.golden),
         "sha256": found,
         "same_file": found == checked.sha256,
+        "proven": _proven(contract),
+        "here": _here(),
     }
     for kernels, arithmetic in ARITHMETICS.items():
         model = load_tflite(file, threads=threads, kernels=kernels)
         shares: list[float] = []
-        for index, case in enumerate(contract["golden"]):
-            golden = _in_arithmetic(checked, index, case, arithmetic)
+        for index, case in enumerate(checked.golden):
+            golden = _in_arithmetic(case, arithmetic, where=f"{name}: golden {index}")
             shares += _recheck_case(file, read.data, model, golden, kernels)
         results[LEVELS[kernels]] = {"equal_argmax": min(shares, default=None)}
         check_description(file, model, checked)
     return results
 
 
-def _in_arithmetic(contract: Contract, index: int, case: Mapping[str, Any], arithmetic: str) -> Mapping[str, Any]:
+def _in_arithmetic(case: Mapping[str, Any], arithmetic: str, *, where: str) -> Mapping[str, Any]:
     """Return a golden case with the outputs and layers of an arithmetic. Raises DataError where it is not said."""
-    golden = contract.golden[index]
     if arithmetic == BASE:
-        return golden
-    others = Fields.of(case, where=f"{contract.where}: golden {index}").fields("arithmetics")
-    other = others.fields(arithmetic)
-    outputs, layers = other.fields("outputs").values, other.fields("layers").values
-    if set(outputs) - set(golden["outputs"]) or not all(isinstance(value, str) for value in layers.values()):
-        raise others.refuse(arithmetic, "outputs and layers of the case")
-    for output, known in outputs.items():
-        expected = golden["outputs"][output]
-        if not isinstance(known, Mapping) or known.keys() != expected.keys() or known["shape"] != expected["shape"]:
-            raise others.refuse(arithmetic, "outputs as the case has them")
-    changed = [layer | {"sha256": layers.get(layer["tensor"], layer["sha256"])} for layer in golden["layers"]]
-    return {**golden, "outputs": {**golden["outputs"], **outputs}, "layers": changed}
+        return case
+    if arithmetic not in case["arithmetics"]:
+        raise DataError(f"arithmetics: expected {arithmetic}, found {shown(sorted(case['arithmetics']))}", path=where)
+    return golden_in(case, arithmetic)
+
+
+def _here() -> str:
+    """Say with which LiteRT and on which processor this program runs."""
+    return f"LiteRT {installed(PACKAGE) or 'unknown'} on {int8_instructions(platform.machine(), cpu_features())}"
+
+
+def _proven(contract: Mapping[str, Any]) -> str:
+    """Say with which LiteRT a contract was written; "" where it does not say that."""
+    environment = contract.get("environment")
+    packages = environment.get("packages") if isinstance(environment, Mapping) else None
+    version = packages.get(PACKAGE) if isinstance(packages, Mapping) else None
+    return f"LiteRT {printable(version)[:LONGEST_VERSION]}" if isinstance(version, str) else ""
 
 
 def _recheck_case(file: Path, data: bytes, model: TfliteModel, golden: Mapping[str, Any], kernels: str) -> list[float]:

@@ -72,7 +72,7 @@ def facts(opened: OpenModel, path: Path) -> dict[str, object]:
     return {
         "network": opened.card.model_name,
         "data": opened.card.dataset_name,
-        "arithmetic": opened.arithmetic,
+        "arithmetic": opened.number_type,
         "form": opened.kind,
         "sha256": sha256_of(file),
         "input": {

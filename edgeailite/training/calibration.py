@@ -110,7 +110,8 @@ def _calibrate(config: CalibrateConfig, folder: Path) -> CalibratedRun:
             device=select_device(config.device),
         )
     start_run(folder, plain(config), environment())
-    quantization = {name: getattr(config, name) for name in RECORDED} | {"method": method, **recorded(plan)}
+    quantization = {name: getattr(config, name) for name in RECORDED}
+    quantization |= {"method": method, "exact_resizes": True, **recorded(plan)}
     written = Checkpoint(checkpoint.card, model.state_dict(), checkpoint.config, quantization)
     for name in (LAST, BEST):
         save_checkpoint(folder / name, written)

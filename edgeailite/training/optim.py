@@ -159,6 +159,13 @@ class MovingAverage:
         finally:
             model.load_state_dict(own)
 
+    @torch.no_grad()
+    def take(self, model: nn.Module, prefix: str) -> None:
+        """Replace the averages of tensors whose names begin with `prefix` by the network's values."""
+        for name, value in model.state_dict().items():
+            if name.startswith(prefix):
+                self.values[name].copy_(value)
+
     def state_dict(self) -> dict[str, Any]:
         """Return what `load_state_dict` takes; the values themselves are not copied."""
         return {"updates": self.updates, "values": dict(self.values)}

@@ -176,6 +176,7 @@ def _trainer(
             "observer": config.observer,
             "method": "qat",
             "ranges": config.ranges,
+            "exact_resizes": True,
             **recorded(plan),
         },
         before_epoch=_freezer(model, config, normalised_by(model, learner.still), learner.optimizer),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from torch import fx
 
 from edgeailite.config import Loop
 from edgeailite.data import DataSource
@@ -29,9 +30,11 @@ from edgeailite.evaluation import (
 )
 from edgeailite.evaluation.evaluate import results
 from edgeailite.evaluation.summary import never_predicted, tasks_of
+from edgeailite.quantization import settle_scales
 from edgeailite.training.monitor import Watch
 from edgeailite.training.step import Learner
 
+RANGES = "ranges."
 SCORE = "score"  # of several outputs: the mean of mIoU, and of 1 - ARD for depth
 
 
@@ -63,12 +66,21 @@ def validated(learner: Learner, validation: Validation, watch: Watch, *, epoch: 
     """Return scores by column, of the weights that the run would give now; draw some pictures."""
     with learner.average.applied(learner.model) if learner.average is not None else nullcontext():
         share_state(learner.model, learner.processes)
+        _settle(learner)
         tally = measure(learner, validation, watch)
         if learner.processes.first and validation.shown:
             draw(learner, validation, watch, epoch=epoch)
     if learner.processes.first and len(validation.indices) > 1:  # one picture need not show every class
         watch.remarks = never_predicted(tally, validation.source)
     return scores_of(tally)
+
+
+def _settle(learner: Learner) -> None:
+    """Settle the scales of a quantized network, so that what is measured is what is saved."""
+    if isinstance(learner.model, fx.GraphModule):
+        settle_scales(learner.model)
+        if learner.average is not None:
+            learner.average.take(learner.model, RANGES)
 
 
 def measure(learner: Learner, validation: Validation, watch: Watch) -> Tally:

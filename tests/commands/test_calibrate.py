@@ -131,7 +131,7 @@ def test_the_checkpoint_says_what_was_done_and_opens(float_run, tmp_path, comman
     assert record == done | {name: value for name, value in options.items() if name in done}
     moved = any(not torch.equal(written.state_dict[name], value) for name, value in before.state_dict.items())
     assert moved == bool({"equalize", "correct_bias", "adaround"} & set(options))
-    assert open_model(folder, device=torch.device("cpu")).arithmetic == "int8"
+    assert open_model(folder, device=torch.device("cpu")).number_type == "int8"
 
 
 def test_a_folder_in_use_is_refused_before_the_work(float_run, tmp_path, command, monkeypatch):

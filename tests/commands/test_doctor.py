@@ -1,6 +1,7 @@
 """The doctor: each planted fault is found and named with its fix, and a healthy installation gives exit 0."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,12 @@ HEALTHY = {
     "torch_facts": {"version": "2.15.0+cpu", "threads": 1, "cuda_build": None, "gpus": []},
     "torchvision_facts": {"version": "0.29.2+cpu", "kept": 1},
     "cv2_facts": {"version": "5.0.0", "shape": [2, 2, 3]},
-    "onnxruntime_facts": {"providers": ["CPUExecutionProvider"], "values": [200]},
+    doctor.KERNELS: {
+        "onnxruntime": "9.0", "providers": ["CPUExecutionProvider"], "values": [200],
+        "additions": ["onnxruntime_x86"], "resizes": ["onnxruntime_x86", "onnxruntime_sse2"],
+    },
     doctor.EMULATION: {"onnxruntime": "9.0", "departs": {"EXTENDED": [], "ALL": []}, "checked_on": "some machines"},
-}
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -30,6 +34,7 @@ def healthy(monkeypatch):
     monkeypatch.setattr(environment, "installed", lambda name: None if name in absent else versions.get(name, "999.0"))
     monkeypatch.setattr(doctor, "torch_wanted_by_torchvision", lambda: "==2.15.0")
     monkeypatch.setattr(environment, "cpu_features", lambda: ["avx2", "avx512_vnni"])
+    monkeypatch.setattr(environment, "machine_arithmetic", lambda: "onnxruntime_x86")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     return SimpleNamespace(versions=versions, absent=absent, facts=facts)
 
@@ -96,7 +101,7 @@ def test_two_opencv_builds_are_a_warning(healthy, capsys):
 
 
 def test_saturating_cpu_is_told_to_take_7_bit_weights(healthy, capsys, monkeypatch):
-    healthy.facts["onnxruntime_facts"]["values"] = [101]
+    healthy.facts[doctor.KERNELS]["values"] = [101]
     monkeypatch.setattr(environment, "cpu_features", lambda: ["avx2"])
     code, findings = report(capsys)
     assert code == 0
@@ -115,6 +120,39 @@ def test_the_emulation_is_checked_and_the_rule_that_departs_named(healthy, capsy
     assert "rule 4 (bilinear resize) at ALL" in findings["integer-exact"]["value"]
     healthy.facts[doctor.EMULATION] = {"error": "ImportError: torch"}
     assert report(capsys)[1]["integer-exact"]["value"] == "not checked: ImportError: torch"
+
+
+@pytest.mark.parametrize(
+    ("facts", "arithmetic", "level", "words"),
+    [
+        ({}, "onnxruntime_x86", "ok", "onnxruntime_x86: additions and resizes have its bits"),
+        ({"onnxruntime": "1.26.1"}, "onnxruntime_x86", "error", "onnxruntime 1.26.1 resizes the codes of int8 files"),
+        ({"resizes": []}, "onnxruntime_x86", "warn", "onnxruntime_x86 by the processor, but resizes have other bits"),
+        ({}, "onnxruntime_arm64", "warn", "onnxruntime_arm64 by the processor, but additions and resizes have"),
+        ({}, "unknown", "warn", "were never compared"),
+        ({"error": "ImportError: onnxruntime"}, "onnxruntime_arm64", "warn", "onnxruntime_arm64; not measured"),
+    ],
+)
+def test_the_arithmetic_of_the_machine_is_named(facts, arithmetic, level, words, healthy, capsys, monkeypatch):
+    monkeypatch.setattr(environment, "machine_arithmetic", lambda: arithmetic)
+    healthy.facts[doctor.KERNELS] |= facts
+    finding = report(capsys)[1]["arithmetic"]
+    assert (finding["level"], bool(finding["fix"])) == (level, level != "ok")
+    assert words in finding["value"]
+
+
+def test_where_only_files_are_rechecked_nothing_else_is_missed(healthy, capsys):
+    healthy.absent |= {"torch", "tyro", "onnx", "rich"}
+    healthy.facts.pop("torch_facts")  # not asked for
+    code, findings = report(capsys)
+    assert code == 0
+    assert {"numpy", "onnxruntime", "arithmetic", "onnxruntime int8", "CPU"} < set(findings)
+    assert findings["installation"]["value"] == (
+        "for `edgeailite verify FILE contract.json` alone; not installed: torch, onnx, tyro, rich"
+    )
+    healthy.versions["onnxruntime"] = "1.23.2"
+    code, findings = report(capsys)
+    assert (code, findings["onnxruntime"]["fix"]) == (1, 'pip install --upgrade "onnxruntime>=1.27"')
 
 
 def test_more_threads_than_cores(healthy, capsys, monkeypatch):
@@ -159,7 +197,7 @@ def test_needs_only_the_standard_library():
 
 
 def test_real_facts_of_this_machine():
-    for question in ("cv2_facts", "onnxruntime_facts"):
+    for question in ("cv2_facts", doctor.KERNELS):
         assert "error" not in environment.ask_apart(question)
     facts = environment.environment()
     assert facts["packages"]["torch"] == environment.installed("torch")
@@ -174,6 +212,30 @@ def test_the_emulation_holds_here_or_says_where_not():
     assert facts["onnxruntime"] == environment.installed("onnxruntime")
     if "avx512_vnni" in environment.cpu_features():
         assert facts["departs"] == {"EXTENDED": [], "ALL": []}
+
+
+ALONE = """
+import importlib.metadata as metadata, os, sys
+from pathlib import Path
+import edgeailite.environment as environment
+KEPT = ("numpy", "onnxruntime")
+for name in ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "cv2", "tyro", "rich", "yaml", "matplotlib"):
+    sys.modules[name] = None
+known = environment.installed
+environment.installed = lambda name: known(name) if name in KEPT else None
+from edgeailite.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_it_runs_with_numpy_and_onnxruntime_alone(tmp_path):
+    command = [sys.executable, "-c", ALONE, "doctor", "--json", "True"]
+    variables = os.environ | {"PYTHONPATH": str(environment.CHECKOUT)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=variables)
+    assert done.returncode == 0, done.stderr
+    findings = {finding["what"]: finding for finding in json.loads(done.stdout)}
+    assert findings["arithmetic"]["value"].startswith(environment.machine_arithmetic())
+    assert "torch" in findings["installation"]["value"]
 
 
 def test_a_failing_interpreter_is_an_answer():

@@ -128,6 +128,7 @@ def test_what_cannot_be_measured(command, run, miniature, tmp_path):
         (["--split", "test"], 3, "leftImg8bit/test does not exist"),
         (["--dataset_name", "kitti"], 2, "--dataset_name kitti: unknown data set"),
         (["--integer_exact", True], 2, "is a float run; quantize it first"),
+        (["--arithmetic", "xnnpack"], 2, "--arithmetic xnnpack: "),
         (["--data_path", tmp_path], 3, f"folder {tmp_path}/leftImg8bit/val does not exist"),
     ):
         ended = command("validate", run, "--workers", 0, *words)

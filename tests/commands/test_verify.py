@@ -13,7 +13,7 @@ NEAR = EXACT | {"equal_argmax": 0.99837, "max_difference": 0.0455077}
 KERNELS = {"QLinearConv": 3, "QLinearAdd": 1, "wanted": 5, "float_nodes": ["a"], "all_integer": False}
 PROVEN = {
     "data": "folder val", "EXTENDED": EXACT, "ALL": EXACT, "DISABLED": NEAR, "integer_kernels": KERNELS,
-    "sizes": {"225x401 ALL": EXACT}, "contract": "runs/a/contract_int8.json",
+    "arithmetic": "onnxruntime_x86", "sizes": {"225x401 ALL": EXACT}, "contract": "runs/a/contract_int8.json",
 }  # fmt: skip
 
 
@@ -26,6 +26,7 @@ def test_a_row_per_size_and_level(capsys):
         "  96x128   ALL                  1               0",
         "  96x128   DISABLED       0.99837       0.0455077",
         "  225x401  ALL                  1               0",
+        "  arithmetic: onnxruntime_x86, onnxruntime's on this machine",
         "  integer kernels: 4 of 5",
         "  contract, with all numbers: runs/a/contract_int8.json",
     ]

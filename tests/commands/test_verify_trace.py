@@ -143,7 +143,10 @@ def test_the_data_sets_pictures_are_traced_by_default(run, command, miniature, t
 @pytest.mark.parametrize(
     "words, message",
     [
-        (("nothing", "ort"), "--trace nothing: unknown; known are float, fake_quant, integer_exact, ort"),
+        (
+            ("nothing", "ort"),
+            "--trace nothing: unknown; known are float, fake_quant, integer_exact, integer_exact:ARITHMETIC, ort",
+        ),
         (("ort:FAST", "ort"), "unknown runtime or level 'FAST'"),
         (("float", "none.onnx"), "none.onnx: no such ONNX file"),
     ],

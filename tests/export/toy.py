@@ -55,8 +55,8 @@ def image(seed: int = 0) -> Tensor:
     return (torch.randint(0, 256, (1, 3, *SIZE), generator=torch.Generator().manual_seed(seed)).float() - 128) / 64
 
 
-def toy_quantized(scheme: str) -> fx.GraphModule:
-    model = prepare(toy(), scheme)
+def toy_quantized(scheme: str, *, exact_resizes: bool = True) -> fx.GraphModule:
+    model = prepare(toy(), scheme, exact_resizes=exact_resizes)
     set_input_range(model, *toy_card().preprocessing.input_range)
     calibrate(model, [image(), image(1)])
     return model.eval()

@@ -14,6 +14,7 @@ from edgeailite.quantization.grids import (
     bias_on_power_of_two,
     ceil_power_of_two,
     half_away_from_zero,
+    short_scale,
 )
 from edgeailite.quantization.schemes import SCHEMES, Scheme
 
@@ -177,3 +178,24 @@ def test_a_weight_s_scale_is_of_its_largest_absolute_value(name):
     largest = np.array([2.0, 0.25]) if SCHEMES[name].per_channel else np.array([2.0, 2.0])
     expected = largest / (128 if SCHEMES[name].power_of_two else last)
     np.testing.assert_allclose(WeightGrid(SCHEMES[name], SCHEMES[name].weight_bits).scale(weight), expected, rtol=1e-6)
+
+
+def test_short_scales_have_eight_significant_bits_and_lie_just_below():
+    scales = torch.exp(torch.linspace(-20, 5, 4000))
+    for kind in (torch.float32, torch.float64):
+        short = short_scale(scales.to(kind))
+        mantissa, _ = torch.frexp(short)
+        assert torch.equal(mantissa * 256, (mantissa * 256).round())
+        ratio = short / scales.to(kind)
+        assert (float(ratio.max()) <= 1) and float(ratio.min()) > 1 - 2**-7
+        assert torch.equal(short_scale(short), short)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_scales_are_short_where_asked_for_and_only_of_8_bits(scheme):
+    low, high = torch.tensor(-1.234), torch.tensor(2.345)
+    plain = ActivationGrid(SCHEMES[scheme]).of_range(low, high)
+    short = ActivationGrid(SCHEMES[scheme], exact_resize=True).of_range(low, high)
+    assert short[0] == short_scale(plain[0])
+    wide = [ActivationGrid(SCHEMES[scheme], 16, exact).of_range(low, high) for exact in (False, True)]
+    assert wide[0] == wide[1]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import fx, nn
 
+from edgeailite.quantization.arithmetic import arithmetic_of
 from edgeailite.quantization.convert import CodePool, IntegerConv, Quantize
 from edgeailite.quantization.grids import WeightGrid
 from edgeailite.quantization.integer import Codes, IntegerExact, _integer_sum, resize_bilinear
@@ -58,13 +59,18 @@ def scalars(quantizer: Quantize) -> list[Array]:
     return [quantizer.scale.numpy(), quantizer.zero_point.numpy()]
 
 
-def run_exact(build: Callable[[fx.Graph, list[fx.Node]], fx.Node], modules: dict[str, nn.Module], *given: Any) -> Any:
+def run_exact(
+    build: Callable[[fx.Graph, list[fx.Node]], fx.Node],
+    modules: dict[str, nn.Module],
+    *given: Any,
+    arithmetic: str | None = None,
+) -> Any:
     """`IntegerExact` on a graph of these modules; `given` are its inputs, tensors or codes."""
     root, graph = nn.Module(), fx.Graph()
     for name, module in modules.items():
         root.add_module(name, module)
     graph.output(build(graph, [graph.placeholder(f"x{index}") for index in range(len(given))]))
-    return IntegerExact(fx.GraphModule(root, graph)).run(*given)
+    return IntegerExact(fx.GraphModule(root, graph), arithmetic=arithmetic).run(*given)
 
 
 def chain(*modules: nn.Module, given: Any) -> Any:
@@ -276,7 +282,7 @@ def test_resizes_have_onnxruntime_s_bits(old, new):
     how = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
     sizes = np.array([2, 3, *new], np.int64)
     expected = kernel("Resize", [x, None, None, sizes], output=TensorProto.FLOAT, **how)
-    np.testing.assert_array_equal(resize_bilinear(torch.from_numpy(x), new).numpy(), expected)
+    np.testing.assert_array_equal(resize_bilinear(torch.from_numpy(x), new, arithmetic_of().blend).numpy(), expected)
 
 
 def test_an_activation_behind_a_quantizer_works_on_values_and_behind_a_kernel_on_codes():

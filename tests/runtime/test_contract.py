@@ -9,7 +9,7 @@ import pytest
 
 from edgeailite.errors import DataError
 from edgeailite.runtime.contract import Golden, first_difference
-from edgeailite.runtime.contract_file import FORMAT, READABLE, SUMS, contract_of, load_contract
+from edgeailite.runtime.contract_file import FORMAT, READABLE, SUMS, WHOLE, contract_of, load_contract
 from edgeailite.runtime.fingerprint import departs, fingerprint, float_departs, nearly_all_equal, seed_of, sums_of
 
 RNG = np.random.default_rng(0)
@@ -18,7 +18,7 @@ KNOWN = Golden((), (), {"scores": SCORES}, ()).to_dict()["outputs"]["scores"]
 
 
 def contract(**changes: object) -> dict:
-    """A contract of format 3 of one picture."""
+    """A contract of the newest format, of one picture."""
     picture = RNG.integers(0, 256, (8, 9, 3), np.uint8)
     image = RNG.normal(size=(1, 3, 4, 5)).astype(np.float32)
     golden = Golden((picture,), (image,), {"scores": SCORES}, ()).to_dict()
@@ -82,7 +82,7 @@ def test_contracts_of_all_formats_are_read(tmp_path):
     path = tmp_path / "contract.json"
     for number in READABLE:
         values = contract(format=number)
-        if number < FORMAT:
+        if number < WHOLE:
             del values["card"], values["golden"][0]["outputs"]["scores"]["sums"]
         if number == 1:
             golden = values["golden"][0]
@@ -91,7 +91,7 @@ def test_contracts_of_all_formats_are_read(tmp_path):
         path.write_text(json.dumps(values))
         read = contract_of(load_contract(path))
         assert len(read.golden[0]["pictures"]) == len(read.golden[0]["images"]) == 1
-        assert (read.preprocessing is None, read.card is None) == (number == 1, number < FORMAT)
+        assert (read.preprocessing is None, read.card is None) == (number == 1, number < WHOLE)
 
 
 @pytest.mark.parametrize(

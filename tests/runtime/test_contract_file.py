@@ -19,6 +19,7 @@ from edgeailite.runtime.contract_file import (
     FORMAT,
     SAMPLE,
     SUMS,
+    WHOLE,
     WIDE_EQUAL_ARGMAX,
     WIDE_PROMISE,
     contract_of,
@@ -69,7 +70,7 @@ def test_sums_are_asked_of_scores_and_not_of_label_maps():
         del changed["golden"][0]["outputs"][name]["sums"]
         with pytest.raises(DataError, match=rf"outputs: {name}: sums: expected 64 numbers"):
             contract_of(changed)
-        contract_of(changed | {"format": FORMAT - 1})
+        contract_of(changed | {"format": WHOLE - 1})
 
 
 def edits() -> dict[str, tuple[Edit, str]]:

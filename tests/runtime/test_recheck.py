@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeailite.environment import machine_arithmetic
 from edgeailite.errors import DataError, ParityError
 from edgeailite.preprocessing import preprocess
 from edgeailite.runtime import contract as module
 from edgeailite.runtime.contract import PROVEN_LEVELS, Golden, Layer, first_departure, recheck
-from edgeailite.runtime.contract_file import FORMAT
+from edgeailite.runtime.contract_file import BASE, FORMAT
+from edgeailite.runtime.machine import here
 from tests.export.toy import toy_card
 
 CARD = replace(toy_card(), outputs={"scores": 5, "depth": 1})
@@ -84,6 +86,8 @@ def test_what_it_says_of_an_honest_file(file):
     assert results == {
         "pictures": 1, "sha256": hashlib.sha256(DATA).hexdigest(), "same_file": True,
         "EXTENDED": {"equal_argmax": 1.0}, "ALL": {"equal_argmax": 1.0},
+        "proven": "", "here": here(), "arithmetic": machine_arithmetic(), "expected": BASE,
+        "same_as_x86": True,
     }  # fmt: skip
 
 

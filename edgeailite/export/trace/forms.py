@@ -1,8 +1,9 @@
 """Tracing two forms of a network by their names: where they first depart, and how the difference grows.
 
-Of a run: `float` (a quantized run with its quantizers off), `fake_quant`, `integer_exact`; its file as `ort`,
-`ort:LEVEL`, `openvino` or `openvino:f32` (float layers not in bf16). Of any file: `FILE.onnx` (onnxruntime, ALL),
-`FILE.onnx@LEVEL`, `FILE.onnx@openvino`, `FILE.onnx@openvino:f32`.
+Of a run: `float` (a quantized run with its quantizers off), `fake_quant`, `integer_exact` (as onnxruntime computes on
+this machine), `integer_exact:ARITHMETIC` (a row of `quantization.arithmetic`); its file as `ort`, `ort:LEVEL`,
+`openvino` or `openvino:f32` (float layers not in bf16). Of any file: `FILE.onnx` (onnxruntime, ALL), `FILE.onnx@LEVEL`,
+`FILE.onnx@openvino`, `FILE.onnx@openvino:f32`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from edgeailite.runs.open import load_network
 from edgeailite.runtime import card_of_metadata
 
 TORCH_FORMS = ("float", "fake_quant", "integer_exact")
+IN_ARITHMETIC = "integer_exact:"  # begins the name of a form in a given arithmetic
 SUFFIX = ".onnx"
 
 
@@ -70,7 +72,7 @@ def trace_forms(config: VerifyConfig, first: str, second: str, *, pictures: Sequ
 
 def side_of(word: str, setting: Setting, *, threads: int | None = None) -> Side:
     """Open the form that `word` names. Raises UsageError for an unknown one."""
-    if word in TORCH_FORMS:
+    if word in TORCH_FORMS or word.startswith(IN_ARITHMETIC):
         if setting.module is None:
             raise UsageError(
                 f"{option('trace')} {word}: {setting.file} is a file; give the run folder to trace a torch network"
@@ -87,8 +89,8 @@ def side_of(word: str, setting: Setting, *, threads: int | None = None) -> Side:
     if kind == "openvino":
         return file_side(word, setting.file, runtime=word, threads=threads, height_width=size)
     raise UsageError(
-        f"{option('trace')} {word}: unknown; known are {', '.join(TORCH_FORMS)}, ort, ort:LEVEL, openvino, "
-        "openvino:f32, FILE.onnx, FILE.onnx@LEVEL, FILE.onnx@openvino"
+        f"{option('trace')} {word}: unknown; known are {', '.join(TORCH_FORMS)}, integer_exact:ARITHMETIC, ort, "
+        "ort:LEVEL, openvino, openvino:f32, FILE.onnx, FILE.onnx@LEVEL, FILE.onnx@openvino"
     )
 
 

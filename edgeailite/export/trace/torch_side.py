@@ -47,13 +47,24 @@ def fake_quantized_side(label: str, prepared: fx.GraphModule) -> Side:
     return _side(label, prepared.eval(), _quantizers(prepared, ActivationQuantizer))
 
 
-def integer_exact_side(label: str, prepared: fx.GraphModule) -> Side:
-    """Open the emulation of the integer kernels, converted from a prepared network."""
+def integer_exact_side(label: str, prepared: fx.GraphModule, arithmetic: str | None = None) -> Side:
+    """Open the emulation of onnxruntime's integer kernels, converted from a prepared network.
+
+    `arithmetic` is a row of `quantization.arithmetic`; None takes the machine's own. Raises UsageError for others.
+    """
     converted = convert(prepared)
-    return _side(label, converted, _quantizers(converted, Quantize))
+    IntegerExact(converted, arithmetic=arithmetic)  # refuses now, not with the first picture
+    return _side(label, converted, _quantizers(converted, Quantize), arithmetic=arithmetic)
 
 
-def _side(label: str, traced: fx.GraphModule, held: dict[fx.Node, str], *, quantized: bool = True) -> Side:
+def _side(
+    label: str,
+    traced: fx.GraphModule,
+    held: dict[fx.Node, str],
+    *,
+    quantized: bool = True,
+    arithmetic: str | None = None,
+) -> Side:
     """Make a side of a traced network; `held` are the nodes whose values are compared, with their names."""
     outputs = dict(next(node for node in traced.graph.nodes if node.op == "output").args[0])
     held = held | {node: name for name, node in outputs.items()}
@@ -74,7 +85,8 @@ def _side(label: str, traced: fx.GraphModule, held: dict[fx.Node, str], *, quant
             return value if name not in fed or name in outputs else _handed_on(value, fed[name], places[name].grid)
 
         with torch.inference_mode():
-            (_Integer if integer else _Float)(traced, tap).run(*map(torch.from_numpy, images))
+            interpreter = _Integer(traced, tap, arithmetic) if integer else _Float(traced, tap)
+            interpreter.run(*map(torch.from_numpy, images))
         return Reading(values, {name: values[name] for name in outputs})
 
     return Side(label, places, _activated(_names(traced), held), integer=integer, feeds=True, read=read)
@@ -97,8 +109,8 @@ class _Float(fx.Interpreter):
 
 
 class _Integer(IntegerExact):
-    def __init__(self, module: fx.GraphModule, tap: Tap) -> None:
-        super().__init__(module)
+    def __init__(self, module: fx.GraphModule, tap: Tap, arithmetic: str | None) -> None:
+        super().__init__(module, arithmetic=arithmetic)
         self.tap = tap
 
     def run_node(self, node: fx.Node) -> Any:
@@ -203,11 +215,17 @@ def _grid(module: nn.Module) -> Grid:
 
 
 def torch_side(word: str, module: nn.Module) -> Side:
-    """Open the form `float`, `fake_quant` or `integer_exact` of a run's network. Raises UsageError for a float run."""
+    """Open the form `float`, `fake_quant`, `integer_exact` or `integer_exact:ARITHMETIC` of a run's network.
+
+    Raises UsageError for a float run, and for an arithmetic that is unknown or has no inner tensors in torch.
+    """
     if word == "float":
         return float_side(word, module)
     if not isinstance(module, fx.GraphModule):
         raise UsageError(
             f"{option('trace')} {word}: the run is float; give the quantized run first (edgeailite quantize)"
         )
-    return fake_quantized_side(word, module) if word == "fake_quant" else integer_exact_side(word, module)
+    form, _, arithmetic = word.partition(":")
+    if form == "fake_quant":
+        return fake_quantized_side(word, module)
+    return integer_exact_side(word, module, arithmetic or None)

@@ -1,0 +1,93 @@
+"""Bilinear resizes by an even factor as integer convolutions, for runtimes whose own resize rounds in another way.
+
+With half-pixel centres, bilinear by an even factor k is: nearest neighbour by k, k/2 pixels of edge padding, and a
+depthwise convolution with g x g, where g is [1/2, 1, ..., 1, 1/2] / k with k + 1 taps. As whole numbers that is
+[1, 2, ..., 2, 1] in both directions with the weight scale 1 / (4 k^2): for powers of two the exact mean, rounded once.
+So it gives the codes of a resize of short scales (`grids.short_scale`), by operators that all integer runtimes compute
+alike. Files for onnxruntime keep the resize: with tensors laid out as its integer kernels like them it is faster.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.passes.fake_tensor_prop import FakeTensorProp
+
+from edgeailite.quantization.convert import IntegerConv, Quantize
+from edgeailite.quantization.graph import is_input, is_module, is_resize, readers
+from edgeailite.quantization.grids import WeightGrid
+from edgeailite.quantization.modules import IntegerParameters, QuantConv2d
+from edgeailite.quantization.schemes import DEFAULT_SCHEME, SCHEMES
+
+
+class EnlargeCodes(nn.Module):
+    """Copies each value `factor` (even) times in both directions, and the edges another `factor` / 2 times."""
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N,C,H,W) -> (N,C,kH+k,kW+k)."""
+        enlarged = F.interpolate(x, scale_factor=self.factor, mode="nearest")
+        return F.pad(enlarged, (self.factor // 2,) * 4, mode="replicate")
+
+
+def convolve_resizes(converted: fx.GraphModule, size: tuple[int, int]) -> fx.GraphModule:
+    """Copy a converted graph and, for pictures of this (height, width), write inner resizes by even factors as above.
+
+    Each becomes `EnlargeCodes`, a depthwise `IntegerConv` without padding, and the quantizer that followed the resize.
+    Others stay: those whose factor is odd, no whole number or another per axis, those of 16-bit codes, and the last
+    ones, which are computed in float.
+    """
+    result = copy.deepcopy(converted)
+    shapes = _shapes(result, size)
+    for node in list(result.graph.nodes):
+        if not is_resize(node) or not is_module(node.args[0], Quantize):
+            continue
+        factor, channels = _factor(shapes[node.args[0]], shapes[node]), shapes[node][1]
+        quantize = result.get_submodule(str(node.args[0].target))
+        assert isinstance(quantize, Quantize)
+        if factor % 2 or factor == 0 or quantize.wide() or not any(is_module(n, Quantize) for n in readers(node)):
+            continue
+        result.add_submodule(f"{node.name}_enlarge", EnlargeCodes(factor))
+        result.add_submodule(f"{node.name}_mean", _mean(factor, channels, quantize))
+        with result.graph.inserting_before(node):
+            enlarged = result.graph.call_module(f"{node.name}_enlarge", (node.args[0],))
+            mean = result.graph.call_module(f"{node.name}_mean", (enlarged,))
+        node.replace_all_uses_with(mean)
+        result.graph.erase_node(node)
+    result.graph.eliminate_dead_code()
+    result.recompile()
+    return result
+
+
+def _factor(before: torch.Size, after: torch.Size) -> int:
+    """Whole factor by which both sides grow; 0 where there is none."""
+    factor = after[2] // before[2]
+    return factor if (after[2], after[3]) == (factor * before[2], factor * before[3]) else 0
+
+
+def _mean(factor: int, channels: int, quantize: Quantize) -> IntegerConv:
+    taps = torch.full((factor + 1,), 2, dtype=torch.int8)
+    taps[0] = taps[-1] = 1
+    weight = torch.outer(taps, taps).expand(channels, 1, -1, -1).clone()
+    scale = torch.tensor(1 / (4 * factor**2), device=quantize.scale.device)
+    conv = nn.Conv2d(channels, channels, factor + 1, groups=channels, bias=False)
+    bias = torch.zeros(channels, dtype=torch.int32)
+    parameters = IntegerParameters(weight, scale, bias, quantize.scale * scale)
+    grid = WeightGrid(SCHEMES[DEFAULT_SCHEME], 8)
+    return IntegerConv(QuantConv2d.from_conv(conv, None, grid), parameters, opset=quantize.opset)
+
+
+def _shapes(converted: fx.GraphModule, size: tuple[int, int]) -> dict[fx.Node, torch.Size]:
+    """Shapes of all tensors for pictures of this size; nothing is computed."""
+    inputs = sum(is_input(node) for node in converted.graph.nodes)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        FakeTensorProp(converted, mode).propagate(*(torch.empty(1, 3, *size) for _ in range(inputs)))
+    values = {node: node.meta.get("val") for node in converted.graph.nodes}
+    return {node: value.shape for node, value in values.items() if isinstance(value, Tensor)}

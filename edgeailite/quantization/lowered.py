@@ -1,0 +1,62 @@
+"""The integer-exact form of a network in TensorFlow Lite's arithmetics: a program for each size of the pictures.
+
+Takes and gives what the other integer-exact networks do: normalised float images (N,3,H,W) and float scores (N,C,H,W).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx
+
+from edgeailite.errors import UsageError
+from edgeailite.quantization.enlarge import convolve_resizes
+from edgeailite.quantization.program import Value
+
+LOWERING, RULES = "edgeailite.quantization.lowering", "edgeailite.quantization.tflite_rules"
+
+
+class LoweredPrograms:
+    """A converted network in the arithmetic of this name; each size of pictures is lowered once.
+
+    Raises UsageError where this version has no rules of that arithmetic.
+    """
+
+    def __init__(self, converted: fx.GraphModule, arithmetic: str) -> None:
+        if find_spec(LOWERING) is None or find_spec(RULES) is None:
+            raise UsageError("this version cannot compute it", about="arithmetic", value=arithmetic)
+        self.converted = converted
+        self.arithmetic = arithmetic
+        self.programs: dict[tuple[int, int], Any] = {}
+
+    def run(self, *images: Tensor) -> dict[str, Tensor]:
+        """Compute the outputs of a batch, one picture after another."""
+        parts = [self._run_picture([image[index].cpu() for image in images]) for index in range(len(images[0]))]
+        return {name: torch.stack([part[name] for part in parts]).to(images[0].device) for name in parts[0]}
+
+    def _run_picture(self, images: list[Tensor]) -> dict[str, Tensor]:
+        program = self._program((images[0].shape[1], images[0].shape[2]))
+        codes = [input_codes(image.numpy(), value) for image, value in zip(images, program.inputs, strict=True)]
+        outputs = import_module(RULES).run_program(program, codes, self.arithmetic)
+        return {
+            name: torch.from_numpy(np.ascontiguousarray(value[0].transpose(2, 0, 1))) for name, value in outputs.items()
+        }
+
+    def _program(self, size: tuple[int, int]) -> Any:
+        if size not in self.programs:
+            convolved = convolve_resizes(self.converted, size)
+            self.programs[size] = import_module(LOWERING).lower(convolved, size, head="logits")
+        return self.programs[size]
+
+
+def input_codes(image: NDArray[np.float32], value: Value) -> NDArray[Any]:
+    """Quantize a normalised image (3,H,W) to the codes (1,H,W,3) of a program's input."""
+    assert value.scale is not None
+    limits = np.iinfo(value.type)
+    codes = np.rint(image / value.scale) + value.zero_point
+    return codes.clip(limits.min, limits.max).astype(value.type).transpose(1, 2, 0)[None]
