@@ -65,10 +65,16 @@ def fake(monkeypatch, tmp_path):
     return put
 
 
-def small(*, resize: tuple[int, int] | None = None, classes: int = 0) -> bytes:
-    """A convolution, followed by a resize or by an ArgMax over classes."""
-    make = Builder((8, 8))
-    x = make.convolution(make.inputs[0], "conv", classes or 16, scale=scale(0.1))
+def small(
+    *, resize: tuple[int, int] | None = None, classes: int = 0, size: tuple[int, int] = (8, 8), wide: int = 0
+) -> bytes:
+    """A convolution, followed by a resize, an ArgMax over classes, or a convolution with large weights."""
+    make = Builder(size)
+    x = make.convolution(make.inputs[0], "conv", classes or wide or 16, scale=scale(0.1))
+    if wide:
+        x = make.convolution(x, "wide", 4, scale=scale(0.1))
+        weight = make.operators[-1].inputs[1]
+        weight.data = np.full_like(weight.data, 127)
     if resize is not None:
         how = {"align_corners": False, "half_pixel_centers": True}
         x = make.add("RESIZE_BILINEAR", [x, constant("up", resize)], "resized", (1, *resize, 16), **how)
@@ -244,6 +250,10 @@ def test_vela_compiles_and_keeps_the_metadata():
         ({"resize": (32, 32)}, "u55 u65"),
         ({"resize": (24, 24)}, "u55 u65 u85"),
         ({"resize": (12, 12)}, "u55 u65 u85"),
+        ({"resize": (16, 32)}, "u55 u65"),
+        ({"resize": (5, 7), "size": (1, 1)}, ""),
+        ({"wide": 7_281, "size": (1, 1)}, ""),
+        ({"wide": 7_282, "size": (1, 1)}, "u55 u65 u85"),
         ({"classes": 127}, ""),
         ({"classes": 128}, "u55 u65"),
     ],
