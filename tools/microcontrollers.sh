@@ -47,7 +47,7 @@ rm -rf -- "$own"
 "$python" -m zipfile -e "$folder"/wheel/*.whl "$folder/wheel"
 cp -r "$folder"/wheel/xmos_ai_tools/runtime/include/{tensorflow,flatbuffers,signal} "$folder"/debian/usr/include/gemmlowp/{fixedpoint,internal} \
     "$folder/include"
-cp "$folder/wheel/xmos_ai_tools/xinterpreters/libs/linux/xtflm_python.so" "$folder/lib"
+cp "$folder/wheel/xmos_ai_tools/xinterpreters/libs/linux"/xtflm_python.so* "$folder/lib"
 rm -rf -- "$folder/wheel"
 # The kernels' headers name a profiler, which does nothing unless it is asked for.
 mkdir -p "$folder/include/ruy/profiler"
