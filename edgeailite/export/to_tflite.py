@@ -48,8 +48,8 @@ def to_tflite(
 
     `head` says what leaves the network (`quantization.lowering.HEADS`); `converted` is what `convert` makes of the
     network, if it is at hand. Tensors are called as in the ONNX file. Raises UsageError, naming the layer, for what
-    TensorFlow Lite has no form of. Inner resizes by an even factor are written as convolutions (`quantization.enlarge`),
-    so that XNNPACK gives onnxruntime's codes.
+    TensorFlow Lite has no form of. Inner resizes by an even factor are written as convolutions
+    (`quantization.enlarge`), so that XNNPACK gives onnxruntime's codes.
     """
     converted = convert(model) if converted is None else converted
     known = file_names(converted.graph)
