@@ -23,6 +23,8 @@ from edgeailite.modelcard import ModelCard
 from edgeailite.report.record import Grid, Parity, Verdict
 from edgeailite.runs.metric_columns import best_score, number, panels, score_text
 from edgeailite.runtime import load_contract
+from edgeailite.runtime.contract import PROVEN_LEVELS
+from edgeailite.runtime.tflite_recheck import LEVELS
 from edgeailite.untrusted import is_finite, json_value, shown, yaml_value
 
 WEIGHT_FILES = ("*.pt", "*.onnx", "*.tflite")
@@ -187,7 +189,7 @@ def _verdict(contract: Parity) -> Verdict:
     levels = {
         name: part for name, part in contract.results.items() if isinstance(part, Mapping) and "equal_argmax" in part
     }
-    proven = [name for name in ("EXTENDED", "ALL") if name in levels]
+    proven = [name for name in (*PROVEN_LEVELS, *LEVELS.values()) if name in levels]
     if not proven:
         return Verdict("open", f"The contract of {contract.file} holds no comparison; run `edgeailite verify` again.")
     least = min(float(levels[name]["equal_argmax"] or 0) for name in proven)
@@ -202,7 +204,7 @@ def _verdict(contract: Parity) -> Verdict:
     return Verdict(
         "good",
         f"{contract.file} was compared with the network in torch{f' on {pictures} pictures' if pictures else ''} "
-        f"(onnxruntime levels {' and '.join(proven)}{more}): {what}.",
+        f"({'onnxruntime levels ' if proven[0] in PROVEN_LEVELS else ''}{' and '.join(proven)}{more}): {what}.",
     )
 
 

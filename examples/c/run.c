@@ -6,6 +6,9 @@
 
 #ifdef WITH_ONNXRUNTIME
 #include <onnxruntime_c_api.h>
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <cpuid.h>
+#endif
 
 enum { MOST = 8 }; /* inputs, and outputs */
 
@@ -34,6 +37,19 @@ static int open_session(struct network *n, const char *path) {
     return failed(n->api, n->api->CreateSession(n->env, path, n->options, &n->session));
 }
 
+/* x86 with AVX2 and without VNNI cuts sums of uint8 x int8 off at 16 bits, unless the session asks for exact ones. */
+static int sums_saturate(void) {
+#if defined(__x86_64__) && defined(__GNUC__)
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+    int avx2 = b >> 5 & 1, vnni = c >> 11 & 1;
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) vnni |= a >> 4 & 1;
+    return avx2 && !vnni;
+#else
+    return 0;
+#endif
+}
+
 /* The metadata `edgeailite.session` names the setting under which integer kernels run: {} or {"key": "value"}. */
 static int apply_settings(struct network *n, const char *path) {
     const OrtApi *api = n->api;
@@ -41,7 +57,12 @@ static int apply_settings(struct network *n, const char *path) {
     char *text = NULL, key[64], value[64];
     if (failed(api, api->SessionGetModelMetadata(n->session, &metadata))) return 1;
     int bad = failed(api, api->ModelMetadataLookupCustomMetadataMap(metadata, n->allocator, "edgeailite.session", &text));
-    if (!bad && text && sscanf(text, " {\"%63[^\"]\": \"%63[^\"]\"", key, value) == 2) {
+    int found = !bad && text && sscanf(text, " {\"%63[^\"]\": \"%63[^\"]\"", key, value) == 2;
+    if (!bad && text && !found && sums_saturate()) {
+        strcpy(key, "session.x64quantprecision"), strcpy(value, "1");
+        found = 1;
+    }
+    if (found) {
         api->ReleaseSession(n->session);
         n->session = NULL;
         bad = failed(api, api->AddSessionConfigEntry(n->options, key, value)) || open_session(n, path);

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeailite.export.passes import apply_passes
+from edgeailite.onnxfile import read_onnx
+from edgeailite.runtime.saturation import exact_sums
 
 Array = NDArray[Any]
 Shape = tuple[int, int, int]  # outputs, inputs per group, groups
@@ -100,6 +102,8 @@ def results(model: onnx.ModelProto, level: str, channels: int) -> list[Array]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_ENABLE_{level}")
+    for key, value in exact_sums(read_onnx(model.SerializeToString()), {}).items():
+        options.add_session_config_entry(key, value)
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     image = np.random.default_rng(1).uniform(-2, 2, (1, channels, *SIZE)).astype(np.float32)
     return session.run(None, {"image": image})

@@ -24,6 +24,7 @@ from edgeailite.quantization.grids import WeightGrid
 from edgeailite.quantization.integer import Codes, IntegerExact, _integer_sum, resize_bilinear
 from edgeailite.quantization.modules import IntegerParameters, QuantConv2d
 from edgeailite.quantization.schemes import SCHEMES
+from edgeailite.runtime.saturation import EXACT_SUMS, sums_saturate
 
 Array = NDArray[Any]
 MICROSOFT = "com.microsoft"
@@ -47,6 +48,9 @@ def kernel(kind: str, inputs: Sequence[Array], *, domain: str = "", output: int 
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    unsigned = inputs[0].dtype == np.uint8  # sums of signed codes are exact, and wrong with this entry
+    for key, value in EXACT_SUMS.items() if unsigned and sums_saturate() else ():
+        options.add_session_config_entry(key, value)
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, {"i0": inputs[0]})[0]
 

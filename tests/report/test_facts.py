@@ -12,6 +12,7 @@ from edgeailite.export.vela import CpuOperator, VelaEstimate
 from edgeailite.report import facts
 from edgeailite.report.record import Parity
 from edgeailite.runtime.contract import FORMAT
+from edgeailite.runtime.tflite_recheck import LEVELS
 
 EXACT = {"equal_argmax": 1.0, "max_difference": 0.0, "pictures": 8}
 PROVEN = {
@@ -52,6 +53,14 @@ def test_verdict_of_a_proof(tmp_path):
     assert mark == "good"
     for part in ("8 pictures", "EXTENDED and ALL", "2 further sizes", "equal in every bit"):
         assert part in text, part
+
+
+def test_verdict_of_a_proof_of_a_tflite_file(tmp_path):
+    contract(tmp_path, {level: EXACT for level in LEVELS.values()})
+    [(mark, text)] = verdicts(tmp_path)
+    assert mark == "good"
+    for part in ("8 pictures", "(LiteRT, reference kernels and LiteRT, default (XNNPACK))", "equal in every bit"):
+        assert part in text, text
 
 
 @pytest.mark.parametrize(
