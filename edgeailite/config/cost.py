@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edgeailite.config.checks import SMALLEST, Accelerator, check, check_machine, check_size, group
+from edgeailite.config.checks import SMALLEST, check, check_accelerator, check_machine, check_size, group
 from edgeailite.errors import option
 
 Size = tuple[int, int]  # height, width
@@ -100,9 +100,9 @@ class ComplexityConfig:
     """Pictures that a network given by name takes at once, e.g. 2 for optical flow and picture."""
     int8: bool = False
     """Count the int8 network that a float one is expected to become."""
-    accelerator: Accelerator | None = None
-    """Also estimate the int8 network on this Ethos-U with Arm's compiler Vela (pip install ethos-u-vela), up to the
-    decoder's result; takes int8 .tflite files too."""
+    accelerator: str | None = None
+    """Also estimate the int8 network on this Ethos-U (ethos-u55-32 to ethos-u85-2048) with Arm's compiler Vela, up to the
+    decoder's result (pip install ethos-u-vela); takes int8 .tflite files too."""
     layers: Literal["top", "all", "none"] = "top"
     """Rows of the table of layers: the ten with most MACs, all, or none."""
     all: bool = False
@@ -126,6 +126,7 @@ class ComplexityConfig:
         check(once, "img_resize", self.img_resize, "each size once")
         check(self.num_classes is None or self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")
         check(self.inputs >= 1, "inputs", self.inputs, "at least 1")
+        check_accelerator(self.accelerator)
         alone = self.accelerator is None or not self.all
         check(alone, "accelerator", self.accelerator, f"one network; without {option('all')}")
 
