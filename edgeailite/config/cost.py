@@ -101,8 +101,8 @@ class ComplexityConfig:
     int8: bool = False
     """Count the int8 network that a float one is expected to become."""
     accelerator: str | None = None
-    """Also estimate the int8 network on this Ethos-U (ethos-u55-32 to ethos-u85-2048) with Arm's compiler Vela, up to the
-    decoder's result (pip install ethos-u-vela); takes int8 .tflite files too."""
+    """Also estimate the int8 network on this Ethos-U (ethos-u55-32 to ethos-u85-2048) with Arm's compiler Vela, up to
+    the decoder's result (pip install ethos-u-vela); takes int8 .tflite files too."""
     layers: Literal["top", "all", "none"] = "top"
     """Rows of the table of layers: the ten with most MACs, all, or none."""
     all: bool = False
