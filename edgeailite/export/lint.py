@@ -61,6 +61,10 @@ CODES: dict[str, tuple[Level, str]] = {
     ),
     "npu-classes": ("warning", "an ArgMax over more classes than Arm's Ethos-U55 and U65 take: it runs on their CPU"),
     "npu-weights": ("warning", "weights of a channel that add up to more than Arm's Ethos-U takes: it runs on its CPU"),
+    "micro-operator": (
+        "warning",
+        "an operator that TensorFlow Lite Micro lacks; leave its range out of the plan",
+    ),
     "argmax": ("warning", "an ArgMax without the class axis kept, which the device leaves to its CPU"),
 }
 

@@ -34,6 +34,7 @@ from edgeailite.export.parity import (
     outputs_of,
     training_input,
 )
+from edgeailite.export.targets.tflite import micro_lacks
 from edgeailite.export.tflite_identity import compare_with_export
 from edgeailite.export.to_tflite import WrittenProgram, file_hash, to_tflite
 from edgeailite.modelcard import ModelCard
@@ -63,16 +64,25 @@ class TfliteSubject:
     head: str
 
     @cached_property
+    def converted(self) -> fx.GraphModule:
+        """The network with integer parameters."""
+        return convert(self.module)
+
+    @cached_property
     def written(self) -> WrittenProgram:
         """The program of the network at the card's size, and its file."""
-        return to_tflite(self.module, self.card, size=self.card.preprocessing.size, head=self.head)
+        return self.at(self.card.preprocessing.size, self.head)
 
     @cached_property
     def scores(self) -> Program:
         """The program that ends with logits at full size."""
-        if self.head == "logits":
-            return self.written.program
-        return to_tflite(self.module, self.card, size=self.card.preprocessing.size).program
+        return (
+            self.written.program if self.head == "logits" else self.at(self.card.preprocessing.size, "logits").program
+        )
+
+    def at(self, size: tuple[int, int], head: str) -> WrittenProgram:
+        """Return the program and file for pictures of a size, with a head."""
+        return to_tflite(self.module, self.card, size=size, head=head, converted=self.converted)
 
 
 def tflite_subject(module: fx.GraphModule, card: ModelCard, file: Path, *, skip_hash: bool = False) -> TfliteSubject:
@@ -170,7 +180,7 @@ def _compare(
 ) -> dict[str, tuple[Agreement, int]]:
     """Return the agreement by level, and how many inner tensors were equal. Raises ParityError where one departs."""
     program = program or subject.written.program
-    codes, results = program_codes(program, images), {}
+    codes, results, reference = program_codes(program, images), {}, dict[str, Array]()
     for kernels, arithmetic in ARITHMETICS.items():
         model, tensors = models[kernels], dict[str, Array]()
         expected = run_program(
@@ -186,15 +196,16 @@ def _compare(
             if place is not None or departs:
                 raise ParityError(_sentence(subject, place or "an output alone", result, LEVELS[kernels]))
         results[LEVELS[kernels]] = result, count
-    if find_spec(MICRO) is not None:
-        results[MICRO_LEVEL] = _compare_micro(subject, data, models["reference"], codes, program), 0
+        if kernels == "reference":
+            reference = expected
+    if find_spec(MICRO) is not None and not micro_lacks(program):
+        results[MICRO_LEVEL] = _compare_micro(subject, data, models["reference"], codes, reference), 0
     return results
 
 
 def _compare_micro(
-    subject: TfliteSubject, data: bytes, model: TfliteModel, codes: Sequence[Array], program: Program
+    subject: TfliteSubject, data: bytes, model: TfliteModel, codes: Sequence[Array], expected: Mapping[str, Array]
 ) -> Agreement:
-    expected = run_program(program, codes, "tflite_reference")
     found = dict(zip(expected, run_micro(data, codes, name=model.name), strict=True))
     result = _agreement(model, expected, found)
     if any(not np.array_equal(value, found[name]) for name, value in expected.items()):
@@ -248,8 +259,8 @@ def _check_conversion(
     small = pre.with_size((min(pre.height, LAYERS_SIZE[0]), min(pre.width, LAYERS_SIZE[1])))
     images = [training_input(picture, small) for picture in kept[0]]
     figures = conversion.check_layers(subject.module, images, name=name)
-    program = to_tflite(subject.module, subject.card, size=small.size).program
-    figures |= {"operators": check_operators(subject.module, program, images, name=name)}
+    program = subject.at(small.size, "logits").program
+    figures |= {"operators": check_operators(subject, program, images)}
     unsteady = None
     if agreements.least[0] < conversion.SHARE:
         unsteady = conversion.Agreements()
@@ -259,16 +270,16 @@ def _check_conversion(
     return figures | conversion.check_answers(agreements, unsteady, least=least, name=name)
 
 
-def check_operators(module: fx.GraphModule, program: Program, images: Sequence[Array], *, name: str) -> int:
+def check_operators(subject: TfliteSubject, program: Program, images: Sequence[Array]) -> int:
     """Compare each operator of a program, handed the codes of the integer-exact network, with that network's result.
 
     Tensors of 16 bits, whose scale is another one, are taken as the program has them. Returns how many were compared.
     Raises ParityError, naming the first that is more than a step off or, on average, shifted.
     """
-    exact = integer_tensors(convert(module), *map(torch.from_numpy, images))
+    exact, name = integer_tensors(subject.converted, *map(torch.from_numpy, images)), str(subject.file)
     known = {tensor.removesuffix("_quantized"): _channels_last(codes) for tensor, codes in exact.items()}
     values: dict[Value, Array] = dict(zip(program.inputs, program_codes(program, images), strict=True))
-    compared, shifts_count = 0, not scheme_of(module).half_up
+    compared, shifts_count = 0, not scheme_of(subject.module).half_up
     for operator in program.operators:
         inputs = [values[value] if value.data is None else value.data for value in operator.inputs]
         found = run_operator(operator, inputs, "tflite_reference")
@@ -302,7 +313,7 @@ def _prove_sizes(
     results: dict[str, Any] = {}
     for height, width in sizes:
         card = subject.card.with_size((height, width))
-        written = to_tflite(subject.module, card, size=(height, width), head=subject.head)
+        written = subject.at((height, width), subject.head)
         models = {kernels: load_tflite(written.data, threads=threads, kernels=kernels) for kernels in ARITHMETICS}
         images = [training_input(picture, card.preprocessing) for picture in pictures]
         found = _compare(subject, written.data, models, images, inner=True, program=written.program)

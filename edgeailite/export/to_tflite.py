@@ -35,13 +35,21 @@ class WrittenProgram:
     data: bytes
 
 
-def to_tflite(model: fx.GraphModule, card: ModelCard, *, size: tuple[int, int], head: str = "logits") -> WrittenProgram:
+def to_tflite(
+    model: fx.GraphModule,
+    card: ModelCard,
+    *,
+    size: tuple[int, int],
+    head: str = "logits",
+    converted: fx.GraphModule | None = None,
+) -> WrittenProgram:
     """Export a prepared and calibrated network to an int8 .tflite file for pictures of `size` (height, width).
 
-    `head` says what leaves the network (`quantization.lowering.HEADS`). Tensors are called as in the ONNX file. Raises
-    UsageError, naming the layer, for what TensorFlow Lite has no form of.
+    `head` says what leaves the network (`quantization.lowering.HEADS`); `converted` is what `convert` makes of the
+    network, if it is at hand. Tensors are called as in the ONNX file. Raises UsageError, naming the layer, for what
+    TensorFlow Lite has no form of.
     """
-    converted = convert(model)
+    converted = convert(model) if converted is None else converted
     program = lower(converted, size, head=head, names=file_names(converted.graph))
     entries = {**_metadata(model, program, head), **card_entries(card.with_size(size))}
     metadata = {name: text.encode() for name, text in sorted(entries.items())}

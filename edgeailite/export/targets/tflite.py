@@ -69,6 +69,17 @@ def npu_weights(program: Program) -> Iterator[Finding]:
             yield Finding("npu-weights", operator.output.name, f"{largest}, at most {MOST_WEIGHT}")
 
 
+def micro_operators(program: Program) -> Iterator[Finding]:
+    """Find operators that TensorFlow Lite Micro has no kernel of."""
+    for operator in micro_lacks(program):
+        yield Finding("micro-operator", operator.output.name, f"{operator.kind} of {operator.inputs[0].type}")
+
+
+def micro_lacks(program: Program) -> list[Operator]:
+    """Return the operators that TensorFlow Lite Micro has no kernel of: bilinear resizes of 16 bits."""
+    return [operator for operator in _of(program, "RESIZE_BILINEAR") if operator.inputs[0].type != "int8"]
+
+
 def dead_channels(program: Program) -> Iterator[Finding]:
     """Find convolutions with output channels whose weight codes are all 0."""
     for operator in _of(program, *CONVOLUTIONS):
@@ -92,6 +103,6 @@ TARGET = Target(
     "tflite",
     "TensorFlow Lite: LiteRT, TFLite Micro, Vela",
     files,
-    program_checks=(npu_resizes, npu_classes, npu_weights, dead_channels),
+    program_checks=(npu_resizes, npu_classes, npu_weights, micro_operators, dead_channels),
     schemes=("ort_u8s8", "ort_u8s7", "ort_u8s8_tensor", "s8s8", "tidl_pow2"),
 )

@@ -10,7 +10,14 @@ import torch
 
 from edgeailite.errors import DataError, UsageError
 from edgeailite.export.targets import TARGETS, Request, write
-from edgeailite.export.targets.tflite import TARGET, dead_channels, npu_classes, npu_resizes, npu_weights
+from edgeailite.export.targets.tflite import (
+    TARGET,
+    dead_channels,
+    micro_operators,
+    npu_classes,
+    npu_resizes,
+    npu_weights,
+)
 from edgeailite.export.to_tflite import WrittenProgram, file_hash, program_hash
 from edgeailite.quantization import integer_exact
 from edgeailite.quantization.tflite_rules import run_program
@@ -122,6 +129,9 @@ def test_the_checks_find_what_is_planted():
         ("npu-resize", "resized", "8x8 to 24x16; U85: CPU")
     ]
     assert [(f.code, f.node, f.detail) for f in npu_classes(program)] == [("npu-classes", "label", "200, at most 127")]
+    assert list(micro_operators(program)) == []
+    twice.type = x.type = "int16"
+    assert [f.node for f in micro_operators(program)] == ["doubled"]
     assert [(f.code, f.node, f.detail) for f in dead_channels(program)] == [("dead-channel", "dead", "1 of 200")]
     assert list(npu_weights(program)) == []
     conv = program.operators[0].inputs[1]
