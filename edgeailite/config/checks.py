@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from edgeailite.errors import UsageError
 
 Device = Literal["auto", "cpu", "cuda"]
 Amp = Literal["auto", "off", "bf16", "fp16"]
-ARITHMETICS = ("onnxruntime_x86", "onnxruntime_sse2", "onnxruntime_arm64", "tflite_reference", "xnnpack")
-Accelerator = Literal[
+ACCELERATORS = (
     "ethos-u55-32", "ethos-u55-64", "ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u65-512",
     "ethos-u85-128", "ethos-u85-256", "ethos-u85-512", "ethos-u85-1024", "ethos-u85-2048",
-]  # fmt: skip
-ACCELERATORS: tuple[str, ...] = get_args(Accelerator)
+)  # fmt: skip
+"""Ethos-U NPUs that Arm's compiler Vela knows, by family and 8-bit MACs per cycle."""
+ARITHMETICS = ("onnxruntime_x86", "onnxruntime_sse2", "onnxruntime_arm64", "tflite_reference", "xnnpack")
 SMALLEST = 32  # pixels of height and width that every network takes
 MOST_THREADS, MOST_WORKERS = 4096, 1024  # each is a thread or a process, whoever asked for it
 
@@ -49,6 +49,11 @@ def check_above_zero(options: object, *fields: str) -> None:
 def check_size(field: str, size: tuple[int, int] | None, *, least: int = SMALLEST) -> None:
     """Raise UsageError if the height or width of a size is too small; None passes."""
     check(size is None or min(size) >= least, field, size, f"height and width of at least {least}")
+
+
+def check_accelerator(name: str | None) -> None:
+    """Raise UsageError for an Ethos-U that Vela does not know; None passes."""
+    check(name is None or name in ACCELERATORS, "accelerator", name, f"one of {', '.join(ACCELERATORS)}")
 
 
 def check_machine(threads: int | None, *, workers: int | Literal["auto"] = "auto", seed: int = 0) -> None:

@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 
 from edgeailite.config.checks import (
     SMALLEST,
-    Accelerator,
     check,
     check_above_zero,
+    check_accelerator,
     check_least,
     check_machine,
     check_size,
@@ -106,9 +106,9 @@ class ComplexityConfig:
     """Pictures that a network given by name takes at once, e.g. 2 for optical flow and picture."""
     int8: bool = False
     """Count the int8 network that a float one is expected to become."""
-    accelerator: Accelerator | None = None
-    """Also estimate the int8 network on this Ethos-U with Arm's compiler Vela (pip install ethos-u-vela), up to the
-    decoder's result; takes int8 .tflite files too."""
+    accelerator: str | None = None
+    """Also estimate the int8 network on this Ethos-U (ethos-u55-32 to ethos-u85-2048) with Arm's compiler Vela, up to
+    the decoder's result (pip install ethos-u-vela); takes int8 .tflite files too."""
     layers: Literal["top", "all", "none"] = "top"
     """Rows of the table of layers: the ten with most MACs, all, or none."""
     all: bool = False
@@ -131,6 +131,7 @@ class ComplexityConfig:
         once = len(set(self.img_resize)) == len(self.img_resize)
         check(once, "img_resize", self.img_resize, "each size once")
         check_least(self, 1, "num_classes", "inputs")
+        check_accelerator(self.accelerator)
         alone = self.accelerator is None or not self.all
         check(alone, "accelerator", self.accelerator, f"one network; without {option('all')}")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from edgeailite.config.checks import (
-    Accelerator,
     Computing,
     Machine,
     check,
+    check_accelerator,
     check_arithmetic,
     check_machine,
     check_size,
@@ -160,8 +160,8 @@ class ExportConfig:
     run of scheme s8s8; tidl: for a run of scheme tidl_pow2, one file with Clips, one with QDQ, and settings for the
     compiler; tflite: for a quantized run, an int8 file for LiteRT, microcontrollers and NPUs; ethos-u: the same, and
     compiled by Vela (pip install ethos-u-vela)."""
-    accelerator: Accelerator | None = None
-    """With --target ethos-u: NPU to compile for, named by its family and its 8-bit MACs per cycle."""
+    accelerator: str | None = None
+    """With --target ethos-u: NPU to compile for, ethos-u55-32 to ethos-u85-2048 (family and 8-bit MACs per cycle)."""
     img_resize: tuple[int, int] | None = None
     """Input size of the network, height and width; default the run's."""
     dynamic: bool = False
@@ -184,6 +184,7 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         check(self.opset is None or 17 <= self.opset <= 23, "opset", self.opset, "17 to 23")
+        check_accelerator(self.accelerator)
         check_size("img_resize", self.img_resize)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from edgeailite.config import ACCELERATORS, Accelerator, ComplexityConfig
+from edgeailite.config import ACCELERATORS, ComplexityConfig
 from edgeailite.cost import Cost, int8_layers
 from edgeailite.cost.devices import estimate, load_profile
 from edgeailite.cost.ethos_u import estimate_model
@@ -147,7 +147,7 @@ def device_grid(
 
 def _on_npu(accelerator: str, model: Path, size: tuple[int, int]) -> list[str]:
     """Return the cells of an Ethos-U."""
-    config = ComplexityConfig(str(model), accelerator=cast(Accelerator, accelerator))
+    config = ComplexityConfig(str(model), accelerator=accelerator)
     found = estimate_model(config, [size])[size]
     left = f", without what is left to its CPU (operators: {len(found.cpu_operators)})" if found.cpu_operators else ""
     return [f"{found.milliseconds:.2f}", "not known", f"by Vela {found.version} for {found.system}{left}"]

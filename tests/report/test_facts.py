@@ -56,7 +56,7 @@ def test_verdict_of_a_proof(tmp_path):
 
 
 def test_verdict_of_a_proof_of_a_tflite_file(tmp_path):
-    contract(tmp_path, {level: EXACT for level in LEVELS.values()})
+    contract(tmp_path, dict.fromkeys(LEVELS.values(), EXACT))
     [(mark, text)] = verdicts(tmp_path)
     assert mark == "good"
     for part in ("8 pictures", "(LiteRT, reference kernels and LiteRT, default (XNNPACK))", "equal in every bit"):
