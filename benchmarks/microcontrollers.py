@@ -26,7 +26,6 @@ NETWORKS = (
     ("deeplabv3plus_mobilenetv2_tv_edgeailite", (64, 96)),
     ("deeplabv3plus_mobilenetv2_tv_edgeailite", (96, 160)),
     ("unet_aspp_mobilenetv2_tv_edgeailite", (64, 96)),
-    ("fpn_aspp_regnetx400mf_edgeailite", (64, 96)),
 )
 README = (ROOT / "examples/tflite_micro/README.md").read_text()
 COMPILE, BUILD, CHECK = re.findall(r"^    (\S.*)$", README, re.MULTILINE)[2:5]
