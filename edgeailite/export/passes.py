@@ -74,12 +74,12 @@ class Index:
         """Replace the constant at input `position` of `node`; other nodes that read it keep the old value."""
         name = node.input[position]
         if len(self.readers[name]) == 1:
-            self.constants[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), name))
+            self.constants[name].CopyFrom(numpy_helper.from_array(np.asarray(value, order="C"), name))
             return
         self.readers[name].remove(node)
         new = f"{node.name}.{position}"  # two places of one node may read one constant
         node.input[position] = new
-        self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), new))
+        self.graph.initializer.append(numpy_helper.from_array(np.asarray(value, order="C"), new))
         self.constants[new] = self.graph.initializer[-1]
         self.readers[new].append(node)
 
