@@ -16,10 +16,12 @@
 #include "tensorflow/lite/kernels/internal/reference/pad.h"
 #include "tensorflow/lite/kernels/internal/reference/reduce.h"
 #include "tensorflow/lite/kernels/internal/reference/resize_bilinear.h"
+#include "tensorflow/lite/kernels/internal/reference/resize_nearest_neighbor.h"
 #include "tensorflow/lite/kernels/internal/reference/slice.h"
 
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 
 using tflite::RuntimeShape;
 
@@ -230,6 +232,36 @@ bool resize(const Node &node) {
     return true;
 }
 
+bool resize_nearest(const Node &node) {
+    const int x = node.index(0), size = node.index(1), y = node.index();
+    const auto *options = node.op->builtin_options_as_ResizeNearestNeighborOptions();
+    tflite::ResizeNearestNeighborParams params{};
+    params.align_corners = options->align_corners();
+    params.half_pixel_centers = options->half_pixel_centers();
+    tflite::reference_ops::ResizeNearestNeighbor(params, shape(x), codes(x), shape(size), words(size), shape(y),
+                                                 codes(y));
+    return true;
+}
+
+/* MIRROR_PAD of height and width, edges repeated (SYMMETRIC). Its kernel has no header: copied here by hand. */
+bool mirror_pad(const Node &node) {
+    const int x = node.index(0), y = node.index(), channels = side(x, 3);
+    const int32_t *pads = words(node.index(1));
+    if (node.op->builtin_options_as_MirrorPadOptions()->mode() != tflite::MirrorPadMode_SYMMETRIC) return false;
+    const int height = side(x, 1), width = side(x, 2);
+    int8_t *to = codes(y);
+    for (int row = 0; row < side(y, 1); row++) {
+        int from_row = row - int(pads[2]);
+        from_row = from_row < 0 ? -1 - from_row : from_row >= height ? 2 * height - 1 - from_row : from_row;
+        for (int column = 0; column < side(y, 2); column++, to += channels) {
+            int from = column - int(pads[4]);
+            from = from < 0 ? -1 - from : from >= width ? 2 * width - 1 - from : from;
+            memcpy(to, codes(x) + (from_row * width + from) * channels, size_t(channels));
+        }
+    }
+    return true;
+}
+
 bool slice(const Node &node) {
     const int x = node.index(0), y = node.index();
     tflite::SliceParams params{};
@@ -269,8 +301,10 @@ bool apply(const Node &node, int kind) {
     case tflite::BuiltinOperator_DEQUANTIZE: return dequantize(node);
     case tflite::BuiltinOperator_MAX_POOL_2D: return pool(node);
     case tflite::BuiltinOperator_MEAN: return mean(node);
+    case tflite::BuiltinOperator_MIRROR_PAD: return mirror_pad(node);
     case tflite::BuiltinOperator_PAD: return pad(node);
     case tflite::BuiltinOperator_RESIZE_BILINEAR: return resize(node);
+    case tflite::BuiltinOperator_RESIZE_NEAREST_NEIGHBOR: return resize_nearest(node);
     case tflite::BuiltinOperator_SLICE: return slice(node);
     default: return false;
     }
