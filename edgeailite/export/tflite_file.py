@@ -57,8 +57,8 @@ def write_tflite(program: Program, *, metadata: Mapping[str, bytes] = MappingPro
     Inputs and outputs have the program's names in the signature; `metadata` are buffers by name, which runtimes keep
     and do not read.
 
-    >>> data = write_tflite(lower(convert(model), (96, 160)), metadata={"note": b"night"})
-    >>> data[4:8]
+    >>> x, y = (Value(name, (1, 2, 2, 3), scale=np.ones(1, np.float32)) for name in ("x", "y"))
+    >>> write_tflite(Program([x], {"y": y}, [Operator("ADD", [x, x], y)]), metadata={"note": b"night"})[4:8]
     b'TFL3'
     """
     return _Writer().file(program, metadata)

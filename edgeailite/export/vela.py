@@ -126,10 +126,6 @@ def compile_tflite(data: bytes, accelerator: str, *, name: str = "model") -> Com
 
     Raises UsageError for an unknown accelerator, for a file that is compiled already, and where Vela is not installed;
     DataError for a file that cannot be read, and where Vela fails.
-
-    >>> made = compile_tflite(Path("model_int8.tflite").read_bytes(), "ethos-u55-256")
-    >>> made.estimate.cycles, [operator.name for operator in made.estimate.cpu_operators]
-    (3699482, ['decoders_0_shortcut_2'])
     """
     check_vela(accelerator)
     if any(node.kind == NPU_OPERATOR for node in read_tflite(data).nodes):

@@ -162,7 +162,7 @@ def test_options_that_cannot_be(options, reason):
 
 
 def test_a_served_model_says_what_it_is_and_no_path(tmp_path):
-    model = serve.served_model("tiny", tiny_model(tmp_path / "tiny.onnx"), threads=1)
+    model = serve.served("tiny", tiny_model(tmp_path / "tiny.onnx"), threads=1)
     found = model.description()
     assert [row["name"] for row in found["classes"]] == list(CLASSES)
     assert found["input"]["height"] == 64

@@ -255,7 +255,7 @@ def test_verbs_that_draw_pictures_draw_depth_and_say_what_they_cannot(command, r
     assert ended.code == 0
     assert (tmp_path / "depth" / "report.html").is_file()
     values = json.loads(command("validate", tmp_path / "depth", "--data_path", data, *QUICK).out)
-    assert set(values) == {"model", "network", "size", "type", "data", "ard", "rmse_metres"}
+    assert set(values) == {"model", "network", "size", "type", "arithmetic", "data", "ard", "rmse_metres"}
 
 
 def test_report_shows_the_output_whose_classes_the_card_names(command, run, data, tmp_path):
