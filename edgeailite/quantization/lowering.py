@@ -388,7 +388,9 @@ def _edges(length: int, count: int) -> list[tuple[int, int]]:
 def _goes_through_activation(node: fx.Node) -> bool:
     """Tell if a quantizer stands before an activation and its like behind: clamping the codes does both."""
     users = list(node.users)
-    return len(users) == 1 and is_module(users[0], ACTIVATIONS) and {u.target for u in users[0].users} == {node.target}
+    if len(users) != 1 or not is_module(users[0], ACTIVATIONS):
+        return False
+    return {str(user.target).removesuffix("_codes") for user in users[0].users} == {node.target}  # or its first half
 
 
 def _activated(name: str, module: nn.Module, x: _Pending | Value) -> _Pending:

@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import fx, nn
 
+from edgeailite.export.self_test import SIZE as SMALL_SIZE
+from edgeailite.export.self_test import random_images, small_network
 from edgeailite.quantization import Plan, calibrate, convert, integer_exact, prepare, set_input_range
 from edgeailite.quantization.convert import Form
 from edgeailite.quantization.lowering import HEADS, lower
@@ -46,6 +48,18 @@ def test_a_network_of_one_of_each(scheme):
     size = (25, 33) if SCHEMES[scheme].symmetric else SIZE
     program = lower(convert(everything_quantized(scheme)), size)
     check_everywhere(program, int8_codes(program, *pixels(1, size, seed=2)[0]))
+
+
+@pytest.mark.parametrize("scheme", ["ort_u8s8", "s8s8"])
+def test_an_activation_at_a_shared_scale_in_front_of_a_pooling(scheme):
+    """The quantizer behind the activation is in two halves then, and still the one before it."""
+    model = prepare(small_network(), scheme)
+    set_input_range(model, -2.0, 127 / 64)
+    calibrate(model, [torch.from_numpy(image) for (image,) in random_images(2)])
+    program = lower(convert(model.eval()), SMALL_SIZE)
+    image = torch.from_numpy(random_images(1)[0][0])
+    check_everywhere(program, int8_codes(program, image))
+    check_near(model, program, image)
 
 
 @pytest.mark.parametrize("wide", ["stem_2", "pooled_1", "pool", "depth"])
