@@ -5,8 +5,6 @@ Takes and gives what the other integer-exact networks do: normalised float image
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -14,25 +12,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from edgeailite.errors import UsageError
 from edgeailite.quantization.enlarge import convolve_resizes
-from edgeailite.quantization.program import Value
-
-LOWERING, RULES = "edgeailite.quantization.lowering", "edgeailite.quantization.tflite_rules"
+from edgeailite.quantization.lowering import lower
+from edgeailite.quantization.program import Program, Value
+from edgeailite.quantization.tflite_rules import run_program
 
 
 class LoweredPrograms:
-    """A converted network in the arithmetic of this name; each size of pictures is lowered once.
-
-    Raises UsageError where this version has no rules of that arithmetic.
-    """
+    """A converted network in the arithmetic of this name; each size of pictures is lowered once."""
 
     def __init__(self, converted: fx.GraphModule, arithmetic: str) -> None:
-        if find_spec(LOWERING) is None or find_spec(RULES) is None:
-            raise UsageError("this version cannot compute it", about="arithmetic", value=arithmetic)
         self.converted = converted
         self.arithmetic = arithmetic
-        self.programs: dict[tuple[int, int], Any] = {}
+        self.programs: dict[tuple[int, int], Program] = {}
 
     def run(self, *images: Tensor) -> dict[str, Tensor]:
         """Compute the outputs of a batch, one picture after another."""
@@ -42,15 +34,14 @@ class LoweredPrograms:
     def _run_picture(self, images: list[Tensor]) -> dict[str, Tensor]:
         program = self._program((images[0].shape[1], images[0].shape[2]))
         codes = [input_codes(image.numpy(), value) for image, value in zip(images, program.inputs, strict=True)]
-        outputs = import_module(RULES).run_program(program, codes, self.arithmetic)
+        outputs = run_program(program, codes, self.arithmetic)
         return {
             name: torch.from_numpy(np.ascontiguousarray(value[0].transpose(2, 0, 1))) for name, value in outputs.items()
         }
 
-    def _program(self, size: tuple[int, int]) -> Any:
+    def _program(self, size: tuple[int, int]) -> Program:
         if size not in self.programs:
-            convolved = convolve_resizes(self.converted, size)
-            self.programs[size] = import_module(LOWERING).lower(convolved, size, head="logits")
+            self.programs[size] = lower(convolve_resizes(self.converted, size), size, head="logits")
         return self.programs[size]
 
 

@@ -32,6 +32,7 @@ from torch import fx, nn
 from edgeailite.errors import UsageError
 from edgeailite.modelcard import REGRESSION, input_name, task_type
 from edgeailite.quantization.convert import MIDDLE, TOLERANCE, CodePool, IntegerConv, Quantize
+from edgeailite.quantization.enlarge import EnlargeCodes
 from edgeailite.quantization.graph import ACTIVATIONS, ADDITIONS, activation_limits, is_input, is_module
 from edgeailite.quantization.program import Kind, Operator, Program, Value
 from edgeailite.quantization.tflite_rules import XNNPACK_RATIOS
@@ -147,8 +148,8 @@ class _Lowering(fx.Interpreter):
             return self._max_pool(name, module, x)
         if isinstance(module, CodePool):
             return _Pending("REGIONS", [x], (1, *module.output_size, x.shape[3]))
-        if type(module).__name__ == "EnlargeCodes":
-            return self._enlarge(name, x, int(module.factor))
+        if isinstance(module, EnlargeCodes):
+            return self._enlarge(name, x, module.factor)
         kind = type(module).__name__
         raise UsageError(f"{kind} has no form in TensorFlow Lite here", path=name, fix=FULL_PRECISION)
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
 import torch
 
-from edgeailite.errors import UsageError
-from edgeailite.quantization import integer_exact, lowered
+from edgeailite.quantization import integer_exact
 from edgeailite.quantization.arithmetic import ARITHMETICS
-from edgeailite.quantization.lowered import LOWERING, RULES, input_codes
+from edgeailite.quantization.lowered import input_codes
 from edgeailite.quantization.program import Value
 from tests.export.toy import SIZE, image, toy_quantized
 
 ROWS = [row.name for row in ARITHMETICS.values() if row.lowered]
-merged = pytest.mark.skipif(find_spec(LOWERING) is None or find_spec(RULES) is None, reason="has no lowering yet")
 
 
 def scale(value: float) -> np.ndarray:
@@ -35,13 +31,6 @@ def test_every_pixel_becomes_its_code():
     np.testing.assert_array_equal(wide[0, ..., 0].ravel(), 2 * np.arange(-128, 128))
 
 
-def test_a_version_without_the_rules_says_so(monkeypatch):
-    monkeypatch.setattr(lowered, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match="arithmetic xnnpack: this version cannot compute it"):
-        integer_exact(toy_quantized("ort_u8s7"), "xnnpack")
-
-
-@merged
 @pytest.mark.parametrize("scheme", ["ort_u8s7", "s8s8"])
 @pytest.mark.parametrize("name", ROWS)
 def test_scores_are_near_onnxruntime_s(name, scheme):

@@ -15,6 +15,7 @@ from edgeailite.export.inner_tensors import quantizer_names
 from edgeailite.export.naming import file_names
 from edgeailite.quantization import Plan, calibrate, convert, integer_exact, prepare, set_input_range
 from edgeailite.quantization.convert import IntegerConv, Quantize
+from edgeailite.quantization.enlarge import EnlargeCodes
 from edgeailite.quantization.graph import is_resize
 from edgeailite.quantization.lowering import HEADS, check_scales, lower
 from edgeailite.quantization.modules import IntegerParameters, QuantConv2d
@@ -181,14 +182,6 @@ def test_aligned_corners_are_one_flag():
 def test_a_resize_to_the_same_size_is_none():
     program = lower(convert(quantized(tiny())), (2, 2))
     assert kinds(program).count("RESIZE_BILINEAR") == 2  # the inner one is from 1x1 to 1x1
-
-
-class EnlargeCodes(nn.Module):
-    """Stands for the module of `convert`, which is known by its name."""
-
-    def __init__(self, factor: int) -> None:
-        super().__init__()
-        self.factor = factor
 
 
 def enlarging(factor: int, channels: int = 3) -> fx.GraphModule:
