@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 from torch import fx
 
 from edgeailite.config import VerifyConfig
-from edgeailite.console import progress
 from edgeailite.device import set_threads
 from edgeailite.errors import DataError
-from edgeailite.export.contract import read_pictures
 from edgeailite.export.files import FILE_NAMES, TFLITE_NAME
 from edgeailite.export.tflite_contract import tflite_contract
 from edgeailite.export.tflite_parity import prove_tflite, tflite_subject
-from edgeailite.export.verification import Verification, stride, verify_run, write_contract
+from edgeailite.export.verification import Verification, on_data_set, verify_run, write_contract
 from edgeailite.runs.checkpoint import run_folder
-from edgeailite.runs.dataset import dataset_of
 from edgeailite.runs.open import load_network
 
 TFLITE_CONTRACT = "contract_int8_tflite.json"
@@ -49,19 +47,7 @@ def verify_tflite(config: VerifyConfig) -> Verification:
             "a float run, which has no .tflite file", path=file, fix="remove it, or verify the run it is of"
         )
     subject = tflite_subject(module, checkpoint.card, file, skip_hash=config.skip_hash)
-    source = dataset_of(checkpoint.card, None, config.data_path, config.split)
-    items = [item.images for item in source.items][:: stride(len(source.items), config.images)]
-    with progress("verify .tflite", len(items)) as (bar, task):
-        results = prove_tflite(
-            subject,
-            read_pictures(items),
-            sizes=config.sizes,
-            threads=config.threads,
-            export_again=config.export_again,
-            min_fake_quant=config.min_fake_quant,
-            on_picture=lambda: bar.advance(task),
-        )
-    results = {"data": f"{source.name} {source.split}", **results}
+    items, results = on_data_set(partial(prove_tflite, subject), checkpoint.card, config, label="verify .tflite")
     path = file.with_name(TFLITE_CONTRACT)
     write_contract(path, json.dumps(tflite_contract(subject, items, results), indent=1) + "\n")
     return Verification(Path(file), results, path, subject.card.preprocessing.size, config.export_again)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from edgeailite.export.files import FILE_NAMES
 from edgeailite.export.identity import at_size_of
 from edgeailite.export.parity import Subject, prove
 from edgeailite.files import write_atomic
+from edgeailite.modelcard import ModelCard
 from edgeailite.runs.checkpoint import run_folder
 from edgeailite.runs.dataset import dataset_of
 from edgeailite.runs.open import load_network
@@ -65,23 +67,33 @@ def verify_run(config: VerifyConfig) -> Verification:
     file = folder / FILE_NAMES[checkpoint.quantization is not None]
     model = load_onnx(file)
     subject = Subject(module, at_size_of(checkpoint.card, model), file, argmax=model.argmax)
-    source = dataset_of(checkpoint.card, None, config.data_path, config.split)
+    proof = partial(prove, subject, skip_hash=config.skip_hash)
+    items, results = on_data_set(proof, checkpoint.card, config, label="verify")
+    path = folder / CONTRACT_NAMES[subject.kind]
+    write_contract(path, json.dumps(contract_values(subject, items, results), indent=1) + "\n")
+    return Verification(config.model, results, path, subject.card.preprocessing.size, config.export_again)
+
+
+def on_data_set(
+    proof: Callable[..., dict[str, Any]], card: ModelCard, config: VerifyConfig, *, label: str
+) -> tuple[list[tuple[Path, ...]], dict[str, Any]]:
+    """Run a proof on pictures of the data set of a card; return their files, and the results with the data set's name.
+
+    `proof` is `prove` or `prove_tflite` of a subject; it takes the pictures and the options of `config`. `label` stands
+    beside the progress bar.
+    """
+    source = dataset_of(card, None, config.data_path, config.split)
     items = [item.images for item in source.items][:: stride(len(source.items), config.images)]
-    with progress("verify", len(items)) as (bar, task):
-        results = prove(
-            subject,
+    with progress(label, len(items)) as (bar, task):
+        results = proof(
             read_pictures(items),
             sizes=config.sizes,
             threads=config.threads,
-            skip_hash=config.skip_hash,
             export_again=config.export_again,
             min_fake_quant=config.min_fake_quant,
             on_picture=lambda: bar.advance(task),
         )
-    results = {"data": f"{source.name} {source.split}", **results}
-    path = folder / CONTRACT_NAMES[subject.kind]
-    write_contract(path, json.dumps(contract_values(subject, items, results), indent=1) + "\n")
-    return Verification(config.model, results, path, subject.card.preprocessing.size, config.export_again)
+    return items, {"data": f"{source.name} {source.split}", **results}
 
 
 def stride(total: int, count: int) -> int:

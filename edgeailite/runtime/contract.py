@@ -121,13 +121,7 @@ def recheck(
     """
     checked = contract_of(contract, where=name)
     data = _read(file)
-    found = sha256_of(data)
-    if not skip_hash and found != checked.sha256:
-        raise ParityError(
-            f"sha256 {found[:16]}… but the contract is for {checked.sha256[:16]}…",
-            path=file,
-            fix=f"give the file's own contract, or find what differs with {option('skip_hash')} True",
-        )
+    found = checked_hash(file, data, checked, skip_hash=skip_hash)
     arithmetic = machine_arithmetic()
     expected = checked.expected(arithmetic)
     results: dict[str, Any] = {
@@ -154,6 +148,18 @@ def recheck(
     assert model is not None
     check_description(file, model, checked)
     return results
+
+
+def checked_hash(file: Path, data: bytes, contract: Contract, *, skip_hash: bool) -> str:
+    """Return the sha256 of a file. Raises ParityError if it is not the contract's, unless `skip_hash`."""
+    found = sha256_of(data)
+    if not skip_hash and found != contract.sha256:
+        raise ParityError(
+            f"sha256 {found[:16]}… but the contract is for {contract.sha256[:16]}…",
+            path=file,
+            fix=f"give the file's own contract, or find what differs with {option('skip_hash')} True",
+        )
+    return found
 
 
 @dataclass(frozen=True)

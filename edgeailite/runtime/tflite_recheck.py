@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.environment import cpu_features, installed, int8_instructions
-from edgeailite.errors import DataError, ParityError, option
-from edgeailite.files import sha256_of
+from edgeailite.errors import DataError, ParityError
 from edgeailite.preprocessing import preprocess
-from edgeailite.runtime.contract import check_description
+from edgeailite.runtime.contract import check_description, checked_hash
 from edgeailite.runtime.contract_file import contract_of, golden_in, unpack
 from edgeailite.runtime.fingerprint import departs, equal_labels
 from edgeailite.runtime.tflite_file import read_tflite
@@ -51,13 +50,7 @@ def recheck_tflite(
     if checked.kind != "int8" or not checked.exact:
         raise DataError("kind: expected an exact int8 contract, as that of a .tflite file", path=name)
     read = read_tflite(file)
-    found = sha256_of(read.data)
-    if not skip_hash and found != checked.sha256:
-        raise ParityError(
-            f"sha256 {found[:16]}… but the contract is for {checked.sha256[:16]}…",
-            path=file,
-            fix=f"give the file's own contract, or find what differs with {option('skip_hash')} True",
-        )
+    found = checked_hash(file, read.data, checked, skip_hash=skip_hash)
     results: dict[str, Any] = {
         "pictures": len(checked.golden),
         "sha256": found,
