@@ -37,7 +37,7 @@ Level = Literal["ok", "warn", "error"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, what was found, and what to do about it (empty when all is well)."""
+    """The result of one check: its subject, the value found, and the advice (empty when all is well)."""
 
     level: Level
     what: str
@@ -228,7 +228,7 @@ def check_emulation(emulation: dict[str, Any], features: list[str]) -> Finding:
 
 
 def check_cpu(model: str, features: list[str]) -> Finding:
-    """Which integer instructions are there: without VNNI, int8 is slower."""
+    """Judge the CPU's integer instructions: without VNNI, int8 is slower."""
     value = f"{model} ({', '.join(features) or 'no features known'})"
     if "avx2" in features and not environment.VNNI & set(features):
         return Finding("warn", "CPU", value, "no VNNI: int8 gains little speed here; --scheme ort_u8s7 gains most")

@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How near the answers of a file come to those expected, over all pictures.
+    """The nearness of a file's answers to those expected, over all pictures.
 
     `equal_argmax` is the share of pixels with equal class, None where no output has classes (depth alone); the
     differences are absolute, of logits or depths. `std` and `largest` (of absolute values) are those of the

@@ -72,7 +72,7 @@ def _size(row: Row) -> str:
 
 @dataclass
 class Agreements:
-    """How far two forms of a network agree, by output and picture, from 0 to 1.
+    """The agreement of two forms of a network, by output and picture, from 0 to 1.
 
     With classes it is the share of equal labels; without, 1 - error (root mean square) / standard deviation.
     """

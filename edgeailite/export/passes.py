@@ -37,7 +37,7 @@ ACTIVATIONS = ("Relu", "Clip")
 
 
 class Index:
-    """Which node makes and which nodes read each tensor of a graph; build it again after nodes were added."""
+    """Maker and readers of each tensor of a graph, by name; build it again after nodes were added."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.graph = graph

@@ -23,7 +23,7 @@ from edgeailite.runs.open import load_network
 
 @dataclass(frozen=True)
 class Export:
-    """What `export_run` wrote.
+    """The files that `export_run` wrote, and facts about them.
 
     `files` are paths, the ONNX or .tflite file first; `model` is its content, `opset` that of an ONNX file, `size` the
     (height, width) of its input, None where it takes any; `findings` are what the checks of the target warn of, and

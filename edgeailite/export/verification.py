@@ -29,7 +29,7 @@ CONTRACT_NAMES = {"float": "contract.json", "int8": "contract_int8.json"}
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify_run` compared.
+    """The result of `verify_run` or `verify_tflite`.
 
     `results` are the numbers by level and size, as they stand in the file `contract`; `size` is the (height, width) of
     the exported input. `proven` is False where only pictures were compared, not the file's content.
@@ -43,7 +43,7 @@ class Verification:
 
     @property
     def verdict(self) -> str:
-        """What was shown, in a sentence; nothing is called proven of which only pictures were compared."""
+        """Say in a sentence what was shown; nothing is called proven of which only pictures were compared."""
         levels = [part for part in self.results.values() if isinstance(part, Mapping) and "pictures" in part]
         seen = f"{self.results['data']}, {levels[0]['pictures']} pictures"
         if self.proven:

@@ -252,7 +252,7 @@ def _case(case: Fields) -> Mapping[str, Any]:
 
 
 def _arithmetics(case: Fields, checked: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What differs from the case in other arithmetics, by their names; {} where the contract does not say it."""
+    """Return the differences from the case in other arithmetics, by their names; {} where the contract has none."""
     if "arithmetics" not in case.values:
         return {}
     others = case.fields("arithmetics")

@@ -25,7 +25,7 @@ OPERATORS = frozenset((
 
 @dataclass(frozen=True)
 class Port:
-    """What an input or output should be; a side of None is any."""
+    """The types and shape that an input or output may have; a side of None is any."""
 
     types: tuple[str, ...]
     shape: tuple[int | None, ...]

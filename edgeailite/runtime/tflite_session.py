@@ -76,7 +76,7 @@ class TfliteModel:
             return {name: self.interpreter.get_tensor(index) for name, (index, _) in self.outputs.items()}
 
     def values(self, name: str, found: Array) -> Array:
-        """What the file gave for an output, as the network's values: (1,C,H,W) float32, or class numbers (1,H,W)."""
+        """Turn a file's output into the network's values: (1,C,H,W) float32, or class numbers (1,H,W)."""
         _, tensor = self.outputs[name]
         if found.ndim == 3:
             return found

@@ -42,7 +42,7 @@ SUFFIX = ".onnx"
 
 @dataclass(frozen=True)
 class Setting:
-    """What the names of forms refer to: a run's network and file, and how pictures become `inputs` inputs."""
+    """A run's network and file, to which names of forms refer, and the way from pictures to `inputs` inputs."""
 
     module: nn.Module | None
     file: Path
