@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from edgeailite.config.checks import Device, Machine, check, check_above_zero, check_least, check_machine, group
 from edgeailite.errors import option
 
-SchemeName = Literal["ort_u8s8", "ort_u8s7", "ort_u8s8_tensor", "s8s8", "tidl_pow2"]
+SchemeName = Literal["ort_u8s8", "ort_u8s7", "ort_u8s8_tensor", "s8s8", "tidl_pow2", "portable"]
 Observer = Literal["minmax", "ema", "percentile", "mse", "entropy"]
 WEIGHT_BITS = (4, 8, 16)
 
@@ -44,7 +44,8 @@ class CalibrateSubject:
     """Run folder to write; default <run>_ptq."""
     scheme: SchemeName = "ort_u8s8"
     """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; ort_u8s8_tensor: one
-    weight scale per layer, not per channel; s8s8: no zero points (TensorRT); tidl_pow2: power-of-two scales (TI)."""
+    weight scale per layer, not per channel; s8s8: no zero points (TensorRT); tidl_pow2: power-of-two scales (TI);
+    portable: the same codes in every integer runtime, in .onnx and .tflite files alike."""
     plan: Path | None = None
     """plan.json of `edgeailite analyze`: layers with other bits than the scheme's."""
     pretrained: Path | None = None
@@ -163,7 +164,8 @@ class QuantizeSubject:
     """Resume even if pictures or classes have changed since the run began; the running epoch then starts again."""
     scheme: SchemeName = "ort_u8s8"
     """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; ort_u8s8_tensor: one
-    weight scale per layer, not per channel; s8s8: no zero points (TensorRT); tidl_pow2: power-of-two scales (TI)."""
+    weight scale per layer, not per channel; s8s8: no zero points (TensorRT); tidl_pow2: power-of-two scales (TI);
+    portable: the same codes in every integer runtime, in .onnx and .tflite files alike."""
     plan: Path | None = None
     """plan.json of `edgeailite analyze`: layers with other bits than the scheme's."""
     data_path: Path | None = None

@@ -11,8 +11,10 @@ Rules:
  5. With a range of 16 bits an operator runs in int16: its 8-bit inputs pass a QUANTIZE to 1/128 of their scale, which
     is exact, and an 8-bit result is quantized back. int16 has no zero point in TensorFlow Lite, so the scale of such a
     range follows from its end that is farther from zero; weights stay 8 bits and biases are int64.
- 6. `EnlargeCodes(k)` is RESIZE_NEAREST_NEIGHBOR and MIRROR_PAD: the mirrored rows are the k copies of the border.
- 7. The last resize, whose result only leaves the network, keeps the scale of its input.
+ 6. `EnlargeCodes(k)` is RESIZE_NEAREST_NEIGHBOR and MIRROR_PAD: the mirrored rows are the k copies of the border. To a
+    size that is no k-fold, it is two GATHER.
+ 7. The last resize, whose result only leaves the network, keeps the scale of its input. Of a scheme without ties it is
+    computed in float, of dequantized values: by a power of two all its sums are exact.
 Anything else is refused with the layer's name.
 """
 
@@ -31,10 +33,11 @@ from torch import fx, nn
 
 from edgeailite.errors import UsageError
 from edgeailite.modelcard import REGRESSION, input_name, task_type
-from edgeailite.quantization.convert import MIDDLE, TOLERANCE, CodePool, IntegerConv, Quantize
-from edgeailite.quantization.enlarge import EnlargeCodes
+from edgeailite.quantization.convert import MIDDLE, TIE_FREE, TOLERANCE, CodePool, IntegerConv, Quantize
+from edgeailite.quantization.enlarge_codes import EnlargeCodes
 from edgeailite.quantization.graph import ACTIVATIONS, ADDITIONS, activation_limits, is_input, is_module
 from edgeailite.quantization.program import Kind, Operator, Program, Value
+from edgeailite.quantization.tie_free import nearest_rows
 from edgeailite.quantization.tflite_rules import XNNPACK_RATIOS
 
 Head = Literal["codes", "logits", "quantized", "argmax"]
@@ -117,7 +120,7 @@ class _Lowering(fx.Interpreter):
                 self._output(name, value)
             return None
         if node.op == "call_module":
-            return self._module(node, self.module.get_submodule(str(node.target)), args[0])
+            return self._module(node, self.module.get_submodule(str(node.target)), *args)
         if node.target is getattr:  # x.shape, in torch's order
             return torch.Size(args[0].shape[axis] for axis in (0, 3, 1, 2))
         if node.target is operator.getitem:
@@ -133,8 +136,11 @@ class _Lowering(fx.Interpreter):
             return self._resize(self._name(node), args[0], kwargs)
         raise UsageError(f"{node.target} has no form in TensorFlow Lite here", path=node.name, fix=FULL_PRECISION)
 
-    def _module(self, node: fx.Node, module: nn.Module, x: Any) -> Any:
-        """Lower a module; `x` is its input, a `Value` or an operator that waits for its scale."""
+    def _module(self, node: fx.Node, module: nn.Module, x: Any, *size: Sequence[int]) -> Any:
+        """Lower a module; `x` is its input, a `Value` or an operator that waits for its scale.
+
+        `size` is what some `EnlargeCodes` have besides.
+        """
         name = str(node.target)
         if isinstance(module, Quantize):
             if isinstance(x, Value) or _goes_through_activation(node):
@@ -149,7 +155,7 @@ class _Lowering(fx.Interpreter):
         if isinstance(module, CodePool):
             return _Pending("REGIONS", [x], (1, *module.output_size, x.shape[3]))
         if isinstance(module, EnlargeCodes):
-            return self._enlarge(name, x, module.factor)
+            return self._enlarge(name, x, module.factor, *size)
         kind = type(module).__name__
         raise UsageError(f"{kind} has no form in TensorFlow Lite here", path=name, fix=FULL_PRECISION)
 
@@ -268,14 +274,24 @@ class _Lowering(fx.Interpreter):
         options = {"align_corners": corners, "half_pixel_centers": not corners}
         return _Pending("RESIZE_BILINEAR", [x, size], (1, height, width, x.shape[3]), options)
 
-    def _enlarge(self, name: str, x: Value, factor: int) -> Value:
+    def _enlarge(self, name: str, x: Value, factor: int, size: Sequence[int] = ()) -> Value:
         """Rule 6."""
-        height, width, channels, pad = x.shape[1] * factor, x.shape[2] * factor, x.shape[3], factor // 2
-        size = self._constant(f"{name}.size", np.array([height, width], np.int32))
-        nearest = replace(x, name=self._unused(f"{name}.nearest"), shape=(1, height, width, channels))
-        self._append("RESIZE_NEAREST_NEIGHBOR", [x, size], nearest, align_corners=False, half_pixel_centers=False)
-        shape = (1, height + 2 * pad, width + 2 * pad, channels)
-        return self._pad(name, nearest, [(pad, pad), (pad, pad)], shape, mirror=True)
+        whole, channels, pad = (factor * x.shape[1], factor * x.shape[2]), x.shape[3], factor // 2
+        height, width = size or whole
+        if (height, width) != whole:
+            return self._gather(name, self._gather(name, x, 2, width, factor), 1, height, factor)
+        shape = self._constant(f"{name}.size", np.array(whole, np.int32))
+        nearest = replace(x, name=self._unused(f"{name}.nearest"), shape=(1, *whole, channels))
+        self._append("RESIZE_NEAREST_NEIGHBOR", [x, shape], nearest, align_corners=False, half_pixel_centers=False)
+        padded = (1, height + 2 * pad, width + 2 * pad, channels)
+        return self._pad(name, nearest, [(pad, pad), (pad, pad)], padded, mirror=True)
+
+    def _gather(self, name: str, x: Value, axis: int, length: int, factor: int) -> Value:
+        """Copy rows or columns of `EnlargeCodes`."""
+        places = nearest_rows(x.shape[axis], length, factor, torch.device("cpu")).to(torch.int32).numpy()
+        shape = (*x.shape[:axis], len(places), *x.shape[axis + 1 :])
+        gathered = replace(x, name=self._unused(f"{name}.{'rows' if axis == 1 else 'columns'}"), shape=shape)
+        return self._append("GATHER", [x, self._constant(f"{name}.places", places)], gathered, axis=axis)
 
     def _regions(self, x: Value, y: Value) -> None:
         """Rule 4: regions side by side, then rows one below another."""
@@ -311,21 +327,41 @@ class _Lowering(fx.Interpreter):
         x = value
         if isinstance(value, _Pending):
             x = value.inputs[0]
-            if self.head != "codes":
+            if self.head != "codes" and self.module.meta.get(TIE_FREE):
+                x = self._resized_values(name, value)
+            elif self.head != "codes":
                 full = replace(x, name=self._unused(f"{name}.full"), shape=value.shape)
                 x = self._append(cast(Kind, value.kind), value.inputs, full, **value.options)
         assert isinstance(x, Value)
         if self.head == "argmax" and task_type(name, x.shape[3]) != REGRESSION:
-            if x.type != "int8":
+            if x.type not in ("int8", "float32"):
                 raise UsageError("ARG_MAX reads 8 bits", path=name, fix="give this output's range 8 bits in the plan")
             axis = self._constant(f"{name}.axis", np.array([3], np.int32))
             name += LABEL
             x = self._append("ARG_MAX", [x, axis], Value(name, x.shape[:3], "int32"), axis=3)
-        elif self.head in ("logits", "argmax"):
+        elif self.head in ("logits", "argmax") and x.type != "float32":
             x = self._append("DEQUANTIZE", [x], Value(name, x.shape, "float32"))
         if x not in self.program.outputs.values():
             x.name = name
         self.program.outputs[name] = x
+
+    def _resized_values(self, name: str, resize: _Pending) -> Value:
+        """Rule 7, of a scheme without ties."""
+        if self.head == "quantized":
+            problem = "int8 at full size would have ties, which this scheme is without"
+            raise UsageError(problem, path=name, fix="take the head logits, codes or argmax")
+        x, (_, height, width, _) = resize.inputs[0], resize.shape
+        factor = height // x.shape[1]
+        if (height, width) != (factor * x.shape[1], factor * x.shape[2]) or factor & (factor - 1):
+            raise UsageError(
+                f"the last resize, {x.shape[1]}x{x.shape[2]} to {height}x{width}, is not by a power of two, at which "
+                "all runtimes agree",
+                path=name,
+                fix="take a picture size whose sides are multiples of 32",
+            )
+        values = self._append("DEQUANTIZE", [x], Value(self._unused(f"{name}.values"), x.shape, "float32"))
+        full = Value(self._unused(f"{name}.full"), resize.shape, "float32")
+        return self._append("RESIZE_BILINEAR", [values, *resize.inputs[1:]], full, **resize.options)
 
     # --- names
 

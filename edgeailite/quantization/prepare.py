@@ -44,6 +44,8 @@ from edgeailite.quantization.modules import INTEGER_BITS, ActivationQuantizer, I
 from edgeailite.quantization.observers import DEFAULT_OBSERVER, OBSERVERS
 from edgeailite.quantization.pooling import pool_size
 from edgeailite.quantization.schemes import DEFAULT_SCHEME, EVERYTHING_AS_THE_SCHEME, Plan, Scheme, get_scheme
+from edgeailite.quantization.tie_free import TieFreeResize
+from edgeailite.quantization.tie_free_graph import check_tie_free, connect, replace_resizes
 from edgeailite.untrusted import shown
 
 BN_TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -81,9 +83,12 @@ def prepare(
     if observer not in OBSERVERS:
         raise UsageError(f"unknown observer {observer!r}", fix=f"known: {', '.join(OBSERVERS)}")
     graph_module = fx.symbolic_trace(copy.deepcopy(model).eval())
-    graph_module.train(model.training)
     merge_inputs(graph_module)
     _remove_dropout(graph_module)
+    if record.tie_free:
+        check_tie_free(graph_module, plan, scheme)
+        replace_resizes(graph_module, scheme)
+    graph_module.train(model.training)
     _fold_batch_norms(graph_module, record, plan)
     for node in graph_module.graph.nodes:
         _refuse(node)
@@ -95,6 +100,8 @@ def prepare(
         _insert_quantizer(graph_module, group, f"ranges.{name}", quantizer)
     _pass_input_scales(graph_module)
     _check_plan(graph_module, plan)
+    if record.tie_free:
+        connect(graph_module)
     graph_module.graph.lint()
     graph_module.recompile()
     return graph_module
@@ -158,7 +165,7 @@ def _refuse(node: fx.Node) -> None:
             raise UsageError("a MaxPool2d with ceil_mode or indices cannot be quantized", path=node.target)
         if isinstance(module, nn.AdaptiveAvgPool2d):
             pool_size(module)
-        if not isinstance(module, (QuantConv2d, *ACTIVATIONS, *POOLS)):
+        if not isinstance(module, (QuantConv2d, TieFreeResize, *ACTIVATIONS, *POOLS)):
             kind = type(module).__name__
             hint = BILINEAR_HINT if isinstance(module, UPSAMPLERS) else "export the network in float"
             raise UsageError(f"{kind} cannot be quantized to int8 here", path=node.target, fix=hint)
@@ -190,7 +197,7 @@ def _groups(graph_module: fx.GraphModule) -> list[_Group]:
             group_of[node] = _Group([(node, None)])
             for source in node.args[0]:
                 _merge(group_of, node, source)
-        elif is_module(node, nn.MaxPool2d) or (is_resize(node) and not leaves_network(node)):
+        elif is_module(node, (nn.MaxPool2d, TieFreeResize)) or (is_resize(node) and not leaves_network(node)):
             group_of[node] = _Group([(node, None)])
             _merge(group_of, node, node.args[0])
     return list({id(group): group for group in group_of.values()}.values())

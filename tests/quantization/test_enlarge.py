@@ -11,7 +11,8 @@ from torch import Tensor, fx, nn
 
 from edgeailite.quantization import calibrate, convert, prepare, set_input_range
 from edgeailite.quantization.convert import IntegerConv
-from edgeailite.quantization.enlarge import EnlargeCodes, convolve_resizes
+from edgeailite.quantization.enlarge import convolve_resizes
+from edgeailite.quantization.enlarge_codes import EnlargeCodes
 from edgeailite.quantization.grids import short_scale
 from edgeailite.quantization.integer import IntegerModel, _axis, resize_bilinear
 from edgeailite.quantization.schemes import SCHEMES, Plan

@@ -15,7 +15,7 @@ from edgeailite.export.inner_tensors import quantizer_names
 from edgeailite.export.naming import file_names
 from edgeailite.quantization import Plan, calibrate, convert, integer_exact, prepare, set_input_range
 from edgeailite.quantization.convert import IntegerConv, Quantize
-from edgeailite.quantization.enlarge import EnlargeCodes
+from edgeailite.quantization.enlarge_codes import EnlargeCodes
 from edgeailite.quantization.graph import is_resize
 from edgeailite.quantization.lowering import HEADS, check_scales, lower
 from edgeailite.quantization.modules import IntegerParameters, QuantConv2d

@@ -104,5 +104,5 @@ TARGET = Target(
     "TensorFlow Lite: LiteRT, TFLite Micro, Vela",
     files,
     program_checks=(npu_resizes, npu_classes, npu_weights, micro_operators, dead_channels),
-    schemes=("ort_u8s8", "ort_u8s7", "ort_u8s8_tensor", "s8s8", "tidl_pow2"),
+    schemes=("ort_u8s8", "ort_u8s7", "ort_u8s8_tensor", "s8s8", "tidl_pow2", "portable"),
 )
