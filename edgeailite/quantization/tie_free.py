@@ -49,13 +49,15 @@ def bias_codes(bias: Tensor, scale: Tensor) -> Tensor:
 def nearest_rows(old: int, new: int, factor: int, device: torch.device) -> Tensor:
     """Return which of `old` rows is nearest to each of `new`, with factor / 2 more at both ends: int64 (new + factor,).
 
-    Row i of `new` has its centre at (i + 1/2) old / new; outside, the rows at the ends repeat.
+    Row i of `new` has its centre at (i + 1/2) old / new; outside, the rows at the ends repeat. Without division, for
+    files of open size: the rows that begin up to there are counted.
 
     >>> nearest_rows(3, 6, 2, torch.device("cpu")).tolist()
     [0, 0, 0, 1, 1, 2, 2, 2]
     """
-    place = (torch.arange(new + factor, device=device) - factor // 2).clamp(0, new - 1)
-    return ((2 * place + 1) * old) // (2 * new)
+    centres = (2 * torch.arange(new + factor, device=device) - (factor - 1)) * old
+    begins = 2 * torch.arange(1, old, device=device) * new
+    return (centres[:, None] >= begins[None]).to(torch.int64).sum(1)
 
 
 def mean_rows(old: int, new: int, factor: int, device: torch.device) -> Tensor:
