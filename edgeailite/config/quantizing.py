@@ -138,6 +138,10 @@ class AnalyzeConfig(Machine, Calibration):
         budget = self.bits_macs_budget
         check(budget is None or budget > 0, "bits_macs_budget", budget, "a ratio above 0")
         check(budget is None or self.max_drop is None, "bits_macs_budget", budget, "none beside max_drop")
+        if self.scheme == "portable":
+            planned = "max_drop" if budget is None else "bits_macs_budget"
+            value = getattr(self, planned)
+            check(value is None, planned, value, f"none beside {option('scheme')} portable, which has 8 bits everywhere")
         if budget is None and self.max_drop is None:
             check(self.plan is None, "plan", self.plan, "max_drop or bits_macs_budget beside it")
         narrow = min(self.weight_bits, default=8) < 8
