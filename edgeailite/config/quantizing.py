@@ -141,7 +141,7 @@ class AnalyzeConfig(Machine, Calibration):
         if self.scheme == "portable":
             planned = "max_drop" if budget is None else "bits_macs_budget"
             value = getattr(self, planned)
-            check(value is None, planned, value, f"none beside {option('scheme')} portable, which has 8 bits everywhere")
+            check(value is None, planned, value, "none beside portable, which has 8 bits everywhere")
         if budget is None and self.max_drop is None:
             check(self.plan is None, "plan", self.plan, "max_drop or bits_macs_budget beside it")
         narrow = min(self.weight_bits, default=8) < 8

@@ -12,7 +12,7 @@ precision of M. Proof that none of it matters:
     odd multiple of 2^(k-2), by k - 1 bits: no half either. And S is exact in float32 below 2^24; with k <= 16 larger
     ones are beyond all codes and clamped by everybody.
 
-So k is kept from LEAST_SHIFT to MOST_SHIFT. Additions have one scale for both summands and the result, each with its own
+So k is kept from LEAST_SHIFT to MOST_SHIFT. Additions have one scale for both summands and the result, each its own
 zero point, and add whole numbers. Inner resizes are `TieFreeResize`, computed as such a convolution of copied codes.
 The sums are exact in training, too: fake quantization gives the very codes of the file.
 """
@@ -78,8 +78,8 @@ def taps(factor: int) -> Tensor:
 class TieFreeResize(nn.Module):
     """Resizes (N,C,h,w) to a given size, about `factor` times as large, as `mean_rows` says in both directions.
 
-    `factor` is 2, 4 or 8. When quantized, all values are half of the smallest difference higher, which decides ties: the
-    bias of the convolution that the file has. `source` is the quantizer of the input (in a tuple: no submodule).
+    `factor` is 2, 4 or 8. When quantized, all values are half of the smallest difference higher, which decides ties: it
+    is the bias of the convolution in the file. `source` is the quantizer of the input (in a tuple: no submodule).
     """
 
     def __init__(self, factor: int, channels: int) -> None:

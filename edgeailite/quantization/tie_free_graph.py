@@ -1,10 +1,10 @@
 """Passes over a network's graph for a scheme without ties: its resizes, and the scales of its additions.
 
- 1. An inner bilinear resize by 2, 4 or 8 becomes a `TieFreeResize`. The factor is that of pictures whose sides are
-    multiples of 256; of others, where features have odd sizes, it is about as much.
- 2. The summands and the result of an addition have one scale, each its own zero point.
- 3. A convolution knows the quantizer of its result, on whose scale that of its weight depends.
- 4. Average pooling is refused: means have ties, and areas are no powers of two.
+1. An inner bilinear resize by 2, 4 or 8 becomes a `TieFreeResize`. The factor is that of pictures whose sides are
+   multiples of 256; of others, where features have odd sizes, it is about as much.
+2. The summands and the result of an addition have one scale, each its own zero point.
+3. A convolution knows the quantizer of its result, on whose scale that of its weight depends.
+4. Average pooling is refused: means have ties, and areas are no powers of two.
 """
 
 from __future__ import annotations

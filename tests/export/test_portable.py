@@ -115,7 +115,7 @@ def _written(folder: Path) -> Path:
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=marks) for name, marks in NETWORKS.items()])
 def test_every_tensor_of_a_network_is_the_same_everywhere(name):
-    """Random weights, calibrated: five arithmetics, onnxruntime at both levels, LiteRT with all three kernels, Micro."""
+    """Random weights, calibrated: five arithmetics, onnxruntime, LiteRT with all three kernels."""
     pytest.importorskip("ai_edge_litert")
     network = sweep_model(name)
     model, size = quantized(network, "portable"), (64, 96)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -19,7 +17,7 @@ from edgeailite.quantization.enlarge_codes import EnlargeCodes
 from edgeailite.quantization.graph import is_resize
 from edgeailite.quantization.lowering import HEADS, lower
 from edgeailite.quantization.modules import IntegerParameters, QuantConv2d
-from edgeailite.quantization.program import Operator, Program, Value
+from edgeailite.quantization.program import Program
 from edgeailite.quantization.tflite_rules import run_program
 from tests.export.test_everything import everything
 from tests.quantization.test_integer import WEIGHTS

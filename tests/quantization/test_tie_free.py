@@ -1,4 +1,4 @@
-"""The scheme without ties: its sums under every way to round, and networks whose codes are the same in every arithmetic."""
+"""The scheme without ties: sums under every way to round, and networks whose codes are the same in every arithmetic."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ REACH = 300  # codes beyond which everybody clamps
 
 
 def sums(shift: int, rest: int = 2) -> Array:
-    """Sums of 4 n + `rest`: all whose code is within REACH, or those about every half and many others; and huge ones."""
+    """Sums of 4 n + `rest`: all whose code is within REACH, or those near halves and many others; and huge ones."""
     end = REACH << shift
     if shift <= 9:
         found = np.arange(-end, end)
@@ -147,7 +147,9 @@ def test_a_resize_by_the_factor_is_bilinear(factor):
     torch.testing.assert_close(rows @ (x @ columns.t()), expected, rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize(("old", "new", "factor"), [(12, 23, 2), (23, 45, 2), (23, 90, 4), (1, 2, 2), (1, 1, 2), (5, 10, 2)])
+@pytest.mark.parametrize(
+    ("old", "new", "factor"), [(12, 23, 2), (23, 45, 2), (23, 90, 4), (1, 2, 2), (1, 1, 2), (5, 10, 2)]
+)
 def test_rows_are_the_nearest_and_means_have_weight_one(old, new, factor):
     rows = nearest_rows(old, new, factor, torch.device("cpu")).tolist()
     inner = [int(Fraction(2 * i + 1, 2) * Fraction(old, new)) for i in range(new)]
