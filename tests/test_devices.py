@@ -20,6 +20,7 @@ from edgeailite.export.contract import contract_values
 from edgeailite.export.parity import Subject
 from edgeailite.export.self_test import random_images, small_card, small_network
 from edgeailite.quantization import SCHEMES, calibrate, prepare, set_input_range
+from tests.export.toy import toy, toy_card
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.emulated

@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from torch import fx
 
-from edgeailite.errors import ParityError
+from edgeailite.console import log
+from edgeailite.errors import ParityError, UsageError
 from edgeailite.export import conversion, identity
 from edgeailite.export.agreement import Agreement, Array, combine, compare
 from edgeailite.export.inner_tensors import integer_tensors
@@ -309,11 +310,17 @@ def _channels_last(codes: Array) -> Array:
 def _prove_sizes(
     subject: TfliteSubject, pictures: tuple[Picture, ...], sizes: Sequence[tuple[int, int]], *, threads: int | None
 ) -> dict[str, Any]:
-    """Write the network for each of `sizes` and compare one picture."""
+    """Write the network for each of `sizes` and compare one picture; those that it has no file of are left out."""
     results: dict[str, Any] = {}
     for height, width in sizes:
         card = subject.card.with_size((height, width))
-        written = subject.at((height, width), subject.head)
+        try:
+            written = subject.at((height, width), subject.head)
+        except UsageError as error:
+            if error.code != "no-fit":
+                raise
+            log(f"{height}x{width} is left out: {error}")
+            continue
         models = {kernels: load_tflite(written.data, threads=threads, kernels=kernels) for kernels in ARITHMETICS}
         images = [training_input(picture, card.preprocessing) for picture in pictures]
         found = _compare(subject, written.data, models, images, inner=True, program=written.program)

@@ -355,8 +355,9 @@ class _Lowering(fx.Interpreter):
             raise UsageError(
                 f"the last resize, {x.shape[1]}x{x.shape[2]} to {height}x{width}, is not by a power of two, at which "
                 "all runtimes agree",
+                code="no-fit",
                 path=name,
-                fix="take a picture size whose sides are multiples of 32",
+                fix=f"take a picture size whose sides are multiples of {2 ** round(np.log2(height / x.shape[1]))}",
             )
         values = self._append("DEQUANTIZE", [x], Value(self._unused(f"{name}.values"), x.shape, "float32"))
         full = Value(self._unused(f"{name}.full"), resize.shape, "float32")

@@ -67,8 +67,9 @@ def test_the_tflite_file_is_proven(size, head, toy, tmp_path):
     file.write_bytes(written.data)
     kinds = {op.kind for op in written.program.operators}
     assert ("GATHER" in kinds) == (size == ODD)
-    found = prove_tflite(tflite_subject(toy, toy_card(), file), [PICTURE], threads=1)
+    found = prove_tflite(tflite_subject(toy, toy_card(), file), [PICTURE], sizes=[(33, 48), (34, 48)], threads=1)
     assert same(found)
+    assert {key.split()[0] for key in found["sizes"]} == {"34x48"}  # the other has no last resize by a power of two
     assert found["inner_tensors"]["departing"] == 0
 
 

@@ -347,7 +347,11 @@ def test_a_tflite_file_whose_last_resize_would_differ_is_refused():
     converted = convert(toy_quantized("portable"))
     with pytest.raises(UsageError, match="9x14 to 17x27, is not by a power of two") as caught:
         lower(converted, (17, 27))
-    assert caught.value.path == "segmentation"
+    assert (caught.value.path, caught.value.code, caught.value.fix) == (
+        "segmentation",
+        "no-fit",
+        "take a picture size whose sides are multiples of 2",
+    )
     lower(converted, (17, 27), head="codes")
     with pytest.raises(UsageError, match="int8 at full size would have ties"):
         lower(converted, (32, 48), head="quantized")
