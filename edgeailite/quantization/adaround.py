@@ -112,7 +112,7 @@ def round_layer(layer: Layer, patches: Patches, *, steps: int) -> tuple[float, f
         return (y - wanted).square().sum((1, 2)).mean()
 
     before, old = float(error(rounded, check)), conv.weight.clone()
-    cap = torch.floor(weight.abs().amax((1, 2, 3), keepdim=True) / scale + 1e-3)
+    cap = torch.floor(weight.abs().amax((1, 2, 3), keepdim=True) / scale + 1e-3).clamp(max=conv.grid.high / step)
     codes = _learned(weight / scale, cap, learn, error, steps=steps)
     codes = torch.where(_fixed(conv, weight, bn), rounded, codes)
     _store(conv, codes, scale, in_scale, bn)

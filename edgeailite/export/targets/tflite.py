@@ -42,13 +42,14 @@ def files(request: Request, *, name: str = "tflite") -> Files:
 
 
 def npu_resizes(program: Program) -> Iterator[Finding]:
-    """Find bilinear resizes that an Ethos-U55 or U65 leaves to its CPU: not by 2. A U85 takes powers of two."""
+    """Find bilinear resizes that an Ethos-U55 or U65 leaves to its CPU: not by 2, or in float. A U85 takes powers of two."""
     for operator in _of(program, "RESIZE_BILINEAR"):
         before, after = operator.inputs[0].shape[1:3], operator.output.shape[1:3]
         factors = [new / old for old, new in zip(before, after, strict=True)]
-        if factors == [2, 2] or before == (1, 1):
+        in_float = operator.output.type == "float32"
+        if (factors == [2, 2] or before == (1, 1)) and not in_float:
             continue
-        powers = all(factor >= 1 and np.frexp(factor)[0] == 0.5 for factor in factors)
+        powers = all(factor >= 1 and np.frexp(factor)[0] == 0.5 for factor in factors) and not in_float
         sizes = f"{before[0]}x{before[1]} to {after[0]}x{after[1]}"
         yield Finding("npu-resize", operator.output.name, f"{sizes}; U85: {'NPU' if powers else 'CPU'}")
 
