@@ -42,7 +42,7 @@ def files(request: Request, *, name: str = "tflite") -> Files:
 
 
 def npu_resizes(program: Program) -> Iterator[Finding]:
-    """Find bilinear resizes that an Ethos-U55 or U65 leaves to its CPU: not by 2, or in float. A U85 takes powers of two."""
+    """Find resizes that an Ethos-U55 or U65 leaves to its CPU: not by 2, or in float. A U85 takes powers of two."""
     for operator in _of(program, "RESIZE_BILINEAR"):
         before, after = operator.inputs[0].shape[1:3], operator.output.shape[1:3]
         factors = [new / old for old, new in zip(before, after, strict=True)]
