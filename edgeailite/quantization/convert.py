@@ -281,6 +281,7 @@ def mean_conv(factor: int, channels: int, quantize: Quantize, *, tie_free: bool 
     kernel = (torch.outer(taps(factor), taps(factor)) * step).to(torch.int8)
     weight = kernel.expand(channels, 1, -1, -1).clone()
     scale = torch.tensor(1 / (step * (2 * factor) ** 2), device=quantize.scale.device)
+    scale = scale.repeat(channels) if tie_free else scale  # its scheme has one per channel
     conv = nn.Conv2d(channels, channels, factor + 1, groups=channels, bias=False)
     bias = torch.full((channels,), middle, dtype=torch.int32)
     parameters = IntegerParameters(weight, scale, bias, quantize.scale * scale)
