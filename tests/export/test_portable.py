@@ -28,12 +28,12 @@ from tests.tflite_schema import file_of, first_departure, inner_tensors, int8_co
 ODD = (34, 50)  # 9x13 inside become 17x25
 OUTPUT = "segmentation"
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
-NETWORKS = {
-    "unet_aspp_mobilenetv2_tv_edgeailite": (),
-    "fpn_aspp_mobilenetv2_tv_edgeailite": pytest.mark.slow,
-    "deeplabv3plus_mobilenetv2_tv_edgeailite": pytest.mark.slow,
-    "fpn_aspp_regnetx400mf_edgeailite": pytest.mark.slow,
-}
+NETWORKS = (
+    "unet_aspp_mobilenetv2_tv_edgeailite",
+    "fpn_aspp_mobilenetv2_tv_edgeailite",
+    "deeplabv3plus_mobilenetv2_tv_edgeailite",
+    "fpn_aspp_regnetx400mf_edgeailite",
+)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,8 @@ def _written(folder: Path) -> Path:
 # --- the networks
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=marks) for name, marks in NETWORKS.items()])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_tensor_of_a_network_is_the_same_everywhere(name):
     """Random weights, calibrated: five arithmetics, onnxruntime, LiteRT with all three kernels."""
     pytest.importorskip("ai_edge_litert")
