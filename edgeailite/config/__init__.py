@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from edgeailite.config.checks import ACCELERATORS, Amp, Device, check
+from edgeailite.config.checks import ACCELERATORS, Amp, Device, Weights, check
 from edgeailite.config.cost import (
     DEFAULT_SIZE,
     BenchConfig,
@@ -25,7 +25,7 @@ from edgeailite.config.using import HOST_NAME, InferConfig, ServeConfig
 
 __all__ = [
     "ACCELERATORS", "DEFAULT_SIZE", "HOST_NAME", "MODEL", "check",
-    "Amp", "Device", "Loop", "Objective", "Observer", "SchemeName", "Size",
+    "Amp", "Device", "Loop", "Objective", "Observer", "SchemeName", "Size", "Weights",
     "DemoConfig", "PresetsConfig", "DoctorConfig",
     "DataGetConfig", "DataCheckConfig", "DataStatsConfig", "DataShowConfig", "DataCacheConfig",
     "ModelsConfig", "ChooseConfig", "ComplexityConfig", "BenchConfig", "DevicesListConfig", "DevicesFitConfig",

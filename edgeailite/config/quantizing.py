@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edgeailite.config.checks import Device, Machine, check, check_above_zero, check_least, check_machine, group
+from edgeailite.config.checks import (
+    Device,
+    Machine,
+    Weights,
+    check,
+    check_above_zero,
+    check_least,
+    check_machine,
+    group,
+)
 from edgeailite.errors import option
 
 SchemeName = Literal["ort_u8s8", "ort_u8s7", "ort_u8s8_tensor", "s8s8", "tidl_pow2"]
@@ -51,6 +60,9 @@ class CalibrateSubject:
     """A checkpoint of TI's published quantization training: take weights and ranges from it, observe no picture."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
+    weights: Weights = "best"
+    """Of a run folder: best.pt, of its best validation score, or last.pt, of its last epoch. A file is taken as it
+    is."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,7 @@ class CalibrateConfig(Machine, Refinement, Calibration, CalibrateSubject):  # th
     """Build everything, observe and validate a picture or two; write nothing."""
 
     renamed: ClassVar = {"images": "calibration_images"}
-    first: ClassVar = ("run", "save_path", "scheme", "data_path", "calibration_images", "plan", "dry_run")
+    first: ClassVar = ("run", "save_path", "weights", "scheme", "data_path", "calibration_images", "plan", "dry_run")
 
     def __post_init__(self) -> None:
         check_machine(self.threads, workers=self.workers, seed=self.seed)
@@ -113,6 +125,9 @@ class AnalyzeConfig(Machine, Calibration):
     """Layers in the printed table."""
     json: bool = False
     """Print what is written to sensitivity.json, without the inner tensors, instead of a table."""
+    weights: Weights = "best"
+    """Of a run folder: best.pt, of its best validation score, or last.pt, of its last epoch. A file is taken as it
+    is."""
 
     group("plans of mixed precision")
     max_drop: float | None = None
@@ -170,6 +185,9 @@ class QuantizeSubject:
     """Folder of the data set; default as in training."""
     cache: Path | None = None
     """Folder that `edgeailite data cache` wrote, as in training."""
+    weights: Weights = "best"
+    """Of a run folder: best.pt, of its best validation score, or last.pt, of its last epoch. A file is taken as it
+    is."""
 
     group("schedule")
     epochs: int = 10
@@ -240,7 +258,7 @@ class QuantizeConfig(Calibration, QuantizeSubject):  # the options of the last c
     """Build everything, take one step and validate one picture; write nothing."""
 
     first: ClassVar = (
-        "run", "save_path", "data_path", "scheme", "plan", "epochs", "batch_size", "lr", "resume", "dry_run",
+        "run", "save_path", "weights", "data_path", "scheme", "plan", "epochs", "batch_size", "lr", "resume", "dry_run",
     )  # fmt: skip
 
     def __post_init__(self) -> None:

@@ -176,8 +176,8 @@ def test_find_checkpoint(tmp_path):
     (tmp_path / BEST).touch()
     assert find_checkpoint(tmp_path) == tmp_path / BEST
     (tmp_path / LAST).touch()
-    assert find_checkpoint(tmp_path) == tmp_path / LAST
-    assert find_checkpoint(tmp_path, prefer=(BEST,)) == tmp_path / BEST
+    assert find_checkpoint(tmp_path) == tmp_path / BEST
+    assert find_checkpoint(tmp_path, prefer=(LAST,)) == tmp_path / LAST
     assert find_checkpoint(tmp_path / LAST) == tmp_path / LAST
     assert run_folder(tmp_path / LAST) == run_folder(tmp_path) == tmp_path
 
