@@ -22,6 +22,15 @@ LONGEST_ERROR = 1900  # characters of an error; the middle of a longer one is le
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; returns its exit code."""
     args = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        return _main(args)
+    except BrokenPipeError:
+        return 0
+    finally:
+        _flush()
+
+
+def _main(args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help", "help"):
         from edgeailite.usage import usage
 
@@ -64,6 +73,14 @@ def reporting(action: Callable[[], int]) -> int:
         if not any(text in str(error) for text in OUT_OF_MEMORY):
             raise
         return _ended("not enough memory for this input; give a smaller one, or more memory", 1)
+
+
+def _flush() -> None:
+    """Write out what was printed. If nobody reads any more, as after `| head`, the rest goes nowhere, and quietly."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _ended(message: str, code: int) -> int:

@@ -25,9 +25,10 @@ class Subject:
     """Resize as PyTorch did in 2017, which the published weights of `v1_*` networks expect."""
 
     group("data")
-    dataset_name: str = "streets"
+    dataset_name: str = ""
     """Data set: streets (generated here), folder (your own), or a published one; `edgeailite data get` lists them. It
-    decides the network's inputs and outputs, e.g. streets_depth_semantic_motion_multi_input."""
+    decides the network's inputs and outputs, e.g. streets_depth_semantic_motion_multi_input. Without it: what data_path
+    holds (Cityscapes, VOC, ADE20K, else folder), or without a data_path streets."""
     data_path: Path | None = None
     """Folder of the data set; default data/datasets/<dataset_name>."""
     cache: Path | None = None
@@ -36,6 +37,9 @@ class Subject:
     """Split to train on."""
     val_split: str = "val"
     """Split used for validation during training."""
+    val_share: float = 0.0
+    """For your own data without a split val: validate on this share of it. Writes lists as `edgeailite data split` does
+    (into the data set's folder edgeailite_lists), which all verbs read (0 = the data set has its splits)."""
     output_size: tuple[int, int] | None = None
     """Size of the labels in validation, height and width; default their own."""
 
@@ -311,6 +315,9 @@ class TrainConfig(Loop, Objective, Augmentation, Subject):  # the options of the
         self.check_loop()
         if self.pretrained is not None:
             check(len(self.pretrained) in (1, 2), "pretrained", self.pretrained, "one file, or two: ENCODER DECODER")
+        check(0 <= self.val_share < 1, "val_share", self.val_share, "from 0 to below 1")
+        alone = not self.val_share or (self.data_path is not None and self.dataset_name in ("", "folder"))
+        check(alone, "val_share", self.val_share, f"{option('data_path')} of your own data with it")
         check_size("output_size", self.output_size, least=1)
         check_least(self, 1, "quantize_epochs")
         check_above_zero(self, "quantize_lr")

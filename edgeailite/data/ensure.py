@@ -51,7 +51,8 @@ def open_labelled(name: str, path: Path | None, split: str, *, option: str = "sp
     except UsageError as error:
         if option == "split" or not error.known:
             raise
-        fix = f"add {split}, or name another: {errors.option(option)} NAME"
+        makes = f", or divide the pictures: `edgeailite data split {path}`" if name == "folder" and path else ""
+        fix = f"add {split}, or name another: {errors.option(option)} NAME{makes}"
         raise UsageError(error.problem, fix=fix, about=option, value=split) from None
     if not source.items[0].labels:
         fix = "take its form with labels"

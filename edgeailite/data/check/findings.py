@@ -21,6 +21,7 @@ CODES: dict[str, tuple[Level, str]] = {
     # the listing
     "listing": ("error", "the data set cannot be listed"),
     "empty-split": ("error", "a split without pictures"),
+    "split-needed": ("error", "a split that training needs is not there"),
     "split-missing": ("note", "a split that is not there"),
     "missing-mask": ("error", "a picture without its mask"),
     "missing-file": ("error", "a file that is listed and not there"),
