@@ -48,13 +48,19 @@ def reporting(action: Callable[[], int]) -> int:
     Names and values of strangers stand in these lines: they are printed without control characters.
     """
     from edgeailite.console import show_notes
-    from edgeailite.errors import EdgeailiteError, spell_options_as_flags
+    from edgeailite.errors import EdgeailiteError, Interrupted, spell_options_as_flags
+    from edgeailite.untrusted import printable
 
     _print_anything()
     spell_options_as_flags()
     show_notes()
     try:
         return action()
+    except Interrupted as error:
+        code = _ended(f"{error.problem}; go on with:" if error.fix else error.problem, error.exit_code)
+        if error.fix:
+            print(printable(error.fix), file=sys.stderr)  # a line of its own, to be typed as it is
+        return code
     except EdgeailiteError as error:
         return _ended(str(error), error.exit_code)
     except KeyboardInterrupt:

@@ -69,12 +69,21 @@ def log(message: str) -> None:
 
 
 @contextmanager
-def progress(description: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
-    """Show a progress bar on stderr, where that is a terminal and notes are shown."""
+def progress(description: str, total: int | None, *, still: bool = False) -> Iterator[tuple[Progress, TaskID]]:
+    """Show a progress bar with the time left on stderr; where that is no terminal, a note every minute.
+
+    `still`: the bar is drawn only when it is updated, so that no thread disturbs what is measured meanwhile.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from edgeailite.progress_lines import ProgressLines
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not (console.is_terminal and _shown()), transient=True) as bar:
+    if console.is_terminal and _shown():
+        made = Progress(*columns, console=console, transient=True, auto_refresh=not still)
+    else:
+        made = ProgressLines(*columns, tell=log, console=console)
+    with made as bar:
         yield bar, bar.add_task(description, total=total)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from edgeailite.errors import UsageError
 
@@ -56,6 +56,15 @@ def check_size(field: str, size: tuple[int, int] | None, *, least: int = SMALLES
 def check_accelerator(name: str | None) -> None:
     """Raise UsageError for an Ethos-U that Vela does not know; None passes."""
     check(name is None or name in ACCELERATORS, "accelerator", name, f"one of {', '.join(ACCELERATORS)}")
+
+
+def settle_epochs(options: Any, *, usual: int) -> None:
+    """Set a number of epochs that was not given (0) to the usual one; a run that is resumed has its own.
+
+    A default that is a number could not be told from the same number given with `resume`.
+    """
+    if options.epochs == 0 and not options.resume:
+        object.__setattr__(options, "epochs", usual)  # of a frozen record, before anybody sees it
 
 
 def check_machine(threads: int | None, *, workers: int | Literal["auto"] = "auto", seed: int = 0) -> None:

@@ -6,9 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edgeailite.config.checks import Amp, Device, check, check_above_zero, check_least, check_machine, check_size, group
+from edgeailite.config.checks import (
+    Amp,
+    Device,
+    check,
+    check_above_zero,
+    check_least,
+    check_machine,
+    check_size,
+    group,
+    settle_epochs,
+)
 from edgeailite.errors import option
 
+EPOCHS = 100
 MODEL = "deeplabv3plus_mobilenetv2_tv_edgeailite"
 
 
@@ -195,8 +206,9 @@ class Loop:
     """Options for the length and speed of training, and for the machine."""
 
     group("epochs and batches")
-    epochs: int = 100
-    """Passes over the training split."""
+    epochs: int = 0
+    """Passes over the training split (0 = 100, and with resume the run's; with resume a larger number trains
+    longer)."""
     epoch_size: float = 0.0
     """Pictures in an epoch: 0 = the split, below 1 a share of it, else a number (above the split: several passes)."""
     batch_size: int = 12
@@ -288,8 +300,8 @@ class Loop:
     def check_loop(self) -> None:
         """Raise UsageError for a value out of range, or two that exclude each other."""
         check_machine(self.threads, workers=self.workers, seed=self.seed)
-        check_least(self, 1, "epochs", "batch_size", "accumulate", "evaluate_every")
-        check_least(self, 0, "epoch_size", "epoch_size_val", "overfit", "weight_decay", "warmup_epochs")
+        check_least(self, 1, "batch_size", "accumulate", "evaluate_every")
+        check_least(self, 0, "epochs", "epoch_size", "epoch_size_val", "overfit", "weight_decay", "warmup_epochs")
         check_least(self, 0, "early_stopping", "save_every", "overlays", "lr_encoder")
         check_above_zero(self, "lr", "lr_power", "clip_grad")
         check(0 <= self.momentum < 1, "momentum", self.momentum, "from 0 to below 1")
@@ -310,6 +322,7 @@ class TrainConfig(Loop, Objective, Augmentation, Subject):  # the options of the
     )  # fmt: skip
 
     def __post_init__(self) -> None:
+        settle_epochs(self, usual=EPOCHS)
         self.check_augmentation()
         self.check_objective()
         self.check_loop()

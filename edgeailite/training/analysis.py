@@ -144,17 +144,18 @@ def measure_parts(
 
     def inputs() -> Iterator[tuple[Tensor, ...]]:
         """Yield network inputs; the samples they come from stay in `current`."""
-        with progress("analyze", len(pictures.indices)) as (bar, task):
-            for images, targets in pictures.samples():
-                current[:] = [(images, targets)]
-                yield tuple(to_input(image.to(device), pictures.card.preprocessing) for image in images)
-                bar.advance(task)
+        for images, targets in pictures.samples():
+            current[:] = [(images, targets)]
+            yield tuple(to_input(image.to(device), pictures.card.preprocessing) for image in images)
 
-    def on_outputs(subject: str, outputs: dict[str, Tensor]) -> None:
-        values = {name: value.float() for name, value in outputs.items()}
-        tallies[subject].append(evaluate(lambda images: values, current, pictures.tasks))
+    with progress("analyze", len(pictures.indices) * len(tallies)) as (bar, task):
 
-    measured = sensitivity(model, inputs(), subjects, plan=plan, on_outputs=on_outputs)
+        def on_outputs(subject: str, outputs: dict[str, Tensor]) -> None:
+            values = {name: value.float() for name, value in outputs.items()}
+            tallies[subject].append(evaluate(lambda images: values, current, pictures.tasks))
+            bar.advance(task)
+
+        measured = sensitivity(model, inputs(), subjects, plan=plan, on_outputs=on_outputs)
     return measured, {name: merge(parts) for name, parts in tallies.items()}
 
 

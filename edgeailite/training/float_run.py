@@ -33,6 +33,7 @@ from edgeailite.runs.resume import begin_run, goes_on, resumed_config
 from edgeailite.training.job import Kind, TrainingResult, agree_on_data, ended, job, short
 from edgeailite.training.learner import (
     Place,
+    longer,
     make_learner,
     make_losses,
     output_channels,
@@ -230,7 +231,10 @@ def _resumed(folder: Path, config: TrainConfig) -> tuple[TrainConfig, Path, Chec
             f"{where}: a quantized run; use `edgeailite quantize RUN --save_path … --resume True`", code="wrong-kind"
         )
     of_run = replace(train_config(checkpoint.config, where=f"{where}: its options"), resume=None)
-    return resumed_config(config, of_run), folder, checkpoint
+    resumed = resumed_config(config, of_run)
+    if resumed.epochs > of_run.epochs:
+        log(longer(of_run, resumed, checkpoint.training["epoch"]))
+    return resumed, folder, checkpoint
 
 
 FLOAT = Kind(lambda config: config.resume, _begin, _short)

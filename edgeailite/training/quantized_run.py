@@ -13,6 +13,7 @@ from torch import fx, nn
 
 from edgeailite.config import Loop, QuantizeConfig, TrainConfig
 from edgeailite.config.stored import plain, stored_options, train_config
+from edgeailite.console import log
 from edgeailite.data import DataSource, default_path
 from edgeailite.distributed import Processes, from_first
 from edgeailite.errors import DataError, UsageError, option
@@ -103,7 +104,13 @@ def float_config(checkpoint: Checkpoint) -> TrainConfig:
 
 def _resumed(config: QuantizeConfig, start: Checkpoint, processes: Processes) -> QuantizeConfig:
     """Return the options to continue with, as the first process says; each says itself where its float run is."""
-    own = from_first(lambda: resumed_config(config, of_run(config, start.config)), processes)
+    before = of_run(config, start.config)
+    own = from_first(lambda: resumed_config(config, before), processes)
+    if own.epochs > before.epochs and processes.first:
+        log(
+            f"note: trains on to epoch {own.epochs}, the run's own were {before.epochs}; the cosine of the learning rate, "
+            "and the shares after which BatchNorm and ranges are fixed, are now of all of them"
+        )
     return dataclasses.replace(own, run=config.run)
 
 
