@@ -120,5 +120,6 @@ def _least(column: Column) -> int:
     """Return the columns that a column of a table needs: a number all, a text LEAST_TEXT, and a word of its head."""
     cells = _widest(column)
     return max(
-        cells if _is_number(column) else min(cells, LEAST_TEXT), *(len(word) for word in [*str(column.header).split(), ""])
+        cells if _is_number(column) else min(cells, LEAST_TEXT),
+        *(len(word) for word in [*str(column.header).split(), ""]),
     )

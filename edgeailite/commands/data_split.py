@@ -27,7 +27,9 @@ def run(config: DataSplitConfig) -> int:
     for message in made.left_out[:TOLD]:
         log(f"left out: {message}")
     if len(made.left_out) > TOLD:
-        log(f"left out: {len(made.left_out) - TOLD} more, which cannot be read either; `edgeailite data check` lists all")
+        log(
+            f"left out: {len(made.left_out) - TOLD} more, which cannot be read either; `edgeailite data check` lists all"
+        )
     return 1 if made.left_out else 0
 
 

@@ -230,9 +230,7 @@ def _forms(
     device = select_device(config.device)
     conditions = Conditions(source, device, config.threads, model.card.outputs, exact=config.forms == "all")
     before = _float_weights(folder.config) if model.kind == "quantized" else None
-    head, forms, tallies = forms_of(
-        model, config.model, tally, before=before, proven=proven, conditions=conditions
-    )
+    head, forms, tallies = forms_of(model, config.model, tally, before=before, proven=proven, conditions=conditions)
     file = next((form for form in forms if form.name.endswith("onnxruntime") and not form.note), None)
     shown = file is not None and model.kind == "quantized" and len(tallies) > 1
     return (head, forms), [(f"int8 file {head[0]}", file.cells[0].split()[0])] if file is not None and shown else []

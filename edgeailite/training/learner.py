@@ -205,7 +205,9 @@ def longer(before: Loop, now: Loop, epoch: int) -> str:
     old, new = (now.lr * schedule(config)(epoch) for config in (before, now))
     if old == new:
         return f"{text}; the learning rate stays {new:.3g}"
-    return f"{text}; the {now.scheduler} schedule now falls over all {now.epochs}: from {new:.3g} on instead of {old:.3g}"
+    return (
+        f"{text}; the {now.scheduler} schedule now falls over all {now.epochs}: from {new:.3g} on instead of {old:.3g}"
+    )
 
 
 def schedule(config: Loop) -> Callable[[float], float]:

@@ -31,7 +31,9 @@ def ending(folder: Path, row: Row, *, verbs: str, following: str | None) -> dict
     if best is not None and (folder / BEST).is_file():
         column, value, epoch = best
         told["best"] = f"{score_text(column, value)} in epoch {epoch} ({BEST})"
-        other = "the last too" if epoch == row.get("epoch") else f"{option('weights')} last takes those of the last epoch"
+        other = (
+            "the last too" if epoch == row.get("epoch") else f"{option('weights')} last takes those of the last epoch"
+        )
         told["weights"] = f"{verbs}: {BEST}; {other}"
     if following is not None:
         told["next"] = f"edgeailite {following} {folder}"

@@ -24,7 +24,9 @@ def scene(seed: int) -> np.ndarray:
     return cv2.resize(rng.integers(0, 255, (6, 8, 3)).astype(np.uint8), (W, H), interpolation=cv2.INTER_CUBIC)
 
 
-def write(images: Path, labels: Path, name: str, *, seed: int, value: int = 0, pixels: np.ndarray | None = None) -> None:
+def write(
+    images: Path, labels: Path, name: str, *, seed: int, value: int = 0, pixels: np.ndarray | None = None
+) -> None:
     labelled = np.zeros((H, W), np.uint8)
     labelled[: H // 2] = value
     for folder, content in ((images, scene(seed) if pixels is None else pixels), (labels, labelled)):

@@ -94,7 +94,11 @@ def _needed(checkup: Checkup, splits: Sequence[str]) -> Iterator[Finding]:
     if not missing:
         return
     own = checkup.name == NAME
-    fix = f"`edgeailite data split {checkup.root}` writes lists of both" if own else f"`edgeailite data get {checkup.name}`"
+    fix = (
+        f"`edgeailite data split {checkup.root}` writes lists of both"
+        if own
+        else f"`edgeailite data get {checkup.name}`"
+    )
     message = f"has {', '.join(there)}, no {' and no '.join(missing)}; {fix}"
     yield Finding("split-needed", str(checkup.root), message)
 
