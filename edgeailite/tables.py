@@ -89,7 +89,7 @@ def _part(table: Table, columns: list[Column], width: int, *, ruled: bool) -> Ta
         part.add_column(
             _folded(str(column.header), _least(column)) if tight else column.header,
             justify=column.justify,
-            no_wrap=number or column is table.columns[0] and _widest(column) <= LEAST_TEXT,
+            no_wrap=number or (column is table.columns[0] and _widest(column) <= LEAST_TEXT),
             overflow="fold",
             min_width=_least(column),
         )

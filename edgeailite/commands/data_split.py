@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from edgeailite.config import DataSplitConfig
 from edgeailite.console import log, print_table, progress
 from edgeailite.data.split import Division, split_folder
@@ -27,9 +29,7 @@ def run(config: DataSplitConfig) -> int:
     for message in made.left_out[:TOLD]:
         log(f"left out: {message}")
     if len(made.left_out) > TOLD:
-        log(
-            f"left out: {len(made.left_out) - TOLD} more, which cannot be read either; `edgeailite data check` lists all"
-        )
+        log(f"left out: {len(made.left_out) - TOLD} more; `edgeailite data check` lists all")
     return 1 if made.left_out else 0
 
 
@@ -49,7 +49,7 @@ def rows_of(made: Division) -> list[list[str]]:
 
 def classes_of(made: Division) -> list[list[str]]:
     """Return a row for each class: the share of its pixels in each split; - for a class that occurs nowhere."""
-    total = sum(made.pixels.values())
+    total = np.sum(list(made.pixels.values()), axis=0)
     return [
         [name, *(f"{100 * part[index] / total[index]:.1f}" if total[index] else "-" for part in made.pixels.values())]
         for index, name in enumerate(made.classes)

@@ -161,12 +161,16 @@ def _candidate(
 def _command(name: str, config: ChooseConfig) -> str:
     """Return the whole command that trains a network; DIR stands for a folder that was not given."""
     size = " ".join(map(str, config.img_resize))
-    data, path = config.dataset_name, "DIR" if config.data_path is None else shlex.quote(str(config.data_path))
+    path = "DIR" if config.data_path is None else shlex.quote(str(config.data_path))
+    data, to = config.dataset_name, f"runs/{name}"
     if data in ("", "folder"):
-        return f"edgeailite train --model_name {name} --data_path {path} --img_resize {size} --save_path runs/{name}"
-    if config.data_path is None:
-        return f"edgeailite train --model_name {name} --dataset_name {data} --img_resize {size} --save_path runs/{name}"
-    return f"edgeailite train --model_name {name} --dataset_name {data} --data_path {path} --img_resize {size} --save_path runs/{name}"
+        return f"edgeailite train --model_name {name} --data_path {path} --img_resize {size} --save_path {to}"
+    if config.data_path is not None:
+        return (
+            f"edgeailite train --model_name {name} --dataset_name {data} --data_path {path} --img_resize {size} "
+            f"--save_path {to}"
+        )
+    return f"edgeailite train --model_name {name} --dataset_name {data} --img_resize {size} --save_path {to}"
 
 
 def _element_type(config: ChooseConfig, profile: Profile | None) -> str | None:

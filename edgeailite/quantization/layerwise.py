@@ -43,7 +43,8 @@ def visit_layers(
 ) -> None:
     """Call `visit` with each convolution of a calibrated network in order; later layers see the changes that it makes.
 
-    `label` stands beside the progress bar. The network is left in eval mode, quantization on. Raises ValueError without batches.
+    `label` stands beside the progress bar. The network is left in eval mode, quantization on. Raises ValueError
+    without batches.
     """
     model.eval()
     set_state(model, observing=False, enabled=True)

@@ -31,6 +31,7 @@ from edgeailite.report.facts import (
     label_values,
     read_mapping,
     read_parity,
+    single_epoch,
     state_dict_hash,
     training_rows,
     verdicts_of,
@@ -41,7 +42,7 @@ from edgeailite.report.page import render
 from edgeailite.report.record import ClassResult, DepthResult, Example, FormScores, Report, Verdict
 from edgeailite.report.reproduce import commands_of
 from edgeailite.report.text import flatten
-from edgeailite.runs.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, read_metrics
+from edgeailite.runs.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, read_metrics, run_folder
 from edgeailite.runs.dataset import dataset_of
 from edgeailite.runs.open import OpenModel, open_model
 from edgeailite.runs.weights import chosen_weights
@@ -141,6 +142,7 @@ def _gather(
         "tiles": [*tiles, ("parameters", f"{cost.parameters / 1e6:.2f} M"), ("GMACs", f"{cost.giga_macs:.3g}")],
         "data": data_rows(card, source, _train_config(folder), config.data_path),
         "curves": curves_of(history, folder.config),
+        "float_curves": _float_curves(folder.config) if model.kind == "quantized" else None,
         "training": training_rows(history, folder.config, weights=folder.weights),
         "forms": forms,
         "quantization": [] if how is None else quantization_rows(how),
@@ -167,6 +169,8 @@ def _gather(
     }
     results = [_result(source, name, part, examples.get(name, ())) for name, part in tally.items()]
     missing = _missing(values, examples)
+    if "learning" in missing:
+        missing["learning"] = single_epoch(history) or missing["learning"]
     return Report(card, model.kind, source.split, len(source.items), results, missing=missing, **values)
 
 
@@ -243,6 +247,15 @@ def _float_weights(config: Mapping[str, Any]) -> str | None:
     run = Path(str(config["run"]))
     file = run / (BEST if config.get("weights") == "best" else LAST)  # runs of older versions began from the last
     return str(file if file.is_file() else run)
+
+
+def _float_curves(config: Mapping[str, Any]) -> tuple[bytes, str] | None:
+    """Draw the training of the float run that a quantized one came from; None where its folder is gone."""
+    if config.get("run") is None:
+        return None
+    before = run_folder(Path(str(config["run"])))
+    found = curves_of(read_metrics(before), read_mapping(before / "config.yaml")) if before.is_dir() else None
+    return None if found is None else (found[0], f"The float run {before}. {found[1]}")
 
 
 def _cost_rows(cost: Cost, folder: Path) -> list[tuple[str, str]]:

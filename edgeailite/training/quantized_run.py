@@ -108,8 +108,8 @@ def _resumed(config: QuantizeConfig, start: Checkpoint, processes: Processes) ->
     own = from_first(lambda: resumed_config(config, before), processes)
     if own.epochs > before.epochs and processes.first:
         log(
-            f"note: trains on to epoch {own.epochs}, the run's own were {before.epochs}; the cosine of the learning rate, "
-            "and the shares after which BatchNorm and ranges are fixed, are now of all of them"
+            f"note: trains on to epoch {own.epochs}, the run's own were {before.epochs}; the cosine of the learning "
+            "rate, and the shares after which BatchNorm and ranges are fixed, are now of all of them"
         )
     return dataclasses.replace(own, run=config.run)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -87,7 +88,7 @@ def test_one_long_film_is_cut_into_blocks(tmp_path):
     split_folder(tmp_path, {"val": 0.2})
     numbers = sorted(int(name[5:]) for name in names(tmp_path, "val"))
     assert len(numbers) == 8
-    assert sum(b - a == 1 for a, b in zip(numbers, numbers[1:], strict=False)) >= 4  # blocks of two at least
+    assert sum(b - a == 1 for a, b in pairwise(numbers)) >= 4  # blocks of two at least
 
 
 def test_choosing_gives_a_class_of_one_group_to_train():
@@ -133,7 +134,7 @@ def test_what_is_divided_already_is_refused(tmp_path):
         write(tmp_path / "two/images" / split, tmp_path / "two/labels" / split, split, seed=1, value=1)
     with pytest.raises(UsageError, match="has a split val already"):
         split_folder(tmp_path / "two", {"val": 0.5})
-    with pytest.raises(UsageError, match="val_share.*has a split val already; leave"):
+    with pytest.raises(UsageError, match=r"val_share.*has a split val already; leave"):
         need_val(tmp_path / "two", 0.5, seed=1)
 
 

@@ -27,7 +27,8 @@ def test_the_best_epoch_and_the_weights_that_are_taken(tmp_path):
     assert told == {
         "run": str(run), "epoch": 3, "loss": 0.25, "miou": "52.95", "pixel_accuracy": "90.00", "seconds": 3.5,
         "minutes": 0.2, "best": "mIoU 55.74 in epoch 2 (best.pt)",
-        "weights": "calibrate, export: best.pt; --weights last takes those of the last epoch", "next": f"edgeailite calibrate {run}",
+        "weights": "calibrate, export: best.pt; --weights last takes those of the last epoch",
+        "next": f"edgeailite calibrate {run}",
     }  # fmt: skip
 
 

@@ -99,7 +99,7 @@ def load_profile(source: str) -> Profile:
     if not path.is_file():
         if MICROCONTROLLERS.match(source.lower()):
             problem = f"device {source!r}: milliseconds of microcontrollers are not estimated"
-            fix = "`edgeailite complexity NAME` says what fits into memory; docs/microcontrollers.md; Ethos-U: ethos-u55-128"
+            fix = "`edgeailite complexity NAME` says what fits into memory; for an Ethos-U give ethos-u55-128"
             raise UsageError(problem, fix=fix, value=source, known=tuple(list_devices()), code="unknown-name")
         known, hint = list_devices(), did_you_mean(source, list_devices())
         problem = f"device {source!r}: unknown{hint} (`edgeailite devices list` lists them; or give a .yaml file)"
