@@ -17,6 +17,7 @@ ACCELERATORS = (
 )  # fmt: skip
 """Ethos-U NPUs that Arm's compiler Vela knows, by family and 8-bit MACs per cycle."""
 ARITHMETICS = ("onnxruntime_x86", "onnxruntime_sse2", "onnxruntime_arm64", "tflite_reference", "xnnpack")
+UNSET = -1  # a number that was not given, where a class has a `usual` one
 SMALLEST = 32  # pixels of height and width that every network takes
 MOST_THREADS, MOST_WORKERS = 4096, 1024  # each is a thread or a process, whoever asked for it
 
@@ -58,13 +59,13 @@ def check_accelerator(name: str | None) -> None:
     check(name is None or name in ACCELERATORS, "accelerator", name, f"one of {', '.join(ACCELERATORS)}")
 
 
-def settle_epochs(options: Any, *, usual: int) -> None:
-    """Set a number of epochs that was not given (0) to the usual one; a run that is resumed has its own.
+def settle_epochs(options: Any) -> None:
+    """Set a number of epochs that was not given to the class's usual one; a run that is resumed has its own.
 
-    A default that is a number could not be told from the same number given with `resume`.
+    A usual number as default could not be told from the same number given with `resume`.
     """
-    if options.epochs == 0 and not options.resume:
-        object.__setattr__(options, "epochs", usual)  # of a frozen record, before anybody sees it
+    if options.epochs == UNSET and not options.resume:
+        object.__setattr__(options, "epochs", options.usual["epochs"])  # of a frozen record, before anybody sees it
 
 
 def check_machine(threads: int | None, *, workers: int | Literal["auto"] = "auto", seed: int = 0) -> None:

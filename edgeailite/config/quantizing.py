@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from edgeailite.config.checks import (
+    UNSET,
     Device,
     Machine,
     Weights,
@@ -22,7 +23,6 @@ from edgeailite.errors import option
 SchemeName = Literal["ort_u8s8", "ort_u8s7", "ort_u8s8_tensor", "s8s8", "tidl_pow2"]
 Observer = Literal["minmax", "ema", "percentile", "mse", "entropy"]
 WEIGHT_BITS = (4, 8, 16)
-EPOCHS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,8 +192,8 @@ class QuantizeSubject:
     is."""
 
     group("schedule")
-    epochs: int = 0
-    """Passes over the training split (0 = 10, and with resume the run's; with resume a larger number trains longer)."""
+    epochs: int = UNSET
+    """Passes over the training split; with resume the run's, of which a larger number trains longer."""
     epoch_size: float = 0.0
     """Pictures in an epoch: 0 = the split, below 1 a share of it, else a number."""
     epoch_size_val: float = 0.0
@@ -259,16 +259,18 @@ class QuantizeConfig(Calibration, QuantizeSubject):  # the options of the last c
     dry_run: bool = False
     """Build everything, take one step and validate one picture; write nothing."""
 
+    usual: ClassVar = {"epochs": 10}
     first: ClassVar = (
         "run", "save_path", "weights", "data_path", "scheme", "plan", "epochs", "batch_size", "lr", "resume", "dry_run",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        settle_epochs(self, usual=EPOCHS)
+        settle_epochs(self)
         check_machine(self.threads, workers=self.workers, seed=self.seed)
         self.check_calibration()
         check_least(self, 1, "evaluate_every", "batch_size", "accumulate")
-        check_least(self, 0, "epochs", "epoch_size", "epoch_size_val", "weight_decay", "save_every", "distill")
+        check(self.epochs == UNSET or self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        check_least(self, 0, "epoch_size", "epoch_size_val", "weight_decay", "save_every", "distill")
         check_above_zero(self, "lr", "ranges_lr", "distill_temperature")
         for name in ("freeze_bn_epoch", "freeze_ranges_epoch"):
             check(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a share from 0 to 1")

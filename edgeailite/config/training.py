@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from edgeailite.config.checks import (
+    UNSET,
     Amp,
     Device,
     check,
@@ -19,7 +20,6 @@ from edgeailite.config.checks import (
 )
 from edgeailite.errors import option
 
-EPOCHS = 100
 MODEL = "deeplabv3plus_mobilenetv2_tv_edgeailite"
 
 
@@ -206,9 +206,8 @@ class Loop:
     """Options for the length and speed of training, and for the machine."""
 
     group("epochs and batches")
-    epochs: int = 0
-    """Passes over the training split (0 = 100, and with resume the run's; with resume a larger number trains
-    longer)."""
+    epochs: int = UNSET
+    """Passes over the training split; with resume the run's, of which a larger number trains longer."""
     epoch_size: float = 0.0
     """Pictures in an epoch: 0 = the split, below 1 a share of it, else a number (above the split: several passes)."""
     batch_size: int = 12
@@ -301,7 +300,8 @@ class Loop:
         """Raise UsageError for a value out of range, or two that exclude each other."""
         check_machine(self.threads, workers=self.workers, seed=self.seed)
         check_least(self, 1, "batch_size", "accumulate", "evaluate_every")
-        check_least(self, 0, "epochs", "epoch_size", "epoch_size_val", "overfit", "weight_decay", "warmup_epochs")
+        check(self.epochs == UNSET or self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        check_least(self, 0, "epoch_size", "epoch_size_val", "overfit", "weight_decay", "warmup_epochs")
         check_least(self, 0, "early_stopping", "save_every", "overlays", "lr_encoder")
         check_above_zero(self, "lr", "lr_power", "clip_grad")
         check(0 <= self.momentum < 1, "momentum", self.momentum, "from 0 to below 1")
@@ -316,13 +316,14 @@ class TrainConfig(Loop, Objective, Augmentation, Subject):  # the options of the
     Several devices: torchrun --nproc-per-node 2 -m edgeailite train --save_path DIR ...
     """
 
+    usual: ClassVar = {"epochs": 100}
     first: ClassVar = (
         "dataset_name", "data_path", "model_name", "save_path", "img_resize", "epochs", "batch_size", "lr",
         "pretrained", "resume", "quantize", "dry_run",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        settle_epochs(self, usual=EPOCHS)
+        settle_epochs(self)
         self.check_augmentation()
         self.check_objective()
         self.check_loop()

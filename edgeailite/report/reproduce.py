@@ -33,7 +33,7 @@ def command_of(verb: str, values: Mapping[str, Any]) -> str:
         value = values[field.name]
         if field.name in POSITIONAL:
             words.insert(1 + len(verb.split()), str(value))
-        elif value != _default(field):
+        elif value != getattr(VERBS[verb], "usual", {}).get(field.name, _default(field)):
             words += [f"--{field.name}", *_words(value)]
     return shlex.join(words)
 

@@ -168,10 +168,7 @@ def test_clipping_changes_the_weights(watched, tmp_path):
 def test_a_head_without_loss_is_not_trained(miniature, tmp_path, weight):
     """Processes that train together would wait for its gradients."""
     config = dataclasses.replace(
-        config_for(miniature, tmp_path / "run"),
-        dataset_name="streets",
-        model_name="mobilenetv2dilated_c1_deepsup",
-        deep_supervision=weight,
+        config_for(miniature, tmp_path / "run"), model_name="mobilenetv2dilated_c1_deepsup", deep_supervision=weight
     )
     prepared = training.prepare_training(config, Place(torch.device("cpu"), ALONE), anew=False)
     trained = {id(p) for group in prepared.learner.optimizer.param_groups for p in group["params"]}

@@ -31,7 +31,7 @@ def test_round_through_the_command_line(verb, config):
 
 def test_defaults_and_what_is_of_one_time_are_left_out():
     config = replace(TrainConfig(), dry_run=True, resume=Path("runs/x"))
-    assert command_of("train", plain(config)) == "edgeailite train --epochs 100"  # written out: 0 asks for the usual
+    assert command_of("train", plain(config)) == "edgeailite train"
 
 
 def test_verbs():
@@ -83,7 +83,7 @@ def test_options_that_no_command_takes_are_a_comment(tmp_path, kind):
 def test_words_of_a_shell_are_quoted(tmp_path):
     options = {**plain(TrainConfig()), "data_path": "$(id) ; 'x'"}
     first = commands_of(tmp_path, options, None, commit=None)[0]
-    assert shlex.split(first) == ["edgeailite", "train", "--data_path", "$(id) ; 'x'", "--epochs", "100"]
+    assert shlex.split(first) == ["edgeailite", "train", "--data_path", "$(id) ; 'x'"]
 
 
 @pytest.mark.parametrize("text", ["a: &a [*a]", "[" * 10_000, "\x00", "- 1", "a: 1\n---\nb: 2"])

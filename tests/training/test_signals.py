@@ -26,7 +26,7 @@ def stopped(words: list[str], run: Path, *, times: int) -> tuple[int, str]:
     return process.returncode, err
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_the_state_is_saved_and_the_last_line_goes_on(miniature, tmp_path, command, workers):
     run = tmp_path / "run"
     words = train_words(miniature, run, "--epochs", 500, "--evaluate_every", 500, "--workers", workers)
