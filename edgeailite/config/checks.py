@@ -64,7 +64,7 @@ def settle_epochs(options: Any) -> None:
 
     A usual number as default could not be told from the same number given with `resume`.
     """
-    if options.epochs == UNSET and not options.resume:
+    if options.epochs == UNSET and not getattr(options, "resume", None):
         object.__setattr__(options, "epochs", options.usual["epochs"])  # of a frozen record, before anybody sees it
 
 

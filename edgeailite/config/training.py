@@ -296,6 +296,11 @@ class Loop:
     dry_run: bool = False
     """Build everything, take one step and validate one picture; write nothing."""
 
+    usual: ClassVar = {"epochs": 100}
+
+    def __post_init__(self) -> None:
+        settle_epochs(self)
+
     def check_loop(self) -> None:
         """Raise UsageError for a value out of range, or two that exclude each other."""
         check_machine(self.threads, workers=self.workers, seed=self.seed)
@@ -316,7 +321,6 @@ class TrainConfig(Loop, Objective, Augmentation, Subject):  # the options of the
     Several devices: torchrun --nproc-per-node 2 -m edgeailite train --save_path DIR ...
     """
 
-    usual: ClassVar = {"epochs": 100}
     first: ClassVar = (
         "dataset_name", "data_path", "model_name", "save_path", "img_resize", "epochs", "batch_size", "lr",
         "pretrained", "resume", "quantize", "dry_run",
