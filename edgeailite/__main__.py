@@ -22,24 +22,25 @@ LONGEST_ERROR = 1900  # characters of an error; the middle of a longer one is le
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; returns its exit code."""
     args = sys.argv[1:] if arguments is None else list(arguments)
+    if args and args[0] not in ("-h", "--help", "help", "--version"):
+        return reporting(lambda: _run(args[0], args[1:]))
     try:
-        return _main(args)
+        return _about(args)
     except BrokenPipeError:
         return 0
     finally:
         _flush()
 
 
-def _main(args: list[str]) -> int:
-    if not args or args[0] in ("-h", "--help", "help"):
-        from edgeailite.usage import usage
-
-        print(usage())
-        return 0 if args else 2
-    if args[0] == "--version":
+def _about(args: list[str]) -> int:
+    """Print the version, or the list of verbs; 2 where no verb was given."""
+    if args[:1] == ["--version"]:
         print(__version__)
         return 0
-    return reporting(lambda: _run(args[0], args[1:]))
+    from edgeailite.usage import usage
+
+    print(usage())
+    return 0 if args else 2
 
 
 def reporting(action: Callable[[], int]) -> int:
@@ -79,6 +80,8 @@ def reporting(action: Callable[[], int]) -> int:
         if not any(text in str(error) for text in OUT_OF_MEMORY):
             raise
         return _ended("not enough memory for this input; give a smaller one, or more memory", 1)
+    finally:
+        _flush()
 
 
 def _flush() -> None:

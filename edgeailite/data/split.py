@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeailite.console import log
 from edgeailite.data.duplicates import FRAME, NEAR_BITS, digest, fingerprint
 from edgeailite.data.items import read_item
 from edgeailite.data.lists import line_of, list_file, name_below, write_list
@@ -212,7 +213,11 @@ def need_val(root: Path, share: float, *, seed: int, dry: bool = False) -> None:
         fix = f"write the lists first: `edgeailite data split {root}`"
         raise UsageError("a dry run writes no lists", about="val_share", value=share, fix=fix)
     try:
-        split_folder(root, {"val": share}, seed=seed)
+        made = split_folder(root, {"val": share}, seed=seed)
     except UsageError as error:
         fix = f"leave {option('val_share')} out"
         raise UsageError(f"{root} {error.problem}", about="val_share", value=share, fix=fix) from None
+    log(
+        f"data: {made.counts['train']} pictures to train on and {made.counts['val']} to validate on, in the lists of "
+        f"{made.files['val'].parent}"
+    )
