@@ -103,7 +103,8 @@ def compare_with_export(file: Path, module: nn.Module, card: ModelCard, *, argma
         difference = difference or found or "other bytes than are written of the same nodes and weights"
     other = metadata.get(VERSION, "none")
     raise ParityError(
-        f"{file}: {difference}, which is not what export writes of this run; export it again"
+        f"{file}: {difference}, which is not what export writes of this run; export it again, or name the "
+        f"{option('weights')} that were exported"
         + (f" (the file is of version {shown(other)}, this is {__version__})" if other != __version__ else "")
         + f", or compare pictures alone with {option('export_again')} False"
     )

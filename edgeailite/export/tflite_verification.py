@@ -17,6 +17,7 @@ from edgeailite.export.tflite_parity import prove_tflite, tflite_subject
 from edgeailite.export.verification import Verification, on_data_set, verify_run, write_contract
 from edgeailite.runs.checkpoint import run_folder
 from edgeailite.runs.open import load_network
+from edgeailite.runs.weights import chosen_weights
 
 TFLITE_CONTRACT = "contract_int8_tflite.json"
 
@@ -40,7 +41,7 @@ def verify_tflite(config: VerifyConfig) -> Verification:
     the first tensor, entry or operator that departs; DataError for what is missing or damaged. Nothing is written then.
     """
     set_threads(config.threads)
-    checkpoint, module = load_network(config.model)
+    checkpoint, module = load_network(chosen_weights(config.model, config.weights))
     file = run_folder(config.model) / TFLITE_NAME
     if not isinstance(module, fx.GraphModule):
         raise DataError(

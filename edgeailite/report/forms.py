@@ -43,7 +43,7 @@ def forms_of(
     if model.kind == "quantized":
         found["float, torch"] = _before(before, conditions)
         found["fake-quantized, torch"] = tally
-        found["integer-exact, torch"] = _exact(run, proven, conditions)
+        found["integer-exact, torch"] = _exact(model.file, proven, conditions)
     else:
         found["float, torch"] = tally
     file = FILE_NAMES[model.kind == "quantized"]

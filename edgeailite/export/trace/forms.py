@@ -33,6 +33,7 @@ from edgeailite.preprocessing import Preprocessing, preprocess
 from edgeailite.runs.checkpoint import run_folder
 from edgeailite.runs.dataset import dataset_of
 from edgeailite.runs.open import load_network
+from edgeailite.runs.weights import chosen_weights
 from edgeailite.runtime import card_of_metadata
 
 TORCH_FORMS = ("float", "fake_quant", "integer_exact")
@@ -62,7 +63,7 @@ def trace_forms(config: VerifyConfig, first: str, second: str, *, pictures: Sequ
     (True, 'name')
     """
     set_threads(config.threads)
-    setting = _file_setting(config) if config.model.suffix == SUFFIX else _run_setting(config.model)
+    setting = _file_setting(config) if config.model.suffix == SUFFIX else _run_setting(config)
     sides = [side_of(word, setting, threads=config.threads) for word in (first, second)]
     paths = _pictures(config, setting, pictures)
     with progress("trace", len(paths)) as (bar, task):
@@ -94,9 +95,9 @@ def side_of(word: str, setting: Setting, *, threads: int | None = None) -> Side:
     )
 
 
-def _run_setting(run: Path) -> Setting:
-    checkpoint, module = load_network(run)
-    file = run_folder(run) / FILE_NAMES[checkpoint.quantization is not None]
+def _run_setting(config: VerifyConfig) -> Setting:
+    checkpoint, module = load_network(chosen_weights(config.model, config.weights))
+    file = run_folder(config.model) / FILE_NAMES[checkpoint.quantization is not None]
     card = checkpoint.card
     return Setting(module, file, card, card.preprocessing, len(card.inputs))
 
