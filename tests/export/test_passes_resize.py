@@ -113,6 +113,8 @@ def test_products_give_every_bit_of_the_resize(name):
 
 KEPT = {
     "a scale of more than 8 bits": {"scale": LONG},
+    "a scale of 9 bits": {"scale": 361 / 2**11},
+    "two pictures": {"small": (2, 3, 8, 12), "large": (2, 3, 32, 48)},
     "by 3": {"large": (1, 3, 24, 36)},
     "by 16": {"large": (1, 3, 128, 192)},
     "another factor per axis": {"large": (1, 3, 16, 48)},
