@@ -31,6 +31,7 @@ from edgeailite.export.parity import (
     LAYERS_SIZE,
     Picture,
     as_tuple,
+    count_additions,
     outputs_of,
     training_input,
 )
@@ -140,6 +141,7 @@ def prove_tflite(
         raise ParityError("no picture was compared; give at least one")
     results: dict[str, Any] = {level: asdict(combine(values)) for level, values in parts.items()}
     results["inner_tensors"] = {"compared": inner, "departing": 0}
+    results["additions"] = count_additions(subject.module)
     results["conversion"] = _check_conversion(subject, agreements, kept, least=min_fake_quant)
     results["sizes"] = _prove_sizes(subject, kept[0], sizes, threads=threads)
     results["export"] = identity.NOT_COMPARED
