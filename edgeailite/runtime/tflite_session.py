@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from edgeailite.errors import UsageError
 from edgeailite.modelcard import ModelCard
+from edgeailite.preprocessing import quantized_input
 from edgeailite.runtime.failures import check_finite, said
 from edgeailite.runtime.resize import resize_bilinear
 from edgeailite.runtime.tflite_file import Tensor, read_tflite
@@ -122,22 +123,16 @@ def input_codes(image: Array, tensor: Tensor) -> Array:
             path=tensor.name,
             fix="`run_picture` makes it from a picture (H,W,3)",
         )
-    return codes_of(image, tensor.scale, tensor.zero_point, tensor.type)
-
-
-def codes_of(image: Array, scale: Any, zero_point: Any, kind: str) -> Array:
-    """Codes (1,H,W,C) of values (1,C,H,W), halves to even, cut off at the ends of their type."""
-    limits = np.iinfo(kind)
-    codes = np.rint(image.transpose(0, 2, 3, 1) / scale) + zero_point
-    return np.clip(codes, limits.min, limits.max).astype(kind)
+    return quantized_input(image, tensor.scale, tensor.zero_point, tensor.type)
 
 
 def values_of(codes: Array, tensor: Tensor) -> NDArray[np.float32]:
-    """Values in float32 of a tensor's codes."""
+    """Values in float32 of a tensor's codes; infinite, without a warning, where a scale of somebody's is that large."""
     assert tensor.scale is not None
     assert tensor.zero_point is not None
     zero_point = tensor.zero_point.astype(np.int32)
-    return (codes.astype(np.int32) - zero_point).astype(np.float32) * tensor.scale
+    with np.errstate(over="ignore"):
+        return (codes.astype(np.int32) - zero_point).astype(np.float32) * tensor.scale
 
 
 def tensors_of(

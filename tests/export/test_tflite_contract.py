@@ -20,7 +20,7 @@ from edgeailite.export.tflite_parity import TfliteSubject, tflite_subject
 from edgeailite.export.to_tflite import to_tflite
 from edgeailite.runtime import recheck_tflite
 from edgeailite.runtime.tflite_file import read_tflite
-from edgeailite.runtime.tflite_recheck import LEVELS
+from edgeailite.runtime.tflite_recheck import LEVELS, PACKAGE
 from tests.export.toy import SIZE, toy_card, toy_quantized
 
 pytest.importorskip("ai_edge_litert")
@@ -147,9 +147,9 @@ def test_another_description_is_no_contract_of_the_file(subject, written):
         recheck_tflite(subject.file, {**written, "card": card})
 
 
-def test_where_it_was_proven_may_be_unknown(subject, written):
-    found = recheck_tflite(subject.file, {**written, "environment": {"packages": {}}})
-    assert found["proven"] == ""
+@pytest.mark.parametrize("environment", [{}, {"packages": {}}, {"packages": {PACKAGE: 2}}, None])
+def test_where_it_was_proven_may_be_unknown(environment, subject, written):
+    assert recheck_tflite(subject.file, {**written, "environment": environment})["proven"] == ""
 
 
 def test_heads_of_codes_and_classes_have_contracts_too(subject, tmp_path):

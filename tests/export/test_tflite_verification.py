@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from edgeailite.config import VerifyConfig
 from edgeailite.errors import DataError, EdgeailiteError, ParityError
 from edgeailite.export import tflite_verification as module
-from edgeailite.export.tflite_verification import verify_files
+from edgeailite.export.tflite_verification import verify_files, verify_tflite
 from edgeailite.export.verification import Verification
 
 DEPARTS, LOST = ParityError("departs first at a", path="model_int8.onnx"), DataError("no such folder", path="data")
@@ -56,6 +57,12 @@ def test_one_that_fails_does_not_keep_the_other_from_being_proven(failing, holdi
 def test_where_both_fail_both_are_said_and_a_departure_decides_the_code(files):
     with pytest.raises(ParityError, match=r"data: no such folder; model_int8\.onnx: departs first at a"):
         verify_files(files(onnx=LOST, tflite=DEPARTS))
+
+
+def test_a_float_run_has_no_tflite_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "load_network", lambda source: (None, nn.Identity()))
+    with pytest.raises(DataError, match=r"model_int8\.tflite: a float run, which has no \.tflite file"):
+        verify_tflite(VerifyConfig(tmp_path))
 
 
 def test_what_is_wrong_with_both_is_said_once(files):

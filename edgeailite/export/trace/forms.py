@@ -25,10 +25,10 @@ from edgeailite.data.files.images import read_image
 from edgeailite.device import set_threads
 from edgeailite.errors import UsageError, option
 from edgeailite.export.files import FILE_NAMES, TFLITE_NAME
+from edgeailite.export.to_tflite import to_tflite
 from edgeailite.export.trace.compare import Trace, trace
 from edgeailite.export.trace.file_side import file_side, read_file
 from edgeailite.export.trace.sides import Side
-from edgeailite.export.to_tflite import to_tflite
 from edgeailite.export.trace.tflite_side import DEFAULT_KERNELS, program_side, tflite_side
 from edgeailite.export.trace.torch_side import torch_side
 from edgeailite.export.verification import stride

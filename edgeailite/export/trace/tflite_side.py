@@ -1,7 +1,7 @@
 """Sides of a trace that compute TensorFlow Lite's operators: a lowered program, and a .tflite file in LiteRT.
 
-Every operator's result is a place, under the name that it has in the file (ours, as in ONNX files). Its values are those
-of its codes, channels first as on other sides; what leaves the network in float32 keeps the grid of its codes.
+Every operator gives a place, under the name that its result has in the file (ours, as in ONNX files). Values are those
+of the codes, channels first as on other sides; what leaves the network in float32 keeps the grid of its codes.
 """
 
 from __future__ import annotations
