@@ -219,7 +219,9 @@ def as_tuple(card: ModelCard, item: Picture | tuple[Picture, ...]) -> tuple[Pict
     picture = item if isinstance(item, tuple) else (item,)
     if len(picture) != len(card.inputs):
         names = ", ".join(card.inputs)
-        raise UsageError(f"the network takes {len(card.inputs)} picture(s) at a time ({names}), got {len(picture)}")
+        raise UsageError(
+            f"the network takes {len(card.inputs)} picture(s) at a time ({names}), got {len(picture)}", code="no-fit"
+        )
     return picture
 
 

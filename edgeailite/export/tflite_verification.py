@@ -65,7 +65,10 @@ def verify_tflite(config: VerifyConfig) -> Verification:
     file = run_folder(config.model) / TFLITE_NAME
     if not isinstance(module, fx.GraphModule):
         raise DataError(
-            "a float run, which has no .tflite file", path=file, fix="remove it, or verify the run it is of"
+            "a float run, which has no .tflite file",
+            path=file,
+            fix="remove it, or verify the run it is of",
+            code="wrong-kind",
         )
     subject = tflite_subject(module, checkpoint.card, file, skip_hash=config.skip_hash)
     items, results = on_data_set(partial(prove_tflite, subject), checkpoint.card, config, label="verify .tflite")

@@ -86,7 +86,7 @@ def load_onnx(
     """
     file = read_onnx(source)
     if not file.is_own:
-        raise DataError("no edgeailite metadata", path=file.name, fix="export it here")
+        raise DataError("no edgeailite metadata", path=file.name, fix="export it here", code="wrong-kind")
     about = admit(file)
     session = _session(file, about.settings, threads=threads, level=level, save_optimized=save_optimized)
     for output in session.get_outputs():
@@ -139,7 +139,7 @@ def cpu_session(model: str | bytes, options: onnxruntime.SessionOptions) -> onnx
 def _feed(session: onnxruntime.InferenceSession, images: Sequence[Array]) -> dict[str, Array]:
     names = [value.name for value in session.get_inputs()]
     if len(images) != len(names):
-        raise UsageError(f"the file takes {len(names)} image(s) ({', '.join(names)}), got {len(images)}")
+        raise UsageError(f"the file takes {len(names)} image(s) ({', '.join(names)}), got {len(images)}", code="no-fit")
     for value, image in zip(session.get_inputs(), images, strict=True):
         _check_image(value, image)
     return dict(zip(names, images, strict=True))
@@ -156,6 +156,7 @@ def _check_image(value: Any, image: Array) -> None:
             f"the file takes {value.type} {shape}, got {image.dtype} {'x'.join(map(str, image.shape))}",
             path=value.name,
             fix="`run_picture` makes it from a picture (H,W,3)",
+            code="no-fit",
         )
 
 

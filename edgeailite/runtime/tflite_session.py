@@ -61,7 +61,7 @@ class TfliteModel:
         """
         if len(images) != len(self.inputs):
             names = ", ".join(tensor.name for _, tensor in self.inputs)
-            raise UsageError(f"the file takes {len(self.inputs)} image(s) ({names}), got {len(images)}")
+            raise UsageError(f"the file takes {len(self.inputs)} image(s) ({names}), got {len(images)}", code="no-fit")
         codes = [input_codes(image, tensor) for image, (_, tensor) in zip(images, self.inputs, strict=True)]
         found = self.compute(codes)
         results = {name: self.values(name, value) for name, value in found.items()}
@@ -110,7 +110,10 @@ def check_installed(name: object) -> None:
     """Raises UsageError, about the file `name`, where LiteRT is not installed."""
     if find_spec("ai_edge_litert") is None:
         raise UsageError(
-            "LiteRT, which computes .tflite files, is not installed", path=str(name), fix="pip install ai-edge-litert"
+            "LiteRT, which computes .tflite files, is not installed",
+            path=str(name),
+            fix="pip install ai-edge-litert",
+            code="not-installed",
         )
 
 
@@ -122,6 +125,7 @@ def input_codes(image: Array, tensor: Tensor) -> Array:
             f"the file takes 1x{channels}x{height}x{width}, got {'x'.join(map(str, image.shape))}",
             path=tensor.name,
             fix="`run_picture` makes it from a picture (H,W,3)",
+            code="no-fit",
         )
     return quantized_input(image, tensor.scale, tensor.zero_point, tensor.type)
 

@@ -121,9 +121,13 @@ def test_a_file_is_rechecked_with_numpy_and_litert_alone(proof, run, tmp_path):
     assert (done.returncode, f"departs first at {layer} (CONV_2D)" in done.stderr) == (4, True), done.stderr
 
 
-def test_infer_needs_no_onnxruntime(run, miniature, tmp_path):
-    words = ("infer", run / "model_int8.tflite", miniature / "leftImg8bit/val", "--device", "cpu")
-    done = ended_without(("onnxruntime",), *words, "--save_path", tmp_path)
+@pytest.mark.parametrize("verb", ["infer", "validate"])
+def test_labels_and_accuracy_need_no_onnxruntime(verb, run, miniature, tmp_path):
+    words = {
+        "infer": (miniature / "leftImg8bit/val", "--save_path", tmp_path),
+        "validate": ("--data_path", miniature, "--workers", 0),
+    }
+    done = ended_without(("onnxruntime",), verb, run / "model_int8.tflite", *words[verb], "--device", "cpu")
     assert done.returncode == 0, done.stderr
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from torch import fx
 from edgeailite.errors import ParityError
 from edgeailite.export import tflite_parity
 from edgeailite.export.inner_tensors import integer_tensors
+from edgeailite.export.tflite_file import write_tflite
 from edgeailite.export.tflite_parity import (
     MICRO_LEVEL,
     TfliteSubject,
@@ -24,6 +28,7 @@ from edgeailite.export.tflite_parity import (
 from edgeailite.export.tflite_parity import training_input as as_input
 from edgeailite.export.to_tflite import to_tflite
 from edgeailite.quantization import Plan, calibrate, prepare, set_input_range
+from edgeailite.quantization.program import Operator, Program, Value
 from edgeailite.quantization.tflite_rules import run_operator, run_program
 from edgeailite.runtime.tflite_file import read_tflite
 from tests.export.programs import every_operator, pictures
@@ -60,6 +65,45 @@ def test_a_plan_of_16_bits_is_exact_in_every_runtime_that_runs_it(part, tmp_path
     assert all(level["max_difference"] == 0 for level in levels)
     if part == "pred":  # its last resize has 16 bits, which TensorFlow Lite Micro does not have
         assert MICRO_LEVEL not in found
+
+
+def operator_of(program: Program, output: str) -> Operator:
+    return next(each for each in program.operators if each.output.name == output)
+
+
+def doubled(value: Value) -> None:
+    value.scale = None if value.scale is None else value.scale * np.float32(2)
+
+
+FAULTS: dict[str, tuple[Callable[[Program], Any], str]] = {
+    "weight": (lambda p: operator_of(p, "project.0").inputs[1].data.__ixor__(0x40), r"project\.0 \(CONV_2D"),
+    "bias": (lambda p: operator_of(p, "stem.2").inputs[2].data.__iadd__(3000), r"stem\.2 \(CONV_2D"),
+    "scale of a weight": (lambda p: doubled(operator_of(p, "pred").inputs[1]), r"pred \(CONV_2D"),
+    "scale": (lambda p: doubled(operator_of(p, "project.0").output), r"project\.0 \(CONV_2D"),
+    "zero point": (lambda p: setattr(operator_of(p, "add").output, "zero_point", 9), r"add \(ADD"),
+    "activation": (lambda p: operator_of(p, "project.0").options.update(activation="RELU"), r"project\.0 \(CONV_2D"),
+    "padding": (lambda p: operator_of(p, "stem.0.padded").inputs[1].data.__ixor__(3), r"stem\.0\.padded \(PAD"),
+    "input": (lambda p: operator_of(p, "cat").inputs.reverse(), r"cat \(CONCATENATION"),
+    "resize": (
+        lambda p: operator_of(p, "segmentation.full").options.update(align_corners=True, half_pixel_centers=False),
+        r"segmentation\.full \(RESIZE_BILINEAR",
+    ),
+    "nearest": (
+        lambda p: operator_of(p, "interpolate_enlarge.nearest").options.update(align_corners=True),
+        r"interpolate_enlarge\.nearest \(RESIZE_NEAREST_NEIGHBOR",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_of_the_file_is_named_at_its_operator(name, subject):
+    plant, place = FAULTS[name]
+    program = copy.deepcopy(subject.written.program)
+    plant(program)
+    metadata = read_tflite(subject.file).metadata
+    subject.file.write_bytes(write_tflite(program, metadata=metadata))
+    with pytest.raises(ParityError, match=rf"departs first at {place}; .*LiteRT, reference kernels"):
+        prove_tflite(subject, [PICTURE], threads=1)
 
 
 def test_every_operator_is_compared_and_another_size_too(subject):

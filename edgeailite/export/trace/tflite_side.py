@@ -92,6 +92,7 @@ def tflite_side(label: str, path: Path, *, kernels: str, threads: int | None = N
             f"{option('trace')} {label}: unknown kernels {kernels!r}; known: {', '.join(sorted(ARITHMETICS))}",
             value=kernels,
             known=tuple(ARITHMETICS),
+            code="unknown-name",
         )
     model, file = load_tflite(path, threads=threads, kernels=kernels), read_tflite(path)
     tensors = {tensor.name: tensor for tensor in file.tensors}
