@@ -19,6 +19,7 @@ from edgeailite.export.tflite_file import write_tflite
 from edgeailite.export.tflite_parity import TfliteSubject, tflite_subject
 from edgeailite.export.to_tflite import to_tflite
 from edgeailite.runtime import recheck_tflite
+from edgeailite.runtime.contract_file import WIDE_PROMISE
 from edgeailite.runtime.tflite_file import read_tflite
 from edgeailite.runtime.tflite_recheck import LEVELS, PACKAGE
 from tests.export.toy import SIZE, toy_card, toy_quantized
@@ -135,8 +136,10 @@ def test_labels_must_be_those_of_the_scores(subject, written):
         recheck_tflite(subject.file, other)
 
 
-@pytest.mark.parametrize("values", [{"kind": "float"}, {"exact": False}])
+@pytest.mark.parametrize("values", [{"kind": "float", "exact": False}, {"exact": False}])
 def test_only_an_exact_contract_of_integers_will_do(values, subject, written):
+    promise = None if "kind" in values else WIDE_PROMISE
+    values = {**values, "tolerance": {**written["tolerance"], "int8": promise}}
     with pytest.raises(DataError, match="expected an exact int8 contract"):
         recheck_tflite(subject.file, {**written, **values}, name="made.json")
 

@@ -38,6 +38,12 @@ pytest.importorskip("ai_edge_litert")
 PICTURE = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
 
 
+@pytest.fixture(autouse=True)
+def _untried(monkeypatch) -> None:
+    """Files made here need no trial in a child process; tests of the session have one."""
+    monkeypatch.setattr("edgeailite.runtime.tflite_session.try_tflite", lambda data, **more: None)
+
+
 def quantized(**activations: int) -> fx.GraphModule:
     model = prepare(toy(), "ort_u8s8", plan=Plan(activations=activations))
     set_input_range(model, *toy_card().preprocessing.input_range)
@@ -61,7 +67,6 @@ def test_a_plan_of_16_bits_is_exact_in_every_runtime_that_runs_it(part, tmp_path
     found = prove_tflite(made(quantized(**{part: 16}), tmp_path), [PICTURE], threads=1, min_fake_quant=0.9)
     levels = [part for part in found.values() if isinstance(part, dict) and "equal_argmax" in part]
     assert len(levels) >= 2
-    assert found["additions"] == {"tie_safe": 1, "total": 1}
     assert all(level["max_difference"] == 0 for level in levels)
     if part == "pred":  # its last resize has 16 bits, which TensorFlow Lite Micro does not have
         assert MICRO_LEVEL not in found
@@ -80,17 +85,13 @@ FAULTS: dict[str, tuple[Callable[[Program], Any], str]] = {
     "bias": (lambda p: operator_of(p, "stem.2").inputs[2].data.__iadd__(3000), r"stem\.2 \(CONV_2D"),
     "scale of a weight": (lambda p: doubled(operator_of(p, "pred").inputs[1]), r"pred \(CONV_2D"),
     "scale": (lambda p: doubled(operator_of(p, "project.0").output), r"project\.0 \(CONV_2D"),
-    "zero point": (lambda p: setattr(operator_of(p, "add").output, "zero_point", 9), r"add \(ADD"),
+    "zero point": (lambda p: setattr(operator_of(p, "project.0").output, "zero_point", 9), r"project\.0 \(CONV_2D"),
     "activation": (lambda p: operator_of(p, "project.0").options.update(activation="RELU"), r"project\.0 \(CONV_2D"),
-    "padding": (lambda p: operator_of(p, "stem.0.padded").inputs[1].data.__ixor__(3), r"stem\.0\.padded \(PAD"),
+    "padding": (lambda p: operator_of(p, "stem.0.padded").inputs[1].data[1].sort(), r"stem\.0\.padded \(PAD"),
     "input": (lambda p: operator_of(p, "cat").inputs.reverse(), r"cat \(CONCATENATION"),
     "resize": (
         lambda p: operator_of(p, "segmentation.full").options.update(align_corners=True, half_pixel_centers=False),
         r"segmentation\.full \(RESIZE_BILINEAR",
-    ),
-    "nearest": (
-        lambda p: operator_of(p, "interpolate_enlarge.nearest").options.update(align_corners=True),
-        r"interpolate_enlarge\.nearest \(RESIZE_NEAREST_NEIGHBOR",
     ),
 }
 
@@ -109,6 +110,7 @@ def test_a_fault_of_the_file_is_named_at_its_operator(name, subject):
 def test_every_operator_is_compared_and_another_size_too(subject):
     found = prove_tflite(subject, [PICTURE], threads=1, sizes=((40, 64),))
     assert found["inner_tensors"] == {"compared": len(subject.written.program.operators), "departing": 0}
+    assert found["additions"] == {"tie_safe": 1, "total": 1}
     assert {name.split()[0] for name in found["sizes"]} == {"40x64"}
     assert all(part["max_difference"] == 0 for part in found["sizes"].values())
 
