@@ -121,7 +121,7 @@ def test_a_file_is_rechecked_with_numpy_and_litert_alone(proof, run, tmp_path):
     assert (done.returncode, f"departs first at {layer} (CONV_2D)" in done.stderr) == (4, True), done.stderr
 
 
-@pytest.mark.parametrize("verb", ["infer", "validate"])
+@pytest.mark.parametrize("verb", ["infer", pytest.param("validate", marks=pytest.mark.slow)])
 def test_labels_and_accuracy_need_no_onnxruntime(verb, run, miniature, tmp_path):
     words = {
         "infer": (miniature / "leftImg8bit/val", "--save_path", tmp_path),
@@ -149,10 +149,10 @@ def test_a_trace_finds_nothing_between_file_and_arithmetic(command, run):
         assert "not matched" not in ended.out
 
 
-def test_a_trace_of_two_files_names_the_changed_layer(command, run, tmp_path):
+def test_a_trace_of_two_files_names_the_changed_layer(command, run, miniature, tmp_path):
     folder, layer = planted(run, tmp_path, 1, 1, 0x40)
     words = ("--trace", "tflite:reference", f"{folder / 'model_int8.tflite'}@reference", "--images", 1, "--json", True)
-    ended = command("verify", run / "model_int8.tflite", *words)
+    ended = command("verify", run / "model_int8.tflite", *words, "--data_path", miniature)
     assert ended.code == 0, ended.err
     assert json.loads(ended.out)["first_departure"] == layer
     ended = command("verify", run / "model_int8.tflite", "--trace", "integer_exact:xnnpack", "tflite")

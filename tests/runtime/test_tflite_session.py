@@ -45,7 +45,11 @@ def test_codes_of_the_decoders_size_are_enlarged():
 
 
 def test_scores_that_are_not_finite_are_refused():
-    model = load_tflite(write_tflite(program(step=1e37), metadata=entries()), threads=1)
+    made = program(step=1e37)
+    _, weight, bias = made.operators[0].inputs
+    weight.data, weight.scale = np.full_like(weight.data, 127), np.full(5, 1e35, np.float32)
+    bias.scale = weight.scale / 64
+    model = load_tflite(write_tflite(made, metadata=entries()), threads=1)
     with pytest.raises(DataError, match=r"output segmentation: .* values are not finite"):
         model.run(np.full((1, 3, *SIZE), 1e6, np.float32))
 
