@@ -137,12 +137,8 @@ class _Lowering(fx.Interpreter):
             )
         if node.target is F.interpolate:
             return self._resize(self._name(node), args[0], kwargs)
-        raise UsageError(
-            f"{node.target} has no form in TensorFlow Lite here",
-            path=node.name,
-            fix=FULL_PRECISION,
-            code="no-integer-form",
-        )
+        problem = f"{node.target} has no form in TensorFlow Lite here"
+        raise UsageError(problem, path=node.name, fix=FULL_PRECISION, code="no-integer-form")
 
     def _module(self, node: fx.Node, module: nn.Module, x: Any) -> Any:
         """Lower a module; `x` is its input, a `Value` or an operator that waits for its scale."""
@@ -267,12 +263,8 @@ class _Lowering(fx.Interpreter):
             for value in (module.kernel_size, module.stride, module.padding, module.dilation)
         )
         if dilation != (1, 1):
-            raise UsageError(
-                "a dilated maximum pooling has no form in TensorFlow Lite",
-                path=name,
-                fix=FULL_PRECISION,
-                code="no-integer-form",
-            )
+            problem = "a dilated maximum pooling has no form in TensorFlow Lite"
+            raise UsageError(problem, path=name, fix=FULL_PRECISION, code="no-integer-form")
         lowest = x.zero_point == (-MIDDLE if x.type == "int8" else -(2**15))
         x, out, same = self._window(name, x, _Window(kernel, stride, padding, dilation), mirror=not lowest)
         options = {"kernel": kernel, "stride": stride, "padding": "SAME" if same else "VALID"}
@@ -337,12 +329,8 @@ class _Lowering(fx.Interpreter):
         assert isinstance(x, Value)
         if self.head == "argmax" and task_type(name, x.shape[3]) != REGRESSION:
             if x.type != "int8":
-                raise UsageError(
-                    "ARG_MAX reads 8 bits",
-                    path=name,
-                    fix="give this output's range 8 bits in the plan",
-                    code="no-integer-form",
-                )
+                fix = "give this output's range 8 bits in the plan"
+                raise UsageError("ARG_MAX reads 8 bits", path=name, fix=fix, code="no-integer-form")
             axis = self._constant(f"{name}.axis", np.array([3], np.int32))
             name += LABEL
             x = self._append("ARG_MAX", [x, axis], Value(name, x.shape[:3], "int32"), axis=3)

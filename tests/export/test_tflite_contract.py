@@ -161,7 +161,12 @@ def test_heads_of_codes_and_classes_have_contracts_too(subject, tmp_path):
         path.write_bytes(subject.at(SIZE, head).data)
         other = replace(subject, file=path, head=head)
         contract = tflite_contract(other, [(subject.file.parent / "0.png",)], {})
-        assert recheck_tflite(path, json.loads(json.dumps(contract)))[REFERENCE] == {"equal_argmax": 1}
+        contract = json.loads(json.dumps(contract))
+        assert recheck_tflite(path, contract)[REFERENCE] == {"equal_argmax": 1}
+        (name,) = contract["golden"][0]["outputs"]
+        contract["golden"][0]["outputs"][name]["sha256"] = "0" * 64
+        with pytest.raises(ParityError, match=f"departs first at output {name}"):
+            recheck_tflite(path, contract)
 
 
 def test_at_most_two_golden_pictures_evenly_spaced(subject):
