@@ -85,7 +85,13 @@ def lower(
     scales that a runtime refuses (`check_scales`).
     """
     if head not in HEADS:
-        raise UsageError(f"unknown head {head!r}", fix=f"known: {', '.join(HEADS)}", known=tuple(HEADS))
+        raise UsageError(
+            f"unknown head {head!r}",
+            fix=f"known: {', '.join(HEADS)}",
+            known=tuple(HEADS),
+            code="unknown-name",
+            value=head,
+        )
     lowering = _Lowering(converted, size, head=cast(Head, head), names=names or {})
     lowering.run()
     program = lowering.program
@@ -133,7 +139,8 @@ class _Lowering(fx.Interpreter):
             )
         if node.target is F.interpolate:
             return self._resize(self._name(node), args[0], kwargs)
-        raise UsageError(f"{node.target} has no form in TensorFlow Lite here", path=node.name, fix=FULL_PRECISION)
+        problem = f"{node.target} has no form in TensorFlow Lite here"
+        raise UsageError(problem, path=node.name, fix=FULL_PRECISION, code="no-integer-form")
 
     def _module(self, node: fx.Node, module: nn.Module, x: Any, *size: Sequence[int]) -> Any:
         """Lower a module; `x` is its input, a `Value` or an operator that waits for its scale.
@@ -156,7 +163,9 @@ class _Lowering(fx.Interpreter):
         if isinstance(module, EnlargeCodes):
             return self._enlarge(name, x, module.factor, *size)
         kind = type(module).__name__
-        raise UsageError(f"{kind} has no form in TensorFlow Lite here", path=name, fix=FULL_PRECISION)
+        raise UsageError(
+            f"{kind} has no form in TensorFlow Lite here", path=name, fix=FULL_PRECISION, code="no-integer-form"
+        )
 
     # --- operators
 
@@ -209,7 +218,9 @@ class _Lowering(fx.Interpreter):
     def _convolution(self, name: str, module: IntegerConv, x: Value) -> _Pending:
         if module.weight.dtype != torch.int8:
             problem = "weights of 16 bits have no form in TensorFlow Lite, whose weights have 8"
-            raise UsageError(problem, path=name, fix="give this layer 8 bits in the plan, and its input 16")
+            raise UsageError(
+                problem, path=name, fix="give this layer 8 bits in the plan, and its input 16", code="no-integer-form"
+            )
         stride, padding, dilation, groups = module.geometry
         x, out, same = self._window(name, x, _Window(module.weight.shape[2:], stride, padding, dilation))
         channels = module.weight.shape[0]
@@ -257,7 +268,8 @@ class _Lowering(fx.Interpreter):
             for value in (module.kernel_size, module.stride, module.padding, module.dilation)
         )
         if dilation != (1, 1):
-            raise UsageError("a dilated maximum pooling has no form in TensorFlow Lite", path=name, fix=FULL_PRECISION)
+            problem = "a dilated maximum pooling has no form in TensorFlow Lite"
+            raise UsageError(problem, path=name, fix=FULL_PRECISION, code="no-integer-form")
         lowest = x.zero_point == (-MIDDLE if x.type == "int8" else -(2**15))
         x, out, same = self._window(name, x, _Window(kernel, stride, padding, dilation), mirror=not lowest)
         options = {"kernel": kernel, "stride": stride, "padding": "SAME" if same else "VALID"}
@@ -334,7 +346,8 @@ class _Lowering(fx.Interpreter):
         assert isinstance(x, Value)
         if self.head == "argmax" and task_type(name, x.shape[3]) != REGRESSION:
             if x.type not in ("int8", "float32"):
-                raise UsageError("ARG_MAX reads 8 bits", path=name, fix="give this output's range 8 bits in the plan")
+                fix = "give this output's range 8 bits in the plan"
+                raise UsageError("ARG_MAX reads 8 bits", path=name, fix=fix, code="no-integer-form")
             axis = self._constant(f"{name}.axis", np.array([3], np.int32))
             name += LABEL
             x = self._append("ARG_MAX", [x, axis], Value(name, x.shape[:3], "int32"), axis=3)
@@ -434,7 +447,7 @@ def _activated(name: str, module: nn.Module, x: _Pending | Value) -> _Pending:
     """Hand an activation's limits to the operator before it, which clamps to them."""
     if not isinstance(x, _Pending) or x.kind not in FUSING:
         problem = "an activation that does not follow a convolution or addition alone has no form here"
-        raise UsageError(f"TensorFlow Lite: {problem}", path=name, fix=FULL_PRECISION)
+        raise UsageError(f"TensorFlow Lite: {problem}", path=name, fix=FULL_PRECISION, code="no-integer-form")
     low, high = activation_limits(module)
     return replace(x, limits=(max(low, x.limits[0]), min(high, x.limits[1])))
 
@@ -455,6 +468,7 @@ def _fused_activation(name: str, limits: tuple[float, float], quantize: Quantize
         f"an activation with limits {low:g} and {high:g} has no form in TensorFlow Lite",
         path=name,
         fix="use ReLU or ReLU6, or calibrate so that the range ends where the activation does",
+        code="no-integer-form",
     )
 
 

@@ -81,7 +81,13 @@ def prepare(
     """
     record = get_scheme(scheme)
     if observer not in OBSERVERS:
-        raise UsageError(f"unknown observer {observer!r}", fix=f"known: {', '.join(OBSERVERS)}")
+        raise UsageError(
+            f"unknown observer {observer!r}",
+            fix=f"known: {', '.join(OBSERVERS)}",
+            code="unknown-name",
+            value=observer,
+            known=tuple(OBSERVERS),
+        )
     graph_module = fx.symbolic_trace(copy.deepcopy(model).eval())
     merge_inputs(graph_module)
     _remove_dropout(graph_module)
@@ -144,7 +150,11 @@ def _fold_batch_norms(graph_module: fx.GraphModule, scheme: Scheme, plan: Plan) 
             continue
         conv, bn = graph_module.get_submodule(node.target), None
         if conv.padding_mode != "zeros":
-            raise UsageError(f"padding_mode {conv.padding_mode!r} cannot be quantized, only 'zeros'", path=node.target)
+            raise UsageError(
+                f"padding_mode {conv.padding_mode!r} cannot be quantized, only 'zeros'",
+                path=node.target,
+                code="no-integer-form",
+            )
         users = list(node.users)
         if len(users) == 1 and is_module(users[0], nn.BatchNorm2d):
             bn = graph_module.get_submodule(users[0].target)
@@ -162,13 +172,17 @@ def _refuse(node: fx.Node) -> None:
     if node.op == "call_module":
         module = node.graph.owning_module.get_submodule(str(node.target))
         if isinstance(module, nn.MaxPool2d) and (module.ceil_mode or module.return_indices):
-            raise UsageError("a MaxPool2d with ceil_mode or indices cannot be quantized", path=node.target)
+            raise UsageError(
+                "a MaxPool2d with ceil_mode or indices cannot be quantized", path=node.target, code="no-integer-form"
+            )
         if isinstance(module, nn.AdaptiveAvgPool2d):
             pool_size(module)
         if not isinstance(module, (QuantConv2d, TieFreeResize, *ACTIVATIONS, *POOLS)):
             kind = type(module).__name__
             hint = BILINEAR_HINT if isinstance(module, UPSAMPLERS) else "export the network in float"
-            raise UsageError(f"{kind} cannot be quantized to int8 here", path=node.target, fix=hint)
+            raise UsageError(
+                f"{kind} cannot be quantized to int8 here", path=node.target, fix=hint, code="no-integer-form"
+            )
     if is_resize(node):
         if node.kwargs.get("mode") != "bilinear" or node.kwargs.get("align_corners"):
             how = f"mode {node.kwargs.get('mode')!r}, align_corners {node.kwargs.get('align_corners')}"
@@ -176,12 +190,16 @@ def _refuse(node: fx.Node) -> None:
                 f"a resize with {how} cannot be quantized to int8, only bilinear with half-pixel centres",
                 path=node.name,
                 fix="build the network with align_corners=False, or export it in float",
+                code="no-integer-form",
             )
         return
     known = is_addition(node) or is_concatenation(node) or reads_shape(node) or node.target is operator.getitem
     if node.op in ("call_function", "call_method") and not known:
         raise UsageError(
-            f"{node.target} cannot be quantized to int8 here", path=node.name, fix="export the network in float"
+            f"{node.target} cannot be quantized to int8 here",
+            path=node.name,
+            fix="export the network in float",
+            code="no-integer-form",
         )
 
 
@@ -233,7 +251,9 @@ def _check_plan(graph_module: fx.GraphModule, plan: Plan) -> None:
         for name in given:
             if name not in known:
                 near = ", ".join(difflib.get_close_matches(name, known)) or ", ".join(known[:3]) + ", ..."
-                raise UsageError(f"plan: {what} name {shown(name)}, which this network lacks", fix=f"near are: {near}")
+                raise UsageError(
+                    f"plan: {what} name {shown(name)}, which this network lacks", fix=f"near are: {near}", code="no-fit"
+                )
 
 
 def _is_resized(group: _Group) -> bool:
