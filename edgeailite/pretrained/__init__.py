@@ -1,7 +1,8 @@
-"""Weights from files into a network, `load_pretrained(model, source)`, and the table of published files."""
+"""Weights from files into a network, `load_pretrained(model, source)`, the table of published files, and weights by the word `imagenet`."""
 
 from __future__ import annotations
 
+from edgeailite.pretrained.by_name import AUTO, IMAGENET, NONE, WORDS, Offer, imagenet_weights, offers
 from edgeailite.pretrained.find_state_dict import state_dict_of
 from edgeailite.pretrained.loading import load_pretrained
 from edgeailite.pretrained.networks import which_network
@@ -14,14 +15,21 @@ from edgeailite.pretrained.report import LoadReport, describe
 from edgeailite.pretrained.urls import PUBLISHED, PublishedWeights, weights_for
 
 __all__ = [
+    "AUTO",
+    "IMAGENET",
+    "NONE",
     "PUBLISHED",
+    "WORDS",
     "LoadReport",
+    "Offer",
     "PublishedWeights",
     "Source",
     "describe",
     "fetch",
+    "imagenet_weights",
     "load_pretrained",
     "not_finite",
+    "offers",
     "published_ranges",
     "published_state_dict",
     "read_weights",

@@ -22,6 +22,7 @@ from edgeailite.pretrained.lite_names import (
     rename_efficientnet,
     rename_timm_efficientnet,
     rename_timm_mobilenetv4,
+    rename_timm_tensorflow,
 )
 
 Weights = Mapping[str, Tensor]
@@ -52,12 +53,14 @@ class RecognisedWeights:
 class Backbone:
     """A classification network: patterns of its keys, the prefix added to them, the prefixes left out.
 
-    Each pattern fits several keys, so that a file that lacks one is recognised and the missing key is named.
+    Each pattern fits several keys, so that a file that lacks one is recognised and the missing key is named. `called`
+    is a pattern that the file's name or address holds, where keys do not tell networks apart.
     """
 
     kind: str
     has: tuple[str, ...]
     has_not: tuple[str, ...] = ()
+    called: str = ""
     prefix: str = "encoder."
     unused: tuple[str, ...] = ()
     change: Callable[[dict[str, Tensor]], str] | None = None  # alters the dict in place and says what it did
@@ -125,7 +128,15 @@ BACKBONES = (
         change=rename_timm_mobilenetv4,
     ),
     Backbone(
-        "timm EfficientNet-Lite backbone",
+        "timm tf_efficientnet_lite backbone",
+        has=(r"blocks\.\d\.\d+\.conv_dw\.weight",),
+        has_not=(r"blocks\.\d\.\d+\.se\.",),
+        called=r"tf_efficientnet_lite\d",
+        unused=TIMM_EFFICIENTNET_HEAD,
+        change=rename_timm_tensorflow,
+    ),
+    Backbone(
+        "timm EfficientNet-Lite or MobileNetV2 backbone",
         has=(r"blocks\.\d\.\d+\.conv_dw\.weight",),
         has_not=(r"blocks\.\d\.\d+\.se\.",),
         unused=TIMM_EFFICIENTNET_HEAD,
@@ -148,7 +159,7 @@ BACKBONES = (
 def recognise(weights: Weights, source: str, *, own: bool = False) -> RecognisedWeights:
     """Recognise one file. `own`: it is a checkpoint of this package. Raises DataError for a lone decoder."""
     weights = without_wrappers(weights, source)
-    backbone = _backbone_of(weights)
+    backbone = _backbone_of(weights, source)
     if backbone is not None:
         return _backbone(backbone, weights)
     if _is_decoder(weights):
@@ -221,8 +232,9 @@ def _without(weights: Weights, prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in weights.items()} if shared else dict(weights)
 
 
-def _backbone_of(weights: Weights) -> Backbone | None:
-    return next((backbone for backbone in BACKBONES if _fits(backbone, weights)), None)
+def _backbone_of(weights: Weights, source: str = "") -> Backbone | None:
+    named = (backbone for backbone in BACKBONES if re.search(backbone.called, source))
+    return next((backbone for backbone in named if _fits(backbone, weights)), None)
 
 
 def _fits(backbone: Backbone, weights: Weights) -> bool:
