@@ -62,7 +62,7 @@ def train(command: Command) -> int:
     from edgeailite.compat.weights import as_words, holds_network
     from edgeailite.runs.checkpoint import LAST
 
-    options = {"pretrained": ["none"]} | command.options
+    options = {"pretrained": ["none"], **command.options}
     options = {name: values for name, values in options.items() if name not in QUANTIZATION}
     if command.quantize:
         if holds_network(options["pretrained"]):

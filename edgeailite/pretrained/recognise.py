@@ -15,6 +15,8 @@ from itertools import pairwise
 from torch import Tensor
 
 from edgeailite.errors import DataError, option
+from edgeailite.pretrained.branch_names import HEAD as BRANCHES_HEAD
+from edgeailite.pretrained.branch_names import rename_timm_branches
 from edgeailite.pretrained.lite_names import (
     EFFICIENTNET_HEAD,
     MOBILENETV4_HEAD,
@@ -141,6 +143,13 @@ BACKBONES = (
         has_not=(r"blocks\.\d\.\d+\.se\.",),
         unused=TIMM_EFFICIENTNET_HEAD,
         change=rename_timm_efficientnet,
+    ),
+    Backbone(
+        "timm RepVGG or MobileOne backbone",
+        has=(r"stages\.\d\.\d+\.conv_kxk\.(\d\.)?conv\.weight", r"stages\.\d\.\d+\.conv_kxk\.(\d\.)?bn\.weight"),
+        has_not=(r"stages\.\d\.\d+\.attn\.",),
+        unused=BRANCHES_HEAD,
+        change=rename_timm_branches,
     ),
     Backbone("ADE20K VGG encoder", has=(r"features\.\d+\.bias", r"conv[67]\.(weight|bias)")),
     Backbone("ADE20K HRNet backbone", has=(r"transition\d\.", r"stage\d\.\d+\.branches\."), unused=_HRNET_UNUSED),

