@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from edgeailite.pretrained.by_name import AUTO, IMAGENET, NONE, WORDS, Offer, imagenet_weights, offers
+from edgeailite.pretrained.by_name import Offer, imagenet_weights, offers
 from edgeailite.pretrained.find_state_dict import state_dict_of
 from edgeailite.pretrained.loading import load_pretrained
 from edgeailite.pretrained.networks import which_network
@@ -18,11 +18,7 @@ from edgeailite.pretrained.report import LoadReport, describe
 from edgeailite.pretrained.urls import PUBLISHED, PublishedWeights, weights_for
 
 __all__ = [
-    "AUTO",
-    "IMAGENET",
-    "NONE",
     "PUBLISHED",
-    "WORDS",
     "LoadReport",
     "Offer",
     "PublishedWeights",

@@ -11,7 +11,8 @@ from edgeailite.console import log
 from edgeailite.errors import DataError, UsageError, option
 from edgeailite.models import ALIASES, MODELS
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.pretrained import AUTO, IMAGENET, NONE, Offer, imagenet_weights
+from edgeailite.pretrained import Offer, imagenet_weights
+from edgeailite.pretrained.by_name import AUTO, IMAGENET, NONE
 
 
 def with_first_weights(config: TrainConfig) -> TrainConfig:

@@ -11,6 +11,8 @@ from edgeailite.download import checksum_in_name
 from edgeailite.models import MODELS
 from edgeailite.pretrained import PUBLISHED, weights_for
 from edgeailite.pretrained.urls import STATED_TO, record_of
+from tests.markdown import ROOT
+from tools.weights_table import table
 
 
 def test_torchvision_says_the_same():
@@ -84,6 +86,10 @@ def test_weights_for_a_network():
     assert [w.input[:3] for w in weights_for("resnet50dilated_ppm_deepsup")] == ["RGB", "BGR", "RGB"]
     assert weights_for("deeplabv3plus_resnet50_p5_edgeailite") == []
     assert weights_for("no such network") == []
+
+
+def test_the_page_has_the_table():
+    assert table() in (ROOT / "docs/models.md").read_text(encoding="utf-8"), "print it: python tools/weights_table.py"
 
 
 def test_record_of_an_address():
