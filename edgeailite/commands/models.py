@@ -16,7 +16,7 @@ from edgeailite.console import print_table, progress
 from edgeailite.cost import complexity
 from edgeailite.errors import UsageError
 from edgeailite.models import ALIASES, MODELS, Pixel2Pixel, create_model, list_models
-from edgeailite.models.encoders.branches import fuse_branches
+from edgeailite.models.fusing import fuse
 from edgeailite.pretrained import Offer, offers, weights_for
 
 SORTS: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -57,7 +57,7 @@ def describe(name: str, num_classes: int | None, height_width: tuple[int, int], 
     """Return a network's row in the table of `edgeailite models`, computed from shapes alone."""
     decoded: list[torch.Size] = []
     with torch.device("meta"):
-        model = fuse_branches(create_model(name, num_classes, inputs=inputs))
+        model = fuse(create_model(name, num_classes, inputs=inputs))
         parameters = sum(p.numel() for p in model.parameters())
         model.decoders[0].register_forward_hook(lambda module, given, result: decoded.append(result.shape))
         macs = complexity(_without_batch_norm(model), height_width, inputs=inputs).macs

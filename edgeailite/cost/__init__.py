@@ -43,9 +43,9 @@ def complexity(model: nn.Module, height_width: tuple[int, int], *, inputs: int =
 
     Branches that a file has as one convolution (RepVGG, MobileOne) are counted as that one.
     """
-    from edgeailite.models.encoders.branches import fuse_branches
+    from edgeailite.models.fusing import fuse
 
-    model = fuse_branches(model)
+    model = fuse(model)
     macs = sum(layer.macs for layer in torch_layers(model, height_width, inputs=inputs))
     return Complexity(macs, sum(p.numel() for p in model.parameters()))
 
@@ -56,9 +56,9 @@ def layer_macs(model: nn.Module, height_width: tuple[int, int], *, inputs: int =
     What a module's children do is not counted again for the module; the MACs add up to those of `complexity`.
     """
     from edgeailite.cost.torch_graph import record
-    from edgeailite.models.encoders.branches import fuse_branches
+    from edgeailite.models.fusing import fuse
 
-    model = fuse_branches(model)
+    model = fuse(model)
     recording = record(model, height_width, inputs=inputs)
     macs = dict.fromkeys((name for name, _ in model.named_modules()), 0)
     for path, layer in zip(recording.paths, recording.layers, strict=True):
@@ -69,9 +69,9 @@ def layer_macs(model: nn.Module, height_width: tuple[int, int], *, inputs: int =
 def torch_layers(model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1) -> tuple[Layer, ...]:
     """Return the layers of a torch network in eval mode for `inputs` pictures of (height, width), as `torch_cost`."""
     from edgeailite.cost.torch_graph import record
-    from edgeailite.models.encoders.branches import fuse_branches
+    from edgeailite.models.fusing import fuse
 
-    return record(fuse_branches(model), height_width, inputs=inputs).layers
+    return record(fuse(model), height_width, inputs=inputs).layers
 
 
 def torch_cost(model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1) -> Cost:
@@ -80,9 +80,9 @@ def torch_cost(model: nn.Module, height_width: tuple[int, int], *, inputs: int =
     Branches that a file has as one convolution (RepVGG, MobileOne) are counted as that one, its parameters too.
     """
     from edgeailite.cost.torch_graph import record
-    from edgeailite.models.encoders.branches import fuse_branches
+    from edgeailite.models.fusing import fuse
 
-    model = fuse_branches(model)
+    model = fuse(model)
     recording = record(model, height_width, inputs=inputs)
     cost = Cost(
         recording.layers,

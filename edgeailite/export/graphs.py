@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from edgeailite.models.encoders.branches import fuse_branches
+from edgeailite.models.fusing import fuse
 from edgeailite.quantization.graph import is_module, is_resize
 from edgeailite.quantization.pooling import RegionPool, pool_size
 
@@ -22,7 +22,7 @@ def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
     Blocks of branches (RepVGG, MobileOne) become one convolution each. Adaptive pooling is replaced by a form that the
     exporter can write with open sizes.
     """
-    traced = fx.symbolic_trace(fuse_branches(copy.deepcopy(model).eval().cpu()))
+    traced = fx.symbolic_trace(fuse(copy.deepcopy(model).eval().cpu()))
     for node in list(traced.graph.nodes):
         users = list(node.users)
         if is_module(node, nn.Conv2d) and len(users) == 1 and is_module(users[0], nn.BatchNorm2d):

@@ -28,7 +28,7 @@ from torch import fx, nn
 
 from edgeailite.errors import UsageError
 from edgeailite.modelcard import input_name
-from edgeailite.models.encoders.branches import fuse_branches
+from edgeailite.models.fusing import fuse
 from edgeailite.quantization.graph import (
     ACTIVATIONS,
     activation_limits,
@@ -83,7 +83,7 @@ def prepare(
     record = get_scheme(scheme)
     if observer not in OBSERVERS:
         raise UsageError(f"unknown observer {observer!r}", fix=f"known: {', '.join(OBSERVERS)}")
-    graph_module = fx.symbolic_trace(fuse_branches(copy.deepcopy(model).eval()))
+    graph_module = fx.symbolic_trace(fuse(copy.deepcopy(model).eval()))
     graph_module.train(model.training)
     merge_inputs(graph_module)
     _remove_dropout(graph_module)

@@ -10,7 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from edgeailite.cost import complexity
 from edgeailite.models import create_model
 from edgeailite.models.edgeailite import BACKBONES
-from edgeailite.models.encoders.branches import Branches, fuse_branches
+from edgeailite.models.encoders.branches import Branches
+from edgeailite.models.fusing import fuse
 from edgeailite.pretrained import load_pretrained
 from tests.models.test_lite_backbones import by_default, needs_timm, theirs
 
@@ -63,7 +64,7 @@ def test_multiplications_are_those_of_timms_fused_network(name):
     from timm.utils.model import reparameterize_model
 
     with torch.device("meta"):
-        encoder = fuse_branches(create_model(f"fpn_aspp_{name}_edgeailite").encoder.eval())
+        encoder = fuse(create_model(f"fpn_aspp_{name}_edgeailite").encoder.eval())
         network = reparameterize_model(timm.create_model(name).eval()).to("meta")
         x = torch.empty(1, 3, 224, 224)
     counts = []
@@ -79,12 +80,12 @@ def test_multiplications_are_those_of_timms_fused_network(name):
 @pytest.mark.parametrize("fast", ["", "_fd"])
 def test_fused_networks_give_the_same(decoder, fast):
     model = randomized(create_model(f"{decoder}_mobileone_s0{fast}_edgeailite", 5))
-    fused = fuse_branches(model)
+    fused = fuse(model)
     with torch.inference_mode():
         assert_close(fused(PICTURE)["segmentation"], model(PICTURE)["segmentation"])
     assert any(isinstance(module, Branches) for module in model.modules()), "the network itself stays"
     assert not any(isinstance(module, Branches) for module in fused.modules())
-    assert fuse_branches(fused) is fused
+    assert fuse(fused) is fused
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_a_forgotten_branch_would_be_seen():
 def test_costs_are_those_of_the_file():
     model = create_model("unet_aspp_mobileone_s0_edgeailite")
     cost = complexity(model, (64, 96))
-    fused = fuse_branches(model)
+    fused = fuse(model)
     assert cost.parameters == sum(p.numel() for p in fused.parameters()) < sum(p.numel() for p in model.parameters())
 
 

@@ -3,7 +3,7 @@
 RepVGG (Ding et al., 2021, https://arxiv.org/abs/2101.03697) and MobileOne (Vasu et al., 2022,
 https://arxiv.org/abs/2206.04040) train sums of convolutions, each with BatchNorm, and of BatchNorm alone. All of these
 are linear in evaluation, so that one convolution with a bias computes their sum. Quantization and export fuse first
-(`fuse_branches`); training, and evaluation in torch, compute the branches. Source of the layout: timm's `byobnet.py`;
+(`models.fusing`); training, and evaluation in torch, compute the branches. Source of the layout: timm's `byobnet.py`;
 what we changed: one class for both, and sums are fused in double precision.
 """
 
@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgeailite.models.layers import conv_bn_act
-
-Network = TypeVar("Network", bound=nn.Module)
+from edgeailite.models.layers import conv_bn_act, factor_and_offset
 
 
 class Branches(nn.Module):
@@ -71,34 +68,13 @@ class Branches(nn.Module):
         for term in self.terms():
             *conv, norm = term.children() if isinstance(term, nn.Sequential) else (term,)
             kernel = conv[0].get_parameter("weight") if conv else _identity_like(like, first.groups)
-            factor, offset = _scaling(norm)
+            factor, offset = factor_and_offset(norm)
             weight += _widened(kernel.double(), like) * factor.view(-1, 1, 1, 1)
             bias += offset
         fused = copy.deepcopy(first)
         fused.weight.copy_(weight)
         fused.bias = nn.Parameter(bias.to(like.dtype))
         return nn.Sequential(OrderedDict(conv=fused, act=self.act)).train(self.training)
-
-
-def fuse_branches(network: Network) -> Network:
-    """Return a copy of a network in which every block of branches is one convolution; the network if it has none.
-
-    Outputs in evaluation stay the same but for float rounding. Keys of such a block become `conv.weight`, `conv.bias`.
-    """
-    if not any(isinstance(module, Branches) for module in network.modules()):
-        return network
-    fused = copy.deepcopy(network)
-    for name, module in list(fused.named_modules()):
-        if isinstance(module, Branches):
-            fused.set_submodule(name, module.fused())
-    return fused
-
-
-def _scaling(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Factor and offset (C,), in double precision, with which a BatchNorm in evaluation computes."""
-    assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None
-    factor = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
-    return factor, norm.bias.double() - norm.running_mean.double() * factor
 
 
 def _widened(weight: Tensor, like: Tensor) -> Tensor:
