@@ -1,8 +1,8 @@
 """`prepare`: inserts quantizers into a float network, by one pass over its torch.fx graph.
 
 Rules:
- 0. Blocks of branches (RepVGG, MobileOne) are fused to one convolution with a bias, for good: the result's keys are
-    those of the fused network.
+ 0. Branches (RepVGG, MobileOne) and averages or BatchNorms before a convolution (DDRNet) are fused to convolutions
+    with a bias first, for good (`models.fusing`): the result's keys are those of the fused network.
  1. Convolution followed only by BatchNorm becomes one `QuantConv2d` call; Dropout goes (the file has none), and so
     does the second prediction of deep supervision (a quantized network is trained on its outputs).
  2. A quantizer follows every input, and every convolution, addition, concatenation and average pooling (after its
