@@ -62,10 +62,11 @@ def train(command: Command) -> int:
     from edgeailite.compat.weights import as_words, holds_network
     from edgeailite.runs.checkpoint import LAST
 
-    options = {"pretrained": ["none"], **command.options}
-    options = {name: values for name, values in options.items() if name not in QUANTIZATION}
+    options = {name: values for name, values in command.options.items() if name not in QUANTIZATION}
+    if "resume" not in options:
+        options = {"pretrained": ["none"]} | options
     if command.quantize:
-        if holds_network(options["pretrained"]):
+        if holds_network(options.get("pretrained", [])):
             return quantize(command)
         _check_chain(command)
         options |= {"quantize": ["True"]}
