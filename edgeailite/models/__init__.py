@@ -82,8 +82,9 @@ def create_model(
 def unknown_model(name: str) -> str:
     """Return the message for a name that no network has."""
     known = [*MODELS, *ALIASES]
-    near = [f"v1_{name}"] if f"v1_{name}" in MODELS else difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    near = near or [n for n in known if name.lower() in n][:3]
+    words = name.lower().split("_")
+    near = [f"v1_{name}"] if f"v1_{name}" in MODELS else [n for n in known if all(word in n for word in words)][:3]
+    near = near or difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"; did you mean {', '.join(map(repr, near))}?" if near else ""
     return f"unknown model {name!r}; `edgeailite models` lists {len(MODELS)} networks{hint}"
 
