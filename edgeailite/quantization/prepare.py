@@ -1,6 +1,8 @@
 """`prepare`: inserts quantizers into a float network, by one pass over its torch.fx graph.
 
 Rules:
+ 0. Branches (RepVGG, MobileOne) and averages or BatchNorms before a convolution (DDRNet) are fused to convolutions
+    with a bias first, for good (`models.fusing`): the result's keys are those of the fused network.
  1. Convolution followed only by BatchNorm becomes one `QuantConv2d` call; Dropout goes (the file has none), and so
     does the second prediction of deep supervision (a quantized network is trained on its outputs).
  2. A quantizer follows every input, and every convolution, addition, concatenation and average pooling (after its
@@ -11,7 +13,7 @@ Rules:
     have an input in common share one scale all together.
  5. Anything else is refused: no integer kernel is known to give it exactly.
 
-Key names stay the same; quantizers are added as `ranges.<name of the tensor>`.
+Other key names stay the same; quantizers are added as `ranges.<name of the tensor>`.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from torch import fx, nn
 
 from edgeailite.errors import UsageError
 from edgeailite.modelcard import input_name
+from edgeailite.models.fusing import fuse
 from edgeailite.quantization.graph import (
     ACTIVATIONS,
     activation_limits,
@@ -88,7 +91,7 @@ def prepare(
             value=observer,
             known=tuple(OBSERVERS),
         )
-    graph_module = fx.symbolic_trace(copy.deepcopy(model).eval())
+    graph_module = fx.symbolic_trace(fuse(copy.deepcopy(model).eval()))
     merge_inputs(graph_module)
     _remove_dropout(graph_module)
     if record.tie_free:
