@@ -23,7 +23,7 @@ def test_a_missing_split_is_named_by_the_option_of_the_verb(tmp_path):
         write_png(tmp_path / f"images/train/{name}.png", np.zeros((8, 8, 3), np.uint8))
         write_png(tmp_path / f"labels/train/{name}.png", np.zeros((8, 8), np.uint8))
     with pytest.raises(
-        UsageError, match=r"^--val_split val: .* has train; add val, or name another: --val_split NAME$"
+        UsageError, match=r"^--val_split val: .* has train; add val, or name another: --val_split NAME, or divide the pictures: `edgeailite data split .*`$"
     ):
         open_labelled("folder", tmp_path, "val", option="val_split")
     with pytest.raises(UsageError, match=r"^--split val: .* has train$"):
