@@ -205,7 +205,7 @@ class VerifyConfig:
     model: Path
     """Run folder, checkpoint, or an .onnx or .tflite file followed by its contract."""
     contract: Path | None = None
-    """contract.json of the file (needs numpy and onnxruntime only; a .tflite file LiteRT too)."""
+    """contract.json of the file (needs numpy and onnxruntime only; a .tflite file numpy and LiteRT)."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     split: str = "val"
@@ -233,8 +233,10 @@ class VerifyConfig:
     group("find the layer that differs")
     trace: tuple[str, str] | None = None
     """Compare two forms of the network layer by layer: float, fake_quant, integer_exact (as this machine computes) or
-    integer_exact:ARITHMETIC (as onnxruntime_x86, onnxruntime_sse2 or onnxruntime_arm64); the run's file as ort,
-    ort:LEVEL (DISABLED, EXTENDED, ALL), openvino or openvino:f32; or FILE.onnx, FILE.onnx@LEVEL, FILE.onnx@openvino."""
+    integer_exact:ARITHMETIC (onnxruntime_x86, onnxruntime_sse2, onnxruntime_arm64, tflite_reference or xnnpack); the
+    run's ONNX file as ort, ort:LEVEL (DISABLED, EXTENDED, ALL), openvino or openvino:f32, its .tflite file as tflite
+    (LiteRT with XNNPACK) or tflite:reference; or FILE.onnx, FILE.onnx@LEVEL, FILE.onnx@openvino, FILE.tflite,
+    FILE.tflite@reference."""
     trace_local: bool = False
     """Feed each layer of the second form (a torch form) the first form's values, so that differences do not add up."""
     trace_plot: Path | None = None

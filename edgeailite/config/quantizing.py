@@ -20,7 +20,7 @@ from edgeailite.config.checks import (
 )
 from edgeailite.errors import option
 
-SchemeName = Literal["ort_u8s8", "ort_u8s7", "ort_u8s8_tensor", "s8s8", "tidl_pow2"]
+SchemeName = Literal["ort_u8s8", "ort_u8s7", "ort_u8s8_tensor", "s8s8", "tidl_pow2", "portable"]
 Observer = Literal["minmax", "ema", "percentile", "mse", "entropy"]
 WEIGHT_BITS = (4, 8, 16)
 
@@ -55,7 +55,8 @@ class CalibrateSubject:
     """Run folder to write; default <run>_ptq."""
     scheme: SchemeName = "ort_u8s8"
     """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; ort_u8s8_tensor: one
-    weight scale per layer, not per channel; s8s8: no zero points (TensorRT); tidl_pow2: power-of-two scales (TI)."""
+    weight scale per layer, not per channel; s8s8: no zero points (TensorRT); tidl_pow2: power-of-two scales (TI);
+    portable: the same codes in every integer runtime, in .onnx and .tflite files alike."""
     plan: Path | None = None
     """plan.json of `edgeailite analyze`: layers with other bits than the scheme's."""
     pretrained: Path | None = None
@@ -154,6 +155,10 @@ class AnalyzeConfig(Machine, Calibration):
         budget = self.bits_macs_budget
         check(budget is None or budget > 0, "bits_macs_budget", budget, "a ratio above 0")
         check(budget is None or self.max_drop is None, "bits_macs_budget", budget, "none beside max_drop")
+        if self.scheme == "portable":
+            planned = "max_drop" if budget is None else "bits_macs_budget"
+            value = getattr(self, planned)
+            check(value is None, planned, value, "none beside portable, which has 8 bits everywhere")
         if budget is None and self.max_drop is None:
             check(self.plan is None, "plan", self.plan, "max_drop or bits_macs_budget beside it")
         narrow = min(self.weight_bits, default=8) < 8
@@ -180,7 +185,8 @@ class QuantizeSubject:
     """Resume even if pictures or classes have changed since the run began; the running epoch then starts again."""
     scheme: SchemeName = "ort_u8s8"
     """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; ort_u8s8_tensor: one
-    weight scale per layer, not per channel; s8s8: no zero points (TensorRT); tidl_pow2: power-of-two scales (TI)."""
+    weight scale per layer, not per channel; s8s8: no zero points (TensorRT); tidl_pow2: power-of-two scales (TI);
+    portable: the same codes in every integer runtime, in .onnx and .tflite files alike."""
     plan: Path | None = None
     """plan.json of `edgeailite analyze`: layers with other bits than the scheme's."""
     data_path: Path | None = None

@@ -57,8 +57,10 @@ class Subject:
     group("start, resume and quantize")
     save_path: Path | None = None
     """Run folder to write; default runs/<date>_<dataset>_<model>."""
-    pretrained: tuple[str, ...] | None = None
-    """Weights to start from: a file or a URL, ours or published, or two for an ADE20K network: ENCODER DECODER."""
+    pretrained: tuple[str, ...] | None = ("auto",)
+    """Weights to start from. auto: ImageNet weights of the network's encoder, if a package has them, or the cache, or
+    their server answers within seconds; else none. imagenet: the same or an error. none: random values. Or a file or a
+    URL, ours or published, or two for an ADE20K network: ENCODER DECODER."""
     allow_head_mismatch: bool = False
     """Accept weights for another number of classes: layers whose shape depends on it keep their random values."""
     resume: Path | None = None
@@ -81,10 +83,11 @@ class Augmentation:
     group("input of the network")
     img_resize: tuple[int, int] = (384, 768)
     """Input size of validation and of the exported network, height and width."""
-    image_mean: tuple[float, float, float] = (128.0, 128.0, 128.0)
-    """Subtracted from pixels 0..255, per channel in the network's order."""
-    image_scale: tuple[float, float, float] = (1 / 64, 1 / 64, 1 / 64)
-    """Multiplied with pixels after the mean is subtracted."""
+    image_mean: tuple[float, float, float] | None = None
+    """Subtracted from pixels 0..255, per channel in the network's order; default what the weights of --pretrained
+    imagenet or auto expect, else 128."""
+    image_scale: tuple[float, float, float] | None = None
+    """Multiplied with pixels after the mean is subtracted; default as of image_mean, else 1/64."""
     input_channel_reverse: bool = False
     """Give the network BGR. ADE20K weights of 2018 want it, with mean 102.9801 115.9465 122.7717, scale 1 1 1."""
 
@@ -122,7 +125,7 @@ class Augmentation:
     def check_augmentation(self) -> None:
         """Raise UsageError for a value out of range, or two that exclude each other."""
         check_size("img_resize", self.img_resize)
-        check(all(s != 0 for s in self.image_scale), "image_scale", self.image_scale, "other than 0")
+        check(all(s != 0 for s in self.image_scale or ()), "image_scale", self.image_scale, "other than 0")
         check(0 < self.rand_scale[0] <= self.rand_scale[1], "rand_scale", self.rand_scale, "0 < low <= high")
         jitter = self.color_jitter
         check(jitter is None or 0 <= jitter < 1, "color_jitter", jitter, "a share from 0 to below 1")

@@ -107,4 +107,6 @@ def write_contract(path: Path, text: str) -> None:
     try:
         write_atomic(path, text)
     except OSError as error:
-        raise DataError(f"{path}: the contract cannot be written ({error.strerror}); make room there") from None
+        raise DataError(
+            f"{path}: the contract cannot be written ({error.strerror}); make room there", code="unwritable"
+        ) from None

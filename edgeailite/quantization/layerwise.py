@@ -17,6 +17,7 @@ from torch import Tensor, fx
 from edgeailite.console import progress
 from edgeailite.quantization.graph import ACTIVATIONS, is_module
 from edgeailite.quantization.modules import ActivationQuantizer, QuantConv2d, set_state
+from edgeailite.quantization.tie_free import TieFreeResize
 
 Batch = Tensor | tuple[Tensor, ...]
 Values = dict[fx.Node, Any]
@@ -81,7 +82,7 @@ def _start(model: fx.GraphModule, batches: Sequence[Batch]) -> list[Values]:
 
 def _compute(interpreter: fx.Interpreter, node: fx.Node, streams: list[Values], *, enabled: bool) -> None:
     module = interpreter.module.get_submodule(str(node.target)) if node.op == "call_module" else None
-    if isinstance(module, QuantConv2d | ActivationQuantizer):
+    if isinstance(module, QuantConv2d | ActivationQuantizer | TieFreeResize):
         module.enabled = enabled
     for values in streams:
         args = fx.node.map_arg(node.args, values.__getitem__)

@@ -26,10 +26,10 @@ from edgeailite.errors import UsageError, option
 from edgeailite.files import write_result
 from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import DEEP_SUPERVISION, Pixel2Pixel, create_model
-from edgeailite.preprocessing import Preprocessing
 from edgeailite.pretrained import LoadReport, describe, load_pretrained
 from edgeailite.runs.checkpoint import LAST, Checkpoint, beside
 from edgeailite.runs.resume import begin_run, goes_on, resumed_config
+from edgeailite.training.first_weights import first_weights, preprocessing_of, with_first_weights
 from edgeailite.training.job import Kind, TrainingResult, agree_on_data, ended, job, short
 from edgeailite.training.learner import (
     Place,
@@ -76,6 +76,8 @@ def train(
     with job(config, FLOAT) as this:
         began = time.perf_counter()
         config, processes = this.config, this.place.processes
+        if this.start is None:
+            config = from_first(lambda: with_first_weights(this.config), processes)
         prepared = prepare_training(config, this.place, anew=this.start is None)
         trainer = prepared.trainer(config, this.folder)
         root = config.data_path or default_path(config.dataset_name)
@@ -162,7 +164,7 @@ def prepare_training(config: TrainConfig, place: Place, *, anew: bool) -> Traini
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(DEEP_SUPERVISION not in name)
     card = _card(config, train, model)
-    loaded = from_first(lambda: _load(model, config), place.processes) if anew and config.pretrained else None
+    loaded = from_first(lambda: _load(model, config), place.processes) if anew else None
     learner = make_learner(
         model.to(place.device),
         config,
@@ -195,23 +197,23 @@ def continued(config: TrainConfig, folder: Path) -> QuantizeConfig:
     return QuantizeConfig(folder, new, resume, epochs=config.quantize_epochs, lr=config.quantize_lr, **same)
 
 
-def _load(model: Pixel2Pixel, config: TrainConfig) -> LoadReport:
-    """Start from published or own weights, and say what was loaded."""
-    report = load_pretrained(model, config.pretrained or (), allow_head_mismatch=config.allow_head_mismatch)
+def _load(model: Pixel2Pixel, config: TrainConfig) -> LoadReport | None:
+    """Start from published or own weights, and say what was loaded; None where none are asked for."""
+    source = first_weights(config)
+    if source is None:
+        return None
+    report = load_pretrained(model, source, allow_head_mismatch=config.allow_head_mismatch)
     log(describe(report))
     return report
 
 
 def _card(config: TrainConfig, source: DataSource, model: Pixel2Pixel) -> ModelCard:
-    order = "BGR" if config.input_channel_reverse else "RGB"
     return ModelCard(
         model_name=model.name,
         outputs=dict(model.outputs),
         classes=source.classes if source.has_classes else (),
         palette=source.palette if source.has_classes else (),
-        preprocessing=Preprocessing(
-            *config.img_resize, config.image_mean, config.image_scale, order, config.interpolation
-        ),
+        preprocessing=preprocessing_of(config),
         dataset_name=config.dataset_name,
         data_path=None if config.data_path is None else str(config.data_path.resolve()),
         options=changed_options(model.options),
