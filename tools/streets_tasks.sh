@@ -21,7 +21,7 @@ train() {
     $edgeailite train --dataset_name "$2" --data_path "$data" --save_path "$runs/$1" $recipe ${FLAGS:-} "${@:3}"
 }
 
-score() { printf '%-11s ' "$1"; $edgeailite validate "$runs/$1" --data_path "$data" --json True; }
+score() { printf '%-11s ' "$1"; $edgeailite validate "$runs/$1" --weights last --data_path "$data" --json True; }
 
 train all streets_depth_semantic_motion_multi_input
 train depth streets_depth

@@ -18,6 +18,8 @@ from edgeailite.config.stored import plain, train_config
 from edgeailite.console import log
 from edgeailite.data import DataSource, default_path
 from edgeailite.data.ensure import ensure_dataset, open_labelled
+from edgeailite.data.recognise import dataset_name_of
+from edgeailite.data.split import need_val
 from edgeailite.data.variety import need_classes
 from edgeailite.distributed import from_first
 from edgeailite.errors import UsageError, option
@@ -31,6 +33,7 @@ from edgeailite.training.first_weights import first_weights, preprocessing_of, w
 from edgeailite.training.job import Kind, TrainingResult, agree_on_data, ended, job, short
 from edgeailite.training.learner import (
     Place,
+    longer,
     make_learner,
     make_losses,
     output_channels,
@@ -96,13 +99,20 @@ def _begin(config: TrainConfig, place: Place) -> tuple[TrainConfig, Path, Checkp
     if folder is None and config.save_path is not None and goes_on(config.save_path, processes):
         folder = config.save_path
     if folder is None:
+        config = _named(config, told=processes.first)
         return config, config.save_path or _default_folder(config), None
     resumed = folder
     return from_first(lambda: _resumed(resumed, config), processes)
 
 
 def _short(config: TrainConfig, processes: int) -> TrainConfig:
-    return short(config, processes, evaluate_start=False, tensorboard="off", overlays=0)
+    return short(_named(config), processes, evaluate_start=False, tensorboard="off", overlays=0)
+
+
+def _named(config: TrainConfig, *, told: bool = True) -> TrainConfig:
+    """Return the options with the name of the data set, which may be recognised by its folder."""
+    name = dataset_name_of(config.dataset_name, config.data_path, otherwise="streets", told=told)
+    return replace(config, dataset_name=name)
 
 
 def _write_start(config: TrainConfig, folder: Path, loaded: LoadReport | None) -> None:
@@ -137,6 +147,9 @@ def prepare_training(config: TrainConfig, place: Place, *, anew: bool) -> Traini
     tensorboard_writer(config.tensorboard)  # raises before anything is written where it is asked for and missing
     if anew or config.data_path is None:  # a run that somebody else wrote chooses no folder to be written
         from_first(lambda: ensure_dataset(config.dataset_name, config.data_path), place.processes)
+    if anew and config.val_share and config.data_path is not None:
+        own = config.data_path
+        from_first(lambda: need_val(own, config.val_share, seed=config.seed, dry=config.dry_run), place.processes)
     train, val = training_splits(config)
     torch.manual_seed(config.seed)
     outputs = output_channels(train)
@@ -220,7 +233,10 @@ def _resumed(folder: Path, config: TrainConfig) -> tuple[TrainConfig, Path, Chec
             f"{where}: a quantized run; use `edgeailite quantize RUN --save_path … --resume True`", code="wrong-kind"
         )
     of_run = replace(train_config(checkpoint.config, where=f"{where}: its options"), resume=None)
-    return resumed_config(config, of_run), folder, checkpoint
+    resumed = resumed_config(config, of_run)
+    if resumed.epochs > of_run.epochs:
+        log(longer(of_run, resumed, checkpoint.training["epoch"]))
+    return resumed, folder, checkpoint
 
 
 FLOAT = Kind(lambda config: config.resume, _begin, _short)

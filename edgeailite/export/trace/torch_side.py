@@ -224,7 +224,8 @@ def torch_side(word: str, module: nn.Module) -> Side:
         return float_side(word, module)
     if not isinstance(module, fx.GraphModule):
         raise UsageError(
-            f"{option('trace')} {word}: the run is float; give the quantized run first (edgeailite quantize)"
+            f"{option('trace')} {word}: the run is float; give the quantized run first (edgeailite quantize)",
+            code="wrong-kind",
         )
     form, _, arithmetic = word.partition(":")
     if form == "fake_quant":
