@@ -42,7 +42,6 @@ from torch import fx, nn
 
 from benchmarks.int8 import inputs, ratio, reason, runner, with_argmax
 from edgeailite.cost.latency import Timing, alternate
-from edgeailite.cost.latency.runners import tflite_runner
 from edgeailite.environment import machine_facts, machine_title
 from edgeailite.export import to_onnx
 from edgeailite.export.naming import file_names
@@ -54,7 +53,6 @@ from edgeailite.quantization import calibrate, convert, prepare, set_input_range
 from edgeailite.quantization.lowering import lower
 from edgeailite.runs.open import load_network
 from edgeailite.runtime.session import open_session
-from edgeailite.runtime.tflite_file import read_tflite
 from edgeailite.runtime.tflite_session import tflite_interpreter
 
 HEADS = ("logits", "classes")  # folders
@@ -164,20 +162,23 @@ def runners(folder: Path, head: str, threads: int) -> Iterator[tuple[str, Callab
         for title, runtime in ONNX_RUNTIMES.items():
             yield f"{path.name} in {title}", partial(runner, path, runtime, threads)
     for path in sorted(folder.glob("*.tflite")):
-        make = classes_of_codes if head == "classes" and "codes" in path.stem else tflite_runner
-        yield f"{path.name} in LiteRT", partial(make, path, threads=threads)
+        enlarged = head == "classes" and "codes" in path.stem
+        yield f"{path.name} in LiteRT", partial(litert_runner, path, threads, enlarged)
 
 
-def classes_of_codes(path: Path, *, threads: int) -> Run:
-    """The codes of the decoder's size and their best class, enlarged by the nearest neighbour, in numpy."""
-    model = tflite_interpreter(read_tflite(path).data, name=str(path), threads=threads, kernels="xnnpack")
-    [image], [codes] = model.get_input_details(), model.get_output_details()
-    model.set_tensor(image["index"], np.random.default_rng(0).integers(-128, 128, image["shape"]).astype(np.int8))
-    factor = int(image["shape"][1] // codes["shape"][1])
+def litert_runner(path: Path, threads: int, enlarged: bool) -> Run:
+    """A .tflite file of any tool; with `enlarged` the best class of its codes is taken and enlarged, by numpy."""
+    model = tflite_interpreter(path.read_bytes(), name=str(path), threads=threads, kernels="xnnpack")
+    [image], [output] = model.get_input_details(), model.get_output_details()
+    low, high = (-128, 128) if image["dtype"] == np.int8 else (-2, 2)
+    model.set_tensor(image["index"], np.random.default_rng(0).uniform(low, high, image["shape"]).astype(image["dtype"]))
+    factor = int(image["shape"][1] // output["shape"][1])
 
     def run() -> object:
         model.invoke()
-        labels = model.get_tensor(codes["index"]).argmax(-1).astype(np.uint8)
+        if not enlarged:
+            return None
+        labels = model.get_tensor(output["index"]).argmax(-1).astype(np.uint8)
         return labels.repeat(factor, 1).repeat(factor, 2)
 
     return run

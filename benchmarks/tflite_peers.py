@@ -34,7 +34,6 @@ from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import calibrate, integer_exact, prepare, set_input_range
 from edgeailite.runs.dataset import dataset_of
 from edgeailite.runs.open import OpenModel, load_network
-from edgeailite.runtime.tflite_file import read_tflite
 from edgeailite.runtime.tflite_session import codes_of, tflite_interpreter
 
 OURS = "edgeailite"
@@ -89,7 +88,7 @@ class Scores:
     @staticmethod
     def of(path: Path, kernels: str) -> Scores:
         """Load a file; `kernels` is `xnnpack` or `reference`."""
-        return Scores(tflite_interpreter(read_tflite(path).data, name=str(path), threads=1, kernels=kernels))
+        return Scores(tflite_interpreter(path.read_bytes(), name=str(path), threads=1, kernels=kernels))
 
     def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run it; a file may take and give channels first or last, floats or codes."""
