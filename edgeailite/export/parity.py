@@ -184,7 +184,7 @@ def prove(
     if kernels is not None:
         results["arithmetic"] = machine_arithmetic()
         results["integer_kernels"] = kernels
-        results["additions"] = _additions(subject)
+        results["additions"] = count_additions(subject.module)
         results["conversion"] = _check_conversion(subject, reference, kept, least=min_fake_quant)
     if subject.wide:
         results |= {"exact": False, "promise": WIDE_PROMISE}
@@ -219,7 +219,9 @@ def as_tuple(card: ModelCard, item: Picture | tuple[Picture, ...]) -> tuple[Pict
     picture = item if isinstance(item, tuple) else (item,)
     if len(picture) != len(card.inputs):
         names = ", ".join(card.inputs)
-        raise UsageError(f"the network takes {len(card.inputs)} picture(s) at a time ({names}), got {len(picture)}")
+        raise UsageError(
+            f"the network takes {len(card.inputs)} picture(s) at a time ({names}), got {len(picture)}", code="no-fit"
+        )
     return picture
 
 
@@ -268,10 +270,10 @@ def _check_label_maps(subject: Subject, expected: Mapping[str, Array], scores: M
                 raise ParityError(f"{subject.file}: output {name}: the label map is not that of the scores")
 
 
-def _additions(subject: Subject) -> dict[str, int]:
+def count_additions(prepared: nn.Module) -> dict[str, int]:
     """Count the additions that every runtime computes alike (`quantization.tie_safe`), and all additions."""
-    assert isinstance(subject.module, fx.GraphModule)
-    return dict(zip(("tie_safe", "total"), tie_safe_additions(subject.module), strict=True))
+    assert isinstance(prepared, fx.GraphModule)
+    return dict(zip(("tie_safe", "total"), tie_safe_additions(prepared), strict=True))
 
 
 def _check_conversion(

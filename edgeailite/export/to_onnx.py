@@ -62,7 +62,8 @@ def to_onnx(
     if not isinstance(model, fx.GraphModule):
         if kernels != "plain":
             raise UsageError(
-                f"{option('kernels')} {kernels}: rewrites int8 files; quantize the run first, or leave the option out"
+                f"{option('kernels')} {kernels}: rewrites int8 files; quantize the run first, or leave the option out",
+                code="wrong-kind",
             )
         return write_graph(fold_batch_norms(model), card, opset=opset, argmax=argmax, size=size, simplify=simplify)
     _check_bits(model, opset)
@@ -119,7 +120,8 @@ def _check_weights_fit(model: nn.Module) -> None:
     if not isinstance(model, fx.GraphModule) and total >= LARGEST_FILE:
         raise UsageError(
             f"the weights are {total / 1e9:.1f} GB, an ONNX file holds less than {LARGEST_FILE / 1e9:.1f} GB; "
-            "choose a smaller network"
+            "choose a smaller network",
+            code="over-budget",
         )
 
 

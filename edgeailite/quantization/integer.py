@@ -39,7 +39,7 @@ from edgeailite.quantization.arithmetic import (
     blend_rounded,
 )
 from edgeailite.quantization.convert import CodePool, FromCodes, IntegerConv, Quantize, convert
-from edgeailite.quantization.enlarge import EnlargeCodes
+from edgeailite.quantization.enlarge_codes import EnlargeCodes
 from edgeailite.quantization.graph import ACTIVATIONS, ADDITIONS
 from edgeailite.quantization.lowered import LoweredPrograms
 from edgeailite.quantization.pooling import region_sums
@@ -111,8 +111,8 @@ class IntegerExact(fx.Interpreter):
             value = self.map_nodes_to_values(node.args[0], node)
             if isinstance(module, ACTIVATIONS):  # behind a kernel, clamping the codes does it
                 return value if callable(value) else module(value.dequantize())
-            if isinstance(module, nn.MaxPool2d | EnlargeCodes):
-                return replace(value, codes=module(value.codes))
+            if isinstance(module, nn.MaxPool2d | EnlargeCodes):  # the second may be told a size
+                return replace(value, codes=module(value.codes, *self.map_nodes_to_values(node.args[1:], node)))
             if isinstance(module, CodePool):
                 return _pool(module, value)
             if isinstance(module, IntegerConv):

@@ -1,6 +1,8 @@
 """`prepare`: inserts quantizers into a float network, by one pass over its torch.fx graph.
 
 Rules:
+ 0. Branches (RepVGG, MobileOne) and averages or BatchNorms before a convolution (DDRNet) are fused to convolutions
+    with a bias first, for good (`models.fusing`): the result's keys are those of the fused network.
  1. Convolution followed only by BatchNorm becomes one `QuantConv2d` call; Dropout goes (the file has none), and so
     does the second prediction of deep supervision (a quantized network is trained on its outputs).
  2. A quantizer follows every input, and every convolution, addition, concatenation and average pooling (after its
@@ -11,7 +13,7 @@ Rules:
     have an input in common share one scale all together.
  5. Anything else is refused: no integer kernel is known to give it exactly.
 
-Key names stay the same; quantizers are added as `ranges.<name of the tensor>`.
+Other key names stay the same; quantizers are added as `ranges.<name of the tensor>`.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from torch import fx, nn
 
 from edgeailite.errors import UsageError
 from edgeailite.modelcard import input_name
+from edgeailite.models.fusing import fuse
 from edgeailite.quantization.graph import (
     ACTIVATIONS,
     activation_limits,
@@ -44,6 +47,8 @@ from edgeailite.quantization.modules import INTEGER_BITS, ActivationQuantizer, I
 from edgeailite.quantization.observers import DEFAULT_OBSERVER, OBSERVERS
 from edgeailite.quantization.pooling import pool_size
 from edgeailite.quantization.schemes import DEFAULT_SCHEME, EVERYTHING_AS_THE_SCHEME, Plan, Scheme, get_scheme
+from edgeailite.quantization.tie_free import TieFreeResize
+from edgeailite.quantization.tie_free_graph import check_tie_free, connect, replace_resizes
 from edgeailite.untrusted import shown
 
 BN_TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -79,11 +84,20 @@ def prepare(
     """
     record = get_scheme(scheme)
     if observer not in OBSERVERS:
-        raise UsageError(f"unknown observer {observer!r}", fix=f"known: {', '.join(OBSERVERS)}")
-    graph_module = fx.symbolic_trace(copy.deepcopy(model).eval())
-    graph_module.train(model.training)
+        raise UsageError(
+            f"unknown observer {observer!r}",
+            fix=f"known: {', '.join(OBSERVERS)}",
+            code="unknown-name",
+            value=observer,
+            known=tuple(OBSERVERS),
+        )
+    graph_module = fx.symbolic_trace(fuse(copy.deepcopy(model).eval()))
     merge_inputs(graph_module)
     _remove_dropout(graph_module)
+    if record.tie_free:
+        check_tie_free(graph_module, plan, scheme)
+        replace_resizes(graph_module, scheme)
+    graph_module.train(model.training)
     _fold_batch_norms(graph_module, record, plan)
     for node in graph_module.graph.nodes:
         _refuse(node)
@@ -95,6 +109,8 @@ def prepare(
         _insert_quantizer(graph_module, group, f"ranges.{name}", quantizer)
     _pass_input_scales(graph_module)
     _check_plan(graph_module, plan)
+    if record.tie_free:
+        connect(graph_module)
     graph_module.graph.lint()
     graph_module.recompile()
     return graph_module
@@ -137,7 +153,11 @@ def _fold_batch_norms(graph_module: fx.GraphModule, scheme: Scheme, plan: Plan) 
             continue
         conv, bn = graph_module.get_submodule(node.target), None
         if conv.padding_mode != "zeros":
-            raise UsageError(f"padding_mode {conv.padding_mode!r} cannot be quantized, only 'zeros'", path=node.target)
+            raise UsageError(
+                f"padding_mode {conv.padding_mode!r} cannot be quantized, only 'zeros'",
+                path=node.target,
+                code="no-integer-form",
+            )
         users = list(node.users)
         if len(users) == 1 and is_module(users[0], nn.BatchNorm2d):
             bn = graph_module.get_submodule(users[0].target)
@@ -155,13 +175,17 @@ def _refuse(node: fx.Node) -> None:
     if node.op == "call_module":
         module = node.graph.owning_module.get_submodule(str(node.target))
         if isinstance(module, nn.MaxPool2d) and (module.ceil_mode or module.return_indices):
-            raise UsageError("a MaxPool2d with ceil_mode or indices cannot be quantized", path=node.target)
+            raise UsageError(
+                "a MaxPool2d with ceil_mode or indices cannot be quantized", path=node.target, code="no-integer-form"
+            )
         if isinstance(module, nn.AdaptiveAvgPool2d):
             pool_size(module)
-        if not isinstance(module, (QuantConv2d, *ACTIVATIONS, *POOLS)):
+        if not isinstance(module, (QuantConv2d, TieFreeResize, *ACTIVATIONS, *POOLS)):
             kind = type(module).__name__
             hint = BILINEAR_HINT if isinstance(module, UPSAMPLERS) else "export the network in float"
-            raise UsageError(f"{kind} cannot be quantized to int8 here", path=node.target, fix=hint)
+            raise UsageError(
+                f"{kind} cannot be quantized to int8 here", path=node.target, fix=hint, code="no-integer-form"
+            )
     if is_resize(node):
         if node.kwargs.get("mode") != "bilinear" or node.kwargs.get("align_corners"):
             how = f"mode {node.kwargs.get('mode')!r}, align_corners {node.kwargs.get('align_corners')}"
@@ -169,12 +193,16 @@ def _refuse(node: fx.Node) -> None:
                 f"a resize with {how} cannot be quantized to int8, only bilinear with half-pixel centres",
                 path=node.name,
                 fix="build the network with align_corners=False, or export it in float",
+                code="no-integer-form",
             )
         return
     known = is_addition(node) or is_concatenation(node) or reads_shape(node) or node.target is operator.getitem
     if node.op in ("call_function", "call_method") and not known:
         raise UsageError(
-            f"{node.target} cannot be quantized to int8 here", path=node.name, fix="export the network in float"
+            f"{node.target} cannot be quantized to int8 here",
+            path=node.name,
+            fix="export the network in float",
+            code="no-integer-form",
         )
 
 
@@ -190,7 +218,7 @@ def _groups(graph_module: fx.GraphModule) -> list[_Group]:
             group_of[node] = _Group([(node, None)])
             for source in node.args[0]:
                 _merge(group_of, node, source)
-        elif is_module(node, nn.MaxPool2d) or (is_resize(node) and not leaves_network(node)):
+        elif is_module(node, (nn.MaxPool2d, TieFreeResize)) or (is_resize(node) and not leaves_network(node)):
             group_of[node] = _Group([(node, None)])
             _merge(group_of, node, node.args[0])
     return list({id(group): group for group in group_of.values()}.values())
@@ -226,7 +254,9 @@ def _check_plan(graph_module: fx.GraphModule, plan: Plan) -> None:
         for name in given:
             if name not in known:
                 near = ", ".join(difflib.get_close_matches(name, known)) or ", ".join(known[:3]) + ", ..."
-                raise UsageError(f"plan: {what} name {shown(name)}, which this network lacks", fix=f"near are: {near}")
+                raise UsageError(
+                    f"plan: {what} name {shown(name)}, which this network lacks", fix=f"near are: {near}", code="no-fit"
+                )
 
 
 def _is_resized(group: _Group) -> bool:

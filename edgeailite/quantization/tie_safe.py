@@ -64,7 +64,7 @@ def _ends(quantize: Quantize) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class _Addition:
+class Addition:
     """The quantizers of an addition's summands and result, in this order."""
 
     quantizers: tuple[ActivationQuantizer, ActivationQuantizer, ActivationQuantizer]
@@ -86,7 +86,7 @@ class _Addition:
 
 def tie_safe_additions(model: fx.GraphModule) -> tuple[int, int]:
     """Count the additions of a prepared network that every arithmetic computes alike, and all additions."""
-    found = list(_additions(model))
+    found = list(additions_of(model))
     return sum(addition.agrees() for addition in found), len(found)
 
 
@@ -105,15 +105,15 @@ def make_additions_tie_safe(model: fx.GraphModule) -> tuple[int, int]:
 
     A scale moves by at most 1e-5 of itself, its zero point stays. An addition that cannot be helped keeps its scales.
     """
-    settled: list[_Addition] = []
+    settled: list[Addition] = []
     safe = 0
-    for addition in _additions(model):
+    for addition in additions_of(model):
         settled.append(addition)
         safe += addition.agrees() or any(_move(quantizer, settled) for quantizer in addition.movable())
     return safe, len(settled)
 
 
-def _move(quantizer: ActivationQuantizer, settled: Sequence[_Addition]) -> bool:
+def _move(quantizer: ActivationQuantizer, settled: Sequence[Addition]) -> bool:
     """Find a scale near the present one with which the last addition agrees, and those that agreed still do."""
     touched = [addition for addition in settled if any(quantizer is q for q in addition.quantizers)]
     touched = [addition for addition in touched[:-1] if addition.agrees()] + touched[-1:]
@@ -127,7 +127,8 @@ def _move(quantizer: ActivationQuantizer, settled: Sequence[_Addition]) -> bool:
     return False
 
 
-def _additions(model: fx.GraphModule) -> Iterator[_Addition]:
+def additions_of(model: fx.GraphModule) -> Iterator[Addition]:
+    """Yield the additions of a prepared network, in graph order."""
     for node in model.graph.nodes:
         if is_addition(node):
             result = next(iter(node.users))
@@ -137,4 +138,4 @@ def _additions(model: fx.GraphModule) -> Iterator[_Addition]:
             assert isinstance(a, ActivationQuantizer)
             assert isinstance(b, ActivationQuantizer)
             assert isinstance(y, ActivationQuantizer)
-            yield _Addition((a, b, y))
+            yield Addition((a, b, y))
