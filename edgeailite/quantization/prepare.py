@@ -91,6 +91,9 @@ def prepare(
     record = get_scheme(scheme)
     if observer not in OBSERVERS:
         raise UsageError(f"unknown observer {observer!r}", fix=f"known: {', '.join(OBSERVERS)}")
+    for name, module in model.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            _refuse_layer(name, module)
     graph_module = trace(copy.deepcopy(model).eval())
     graph_module.train(model.training)
     normalise(graph_module)
@@ -142,7 +145,6 @@ def _fold_batch_norms(graph_module: fx.GraphModule, scheme: Scheme, plan: Plan) 
         if not is_module(node, (nn.Conv2d, nn.Linear)):
             continue
         layer, bn = graph_module.get_submodule(node.target), None
-        _refuse_layer(str(node.target), layer)
         users = list(node.users)
         if len(users) == 1 and is_module(users[0], nn.BatchNorm2d) and isinstance(layer, nn.Conv2d):
             bn = graph_module.get_submodule(users[0].target)
