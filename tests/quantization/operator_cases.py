@@ -24,8 +24,9 @@ from torch import Tensor, fx, nn
 from edgeailite.quantization.codes import Codes
 from edgeailite.quantization.convert import FromCodes, Quantize, ToCodes
 from edgeailite.quantization.integer import IntegerExact
+from edgeailite.quantization.operator_rules import FUNCTION_ERROR, all_results, no_tie
 from edgeailite.quantization.operators import TABLES, Chunk, Function, Move, Multiply, Pad, Subtract
-from edgeailite.quantization.tie_safe import FUNCTION_ERROR, FUNCTION_STEP, STEPS, all_results, no_tie
+from edgeailite.quantization.tie_safe import FUNCTION_STEP, STEPS
 
 Codes8 = NDArray[np.uint8]
 Build = Callable[[fx.Graph, list[fx.Node]], fx.Node]
@@ -55,12 +56,12 @@ class Case:
 
     kernel: str
     module: nn.Module | None = None
-    shapes: Sequence[tuple[int, ...]] = ((1, 8, 32, 40),)
+    shapes: Sequence[tuple[int, ...]] = ((1, 16, 64, 80),)
     build: Build = field(default_factory=by_module)
     keeps: bool = False
 
 
-PLANE, CHANNELS = (1, 8, 32, 40), (1, 8, 1, 1)
+PLANE, CHANNELS = (1, 16, 64, 80), (1, 16, 1, 1)
 CASES: dict[str, Case] = {
     "Sigmoid": Case("QLinearSigmoid", nn.Sigmoid()),
     "LeakyReLU": Case("QLinearLeakyRelu", nn.LeakyReLU(0.1)),
@@ -75,11 +76,11 @@ CASES: dict[str, Case] = {
     "Softplus": Case("Softplus", nn.Softplus()),
     "1 - x": Case("Sub", Function(torch.sub, 1.0, first=False)),
     "x^2": Case("Pow", Function(torch.pow, 2)),
-    "PReLU": Case("PRelu", nn.PReLU(8)),
+    "PReLU": Case("PRelu", nn.PReLU(16)),
     "Mul": Case("QLinearMul", Multiply(), (PLANE, PLANE)),
     "Mul (N,C,1,1)": Case("QLinearMul", Multiply(), (PLANE, CHANNELS)),
     "Mul (N,C,1,1) first": Case("QLinearMul", Multiply(), (CHANNELS, PLANE)),
-    "Mul (N,1,H,W)": Case("QLinearMul", Multiply(), (PLANE, (1, 1, 32, 40))),
+    "Mul (N,1,H,W)": Case("QLinearMul", Multiply(), (PLANE, (1, 1, 64, 80))),
     "Mul ()": Case("QLinearMul", Multiply(), (PLANE, ())),
     "Sub": Case("Sub", Subtract(), (PLANE, PLANE)),
     "AvgPool2d 2": Case("QLinearAveragePool", nn.AvgPool2d(2, count_include_pad=False)),
@@ -87,17 +88,17 @@ CASES: dict[str, Case] = {
     "AvgPool2d 3/2 uncounted": Case("QLinearAveragePool", nn.AvgPool2d(3, 2, 1, count_include_pad=False)),
     "AvgPool2d 2 ceil": Case("QLinearAveragePool", nn.AvgPool2d(3, 3, ceil_mode=True, count_include_pad=False)),
     "AvgPool2d 17/8": Case("QLinearAveragePool", nn.AvgPool2d(17, 8, 8)),
-    "nearest x2": Case("Resize", build=resized((64, 80), mode="nearest"), keeps=True),
+    "nearest x2": Case("Resize", build=resized((128, 160), mode="nearest"), keeps=True),
     "nearest 77x91": Case("Resize", build=resized((77, 91), mode="nearest"), keeps=True),
-    "bilinear": Case("Resize", build=resized((64, 80), mode="bilinear", align_corners=False), keeps=True),
+    "bilinear": Case("Resize", build=resized((128, 160), mode="bilinear", align_corners=False), keeps=True),
     "aligned corners": Case("Resize", build=resized((77, 91), mode="bilinear", align_corners=True), keeps=True),
-    "aligned corners x4": Case("Resize", build=resized((128, 160), mode="bilinear", align_corners=True), keeps=True),
+    "aligned corners x2": Case("Resize", build=resized((128, 160), mode="bilinear", align_corners=True), keeps=True),
     "MaxPool2d ceil": Case("MaxPool", nn.MaxPool2d(3, 2, ceil_mode=True), keeps=True),
     "PixelShuffle": Case("DepthToSpace", nn.PixelShuffle(2), keeps=True),
     "ChannelShuffle": Case("Transpose", nn.ChannelShuffle(2), keeps=True),
     "Pad": Case("Pad", Pad(), build=by_module([1, 2, 3, 4]), keeps=True),
     "Pad reflect": Case("Pad", Pad("reflect"), build=by_module([1, 2, 3, 4]), keeps=True),
-    "reshape": Case("Reshape", Move(torch.reshape), build=by_module((1, 4, 64, 40)), keeps=True),
+    "reshape": Case("Reshape", Move(torch.reshape), build=by_module((1, 8, 128, 80)), keeps=True),
     "permute": Case("Transpose", Move(torch.permute), build=by_module((0, 2, 3, 1)), keeps=True),
     "flatten": Case("Reshape", Move(torch.flatten), build=by_module(1), keeps=True),
     "slice": Case("Slice", Move(_slice := lambda x, a, b: x[:, a:b]), build=by_module(2, 6), keeps=True),
@@ -217,7 +218,7 @@ def _codes(values: Codes8, grid: Quantize) -> Codes:
 
 def _plain(graph: fx.GraphModule, values: Sequence[Tensor]) -> Tensor:
     """Run the operator alone, in float."""
-    node = next(node for node in graph.graph.nodes if node.op != "output" and list(node.users)[0].target == "end")
+    node = next(node for node in graph.graph.nodes if node.op != "output" and next(iter(node.users)).target == "end")
     given = dict(zip(node.all_input_nodes, values, strict=True))
     arguments, options = fx.map_arg((node.args, node.kwargs), given.__getitem__)
     function = graph.get_submodule(str(node.target)) if node.op == "call_module" else node.target
@@ -229,6 +230,6 @@ def _make_safe(module: nn.Module, x: Quantize, y: Quantize) -> None:
     scale = float(y.scale)
     for step in range(STEPS):
         y.scale.fill_(scale * (1 + FUNCTION_STEP * step))
-        if no_tie(all_results(module, x, y), y, relative=FUNCTION_ERROR):
+        if no_tie(all_results(module, _codes(np.zeros(0), x), y), y, relative=FUNCTION_ERROR):
             return
     raise AssertionError("no safe scale was found")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.quantization.operator_cases import CASES, Compared
 
-MANY, FEW = 1_000_000, 20_000
+MANY = 1_000_000
 DEFAULT = (
     "Sigmoid", "Hardswish", "GELU", "PReLU", "Mul", "Mul (N,C,1,1)", "Sub", "AvgPool2d 3/2 padded", "nearest 77x91",
     "aligned corners", "MaxPool2d ceil", "Pad", "slice",
@@ -23,7 +23,7 @@ DEFAULT = (
 def test_the_rule_is_the_kernel(name, tmp_path):
     compared = Compared(CASES[name], tmp_path)
     rng = np.random.default_rng(0)
-    while compared.found.compared < FEW:
+    for _ in range(3):
         compared.compare(rng)
     assert compared.found.differing == {"EXTENDED": 0, "ALL": 0}
     assert CASES[name].kernel in compared.found.kernels
