@@ -10,9 +10,9 @@ from torch.nn.utils import parametrizations
 
 from edgeailite.errors import UsageError
 from edgeailite.quantization import calibrate, convert, integer_exact, prepare, set_input_range, set_state
-from edgeailite.quantization.graph import named_outputs
+from edgeailite.quantization.graph import named_outputs, trace
 from edgeailite.quantization.modules import ImpliedReLU
-from edgeailite.quantization.normalise import normalise, trace
+from edgeailite.quantization.normalise import normalise
 from tests.quantization.spelled import BODIES, WIDTH, Body, Spelled, block
 from tests.quantization.tiny import pixels
 
