@@ -22,10 +22,13 @@ from onnx import numpy_helper
 from torch import Tensor, fx, nn
 
 from edgeailite.quantization.codes import Codes
-from edgeailite.quantization.convert import FromCodes, Quantize, ToCodes
+from edgeailite.quantization.convert import FromCodes, IntegerLinear, Quantize, ToCodes
+from edgeailite.quantization.grids import WeightGrid
 from edgeailite.quantization.integer import IntegerExact
+from edgeailite.quantization.modules import IntegerParameters, QuantLinear
 from edgeailite.quantization.operator_rules import FUNCTION_ERROR, all_results, no_tie
 from edgeailite.quantization.operators import TABLES, Chunk, Function, Move, Multiply, Pad, Subtract
+from edgeailite.quantization.schemes import SCHEMES
 from edgeailite.quantization.tie_safe import FUNCTION_STEP, STEPS
 
 Codes8 = NDArray[np.uint8]
@@ -61,6 +64,16 @@ class Case:
     keeps: bool = False
 
 
+def linear(channels: int, out: int) -> IntegerLinear:
+    """A linear layer with random weights, as `convert` makes it."""
+    rng = torch.Generator().manual_seed(0)
+    weight = torch.randint(-127, 128, (out, channels, 1, 1), generator=rng, dtype=torch.int8)
+    scale = torch.rand(out, generator=rng) / 1000 + 0.001
+    bias = torch.randint(-9000, 9000, (out,), generator=rng, dtype=torch.int32)
+    layer = QuantLinear.from_linear(nn.Linear(channels, out), WeightGrid(SCHEMES["ort_u8s8"], 8))
+    return IntegerLinear(layer, IntegerParameters(weight, scale, bias, scale * 0.02), opset=OPSET)
+
+
 PLANE, CHANNELS = (1, 16, 64, 80), (1, 16, 1, 1)
 CASES: dict[str, Case] = {
     "Sigmoid": Case("QLinearSigmoid", nn.Sigmoid()),
@@ -74,6 +87,7 @@ CASES: dict[str, Case] = {
     "Mish": Case("Softplus", nn.Mish()),
     "ELU": Case("Elu", nn.ELU()),
     "Softplus": Case("Softplus", nn.Softplus()),
+    "Linear": Case("QGemm", linear(300, 100), ((1000, 300),)),
     "1 - x": Case("Sub", Function(torch.sub, 1.0, first=False)),
     "x^2": Case("Pow", Function(torch.pow, 2)),
     "PReLU": Case("PRelu", nn.PReLU(16)),
@@ -222,6 +236,8 @@ def _plain(graph: fx.GraphModule, values: Sequence[Tensor]) -> Tensor:
     given = dict(zip(node.all_input_nodes, values, strict=True))
     arguments, options = fx.map_arg((node.args, node.kwargs), given.__getitem__)
     function = graph.get_submodule(str(node.target)) if node.op == "call_module" else node.target
+    if isinstance(function, IntegerLinear):
+        return F.linear(*arguments, *(v.flatten(1) if v.dim() > 1 else v for v in function.as_convolution().values()))
     with torch.no_grad():
         return function(*arguments, **options)
 
