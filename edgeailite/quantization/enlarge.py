@@ -45,7 +45,7 @@ def convolve_resizes(converted: fx.GraphModule, size: tuple[int, int]) -> fx.Gra
     16-bit codes, and the last ones, which are computed in float.
     """
     result = copy.deepcopy(converted)
-    shapes = _shapes(result, size)
+    shapes = shapes_of(result, size)
     for node in list(result.graph.nodes):
         if not is_resize(node) or node.kwargs.get("align_corners") or not is_module(node.args[0], Quantize):
             continue
@@ -84,7 +84,7 @@ def _mean(factor: int, channels: int, quantize: Quantize) -> IntegerConv:
     return IntegerConv(QuantConv2d.from_conv(conv, None, grid), parameters, opset=quantize.opset)
 
 
-def _shapes(converted: fx.GraphModule, size: tuple[int, int]) -> dict[fx.Node, torch.Size]:
+def shapes_of(converted: fx.GraphModule, size: tuple[int, int]) -> dict[fx.Node, torch.Size]:
     """Shapes of all tensors for pictures of this size; nothing is computed."""
     inputs = sum(is_input(node) for node in converted.graph.nodes)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:

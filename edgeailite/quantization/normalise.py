@@ -26,12 +26,23 @@ from torch import Tensor, fx, nn
 
 from edgeailite.errors import UsageError
 from edgeailite.quantization.graph import NEAREST, is_module, of_sizes
-from edgeailite.quantization.operators import Chunk, Function, Move, Multiply, Pad, Subtract, Total, Unchanged
+from edgeailite.quantization.operators import (
+    Chunk,
+    FloatPart,
+    Function,
+    Move,
+    Multiply,
+    Pad,
+    Subtract,
+    Total,
+    Unchanged,
+)
 from edgeailite.quantization.spellings import (
     DROPPED,
     DROPPED_FUNCTIONS,
     DROPPED_METHODS,
     DROPPED_NAMES,
+    IN_FLOAT,
     METHODS,
     MODULES,
     MOVED,
@@ -160,6 +171,7 @@ class _Normaliser:
         rules |= dict.fromkeys((operator.mul, operator.imul, torch.mul, torch.multiply), self._multiply)
         rules |= dict.fromkeys((operator.truediv, torch.div, torch.divide, torch.true_divide), self._divide)
         rules |= dict.fromkeys(MOVED, self._move)
+        rules |= dict.fromkeys(IN_FLOAT, self._float_part)
         return rules | dict.fromkeys(ONE_VALUE, self._one_value)
 
     # --- arithmetic
@@ -225,6 +237,11 @@ class _Normaliser:
 
     def _one_value(self, node: fx.Node) -> None:
         self._as_module(node, Function(node.target), tensor(node))  # type: ignore[arg-type]
+
+    def _float_part(self, node: fx.Node) -> None:
+        options = node.kwargs.items()
+        node.kwargs = {key: value for key, value in options if not key.startswith("_") and value is not None}
+        self._as_module(node, FloatPart(node.target), *node.args, keep_options=True)  # type: ignore[arg-type]
 
     def _clamp(self, node: fx.Node) -> None:
         how = arguments(node, min=None, max=None)

@@ -49,7 +49,7 @@ from edgeailite.quantization.grids import ActivationGrid, WeightGrid
 from edgeailite.quantization.modules import INTEGER_BITS, ActivationQuantizer, ImpliedReLU, QuantConv2d, QuantLinear
 from edgeailite.quantization.normalise import normalise
 from edgeailite.quantization.observers import DEFAULT_OBSERVER, OBSERVERS
-from edgeailite.quantization.operators import MOVES, NEVER_NEGATIVE, PRODUCERS, Multiply, Unchanged
+from edgeailite.quantization.operators import FLOATS, MOVES, NEVER_NEGATIVE, PRODUCERS, FloatPart, Multiply, Unchanged
 from edgeailite.quantization.pooling import pool_size
 from edgeailite.quantization.schemes import DEFAULT_SCHEME, EVERYTHING_AS_THE_SCHEME, Plan, Scheme, get_scheme
 from edgeailite.quantization.spellings import called
@@ -79,12 +79,15 @@ def prepare(
     percentile: float = 99.99,
     observer: str = DEFAULT_OBSERVER,
     exact_resizes: bool = True,
+    float_parts: bool = False,
 ) -> fx.GraphModule:
     """Copy `model` and insert quantizers: same call, same state-dict names plus `ranges.*`; float until calibrated.
 
     `plan` gives single layers another number of bits than the scheme. `observer` names the row of OBSERVERS that
     chooses ranges; `percentile` (per cent) is the share of values that the percentile observers keep. `exact_resizes`
     gives resized tensors scales with which every CPU resizes alike (`grids`); False is for checkpoints made without.
+    `float_parts` leaves operators without an integer form (`operators.FLOATS`: normalisation over channels, attention)
+    in float between quantizers; a proof then names them.
     Raises UsageError for an unknown scheme or observer, for a plan that names a layer the network lacks, for a
     network that torch.fx cannot follow, and for an operator without an integer form; the message names the operator
     and what to change.
@@ -101,7 +104,7 @@ def prepare(
     merge_inputs(graph_module)
     _fold_batch_norms(graph_module, record, plan)
     for node in graph_module.graph.nodes:
-        _refuse(node)
+        _refuse(node, float_parts=float_parts)
     graph_module.add_module("ranges", nn.Module())
     for group in _groups(graph_module):
         first = group.sites[0][0]
@@ -168,10 +171,17 @@ def _refuse_layer(path: str, layer: nn.Module) -> None:
         raise UsageError(problem, path=path, fix="put the product into the weight first: remove_parametrizations")
 
 
-def _refuse(node: fx.Node) -> None:
+def float_parts_of(model: fx.GraphModule) -> list[str]:
+    """List the operators of a prepared or converted network that stay in float (`operators.FLOATS`)."""
+    return [str(node.target) for node in model.graph.nodes if is_module(node, FLOATS)]
+
+
+def _refuse(node: fx.Node, *, float_parts: bool) -> None:
     """Rule 5. Raises UsageError."""
     if node.op == "call_module":
-        _refuse_module(str(node.target), node.graph.owning_module.get_submodule(str(node.target)))
+        module = node.graph.owning_module.get_submodule(str(node.target))
+        if not (float_parts and isinstance(module, FLOATS)):
+            _refuse_module(str(node.target), module)
     elif is_interpolation(node):
         if not is_nearest(node) and node.kwargs.get("mode") != "bilinear":
             raise UsageError(
@@ -199,9 +209,10 @@ def _refuse_module(path: str, module: nn.Module) -> None:
     ):
         problem = "an AvgPool2d with divisor_override, or with ceil_mode that counts padding, cannot be quantized"
         raise UsageError(problem, path=path, fix="use count_include_pad=False")
-    if not isinstance(module, (QuantConv2d, *ACTIVATIONS, *MOVES, *PRODUCERS)):
+    if isinstance(module, FLOATS) or not isinstance(module, (QuantConv2d, *ACTIVATIONS, *MOVES, *PRODUCERS)):
         hint = BILINEAR_HINT if isinstance(module, nn.ConvTranspose2d) else IN_FLOAT
-        raise UsageError(f"{type(module).__name__} cannot be quantized to int8 here", path=path, fix=hint)
+        kind = module.extra_repr() if isinstance(module, FloatPart) else type(module).__name__
+        raise UsageError(f"{kind} cannot be quantized to int8 here", path=path, fix=hint)
 
 
 def _groups(graph_module: fx.GraphModule) -> list[_Group]:
