@@ -43,7 +43,9 @@ class PartlyFloat(nn.Module):
         super().__init__()
         self.converted, self.data, self.arithmetic = converted, data, arithmetic
         names = quantizer_names(converted)
-        self.behind = {node.name: names[node.name] for node in converted.graph.nodes if _is_behind_float_part(node)}
+        parts = {node.name: _float_part(node) for node in converted.graph.nodes}
+        self.behind = {node: names[node] for node, part in parts.items() if part}
+        self.parts = parts
         self.found: dict[str, Part] = {}
 
     @torch.no_grad()
@@ -66,7 +68,7 @@ class _Substituting(IntegerExact):
             return result
         codes = torch.from_numpy(self.given[node.name]).float()
         off = (codes - result.codes).abs()
-        name = self.network.behind[node.name].removesuffix("_quantized")
+        name = self.network.parts[node.name]
         part = self.network.found.setdefault(name, Part())
         part.largest_step = max(part.largest_step, int(off.max()))
         part.equal = min(part.equal, float((off == 0).float().mean()))
@@ -75,11 +77,12 @@ class _Substituting(IntegerExact):
         return replace(result, codes=codes)
 
 
-def _is_behind_float_part(node: fx.Node) -> bool:
-    if not is_module(node, Quantize) or not node.args:
-        return False
-    source = node.args[0]
-    return is_module(source, FLOATS) or (is_module(source, ACTIVATIONS) and is_module(source.args[0], FLOATS))
+def _float_part(node: fx.Node) -> str:
+    """Return the part in float, with or without an activation, that `node` quantizes; "" of others."""
+    source = node.args[0] if is_module(node, Quantize) and node.args else None
+    if isinstance(source, fx.Node) and is_module(source, ACTIVATIONS):
+        source = source.args[0]
+    return str(source.target) if isinstance(source, fx.Node) and is_module(source, FLOATS) else ""
 
 
 def integer_share(converted: fx.GraphModule, size: tuple[int, int]) -> float:

@@ -64,6 +64,7 @@ class IntegerExact(fx.Interpreter):
         arithmetic: str | None = None,
     ) -> None:
         super().__init__(module)
+        self.extra_traceback = False  # it would rewrite the sentence of an error
         self.seen = seen
         self.arithmetic = arithmetic_of(arithmetic)
         if self.arithmetic.lowered:
