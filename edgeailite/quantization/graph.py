@@ -73,7 +73,7 @@ def is_input(node: fx.Node) -> bool:
 def input_index(node: fx.Node) -> int:
     """Return which of the network's inputs `node` is (`is_input`), from 0."""
     if node.op == "call_function":
-        return int(node.args[1])  # type: ignore[arg-type]
+        return int(node.args[1])
     return [other for other in node.graph.nodes if other.op == "placeholder"].index(node)
 
 

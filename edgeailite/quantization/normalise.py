@@ -226,22 +226,22 @@ class _Normaliser:
         if not isinstance(value, Number):
             return value
         name = self._unused(f"{node.name}_constant")
-        self.root.register_buffer(name, torch.tensor(float(value)), persistent=False)  # type: ignore[arg-type]
+        self.root.register_buffer(name, torch.tensor(float(value)), persistent=False)
         with self.graph.inserting_before(node):
             return self.graph.get_attr(name)
 
     def _power(self, node: fx.Node) -> None:
         base, exponent = node.args
-        if isinstance(base, fx.Node) and isinstance(exponent, Number):
+        if isinstance(base, fx.Node) and isinstance(exponent, int | float):
             self._as_module(node, Function(torch.pow, exponent), base)
 
     def _one_value(self, node: fx.Node) -> None:
-        self._as_module(node, Function(node.target), tensor(node))  # type: ignore[arg-type]
+        self._as_module(node, Function(node.target), tensor(node))
 
     def _float_part(self, node: fx.Node) -> None:
         options = node.kwargs.items()
         node.kwargs = {key: value for key, value in options if not key.startswith("_") and value is not None}
-        self._as_module(node, FloatPart(node.target), *node.args, keep_options=True)  # type: ignore[arg-type]
+        self._as_module(node, FloatPart(node.target), *node.args, keep_options=True)
 
     def _clamp(self, node: fx.Node) -> None:
         how = arguments(node, min=None, max=None)
@@ -262,7 +262,7 @@ class _Normaliser:
         if node.target in SHAPED and len(arguments) > 1:
             arguments = (arguments,)
         node.kwargs = {key: value for key, value in node.kwargs.items() if key not in ("input", "self")}
-        self._as_module(node, Move(node.target), tensor(node), *arguments, keep_options=True)  # type: ignore[arg-type]
+        self._as_module(node, Move(node.target), tensor(node), *arguments, keep_options=True)
 
     def _item(self, node: fx.Node) -> None:
         """Slices of a tensor; `images[i]` stays."""

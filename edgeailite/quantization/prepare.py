@@ -40,8 +40,8 @@ from edgeailite.quantization.graph import (
     is_resize,
     leaves_network,
     merge_inputs,
+    named_outputs,
     of_sizes,
-    output_nodes,
     readers,
     trace,
 )
@@ -194,7 +194,7 @@ def _refuse(node: fx.Node, *, float_parts: bool) -> None:
         if not known:
             raise UsageError(f"{called(node)} cannot be quantized to int8 here", path=node.name, fix=IN_FLOAT)
     elif node.op == "output":
-        for name, value in output_nodes(node.graph).items():
+        for name, value in named_outputs(node.args[0]).items():
             if not isinstance(value, fx.Node) or of_sizes(value):
                 raise UsageError("an output that is no tensor cannot be quantized", path=name, fix=IN_FLOAT)
 
@@ -205,7 +205,7 @@ def _refuse_module(path: str, module: nn.Module) -> None:
     if isinstance(module, nn.AdaptiveAvgPool2d):
         pool_size(module)
     if isinstance(module, nn.AvgPool2d) and (
-        module.divisor_override or (module.ceil_mode and module.count_include_pad)
+        getattr(module, "divisor_override", None) or (module.ceil_mode and module.count_include_pad)
     ):
         problem = "an AvgPool2d with divisor_override, or with ceil_mode that counts padding, cannot be quantized"
         raise UsageError(problem, path=path, fix="use count_include_pad=False")

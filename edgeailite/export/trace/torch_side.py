@@ -19,6 +19,7 @@ from edgeailite.export.naming import FUNCTIONS, function_names
 from edgeailite.export.trace.sides import Array, Grid, Place, Reading, Side
 from edgeailite.modelcard import input_name
 from edgeailite.quantization import convert
+from edgeailite.quantization.codes import Codes
 from edgeailite.quantization.convert import FromCodes, Quantize
 from edgeailite.quantization.graph import (
     ACTIVATIONS,
@@ -29,7 +30,7 @@ from edgeailite.quantization.graph import (
     reads_shape,
     trace,
 )
-from edgeailite.quantization.integer import Codes, IntegerExact
+from edgeailite.quantization.integer import IntegerExact
 from edgeailite.quantization.modules import ActivationQuantizer, set_state
 
 PASSED_ON = (*ACTIVATIONS, nn.BatchNorm2d, nn.Dropout, nn.Dropout2d, nn.Identity)  # belong to the layer before
