@@ -233,7 +233,7 @@ def prove(
     if kernels is not None:
         results["arithmetic"] = machine_arithmetic()
         results["integer_kernels"] = kernels
-        results |= _tie_safe(subject)
+        results |= count_tie_safe(subject.module)
         results["conversion"] = _check_conversion(subject, reference, kept, least=min_fake_quant)
     if subject.promise is not None:
         results |= {"exact": False, "promise": subject.promise}
@@ -272,7 +272,9 @@ def as_tuple(card: ModelCard, item: Picture | tuple[Picture, ...]) -> tuple[Pict
     picture = item if isinstance(item, tuple) else (item,)
     if len(picture) != len(card.inputs):
         names = ", ".join(card.inputs)
-        raise UsageError(f"the network takes {len(card.inputs)} picture(s) at a time ({names}), got {len(picture)}")
+        raise UsageError(
+            f"the network takes {len(card.inputs)} picture(s) at a time ({names}), got {len(picture)}", code="no-fit"
+        )
     return picture
 
 
@@ -321,13 +323,18 @@ def _check_label_maps(subject: Subject, expected: Mapping[str, Array], scores: M
                 raise ParityError(f"{subject.file}: output {name}: the label map is not that of the scores")
 
 
-def _tie_safe(subject: Subject) -> dict[str, dict[str, int]]:
-    """Count the additions that every runtime computes alike (`quantization.tie_safe`), and all additions.
+def count_additions(prepared: nn.Module) -> dict[str, int]:
+    """Count the additions that every runtime computes alike (`quantization.tie_safe`), and all additions."""
+    return count_tie_safe(prepared)["additions"]
 
-    The same of products and functions, where there are some.
+
+def count_tie_safe(prepared: nn.Module) -> dict[str, dict[str, int]]:
+    """Count, by kind, the operations that every runtime computes alike, and all of them.
+
+    Kinds are additions and, where the network has some, products and functions (`quantization.tie_safe`).
     """
-    assert isinstance(subject.module, fx.GraphModule)
-    counts = tie_safe_operations(subject.module)
+    assert isinstance(prepared, fx.GraphModule)
+    counts = tie_safe_operations(prepared)
     return {
         kind: {"tie_safe": safe, "total": total}
         for kind, (safe, total) in counts.items()

@@ -64,7 +64,8 @@ def to_onnx(
     if not isinstance(model, fx.GraphModule):
         if kernels != "plain":
             raise UsageError(
-                f"{option('kernels')} {kernels}: rewrites int8 files; quantize the run first, or leave the option out"
+                f"{option('kernels')} {kernels}: rewrites int8 files; quantize the run first, or leave the option out",
+                code="wrong-kind",
             )
         return write_graph(fold_batch_norms(model), card, opset=opset, argmax=argmax, size=size, simplify=simplify)
     _check_bits(model, opset)
@@ -125,7 +126,9 @@ def _check_outputs(traced: fx.GraphModule, card: ModelCard) -> None:
     if given != set(card.outputs):
         known, described = ", ".join(sorted(given)), ", ".join(sorted(card.outputs))
         raise UsageError(
-            f"the network gives {known}, but its card describes {described}", fix="give the card the network's outputs"
+            f"the network gives {known}, but its card describes {described}",
+            fix="give the card the network's outputs",
+            code="no-fit",
         )
 
 
@@ -135,7 +138,8 @@ def _check_weights_fit(model: nn.Module) -> None:
     if not isinstance(model, fx.GraphModule) and total >= LARGEST_FILE:
         raise UsageError(
             f"the weights are {total / 1e9:.1f} GB, an ONNX file holds less than {LARGEST_FILE / 1e9:.1f} GB; "
-            "choose a smaller network"
+            "choose a smaller network",
+            code="over-budget",
         )
 
 

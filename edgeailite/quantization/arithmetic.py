@@ -79,7 +79,9 @@ def arithmetic_of(name: str | None = None) -> Arithmetic:
         return ARITHMETICS[known]
     rows = tuple(ARITHMETICS)
     problem = "the kernels of this machine were never compared" if known == UNKNOWN else "there is no such row"
-    raise UsageError(problem, value=known, about="arithmetic", known=rows, fix=f"name one of {', '.join(rows)}")
+    raise UsageError(
+        problem, value=known, about="arithmetic", known=rows, fix=f"name one of {', '.join(rows)}", code="unknown-name"
+    )
 
 
 def fma(a: Tensor, b: Tensor, c: Tensor) -> Tensor:

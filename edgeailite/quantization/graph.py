@@ -29,7 +29,7 @@ def trace(model: nn.Module) -> fx.GraphModule:
     except Exception as error:  # whatever the network's own code raises when it meets a proxy
         lines = str(error).strip().splitlines() or [""]
         problem = f"{CANNOT_TRACE}: {type(error).__name__}: {lines[0]}"
-        raise UsageError(problem, path=type(model).__name__, fix=WRITE_IT_AS_ONNX) from error
+        raise UsageError(problem, path=type(model).__name__, fix=WRITE_IT_AS_ONNX, code="no-integer-form") from error
 
 
 def is_module(node: fx.Node, kinds: type[nn.Module] | tuple[type[nn.Module], ...]) -> bool:

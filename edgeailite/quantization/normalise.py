@@ -285,7 +285,12 @@ class _Normaliser:
                 first, last = sum(sizes[:index]), sum(sizes[: index + 1])
             place = (*[slice(None)] * dim, slice(first, last)) if dim >= 0 else None
             if place is None:
-                raise UsageError("split along an axis counted from the end", path=node.name, fix="give dim from 0")
+                raise UsageError(
+                    "split along an axis counted from the end",
+                    path=node.name,
+                    fix="give dim from 0",
+                    code="no-integer-form",
+                )
             self._as_module(part, Move(operator.getitem), tensor(node), place)
         self.graph.erase_node(node)
 
@@ -299,7 +304,9 @@ class _Normaliser:
     def _pad(self, node: fx.Node) -> None:
         how = arguments(node, pad=NEEDED, mode="constant", value=0.0)
         if how["mode"] == "constant" and how["value"]:
-            raise UsageError(f"F.pad with {how['value']} cannot be quantized, only with 0", path=node.name)
+            raise UsageError(
+                f"F.pad with {how['value']} cannot be quantized, only with 0", path=node.name, code="no-integer-form"
+            )
         self._as_module(node, Pad(how["mode"]), tensor(node), how["pad"])
 
     def _concatenate(self, node: fx.Node) -> None:
@@ -374,6 +381,7 @@ class _Normaliser:
                     f"scale_factor {factor} depends on the size of the picture",
                     path=node.name,
                     fix="give a resize size= instead",
+                    code="no-integer-form",
                 )
         return tuple(sides)
 
@@ -445,7 +453,10 @@ class _Normaliser:
             base = base.args[0]
             if any(nodes[user] > nodes[node] and not of_sizes(user) for user in base.users):
                 raise UsageError(
-                    "changes a part of a tensor in place that is read later", path=node.name, fix="give it a result"
+                    "changes a part of a tensor in place that is read later",
+                    path=node.name,
+                    fix="give it a result",
+                    code="no-integer-form",
                 )
         for user in list(x.users):
             if nodes[user] > nodes[node] and not of_sizes(user):

@@ -20,6 +20,7 @@ Kind = Literal[
     "CONV_2D",
     "DEPTHWISE_CONV_2D",
     "DEQUANTIZE",
+    "GATHER",
     "MAX_POOL_2D",
     "MEAN",
     "MIRROR_PAD",

@@ -111,11 +111,17 @@ def arguments(node: fx.Node, **defaults: Any) -> dict[str, Any]:
     ignored = {key for key in given if key.startswith("_") or (key in ("dtype", "out") and given[key] is None)}
     unknown = [key for key in given if key not in defaults and key not in ignored]
     if unknown or len(node.args) - 1 > len(defaults):
-        raise UsageError(f"{called(node)} with {unknown or list(node.args)} cannot be quantized", path=node.name)
+        raise UsageError(
+            f"{called(node)} with {unknown or list(node.args)} cannot be quantized",
+            path=node.name,
+            code="no-integer-form",
+        )
     values |= {key: value for key, value in given.items() if key in defaults}
     for key, value in values.items():
         if value is NEEDED:
-            raise UsageError(f"{called(node)} without {key} cannot be quantized", path=node.name)
+            raise UsageError(
+                f"{called(node)} without {key} cannot be quantized", path=node.name, code="no-integer-form"
+            )
     return values
 
 
@@ -124,7 +130,9 @@ def operands(node: fx.Node) -> tuple[Any, Any, Any]:
     a, b = (*node.args, *(node.kwargs[key] for key in ("other",) if key in node.kwargs))[:2]
     for operand in (a, b):
         if isinstance(operand, fx.Node) and of_sizes(operand):
-            raise UsageError(f"{called(node)} of a tensor and a size cannot be quantized", path=node.name)
+            raise UsageError(
+                f"{called(node)} of a tensor and a size cannot be quantized", path=node.name, code="no-integer-form"
+            )
     return a, b, node.kwargs.get("alpha", 1)
 
 
@@ -140,6 +148,7 @@ def complete_statistics(path: str, bn: nn.BatchNorm2d) -> None:
             "a BatchNorm without running statistics normalises by the picture at hand, which no integer kernel does",
             path=path,
             fix="train it with track_running_stats=True",
+            code="no-integer-form",
         )
     for name, value in (("weight", 1.0), ("bias", 0.0)):
         if getattr(bn, name) is None:

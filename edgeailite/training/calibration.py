@@ -55,6 +55,7 @@ from edgeailite.runs.checkpoint import (
 )
 from edgeailite.runs.dataset import dataset_of
 from edgeailite.runs.open import OpenModel, load_network
+from edgeailite.runs.weights import chosen_weights
 
 RECORDED = ("scheme", "percentile", "observer", "equalize", "correct_bias", "adaround", "refine_images")
 
@@ -93,7 +94,7 @@ def calibrate_run(config: CalibrateConfig) -> CalibratedRun:
 
 
 def _calibrate(config: CalibrateConfig, folder: Path) -> CalibratedRun:
-    checkpoint, opened = open_float(config.run, config.data_path)
+    checkpoint, opened = open_float(chosen_weights(config.run, config.weights), config.data_path)
     plan = read_plan(config.plan, scheme=config.scheme)
     train, val = splits_of(opened.card, train_config(checkpoint.config), config.data_path)
     if config.pretrained is not None:
