@@ -55,7 +55,7 @@ from edgeailite.quantization.graph import (
     of_sizes,
     output_nodes,
 )
-from edgeailite.quantization.program import Kind, Operator, Program, Value
+from edgeailite.quantization.program import Kind, Operator, Program, Value, Window
 from edgeailite.quantization.scale_limits import check_scales
 from edgeailite.quantization.tflite_rules import LARGEST_DISTANCE
 from edgeailite.quantization.tie_free import nearest_rows
@@ -247,7 +247,7 @@ class _Lowering(fx.Interpreter):
                 problem, path=name, fix="give this layer 8 bits in the plan, and its input 16", code="no-integer-form"
             )
         stride, padding, dilation, groups = module.geometry
-        x, out, same = self._window(name, x, _Window(module.weight.shape[2:], stride, padding, dilation))
+        x, out, same = self._window(name, x, Window(module.weight.shape[2:], stride, padding, dilation))
         channels = module.weight.shape[0]
         options: dict[str, Any] = {"stride": stride, "dilation": dilation, "padding": "SAME" if same else "VALID"}
         if depthwise := groups == x.shape[3] > 1 and module.weight.shape[1] == 1:
@@ -272,7 +272,7 @@ class _Lowering(fx.Interpreter):
             self._constant(f"{name}.bias", bias.astype(np.int64 if is_wide else np.int32), scale=bias_scale),
         )
 
-    def _window(self, name: str, x: Value, window: _Window, *, mirror: bool = False) -> tuple[Value, list[int], bool]:
+    def _window(self, name: str, x: Value, window: Window, *, mirror: bool = False) -> tuple[Value, list[int], bool]:
         """Pad where SAME does not (rule 3). Gives the input of the operator, its output's size, and if it is SAME."""
         out, pads, same = window.on(x.shape[1:3])
         if same or not any(window.padding):
@@ -296,7 +296,7 @@ class _Lowering(fx.Interpreter):
             problem = "a maximum pooling that is dilated or rounds its size up has no form in TensorFlow Lite"
             raise UsageError(problem, path=name, fix=FULL_PRECISION, code="no-integer-form")
         lowest = x.zero_point == (-MIDDLE if x.type == "int8" else -(2**15))
-        x, out, same = self._window(name, x, _Window(kernel, stride, padding, dilation), mirror=not lowest)
+        x, out, same = self._window(name, x, Window(kernel, stride, padding, dilation), mirror=not lowest)
         options = {"kernel": kernel, "stride": stride, "padding": "SAME" if same else "VALID"}
         return _Pending("MAX_POOL_2D", [x], (1, *out, x.shape[3]), options)
 
@@ -421,28 +421,6 @@ class _Lowering(fx.Interpreter):
         self, name: str, data: NDArray[Any], *, scale: NDArray[np.float32] | None = None, axis: int = 0
     ) -> Value:
         return Value(self._unused(name), data.shape, cast(Any, str(data.dtype)), scale, axis=axis, data=data)
-
-
-@dataclass(frozen=True)
-class _Window:
-    """Geometry of a convolution or pooling, each as (height, width)."""
-
-    kernel: Sequence[int]
-    stride: Sequence[int]
-    padding: Sequence[int]
-    dilation: Sequence[int]
-
-    def on(self, size: Sequence[int]) -> tuple[list[int], list[tuple[int, int]], bool]:
-        """Give the output's size, the rows that torch adds before and behind and that are read, and if that is SAME."""
-        out, pads, same = [], [], True
-        for n, k, s, p, d in zip(size, self.kernel, self.stride, self.padding, self.dilation, strict=True):
-            reach = d * (k - 1) + 1
-            count = (n + 2 * p - reach) // s + 1
-            total = max((-(-n // s) - 1) * s + reach - n, 0)
-            same = same and count == -(-n // s) and total // 2 == p
-            pads.append((p, max((count - 1) * s + reach - n - p, 0)))
-            out.append(count)
-        return out, pads, same
 
 
 def _output_names(graph: fx.Graph) -> set[str]:

@@ -54,6 +54,9 @@ from edgeailite.quantization.spellings import (
     called,
     complete_statistics,
     convolution_of,
+    has_attribute,
+    has_module,
+    is_one_size,
     linear_of,
     operands,
     tensor,
@@ -362,7 +365,7 @@ class _Normaliser:
         if size is None:
             size = self._scaled_size(node, x, how["scale_factor"], recompute=bool(how["recompute_scale_factor"]))
             how = how | {"scale_factor": None, "recompute_scale_factor": None}
-        elif isinstance(size, int) or (isinstance(size, fx.Node) and _is_one_size(size)):
+        elif isinstance(size, int) or (isinstance(size, fx.Node) and is_one_size(size)):
             size = (size, size)
         self._call(node, F.interpolate, (x,), how | {"size": size})
 
@@ -433,7 +436,7 @@ class _Normaliser:
         """Let `node` call a new module, called after the node, in the module that held the call."""
         stack = node.meta.get("nn_module_stack") or {}
         parent = next((str(key) for key in reversed(list(stack))), "").split("@")[0]
-        path = self._unused(f"{parent}.{node.name}" if parent and _has_module(self.root, parent) else node.name)
+        path = self._unused(f"{parent}.{node.name}" if parent and has_module(self.root, parent) else node.name)
         self.root.add_submodule(path, module.train(self.root.training))
         options = node.kwargs if keep_options else {}
         node.op, node.target, node.args, node.kwargs = "call_module", path, arguments, options
@@ -464,7 +467,7 @@ class _Normaliser:
 
     def _unused(self, path: str) -> str:
         candidate, count = path, 0
-        while _has_attribute(self.root, candidate):
+        while has_attribute(self.root, candidate):
             count += 1
             candidate = f"{path}_{count}"
         return candidate
@@ -493,23 +496,3 @@ class _Normaliser:
                     path = self._unused(str(node.target))
                     self.root.add_submodule(path, copy.deepcopy(module))
                     node.target = path
-
-
-def _is_one_size(node: fx.Node) -> bool:
-    """Tell if a node of sizes is a single number: an entry of a shape, or arithmetic."""
-    if node.target is operator.getitem:
-        return isinstance(node.args[1], int)
-    return node.target is not getattr
-
-
-def _has_module(root: nn.Module, path: str) -> bool:
-    try:
-        root.get_submodule(path)
-    except AttributeError:
-        return False
-    return True
-
-
-def _has_attribute(root: nn.Module, path: str) -> bool:
-    parent, _, name = path.rpartition(".")
-    return _has_module(root, parent) and hasattr(root.get_submodule(parent), name)

@@ -180,3 +180,25 @@ def linear_of(node: fx.Node, tensors: Mapping[str, Tensor]) -> nn.Module:
     arguments(node, weight=NEEDED, bias=None)
     out, channels = tensors["weight"].shape
     return nn.Linear(channels, out, bias="bias" in tensors)
+
+
+def is_one_size(node: fx.Node) -> bool:
+    """Tell if a node of sizes is a single number: an entry of a shape, or arithmetic."""
+    if node.target is operator.getitem:
+        return isinstance(node.args[1], int)
+    return node.target is not getattr
+
+
+def has_module(root: nn.Module, path: str) -> bool:
+    """Tell if there is a module of this path."""
+    try:
+        root.get_submodule(path)
+    except AttributeError:
+        return False
+    return True
+
+
+def has_attribute(root: nn.Module, path: str) -> bool:
+    """Tell if there is a module, parameter or other attribute of this path."""
+    parent, _, name = path.rpartition(".")
+    return has_module(root, parent) and hasattr(root.get_submodule(parent), name)
