@@ -24,7 +24,7 @@ PIXEL_SHUFFLE = (0, 1, 4, 2, 5, 3)
 def merge_activations(network: fx.GraphModule) -> None:
     """Recognise activations that are written by their parts, and replace each by its module."""
     for node in list(network.graph.nodes):
-        if node.target is not operator.mul:
+        if node.target is not operator.mul or not all(isinstance(part, fx.Node) for part in node.args):
             continue
         factors, number = _factors(network, node)
         for x, module in _activations(network, factors, number):
