@@ -74,6 +74,8 @@ def _weights(read: Reader, node: Node, index: int = 1) -> Array:
     value = read.constant(node.inputs[index])
     if value is None:
         raise read.refuse(node, "has weights that are computed from pictures")
+    if value.dtype.kind != "f":
+        raise read.refuse(node, f"has weights of type {value.dtype}, not floating point")
     return value
 
 
@@ -353,7 +355,7 @@ def _reduce(function: Callable[..., object]) -> Translate:
 
     def translate(read: Reader, node: Node) -> fx.Node:
         x, rank = read.tensor(node.inputs[0]), len(read.shape(node.inputs[0]))
-        axes = sorted(axis % rank for axis in read.numbers(node, 1, "axes") or range(rank))
+        axes = sorted(read.axis(node, axis, rank) for axis in read.numbers(node, 1, "axes") or range(rank))
         keep = bool(node.attributes.get("keepdims", 1))
         if function is torch.mean and rank == 4 and axes == [2, 3]:
             x = read.module(node, nn.AdaptiveAvgPool2d(1), x)
@@ -365,7 +367,7 @@ def _reduce(function: Callable[..., object]) -> Translate:
 
 def _softmax(read: Reader, node: Node) -> fx.Node:
     rank, new = len(read.shape(node.inputs[0])), read.file.graph.opsets.get("", 0) >= 13
-    axis = int(node.attributes.get("axis", -1 if new else 1)) % rank
+    axis = read.axis(node, int(node.attributes.get("axis", -1 if new else 1)), rank)
     if not new and any(side != 1 for side in read.shape(node.inputs[0])[axis + 1 :]):
         raise read.refuse(node, "runs over several sides at once (opset below 13)")
     return read.call(torch.softmax, read.tensor(node.inputs[0]), axis)

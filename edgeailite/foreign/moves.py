@@ -43,7 +43,7 @@ def _concat(read: Reader, node: Node) -> fx.Node:
         raise read.refuse(node, "puts constants beside values of the picture")
     rank = len(read.shape(node.inputs[0]))
     parts = [read.tensor(name) for name in node.inputs]
-    return parts[0] if len(parts) == 1 else read.call(torch.cat, parts, int(node.attributes["axis"]) % rank)
+    return parts[0] if len(parts) == 1 else read.call(torch.cat, parts, read.axis(node, int(node.attributes["axis"]), rank))
 
 
 def _window(read: Reader, x: fx.Node, rank: int, axis: int, ends: tuple[Any, Any]) -> fx.Node:
@@ -53,7 +53,7 @@ def _window(read: Reader, x: fx.Node, rank: int, axis: int, ends: tuple[Any, Any
 
 def _split(read: Reader, node: Node) -> list[fx.Node]:
     x, rank = read.tensor(node.inputs[0]), len(read.shape(node.inputs[0]))
-    axis, start, parts = int(node.attributes.get("axis", 0)) % rank, 0, []
+    axis, start, parts = read.axis(node, int(node.attributes.get("axis", 0)), rank), 0, []
     for name in node.outputs:
         side = read.length(node, read.sides(name, axis), ())
         assert isinstance(side, int)
@@ -71,7 +71,7 @@ def _slice(read: Reader, node: Node) -> fx.Node:
         raise read.refuse(node, "takes every second value, or runs backwards")
     near = [*read.sources(node.inputs[1:]), name]
     for index, axis in enumerate(axes):
-        at = axis % rank
+        at = read.axis(node, axis, rank)
         before, behind = read.sides(name, at), read.sides(node.outputs[0], at)
         pairs = zip(starts[index], before, strict=True)
         first = [min(max(start + side if start < 0 else start, 0), side) for start, side in pairs]
@@ -106,10 +106,10 @@ def _gather(read: Reader, node: Node) -> fx.Node:
     """Picks one place, or places that follow each other."""
     x, index = read.tensor(node.inputs[0]), read.constant(node.inputs[1])
     data = read.shape(node.inputs[0])
-    axis = int(node.attributes.get("axis", 0)) % len(data)
+    axis = read.axis(node, int(node.attributes.get("axis", 0)), len(data))
     if index is None or index.ndim > 1 or not index.size:
         raise read.refuse(node, "picks places that are computed, or arrays of places")
-    places = [int(place) % data[axis] for place in index.reshape(-1)]
+    places = [read.axis(node, int(place), data[axis]) for place in index.reshape(-1)]
     if places != list(range(places[0], places[0] + len(places))):
         raise read.refuse(node, "picks places that do not follow each other")
     x = _window(read, x, len(data), axis, (places[0], places[-1] + 1))
@@ -172,7 +172,7 @@ def _pad(read: Reader, node: Node) -> fx.Node:
     axes = read.numbers(node, 3, "axes") or list(range(rank))
     value = read.constant(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
     number = float(node.attributes.get("value") or 0) if value is None else float(value.reshape(()))
-    by_axis = {axis % rank: ends for axis, ends in zip(axes, zip(amounts, amounts[len(axes) :], strict=False), strict=True)}
+    by_axis = {read.axis(node, axis, rank): ends for axis, ends in zip(axes, zip(amounts, amounts[len(axes) :], strict=False), strict=True)}
     used = {axis: ends for axis, ends in by_axis.items() if ends != (0, 0)}
     if not used:
         return x

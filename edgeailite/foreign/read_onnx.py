@@ -32,6 +32,7 @@ LIMITS = Limits(elements=2**31, operations=2**53)
 ODD = ((97, 161), (130, 199), (163, 233))  # (height, width) of samples: what differs at odd sizes is told apart
 EVEN = ((192, 320), (256, 448), (320, 576))  # for networks that only take multiples of 64
 BATCHES = (2, 3, 5)
+OPEN = (0, -1)  # numbers that some exporters write for a side of any length
 LARGEST_SIDE = 65_535
 FLOAT_TYPES = (1, 10, 11, 16)  # of inputs, TensorProto.DataType
 INT8 = ("QuantizeLinear", "DequantizeLinear")
@@ -145,11 +146,12 @@ def _sample_shape(file: OnnxFile, port: Port, index: int, size: tuple[int, int])
         )
     given = (BATCHES[index], 3, *size)
     sides = tuple(
-        side if isinstance(side, int) and side > 0 else given[axis] for axis, side in enumerate(port.shape)
+        side if isinstance(side, int) and side not in OPEN else given[axis] for axis, side in enumerate(port.shape)
     )
-    if max(sides) > LARGEST_SIDE:
+    wrong = next((side for side in sides if not 0 < side <= LARGEST_SIDE), None)
+    if wrong is not None:
         raise UsageError(
-            f"input {printable(port.name)[:100]} has a side of {max(sides)}", path=file.name, fix="export it again"
+            f"input {printable(port.name)[:100]} has a side of {wrong}", path=file.name, fix="export it again"
         )
     return sides
 

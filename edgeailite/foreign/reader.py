@@ -189,6 +189,12 @@ class Reader:
             raise self.refuse(node, f"has {attribute} that depend on the picture's size", fix=FIXED_SIZE)
         return [int(number) for number in value.reshape(-1)]
 
+    def axis(self, node: Node, axis: int, rank: int) -> int:
+        """Return an axis counted from the start. Raises UsageError where there is none of that number."""
+        if not -rank <= axis < rank:
+            raise self.refuse(node, f"names side {axis} of {rank}", fix="export it again")
+        return axis % rank
+
     def sources(self, names: Iterable[str]) -> list[str]:
         """Return the tensors of pictures whose sizes were used to compute these values, the nearest first."""
         found: list[str] = []
