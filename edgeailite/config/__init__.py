@@ -17,6 +17,7 @@ from edgeailite.config.cost import (
     Size,
 )
 from edgeailite.config.data import DataCacheConfig, DataCheckConfig, DataGetConfig, DataShowConfig, DataStatsConfig
+from edgeailite.config.foreign import CardConfig
 from edgeailite.config.proving import CompareConfig, ExportConfig, ReportConfig, ValidateConfig, VerifyConfig
 from edgeailite.config.quantizing import AnalyzeConfig, CalibrateConfig, Observer, QuantizeConfig, SchemeName
 from edgeailite.config.start import DemoConfig, DoctorConfig, PresetsConfig
@@ -28,7 +29,7 @@ __all__ = [
     "Amp", "Device", "Loop", "Objective", "Observer", "SchemeName", "Size",
     "DemoConfig", "PresetsConfig", "DoctorConfig",
     "DataGetConfig", "DataCheckConfig", "DataStatsConfig", "DataShowConfig", "DataCacheConfig",
-    "ModelsConfig", "ChooseConfig", "ComplexityConfig", "BenchConfig", "DevicesListConfig", "DevicesFitConfig",
+    "CardConfig", "ModelsConfig", "ChooseConfig", "ComplexityConfig", "BenchConfig", "DevicesListConfig", "DevicesFitConfig",
     "TrainConfig", "CalibrateConfig", "AnalyzeConfig", "QuantizeConfig",
     "ValidateConfig", "CompareConfig", "ExportConfig", "VerifyConfig", "ReportConfig",
     "InferConfig", "ServeConfig",

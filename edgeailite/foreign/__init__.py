@@ -18,3 +18,10 @@ The **normal form** is a `torch.fx.GraphModule` in evaluation mode. Reader and q
   `operator.sub`, `operator.mul` and `operator.floordiv`. `size=` of a resize is a tuple of two of them, or
   `getattr(other, "shape")[-2:]`.
 """
+
+from __future__ import annotations
+
+from edgeailite.foreign.read_module import read_module
+from edgeailite.foreign.read_onnx import read_onnx
+
+__all__ = ["read_module", "read_onnx"]

@@ -24,7 +24,7 @@ def read_module(module: nn.Module, example: Tensor | Sequence[Tensor]) -> fx.Gra
 
     `example` is a normalised picture (N,3,H,W) float32, or one per input. The module is exported to ONNX in evaluation
     mode with open batch, height and width; where it does not allow that, at the example's size, and a note says so. The
-    result is a dict of its outputs: by their keys for a dict, else `output` or `output_0`, `output_1`, ... Raises
+    result is a dict of its outputs: by their keys for a dict, else `output`, `output1`, ... Raises
     UsageError for a module that torch cannot export or whose operators cannot be read.
 
     >>> network = read_module(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()), torch.zeros(1, 3, 48, 64))
@@ -70,7 +70,7 @@ def _output_names(module: nn.Module, examples: Sequence[Tensor]) -> list[str]:
         names, values = ["output"], [found]
     else:
         values = list(found) if isinstance(found, tuple | list) else [found]
-        names = [f"output_{index}" for index in range(len(values))]
+        names = [f"output{index or ''}" for index in range(len(values))]
     wrong = next((value for value in values if not isinstance(value, Tensor)), None)
     if wrong is not None or not values:
         raise UsageError(

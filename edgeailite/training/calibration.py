@@ -53,9 +53,11 @@ from edgeailite.runs.checkpoint import (
     save_checkpoint,
     start_run,
 )
-from edgeailite.runs.dataset import dataset_of
+from edgeailite.runs.dataset import PICTURES, dataset_of, pictures_in
+from edgeailite.runs.network_file import keep_network
 from edgeailite.runs.open import OpenModel, load_network
 
+COMPARED = 16  # pictures on which the quantized network is compared with the float one, without labels
 RECORDED = ("scheme", "percentile", "observer", "equalize", "correct_bias", "adaround", "refine_images")
 
 
@@ -65,7 +67,10 @@ Calibrating = CalibrateConfig | AnalyzeConfig | QuantizeConfig
 
 @dataclass(frozen=True)
 class CalibratedRun:
-    """A calibrated run: its folder, and its scores on the validation split (`miou`, `ard`) as shares."""
+    """A calibrated run: its folder, and its scores on the validation split (`miou`, `ard`) as shares.
+
+    Of pictures without labels the scores are the agreement with the float network, `OUTPUT_as_float`.
+    """
 
     folder: Path
     scores: Mapping[str, float]
@@ -94,8 +99,13 @@ def calibrate_run(config: CalibrateConfig) -> CalibratedRun:
 
 def _calibrate(config: CalibrateConfig, folder: Path) -> CalibratedRun:
     checkpoint, opened = open_float(config.run, config.data_path)
+    if config.pictures is not None:
+        card = dataclasses.replace(checkpoint.card, dataset_name=PICTURES, data_path=str(config.pictures.resolve()))
+        checkpoint = dataclasses.replace(checkpoint, card=card)
+        train, val = pictures_in(card, config.pictures), None
+    else:
+        train, val = splits_of(opened.card, train_config(checkpoint.config), config.data_path)
     plan = read_plan(config.plan, scheme=config.scheme)
-    train, val = splits_of(opened.card, train_config(checkpoint.config), config.data_path)
     if config.pretrained is not None:
         method = "published ranges"
         model = published(opened, config.pretrained).to(select_device(config.device))
@@ -105,17 +115,44 @@ def _calibrate(config: CalibrateConfig, folder: Path) -> CalibratedRun:
             opened, train, config=config, plan=plan, batch_size=config.batch_size, device=select_device(config.device)
         )
     start_run(folder, plain(config), environment())
+    keep_network(config.run, folder)
     quantization = {name: getattr(config, name) for name in RECORDED}
     quantization |= {"method": method, "exact_resizes": True, **recorded(plan)}
     written = Checkpoint(checkpoint.card, model.state_dict(), checkpoint.config, quantization)
     for name in (LAST, BEST):
         save_checkpoint(folder / name, written)
+    if val is None:
+        return CalibratedRun(folder, _agreement(opened, model, train))
     quantized = OpenModel(
         checkpoint.card, torch_predictor(model, checkpoint.card.preprocessing), "quantized", folder, model
     )
     protocol = Protocol(epoch_size=1.0 if config.dry_run else 0.0)
     tally = measure(quantized, val, workers=config.workers, protocol=protocol)
     return CalibratedRun(folder, headline(tally))
+
+
+@torch.inference_mode()
+def _agreement(opened: OpenModel, model: fx.GraphModule, source: DataSource) -> dict[str, float]:
+    """Compare a quantized network with the float one on a few pictures.
+
+    Returns `OUTPUT_as_float`: the share of pixels with the same class, or for an output without classes 1 - error (root
+    mean square) / standard deviation.
+    """
+    assert opened.module is not None
+    indices = list(range(0, len(source.items), -(-len(source.items) // COMPARED)))
+    device = next(model.parameters()).device
+    float_network, parts = opened.module.to(device).eval(), dict[str, list[float]]()
+    model.eval()
+    for batch in _inputs(source, opened.card, indices, batch_size=1, workers=0):
+        images = [image.to(device) for image in batch]
+        expected, got = float_network(*images), model(*images)
+        for name, value in expected.items():
+            if value.dim() > 1 and value.shape[1] > 1:
+                share = (value.argmax(1) == got[name].argmax(1)).float().mean()
+            else:
+                share = 1 - (value - got[name]).square().mean().sqrt() / value.std().clamp(min=1e-12)
+            parts.setdefault(f"{name}_as_float", []).append(float(share))
+    return {name: float(np.mean(values)) for name, values in parts.items()}
 
 
 def open_float(source: Path, data_path: Path | None) -> tuple[Checkpoint, OpenModel]:

@@ -20,6 +20,7 @@ from edgeailite.quantization import Plan, learn_ranges, normalised_by, set_state
 from edgeailite.quantization.modules import QuantConv2d
 from edgeailite.quantization.plan_files import plan_of, read_plan, recorded
 from edgeailite.runs.checkpoint import Checkpoint, beside, refuse_used, run_folder
+from edgeailite.runs.network_file import keep_network
 from edgeailite.runs.open import OpenModel
 from edgeailite.runs.resume import begin_run, goes_on, resumed_config
 from edgeailite.training.calibration import calibrated, open_float, splits_of
@@ -69,6 +70,7 @@ def quantize_run(config: QuantizeConfig) -> TrainingResult:
         trainer.data = data
         if start is None:
             from_first(lambda: begin_run(this.folder, config), place.processes)
+            from_first(lambda: keep_network(config.run, this.folder), place.processes)
         last = fit(trainer, source, val, transforms=Transforms(views, eval_transform(before)), loop=loop, start=start)
         return ended(this, last, began)
 
