@@ -26,7 +26,7 @@ class CardConfig:
     classes: tuple[str, ...] = ()
     """Names of the classes, one per channel of the output; or one text file with a name per line."""
     palette: tuple[int, ...] = ()
-    """Red, green and blue (0 to 255) of each class, one after the other; default colours that are easy to tell apart."""
+    """Red, green and blue (0 to 255) of each class, one after the other; default colours easy to tell apart."""
     outputs: tuple[str, ...] = ()
     """Outputs of the file to keep, the one with the classes first; default all of them."""
 
@@ -51,7 +51,9 @@ class CardConfig:
     def __post_init__(self) -> None:
         check_size("img_resize", self.img_resize, least=1)
         check(self.like is not None or self.mean is not None, "mean", self.mean, f"three numbers, or {option('like')}")
-        check(self.like is not None or self.scale is not None, "scale", self.scale, f"three numbers, or {option('like')}")
+        check(
+            self.like is not None or self.scale is not None, "scale", self.scale, f"three numbers, or {option('like')}"
+        )
         check(self.scale is None or min(self.scale) > 0, "scale", self.scale, "three numbers above 0")
         check(len(self.palette) % 3 == 0, "palette", self.palette, "three numbers per class")
         check(all(0 <= part <= 255 for part in self.palette), "palette", self.palette, "numbers from 0 to 255")

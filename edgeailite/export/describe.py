@@ -105,9 +105,10 @@ def _shapes(file: OnnxFile, size: tuple[int, int]) -> Mapping[str, tuple[int, ..
             side if isinstance(side, int) and side > 0 else own for side, own in zip(given, wanted, strict=False)
         )
         if sides != wanted or len(given) != 4 or port.element != 1:
+            name, expected = printable(port.name)[:100], f"1x3x{size[0]}x{size[1]} float32"
             found = "x".join(map(str, given)) or "without shape"
             raise UsageError(
-                f"input {printable(port.name)[:100]} is {printable(found)[:80]}, expected float32 1x3x{size[0]}x{size[1]}",
+                f"input {name} is {printable(found)[:80]}, expected {expected}",
                 path=file.name,
                 fix=f"export it for one normalised picture (N,3,H,W), or change {option('img_resize')}",
             )
@@ -162,7 +163,9 @@ def _classes(
     classes: tuple[str, ...], channels: Sequence[int], names: Mapping[str, str], kept: Sequence[Port]
 ) -> tuple[str, ...]:
     """Check the names of classes against the outputs' channels. Raises UsageError."""
-    counts = [count for port, count in zip(kept, channels, strict=True) if task_type(names[port.name], count) != REGRESSION]
+    counts = [
+        count for port, count in zip(kept, channels, strict=True) if task_type(names[port.name], count) != REGRESSION
+    ]
     if not counts and not classes:
         return ()
     if len(classes) not in counts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from math import inf
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,7 +113,10 @@ def convolution(
 def _transposed(read: Reader, node: Node) -> fx.Node:
     """Transposed convolution: a convolution that makes all phases of the stride, and a pixel shuffle of them."""
     weights = _weights(read, node)
-    if node.attributes.get("output_shape") or (node.attributes.get("auto_pad") or b"NOTSET") not in (b"NOTSET", b"VALID"):
+    if node.attributes.get("output_shape") or (node.attributes.get("auto_pad") or b"NOTSET") not in (
+        b"NOTSET",
+        b"VALID",
+    ):
         raise read.refuse(node, "computes its padding from a size", fix="write its pads into the file")
     pads = tuple(node.attributes.get("pads") or (0, 0, 0, 0))
     more = tuple(node.attributes.get("output_padding") or (0, 0))
@@ -144,9 +148,7 @@ def _batch_norm(read: Reader, node: Node) -> fx.Node:
     scale, bias, mean, variance = (_weights(read, node, index) for index in range(1, 5))
     norm = nn.BatchNorm2d(len(scale), _attribute(node, "epsilon", 1e-5), device="meta")
     norm.weight, norm.bias = read.parameter(node.inputs[1]), read.parameter(node.inputs[2])
-    norm.running_mean, norm.running_var = (
-        torch.from_numpy(np.array(value, np.float32)) for value in (mean, variance)
-    )
+    norm.running_mean, norm.running_var = (torch.from_numpy(np.array(value, np.float32)) for value in (mean, variance))
     norm.num_batches_tracked = torch.tensor(0)
     if not len(scale) == len(bias) == len(mean) == len(variance) == read.shape(node.inputs[0])[1]:
         raise read.refuse(node, "has statistics of another number of channels than its input")
@@ -160,7 +162,7 @@ def _gemm(read: Reader, node: Node) -> fx.Node:
         raise read.refuse(node, "transposes its first input")
     plain = bool(node.attributes.get("transB")) and alpha == 1
     change = None if plain else lambda value: alpha * (value if node.attributes.get("transB") else value.T)
-    outputs, inputs = weights.shape if node.attributes.get("transB") else weights.shape[::-1]
+    outputs = weights.shape[0] if node.attributes.get("transB") else weights.shape[1]
     bias = None
     if len(node.inputs) > 2 and node.inputs[2]:
         shape = _weights(read, node, 2).shape
@@ -175,7 +177,7 @@ def _gemm(read: Reader, node: Node) -> fx.Node:
 
 def _linear(read: Reader, node: Node, weight: nn.Parameter, bias: nn.Parameter | None) -> fx.Node:
     outputs, inputs = weight.shape
-    linear = nn.Linear(inputs, outputs, bias is not None, device="meta")
+    linear: Any = nn.Linear(inputs, outputs, bias is not None, device="meta")
     linear.weight, linear.bias = weight, bias
     return read.module(node, linear, read.tensor(node.inputs[0]), weight=node.inputs[1])
 
@@ -229,14 +231,16 @@ def _hard_sigmoid(read: Reader, node: Node) -> fx.Node:
     x, alpha, beta = read.tensor(node.inputs[0]), _attribute(node, "alpha", 0.2), _attribute(node, "beta", 0.5)
     if abs(alpha - ONE_SIXTH) < TOLERANCE and beta == 0.5:
         return read.module(node, nn.Hardsigmoid(), x)
-    x = read.call(operator.mul, x, read.buffer(f"{node.label}_alpha", np.float32(alpha)))
-    x = read.call(operator.add, x, read.buffer(f"{node.label}_beta", np.float32(beta)))
+    x = read.call(operator.mul, x, read.buffer(f"{node.label}_alpha", np.array(alpha)))
+    x = read.call(operator.add, x, read.buffer(f"{node.label}_beta", np.array(beta)))
     return read.module(node, nn.Hardtanh(0.0, 1.0), x)
 
 
 def _prelu(read: Reader, node: Node) -> nn.Module:
     slope, channels = _weights(read, node), read.shape(node.inputs[0])[1]
-    if slope.size not in (1, channels) or (slope.size > 1 and slope.shape[:1] != (channels,) and slope.shape[:2] != (1, channels)):
+    if slope.size not in (1, channels) or (
+        slope.size > 1 and slope.shape[:1] != (channels,) and slope.shape[:2] != (1, channels)
+    ):
         raise read.refuse(node, f"has slopes of shape {slope.shape} for {channels} channels")
     module = nn.PReLU(slope.size, device="meta")
     module.weight = read.parameter(node.inputs[1], lambda value: value.reshape(-1))
@@ -268,7 +272,10 @@ def _max_pool(read: Reader, node: Node) -> fx.Node:
         x, _ = _padded(read, x, pads)
         return read.module(node, nn.MaxPool2d(kernel, strides, 0, dilations, ceil_mode=up), x)
     for axis in (0, 1):
-        room = [side + 2 * pads[axis] - dilations[axis] * (kernel[axis] - 1) - 1 for side in read.sides(node.inputs[0], axis + 2)]
+        room = [
+            side + 2 * pads[axis] - dilations[axis] * (kernel[axis] - 1) - 1
+            for side in read.sides(node.inputs[0], axis + 2)
+        ]
         places = tuple(-(-free // strides[axis]) + 1 for free in room)
         if places != read.sides(node.outputs[0], axis + 2):
             raise read.refuse(node, f"is padded unevenly ({pads}) where values may be negative")
@@ -307,7 +314,9 @@ def operand(read: Reader, node: Node, name: str) -> fx.Node:
     value = read.constant(name)
     if value is None:
         return read.tensor(name)
-    return read.buffer(name if name in read.file.graph.constants else f"{node.label}_{name}", _shaped(read, node, value))
+    return read.buffer(
+        name if name in read.file.graph.constants else f"{node.label}_{name}", _shaped(read, node, value)
+    )
 
 
 def _shaped(read: Reader, node: Node, value: Array) -> Array:
@@ -330,7 +339,7 @@ def _divided(read: Reader, node: Node) -> fx.Node:
 
 
 def _negative(read: Reader, node: Node) -> fx.Node:
-    return read.call(operator.mul, read.tensor(node.inputs[0]), read.buffer(f"{node.label}_sign", np.float32(-1)))
+    return read.call(operator.mul, read.tensor(node.inputs[0]), read.buffer(f"{node.label}_sign", np.array(-1.0)))
 
 
 def _sum(read: Reader, node: Node) -> fx.Node:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from math import floor
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,11 @@ def _concat(read: Reader, node: Node) -> fx.Node:
         raise read.refuse(node, "puts constants beside values of the picture")
     rank = len(read.shape(node.inputs[0]))
     parts = [read.tensor(name) for name in node.inputs]
-    return parts[0] if len(parts) == 1 else read.call(torch.cat, parts, read.axis(node, int(node.attributes["axis"]), rank))
+    return (
+        parts[0]
+        if len(parts) == 1
+        else read.call(torch.cat, parts, read.axis(node, int(node.attributes["axis"]), rank))
+    )
 
 
 def _window(read: Reader, x: fx.Node, rank: int, axis: int, ends: tuple[Any, Any]) -> fx.Node:
@@ -172,7 +175,10 @@ def _pad(read: Reader, node: Node) -> fx.Node:
     axes = read.numbers(node, 3, "axes") or list(range(rank))
     value = read.constant(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
     number = float(node.attributes.get("value") or 0) if value is None else float(value.reshape(()))
-    by_axis = {read.axis(node, axis, rank): ends for axis, ends in zip(axes, zip(amounts, amounts[len(axes) :], strict=False), strict=True)}
+    by_axis = {
+        read.axis(node, axis, rank): ends
+        for axis, ends in zip(axes, zip(amounts, amounts[len(axes) :], strict=False), strict=True)
+    }
     used = {axis: ends for axis, ends in by_axis.items() if ends != (0, 0)}
     if not used:
         return x
@@ -188,7 +194,9 @@ def _resize(read: Reader, node: Node) -> fx.Node:
     mode = node.attributes.get("mode") or b"nearest"
     coordinates = node.attributes.get("coordinate_transformation_mode") or b"half_pixel"
     if node.attributes.get("antialias") or mode not in (b"nearest", b"linear"):
-        raise read.refuse(node, f"resizes with mode {mode.decode('utf-8', 'replace')}; only nearest and linear are read")
+        raise read.refuse(
+            node, f"resizes with mode {mode.decode('utf-8', 'replace')}; only nearest and linear are read"
+        )
     if len(read.shape(data)) != 4 or read.shape(data)[:2] != read.shape(result)[:2]:
         raise read.refuse(node, "resizes other than height and width")
     places = [(before, behind) for axis in (2, 3) for before, behind in
@@ -199,7 +207,9 @@ def _resize(read: Reader, node: Node) -> fx.Node:
     if mode == b"nearest":
         how = node.attributes.get("nearest_mode") or b"round_prefer_floor"
         for (before, behind), scale in zip(places, scales, strict=True):
-            if _nearest(before, behind, scale, coordinates, how) != _nearest(before, behind, None, b"asymmetric", b"floor"):
+            if _nearest(before, behind, scale, coordinates, how) != _nearest(
+                before, behind, None, b"asymmetric", b"floor"
+            ):
                 raise read.refuse(node, f"picks nearest values as {_text(coordinates)}, {_text(how)}, unlike torch")
         return _resized(read, node, x, "nearest", None)
     ends = coordinates == b"align_corners"
@@ -218,12 +228,12 @@ def _text(word: bytes) -> str:
 
 def _scales(read: Reader, node: Node) -> list[float | None]:
     """Return the scale that the file gives for each side and sample size; None where it gives sizes."""
-    count = len(read.samples)
+    nothing: list[float | None] = [None] * (2 * len(read.samples))
     if len(node.inputs) < 3 or not node.inputs[2]:
-        return [None] * 2 * count
+        return nothing
     found = [sizes.values.get(node.inputs[2]) for sizes in read.samples]
     if any(value is None or not value.size for value in found):
-        return [None] * 2 * count
+        return nothing
     axes = [axis % 4 for axis in node.attributes.get("axes") or range(4)]
     tables = [dict(zip(axes, np.asarray(value, float).reshape(-1), strict=True)) for value in found]
     return [float(table.get(axis, 1.0)) for axis in (2, 3) for table in tables]

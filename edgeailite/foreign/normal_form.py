@@ -12,9 +12,10 @@ from edgeailite.errors import UsageError
 from edgeailite.untrusted import printable
 
 MODULES = (
-    nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.Hardsigmoid, nn.Hardswish, nn.SiLU,
-    nn.GELU, nn.Mish, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.Softplus, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
-    nn.Linear, nn.PixelShuffle,
+    nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.PixelShuffle,
+    nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.Hardsigmoid, nn.Hardswish, nn.SiLU, nn.GELU, nn.Mish,
+    nn.LeakyReLU, nn.PReLU, nn.ELU, nn.Softplus,
+    nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
 )  # fmt: skip
 FUNCTIONS = (
     operator.add, operator.sub, operator.mul, operator.floordiv, operator.getitem, getattr, torch.cat, F.interpolate,

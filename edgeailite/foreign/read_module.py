@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ def read_module(module: nn.Module, example: Tensor | Sequence[Tensor]) -> fx.Gra
     result is a dict of its outputs: by their keys for a dict, else `output`, `output1`, ... Raises
     UsageError for a module that torch cannot export or whose operators cannot be read.
 
-    >>> network = read_module(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()), torch.zeros(1, 3, 48, 64))
+    >>> network = read_module(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), torch.zeros(1, 3, 48, 64))
     >>> {name: tuple(value.shape) for name, value in network(torch.zeros(2, 3, 33, 32)).items()}
     {'output': (2, 8, 31, 30)}
     """
@@ -102,6 +101,4 @@ def _exported(module: nn.Module, examples: Sequence[Tensor], names: Sequence[str
     except Exception as error:  # noqa: BLE001 - the exporter raises many kinds, without a common base
         raise _NotExportedError(next(iter(str(error).strip().splitlines()), type(error).__name__)) from None
     assert program is not None
-    written = io.BytesIO()
-    program.save(written)
-    return written.getvalue()
+    return bytes(program.model_proto.SerializeToString())

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from torch import fx
 
 from edgeailite.errors import DataError, UsageError
@@ -173,7 +171,9 @@ def _translate(read: Reader, node: Node) -> None:
     except (ArithmeticError, AssertionError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, UsageError | DataError):
             raise
-        raise read.refuse(node, f"does not fit its inputs ({printable(str(error))[:150]})", fix="export it again") from None
+        raise read.refuse(
+            node, f"does not fit its inputs ({printable(str(error))[:150]})", fix="export it again"
+        ) from None
     for name, result in zip(node.outputs, made if isinstance(made, list) else [made], strict=False):
         read.tensors[name] = result
         result.meta.setdefault("onnx", f"{node.op} ({node.label})")

@@ -1,7 +1,7 @@
 """`Reader`: the torch.fx graph that is built from an ONNX file, and what is known of the file's tensors on the way.
 
-A file's sizes may be open. They are computed for a few sample sizes (`onnxfile.shapes`): what is equal in all samples is
-a constant, and what differs is found again among the sizes of tensors that exist already (`Reader.length`).
+A file's sizes may be open. They are computed for a few sample sizes (`onnxfile.shapes`): what is equal in all samples
+is a constant, and what differs is found again among the sizes of tensors that exist already (`Reader.length`).
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ class Reader:
     def fold(self, node: Node) -> bool:
         """Compute a node of constants; False where it depends on pictures or cannot be computed here."""
         values = [self.constant(name) if name else None for name in node.inputs]
-        if node.op not in VALUES or any(name and value is None for name, value in zip(node.inputs, values, strict=True)):
+        if node.op not in VALUES or any(
+            name and value is None for name, value in zip(node.inputs, values, strict=True)
+        ):
             return False
         shape = self.shape(node.outputs[0])
         if prod(shape) > MOST_FOLDED or len(node.outputs) != 1:

@@ -49,9 +49,7 @@ def _factors(network: fx.GraphModule, node: fx.Node) -> tuple[list[fx.Node], flo
     return factors, number
 
 
-def _activations(
-    network: fx.GraphModule, factors: list[fx.Node], number: float
-) -> Iterator[tuple[fx.Node, nn.Module]]:
+def _activations(network: fx.GraphModule, factors: list[fx.Node], number: float) -> Iterator[tuple[fx.Node, nn.Module]]:
     """Give the activation that a product is, and its input."""
     if len(factors) == 1 and _is_near(number, 1 / 6):
         x = _three_more(network, factors[0])
@@ -235,7 +233,7 @@ def _shuffled(network: fx.GraphModule, last: fx.Node, first: fx.Node) -> int:
     while last is not first:
         module = _module(network, last)
         times *= module.upscale_factor**2 if isinstance(module, nn.PixelShuffle) else 1
-        last = last.args[0]
+        (last,) = last.all_input_nodes
     return times
 
 

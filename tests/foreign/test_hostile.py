@@ -230,8 +230,7 @@ def wrong_place():
 def branch():
     inner = helper.make_graph([helper.make_node("Relu", ["image"], ["z"])], "inner", [],
                               [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)])  # fmt: skip
-    file = model([("If", "k", "y", {"then_branch": inner, "else_branch": inner})], {"k": np.array(True)})
-    return file
+    return model([("If", "k", "y", {"then_branch": inner, "else_branch": inner})], {"k": np.array(True)})
 
 
 def loop():
@@ -293,7 +292,9 @@ def deep_name():
     return model([("Softmax", "image", "a", {"axis": 77}), ("Relu", "a", "y", {})])
 
 
-MAKERS = [value for value in list(globals().values()) if callable(value) and getattr(value, "__module__", "") == __name__]
+MAKERS = [
+    value for value in list(globals().values()) if callable(value) and getattr(value, "__module__", "") == __name__
+]
 MAKERS = [maker for maker in MAKERS if maker is not simple]
 
 
@@ -345,7 +346,7 @@ def test_one_line_for_weights_outside_the_folder(location, more, tmp_path):
     raw = outside(folder / "file.onnx", location, **more)
     (tmp_path / "secret.bin").write_bytes(raw)
     (folder / "data.bin").write_bytes(raw)
-    os.symlink(tmp_path / "secret.bin", folder / "link.bin")
+    (folder / "link.bin").symlink_to(tmp_path / "secret.bin")
     with pytest.raises(EdgeailiteError) as caught:
         read_onnx(folder / "file.onnx")
     assert "\n" not in str(caught.value) and "file.onnx" in str(caught.value)
@@ -359,7 +360,9 @@ def test_reads_weights_beside_the_file(tmp_path):
     assert [value.numpy().tobytes() for value in values] == [raw]
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"hello", b"\x08\x07", os.urandom(64)], ids=["none", "zeros", "text", "stub", "noise"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 100, b"hello", b"\x08\x07", os.urandom(64)], ids=["none", "zeros", "text", "stub", "noise"]
+)
 def test_one_line_for_a_file_that_is_no_onnx(content, tmp_path):
     (tmp_path / "file.onnx").write_bytes(content)
     with pytest.raises(EdgeailiteError) as caught:

@@ -2,10 +2,7 @@
 
 import numpy as np
 import pytest
-import torch
 
-from edgeailite.errors import EdgeailiteError, UsageError
-from edgeailite.foreign.read_onnx import read_onnx
 from tests.foreign.onnx_models import compare, kinds, model, numbers, weights
 
 CONV = ("Conv", "image w b", "c", {"pads": [1, 1, 1, 1]})
@@ -160,7 +157,10 @@ CASES = {
         ["Conv2d", "MaxPool2d"],
     ),
     "max pool, uneven, of values from 0": (
-        [("Relu", "c", "r", {}), ("MaxPool", "r", "y", {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [0, 0, 1, 1]})],
+        [
+            ("Relu", "c", "r", {}),
+            ("MaxPool", "r", "y", {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [0, 0, 1, 1]}),
+        ],
         {},
         ["Conv2d", "ReLU", "pad", "MaxPool2d"],
     ),
