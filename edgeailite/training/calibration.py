@@ -50,6 +50,7 @@ from edgeailite.runs.checkpoint import (
     beside,
     refuse_used,
     run_folder,
+    start_of,
     save_checkpoint,
     start_run,
 )
@@ -92,7 +93,7 @@ def calibrate_run(config: CalibrateConfig) -> CalibratedRun:
         short = dataclasses.replace(config, calibration_images=images, adaround=steps, batch_size=1, workers=0)
         with tempfile.TemporaryDirectory() as folder:
             return _calibrate(short, Path(folder))
-    folder_of_run = config.save_path or beside(run_folder(config.run), "_ptq")
+    folder_of_run = config.save_path or beside(start_of(config.run), "_ptq")
     refuse_used(folder_of_run, resumes=False)
     return _calibrate(config, folder_of_run)
 

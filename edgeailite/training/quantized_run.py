@@ -19,7 +19,7 @@ from edgeailite.errors import DataError, UsageError, option
 from edgeailite.quantization import Plan, learn_ranges, normalised_by, set_state
 from edgeailite.quantization.modules import QuantConv2d
 from edgeailite.quantization.plan_files import plan_of, read_plan, recorded
-from edgeailite.runs.checkpoint import Checkpoint, beside, refuse_used, run_folder
+from edgeailite.runs.checkpoint import Checkpoint, beside, refuse_used, start_of
 from edgeailite.runs.network_file import keep_network
 from edgeailite.runs.open import OpenModel
 from edgeailite.runs.resume import begin_run, goes_on, resumed_config
@@ -85,7 +85,7 @@ def _begin(config: QuantizeConfig, place: Place) -> tuple[QuantizeConfig, Path, 
 
 
 def _folder(config: QuantizeConfig) -> Path:
-    return config.save_path or beside(run_folder(config.run), "_qat")
+    return config.save_path or beside(start_of(config.run), "_qat")
 
 
 def _short(config: QuantizeConfig, processes: int) -> QuantizeConfig:
