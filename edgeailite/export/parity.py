@@ -32,13 +32,15 @@ from edgeailite.export import conversion, identity
 from edgeailite.export.agreement import Agreement, Array, combine, compare, holds
 from edgeailite.export.graphs import append_argmax
 from edgeailite.export.inner_tensors import absent_layer, file_layers, integer_tensors, torch_float_tensors
-from edgeailite.export.passes import Kernels
+from edgeailite.export.passes import ACTIVATIONS, Index, Kernels
 from edgeailite.export.to_onnx import to_onnx, weights_hash
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing, preprocess
 from edgeailite.quantization import convert, wide_parts
+from edgeailite.quantization.graph import named_outputs
 from edgeailite.quantization.integer import IntegerModel
-from edgeailite.quantization.tie_safe import tie_safe_additions
+from edgeailite.quantization.normalise import trace
+from edgeailite.quantization.tie_safe import tie_safe_operations
 from edgeailite.runtime import Golden, OnnxModel, load_onnx, run, run_picture
 from edgeailite.runtime.contract import PROVEN_LEVELS, first_departure, labels_of
 from edgeailite.runtime.contract_file import WIDE_PROMISE
@@ -52,6 +54,13 @@ CONTROL_PICTURES = 2  # that show how steady the network is, should that be aske
 LAYERS_SIZE = (128, 160)  # height and width, at most, at which the conversion is looked at layer by layer
 LABEL = "_label"  # ends the names of label maps
 INTEGER_KERNELS = {"Conv": "QLinearConv", "Add": "QLinearAdd", "Concat": "QLinearConcat"}
+BETWEEN_QUANTIZERS = {  # only there: functions and sums of other people's networks have such operators inside, in float
+    "Mul": "QLinearMul",
+    "Gemm": "QGemm",
+    "AveragePool": "QLinearAveragePool",
+    "Sigmoid": "QLinearSigmoid",
+    "LeakyRelu": "QLinearLeakyRelu",
+}
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,7 @@ class Subject:
         if isinstance(self.module, fx.GraphModule):
             traced = convert(self.module)
         else:
-            traced = fx.symbolic_trace(self.module.eval())
+            traced = trace(self.module.eval())
         if argmax and self.argmax != "none":
             append_argmax(traced, self.argmax, self.card.classified)
         return IntegerModel(traced, arithmetic) if self.kind == "int8" else traced
@@ -95,13 +104,15 @@ class Subject:
 def outputs_of(network: nn.Module, *images: Array) -> dict[str, Array]:
     """Run a torch network on normalised inputs; return its outputs as numpy."""
     with torch.inference_mode():
-        return {name: value.numpy() for name, value in network(*map(torch.from_numpy, images)).items()}
+        outputs = named_outputs(network(*map(torch.from_numpy, images)))
+    return {name: value.numpy() for name, value in outputs.items()}
 
 
 def integer_kernels(file: Path) -> dict[str, Any]:
     """Count the convolutions, additions and concatenations of an int8 file that run as integer kernels (EXTENDED).
 
-    `float_nodes` of the result names those that do not.
+    Other operators for which there is such a kernel (`BETWEEN_QUANTIZERS`) count where they stand between quantizers.
+    `float_nodes` of the result names those that run in float.
     """
     with tempfile.TemporaryDirectory() as folder:
         optimized_path = Path(folder) / "optimized.onnx"
@@ -110,12 +121,32 @@ def integer_kernels(file: Path) -> dict[str, Any]:
     source = onnx.load(str(file))
     values = {name for node in source.graph.node if node.op_type in ("Shape", "Gather", "Cast") for name in node.output}
     wanted = [n for n in source.graph.node if n.op_type in INTEGER_KERNELS and not _is_shape_arithmetic(n, values)]
+    wanted += _between_quantizers(source.graph)
     fused = [node.op_type for node in optimized.graph.node]
-    left = {node.name for node in optimized.graph.node if node.op_type in ("Conv", "FusedConv", "Add", "Concat")}
-    counts = {kernel: fused.count(kernel) for kernel in INTEGER_KERNELS.values()}
+    kernels = INTEGER_KERNELS | {
+        op: BETWEEN_QUANTIZERS[op] for op in (n.op_type for n in wanted) if op in BETWEEN_QUANTIZERS
+    }
+    left = {node.name for node in optimized.graph.node if node.op_type in ("FusedConv", *kernels)}
+    counts = {kernel: fused.count(kernel) for kernel in kernels.values()}
     missing = [n.name for n in wanted if n.name in left]
-    enough = all(counts[k] == sum(n.op_type == op for n in wanted) for op, k in INTEGER_KERNELS.items())
+    enough = all(counts[k] == sum(n.op_type == op for n in wanted) for op, k in kernels.items())
     return {**counts, "wanted": len(wanted), "float_nodes": missing, "all_integer": enough and not missing}
+
+
+def _between_quantizers(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Find the operators of `BETWEEN_QUANTIZERS` that read dequantized codes alone and are quantized at once."""
+    index = Index(graph)
+    found = []
+    for node in graph.node:
+        if node.op_type in BETWEEN_QUANTIZERS:
+            makers = [index.maker.get(name) for name in node.input]
+            reader = index.sole_reader(node.output[0])
+            if reader is not None and reader.op_type in ACTIVATIONS:
+                reader = index.sole_reader(reader.output[0])
+            read = all(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers)
+            if read and reader is not None and reader.op_type == "QuantizeLinear":
+                found.append(node)
+    return found
 
 
 def _is_shape_arithmetic(node: onnx.NodeProto, shape_values: set[str]) -> bool:
@@ -184,7 +215,7 @@ def prove(
     if kernels is not None:
         results["arithmetic"] = machine_arithmetic()
         results["integer_kernels"] = kernels
-        results["additions"] = _additions(subject)
+        results |= _tie_safe(subject)
         results["conversion"] = _check_conversion(subject, reference, kept, least=min_fake_quant)
     if subject.wide:
         results |= {"exact": False, "promise": WIDE_PROMISE}
@@ -268,10 +299,18 @@ def _check_label_maps(subject: Subject, expected: Mapping[str, Array], scores: M
                 raise ParityError(f"{subject.file}: output {name}: the label map is not that of the scores")
 
 
-def _additions(subject: Subject) -> dict[str, int]:
-    """Count the additions that every runtime computes alike (`quantization.tie_safe`), and all additions."""
+def _tie_safe(subject: Subject) -> dict[str, dict[str, int]]:
+    """Count the additions that every runtime computes alike (`quantization.tie_safe`), and all additions.
+
+    The same of products and functions, where there are some.
+    """
     assert isinstance(subject.module, fx.GraphModule)
-    return dict(zip(("tie_safe", "total"), tie_safe_additions(subject.module), strict=True))
+    counts = tie_safe_operations(subject.module)
+    return {
+        kind: {"tie_safe": safe, "total": total}
+        for kind, (safe, total) in counts.items()
+        if total or kind == "additions"
+    }
 
 
 def _check_conversion(

@@ -26,6 +26,7 @@ from edgeailite.files import sha256_of
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import convert, scheme_of, wide_parts
 from edgeailite.quantization.convert import DEFAULT_FORM, Form
+from edgeailite.quantization.graph import named_outputs, output_nodes
 from edgeailite.runtime.metadata import SESSION_SETTINGS, SIGNED_CODES
 
 NEWEST_IR = 10  # nothing newer is used
@@ -91,7 +92,11 @@ def write_graph(
     kernels: Kernels = "plain",
     properties: Mapping[str, str] = MappingProxyType({}),
 ) -> onnx.ModelProto:
-    """Export a traced network, after appending ArgMax if asked for; `properties` become metadata."""
+    """Export a traced network, after appending ArgMax if asked for; `properties` become metadata.
+
+    Raises UsageError for a card whose outputs are not those of the network.
+    """
+    _check_outputs(traced, card)
     if size is not None:  # what the metadata say is what the file takes
         card = card.with_size(size)
     if argmax != "none":
@@ -111,6 +116,16 @@ def write_graph(
     onnx.helper.set_model_props(exported, dict(sorted(metadata.items())))
     onnx.checker.check_model(exported)
     return exported
+
+
+def _check_outputs(traced: fx.GraphModule, card: ModelCard) -> None:
+    """A program that reads the file by its card must find every output."""
+    given = set(output_nodes(traced.graph))
+    if given != set(card.outputs):
+        known, described = ", ".join(sorted(given)), ", ".join(sorted(card.outputs))
+        raise UsageError(
+            f"the network gives {known}, but its card describes {described}", fix="give the card the network's outputs"
+        )
 
 
 def _check_weights_fit(model: nn.Module) -> None:
@@ -148,7 +163,7 @@ def _export(
     height, width = size or (97, 161)
     examples = tuple(torch.zeros(1 if size else 2, 3, height, width) for _ in inputs)
     dynamic = None if size else {"images": tuple(dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC) for _ in inputs)}
-    outputs = next(node for node in traced.graph.nodes if node.op == "output").args[0]
+    outputs = output_nodes(traced.graph)
     for name in ("torch.onnx", "onnxscript"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
@@ -175,7 +190,7 @@ class _Wrapped(nn.Module):
         self.network = network
 
     def forward(self, *images: Tensor) -> dict[str, Tensor]:
-        return self.network(*images)
+        return named_outputs(self.network(*images))
 
 
 def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -18,7 +18,6 @@ Anything else is refused with the layer's name.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
@@ -31,9 +30,20 @@ from torch import fx, nn
 
 from edgeailite.errors import UsageError
 from edgeailite.modelcard import REGRESSION, input_name, task_type
-from edgeailite.quantization.convert import MIDDLE, TOLERANCE, CodePool, IntegerConv, Quantize
+from edgeailite.quantization.convert import MIDDLE, TOLERANCE, CodePool, Constant, IntegerConv, IntegerLinear, Quantize
 from edgeailite.quantization.enlarge import EnlargeCodes
-from edgeailite.quantization.graph import ACTIVATIONS, ADDITIONS, activation_limits, is_input, is_module
+from edgeailite.quantization.graph import (
+    ACTIVATIONS,
+    NEAREST,
+    activation_limits,
+    input_index,
+    is_addition,
+    is_input,
+    is_module,
+    named_outputs,
+    of_sizes,
+    output_nodes,
+)
 from edgeailite.quantization.program import Kind, Operator, Program, Value
 from edgeailite.quantization.tflite_rules import XNNPACK_RATIOS
 
@@ -108,23 +118,27 @@ class _Lowering(fx.Interpreter):
 
     def run_node(self, node: fx.Node) -> Any:
         if is_input(node):
-            return _Pending("INPUT", [], (1, *self.size, CHANNELS), {"index": _input_index(node)})
+            return _Pending("INPUT", [], (1, *self.size, CHANNELS), {"index": input_index(node)})
         if node.op == "placeholder":  # `*images`, which is_input reads
             return None
         args, kwargs = self.fetch_args_kwargs_from_env(node)
         if node.op == "output":
-            for name, value in args[0].items():
+            for name, value in named_outputs(args[0]).items():
                 self._output(name, value)
             return None
         if node.op == "call_module":
-            return self._module(node, self.module.get_submodule(str(node.target)), args[0])
+            module = self.module.get_submodule(str(node.target))
+            return self._module(node, module, args[0] if args else None)
         if node.target is getattr:  # x.shape, in torch's order
             return torch.Size(args[0].shape[axis] for axis in (0, 3, 1, 2))
-        if node.target is operator.getitem:
-            return args[0][args[1]]
-        if node.target in ADDITIONS:
+        if of_sizes(node):
+            return node.target(*args, **kwargs)
+        if is_addition(node):
             return _Pending("ADD", list(args), args[0].shape)
         if node.target is torch.cat:
+            if args[1] not in (1, -3):
+                problem = "a concatenation along another axis than channels has no form in TensorFlow Lite here"
+                raise UsageError(problem, path=node.name, fix=FULL_PRECISION)
             parts = list(args[0])
             return _Pending(
                 "CONCATENATION", parts, (*parts[0].shape[:3], sum(part.shape[3] for part in parts)), {"axis": 3}
@@ -136,6 +150,9 @@ class _Lowering(fx.Interpreter):
     def _module(self, node: fx.Node, module: nn.Module, x: Any) -> Any:
         """Lower a module; `x` is its input, a `Value` or an operator that waits for its scale."""
         name = str(node.target)
+        if isinstance(module, Constant | IntegerLinear):
+            kind = "a constant" if isinstance(module, Constant) else "a linear layer"
+            raise UsageError(f"{kind} has no form in TensorFlow Lite here", path=name, fix=FULL_PRECISION)
         if isinstance(module, Quantize):
             if isinstance(x, Value) or _goes_through_activation(node):
                 return x  # the second half of a pair, or the tensor's own scale again
@@ -251,8 +268,9 @@ class _Lowering(fx.Interpreter):
             value if isinstance(value, tuple) else (value, value)
             for value in (module.kernel_size, module.stride, module.padding, module.dilation)
         )
-        if dilation != (1, 1):
-            raise UsageError("a dilated maximum pooling has no form in TensorFlow Lite", path=name, fix=FULL_PRECISION)
+        if dilation != (1, 1) or module.ceil_mode:
+            problem = "a maximum pooling that is dilated or rounds its size up has no form in TensorFlow Lite"
+            raise UsageError(problem, path=name, fix=FULL_PRECISION)
         lowest = x.zero_point == (-MIDDLE if x.type == "int8" else -(2**15))
         x, out, same = self._window(name, x, _Window(kernel, stride, padding, dilation), mirror=not lowest)
         options = {"kernel": kernel, "stride": stride, "padding": "SAME" if same else "VALID"}
@@ -260,6 +278,8 @@ class _Lowering(fx.Interpreter):
 
     def _resize(self, name: str, x: Value, how: Mapping[str, Any]) -> _Pending | Value:
         """Leave a resize pending, as its scale is not known yet; one to the same size is no resize."""
+        if how.get("mode") == NEAREST:
+            raise UsageError("a resize to the nearest neighbour has no form here", path=name, fix=FULL_PRECISION)
         height, width = (int(length) for length in how["size"])
         if (height, width) == x.shape[1:3]:
             return x
@@ -371,14 +391,8 @@ class _Window:
 
 def _output_names(graph: fx.Graph) -> set[str]:
     """Collect names that belong to outputs, with and without a label map's ending."""
-    names = {str(name) for node in graph.nodes if node.op == "output" for name in node.args[0]}
+    names = set(output_nodes(graph))
     return names | {f"{name}{LABEL}" for name in names}
-
-
-def _input_index(node: fx.Node) -> int:
-    if node.op == "call_function":
-        return int(node.args[1])
-    return [other for other in node.graph.nodes if other.op == "placeholder"].index(node)
 
 
 def _edges(length: int, count: int) -> list[tuple[int, int]]:
