@@ -1,6 +1,7 @@
 """Gives an ONNX file from elsewhere a card: names of inputs and outputs as ours, and our metadata.
 
-The graph stays as it is; the original file is not touched.
+The graph stays as it is, and the original file is not touched. A network that gives one answer for the whole picture,
+(N,C), becomes one whose map has a single place, (N,C,1,1).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx.external_data_helper import load_external_data_for_model
 
@@ -21,6 +23,7 @@ from edgeailite.errors import DataError, UsageError, option
 from edgeailite.export.to_onnx import card_entries, weights_hash
 from edgeailite.modelcard import MOST_CHANNELS, OUTPUT_NAME, REGRESSION, TASKS, ModelCard, input_name, task_type
 from edgeailite.onnxfile import OnnxFile, read_onnx, with_outside_data
+from edgeailite.onnxfile.call import as_text
 from edgeailite.onnxfile.shapes import Limits, sizes_of
 from edgeailite.onnxfile.wire import Damaged, Port
 from edgeailite.preprocessing import Preprocessing
@@ -29,6 +32,7 @@ from edgeailite.runtime import load_onnx
 from edgeailite.untrusted import printable, shown
 
 LIMITS = Limits(elements=2**31, operations=2**53)
+AXES_ARE_INPUTS = 13  # opset from which Unsqueeze takes its axes as an input
 HUE_STEP = 0.381966  # of the circle: neighbours and their neighbours differ
 QUANTIZERS = ("QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "DynamicQuantizeLinear")
 
@@ -79,6 +83,7 @@ def describe(path: Path, description: Description) -> tuple[onnx.ModelProto, Mod
     model = _loaded(file)
     inputs = {port.name: input_name(index) for index, port in enumerate(file.graph.inputs)}
     _keep(model, [port.name for port in kept])
+    names |= _as_maps(model, {name: names.pop(name) for name in list(names) if len(shapes[name]) == 2})
     _rename(model, inputs | names)
     _write_metadata(model, file, card)
     load_onnx(model.SerializeToString())
@@ -139,9 +144,9 @@ def _output_names(kept: Sequence[Port], shapes: Mapping[str, Sequence[int]], cla
     """Return the new name of each output. Raises UsageError for an output that is no map of values."""
     for port in kept:
         shape = shapes[port.name]
-        if len(shape) != 4 or shape[0] != 1 or shape[1] > MOST_CHANNELS:
+        if len(shape) not in (2, 4) or shape[0] != 1 or shape[1] > MOST_CHANNELS:
             raise UsageError(
-                f"output {printable(port.name)[:100]} is {'x'.join(map(str, shape))}, expected 1xCxHxW",
+                f"output {printable(port.name)[:100]} is {as_text(shape)}, expected 1xCxHxW or 1xC",
                 fix=f"name the outputs to keep with {option('outputs')}, or cut the graph where it has this form",
                 code="wrong-kind",
             )
@@ -215,6 +220,27 @@ def _keep(model: onnx.ModelProto, outputs: Sequence[str]) -> None:
     del model.graph.output[:], model.graph.node[:]
     model.graph.output.extend(chosen)
     model.graph.node.extend(reversed(nodes))
+
+
+def _as_maps(model: onnx.ModelProto, names: Mapping[str, str]) -> dict[str, str]:
+    """Give outputs (N,C) two more sides of 1; return the new name of each output by the one that it has now."""
+    graph, changed = model.graph, {}
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    for port in graph.output:
+        if port.name not in names:
+            continue
+        source, result = port.name, f"{port.name}_map"
+        node = onnx.helper.make_node("Unsqueeze", [source], [result], name=f"{result}/Unsqueeze")
+        if opset < AXES_ARE_INPUTS:
+            node.attribute.append(onnx.helper.make_attribute("axes", [2, 3]))
+        else:
+            graph.initializer.append(onnx.numpy_helper.from_array(np.array([2, 3], np.int64), f"{result}_axes"))
+            node.input.append(f"{result}_axes")
+        graph.node.append(node)
+        port.name = result
+        port.type.tensor_type.ClearField("shape")
+        changed[result] = names[source]
+    return changed
 
 
 def _rename(model: onnx.ModelProto, names: Mapping[str, str]) -> None:

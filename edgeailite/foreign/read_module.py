@@ -85,6 +85,8 @@ def _exported(module: nn.Module, examples: Sequence[Tensor], names: Sequence[str
     for name in ("torch.onnx", "onnxscript"):
         logging.getLogger(name).setLevel(logging.ERROR)
     dynamic = None if fixed else tuple(dict.fromkeys(AXES, torch.export.Dim.DYNAMIC) for _ in examples)
+    if not fixed:  # torch takes a side of 1 for a fixed one
+        examples = [torch.cat([example, example]) if len(example) == 1 else example for example in examples]
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # the exporter's notes on its own internals

@@ -148,9 +148,28 @@ def test_what_is_wrong_with_a_description(file, command, words, said):
 
 
 def test_an_output_that_is_no_map_is_refused(tmp_path, command):
-    onnx.save(model([("GlobalAveragePool", "image", "p", {}), ("Flatten", "p", "y", {})]), tmp_path / "flat.onnx")
+    onnx.save(model([("ReduceMean", "image", "y", {"keepdims": 0})], opset=13), tmp_path / "flat.onnx")
     ended = command("card", tmp_path / "flat.onnx", "--classes", "a", "b", "c", *RULES, *SIZE)
-    assert (ended.code, "output y is 1x3, expected 1xCxHxW" in ended.err) == (2, True)
+    assert (ended.code, "output y is -, expected 1xCxHxW or 1xC" in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize("opset", [12, 18])
+def test_a_network_for_whole_pictures_is_proven(miniature, opset, tmp_path, monkeypatch, command):
+    nodes = [
+        ("Conv", "image w", "c", {"strides": [2, 2]}),
+        ("Relu", "c", "r", {}),
+        ("GlobalAveragePool", "r", "p", {}),
+        ("Flatten", "p", "f", {}),
+        ("Gemm", "f fc.weight fc.bias", "y", {"transB": 1}),
+    ]
+    constants = {"w": weights(16, 3, 3, 3), "fc.weight": weights(7, 16), "fc.bias": weights(7)}
+    onnx.save(model(nodes, constants, opset=opset), tmp_path / "whole.onnx")
+    monkeypatch.chdir(tmp_path)
+    assert command("card", "whole.onnx", "--classes", *"abcdefg", *RULES, *SIZE).code == 0
+    words = ("calibrate", "whole_card.onnx", "--pictures", miniature / "leftImg8bit" / "val", *MACHINE)
+    for step in (words, ("export", "whole_card_ptq"), ("verify", "whole_card_ptq", "--images", 1, "--sizes", 65, 97)):
+        ended = command(*step)
+        assert ended.code == 0, ended.err
 
 
 def test_keeps_the_outputs_that_are_asked_for(tmp_path, command):
