@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from edgeailite.config import CardConfig
+from edgeailite.config import CardConfig, check
 from edgeailite.console import print_result
 from edgeailite.data.files.listing import read_lines
 from edgeailite.errors import UsageError, option
@@ -41,6 +41,9 @@ def _description(config: CardConfig, like: ModelCard | None) -> Description:
         raise UsageError(
             "leaves height and width of its pictures open", path=config.file, fix=f"give {option('img_resize')} H W"
         )
+    for name in ("mean", "scale"):
+        given_so = like is not None or getattr(config, name) is not None
+        check(given_so, name, getattr(config, name), f"three numbers, or {option('like')} beside it")
     before = Preprocessing(*size) if like is None else like.preprocessing.with_size(size)
     given = {name: getattr(config, name) for name in ("mean", "scale", "channel_order", "interpolation")}
     preprocessing = replace(before, **{name: value for name, value in given.items() if value is not None})

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from edgeailite.config.checks import check, check_size, group
-from edgeailite.errors import option
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,6 @@ class CardConfig:
 
     def __post_init__(self) -> None:
         check_size("img_resize", self.img_resize, least=1)
-        check(self.like is not None or self.mean is not None, "mean", self.mean, f"three numbers, or {option('like')}")
-        check(
-            self.like is not None or self.scale is not None, "scale", self.scale, f"three numbers, or {option('like')}"
-        )
         check(self.scale is None or min(self.scale) > 0, "scale", self.scale, "three numbers above 0")
         check(len(self.palette) % 3 == 0, "palette", self.palette, "three numbers per class")
         check(all(0 <= part <= 255 for part in self.palette), "palette", self.palette, "numbers from 0 to 255")

@@ -84,8 +84,9 @@ def load_onnx(
     """
     file = read_onnx(source)
     if not file.is_own:
-        fix = f"describe it: edgeailite card {file.name} --classes ... --mean ... --scale ..."
-        raise DataError("no edgeailite metadata", path=file.name, fix=fix)
+        raise DataError(
+            "no edgeailite metadata", path=file.name, fix=f"describe it: edgeailite card {file.name} --classes ..."
+        )
     about = admit(file)
     session = _session(file, about.settings, threads=threads, level=level, save_optimized=save_optimized)
     for output in session.get_outputs():
