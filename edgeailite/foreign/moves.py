@@ -307,6 +307,7 @@ def _space_to_depth(read: Reader, node: Node) -> fx.Node:
 
 MOVES: Table = {
     "Cast": _cast,
+    "CastLike": _same,
     "Concat": _concat,
     "DepthToSpace": _depth_to_space,
     "Dropout": _dropout,

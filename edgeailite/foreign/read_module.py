@@ -99,6 +99,7 @@ def _exported(module: nn.Module, examples: Sequence[Tensor], names: Sequence[str
                 output_names=list(names),
                 dynamic_shapes=dynamic,
                 external_data=False,
+                optimize=False,  # keeps BatchNorm, for training
             )
     except Exception as error:  # noqa: BLE001 - the exporter raises many kinds, without a common base
         raise _NotExportedError(next(iter(str(error).strip().splitlines()), type(error).__name__)) from None

@@ -6,6 +6,7 @@ import operator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from torch import fx
 
 from edgeailite.errors import DataError, UsageError
@@ -33,6 +34,7 @@ BATCHES = (2, 3, 5)
 OPEN = (0, -1)  # numbers that some exporters write for a side of any length
 LARGEST_SIDE = 65_535
 FLOAT_TYPES = (1, 10, 11, 16)  # of inputs, TensorProto.DataType
+CAST_LIKE = "CastLike"
 INT8 = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -158,6 +160,9 @@ def _translate(read: Reader, node: Node) -> None:
     """Append what computes a node; nothing for arithmetic on constants and on sizes."""
     names = [name for name in node.outputs if name]
     if all(read.constant(name) is not None or read.is_size(name) for name in names):
+        return
+    if node.op == CAST_LIKE and (value := read.constant(node.inputs[0])) is not None:
+        read.folded[node.outputs[0]] = value.astype(np.float32)  # all tensors are float32 here
         return
     if not any(name in read.tensors for name in node.inputs):
         if read.fold(node):

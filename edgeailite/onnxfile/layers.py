@@ -129,7 +129,7 @@ def _resize(call: Call) -> RuleResult:
 
 
 ALIKE = (
-    "Abs", "BatchNormalization", "Cast", "Ceil", "Clip", "DequantizeLinear", "Elu", "Erf", "Exp", "Floor",
+    "Abs", "BatchNormalization", "Cast", "CastLike", "Ceil", "Clip", "DequantizeLinear", "Elu", "Erf", "Exp", "Floor",
     "Gelu", "GroupNormalization", "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization",
     "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax",
     "Mish", "Neg", "Not", "QuantizeLinear", "Reciprocal", "Relu", "Round", "Sigmoid", "Softmax", "Softplus",

@@ -60,6 +60,7 @@ VALUES: dict[str, Compute] = {
     "Add": _of_two(np.add),
     "And": _of_two(np.logical_and),
     "Cast": lambda call, shape: call.value(0).astype(TYPES[call.node.attributes["to"]]),
+    "CastLike": lambda call, shape: call.value(0).astype(call.value(1).dtype),
     "Ceil": _of_one(np.ceil),
     "Concat": lambda call, shape: np.concatenate(
         [call.value(index) for index in range(len(call.values))], call.node.attributes["axis"]

@@ -54,7 +54,7 @@ def test_a_module_with_open_size(caplog):
     module = warmed(Small())
     network = read_module(module, torch.zeros(1, 3, 32, 48))
     assert module.training
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.name == "edgeailite.notes"]
     module.eval()
     with torch.no_grad():
         for size in ((48, 64), (33, 45)):
@@ -80,11 +80,11 @@ def test_what_cannot_be_exported_is_one_line():
         def forward(self, x):
             return "no tensor"
 
-    class Numpy(nn.Module):
+    class Looks(nn.Module):
         def forward(self, x):
-            return x * float(x.numpy().sum())
+            return x if x.sum() > 0 else -x
 
-    for module, said in ((Text(), "returns str"), (Numpy(), "torch cannot export Numpy")):
+    for module, said in ((Text(), "returns str"), (Looks(), "torch cannot export Looks")):
         with pytest.raises(UsageError, match=said) as caught:
             read_module(module, torch.zeros(1, 3, 32, 48))
         assert "\n" not in str(caught.value)
