@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from edgeailite.foreign.reader import FIXED_SIZE, Array, Reader, Table, Translate
+from edgeailite.foreign.reader import FIXED_SIZE, MOST_FOLDED, Array, Reader, Table, Translate
 from edgeailite.foreign.transposed import Phases, phases
 from edgeailite.onnxfile.wire import Node
 
@@ -124,6 +124,10 @@ def _transposed(read: Reader, node: Node) -> fx.Node:
     if strides[0] != strides[1]:
         raise read.refuse(node, f"has strides of {strides[0]} and {strides[1]}; only equal ones are read")
     groups = int(node.attributes.get("group", 1))
+    inputs, per_group = weights.shape[:2]
+    sides = [(side - 1) * gap + 1 + 2 * strides[0] for side, gap in zip(weights.shape[2:], dilations, strict=True)]
+    if inputs * per_group * sides[0] * sides[1] > MOST_FOLDED:
+        raise read.refuse(node, f"has a kernel that is {sides[0]}x{sides[1]} with its gaps; it is too large")
     made: Phases = phases(weights, strides[0], pads, more, dilations, groups)
     if min(made.pads) < 0:
         raise read.refuse(node, f"has padding {pads} beyond its kernel")

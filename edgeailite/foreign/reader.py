@@ -32,7 +32,7 @@ Array = NDArray[Any]
 Length = int | fx.Node
 """A side of a tensor: a number, or a node that computes it."""
 FLOATS = ("float16", "float32", "float64")
-MOST_FOLDED = 2**28  # elements of a constant that is computed from others
+MOST_FOLDED = 2**26  # elements of all constants that are computed from others, and of the kernel of one layer
 FACTORS = range(1, 65)  # of an open side that is computed from another one
 DIVISORS = (2, 4, 8, 16, 32, 64)
 FIXED_SIZE = "give the file a fixed height and width"
@@ -54,6 +54,7 @@ class Reader:
     folded: dict[str, Array] = field(default_factory=dict)
     parameters: dict[str, nn.Parameter] = field(default_factory=dict)
     makers: dict[str, Node] = field(default_factory=dict)
+    elements: int = 0  # of the constants that were computed
 
     def __post_init__(self) -> None:
         self.makers = {name: node for node in self.file.graph.nodes for name in node.outputs}
@@ -94,7 +95,8 @@ class Reader:
         ):
             return False
         shape = self.shape(node.outputs[0])
-        if prod(shape) > MOST_FOLDED or len(node.outputs) != 1:
+        self.elements += prod(shape)
+        if self.elements > MOST_FOLDED or len(node.outputs) != 1:
             return False
         shapes = tuple(None if value is None else value.shape for value in values)
         try:

@@ -55,7 +55,8 @@ def dataset_of(card: ModelCard, name: str | None, path: Path | None, split: str)
     name = name or card.dataset_name
     if name == PICTURES:
         raise UsageError(
-            "the model knows no labelled data set", fix=f"give {option('dataset_name')} NAME and {option('data_path')}"
+            "the model knows no labelled data set",
+            fix=f"give {option('dataset_name')} NAME and {option('data_path')}, here or to `edgeailite card`",
         )
     found = path or (None if card.data_path is None else Path(card.data_path))
     if found is None and name in DATASETS and not default_path(name).is_dir():

@@ -50,8 +50,8 @@ from edgeailite.runs.checkpoint import (
     beside,
     refuse_used,
     run_folder,
-    start_of,
     save_checkpoint,
+    start_of,
     start_run,
 )
 from edgeailite.runs.dataset import PICTURES, dataset_of, pictures_in

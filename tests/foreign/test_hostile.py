@@ -288,6 +288,15 @@ def constant_output():
     return file
 
 
+def wide_gaps():
+    return model([("ConvTranspose", "image w", "y", {"dilations": [30_000, 30_000]})], {"w": weights(3, 1, 2, 2)})
+
+
+def many_copies():
+    nodes = [("Tile", f"{'k' if i == 0 else f'k{i}'} n", f"k{i + 1}", {}) for i in range(20)]
+    return model([*nodes, ("Add", "image k20", "y", {})], {"k": weights(1, 1, 1, 1), "n": numbers(1, 1, 4, 4)})
+
+
 def deep_name():
     return model([("Softmax", "image", "a", {"axis": 77}), ("Relu", "a", "y", {})])
 
