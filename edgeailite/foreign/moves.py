@@ -171,22 +171,40 @@ def _expand(read: Reader, node: Node) -> fx.Node:
 
 def _pad(read: Reader, node: Node) -> fx.Node:
     x, rank = read.tensor(node.inputs[0]), len(read.shape(node.inputs[0]))
-    amounts = read.numbers(node, 1, "pads") or [0] * 2 * rank
-    axes = read.numbers(node, 3, "axes") or list(range(rank))
+    amounts = _at_samples(read, node, 1, "pads")
+    axes = [read.axis(node, axis, rank) for axis in read.numbers(node, 3, "axes") or range(rank)]
     value = read.constant(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
     number = float(node.attributes.get("value") or 0) if value is None else float(value.reshape(()))
-    by_axis = {
-        read.axis(node, axis, rank): ends
-        for axis, ends in zip(axes, zip(amounts, amounts[len(axes) :], strict=False), strict=True)
-    }
-    used = {axis: ends for axis, ends in by_axis.items() if ends != (0, 0)}
+    ends = {axis: (amounts[index], amounts[index + len(axes)]) for index, axis in enumerate(axes)}
+    used = {axis: pair for axis, pair in ends.items() if any(pair[0]) or any(pair[1])}
     if not used:
         return x
     mode = (node.attributes.get("mode") or b"constant").decode("utf-8", "replace")
-    if mode != "constant" or number or rank != 4 or not set(used) <= {2, 3} or min(map(min, used.values())) < 0:
+    smallest = min(min(*before, *behind) for before, behind in used.values())
+    if mode != "constant" or number or rank != 4 or not set(used) <= {2, 3} or smallest < 0:
         raise read.refuse(node, f"pads otherwise than with zeros around the picture (mode {mode}, value {number:g})")
-    (top, bottom), (left, right) = (used.get(axis, (0, 0)) for axis in (2, 3))
+    (top, bottom), (left, right) = (_ends(read, node, axis, *used[axis]) if axis in used else (0, 0) for axis in (2, 3))
     return read.call(F.pad, x, [left, right, top, bottom])
+
+
+def _ends(read: Reader, node: Node, axis: int, before: Sequence[int], behind: Sequence[int]) -> tuple[Length, Length]:
+    """Return what is added along a side: numbers, or what is missing to the side of another tensor, in halves."""
+    if len(set(before)) == len(set(behind)) == 1:
+        return before[0], behind[0]
+    wanted = read.sides(node.outputs[0], axis)
+    other = next((n for n in read.sources(node.inputs[1:]) if _sides(read, n, axis) == wanted), None)
+    totals = [a + b for a, b in zip(before, behind, strict=True)]
+    halves = [total // 2 for total in totals]
+    if other is None or (list(before) != halves and len(set(before)) > 1):
+        raise read.refuse(node, "pads by amounts that cannot be found again", fix=FIXED_SIZE)
+    total = read.call(operator.sub, read.read_side(other, axis), read.read_side(node.inputs[0], axis))
+    first: Length = read.call(operator.floordiv, total, 2) if list(before) == halves else before[0]
+    return first, read.call(operator.sub, total, first)
+
+
+def _sides(read: Reader, name: str, axis: int) -> tuple[int, ...]:
+    """Return a side of a tensor at each sample size; none where it has no such side."""
+    return read.sides(name, axis) if len(read.shape(name)) > axis else ()
 
 
 def _resize(read: Reader, node: Node) -> fx.Node:

@@ -82,6 +82,8 @@ def _output_names(module: nn.Module, examples: Sequence[Tensor]) -> list[str]:
 
 def _exported(module: nn.Module, examples: Sequence[Tensor], names: Sequence[str], *, fixed: bool) -> bytes:
     """Return the bytes of the ONNX file that torch writes. Raises _NotExportedError."""
+    from onnxscript.optimizer import fold_constants  # takes a second to import
+
     for name in ("torch.onnx", "onnxscript"):
         logging.getLogger(name).setLevel(logging.ERROR)
     dynamic = None if fixed else tuple(dict.fromkeys(AXES, torch.export.Dim.DYNAMIC) for _ in examples)
@@ -101,7 +103,8 @@ def _exported(module: nn.Module, examples: Sequence[Tensor], names: Sequence[str
                 external_data=False,
                 optimize=False,  # keeps BatchNorm, for training
             )
+            assert program is not None
+            fold_constants(program.model)  # splits are written as sequences otherwise
     except Exception as error:  # noqa: BLE001 - the exporter raises many kinds, without a common base
         raise _NotExportedError(next(iter(str(error).strip().splitlines()), type(error).__name__)) from None
-    assert program is not None
     return bytes(program.model_proto.SerializeToString())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ def read_onnx(source: Path | str | bytes | onnx.ModelProto) -> fx.GraphModule:
     >>> {name: tuple(value.shape) for name, value in network(torch.zeros(1, 3, 33, 64)).items()}
     {'segmentation': (1, 5, 33, 64)}
     """
-    file = with_outside_data(read_file(_plain(source)))
+    file = _needed(with_outside_data(read_file(_plain(source))))
     _check(file)
     read = Reader(file, _samples(file))
     images = read.graph.placeholder("*images")
@@ -75,6 +76,17 @@ def _plain(source: Path | str | bytes | onnx.ModelProto) -> Path | bytes:
     if isinstance(source, str):
         return Path(source)
     return source if isinstance(source, Path | bytes) else bytes(source.SerializeToString())
+
+
+def _needed(file: OnnxFile) -> OnnxFile:
+    """Return the file without the nodes that no output needs."""
+    needed = {port.name for port in file.graph.outputs}
+    nodes = []
+    for node in reversed(file.graph.nodes):
+        if needed.intersection(node.outputs):
+            needed.update(node.inputs)
+            nodes.append(node)
+    return replace(file, graph=replace(file.graph, nodes=tuple(reversed(nodes))))
 
 
 def _check(file: OnnxFile) -> None:

@@ -12,7 +12,7 @@ from edgeailite.foreign import read_module
 
 
 class Small(nn.Module):
-    """Two outputs, a layer used twice, an activation by its parts, a size that follows the picture."""
+    """Two outputs, a layer used twice, an activation by its parts, channels in another order, an open size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,6 +23,8 @@ class Small(nn.Module):
 
     def forward(self, x):
         y = self.block(F.silu(self.block(self.stem(x))))
+        first, second = y.chunk(2, 1)
+        y = torch.cat([second, first], 1)
         flat = self.fc(self.norm(y).mean((2, 3)))
         maps = F.interpolate(y, size=x.shape[2:], mode="bilinear", align_corners=False)
         return {"maps": maps, "kinds": flat}

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
+from edgeailite.foreign.read_onnx import read_onnx
 from tests.foreign.onnx_models import compare, kinds, model, numbers, weights
 
 CONV = ("Conv", "image w b", "c", {"pads": [1, 1, 1, 1]})
@@ -150,6 +152,21 @@ CASES = {
         [("Pad", "c p", "y", {})],
         {"p": numbers(0, 0, 1, 2, 0, 0, 3, 0)},
         ["Conv2d", "pad"],
+    ),
+    "pad to a tensor's size": (
+        [
+            ("MaxPool", "c", "d", {"kernel_shape": [4, 4], "strides": [4, 4]}),
+            ("ConvTranspose", "d u", "e", {"strides": [4, 4]}),
+            *[("Shape", f"{name}", f"{name}s", {"start": 2}) for name in "ce"],
+            ("Sub", "cs es", "t", {}),
+            ("Div", "t two", "half", {}),
+            ("Sub", "t half", "rest", {}),
+            ("Concat", "half rest", "p", {"axis": 0}),
+            ("Pad", "e p none a", "f", {}),
+            ("Concat", "f c", "y", {"axis": 1}),
+        ],
+        {"u": weights(8, 8, 4, 4), "two": numbers(2), "none": np.float32(0), "a": numbers(2, 3)},
+        None,
     ),
     "max pool up": (
         [("MaxPool", "c", "y", {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1})],
@@ -316,3 +333,48 @@ def test_reads_an_operator_as_onnxruntime_computes_it(name):
     network = compare(model([CONV, *nodes], PARTS | constants))
     if expected is not None:
         assert kinds(network) == expected
+
+
+def test_nodes_that_no_output_needs_are_left_out():
+    file = model([CONV, ("NoSuchOperator", "c", "z", {}), ("Relu", "c", "y", {})], PARTS)
+    assert kinds(read_onnx(file)) == ["Conv2d", "ReLU"]
+
+
+def test_layers_that_share_weights_are_two_modules_with_one_parameter():
+    file = model(
+        [("Conv", "image w", "a", {}), ("Relu", "a", "b", {}), ("Conv", "b w", "y", {})], {"w": weights(3, 3, 3, 3)}
+    )
+    network = compare(file)
+    first, _, second = (node.target for node in network.graph.nodes if node.op == "call_module")
+    assert first != second
+    assert network.get_submodule(first).weight is network.get_submodule(second).weight
+
+
+def test_names_of_the_file_stay_where_python_allows_them():
+    names = ["encoder.0.conv.weight", "at/slash.weight", "class.weight", "forward.weight", "a.b.weight", "a.weight"]
+    nodes = [("Conv", f"{'image' if i == 0 else f't{i}'} {name}", f"t{i + 1}", {}) for i, name in enumerate(names)]
+    nodes[-1] = (nodes[-1][0], nodes[-1][1], "y", {})
+    network = read_onnx(model(nodes, {name: weights(3, 3, 1, 1) for name in names}))
+    assert list(network.state_dict()) == [
+        "encoder.0.conv.weight", "at_slash.weight", "at_class.weight", "at_forward.weight", "a.b.weight", "a_2.weight"
+    ]  # fmt: skip
+
+
+def test_a_file_of_one_size_takes_batches_of_any():
+    nodes = [CONV, ("GlobalAveragePool", "c", "p", {}), ("Reshape", "p s", "y", {})]
+    network = read_onnx(model(nodes, PARTS | {"s": numbers(1, 8)}, shape=(1, 3, 48, 64)))
+    with torch.no_grad():
+        assert network(torch.zeros(5, 3, 48, 64))["y"].shape == (5, 8)
+
+
+@pytest.mark.parametrize("opset", [11, 13, 17, 21])
+def test_opsets_from_11_on(opset):
+    axes = {"axes": [2, 3]} if opset < 13 else {}
+    nodes = [
+        CONV,
+        ("Clip", "c lo hi", "d", {}),
+        ("Squeeze", "p" if axes else "p a", "y", axes),
+    ]
+    nodes.insert(2, ("GlobalAveragePool", "d", "p", {}))
+    constants = PARTS | {"lo": np.float32(0), "hi": SIX} | ({} if axes else {"a": numbers(2, 3)})
+    assert kinds(compare(model(nodes, constants, opset=opset))) == ["Conv2d", "ReLU6", "AdaptiveAvgPool2d", "flatten"]
