@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from edgeailite.quantization.graph import is_module, is_resize, output_nodes
-from edgeailite.quantization.normalise import trace
+from edgeailite.quantization.graph import is_module, is_resize, output_nodes, trace
 from edgeailite.quantization.pooling import RegionPool, pool_size
 
 ARGMAX_MODES = ("none", "full", "before_upsampling")

@@ -12,9 +12,8 @@ from torch import Tensor, fx, nn
 from edgeailite.export.naming import function_names
 from edgeailite.modelcard import input_name
 from edgeailite.quantization.convert import FromCodes, Quantize
-from edgeailite.quantization.graph import input_index, is_input, is_module, leaves_network
+from edgeailite.quantization.graph import input_index, is_input, is_module, leaves_network, trace
 from edgeailite.quantization.integer import Codes, IntegerExact
-from edgeailite.quantization.normalise import trace
 from edgeailite.runtime import Layer
 
 Array = NDArray[Any]

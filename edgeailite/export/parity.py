@@ -37,9 +37,8 @@ from edgeailite.export.to_onnx import to_onnx, weights_hash
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing, preprocess
 from edgeailite.quantization import convert, wide_parts
-from edgeailite.quantization.graph import named_outputs
+from edgeailite.quantization.graph import named_outputs, trace
 from edgeailite.quantization.integer import IntegerModel
-from edgeailite.quantization.normalise import trace
 from edgeailite.quantization.tie_safe import tie_safe_operations
 from edgeailite.runtime import Golden, OnnxModel, load_onnx, run, run_picture
 from edgeailite.runtime.contract import PROVEN_LEVELS, first_departure, labels_of

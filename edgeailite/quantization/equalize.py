@@ -32,8 +32,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
-from edgeailite.quantization.graph import ACTIVATIONS, activation_limits, is_module, readers
-from edgeailite.quantization.normalise import trace
+from edgeailite.quantization.graph import ACTIVATIONS, activation_limits, is_module, readers, trace
 
 SWEEPS = 40
 TINY = 1e-30

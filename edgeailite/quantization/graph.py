@@ -10,10 +10,26 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from edgeailite.errors import UsageError
+
 ADDITIONS = (operator.add, torch.add)
 ACTIVATIONS = (nn.ReLU, nn.Hardtanh)  # ReLU6 is a Hardtanh
 NEAREST = "nearest"  # mode of a resize
 OUTPUT = "output"  # name of an output without one
+CANNOT_TRACE = (
+    "torch.fx cannot follow it (an if on a value or shape, a call that it does not know, a layer made in forward)"
+)
+WRITE_IT_AS_ONNX = "write the network as an ONNX file and read that: `edgeailite.foreign`"
+
+
+def trace(model: nn.Module) -> fx.GraphModule:
+    """Trace a network. Raises UsageError for one that torch.fx cannot follow; its reason is part of the message."""
+    try:
+        return fx.symbolic_trace(model)
+    except Exception as error:  # whatever the network's own code raises when it meets a proxy
+        lines = str(error).strip().splitlines() or [""]
+        problem = f"{CANNOT_TRACE}: {type(error).__name__}: {lines[0]}"
+        raise UsageError(problem, path=type(model).__name__, fix=WRITE_IT_AS_ONNX) from error
 
 
 def is_module(node: fx.Node, kinds: type[nn.Module] | tuple[type[nn.Module], ...]) -> bool:

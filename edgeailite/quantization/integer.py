@@ -110,7 +110,8 @@ class IntegerExact(fx.Interpreter):
             if self.seen is not None and not isinstance(module, FromCodes):
                 self.seen(node, result)
             return result
-        return run_operator(module, arguments, self.map_nodes_to_values(node.kwargs, node))
+        options = self.map_nodes_to_values(node.kwargs, node)
+        return run_operator(module, arguments, options, self.arithmetic.name)
 
     def _resize(self, x: Any, how: Mapping[str, Any]) -> Any:
         size, corners = (int(how["size"][0]), int(how["size"][1])), bool(how.get("align_corners"))

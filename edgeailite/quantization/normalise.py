@@ -22,11 +22,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from edgeailite.errors import UsageError
 from edgeailite.quantization.graph import NEAREST, is_module, of_sizes
-from edgeailite.quantization.operators import Chunk, Function, Move, Multiply, Pad, Subtract, Total
+from edgeailite.quantization.operators import Chunk, Function, Move, Multiply, Pad, Subtract, Total, Unchanged
 from edgeailite.quantization.spellings import (
     DROPPED,
     DROPPED_FUNCTIONS,
@@ -39,30 +39,17 @@ from edgeailite.quantization.spellings import (
     ONE_VALUE,
     SHAPED,
     arguments,
+    batch_norm_of,
     called,
     complete_statistics,
+    convolution_of,
+    linear_of,
     operands,
-    same_batch_norm,
-    same_convolution,
-    same_linear,
     tensor,
 )
 
-CANNOT_TRACE = (
-    "torch.fx cannot follow it (an if on a value or shape, a call that it does not know, a layer made in forward)"
-)
+LAYER_TENSORS = ("weight", "bias", "running_mean", "running_var")
 MOVING = (Move, Chunk)  # results are views of their input
-WRITE_IT_AS_ONNX = "write the network as an ONNX file and read that: `edgeailite.foreign`"
-
-
-def trace(model: nn.Module) -> fx.GraphModule:
-    """Trace a network. Raises UsageError for one that torch.fx cannot follow; its reason is part of the message."""
-    try:
-        return fx.symbolic_trace(model)
-    except Exception as error:  # whatever the network's own code raises when it meets a proxy
-        lines = str(error).strip().splitlines() or [""]
-        problem = f"{CANNOT_TRACE}: {type(error).__name__}: {lines[0]}"
-        raise UsageError(problem, path=type(model).__name__, fix=WRITE_IT_AS_ONNX) from error
 
 
 def normalise(graph_module: fx.GraphModule) -> None:
@@ -70,6 +57,7 @@ def normalise(graph_module: fx.GraphModule) -> None:
     normaliser = _Normaliser(graph_module)
     for node in graph_module.graph.nodes:  # a live list: nodes that are erased are not met
         normaliser.rewrite(node)
+    normaliser.lone_norms()
     normaliser.own_modules()
     graph_module.graph.lint()
     graph_module.recompile()
@@ -130,7 +118,7 @@ class _Normaliser:
                 complete_statistics(str(node.target), module)
 
     def _function(self, node: fx.Node) -> None:
-        if node.target is torch._assert:
+        if node.target is torch._assert or (node.target is getattr and not node.users):  # of an assertion's message
             self._erase_with_sources(node)
         elif of_sizes(node):
             return
@@ -151,10 +139,10 @@ class _Normaliser:
             F.interpolate: self._resize,
             F.upsample: self._resize,
             F.pad: self._pad,
-            F.batch_norm: self._layer(nn.BatchNorm2d, same_batch_norm),
-            F.conv2d: self._layer(nn.Conv2d, same_convolution),
-            torch.conv2d: self._layer(nn.Conv2d, same_convolution),
-            F.linear: self._layer(nn.Linear, same_linear),
+            F.batch_norm: self._layer(batch_norm_of),
+            F.conv2d: self._layer(convolution_of),
+            torch.conv2d: self._layer(convolution_of),
+            F.linear: self._layer(linear_of),
             operator.getitem: self._item,
             torch.mean: self._mean,
             torch.sum: self._sum,
@@ -374,19 +362,26 @@ class _Normaliser:
 
     # --- functions of layers
 
-    def _layer(self, kind: type[nn.Module], same: Callable[[fx.Node, Any], bool]) -> Callable[[fx.Node], None]:
-        """Return the rule for a function whose weights are those of a module: it calls the module."""
+    def _layer(self, build: Callable[[fx.Node, Mapping[str, Tensor]], nn.Module]) -> Callable[[fx.Node], None]:
+        """Return the rule for a function whose tensors are those of one module: that becomes a layer of torch."""
 
         def rule(node: fx.Node) -> None:
-            owners = {
-                str(source.target).rpartition(".")[0] for source in node.all_input_nodes if source.op == "get_attr"
-            }
-            if len(owners) != 1:
+            names = [str(source.target) for source in node.all_input_nodes if source.op == "get_attr"]
+            owners = {name.rpartition(".")[0] for name in names}
+            leaves = {name.rpartition(".")[2] for name in names}
+            path = next(iter(owners), "")
+            if len(owners) != 1 or not path or not leaves <= set(LAYER_TENSORS):
                 return
-            module = self.root.get_submodule(path := owners.pop())
-            if isinstance(module, kind) and same(node, module):
-                node.op, node.target, node.args, node.kwargs = "call_module", path, (tensor(node),), {}
-                self._module(node)
+            owner = self.root.get_submodule(path)
+            layer = build(node, {name: getattr(owner, name) for name in leaves})
+            for name in leaves:
+                kind = layer._parameters if name in owner._parameters else layer._buffers
+                kind[name] = getattr(owner, name)
+            for name, child in owner.named_children():
+                layer.add_module(name, child)
+            self.root.set_submodule(path, layer.train(self.root.training))
+            node.op, node.target, node.args, node.kwargs = "call_module", path, (tensor(node),), {}
+            self._module(node)
 
         return rule
 
@@ -445,6 +440,19 @@ class _Normaliser:
             count += 1
             candidate = f"{path}_{count}"
         return candidate
+
+    def lone_norms(self) -> None:
+        """Put a depthwise convolution with weights of 1 before a BatchNorm that follows none, to be folded into."""
+        for node in list(self.graph.nodes):
+            if is_module(node, nn.BatchNorm2d):
+                source = tensor(node)
+                if not (is_module(source, nn.Conv2d) and len(source.users) == 1):
+                    path = self._unused(f"{node.target}_depthwise")
+                    norm = self.root.get_submodule(str(node.target))
+                    self.root.add_submodule(path, Unchanged(norm.num_features).train(norm.training))
+                    with self.graph.inserting_before(node):
+                        node.args = (self.graph.call_module(path, (source,)),)
+                    node.kwargs = {}
 
     def own_modules(self) -> None:
         """Give every further call of a module without parameters a module of its own: names tell them apart."""

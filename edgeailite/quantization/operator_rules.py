@@ -33,15 +33,45 @@ from edgeailite.quantization.convert import CodeTotal, Quantize
 from edgeailite.quantization.operators import MOVES, TABLES, Multiply, Pad, Subtract
 
 COUNT = 256  # codes of 8 bits
+MARGIN = 2e-5  # steps; a product of float32 and its sum with a zero point err by at most 2^-16 together
+FUNCTION_ERROR = 2.0**-21  # relative error of a function in float32, generously
+COMPARED = ("onnxruntime_x86", "onnxruntime_sse2")  # arithmetics with rule 10 by measurement, or by the same source
 
 
-def run_operator(module: nn.Module, arguments: Sequence[Any], options: Mapping[str, Any]) -> Codes | Pending | None:
-    """Compute a module of `quantization.operators` on codes; None if it is no such module."""
+def run_operator(
+    module: nn.Module, arguments: Sequence[Any], options: Mapping[str, Any], arithmetic: str
+) -> Codes | Pending | None:
+    """Compute a module of `quantization.operators` on codes; None if it is no such module.
+
+    In arithmetics whose kernels were never compared, products and functions raise UsageError where two implementations
+    may differ.
+    """
     for kinds, rule in RULES:
         if isinstance(module, kinds):
             result: Codes | Pending = rule(module, *arguments, **options)
+            if isinstance(module, (Multiply, *TABLES)) and arithmetic not in COMPARED:
+                return _if_safe(result, module, arguments, arithmetic)
             return result
     return None
+
+
+def _if_safe(finish: Pending, module: nn.Module, operands: Sequence[Codes], arithmetic: str) -> Pending:
+    def checked(output: Quantize) -> Tensor:
+        wide = output.wide() or any(operand.wide for operand in operands)
+        if isinstance(module, Multiply):
+            safe = wide or no_tie(all_products(operands[0], operands[1], output), output)
+        else:
+            safe = wide or no_tie(all_results(module, operands[0], output), output, relative=FUNCTION_ERROR)
+        if not safe:
+            problem = (
+                f"a {type(module).__name__} has results next to a tie, where kernels that were never compared differ"
+            )
+            raise UsageError(
+                problem, value=arithmetic, about="arithmetic", fix="calibrate with a scheme of free scales"
+            )
+        return finish(output)
+
+    return checked
 
 
 def _move(module: nn.Module, x: Codes, *arguments: Any, **options: Any) -> Codes:
@@ -66,12 +96,34 @@ def _look_up(module: nn.Module, x: Codes) -> Pending:
 
 def table_values(module: nn.Module, scale: Tensor, zero_point: Tensor, low: int) -> Tensor:
     """Return a function's values (256,) float64 for the codes from `low` on."""
-    codes = torch.arange(COUNT, device=scale.device).float() + low
-    values = ((codes - zero_point) * scale).double()
+    values = ((all_codes(low).to(scale) - zero_point) * scale).double()
     with torch.no_grad():
         function = copy.deepcopy(module).double()
         result: Tensor = function(values)
     return result
+
+
+def all_codes(low: int) -> Tensor:
+    """Return the 256 codes from `low` on."""
+    return torch.arange(COUNT).float() + low
+
+
+def all_products(a: Codes, b: Codes, y: Quantize) -> Tensor:
+    """Return the products (256, 256) float64 of all codes of a and b, in steps of y, without its zero point."""
+    first, second = (all_codes(q.low).to(q.scale).double() - q.zero_point.double() for q in (a, b))
+    return first[:, None] * second * ((a.scale * b.scale) / y.scale).double()
+
+
+def all_results(module: nn.Module, x: Codes, y: Quantize) -> Tensor:
+    """Return a function's results (256,) float64 for all codes of x, in steps of y, without its zero point."""
+    return table_values(module, x.scale, x.zero_point, x.low) / y.scale.double()
+
+
+def no_tie(steps: Tensor, y: Quantize, *, relative: float = 0.0) -> bool:
+    """Tell if no result lies within MARGIN, and `relative` of itself, of the middle between two codes of y."""
+    low, high = (code - int(y.zero_point) for code in y.codes())
+    apart = (steps - steps.floor() - 0.5).abs() > MARGIN + relative * steps.abs()
+    return bool((apart | (steps < low - 1) | (steps > high + 1)).all())
 
 
 def _multiply(module: nn.Module, a: Codes, b: Codes) -> Pending:

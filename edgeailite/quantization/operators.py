@@ -65,6 +65,16 @@ class Chunk(nn.Module):
         return x.narrow(self.dim, first, min(step, length - first))
 
 
+class Unchanged(nn.Conv2d):
+    """A depthwise convolution whose weights are 1, for good: something that a lone BatchNorm can be folded into."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 1, groups=channels, bias=False)
+        weight = torch.ones_like(self.weight.detach())
+        del self._parameters["weight"]
+        self.register_buffer("weight", weight, persistent=False)
+
+
 class Function(nn.Module):
     """A function of one value without a module of its own in torch: a power, 1 - x, |x|."""
 

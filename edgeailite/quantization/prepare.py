@@ -43,12 +43,13 @@ from edgeailite.quantization.graph import (
     of_sizes,
     output_nodes,
     readers,
+    trace,
 )
 from edgeailite.quantization.grids import ActivationGrid, WeightGrid
 from edgeailite.quantization.modules import INTEGER_BITS, ActivationQuantizer, ImpliedReLU, QuantConv2d, QuantLinear
-from edgeailite.quantization.normalise import normalise, trace
+from edgeailite.quantization.normalise import normalise
 from edgeailite.quantization.observers import DEFAULT_OBSERVER, OBSERVERS
-from edgeailite.quantization.operators import MOVES, NEVER_NEGATIVE, PRODUCERS, Multiply
+from edgeailite.quantization.operators import MOVES, NEVER_NEGATIVE, PRODUCERS, Multiply, Unchanged
 from edgeailite.quantization.pooling import pool_size
 from edgeailite.quantization.schemes import DEFAULT_SCHEME, EVERYTHING_AS_THE_SCHEME, Plan, Scheme, get_scheme
 from edgeailite.quantization.spellings import called
@@ -162,7 +163,7 @@ def _refuse_layer(path: str, layer: nn.Module) -> None:
     """Raise UsageError for a convolution or linear layer whose weight is computed or whose padding is not zeros."""
     if getattr(layer, "padding_mode", "zeros") != "zeros":
         raise UsageError(f"padding_mode {layer.padding_mode!r} cannot be quantized, only 'zeros'", path=path)
-    if "weight" not in layer._parameters:
+    if "weight" not in layer._parameters and not isinstance(layer, Unchanged):
         problem = "its weight is computed from other tensors (weight_norm, a parametrization)"
         raise UsageError(problem, path=path, fix="put the product into the weight first: remove_parametrizations")
 

@@ -7,11 +7,12 @@ and the names and defaults of the function's arguments behind the tensor, which 
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from edgeailite.errors import UsageError
 from edgeailite.quantization.graph import of_sizes
@@ -142,22 +143,27 @@ def complete_statistics(path: str, bn: nn.BatchNorm2d) -> None:
             bn.register_buffer(name, torch.full_like(bn.running_mean, value), persistent=False)
 
 
-def same_batch_norm(node: fx.Node, bn: nn.BatchNorm2d) -> bool:
-    """Tell if a call of `F.batch_norm` does what the module does."""
+def batch_norm_of(node: fx.Node, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Return the layer that does what a call of `F.batch_norm` does; its tensors are set later."""
     how = arguments(
         node, running_mean=None, running_var=None, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
     )
-    return bool(how["eps"] == bn.eps)
+    statistics = "running_mean" in tensors
+    count = next(iter(tensors.values())).numel()
+    return nn.BatchNorm2d(count, how["eps"], how["momentum"], "weight" in tensors, statistics and not how["training"])
 
 
-def same_convolution(node: fx.Node, conv: nn.Conv2d) -> bool:
-    """Tell if a call of `F.conv2d` does what the module does."""
+def convolution_of(node: fx.Node, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Return the layer that does what a call of `F.conv2d` does; its tensors are set later."""
     how = arguments(node, weight=NEEDED, bias=None, stride=1, padding=0, dilation=1, groups=1)
-    pairs = ((how["stride"], conv.stride), (how["padding"], conv.padding), (how["dilation"], conv.dilation))
-    same = all(given in (own, own[0] if len(set(own)) == 1 else own) or tuple(given) == own for given, own in pairs)
-    return same and how["groups"] == conv.groups and (how["bias"] is None) == (conv.bias is None)
+    out, channels, *kernel = tensors["weight"].shape
+    geometry = {key: how[key] for key in ("stride", "padding", "dilation", "groups")}
+    geometry = {key: tuple(value) if isinstance(value, list) else value for key, value in geometry.items()}
+    return nn.Conv2d(channels * how["groups"], out, tuple(kernel), bias="bias" in tensors, **geometry)
 
 
-def same_linear(node: fx.Node, linear: nn.Linear) -> bool:
-    """Tell if a call of `F.linear` does what the module does."""
-    return (arguments(node, weight=NEEDED, bias=None)["bias"] is None) == (linear.bias is None)
+def linear_of(node: fx.Node, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Return the layer that does what a call of `F.linear` does; its tensors are set later."""
+    arguments(node, weight=NEEDED, bias=None)
+    out, channels = tensors["weight"].shape
+    return nn.Linear(channels, out, bias="bias" in tensors)

@@ -27,7 +27,7 @@ from edgeailite.quantization.convert import DEFAULT_OPSET, Quantize
 from edgeailite.quantization.graph import is_addition, is_module
 from edgeailite.quantization.grids import SHORT_BITS
 from edgeailite.quantization.modules import INTEGER_BITS, ActivationQuantizer
-from edgeailite.quantization.operator_rules import table_values
+from edgeailite.quantization.operator_rules import FUNCTION_ERROR, all_products, all_results, no_tie
 from edgeailite.quantization.operators import TABLES, Multiply
 from edgeailite.quantization.program import Operator, Value
 from edgeailite.quantization.tflite_rules import run_operator
@@ -36,8 +36,6 @@ STEP = 1e-7  # of a scale, relative
 STEPS = 100  # in each direction
 COUNT = 256  # codes of 8 bits
 ADDITIONS, PRODUCTS, FUNCTIONS = "additions", "products", "functions"
-MARGIN = 2e-5  # steps; a product of float32 and its sum with a zero point err by at most 2^-16 together
-FUNCTION_ERROR = 2.0**-21  # relative error of a function in float32, generously
 FUNCTION_STEP = 2e-6  # of the scale of a function's result, relative
 SHORT_STEPS = 8  # of a short scale: up to 1/16 of it
 
@@ -93,10 +91,11 @@ class _Operation:
         )
         if self.kind == ADDITIONS:
             return agree(operands[0], operands[1], y)
+        codes = [Codes(torch.empty(0), q.scale, q.zero_point.float(), low=q.codes()[0]) for q in operands]
         if self.kind == PRODUCTS:
-            return no_tie(all_products(operands[0], operands[1], y), y)
+            return no_tie(all_products(codes[0], codes[1], y), y)
         assert self.module is not None
-        return no_tie(all_results(self.module, operands[0], y), y, relative=FUNCTION_ERROR)
+        return no_tie(all_results(self.module, codes[0], y), y, relative=FUNCTION_ERROR)
 
     def movable(self) -> list[ActivationQuantizer]:
         """Return the quantizers whose scale may be moved, the result's first."""
@@ -187,21 +186,3 @@ def _operations(model: fx.GraphModule) -> Iterator[_Operation]:
             yield _Operation(PRODUCTS, quantizers)
         else:
             yield _Operation(FUNCTIONS, quantizers, model.get_submodule(str(node.target)))
-
-
-def all_products(a: Quantize, b: Quantize, y: Quantize) -> Tensor:
-    """Return the products (256, 256) float64 of all codes of a and b, in steps of y, without its zero point."""
-    first, second = ((torch.arange(*_ends(q)) - int(q.zero_point)).double() for q in (a, b))
-    return first[:, None] * second * ((a.scale * b.scale) / y.scale).double()
-
-
-def all_results(module: nn.Module, x: Quantize, y: Quantize) -> Tensor:
-    """Return a function's results (256,) float64 for all codes of x, in steps of y, without its zero point."""
-    return table_values(module, x.scale, x.zero_point.float(), x.codes()[0]) / y.scale.double()
-
-
-def no_tie(steps: Tensor, y: Quantize, *, relative: float = 0.0) -> bool:
-    """Tell if no result lies within MARGIN, and `relative` of itself, of the middle between two codes of y."""
-    low, high = (code - int(y.zero_point) for code in y.codes())
-    apart = (steps - steps.floor() - 0.5).abs() > MARGIN + relative * steps.abs()
-    return bool((apart | (steps < low - 1) | (steps > high + 1)).all())

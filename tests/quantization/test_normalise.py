@@ -10,9 +10,9 @@ from torch.nn.utils import parametrizations
 
 from edgeailite.errors import UsageError
 from edgeailite.quantization import calibrate, convert, integer_exact, prepare, set_input_range, set_state
-from edgeailite.quantization.graph import named_outputs
+from edgeailite.quantization.graph import named_outputs, trace
 from edgeailite.quantization.modules import ImpliedReLU
-from edgeailite.quantization.normalise import normalise, trace
+from edgeailite.quantization.normalise import normalise
 from tests.quantization.spelled import BODIES, WIDTH, Body, Spelled, block
 from tests.quantization.tiny import pixels
 
@@ -89,7 +89,10 @@ REFUSED = [
     (Spelled(lambda net, x: net.a(x).fill_(1.0)), "fill_: fill_ cannot be quantized"),
     (Spelled(lambda net, x: net.a(x) * x.shape[2]), "mul: mul of a tensor and a size cannot be quantized"),
     (Spelled(lambda net, x: torch.max(net.a(x), net.b(net.a(x)))), "max_1: max cannot be quantized"),
-    (Spelled(lambda net, x: F.interpolate(net.a(x), scale_factor=1.5)), "interpolate: scale_factor 1.5 depends on the size"),
+    (
+        Spelled(lambda net, x: F.interpolate(net.a(x), scale_factor=1.5)),
+        "interpolate: scale_factor 1.5 depends on the size",
+    ),
     (Spelled(lambda net, x: F.interpolate(net.a(x), size=9, mode="area")), "interpolate: a resize with mode 'area'"),
     (Spelled(lambda net, x: F.pad(net.a(x), (1, 1), value=2.0)), "pad: F.pad with 2.0"),
     (Spelled(lambda net, x: (net.a(x), x.shape[2])), "output1: an output that is no tensor"),

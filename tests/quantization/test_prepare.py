@@ -108,7 +108,7 @@ def test_a_mean_of_values_without_negative_ones_has_none_and_of_others_may(activ
     assert nonnegative(prepare(without))["1"] == (False,)
 
 
-def test_a_relu_is_left_to_codes_where_it_is_alone_and_called_once():
+def test_a_relu_is_left_to_codes_and_one_called_twice_becomes_two():
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -119,8 +119,8 @@ def test_a_relu_is_left_to_codes_where_it_is_alone_and_called_once():
             return self.twice(self.c(self.once(self.b(self.twice(self.a(image))))))
 
     model = prepare(Twice())
-    assert isinstance(model.once, ImpliedReLU)
-    assert not isinstance(model.twice, ImpliedReLU)
+    assert all(isinstance(module, ImpliedReLU) for module in (model.once, model.twice, model.twice_1))
+    assert {"once", "twice", "twice_1"} <= {name for name, _ in model.ranges.named_children()}
     limited = prepare(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU6()))
     assert not limited.ranges.get_submodule("1").implies_relu
 

@@ -20,10 +20,17 @@ from edgeailite.export.trace.sides import Array, Grid, Place, Reading, Side
 from edgeailite.modelcard import input_name
 from edgeailite.quantization import convert
 from edgeailite.quantization.convert import FromCodes, Quantize
-from edgeailite.quantization.graph import ACTIVATIONS, input_index, is_input, is_module, output_nodes, reads_shape
+from edgeailite.quantization.graph import (
+    ACTIVATIONS,
+    input_index,
+    is_input,
+    is_module,
+    output_nodes,
+    reads_shape,
+    trace,
+)
 from edgeailite.quantization.integer import Codes, IntegerExact
 from edgeailite.quantization.modules import ActivationQuantizer, set_state
-from edgeailite.quantization.normalise import trace
 
 PASSED_ON = (*ACTIVATIONS, nn.BatchNorm2d, nn.Dropout, nn.Dropout2d, nn.Identity)  # belong to the layer before
 OPERATORS = {
