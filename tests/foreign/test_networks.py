@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import timm
 import torch
@@ -26,9 +28,9 @@ CLASSIFIERS = {
 }
 TIMM = ("mobilenetv4_conv_small", "efficientnet_lite0", "ghostnet_100", "repvgg_a0", "hardcorenas_a")
 MAKERS = {
-    **{name: lambda make=make: make(weights=None, weights_backbone=None, num_classes=5) for name, make in SEGMENTATION.items()},
-    **{name: lambda make=make: make(weights=None) for name, make in CLASSIFIERS.items()},
-    **{name: lambda name=name: timm.create_model(name, pretrained=False) for name in TIMM},
+    **{name: partial(make, weights=None, weights_backbone=None, num_classes=5) for name, make in SEGMENTATION.items()},
+    **{name: partial(make, weights=None) for name, make in CLASSIFIERS.items()},
+    **{name: partial(timm.create_model, name, pretrained=False) for name in TIMM},
 }  # fmt: skip
 LEAST = 20  # dB of a network with random weights
 STEADY = 15  # dB: a code that lies between two steps may fall on either side in float
