@@ -94,7 +94,7 @@ def default_palette(count: int) -> tuple[tuple[int, int, int], ...]:
     """Return so many colours (red, green, blue) that are easy to tell apart, the same at each call.
 
     >>> default_palette(2)
-    ((217, 65, 65), (65, 217, 110))
+    ((217, 65, 65), (65, 217, 109))
     """
     colours = (colorsys.hsv_to_rgb(index * HUE_STEP % 1, 0.7, 0.85 - 0.3 * (index // 8 % 2)) for index in range(count))
     return tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colours)

@@ -25,10 +25,6 @@ def read_module(module: nn.Module, example: Tensor | Sequence[Tensor]) -> fx.Gra
     mode with open batch, height and width; where it does not allow that, at the example's size, and a note says so. The
     result is a dict of its outputs: by their keys for a dict, else `output`, `output1`, ... Raises
     UsageError for a module that torch cannot export or whose operators cannot be read.
-
-    >>> network = read_module(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), torch.zeros(1, 3, 48, 64))
-    >>> {name: tuple(value.shape) for name, value in network(torch.zeros(2, 3, 33, 32)).items()}
-    {'output': (2, 8, 31, 30)}
     """
     examples = (example,) if isinstance(example, Tensor) else tuple(example)
     was_training = module.training

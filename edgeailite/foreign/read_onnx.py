@@ -48,9 +48,10 @@ def read_onnx(source: Path | str | bytes | onnx.ModelProto) -> fx.GraphModule:
     Raises DataError for a file that is damaged or not safe to open, UsageError for an int8 file and for an operator
     that cannot be read, with its node.
 
-    >>> network = read_onnx("small.onnx")
-    >>> {name: tuple(value.shape) for name, value in network(torch.zeros(1, 3, 33, 64)).items()}
-    {'segmentation': (1, 5, 33, 64)}
+    >>> import torch
+    >>> network = read_onnx("runs/night/model.onnx")
+    >>> {name: tuple(value.shape) for name, value in network(torch.zeros(1, 3, 64, 64)).items()}
+    {'segmentation': (1, 19, 64, 64)}
     """
     file = _needed(with_outside_data(read_file(_plain(source))))
     _check(file)
