@@ -23,7 +23,7 @@ from edgeailite.data.loader import eval_loader
 from edgeailite.data.tensors import to_input
 from edgeailite.device import select_device, set_threads
 from edgeailite.environment import environment
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, option
 from edgeailite.evaluation import Protocol, torch_predictor
 from edgeailite.evaluation.measure import measure
 from edgeailite.evaluation.summary import headline
@@ -100,12 +100,10 @@ def calibrate_run(config: CalibrateConfig) -> CalibratedRun:
 
 def _calibrate(config: CalibrateConfig, folder: Path) -> CalibratedRun:
     checkpoint, opened = open_float(config.run, config.data_path)
-    if config.pictures is not None:
+    train, val = _pictures_of(config, checkpoint)
+    if config.pictures is not None and checkpoint.card.data_path is None:  # what verify takes its pictures from
         card = dataclasses.replace(checkpoint.card, dataset_name=PICTURES, data_path=str(config.pictures.resolve()))
         checkpoint = dataclasses.replace(checkpoint, card=card)
-        train, val = pictures_in(card, config.pictures), None
-    else:
-        train, val = splits_of(opened.card, train_config(checkpoint.config), config.data_path)
     plan = read_plan(config.plan, scheme=config.scheme)
     if config.pretrained is not None:
         method = "published ranges"
@@ -130,6 +128,15 @@ def _calibrate(config: CalibrateConfig, folder: Path) -> CalibratedRun:
     protocol = Protocol(epoch_size=1.0 if config.dry_run else 0.0)
     tally = measure(quantized, val, workers=config.workers, protocol=protocol)
     return CalibratedRun(folder, headline(tally))
+
+
+def _pictures_of(config: CalibrateConfig, checkpoint: Checkpoint) -> tuple[DataSource, DataSource | None]:
+    """Return the pictures to observe and the labelled split to measure on; None for pictures without labels."""
+    if config.pictures is not None:
+        return pictures_in(checkpoint.card, config.pictures), None
+    if checkpoint.card.dataset_name == PICTURES:
+        raise UsageError("names no data set", path=config.run, fix=f"give {option('pictures')} FOLDER", code="no-fit")
+    return splits_of(checkpoint.card, train_config(checkpoint.config), config.data_path)
 
 
 @torch.inference_mode()

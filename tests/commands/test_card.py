@@ -225,6 +225,14 @@ def test_a_file_without_a_card_is_told_how_to_get_one(file, miniature, command):
     assert "edgeailite card" in ended.err
 
 
+def test_pictures_are_asked_for_where_no_data_set_is_known(file, tmp_path, command):
+    assert command("card", file, "--classes", *CLASSES, *RULES, *SIZE, "--save_path", tmp_path / "a.onnx").code == 0
+    ended = command("calibrate", tmp_path / "a.onnx", *MACHINE)
+    assert (ended.code, "a.onnx: names no data set; give --pictures FOLDER" in ended.err) == (2, True)
+    ended = command("quantize", tmp_path / "a.onnx", *MACHINE)
+    assert (ended.code, "edgeailite card" in ended.err) == (2, True)
+
+
 def test_an_int8_file_is_no_float_network(quantized, miniature, tmp_path, command):
     ended = command(
         "calibrate", quantized / "model_int8.onnx", "--pictures", miniature, "--save_path", tmp_path / "x", *MACHINE
@@ -271,6 +279,7 @@ def test_pictures_without_labels_cannot_be_validated(quantized, command):
     assert (ended.code, "--dataset_name" in ended.err) == (2, True)
 
 
+@pytest.mark.slow  # tests/test_your_network_page.py does the same for a smaller network
 def test_quantization_aware_training_from_a_file(carded, miniature, tmp_path, command):
     folder = tmp_path / "qat"
     words = ("quantize", carded, "--data_path", miniature, "--save_path", folder, "--epochs", 1, "--batch_size", 2)
@@ -282,6 +291,7 @@ def test_quantization_aware_training_from_a_file(carded, miniature, tmp_path, co
     assert command("verify", folder, "--data_path", miniature, "--images", 1, "--sizes", 65, 97).code == 0
 
 
+@pytest.mark.slow
 def test_layers_of_a_file_are_ranked(carded, miniature, command):
     ended = command("analyze", carded, "--data_path", miniature, "--images", 1, "--calibration_images", 1, *MACHINE)
     assert ended.code == 0, ended.err
