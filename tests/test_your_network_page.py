@@ -74,7 +74,7 @@ def test_the_commands_run_in_their_order(folder, monkeypatch, command):
         assert ended.code == 0, (line, ended.err)
         done.append(verb)
     assert {"card", "calibrate", "export", "verify", "infer", "validate", "compare", "analyze", "quantize"} <= set(done)
-    assert (folder / "theirs_card_qat" / "network.onnx").is_file()
+    assert (folder / "labelled_qat" / "network.onnx").is_file()
 
 
 def test_the_code_runs_as_it_stands(folder, monkeypatch, capsys):
