@@ -29,7 +29,7 @@ from edgeailite.runs.checkpoint import load_checkpoint
 HERE = Path(__file__).parent
 ADAROUND = "100"  # steps per layer
 MAX_DROP = "0.2"  # points, on 16 pictures of the validation split
-SCHEMES = ("ort_u8s8", "s8s8", "tidl_pow2")
+SCHEMES = ("ort_u8s8", "s8s8", "tidl_pow2", "portable")
 OBSERVERS = ("minmax", "ema", "percentile", "mse", "entropy")
 SEEDS = {"deeplab_1": (1, 2, 3)}  # of quantization-aware training with the default scheme
 TRAINED = ("--evaluate_every", "1000", "--save_every", "30")

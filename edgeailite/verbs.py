@@ -31,6 +31,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
     "data": {
         "data get": Verb("data_get", "DataGetConfig", "download a data set, or say how to get it", ("dataset_name",)),
         "data check": Verb("data_check", "DataCheckConfig", "find errors in pictures, masks and splits"),
+        "data split": Verb("data_split", "DataSplitConfig", "divide your pictures into train and val", ("data_path",)),
         "data stats": Verb("data_stats", "DataStatsConfig", "counts, sizes, colours, classes, class weights"),
         "data show": Verb("data_show", "DataShowConfig", "a contact sheet of pictures and masks"),
         "data cache": Verb("data_cache", "DataCacheConfig", "decode and resize pictures once, for train --cache"),

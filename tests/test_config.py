@@ -22,6 +22,7 @@ REQUIRED = {
     "run": Path("r"),
     "input": (Path("i"),),
     "models": ("m.onnx",),
+    "data_path": Path("d"),
 }
 
 

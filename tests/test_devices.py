@@ -18,8 +18,9 @@ from benchmarks import device_matrix
 from edgeailite.export import to_onnx
 from edgeailite.export.contract import contract_values
 from edgeailite.export.parity import Subject
-from edgeailite.export.self_test import SIZE, random_images, small_card, small_network
+from edgeailite.export.self_test import random_images, small_card, small_network
 from edgeailite.quantization import SCHEMES, calibrate, prepare, set_input_range
+from tests.export.toy import toy, toy_card
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.emulated
@@ -52,16 +53,17 @@ def run_on(devices: Path, cpu: str, *words: str) -> subprocess.CompletedProcess[
 
 
 def write_case(folder: Path, scheme: str) -> tuple[Path, Path]:
-    """A file of the network that has every rule, and its contract."""
-    prepared = prepare(small_network(), scheme)
-    set_input_range(prepared, *small_card().preprocessing.input_range)
+    """A file of a network that has every rule of the scheme, and its contract."""
+    network, card = (toy(), toy_card()) if scheme == "portable" else (small_network(), small_card())
+    prepared = prepare(network, scheme)
+    set_input_range(prepared, *card.preprocessing.input_range)
     images = random_images(3)
     calibrate(prepared, [torch.from_numpy(image) for (image,) in images[:2]])
     file, picture = folder / "model_int8.onnx", folder / "picture.png"
-    file.write_bytes(to_onnx(prepared.eval(), small_card(), size=SIZE).SerializeToString())
+    file.write_bytes(to_onnx(prepared.eval(), card, size=card.preprocessing.size).SerializeToString())
     cv2.imwrite(str(picture), np.rint(images[2][0][0].transpose(1, 2, 0) * 64 + 128)[..., ::-1])
     contract = folder / "contract_int8.json"
-    contract.write_text(json.dumps(contract_values(Subject(prepared, small_card(), file), [(picture,)], {})))
+    contract.write_text(json.dumps(contract_values(Subject(prepared, card, file), [(picture,)], {})))
     return file, contract
 
 

@@ -23,8 +23,9 @@ KERNELS = {"reference": "BUILTIN_REF", "xnnpack": "BUILTIN", "without delegate":
 """Our words for LiteRT's choices of kernels."""
 
 INT8_VERSIONS = {
-    "ADD": 2, "ARG_MAX": 2, "CONCATENATION": 2, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "DEQUANTIZE": 2, "MAX_POOL_2D": 2,
-    "MEAN": 2, "MIRROR_PAD": 2, "PAD": 2, "QUANTIZE": 1, "RESIZE_BILINEAR": 3, "RESIZE_NEAREST_NEIGHBOR": 2, "SLICE": 2,
+    "ADD": 2, "ARG_MAX": 2, "CONCATENATION": 2, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "DEQUANTIZE": 2, "GATHER": 2,
+    "MAX_POOL_2D": 2, "MEAN": 2, "MIRROR_PAD": 2, "PAD": 2, "QUANTIZE": 1, "RESIZE_BILINEAR": 3,
+    "RESIZE_NEAREST_NEIGHBOR": 2, "SLICE": 2,
 }  # fmt: skip
 INT16_VERSIONS = {
     "ADD": 4, "CONCATENATION": 3, "CONV_2D": 4, "DEPTHWISE_CONV_2D": 5, "DEQUANTIZE": 3, "MAX_POOL_2D": 3, "MEAN": 3,
@@ -33,14 +34,14 @@ INT16_VERSIONS = {
 GROUPED_CONVOLUTION = 6
 OPTIONS = {
     "ADD": "Add", "ARG_MAX": "ArgMax", "CONCATENATION": "Concatenation", "CONV_2D": "Conv2D",
-    "DEPTHWISE_CONV_2D": "DepthwiseConv2D", "DEQUANTIZE": "Dequantize", "MAX_POOL_2D": "Pool2D", "MEAN": "Reducer",
-    "MIRROR_PAD": "MirrorPad", "PAD": "Pad", "QUANTIZE": "Quantize", "RESIZE_BILINEAR": "ResizeBilinear",
-    "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighbor", "SLICE": "Slice",
+    "DEPTHWISE_CONV_2D": "DepthwiseConv2D", "DEQUANTIZE": "Dequantize", "GATHER": "Gather", "MAX_POOL_2D": "Pool2D",
+    "MEAN": "Reducer", "MIRROR_PAD": "MirrorPad", "PAD": "Pad", "QUANTIZE": "Quantize",
+    "RESIZE_BILINEAR": "ResizeBilinear", "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighbor", "SLICE": "Slice",
 }  # fmt: skip
 ARENA = 64 << 20  # bytes for TensorFlow Lite Micro
 NOT_IN_MICRO = {"RESIZE_BILINEAR", "MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR"}
 """Operators that TensorFlow Lite Micro lacks for int16."""
-NOT_IN_XNNPACK = {"MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR", "ARG_MAX"}
+NOT_IN_XNNPACK = {"MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR", "GATHER", "ARG_MAX"}
 """Copies and comparisons that LiteRT's own kernels compute."""
 MOST_PARTS = 5
 """Of a concatenation that XNNPACK takes; pyramid pooling to 6x6 has 6."""
@@ -56,6 +57,8 @@ def schema() -> Any:
 def version_of(op: Operator) -> int:
     if op.kind == "CONV_2D" and op.inputs[0].shape[3] != op.inputs[1].shape[3]:
         return GROUPED_CONVOLUTION
+    if op.kind == "ARG_MAX" and op.inputs[0].type == "float32":
+        return 1
     return (INT16_VERSIONS if is_wide(op) else INT8_VERSIONS)[op.kind]
 
 

@@ -6,10 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edgeailite.config.checks import Device, Machine, check, check_above_zero, check_least, check_machine, group
+from edgeailite.config.checks import (
+    UNSET,
+    Device,
+    Machine,
+    Weights,
+    check,
+    check_above_zero,
+    check_least,
+    check_machine,
+    group,
+    settle_epochs,
+)
 from edgeailite.errors import option
 
-SchemeName = Literal["ort_u8s8", "ort_u8s7", "ort_u8s8_tensor", "s8s8", "tidl_pow2"]
+SchemeName = Literal["ort_u8s8", "ort_u8s7", "ort_u8s8_tensor", "s8s8", "tidl_pow2", "portable"]
 Observer = Literal["minmax", "ema", "percentile", "mse", "entropy"]
 WEIGHT_BITS = (4, 8, 16)
 
@@ -46,13 +57,17 @@ class CalibrateSubject:
     """Run folder to write; default <run>_ptq."""
     scheme: SchemeName = "ort_u8s8"
     """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; ort_u8s8_tensor: one
-    weight scale per layer, not per channel; s8s8: no zero points (TensorRT); tidl_pow2: power-of-two scales (TI)."""
+    weight scale per layer, not per channel; s8s8: no zero points (TensorRT); tidl_pow2: power-of-two scales (TI);
+    portable: the same codes in every integer runtime, in .onnx and .tflite files alike."""
     plan: Path | None = None
     """plan.json of `edgeailite analyze`: layers with other bits than the scheme's."""
     pretrained: Path | None = None
     """A checkpoint of TI's published quantization training: take weights and ranges from it, observe no picture."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
+    weights: Weights = "best"
+    """Of a run folder: best.pt, of its best validation score, or last.pt, of its last epoch. A file is taken as it
+    is."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +99,9 @@ class CalibrateConfig(Machine, Refinement, Calibration, CalibrateSubject):  # th
     """Build everything, observe and validate a picture or two; write nothing."""
 
     renamed: ClassVar = {"images": "calibration_images"}
-    first: ClassVar = ("run", "save_path", "pictures", "scheme", "data_path", "calibration_images", "plan", "dry_run")
+    first: ClassVar = (
+        "run", "save_path", "pictures", "weights", "scheme", "data_path", "calibration_images", "plan", "dry_run",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check_machine(self.threads, workers=self.workers, seed=self.seed)
@@ -116,6 +133,9 @@ class AnalyzeConfig(Machine, Calibration):
     """Layers in the printed table."""
     json: bool = False
     """Print what is written to sensitivity.json, without the inner tensors, instead of a table."""
+    weights: Weights = "best"
+    """Of a run folder: best.pt, of its best validation score, or last.pt, of its last epoch. A file is taken as it
+    is."""
 
     group("plans of mixed precision")
     max_drop: float | None = None
@@ -140,6 +160,10 @@ class AnalyzeConfig(Machine, Calibration):
         budget = self.bits_macs_budget
         check(budget is None or budget > 0, "bits_macs_budget", budget, "a ratio above 0")
         check(budget is None or self.max_drop is None, "bits_macs_budget", budget, "none beside max_drop")
+        if self.scheme == "portable":
+            planned = "max_drop" if budget is None else "bits_macs_budget"
+            value = getattr(self, planned)
+            check(value is None, planned, value, "none beside portable, which has 8 bits everywhere")
         if budget is None and self.max_drop is None:
             check(self.plan is None, "plan", self.plan, "max_drop or bits_macs_budget beside it")
         narrow = min(self.weight_bits, default=8) < 8
@@ -166,17 +190,21 @@ class QuantizeSubject:
     """Resume even if pictures or classes have changed since the run began; the running epoch then starts again."""
     scheme: SchemeName = "ort_u8s8"
     """ort_u8s8; ort_u8s7: weights of 7 bits, for CPUs without VNNI, whose int8 sums may saturate; ort_u8s8_tensor: one
-    weight scale per layer, not per channel; s8s8: no zero points (TensorRT); tidl_pow2: power-of-two scales (TI)."""
+    weight scale per layer, not per channel; s8s8: no zero points (TensorRT); tidl_pow2: power-of-two scales (TI);
+    portable: the same codes in every integer runtime, in .onnx and .tflite files alike."""
     plan: Path | None = None
     """plan.json of `edgeailite analyze`: layers with other bits than the scheme's."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     cache: Path | None = None
     """Folder that `edgeailite data cache` wrote, as in training."""
+    weights: Weights = "best"
+    """Of a run folder: best.pt, of its best validation score, or last.pt, of its last epoch. A file is taken as it
+    is."""
 
     group("schedule")
-    epochs: int = 10
-    """Passes over the training split."""
+    epochs: int = UNSET
+    """Passes over the training split; with resume the run's, of which a larger number trains longer."""
     epoch_size: float = 0.0
     """Pictures in an epoch: 0 = the split, below 1 a share of it, else a number."""
     epoch_size_val: float = 0.0
@@ -242,14 +270,17 @@ class QuantizeConfig(Calibration, QuantizeSubject):  # the options of the last c
     dry_run: bool = False
     """Build everything, take one step and validate one picture; write nothing."""
 
+    usual: ClassVar = {"epochs": 10}
     first: ClassVar = (
-        "run", "save_path", "data_path", "scheme", "plan", "epochs", "batch_size", "lr", "resume", "dry_run",
+        "run", "save_path", "weights", "data_path", "scheme", "plan", "epochs", "batch_size", "lr", "resume", "dry_run",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
+        settle_epochs(self)
         check_machine(self.threads, workers=self.workers, seed=self.seed)
         self.check_calibration()
-        check_least(self, 1, "epochs", "evaluate_every", "batch_size", "accumulate")
+        check_least(self, 1, "evaluate_every", "batch_size", "accumulate")
+        check(self.epochs == UNSET or self.epochs >= 1, "epochs", self.epochs, "at least 1")
         check_least(self, 0, "epoch_size", "epoch_size_val", "weight_decay", "save_every", "distill")
         check_above_zero(self, "lr", "ranges_lr", "distill_temperature")
         for name in ("freeze_bn_epoch", "freeze_ranges_epoch"):

@@ -24,6 +24,7 @@ WORDS = {
     "ARG_MAX": "argmax",
     "MIRROR_PAD": "pad",
     "SLICE": "copy",
+    "GATHER": "copy",
 }
 BYTES = {"float32": 4, "int32": 4, "int64": 8, "int16": 2, "float16": 2}
 INTEGER = ("int8", "int16", "uint8")

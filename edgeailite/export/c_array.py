@@ -36,6 +36,7 @@ METHODS = {
     "CONV_2D": "Conv2D",
     "DEPTHWISE_CONV_2D": "DepthwiseConv2D",
     "DEQUANTIZE": "Dequantize",
+    "GATHER": "Gather",
     "MAX_POOL_2D": "MaxPool2D",
     "MEAN": "Mean",
     "MIRROR_PAD": "MirrorPad",

@@ -15,7 +15,7 @@ from edgeailite.export.parity import Picture, Subject, make_golden
 from edgeailite.files import sha256_of
 from edgeailite.quantization.arithmetic import ONNXRUNTIME_ROWS
 from edgeailite.runtime.contract import described
-from edgeailite.runtime.contract_file import BASE, FLOAT_LOGIT_TOLERANCE, FLOAT_TOLERANCE, FORMAT, WIDE_PROMISE
+from edgeailite.runtime.contract_file import BASE, FLOAT_LOGIT_TOLERANCE, FLOAT_TOLERANCE, FORMAT
 
 GOLDEN_PICTURES = 2
 GOLDEN_WIDTH, GOLDEN_TALLEST = 160, 8192
@@ -33,10 +33,10 @@ def contract_values(subject: Subject, items: Sequence[tuple[Path, ...]], results
         "edgeailite": __version__,
         "file": subject.file.name,
         "kind": subject.kind,
-        "exact": subject.kind == "int8" and not subject.wide,
+        "exact": subject.kind == "int8" and subject.promise is None,
         "sha256": sha256_of(subject.file),
         "tolerance": {
-            "int8": (WIDE_PROMISE if subject.wide else "every bit") if subject.kind == "int8" else None,
+            "int8": (subject.promise or "every bit") if subject.kind == "int8" else None,
             "float_logits_std": FLOAT_LOGIT_TOLERANCE,
             "float_layer_std": FLOAT_TOLERANCE,
         },
@@ -56,7 +56,7 @@ def golden_case(subject: Subject, *pictures: Picture) -> dict[str, Any]:
     if subject.kind != "int8":
         return make_golden(subject, *pictures).to_dict()
     case = make_golden(subject, *pictures, arithmetic=BASE).to_dict()
-    if subject.wide:
+    if subject.promise is not None:
         return case
     found = {}
     for name in ONNXRUNTIME_ROWS:

@@ -11,9 +11,11 @@ from torch import Tensor, fx, nn
 
 from edgeailite.export.naming import function_names
 from edgeailite.modelcard import input_name
+from edgeailite.models.fusing import fuse
+from edgeailite.quantization.codes import Codes
 from edgeailite.quantization.convert import FromCodes, Quantize
 from edgeailite.quantization.graph import input_index, is_input, is_module, leaves_network, trace
-from edgeailite.quantization.integer import Codes, IntegerExact
+from edgeailite.quantization.integer import IntegerExact
 from edgeailite.runtime import Layer
 
 Array = NDArray[Any]
@@ -55,7 +57,7 @@ def _nodes_since_quantized(node: onnx.NodeProto, producer: dict[str, onnx.NodePr
 
 def torch_float_tensors(model: nn.Module, *images: Tensor) -> dict[str, Array]:
     """Return the layer results of a float network, by the names that the exported file gives them."""
-    recorder = _Recorder(trace(model.eval()))
+    recorder = _Recorder(trace(fuse(model.eval())))
     with torch.inference_mode():
         recorder.run(*images)
     return recorder.values

@@ -35,6 +35,7 @@ OPERATORS = {
     "CONV_2D": (1, 3, 4),
     "DEPTHWISE_CONV_2D": (2, 3, 5),
     "DEQUANTIZE": (38, 2, 3),
+    "GATHER": (23, 2, 4),
     "MAX_POOL_2D": (5, 2, 3),
     "MEAN": (27, 2, 3),
     "MIRROR_PAD": (77, 2, 3),
@@ -72,7 +73,9 @@ def version_of(operator: Operator) -> int:
         return GROUPED
     if operator.kind == "QUANTIZE":
         return 2 if operator.output.type == "int16" else 1
-    if operator.kind.startswith("RESIZE") and first.type == "int8":
+    if operator.kind == "ARG_MAX" and first.type == "float32":
+        return 1
+    if operator.kind.startswith("RESIZE") and first.type in ("int8", "float32"):
         newer = options.get("half_pixel_centers") or (operator.kind != "RESIZE_BILINEAR" and options["align_corners"])
         return 3 if newer else of_int8
     return of_int16 if first.type == "int16" else of_int8
@@ -225,7 +228,7 @@ def _options(operator: Operator) -> Iterator[Field]:
     elif kind == "ADD":
         yield (0, "Int8", activation)
         yield (1, "Bool", False)  # pot_scale_int16, which is true by default
-    elif kind == "CONCATENATION":
+    elif kind in ("CONCATENATION", "GATHER"):
         yield (0, "Int32", options["axis"])
     elif kind.startswith("RESIZE"):
         first = 2 if kind == "RESIZE_BILINEAR" else 0

@@ -27,6 +27,7 @@ from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import convert, scheme_of, wide_parts
 from edgeailite.quantization.convert import DEFAULT_FORM, Form
 from edgeailite.quantization.graph import named_outputs, output_nodes
+from edgeailite.quantization.prepare import float_parts_of
 from edgeailite.runtime.metadata import SESSION_SETTINGS, SIGNED_CODES
 
 NEWEST_IR = 10  # nothing newer is used
@@ -63,7 +64,8 @@ def to_onnx(
     if not isinstance(model, fx.GraphModule):
         if kernels != "plain":
             raise UsageError(
-                f"{option('kernels')} {kernels}: rewrites int8 files; quantize the run first, or leave the option out"
+                f"{option('kernels')} {kernels}: rewrites int8 files; quantize the run first, or leave the option out",
+                code="wrong-kind",
             )
         return write_graph(fold_batch_norms(model), card, opset=opset, argmax=argmax, size=size, simplify=simplify)
     _check_bits(model, opset)
@@ -124,7 +126,9 @@ def _check_outputs(traced: fx.GraphModule, card: ModelCard) -> None:
     if given != set(card.outputs):
         known, described = ", ".join(sorted(given)), ", ".join(sorted(card.outputs))
         raise UsageError(
-            f"the network gives {known}, but its card describes {described}", fix="give the card the network's outputs"
+            f"the network gives {known}, but its card describes {described}",
+            fix="give the card the network's outputs",
+            code="no-fit",
         )
 
 
@@ -134,7 +138,8 @@ def _check_weights_fit(model: nn.Module) -> None:
     if not isinstance(model, fx.GraphModule) and total >= LARGEST_FILE:
         raise UsageError(
             f"the weights are {total / 1e9:.1f} GB, an ONNX file holds less than {LARGEST_FILE / 1e9:.1f} GB; "
-            "choose a smaller network"
+            "choose a smaller network",
+            code="over-budget",
         )
 
 
@@ -233,9 +238,9 @@ def card_entries(card: ModelCard) -> dict[str, str]:
 
 
 def _quantization_metadata(model: fx.GraphModule) -> dict[str, str]:
-    """Return the metadata of quantization: scheme, parts of 16 bits, and what onnxruntime needs for signed codes."""
+    """Return the metadata of quantization: scheme, parts that are not 8-bit integers, settings for signed codes."""
     scheme = scheme_of(model)
     settings = SIGNED_CODES if scheme.signed else {}
-    wide = wide_parts(model)
+    wide = wide_parts(model) + float_parts_of(model)
     about = {"edgeailite.scheme": scheme.name, SESSION_SETTINGS: json.dumps(settings)}
     return about | ({"edgeailite.wide": json.dumps(wide)} if wide else {})

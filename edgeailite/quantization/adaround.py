@@ -64,7 +64,7 @@ def adaround(
     def visit(layer: Layer) -> None:
         errors[layer.name] = round_layer(layer, sample_patches(layer, generator), steps=steps)
 
-    visit_layers(model, batches, visit)
+    visit_layers(model, batches, visit, label="adaround, layers")
     return errors
 
 
@@ -100,7 +100,8 @@ def round_layer(layer: Layer, patches: Patches, *, steps: int) -> tuple[float, f
     conv, in_scale, bn = layer.module, layer.arguments[0], layer.arguments[1:]
     weight, bias = conv.folded(*bn)
     nearest = conv.integer_parameters(in_scale, *bn)
-    scale = nearest.weight_scale.reshape(-1, 1, 1, 1)
+    step = conv.grid.step
+    scale, rounded = nearest.weight_scale.reshape(-1, 1, 1, 1) * step, nearest.weight.float() / step
     bias_values = nearest.bias.float() * nearest.bias_scale if bias is not None else None
     held_out = len(patches.inputs) // 4
     check, learn = patches.at(slice(held_out or None)), patches.at(slice(held_out, None))
@@ -110,12 +111,12 @@ def round_layer(layer: Layer, patches: Patches, *, steps: int) -> tuple[float, f
         wanted = wanted if layer.activation is None else layer.activation(wanted.clone())
         return (y - wanted).square().sum((1, 2)).mean()
 
-    before, old = float(error(nearest.weight.float(), check)), conv.weight.clone()
-    cap = torch.floor(weight.abs().amax((1, 2, 3), keepdim=True) / scale + 1e-3)
+    before, old = float(error(rounded, check)), conv.weight.clone()
+    cap = torch.floor(weight.abs().amax((1, 2, 3), keepdim=True) / scale + 1e-3).clamp(max=conv.grid.high / step)
     codes = _learned(weight / scale, cap, learn, error, steps=steps)
-    codes = torch.where(_fixed(conv, weight, bn), nearest.weight.float(), codes)
+    codes = torch.where(_fixed(conv, weight, bn), rounded, codes)
     _store(conv, codes, scale, in_scale, bn)
-    after = float(error(conv.integer_parameters(in_scale, *bn).weight.float(), check))
+    after = float(error(conv.integer_parameters(in_scale, *bn).weight.float() / step, check))
     if after < before:
         return before, after
     conv.weight.copy_(old)
@@ -168,10 +169,13 @@ def _fixed(conv: QuantConv2d, weight: Tensor, bn: tuple[Tensor, ...]) -> Tensor:
 
 
 def _store(conv: QuantConv2d, codes: Tensor, scale: Tensor, in_scale: Tensor, bn: tuple[Tensor, ...]) -> None:
-    """Weights to the centres of their codes; a channel whose codes would then be read otherwise stays as it was."""
+    """Weights to the centres of their codes, which count steps of the grid.
+
+    A channel whose codes would then be read otherwise stays as it was.
+    """
     weight, _ = conv.folded(*bn)
     old = conv.weight.clone()
     conv.weight.copy_(torch.where(_fixed(conv, weight, bn), old, codes * scale / _factor(conv, bn)))
     read = conv.integer_parameters(in_scale, *bn)
-    wrong = (read.weight.float() != codes).flatten(1).any(1)
+    wrong = (read.weight.float() / conv.grid.step != codes).flatten(1).any(1)
     conv.weight[wrong] = old[wrong]

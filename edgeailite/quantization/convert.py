@@ -18,14 +18,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from edgeailite.quantization.enlarge_codes import EnlargeCodes
 from edgeailite.quantization.graph import ACTIVATIONS, activation_limits, is_module
+from edgeailite.quantization.grids import WeightGrid
 from edgeailite.quantization.modules import ActivationQuantizer, IntegerParameters, QuantConv2d, QuantLinear
 from edgeailite.quantization.operators import Total
 from edgeailite.quantization.pooling import RegionPool, pool_size, region_sums
+from edgeailite.quantization.schemes import DEFAULT_SCHEME, SCHEMES
+from edgeailite.quantization.tie_free import MIDDLE as TIE_FREE_BIAS
+from edgeailite.quantization.tie_free import WEIGHT_STEP, TieFreeResize, taps
 
 DEFAULT_OPSET = 21
 WIDE_CODES = (torch.uint16, torch.int16)
 MIDDLE = 128  # of the codes of uint8
+TIE_FREE = "tie_free"  # in `meta` of a converted graph: whether its scheme is
 TOLERANCE = 1e-3  # of a step: an activation's limit that lies this near the end of the codes is the end
 
 
@@ -230,6 +236,7 @@ def convert(model: fx.GraphModule, *, opset: int = DEFAULT_OPSET, form: Form = D
     """
     result = copy.deepcopy(model).eval().cpu()
     graph = result.graph
+    result.meta[TIE_FREE] = any(isinstance(m, ActivationQuantizer) and m.grid.scheme.tie_free for m in result.modules())
     for quantizer in result.modules():
         if isinstance(quantizer, ActivationQuantizer) and quantizer.ends is not None:
             quantizer.update_scale()  # the optimizer may have moved a learned range since the last forward pass
@@ -253,6 +260,8 @@ def convert(model: fx.GraphModule, *, opset: int = DEFAULT_OPSET, form: Form = D
     for node in list(graph.nodes):
         if is_module(node, (nn.AdaptiveAvgPool2d, Total)):
             _add_codes(node)
+        elif is_module(node, TieFreeResize):
+            _convolve_resize(node)
     result.delete_all_unused_submodules()
     graph.lint()
     result.recompile()
@@ -320,26 +329,66 @@ def _settle_activation(node: fx.Node, form: Form) -> None:
 
 
 def _add_codes(node: fx.Node) -> None:
-    """Split the quantizer before an average pooling or sum, and let that read the codes."""
-    root, source = node.graph.owning_module, node.args[0]
-    module, quantize = root.get_submodule(str(node.target)), root.get_submodule(str(source.target))
+    """Let an average pooling or sum read codes."""
+    root, codes = node.graph.owning_module, _codes(node.args[0])
+    module, quantize = root.get_submodule(str(node.target)), root.get_submodule(str(codes.target))
     assert isinstance(module, nn.AdaptiveAvgPool2d | Total)
     assert isinstance(quantize, Quantize)
-    if is_module(source, FromCodes):
-        codes = source.args[0]
-    else:
-        root.set_submodule(f"{source.target}_codes", ToCodes(quantize.scale, quantize.zero_point, opset=quantize.opset))
-        root.set_submodule(
-            f"{source.target}_values", FromCodes(quantize.scale, quantize.zero_point, opset=quantize.opset)
-        )
-        with node.graph.inserting_before(source):
-            codes = node.graph.call_module(f"{source.target}_codes", source.args)
-            values = node.graph.call_module(f"{source.target}_values", (codes,))
-        source.replace_all_uses_with(values)
-        node.graph.erase_node(source)
     adder = CodeTotal(module, quantize) if isinstance(module, Total) else CodePool(pool_size(module), quantize)
     root.set_submodule(str(node.target), adder)
     node.args = (codes,)
+
+
+def _convolve_resize(node: fx.Node) -> None:
+    """Write a resize as copied codes and the convolution that takes their means."""
+    root, codes, name = node.graph.owning_module, _codes(node.args[0]), str(node.target)
+    resize, quantize = root.get_submodule(name), root.get_submodule(str(codes.target))
+    assert isinstance(resize, TieFreeResize)
+    assert isinstance(quantize, Quantize)
+    root.set_submodule(f"{name}_enlarge", EnlargeCodes(resize.factor))
+    root.set_submodule(f"{name}_values", FromCodes(quantize.scale, quantize.zero_point, opset=quantize.opset))
+    with node.graph.inserting_before(node):
+        enlarged = node.graph.call_module(f"{name}_enlarge", (codes, *node.args[1:]))
+        node.args = (node.graph.call_module(f"{name}_values", (enlarged,)),)
+    root.set_submodule(name, mean_conv(resize.factor, resize.channels, quantize, tie_free=True))
+
+
+def mean_conv(factor: int, channels: int, quantize: Quantize, *, tie_free: bool = False) -> IntegerConv:
+    """Return the depthwise convolution that makes a bilinear resize of enlarged codes, without padding.
+
+    Its weight codes are [1, 2, ..., 2, 1] in both directions. With `tie_free` they are multiplied by 4, and the bias
+    code is 2 (`quantization.tie_free`). `quantize` is the quantizer of its input.
+    """
+    step, middle = (WEIGHT_STEP, TIE_FREE_BIAS) if tie_free else (1, 0)
+    kernel = (torch.outer(taps(factor), taps(factor)) * step).to(torch.int8)
+    weight = kernel.expand(channels, 1, -1, -1).clone()
+    scale = torch.tensor(1 / (step * (2 * factor) ** 2), device=quantize.scale.device)
+    scale = scale.repeat(channels) if tie_free else scale  # its scheme has one per channel
+    conv = nn.Conv2d(channels, channels, factor + 1, groups=channels, bias=False)
+    bias = torch.full((channels,), middle, dtype=torch.int32)
+    parameters = IntegerParameters(weight, scale, bias, quantize.scale * scale)
+    grid = WeightGrid(SCHEMES[DEFAULT_SCHEME], 8)
+    return IntegerConv(QuantConv2d.from_conv(conv, None, grid), parameters, opset=quantize.opset)
+
+
+def _codes(source: fx.Node) -> fx.Node:
+    """Split the quantizer `source` in two, unless it is; return the node that gives codes."""
+    if is_module(source, FromCodes):
+        codes = source.args[0]
+        assert isinstance(codes, fx.Node)
+        return codes
+    graph, root = source.graph, source.graph.owning_module
+    quantize = root.get_submodule(str(source.target))
+    assert isinstance(quantize, Quantize)
+    for end, kind in (("codes", ToCodes), ("values", FromCodes)):
+        half = kind(quantize.scale, quantize.zero_point, opset=quantize.opset)
+        root.set_submodule(f"{source.target}_{end}", half)
+    with graph.inserting_before(source):
+        codes = graph.call_module(f"{source.target}_codes", source.args)
+        values = graph.call_module(f"{source.target}_values", (codes,))
+    source.replace_all_uses_with(values)
+    graph.erase_node(source)
+    return codes
 
 
 def _attribute(module: nn.Module, path: str) -> Tensor:

@@ -12,29 +12,13 @@ from __future__ import annotations
 import copy
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.passes.fake_tensor_prop import FakeTensorProp
 
-from edgeailite.quantization.convert import IntegerConv, Quantize
+from edgeailite.quantization.convert import Quantize, mean_conv
+from edgeailite.quantization.enlarge_codes import EnlargeCodes
 from edgeailite.quantization.graph import is_input, is_module, is_resize, readers
-from edgeailite.quantization.grids import WeightGrid
-from edgeailite.quantization.modules import IntegerParameters, QuantConv2d
-from edgeailite.quantization.schemes import DEFAULT_SCHEME, SCHEMES
-
-
-class EnlargeCodes(nn.Module):
-    """Copies each value `factor` (even) times in both directions, and the edges another `factor` / 2 times."""
-
-    def __init__(self, factor: int) -> None:
-        super().__init__()
-        self.factor = factor
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N,C,H,W) -> (N,C,kH+k,kW+k)."""
-        enlarged = F.interpolate(x, scale_factor=self.factor, mode="nearest")
-        return F.pad(enlarged, (self.factor // 2,) * 4, mode="replicate")
 
 
 def convolve_resizes(converted: fx.GraphModule, size: tuple[int, int]) -> fx.GraphModule:
@@ -45,7 +29,7 @@ def convolve_resizes(converted: fx.GraphModule, size: tuple[int, int]) -> fx.Gra
     16-bit codes, and the last ones, which are computed in float.
     """
     result = copy.deepcopy(converted)
-    shapes = _shapes(result, size)
+    shapes = shapes_of(result, size)
     for node in list(result.graph.nodes):
         if not is_resize(node) or node.kwargs.get("align_corners") or not is_module(node.args[0], Quantize):
             continue
@@ -55,7 +39,7 @@ def convolve_resizes(converted: fx.GraphModule, size: tuple[int, int]) -> fx.Gra
         if factor % 2 or factor == 0 or quantize.wide() or not any(is_module(n, Quantize) for n in readers(node)):
             continue
         result.add_submodule(f"{node.name}_enlarge", EnlargeCodes(factor))
-        result.add_submodule(f"{node.name}_mean", _mean(factor, channels, quantize))
+        result.add_submodule(f"{node.name}_mean", mean_conv(factor, channels, quantize))
         with result.graph.inserting_before(node):
             enlarged = result.graph.call_module(f"{node.name}_enlarge", (node.args[0],))
             mean = result.graph.call_module(f"{node.name}_mean", (enlarged,))
@@ -72,22 +56,10 @@ def _factor(before: torch.Size, after: torch.Size) -> int:
     return factor if (after[2], after[3]) == (factor * before[2], factor * before[3]) else 0
 
 
-def _mean(factor: int, channels: int, quantize: Quantize) -> IntegerConv:
-    taps = torch.full((factor + 1,), 2, dtype=torch.int8)
-    taps[0] = taps[-1] = 1
-    weight = torch.outer(taps, taps).expand(channels, 1, -1, -1).clone()
-    scale = torch.tensor(1 / (4 * factor**2), device=quantize.scale.device)
-    conv = nn.Conv2d(channels, channels, factor + 1, groups=channels, bias=False)
-    bias = torch.zeros(channels, dtype=torch.int32)
-    parameters = IntegerParameters(weight, scale, bias, quantize.scale * scale)
-    grid = WeightGrid(SCHEMES[DEFAULT_SCHEME], 8)
-    return IntegerConv(QuantConv2d.from_conv(conv, None, grid), parameters, opset=quantize.opset)
-
-
-def _shapes(converted: fx.GraphModule, size: tuple[int, int]) -> dict[fx.Node, torch.Size]:
+def shapes_of(graph_module: fx.GraphModule, size: tuple[int, int]) -> dict[fx.Node, torch.Size]:
     """Shapes of all tensors for pictures of this size; nothing is computed."""
-    inputs = sum(is_input(node) for node in converted.graph.nodes)
+    inputs = sum(is_input(node) for node in graph_module.graph.nodes)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        FakeTensorProp(converted, mode).propagate(*(torch.empty(1, 3, *size) for _ in range(inputs)))
-    values = {node: node.meta.get("val") for node in converted.graph.nodes}
+        FakeTensorProp(graph_module, mode).propagate(*(torch.empty(1, 3, *size) for _ in range(inputs)))
+    values = {node: node.meta.pop("val", None) for node in graph_module.graph.nodes}
     return {node: value.shape for node, value in values.items() if isinstance(value, Tensor)}

@@ -29,7 +29,7 @@ def trace(model: nn.Module) -> fx.GraphModule:
     except Exception as error:  # whatever the network's own code raises when it meets a proxy
         lines = str(error).strip().splitlines() or [""]
         problem = f"{CANNOT_TRACE}: {type(error).__name__}: {lines[0]}"
-        raise UsageError(problem, path=type(model).__name__, fix=WRITE_IT_AS_ONNX) from error
+        raise UsageError(problem, path=type(model).__name__, fix=WRITE_IT_AS_ONNX, code="no-integer-form") from error
 
 
 def is_module(node: fx.Node, kinds: type[nn.Module] | tuple[type[nn.Module], ...]) -> bool:
@@ -73,7 +73,7 @@ def is_input(node: fx.Node) -> bool:
 def input_index(node: fx.Node) -> int:
     """Return which of the network's inputs `node` is (`is_input`), from 0."""
     if node.op == "call_function":
-        return int(node.args[1])  # type: ignore[arg-type]
+        return int(node.args[1])
     return [other for other in node.graph.nodes if other.op == "placeholder"].index(node)
 
 

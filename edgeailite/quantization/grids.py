@@ -3,6 +3,8 @@
 An affine grid spends all codes on the range and puts zero on one of them (Jacob et al., 2018,
 https://arxiv.org/abs/1712.05877). A symmetric one has zero in the middle, or at the first code for tensors without
 negative values. Powers of two round the range up, as TI's xnn.quantize does: its scales are `clip / 2^(bits-1)`.
+The scheme without ties rounds the step of an affine grid up to a power of two, and takes for weights the power that
+gives the smaller error.
 
 A bilinear resize by a power of two computes with weights of few bits. If the scale of its input has few significant
 bits too, every product and partial sum is exact in float32: fused or not and in any order, each CPU gives the same
@@ -19,6 +21,7 @@ import torch
 from torch import Tensor
 
 from edgeailite.quantization.schemes import Scheme
+from edgeailite.quantization.tie_free import WEIGHT_STEP
 
 TINY_SCALE = 1e-12
 SHORT_BITS = 8  # of a scale whose tensor is resized
@@ -61,8 +64,9 @@ class ActivationGrid:
         low, high = low.clamp(max=0), high.clamp(min=0)
         high = torch.where(high > low, high, torch.ones_like(high))
         if not self.scheme.symmetric:
-            scale = self._shortened((high - low) / (self.high - self.low))
-            return scale, torch.round(self.low - low / scale).clamp(self.low, self.high)
+            step = (high - low) / (self.high - self.low)
+            scale = ceil_power_of_two(step) if self.scheme.power_of_two else self._shortened(step)
+            return scale, self.zero_point(low, scale)
         middle = 2 ** (self.bits - 1)
         largest = torch.maximum(-low, high)
         unsigned = (low >= 0) & (not self.scheme.signed)
@@ -72,6 +76,10 @@ class ActivationGrid:
             scale = self._shortened(largest / torch.where(unsigned, 2 * middle - 1, middle - 1))
         zero = torch.where(unsigned, 0.0, 0.0 if self.scheme.signed else float(middle))
         return scale, zero.to(scale)
+
+    def zero_point(self, low: Tensor, scale: Tensor) -> Tensor:
+        """Zero point of a grid that is not symmetric, such that its first code is about `low`."""
+        return torch.round(self.low - low.clamp(max=0) / scale).clamp(self.low, self.high)
 
     @property
     def has_special_scales(self) -> bool:
@@ -95,9 +103,14 @@ class WeightGrid:
     bits: int
 
     @property
+    def step(self) -> int:
+        """All codes are multiples of this."""
+        return WEIGHT_STEP if self.scheme.tie_free else 1
+
+    @property
     def high(self) -> int:
         """Largest code."""
-        return 2 ** (self.bits - 1) - 1
+        return (2 ** (self.bits - 1) - 1) // self.step * self.step
 
     @property
     def low(self) -> int:
@@ -114,15 +127,25 @@ class WeightGrid:
         largest = weight.abs().flatten(1).amax(1)
         if not self.scheme.per_channel:
             largest = largest.max().expand(len(largest))
+        if self.scheme.tie_free:
+            return self._closer_power(weight, ceil_power_of_two(largest / (self.high + self.step / 2)))
         if self.scheme.power_of_two:
             return ceil_power_of_two(largest) / 2 ** (self.bits - 1)
         return largest / self.high
 
+    def _closer_power(self, weight: Tensor, scale: Tensor) -> Tensor:
+        """Of `scale` and its half, which clips, take for each channel what gives the smaller squared error."""
+        errors = [
+            (self.codes(weight, s) * s.view(-1, *[1] * (weight.dim() - 1)) - weight).square().flatten(1).sum(1)
+            for s in (scale, scale / 2)
+        ]
+        return torch.where(errors[1] < errors[0], scale / 2, scale)
+
     def codes(self, weight: Tensor, scale: Tensor) -> Tensor:
         """Whole numbers in float32, of the shape of `weight`; `scale` is (out,)."""
-        codes = weight * (1 / scale).view(-1, *[1] * (weight.dim() - 1))
+        codes = weight * (1 / (self.step * scale)).view(-1, *[1] * (weight.dim() - 1))
         codes = half_away_from_zero(codes) if self.scheme.half_up else torch.round(codes)
-        return codes.clamp(self.low, self.high)
+        return (codes * self.step).clamp(self.low, self.high)
 
 
 def ceil_power_of_two(x: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ from edgeailite.quantization.arithmetic import (
 )
 from edgeailite.quantization.codes import EXACT_IN_FLOAT32, LARGEST_CODE, Codes, Pending, rounded
 from edgeailite.quantization.convert import CodePool, Constant, FromCodes, IntegerConv, IntegerLinear, Quantize, convert
-from edgeailite.quantization.enlarge import EnlargeCodes
+from edgeailite.quantization.enlarge_codes import EnlargeCodes
 from edgeailite.quantization.graph import ACTIVATIONS, ADDITIONS, NEAREST, named_outputs
 from edgeailite.quantization.lowered import LoweredPrograms
 from edgeailite.quantization.operator_rules import run_operator
@@ -64,6 +64,7 @@ class IntegerExact(fx.Interpreter):
         arithmetic: str | None = None,
     ) -> None:
         super().__init__(module)
+        self.extra_traceback = False  # it would rewrite the sentence of an error
         self.seen = seen
         self.arithmetic = arithmetic_of(arithmetic)
         if self.arithmetic.lowered:
@@ -98,7 +99,7 @@ class IntegerExact(fx.Interpreter):
         if isinstance(module, ACTIVATIONS):  # behind a kernel, clamping the codes does it
             return value if callable(value) else module(value.dequantize())
         if isinstance(module, EnlargeCodes):
-            return replace(value, codes=module(value.codes))
+            return replace(value, codes=module(value.codes, *arguments[1:]))  # it may be told a size
         if isinstance(module, CodePool):
             return _pool(module, value)
         if isinstance(module, IntegerConv):

@@ -11,14 +11,16 @@ Rules:
  5. With a range of 16 bits an operator runs in int16: its 8-bit inputs pass a QUANTIZE to 1/128 of their scale, which
     is exact, and an 8-bit result is quantized back. int16 has no zero point in TensorFlow Lite, so the scale of such a
     range follows from its end that is farther from zero; weights stay 8 bits and biases are int64.
- 6. `EnlargeCodes(k)` is RESIZE_NEAREST_NEIGHBOR and MIRROR_PAD: the mirrored rows are the k copies of the border.
- 7. The last resize, whose result only leaves the network, keeps the scale of its input.
+ 6. `EnlargeCodes(k)` is RESIZE_NEAREST_NEIGHBOR and MIRROR_PAD: the mirrored rows are the k copies of the border. To a
+    size that is no k-fold, it is two GATHER.
+ 7. The last resize, whose result only leaves the network, keeps the scale of its input. Of a scheme without ties it is
+    computed in float, of dequantized values: by a power of two all its sums are exact.
 Anything else is refused with the layer's name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
@@ -30,8 +32,17 @@ from torch import fx, nn
 
 from edgeailite.errors import UsageError
 from edgeailite.modelcard import REGRESSION, input_name, task_type
-from edgeailite.quantization.convert import MIDDLE, TOLERANCE, CodePool, Constant, IntegerConv, IntegerLinear, Quantize
-from edgeailite.quantization.enlarge import EnlargeCodes
+from edgeailite.quantization.convert import (
+    MIDDLE,
+    TIE_FREE,
+    TOLERANCE,
+    CodePool,
+    Constant,
+    IntegerConv,
+    IntegerLinear,
+    Quantize,
+)
+from edgeailite.quantization.enlarge_codes import EnlargeCodes
 from edgeailite.quantization.graph import (
     ACTIVATIONS,
     NEAREST,
@@ -44,8 +55,10 @@ from edgeailite.quantization.graph import (
     of_sizes,
     output_nodes,
 )
-from edgeailite.quantization.program import Kind, Operator, Program, Value
-from edgeailite.quantization.tflite_rules import XNNPACK_RATIOS
+from edgeailite.quantization.program import Kind, Operator, Program, Value, Window
+from edgeailite.quantization.scale_limits import check_scales
+from edgeailite.quantization.tflite_rules import LARGEST_DISTANCE
+from edgeailite.quantization.tie_free import nearest_rows
 
 Head = Literal["codes", "logits", "quantized", "argmax"]
 HEADS: dict[str, str] = {
@@ -59,9 +72,7 @@ CHANNELS = 3  # of a picture
 FUSING = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D")  # operators that clamp for the activation behind them
 RELU6 = 6.0
 WIDE_STEPS = 128  # of int16 in a step of int8: every distance from a zero point, up to 255, has a code
-LARGEST_DISTANCE = 255  # of an int8 code from its zero point
 FULL_PRECISION = "export the network in float, or leave this part out of the plan"
-OTHER_RANGE = "calibrate on more pictures; a dead or exploding layer shows in `edgeailite analyze`"
 
 
 @dataclass(eq=False)
@@ -93,7 +104,13 @@ def lower(
     scales that a runtime refuses (`check_scales`).
     """
     if head not in HEADS:
-        raise UsageError(f"unknown head {head!r}", fix=f"known: {', '.join(HEADS)}", known=tuple(HEADS))
+        raise UsageError(
+            f"unknown head {head!r}",
+            fix=f"known: {', '.join(HEADS)}",
+            known=tuple(HEADS),
+            code="unknown-name",
+            value=head,
+        )
     lowering = _Lowering(converted, size, head=cast(Head, head), names=names or {})
     lowering.run()
     program = lowering.program
@@ -127,8 +144,7 @@ class _Lowering(fx.Interpreter):
                 self._output(name, value)
             return None
         if node.op == "call_module":
-            module = self.module.get_submodule(str(node.target))
-            return self._module(node, module, args[0] if args else None)
+            return self._module(node, self.module.get_submodule(str(node.target)), *(args or (None,)))
         if node.target is getattr:  # x.shape, in torch's order
             return torch.Size(args[0].shape[axis] for axis in (0, 3, 1, 2))
         if of_sizes(node):
@@ -145,10 +161,14 @@ class _Lowering(fx.Interpreter):
             )
         if node.target is F.interpolate:
             return self._resize(self._name(node), args[0], kwargs)
-        raise UsageError(f"{node.target} has no form in TensorFlow Lite here", path=node.name, fix=FULL_PRECISION)
+        problem = f"{node.target} has no form in TensorFlow Lite here"
+        raise UsageError(problem, path=node.name, fix=FULL_PRECISION, code="no-integer-form")
 
-    def _module(self, node: fx.Node, module: nn.Module, x: Any) -> Any:
-        """Lower a module; `x` is its input, a `Value` or an operator that waits for its scale."""
+    def _module(self, node: fx.Node, module: nn.Module, x: Any, *size: Sequence[int]) -> Any:
+        """Lower a module; `x` is its input, a `Value` or an operator that waits for its scale.
+
+        `size` is what some `EnlargeCodes` have besides.
+        """
         name = str(node.target)
         if isinstance(module, Constant | IntegerLinear):
             kind = "a constant" if isinstance(module, Constant) else "a linear layer"
@@ -166,9 +186,11 @@ class _Lowering(fx.Interpreter):
         if isinstance(module, CodePool):
             return _Pending("REGIONS", [x], (1, *module.output_size, x.shape[3]))
         if isinstance(module, EnlargeCodes):
-            return self._enlarge(name, x, module.factor)
+            return self._enlarge(name, x, module.factor, *size)
         kind = type(module).__name__
-        raise UsageError(f"{kind} has no form in TensorFlow Lite here", path=name, fix=FULL_PRECISION)
+        raise UsageError(
+            f"{kind} has no form in TensorFlow Lite here", path=name, fix=FULL_PRECISION, code="no-integer-form"
+        )
 
     # --- operators
 
@@ -221,9 +243,11 @@ class _Lowering(fx.Interpreter):
     def _convolution(self, name: str, module: IntegerConv, x: Value) -> _Pending:
         if module.weight.dtype != torch.int8:
             problem = "weights of 16 bits have no form in TensorFlow Lite, whose weights have 8"
-            raise UsageError(problem, path=name, fix="give this layer 8 bits in the plan, and its input 16")
+            raise UsageError(
+                problem, path=name, fix="give this layer 8 bits in the plan, and its input 16", code="no-integer-form"
+            )
         stride, padding, dilation, groups = module.geometry
-        x, out, same = self._window(name, x, _Window(module.weight.shape[2:], stride, padding, dilation))
+        x, out, same = self._window(name, x, Window(module.weight.shape[2:], stride, padding, dilation))
         channels = module.weight.shape[0]
         options: dict[str, Any] = {"stride": stride, "dilation": dilation, "padding": "SAME" if same else "VALID"}
         if depthwise := groups == x.shape[3] > 1 and module.weight.shape[1] == 1:
@@ -248,7 +272,7 @@ class _Lowering(fx.Interpreter):
             self._constant(f"{name}.bias", bias.astype(np.int64 if is_wide else np.int32), scale=bias_scale),
         )
 
-    def _window(self, name: str, x: Value, window: _Window, *, mirror: bool = False) -> tuple[Value, list[int], bool]:
+    def _window(self, name: str, x: Value, window: Window, *, mirror: bool = False) -> tuple[Value, list[int], bool]:
         """Pad where SAME does not (rule 3). Gives the input of the operator, its output's size, and if it is SAME."""
         out, pads, same = window.on(x.shape[1:3])
         if same or not any(window.padding):
@@ -270,9 +294,9 @@ class _Lowering(fx.Interpreter):
         )
         if dilation != (1, 1) or module.ceil_mode:
             problem = "a maximum pooling that is dilated or rounds its size up has no form in TensorFlow Lite"
-            raise UsageError(problem, path=name, fix=FULL_PRECISION)
+            raise UsageError(problem, path=name, fix=FULL_PRECISION, code="no-integer-form")
         lowest = x.zero_point == (-MIDDLE if x.type == "int8" else -(2**15))
-        x, out, same = self._window(name, x, _Window(kernel, stride, padding, dilation), mirror=not lowest)
+        x, out, same = self._window(name, x, Window(kernel, stride, padding, dilation), mirror=not lowest)
         options = {"kernel": kernel, "stride": stride, "padding": "SAME" if same else "VALID"}
         return _Pending("MAX_POOL_2D", [x], (1, *out, x.shape[3]), options)
 
@@ -288,14 +312,24 @@ class _Lowering(fx.Interpreter):
         options = {"align_corners": corners, "half_pixel_centers": not corners}
         return _Pending("RESIZE_BILINEAR", [x, size], (1, height, width, x.shape[3]), options)
 
-    def _enlarge(self, name: str, x: Value, factor: int) -> Value:
+    def _enlarge(self, name: str, x: Value, factor: int, size: Sequence[int] = ()) -> Value:
         """Rule 6."""
-        height, width, channels, pad = x.shape[1] * factor, x.shape[2] * factor, x.shape[3], factor // 2
-        size = self._constant(f"{name}.size", np.array([height, width], np.int32))
-        nearest = replace(x, name=self._unused(f"{name}.nearest"), shape=(1, height, width, channels))
-        self._append("RESIZE_NEAREST_NEIGHBOR", [x, size], nearest, align_corners=False, half_pixel_centers=False)
-        shape = (1, height + 2 * pad, width + 2 * pad, channels)
-        return self._pad(name, nearest, [(pad, pad), (pad, pad)], shape, mirror=True)
+        whole, channels, pad = (factor * x.shape[1], factor * x.shape[2]), x.shape[3], factor // 2
+        height, width = size or whole
+        if (height, width) != whole:
+            return self._gather(name, self._gather(name, x, 2, width, factor), 1, height, factor)
+        shape = self._constant(f"{name}.size", np.array(whole, np.int32))
+        nearest = replace(x, name=self._unused(f"{name}.nearest"), shape=(1, *whole, channels))
+        self._append("RESIZE_NEAREST_NEIGHBOR", [x, shape], nearest, align_corners=False, half_pixel_centers=False)
+        padded = (1, height + 2 * pad, width + 2 * pad, channels)
+        return self._pad(name, nearest, [(pad, pad), (pad, pad)], padded, mirror=True)
+
+    def _gather(self, name: str, x: Value, axis: int, length: int, factor: int) -> Value:
+        """Copy rows or columns of `EnlargeCodes`."""
+        places = nearest_rows(x.shape[axis], length, factor, torch.device("cpu")).to(torch.int32).numpy()
+        shape = (*x.shape[:axis], len(places), *x.shape[axis + 1 :])
+        gathered = replace(x, name=self._unused(f"{name}.{'rows' if axis == 1 else 'columns'}"), shape=shape)
+        return self._append("GATHER", [x, self._constant(f"{name}.places", places)], gathered, axis=axis)
 
     def _regions(self, x: Value, y: Value) -> None:
         """Rule 4: regions side by side, then rows one below another."""
@@ -331,21 +365,43 @@ class _Lowering(fx.Interpreter):
         x = value
         if isinstance(value, _Pending):
             x = value.inputs[0]
-            if self.head != "codes":
+            if self.head != "codes" and self.module.meta.get(TIE_FREE):
+                x = self._resized_values(name, value)
+            elif self.head != "codes":
                 full = replace(x, name=self._unused(f"{name}.full"), shape=value.shape)
                 x = self._append(cast(Kind, value.kind), value.inputs, full, **value.options)
         assert isinstance(x, Value)
         if self.head == "argmax" and task_type(name, x.shape[3]) != REGRESSION:
-            if x.type != "int8":
-                raise UsageError("ARG_MAX reads 8 bits", path=name, fix="give this output's range 8 bits in the plan")
+            if x.type not in ("int8", "float32"):
+                fix = "give this output's range 8 bits in the plan"
+                raise UsageError("ARG_MAX reads 8 bits", path=name, fix=fix, code="no-integer-form")
             axis = self._constant(f"{name}.axis", np.array([3], np.int32))
             name += LABEL
             x = self._append("ARG_MAX", [x, axis], Value(name, x.shape[:3], "int32"), axis=3)
-        elif self.head in ("logits", "argmax"):
+        elif self.head in ("logits", "argmax") and x.type != "float32":
             x = self._append("DEQUANTIZE", [x], Value(name, x.shape, "float32"))
         if x not in self.program.outputs.values():
             x.name = name
         self.program.outputs[name] = x
+
+    def _resized_values(self, name: str, resize: _Pending) -> Value:
+        """Rule 7, of a scheme without ties."""
+        if self.head == "quantized":
+            problem = "int8 at full size would have ties, which this scheme is without"
+            raise UsageError(problem, path=name, fix="take the head logits, codes or argmax")
+        x, (_, height, width, _) = resize.inputs[0], resize.shape
+        factor = height // x.shape[1]
+        if (height, width) != (factor * x.shape[1], factor * x.shape[2]) or factor & (factor - 1):
+            raise UsageError(
+                f"the last resize, {x.shape[1]}x{x.shape[2]} to {height}x{width}, is not by a power of two, at which "
+                "all runtimes agree",
+                code="no-fit",
+                path=name,
+                fix=f"take a picture size whose sides are multiples of {2 ** round(np.log2(height / x.shape[1]))}",
+            )
+        values = self._append("DEQUANTIZE", [x], Value(self._unused(f"{name}.values"), x.shape, "float32"))
+        full = Value(self._unused(f"{name}.full"), resize.shape, "float32")
+        return self._append("RESIZE_BILINEAR", [values, *resize.inputs[1:]], full, **resize.options)
 
     # --- names
 
@@ -365,28 +421,6 @@ class _Lowering(fx.Interpreter):
         self, name: str, data: NDArray[Any], *, scale: NDArray[np.float32] | None = None, axis: int = 0
     ) -> Value:
         return Value(self._unused(name), data.shape, cast(Any, str(data.dtype)), scale, axis=axis, data=data)
-
-
-@dataclass(frozen=True)
-class _Window:
-    """Geometry of a convolution or pooling, each as (height, width)."""
-
-    kernel: Sequence[int]
-    stride: Sequence[int]
-    padding: Sequence[int]
-    dilation: Sequence[int]
-
-    def on(self, size: Sequence[int]) -> tuple[list[int], list[tuple[int, int]], bool]:
-        """Give the output's size, the rows that torch adds before and behind and that are read, and if that is SAME."""
-        out, pads, same = [], [], True
-        for n, k, s, p, d in zip(size, self.kernel, self.stride, self.padding, self.dilation, strict=True):
-            reach = d * (k - 1) + 1
-            count = (n + 2 * p - reach) // s + 1
-            total = max((-(-n // s) - 1) * s + reach - n, 0)
-            same = same and count == -(-n // s) and total // 2 == p
-            pads.append((p, max((count - 1) * s + reach - n - p, 0)))
-            out.append(count)
-        return out, pads, same
 
 
 def _output_names(graph: fx.Graph) -> set[str]:
@@ -412,7 +446,7 @@ def _activated(name: str, module: nn.Module, x: _Pending | Value) -> _Pending:
     """Hand an activation's limits to the operator before it, which clamps to them."""
     if not isinstance(x, _Pending) or x.kind not in FUSING:
         problem = "an activation that does not follow a convolution or addition alone has no form here"
-        raise UsageError(f"TensorFlow Lite: {problem}", path=name, fix=FULL_PRECISION)
+        raise UsageError(f"TensorFlow Lite: {problem}", path=name, fix=FULL_PRECISION, code="no-integer-form")
     low, high = activation_limits(module)
     return replace(x, limits=(max(low, x.limits[0]), min(high, x.limits[1])))
 
@@ -433,6 +467,7 @@ def _fused_activation(name: str, limits: tuple[float, float], quantize: Quantize
         f"an activation with limits {low:g} and {high:g} has no form in TensorFlow Lite",
         path=name,
         fix="use ReLU or ReLU6, or calibrate so that the range ends where the activation does",
+        code="no-integer-form",
     )
 
 
@@ -452,41 +487,3 @@ def _wide(name: str, shape: tuple[int, ...], quantize: Quantize) -> Value:
 
 def _scale(step: float) -> NDArray[np.float32]:
     return np.array([step], np.float32)
-
-
-def check_scales(program: Program) -> None:
-    """Refuse scales for which a runtime stops, or computes something else than its rules say.
-
-    XNNPACK takes multipliers of convolutions below 256 (`operators/convolution-nhwc.c`). The reference kernels shift
-    sums left where a multiplier is 1 or more, and sums and shifted sums must fit in int32; with int16 they take
-    multipliers below 128 and sums below 2^47 (`common.cc`). An addition of int16 that has 2^14 steps of its output in
-    one of an input ends the process (`quantization_util.cc`). One of int8 that XNNPACK leaves to LiteRT's own kernels
-    wraps beyond 16 bits there (`optimized/integer_ops/add.h`). Raises UsageError with the layer's name.
-    """
-    for op in program.operators:
-        if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
-            _check_convolution(op)
-        elif op.kind == "ADD":
-            ratios = [float(value.scale[0] / op.output.scale[0]) for value in op.inputs]
-            most = (
-                2**14 if op.output.type == "int16" else XNNPACK_RATIOS[1] if min(ratios) >= XNNPACK_RATIOS[0] else 2**7
-            )
-            _refuse_unless(max(ratios) < most, op, "scales of its inputs", ratios)
-
-
-def _check_convolution(op: Operator) -> None:
-    x, weight, bias = op.inputs
-    distance, bits, most = (LARGEST_DISTANCE, 31, 2**8) if x.type == "int8" else (2**15, 47, 2**7)
-    multiplier = np.float64(x.scale) * weight.scale / op.output.scale
-    axes = tuple(axis for axis in range(4) if axis != weight.axis)
-    largest = distance * np.abs(weight.data.astype(np.int64)).sum(axes) + np.abs(bias.data.astype(np.int64))
-    shifted = largest * np.exp2(np.maximum(np.frexp(multiplier)[1], 0))
-    _refuse_unless(bool((shifted < 2**bits).all()), op, "largest sums", [int(largest.max())])
-    _refuse_unless(bool((multiplier < most).all()), op, "multipliers", [float(multiplier.max())])
-
-
-def _refuse_unless(holds: bool, op: Operator, what: str, values: Collection[float]) -> None:
-    if not holds:
-        found = ", ".join(f"{value:.3g}" for value in values)
-        problem = f"{op.kind}: {what} ({found}, relative to its output) are beyond what integer kernels take"
-        raise UsageError(problem, path=op.output.name, fix=OTHER_RANGE, value=list(values))

@@ -27,6 +27,7 @@ from edgeailite.quantization.grids import (
 from edgeailite.quantization.learned import LearnedFakeQuantize, initial_ends, range_of_ends
 from edgeailite.quantization.observers import DEFAULT_OBSERVER, OBSERVERS, Histogram, best_range
 from edgeailite.quantization.tidl_ranges import histogram_range, update_rate
+from edgeailite.quantization.tie_free import TieFreeResize, bias_codes, within_shifts
 
 BIAS_LIMIT = 2**30  # codes; leaves int32 headroom for the accumulator
 INTEGER_BITS = 8  # what integer kernels read; with more, a convolution is computed in float between quantizers
@@ -73,7 +74,8 @@ class ActivationQuantizer(nn.Module):
 
     Buffers: `low`, `high` (range per site), `count` (updates per site), `scale`, `zero_point`. Ranges move only in
     training mode and while `observing`; `observing` and `enabled` are switched by `set_state`, never by `eval()`.
-    After `learn` the range is the parameter `ends` instead, trained while `observing`.
+    After `learn` the range is the parameter `ends` instead, trained while `observing`. `tied` are quantizers that have
+    one scale with this one (itself among them), but not one zero point; a tuple, as they are no submodules.
     """
 
     low: Tensor
@@ -91,6 +93,7 @@ class ActivationQuantizer(nn.Module):
         self.observer, self.histograms = observer, [Histogram() for _ in sites]
         self.grid, self.nonnegative, self.percentile = grid, tuple(sites), percentile
         self.observing, self.enabled, self.fixed, self.behind_relu = False, True, False, False
+        self.tied: tuple[ActivationQuantizer, ...] = (self,)
         self.register_buffer("low", torch.zeros(len(sites)))
         self.register_buffer("high", torch.zeros(len(sites)))
         self.register_buffer("count", torch.zeros(len(sites), dtype=torch.int64))
@@ -199,13 +202,22 @@ class ActivationQuantizer(nn.Module):
 
     @torch.no_grad()
     def update_scale(self) -> None:
-        """Scale and zero point of the union of the sites' ranges, or of the learned range."""
-        low, high = self.low.min(), self.high.max()
-        if self.ends is not None:
-            low, high = range_of_ends(self.ends, negative=self.negative)
-        scale, zero_point = self.grid.of_range(low, high)
+        """Scale and zero point of the range; of those that are tied the largest scale, and each its own zero point."""
+        scale, zero_point = self.grid.of_range(*self.range())
+        if len(self.tied) > 1:
+            scale = torch.stack([other.grid.of_range(*other.range())[0] for other in self.tied]).max()
+            for other in self.tied:
+                other.scale.copy_(scale)
+                other.zero_point.copy_(other.grid.zero_point(other.range()[0], scale))
+            return
         self.scale.copy_(scale)
         self.zero_point.copy_(zero_point)
+
+    def range(self) -> tuple[Tensor, Tensor]:
+        """The union of the sites' ranges, or the learned range."""
+        if self.ends is not None:
+            return range_of_ends(self.ends, negative=self.negative)
+        return self.low.min(), self.high.max()
 
 
 def _update_scale_before_saving(module: nn.Module, prefix: str, keep_vars: bool) -> None:
@@ -229,7 +241,8 @@ class QuantConv2d(nn.Conv2d):
 
     The BatchNorm module stays where it was; the graph hands its tensors to `forward`. Attributes: `bn_eps`,
     `bn_momentum`, `frozen_bn` (use running statistics in training too), `enabled` (False: plain float), `grid` (codes
-    of the weight), `integer` (False: its input or weight has more than 8 bits; the bias stays float).
+    of the weight), `integer` (False: its input or weight has more than 8 bits; the bias stays float), `result` (the
+    quantizer of its result, in a tuple, where the scale of the weight depends on it).
     """
 
     bn_eps: float
@@ -238,6 +251,7 @@ class QuantConv2d(nn.Conv2d):
     integer: bool
     enabled: bool
     frozen_bn: bool
+    result: tuple[ActivationQuantizer, ...]
 
     @classmethod
     def from_conv(cls, conv: nn.Conv2d, bn: nn.BatchNorm2d | None, grid: WeightGrid) -> QuantConv2d:
@@ -246,6 +260,7 @@ class QuantConv2d(nn.Conv2d):
         new.__dict__ = conv.__dict__.copy()
         new.bn_eps, new.bn_momentum = (bn.eps, bn.momentum or 0.1) if bn is not None else (0.0, 0.1)
         new.grid, new.integer, new.enabled, new.frozen_bn = grid, grid.bits <= INTEGER_BITS, True, False
+        new.result = ()
         return new
 
     def forward(self, x: Tensor, in_scale: Tensor, *bn: Tensor) -> Tensor:  # type: ignore[override]
@@ -254,7 +269,7 @@ class QuantConv2d(nn.Conv2d):
         if self.enabled:
             scale = self.weight_scale(weight, bias, in_scale)
             weight = self._on_grid(weight, scale)
-            bias = None if bias is None else self._rounded_bias(bias, in_scale * scale)
+            bias = self._rounded_bias(bias, in_scale * scale)
         if bn and self.training and not self.frozen_bn:
             return self._with_batch_statistics(x, weight, *bn)
         return self.convolve(x, weight, bias)
@@ -275,6 +290,8 @@ class QuantConv2d(nn.Conv2d):
     def weight_scale(self, weight: Tensor, bias: Tensor | None, in_scale: Tensor) -> Tensor:
         """(out,) scales of the grid; larger where the bias would not fit into int32 (dead channels)."""
         scale = self.grid.scale(weight.detach())
+        if self.grid.scheme.tie_free:
+            return within_shifts(scale, in_scale, self.result[0].scale)
         if bias is not None and self.integer:
             scale = torch.maximum(scale, self._least_scale(bias.detach().abs() / (in_scale * BIAS_LIMIT)))
         return scale.clamp(min=TINY_SCALE)
@@ -291,15 +308,26 @@ class QuantConv2d(nn.Conv2d):
         if grid.scheme.half_up:
             rounded = grid.codes(weight.detach(), scale) * scale.view(-1, 1, 1, 1)
             return weight + (rounded - weight).detach()
-        zero = torch.zeros_like(scale, dtype=torch.int32)
-        return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, grid.low, grid.high)
+        zero, step = torch.zeros_like(scale, dtype=torch.int32), grid.step
+        return torch.fake_quantize_per_channel_affine(
+            weight, scale * step, zero, 0, grid.low // step, grid.high // step
+        )
 
-    def _rounded_bias(self, bias: Tensor, scale: Tensor) -> Tensor:
+    def _rounded_bias(self, bias: Tensor | None, scale: Tensor) -> Tensor | None:
         """Round the bias as in the file, with a straight-through gradient."""
+        if bias is None:
+            tie_free = self.grid.scheme.tie_free
+            return self._bias_codes(torch.zeros_like(scale), scale).float() * scale if tie_free else None
         values = self._own_grid(bias.detach())
         if self.integer:
-            values = (_bias_codes(values, scale) * scale.double()).float()
+            values = (self._bias_codes(values, scale) * scale.double()).float()
         return bias + (values - bias).detach()
+
+    def _bias_codes(self, bias: Tensor, scale: Tensor) -> Tensor:
+        """Whole numbers in float64."""
+        if self.grid.scheme.tie_free:
+            return bias_codes(bias, scale)
+        return torch.round(bias.double() / scale.double())
 
     def _own_grid(self, bias: Tensor) -> Tensor:
         """`bias` on the power-of-two scale of its own that some schemes give it."""
@@ -314,7 +342,7 @@ class QuantConv2d(nn.Conv2d):
         codes = self.grid.codes(weight, scale).to(self.grid.code_type)
         bias = torch.zeros_like(scale) if bias is None else self._own_grid(bias)
         if self.integer:
-            bias = _bias_codes(bias, in_scale * scale).to(torch.int32)
+            bias = self._bias_codes(bias, in_scale * scale).to(torch.int32)
         scale = scale if self.grid.scheme.per_channel else scale[0]
         return IntegerParameters(codes, scale, bias, in_scale * scale)
 
@@ -345,6 +373,7 @@ class QuantLinear(QuantConv2d):
         new.__dict__ = geometry.__dict__ | {"_parameters": linear._parameters, "training": linear.training}
         new.bn_eps, new.bn_momentum = 0.0, 0.1
         new.grid, new.integer, new.enabled, new.frozen_bn = grid, grid.bits <= INTEGER_BITS, True, False
+        new.result = ()
         return new
 
     def folded(self, *bn: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -358,10 +387,6 @@ class QuantLinear(QuantConv2d):
         return super().convolve(x, weight, bias)
 
 
-def _bias_codes(bias: Tensor, scale: Tensor) -> Tensor:
-    return torch.round(bias.double() / scale.double())
-
-
 def set_state(
     model: nn.Module, *, observing: bool | None = None, enabled: bool | None = None, frozen_bn: bool | None = None
 ) -> None:
@@ -373,3 +398,5 @@ def set_state(
         elif isinstance(module, QuantConv2d):
             module.enabled = module.enabled if enabled is None else enabled
             module.frozen_bn = module.frozen_bn if frozen_bn is None else frozen_bn
+        elif isinstance(module, TieFreeResize):
+            module.enabled = module.enabled if enabled is None else enabled

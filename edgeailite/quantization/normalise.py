@@ -26,12 +26,23 @@ from torch import Tensor, fx, nn
 
 from edgeailite.errors import UsageError
 from edgeailite.quantization.graph import NEAREST, is_module, of_sizes
-from edgeailite.quantization.operators import Chunk, Function, Move, Multiply, Pad, Subtract, Total, Unchanged
+from edgeailite.quantization.operators import (
+    Chunk,
+    FloatPart,
+    Function,
+    Move,
+    Multiply,
+    Pad,
+    Subtract,
+    Total,
+    Unchanged,
+)
 from edgeailite.quantization.spellings import (
     DROPPED,
     DROPPED_FUNCTIONS,
     DROPPED_METHODS,
     DROPPED_NAMES,
+    IN_FLOAT,
     METHODS,
     MODULES,
     MOVED,
@@ -43,6 +54,9 @@ from edgeailite.quantization.spellings import (
     called,
     complete_statistics,
     convolution_of,
+    has_attribute,
+    has_module,
+    is_one_size,
     linear_of,
     operands,
     tensor,
@@ -160,6 +174,7 @@ class _Normaliser:
         rules |= dict.fromkeys((operator.mul, operator.imul, torch.mul, torch.multiply), self._multiply)
         rules |= dict.fromkeys((operator.truediv, torch.div, torch.divide, torch.true_divide), self._divide)
         rules |= dict.fromkeys(MOVED, self._move)
+        rules |= dict.fromkeys(IN_FLOAT, self._float_part)
         return rules | dict.fromkeys(ONE_VALUE, self._one_value)
 
     # --- arithmetic
@@ -214,17 +229,22 @@ class _Normaliser:
         if not isinstance(value, Number):
             return value
         name = self._unused(f"{node.name}_constant")
-        self.root.register_buffer(name, torch.tensor(float(value)), persistent=False)  # type: ignore[arg-type]
+        self.root.register_buffer(name, torch.tensor(float(value)), persistent=False)
         with self.graph.inserting_before(node):
             return self.graph.get_attr(name)
 
     def _power(self, node: fx.Node) -> None:
         base, exponent = node.args
-        if isinstance(base, fx.Node) and isinstance(exponent, Number):
+        if isinstance(base, fx.Node) and isinstance(exponent, int | float):
             self._as_module(node, Function(torch.pow, exponent), base)
 
     def _one_value(self, node: fx.Node) -> None:
-        self._as_module(node, Function(node.target), tensor(node))  # type: ignore[arg-type]
+        self._as_module(node, Function(node.target), tensor(node))
+
+    def _float_part(self, node: fx.Node) -> None:
+        options = node.kwargs.items()
+        node.kwargs = {key: value for key, value in options if not key.startswith("_") and value is not None}
+        self._as_module(node, FloatPart(node.target), *node.args, keep_options=True)
 
     def _clamp(self, node: fx.Node) -> None:
         how = arguments(node, min=None, max=None)
@@ -245,7 +265,7 @@ class _Normaliser:
         if node.target in SHAPED and len(arguments) > 1:
             arguments = (arguments,)
         node.kwargs = {key: value for key, value in node.kwargs.items() if key not in ("input", "self")}
-        self._as_module(node, Move(node.target), tensor(node), *arguments, keep_options=True)  # type: ignore[arg-type]
+        self._as_module(node, Move(node.target), tensor(node), *arguments, keep_options=True)
 
     def _item(self, node: fx.Node) -> None:
         """Slices of a tensor; `images[i]` stays."""
@@ -268,7 +288,12 @@ class _Normaliser:
                 first, last = sum(sizes[:index]), sum(sizes[: index + 1])
             place = (*[slice(None)] * dim, slice(first, last)) if dim >= 0 else None
             if place is None:
-                raise UsageError("split along an axis counted from the end", path=node.name, fix="give dim from 0")
+                raise UsageError(
+                    "split along an axis counted from the end",
+                    path=node.name,
+                    fix="give dim from 0",
+                    code="no-integer-form",
+                )
             self._as_module(part, Move(operator.getitem), tensor(node), place)
         self.graph.erase_node(node)
 
@@ -282,7 +307,9 @@ class _Normaliser:
     def _pad(self, node: fx.Node) -> None:
         how = arguments(node, pad=NEEDED, mode="constant", value=0.0)
         if how["mode"] == "constant" and how["value"]:
-            raise UsageError(f"F.pad with {how['value']} cannot be quantized, only with 0", path=node.name)
+            raise UsageError(
+                f"F.pad with {how['value']} cannot be quantized, only with 0", path=node.name, code="no-integer-form"
+            )
         self._as_module(node, Pad(how["mode"]), tensor(node), how["pad"])
 
     def _concatenate(self, node: fx.Node) -> None:
@@ -338,7 +365,7 @@ class _Normaliser:
         if size is None:
             size = self._scaled_size(node, x, how["scale_factor"], recompute=bool(how["recompute_scale_factor"]))
             how = how | {"scale_factor": None, "recompute_scale_factor": None}
-        elif isinstance(size, int) or (isinstance(size, fx.Node) and _is_one_size(size)):
+        elif isinstance(size, int) or (isinstance(size, fx.Node) and is_one_size(size)):
             size = (size, size)
         self._call(node, F.interpolate, (x,), how | {"size": size})
 
@@ -357,6 +384,7 @@ class _Normaliser:
                     f"scale_factor {factor} depends on the size of the picture",
                     path=node.name,
                     fix="give a resize size= instead",
+                    code="no-integer-form",
                 )
         return tuple(sides)
 
@@ -408,7 +436,7 @@ class _Normaliser:
         """Let `node` call a new module, called after the node, in the module that held the call."""
         stack = node.meta.get("nn_module_stack") or {}
         parent = next((str(key) for key in reversed(list(stack))), "").split("@")[0]
-        path = self._unused(f"{parent}.{node.name}" if parent and _has_module(self.root, parent) else node.name)
+        path = self._unused(f"{parent}.{node.name}" if parent and has_module(self.root, parent) else node.name)
         self.root.add_submodule(path, module.train(self.root.training))
         options = node.kwargs if keep_options else {}
         node.op, node.target, node.args, node.kwargs = "call_module", path, arguments, options
@@ -428,7 +456,10 @@ class _Normaliser:
             base = base.args[0]
             if any(nodes[user] > nodes[node] and not of_sizes(user) for user in base.users):
                 raise UsageError(
-                    "changes a part of a tensor in place that is read later", path=node.name, fix="give it a result"
+                    "changes a part of a tensor in place that is read later",
+                    path=node.name,
+                    fix="give it a result",
+                    code="no-integer-form",
                 )
         for user in list(x.users):
             if nodes[user] > nodes[node] and not of_sizes(user):
@@ -436,7 +467,7 @@ class _Normaliser:
 
     def _unused(self, path: str) -> str:
         candidate, count = path, 0
-        while _has_attribute(self.root, candidate):
+        while has_attribute(self.root, candidate):
             count += 1
             candidate = f"{path}_{count}"
         return candidate
@@ -465,23 +496,3 @@ class _Normaliser:
                     path = self._unused(str(node.target))
                     self.root.add_submodule(path, copy.deepcopy(module))
                     node.target = path
-
-
-def _is_one_size(node: fx.Node) -> bool:
-    """Tell if a node of sizes is a single number: an entry of a shape, or arithmetic."""
-    if node.target is operator.getitem:
-        return isinstance(node.args[1], int)
-    return node.target is not getattr
-
-
-def _has_module(root: nn.Module, path: str) -> bool:
-    try:
-        root.get_submodule(path)
-    except AttributeError:
-        return False
-    return True
-
-
-def _has_attribute(root: nn.Module, path: str) -> bool:
-    parent, _, name = path.rpartition(".")
-    return _has_module(root, parent) and hasattr(root.get_submodule(parent), name)

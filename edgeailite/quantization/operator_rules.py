@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from edgeailite.errors import UsageError
 from edgeailite.quantization.codes import EXACT_IN_FLOAT32, LARGEST_CODE, Codes, Pending, rounded
 from edgeailite.quantization.convert import CodeTotal, Quantize
-from edgeailite.quantization.operators import MOVES, TABLES, Multiply, Pad, Subtract
+from edgeailite.quantization.operators import FLOATS, MOVES, TABLES, Multiply, Pad, Subtract
 
 COUNT = 256  # codes of 8 bits
 MARGIN = 2e-5  # steps; a product of float32 and its sum with a zero point err by at most 2^-16 together
@@ -196,6 +196,12 @@ def _total(module: CodeTotal, x: Codes) -> Tensor:
     return sums * (x.scale / count if module.mean else x.scale)
 
 
+def _float_part(module: nn.Module, *arguments: Any, **options: Any) -> Pending:
+    """Compute what has no rule, in the order of float32 operations of the machine at hand."""
+    values = [value.dequantize() if isinstance(value, Codes) else value for value in arguments]
+    return lambda output: rounded(module(*values, **options), output)
+
+
 RULES: tuple[tuple[type | tuple[type, ...], Callable[..., Any]], ...] = (
     (MOVES, _move),
     (TABLES, _look_up),
@@ -204,4 +210,5 @@ RULES: tuple[tuple[type | tuple[type, ...], Callable[..., Any]], ...] = (
     (nn.PReLU, _slopes),
     (nn.AvgPool2d, _average),
     (CodeTotal, _total),
+    (FLOATS, _float_part),
 )

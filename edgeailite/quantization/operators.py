@@ -5,14 +5,14 @@ form that export sees. The kinds differ in what becomes of scales and codes:
 
  MOVES       copy values: the result has the codes and the scale of the input (a window's maximum is one of its values);
  TABLES      are functions of one value, so 256 codes have 256 results: any function whatever, exact by `tie_safe`;
- PRODUCERS   compute, and give their result a scale of its own (TABLES among them).
+ PRODUCERS   compute, and give their result a scale of its own (TABLES among them);
+ FLOATS      are PRODUCERS without a rule: they stay in float, where one asks for it, and nothing is promised of them.
 
 The rules in integers are those of `quantization.operator_rules`.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -134,13 +134,28 @@ class Total(nn.Module):
         return f"{'mean' if self.mean else 'sum'} over {self.dims}, keepdim={self.keepdim}"
 
 
+class FloatPart(nn.Module):
+    """A function that stays in float: softmax, a product of two tensors as matrices."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *arguments: Any, **options: Any) -> Tensor:
+        """Call the function."""
+        result: Tensor = self.function(*arguments, **options)
+        return result
+
+    def extra_repr(self) -> str:
+        """Name the function."""
+        return getattr(self.function, "__name__", repr(self.function))
+
+
 TABLES = (
     nn.Sigmoid, nn.Tanh, nn.Hardsigmoid, nn.Hardswish, nn.SiLU, nn.GELU, nn.Mish, nn.LeakyReLU, nn.ELU, nn.Softplus,
     Function,
 )  # fmt: skip
 MOVES = (nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, Move, Pad, Chunk)
-PRODUCERS = (*TABLES, nn.PReLU, nn.AvgPool2d, nn.AdaptiveAvgPool2d, Multiply, Subtract, Total)
+FLOATS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm2d, nn.Softmax, nn.ConvTranspose2d, FloatPart)
+PRODUCERS = (*TABLES, nn.PReLU, nn.AvgPool2d, nn.AdaptiveAvgPool2d, Multiply, Subtract, Total, *FLOATS)
 NEVER_NEGATIVE = (nn.Sigmoid, nn.Hardsigmoid, nn.Softplus)
-OPERANDS = {operator.add: "sum", operator.mul: "product", operator.sub: "difference"}
-CUSTOM = (Move, Pad, Chunk, Function, Multiply, Subtract, Total)
-MAXIMUM = torch.amax

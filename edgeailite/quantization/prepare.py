@@ -1,6 +1,8 @@
 """`prepare`: inserts quantizers into a float network, by one pass over its torch.fx graph.
 
 The network is brought to one spelling first (`normalise`). Rules:
+ 0. Branches (RepVGG, MobileOne) and averages or BatchNorms before a convolution (DDRNet) are fused to convolutions
+    with a bias first, for good (`models.fusing`): the result's keys are those of the fused network.
  1. Convolution followed only by BatchNorm becomes one `QuantConv2d` call, `nn.Linear` one of `QuantLinear`; Dropout
     goes (the file has none), and so does the second prediction of deep supervision (a quantized network is trained on
     its outputs).
@@ -12,7 +14,7 @@ The network is brought to one spelling first (`normalise`). Rules:
     have an input in common share one scale all together.
  5. Anything else is refused: no integer kernel is known to give it exactly.
 
-Key names stay the same; quantizers are added as `ranges.<name of the tensor>`.
+Other key names stay the same; quantizers are added as `ranges.<name of the tensor>`.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from torch import fx, nn
 
 from edgeailite.errors import UsageError
 from edgeailite.modelcard import input_name
+from edgeailite.models.fusing import fuse
 from edgeailite.quantization.graph import (
     ACTIVATIONS,
     activation_limits,
@@ -40,8 +43,8 @@ from edgeailite.quantization.graph import (
     is_resize,
     leaves_network,
     merge_inputs,
+    named_outputs,
     of_sizes,
-    output_nodes,
     readers,
     trace,
 )
@@ -49,10 +52,12 @@ from edgeailite.quantization.grids import ActivationGrid, WeightGrid
 from edgeailite.quantization.modules import INTEGER_BITS, ActivationQuantizer, ImpliedReLU, QuantConv2d, QuantLinear
 from edgeailite.quantization.normalise import normalise
 from edgeailite.quantization.observers import DEFAULT_OBSERVER, OBSERVERS
-from edgeailite.quantization.operators import MOVES, NEVER_NEGATIVE, PRODUCERS, Multiply, Unchanged
+from edgeailite.quantization.operators import FLOATS, MOVES, NEVER_NEGATIVE, PRODUCERS, FloatPart, Multiply, Unchanged
 from edgeailite.quantization.pooling import pool_size
 from edgeailite.quantization.schemes import DEFAULT_SCHEME, EVERYTHING_AS_THE_SCHEME, Plan, Scheme, get_scheme
 from edgeailite.quantization.spellings import called
+from edgeailite.quantization.tie_free import TieFreeResize
+from edgeailite.quantization.tie_free_graph import check_tie_free, connect, replace_resizes
 from edgeailite.untrusted import shown
 
 BN_TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -79,29 +84,41 @@ def prepare(
     percentile: float = 99.99,
     observer: str = DEFAULT_OBSERVER,
     exact_resizes: bool = True,
+    float_parts: bool = False,
 ) -> fx.GraphModule:
     """Copy `model` and insert quantizers: same call, same state-dict names plus `ranges.*`; float until calibrated.
 
     `plan` gives single layers another number of bits than the scheme. `observer` names the row of OBSERVERS that
     chooses ranges; `percentile` (per cent) is the share of values that the percentile observers keep. `exact_resizes`
     gives resized tensors scales with which every CPU resizes alike (`grids`); False is for checkpoints made without.
+    `float_parts` leaves operators without an integer form (`operators.FLOATS`: normalisation over channels, attention)
+    in float between quantizers; a proof then names them.
     Raises UsageError for an unknown scheme or observer, for a plan that names a layer the network lacks, for a
     network that torch.fx cannot follow, and for an operator without an integer form; the message names the operator
     and what to change.
     """
     record = get_scheme(scheme)
     if observer not in OBSERVERS:
-        raise UsageError(f"unknown observer {observer!r}", fix=f"known: {', '.join(OBSERVERS)}")
+        raise UsageError(
+            f"unknown observer {observer!r}",
+            fix=f"known: {', '.join(OBSERVERS)}",
+            code="unknown-name",
+            value=observer,
+            known=tuple(OBSERVERS),
+        )
     for name, module in model.named_modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             _refuse_layer(name, module)
-    graph_module = trace(copy.deepcopy(model).eval())
-    graph_module.train(model.training)
+    graph_module = trace(fuse(copy.deepcopy(model).eval()))
     normalise(graph_module)
     merge_inputs(graph_module)
+    if record.tie_free:
+        check_tie_free(graph_module, plan, scheme)
+        replace_resizes(graph_module, scheme)
+    graph_module.train(model.training)
     _fold_batch_norms(graph_module, record, plan)
     for node in graph_module.graph.nodes:
-        _refuse(node)
+        _refuse(node, float_parts=float_parts)
     graph_module.add_module("ranges", nn.Module())
     for group in _groups(graph_module):
         first = group.sites[0][0]
@@ -112,6 +129,8 @@ def prepare(
         _insert_quantizer(graph_module, group, f"ranges.{name}", quantizer)
     _pass_input_scales(graph_module)
     _check_plan(graph_module, plan)
+    if record.tie_free:
+        connect(graph_module)
     graph_module.graph.lint()
     graph_module.recompile()
     return graph_module
@@ -162,46 +181,62 @@ def _fold_batch_norms(graph_module: fx.GraphModule, scheme: Scheme, plan: Plan) 
 def _refuse_layer(path: str, layer: nn.Module) -> None:
     """Raise UsageError for a convolution or linear layer whose weight is computed or whose padding is not zeros."""
     if getattr(layer, "padding_mode", "zeros") != "zeros":
-        raise UsageError(f"padding_mode {layer.padding_mode!r} cannot be quantized, only 'zeros'", path=path)
+        problem = f"padding_mode {layer.padding_mode!r} cannot be quantized, only 'zeros'"
+        raise UsageError(problem, path=path, code="no-integer-form")
     if "weight" not in layer._parameters and not isinstance(layer, Unchanged):
         problem = "its weight is computed from other tensors (weight_norm, a parametrization)"
-        raise UsageError(problem, path=path, fix="put the product into the weight first: remove_parametrizations")
+        fix = "put the product into the weight first: remove_parametrizations"
+        raise UsageError(problem, path=path, fix=fix, code="no-integer-form")
 
 
-def _refuse(node: fx.Node) -> None:
+def float_parts_of(model: fx.GraphModule) -> list[str]:
+    """List the operators of a prepared or converted network that stay in float (`operators.FLOATS`)."""
+    return [str(node.target) for node in model.graph.nodes if is_module(node, FLOATS)]
+
+
+def _refuse(node: fx.Node, *, float_parts: bool) -> None:
     """Rule 5. Raises UsageError."""
     if node.op == "call_module":
-        _refuse_module(str(node.target), node.graph.owning_module.get_submodule(str(node.target)))
+        module = node.graph.owning_module.get_submodule(str(node.target))
+        if not (float_parts and isinstance(module, FLOATS)):
+            _refuse_module(str(node.target), module)
     elif is_interpolation(node):
         if not is_nearest(node) and node.kwargs.get("mode") != "bilinear":
             raise UsageError(
                 f"a resize with mode {node.kwargs.get('mode')!r} cannot be quantized, only bilinear and nearest",
                 path=node.name,
                 fix=f"build the network with a bilinear resize, or {IN_FLOAT}",
+                code="no-integer-form",
             )
     elif node.op in ("call_function", "call_method"):
         known = is_addition(node) or is_concatenation(node) or is_input(node) or of_sizes(node)
         if not known:
-            raise UsageError(f"{called(node)} cannot be quantized to int8 here", path=node.name, fix=IN_FLOAT)
+            problem = f"{called(node)} cannot be quantized to int8 here"
+            raise UsageError(problem, path=node.name, fix=IN_FLOAT, code="no-integer-form")
     elif node.op == "output":
-        for name, value in output_nodes(node.graph).items():
+        for name, value in named_outputs(node.args[0]).items():
             if not isinstance(value, fx.Node) or of_sizes(value):
-                raise UsageError("an output that is no tensor cannot be quantized", path=name, fix=IN_FLOAT)
+                problem = "an output that is no tensor cannot be quantized"
+                raise UsageError(problem, path=name, fix=IN_FLOAT, code="no-integer-form")
 
 
 def _refuse_module(path: str, module: nn.Module) -> None:
     if getattr(module, "return_indices", False):
-        raise UsageError("a pooling that returns indices cannot be quantized", path=path, fix=IN_FLOAT)
+        raise UsageError(
+            "a pooling that returns indices cannot be quantized", path=path, fix=IN_FLOAT, code="no-integer-form"
+        )
     if isinstance(module, nn.AdaptiveAvgPool2d):
         pool_size(module)
     if isinstance(module, nn.AvgPool2d) and (
-        module.divisor_override or (module.ceil_mode and module.count_include_pad)
+        getattr(module, "divisor_override", None) or (module.ceil_mode and module.count_include_pad)
     ):
         problem = "an AvgPool2d with divisor_override, or with ceil_mode that counts padding, cannot be quantized"
-        raise UsageError(problem, path=path, fix="use count_include_pad=False")
-    if not isinstance(module, (QuantConv2d, *ACTIVATIONS, *MOVES, *PRODUCERS)):
+        raise UsageError(problem, path=path, fix="use count_include_pad=False", code="no-integer-form")
+    known = (QuantConv2d, TieFreeResize, *ACTIVATIONS, *MOVES, *PRODUCERS)
+    if isinstance(module, FLOATS) or not isinstance(module, known):
         hint = BILINEAR_HINT if isinstance(module, nn.ConvTranspose2d) else IN_FLOAT
-        raise UsageError(f"{type(module).__name__} cannot be quantized to int8 here", path=path, fix=hint)
+        kind = module.extra_repr() if isinstance(module, FloatPart) else type(module).__name__
+        raise UsageError(f"{kind} cannot be quantized to int8 here", path=path, fix=hint, code="no-integer-form")
 
 
 def _groups(graph_module: fx.GraphModule) -> list[_Group]:
@@ -216,7 +251,7 @@ def _groups(graph_module: fx.GraphModule) -> list[_Group]:
             group_of[node] = _Group([(node, None)])
             for source in node.args[0]:
                 _merge(group_of, node, source)
-        elif is_module(node, MOVES) or (is_interpolation(node) and not leaves_network(node)):
+        elif is_module(node, (*MOVES, TieFreeResize)) or (is_interpolation(node) and not leaves_network(node)):
             group_of[node] = _Group([(node, None)])
             _merge(group_of, node, node.args[0])
     return list({id(group): group for group in group_of.values()}.values())
@@ -255,7 +290,9 @@ def _check_plan(graph_module: fx.GraphModule, plan: Plan) -> None:
         for name in given:
             if name not in known:
                 near = ", ".join(difflib.get_close_matches(name, known)) or ", ".join(known[:3]) + ", ..."
-                raise UsageError(f"plan: {what} name {shown(name)}, which this network lacks", fix=f"near are: {near}")
+                raise UsageError(
+                    f"plan: {what} name {shown(name)}, which this network lacks", fix=f"near are: {near}", code="no-fit"
+                )
 
 
 def _is_resized(group: _Group) -> bool:

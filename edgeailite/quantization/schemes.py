@@ -7,7 +7,8 @@ and 2 x 255 x 63 still fits. `ort_u8s8_tensor` has one scale for all weights of 
 `s8s8` is TensorRT's: int8 everywhere, no zero points. `tidl_pow2` is the arithmetic of TI's published training
 (xnn.quantize): power-of-two scales, one per tensor, weights and bias of 8 bits, halves rounded up. Its signed tensors
 are written as uint8 with zero point 128, which are the same values, because that is what onnxruntime fuses; kernels
-round halves to even, which is the one difference left.
+round halves to even, which is the one difference left. `portable` gives the same codes in every arithmetic that rounds
+to the nearest code, in .onnx and .tflite files alike (`quantization.tie_free` has the proof).
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Scheme:
     """Bits of the bias, on a power-of-two scale of its own; None: int32 at scale input x weight."""
     published_ranges: bool = False
     """Ranges are tracked as TI's training does (`tidl_ranges`), whatever percentile is asked for."""
+    tie_free: bool = False
+    """No sum of a layer lies in the middle between two codes, so that all ways to round agree (`tie_free`)."""
 
 
 _ROWS = (
@@ -67,6 +70,12 @@ _ROWS = (
         half_up=True,
         bias_bits=8,
         published_ranges=True,
+    ),
+    Scheme(
+        "portable",
+        "any integer runtime: the same codes in all of them, by power-of-two scales and sums without ties",
+        power_of_two=True,
+        tie_free=True,
     ),
 )
 SCHEMES: dict[str, Scheme] = {row.name: row for row in _ROWS}
@@ -100,5 +109,11 @@ EVERYTHING_AS_THE_SCHEME = Plan()
 def get_scheme(name: str) -> Scheme:
     """Return a scheme by name. Raises UsageError for an unknown one."""
     if name not in SCHEMES:
-        raise UsageError(f"unknown quantization scheme {name!r}", fix=f"known: {', '.join(SCHEMES)}")
+        raise UsageError(
+            f"unknown quantization scheme {name!r}",
+            fix=f"known: {', '.join(SCHEMES)}",
+            code="unknown-name",
+            value=name,
+            known=tuple(SCHEMES),
+        )
     return SCHEMES[name]

@@ -84,7 +84,8 @@ METHODS: dict[str, Any] = {
     "max": torch.max, "chunk": torch.chunk, "split": torch.split, "flatten": torch.flatten,
     "reshape": torch.reshape, "view": torch.reshape, "permute": torch.permute, "transpose": torch.transpose,
     "unsqueeze": torch.unsqueeze, "squeeze": torch.squeeze, "unflatten": torch.unflatten, "flip": torch.flip,
-    "roll": torch.roll, "narrow": torch.narrow, "expand": torch.Tensor.expand, "repeat": torch.Tensor.repeat,
+    "roll": torch.roll, "narrow": torch.narrow, "softmax": torch.softmax, "matmul": torch.matmul, "bmm": torch.bmm,
+    "expand": torch.Tensor.expand, "repeat": torch.Tensor.repeat,
 }  # fmt: skip
 MOVED = (
     torch.flatten, torch.reshape, torch.permute, torch.transpose, torch.swapaxes, torch.movedim, torch.unsqueeze,
@@ -92,6 +93,9 @@ MOVED = (
     torch.Tensor.expand, torch.Tensor.repeat,
 )  # fmt: skip
 SHAPED = (torch.reshape, torch.permute, torch.flip, torch.Tensor.expand, torch.Tensor.repeat)  # (x, 1, 2) or (x, (1,2))
+IN_FLOAT = (
+    F.softmax, torch.softmax, torch.matmul, operator.matmul, torch.bmm, F.normalize, F.scaled_dot_product_attention,
+)  # fmt: skip
 ONE_VALUE = (torch.neg, operator.neg, torch.abs, torch.sqrt, torch.exp, torch.square, torch.rsqrt, torch.reciprocal)
 
 
@@ -107,11 +111,17 @@ def arguments(node: fx.Node, **defaults: Any) -> dict[str, Any]:
     ignored = {key for key in given if key.startswith("_") or (key in ("dtype", "out") and given[key] is None)}
     unknown = [key for key in given if key not in defaults and key not in ignored]
     if unknown or len(node.args) - 1 > len(defaults):
-        raise UsageError(f"{called(node)} with {unknown or list(node.args)} cannot be quantized", path=node.name)
+        raise UsageError(
+            f"{called(node)} with {unknown or list(node.args)} cannot be quantized",
+            path=node.name,
+            code="no-integer-form",
+        )
     values |= {key: value for key, value in given.items() if key in defaults}
     for key, value in values.items():
         if value is NEEDED:
-            raise UsageError(f"{called(node)} without {key} cannot be quantized", path=node.name)
+            raise UsageError(
+                f"{called(node)} without {key} cannot be quantized", path=node.name, code="no-integer-form"
+            )
     return values
 
 
@@ -120,7 +130,9 @@ def operands(node: fx.Node) -> tuple[Any, Any, Any]:
     a, b = (*node.args, *(node.kwargs[key] for key in ("other",) if key in node.kwargs))[:2]
     for operand in (a, b):
         if isinstance(operand, fx.Node) and of_sizes(operand):
-            raise UsageError(f"{called(node)} of a tensor and a size cannot be quantized", path=node.name)
+            raise UsageError(
+                f"{called(node)} of a tensor and a size cannot be quantized", path=node.name, code="no-integer-form"
+            )
     return a, b, node.kwargs.get("alpha", 1)
 
 
@@ -136,6 +148,7 @@ def complete_statistics(path: str, bn: nn.BatchNorm2d) -> None:
             "a BatchNorm without running statistics normalises by the picture at hand, which no integer kernel does",
             path=path,
             fix="train it with track_running_stats=True",
+            code="no-integer-form",
         )
     for name, value in (("weight", 1.0), ("bias", 0.0)):
         if getattr(bn, name) is None:
@@ -167,3 +180,25 @@ def linear_of(node: fx.Node, tensors: Mapping[str, Tensor]) -> nn.Module:
     arguments(node, weight=NEEDED, bias=None)
     out, channels = tensors["weight"].shape
     return nn.Linear(channels, out, bias="bias" in tensors)
+
+
+def is_one_size(node: fx.Node) -> bool:
+    """Tell if a node of sizes is a single number: an entry of a shape, or arithmetic."""
+    if node.target is operator.getitem:
+        return isinstance(node.args[1], int)
+    return node.target is not getattr
+
+
+def has_module(root: nn.Module, path: str) -> bool:
+    """Tell if there is a module of this path."""
+    try:
+        root.get_submodule(path)
+    except AttributeError:
+        return False
+    return True
+
+
+def has_attribute(root: nn.Module, path: str) -> bool:
+    """Tell if there is a module, parameter or other attribute of this path."""
+    parent, _, name = path.rpartition(".")
+    return has_module(root, parent) and hasattr(root.get_submodule(parent), name)

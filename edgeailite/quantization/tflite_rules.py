@@ -24,12 +24,14 @@ named below the folders `tensorflow/lite/kernels/internal` (reference) and `src`
  8. QUANTIZE between 8 and 16 bits: rule 2 of (code - zero point) with s_x / s_y (`requantize.h`).
  9. Convolution in 16 bits: int64 bias; m' = (m + 2^15) >> 16 (at most 0x7FFF), one rounding with halves up
     (`common.cc`, MultiplyByQuantizedMultiplier of int64).
-10. CONCATENATION, SLICE, PAD (zero point), MIRROR_PAD, RESIZE_NEAREST_NEIGHBOR, MAX_POOL_2D copy codes.
+10. CONCATENATION, SLICE, GATHER, PAD (zero point), MIRROR_PAD, RESIZE_NEAREST_NEIGHBOR, MAX_POOL_2D copy codes.
 11. ARG_MAX takes the first of equals. DEQUANTIZE is float32(code - zero point) x scale.
 12. XNNPACK leaves to LiteRT's own kernels what has int16, and an ADD with an s / s_y that is not from 2^-10 to below
     2^8. Those kernels follow the rules of the reference, but in ADD take both shifts of a side at once, with one
     rounding (to the left; to the right they cut off), in blocks of 16 numbers: `optimized/integer_ops/add.h`, which has
     code for AVX2 and NEON (on other x86 by way of SSE4).
+13. RESIZE_BILINEAR of float32 is written by factors that are powers of two and of values with few bits; then all sums
+    are exact, in any order.
 """
 
 from __future__ import annotations
@@ -85,7 +87,13 @@ def run_program(
     unknown arithmetic and for pictures that do not fit the inputs.
     """
     if arithmetic not in RULES:
-        raise UsageError(f"unknown arithmetic {arithmetic!r}", fix=f"known: {', '.join(RULES)}", known=tuple(RULES))
+        raise UsageError(
+            f"unknown arithmetic {arithmetic!r}",
+            fix=f"known: {', '.join(RULES)}",
+            known=tuple(RULES),
+            code="unknown-name",
+            value=arithmetic,
+        )
     found = _checked_inputs(program, images)
     waiting = Counter(value for op in program.operators for value in op.inputs)
     waiting.update(program.outputs.values())
@@ -117,7 +125,11 @@ def _checked_inputs(program: Program, images: Sequence[Array]) -> dict[Value, Ar
     given = [(image.shape, str(image.dtype)) for image in images]
     expected = [(value.shape, value.type) for value in program.inputs]
     if given != expected:
-        raise UsageError(f"the program takes {expected}, got {given}", fix="give int8 codes, NHWC, one array per input")
+        raise UsageError(
+            f"the program takes {expected}, got {given}",
+            fix="give int8 codes, NHWC, one array per input",
+            code="no-fit",
+        )
     return dict(zip(program.inputs, images, strict=True))
 
 
@@ -353,6 +365,8 @@ def _add(rules: Rules, op: Operator, a: Array, b: Array) -> Array:
 def _resize(rules: Rules, op: Operator, codes: Array, size: Array) -> Array:
     """Rule 6, a few rows at a time: four corners of a full-size output in int64 would take gigabytes."""
     corners, (height, width) = op.options["align_corners"], (int(length) for length in size)
+    if op.output.type == "float32":
+        return _resize_values(codes, (height, width))
     top, bottom, down = rules.positions(codes.shape[1], height, corners)
     left, right, aside = rules.positions(codes.shape[2], width, corners)
     result = np.empty(op.output.shape, codes.dtype)  # an average needs no clamping
@@ -362,6 +376,12 @@ def _resize(rules: Rules, op: Operator, codes: Array, size: Array) -> Array:
         four = (upper[:, :, left], upper[:, :, right], lower[:, :, left], lower[:, :, right])
         result[:, rows] = rules.blend(four, (down[rows, None, None], aside[:, None]))
     return result
+
+
+def _resize_values(values: Array, size: tuple[int, int]) -> Array:
+    """Rule 13."""
+    exact = F.interpolate(torch.from_numpy(values).permute(0, 3, 1, 2).double(), size, mode="bilinear")
+    return exact.float().permute(0, 2, 3, 1).numpy()
 
 
 def _mean(rules: Rules, op: Operator, codes: Array, _: Array) -> Array:
@@ -398,6 +418,10 @@ def _slice(_: Rules, op: Operator, codes: Array, begin: Array, size: Array) -> A
     return codes[tuple(slice(first, first + count) for first, count in zip(begin, size, strict=True))]
 
 
+def _gather(_: Rules, op: Operator, codes: Array, places: Array) -> Array:
+    return codes.take(places, op.options["axis"])
+
+
 def _pad(_: Rules, op: Operator, codes: Array, pads: Array) -> Array:
     return np.pad(codes, pads.tolist(), constant_values=op.output.zero_point)
 
@@ -422,6 +446,7 @@ KERNELS: Mapping[str, Callable[..., Array]] = {
     "CONV_2D": _convolve,
     "DEPTHWISE_CONV_2D": _convolve,
     "DEQUANTIZE": _dequantize,
+    "GATHER": _gather,
     "MAX_POOL_2D": _max_pool,
     "MEAN": _mean,
     "MIRROR_PAD": _mirror_pad,

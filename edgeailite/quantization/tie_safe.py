@@ -74,7 +74,7 @@ def _ends(quantize: Quantize) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class _Operation:
+class Operation:
     """An operation: the node's module if it has one, and the quantizers of its operands and, last, of its result."""
 
     kind: str
@@ -121,7 +121,7 @@ def tie_safe_operations(model: fx.GraphModule) -> dict[str, tuple[int, int]]:
 
 def tie_safe_additions(model: fx.GraphModule) -> tuple[int, int]:
     """Count the additions of a prepared network that every arithmetic computes alike, and all additions."""
-    return _counted((one.kind, one.agrees()) for one in _operations(model) if one.kind == ADDITIONS)[ADDITIONS]
+    return _counted((one.kind, one.agrees()) for one in additions_of(model))[ADDITIONS]
 
 
 @torch.no_grad()
@@ -140,7 +140,7 @@ def make_tie_safe(model: fx.GraphModule) -> dict[str, tuple[int, int]]:
     A scale moves by at most 1e-5 of itself (2e-4 behind a function), its zero point stays. An operation that cannot be
     helped keeps its scales.
     """
-    settled: list[_Operation] = []
+    settled: list[Operation] = []
     found = []
     for operation in _operations(model):
         settled.append(operation)
@@ -156,7 +156,7 @@ def _counted(found: Iterable[tuple[str, bool]]) -> dict[str, tuple[int, int]]:
     return counts
 
 
-def _move(quantizer: ActivationQuantizer, settled: Sequence[_Operation]) -> bool:
+def _move(quantizer: ActivationQuantizer, settled: Sequence[Operation]) -> bool:
     """Find a scale near the present one with which the last operation agrees, and those that agreed still do."""
     touched = [operation for operation in settled if any(quantizer is q for q in operation.quantizers)]
     touched = [operation for operation in touched[:-1] if operation.agrees()] + touched[-1:]
@@ -170,7 +170,12 @@ def _move(quantizer: ActivationQuantizer, settled: Sequence[_Operation]) -> bool
     return False
 
 
-def _operations(model: fx.GraphModule) -> Iterator[_Operation]:
+def additions_of(model: fx.GraphModule) -> Iterator[Operation]:
+    """Yield the additions of a prepared network, in graph order."""
+    return (operation for operation in _operations(model) if operation.kind == ADDITIONS)
+
+
+def _operations(model: fx.GraphModule) -> Iterator[Operation]:
     for node in model.graph.nodes:
         if not (is_addition(node) or is_module(node, (Multiply, *TABLES))):
             continue
@@ -181,8 +186,8 @@ def _operations(model: fx.GraphModule) -> Iterator[_Operation]:
         quantizers = tuple(module for module in modules if isinstance(module, ActivationQuantizer))
         assert len(quantizers) == len(modules)
         if is_addition(node):
-            yield _Operation(ADDITIONS, quantizers)
+            yield Operation(ADDITIONS, quantizers)
         elif is_module(node, Multiply):
-            yield _Operation(PRODUCTS, quantizers)
+            yield Operation(PRODUCTS, quantizers)
         else:
-            yield _Operation(FUNCTIONS, quantizers, model.get_submodule(str(node.target)))
+            yield Operation(FUNCTIONS, quantizers, model.get_submodule(str(node.target)))

@@ -142,7 +142,7 @@ def _weights(fields: Fields) -> dict[str, Tensor]:
     return dict(weights)
 
 
-def find_checkpoint(source: Path, *, prefer: tuple[str, ...] = (LAST, BEST)) -> Path:
+def find_checkpoint(source: Path, *, prefer: tuple[str, ...] = (BEST, LAST)) -> Path:
     """Return the checkpoint file of a run folder, or the file itself. Raises DataError if there is none."""
     if source.is_file():
         return source

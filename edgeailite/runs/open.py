@@ -36,7 +36,7 @@ class OpenModel:
     `predict` takes uint8 RGB pictures (N,3,H,W), one per input, and returns every output by name. `kind` is float,
     quantized, onnx or tflite, `folder` where it lies. `module` is the torch network (None for a file), `fixed_size` the
     (height, width) of pictures that a file insists on (None if any will do), `number_type` float or int8. `arithmetic`
-    names the integer kernels that a quantized run is computed as (None if it is not).
+    names the integer kernels that a quantized run is computed as (None if it is not), `file` the checkpoint or file.
     """
 
     card: ModelCard
@@ -47,6 +47,7 @@ class OpenModel:
     fixed_size: tuple[int, int] | None = None
     number_type: str = "float"
     arithmetic: str | None = None
+    file: Path = Path()
 
     @property
     def is_file(self) -> bool:
@@ -95,7 +96,8 @@ def open_model(
         )
     if source.suffix == ".tflite":
         return _of_file(source, load_tflite(source, threads=threads))
-    checkpoint, module = load_network(source)
+    file = find_checkpoint(source)
+    checkpoint, module = load_network(file)
     module.to(device)
     kind = "float" if checkpoint.quantization is None else "quantized"
     exact = integer_exact_mode or arithmetic is not None
@@ -107,8 +109,9 @@ def open_model(
     predict = torch_predictor(network, checkpoint.card.preprocessing, where=str(source))
     numbers = "float" if kind == "float" else "int8"
     computed = network.arithmetic.name if isinstance(network, IntegerModel) else None
+    folder = run_folder(source)
     return OpenModel(
-        checkpoint.card, predict, kind, run_folder(source), module, number_type=numbers, arithmetic=computed
+        checkpoint.card, predict, kind, folder, module, number_type=numbers, arithmetic=computed, file=file
     )
 
 
@@ -233,4 +236,4 @@ def _open_onnx(source: Path, *, threads: int | None, runtime: str) -> OpenModel:
 
 def _of_file(source: Path, model: ExportedModel, compute: Compute | None = None) -> OpenModel:
     predict, kind = file_predictor(model, compute), FILE_KINDS[source.suffix]
-    return OpenModel(model.card, predict, kind, source.parent, None, model.fixed_size, model.kind)
+    return OpenModel(model.card, predict, kind, source.parent, None, model.fixed_size, model.kind, file=source)

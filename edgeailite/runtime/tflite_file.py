@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 from edgeailite.files import read_regular
 from edgeailite.onnxfile import OWN
 from edgeailite.untrusted import printable
@@ -36,8 +36,8 @@ TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool":
 OPERATOR_CODES = {
     "ADD": 0, "AVERAGE_POOL_2D": 1, "CONCATENATION": 2, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 4, "DEQUANTIZE": 6,
     "FULLY_CONNECTED": 9, "LOGISTIC": 14, "MAX_POOL_2D": 17, "MUL": 18, "RELU": 19, "RELU6": 21, "RESHAPE": 22,
-    "RESIZE_BILINEAR": 23, "SOFTMAX": 25, "CUSTOM": 32, "PAD": 34, "TRANSPOSE": 39, "MEAN": 40, "ARG_MAX": 56,
-    "SLICE": 65, "TRANSPOSE_CONV": 67, "RESIZE_NEAREST_NEIGHBOR": 97, "MIRROR_PAD": 100, "QUANTIZE": 114,
+    "RESIZE_BILINEAR": 23, "SOFTMAX": 25, "CUSTOM": 32, "PAD": 34, "GATHER": 36, "TRANSPOSE": 39, "MEAN": 40,
+    "ARG_MAX": 56, "SLICE": 65, "TRANSPOSE_CONV": 67, "RESIZE_NEAREST_NEIGHBOR": 97, "MIRROR_PAD": 100, "QUANTIZE": 114,
 }  # fmt: skip
 """Operators by their codes in TensorFlow Lite's schema: those that export writes, and those of most other networks."""
 POOLINGS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
@@ -135,15 +135,17 @@ def read_tflite(source: Path | bytes) -> TfliteFile:
 
 def unreadable(name: object, reason: str) -> DataError:
     """The error for a file that is no good .tflite file, on one line."""
-    return DataError(f"cannot be read as TFLite ({printable(reason)[:400]})", path=str(name), fix="export it again")
+    return DataError(
+        f"cannot be read as TFLite ({printable(reason)[:400]})", path=str(name), fix="export it again", code="damaged"
+    )
 
 
 def _content(path: Path) -> bytes:
     try:
         return read_regular(path, limit=LARGEST)
     except FileNotFoundError:
-        fix = "write it with `edgeailite export`"
-        raise DataError("no such TFLite file", path=printable(str(path)), fix=fix) from None
+        fix = f"write it with `edgeailite export`, {option('target')} tflite"
+        raise DataError("no such TFLite file", path=printable(str(path)), fix=fix, code="missing-file") from None
     except OSError as error:
         raise unreadable(printable(str(path)), error.strerror or str(error)) from None
 

@@ -42,6 +42,7 @@ from edgeailite.quantization.sensitivity import (
 )
 from edgeailite.runs.checkpoint import run_folder
 from edgeailite.runs.open import OpenModel
+from edgeailite.runs.weights import chosen_weights
 from edgeailite.training.calibration import calibrated, open_float, splits_of
 
 FORMAT = 1
@@ -102,7 +103,7 @@ def analyze_run(config: AnalyzeConfig, *, on_ranking: Callable[[Analysis], None]
     (True, 'runs/night/sensitivity.json')
     """
     set_threads(config.threads)
-    checkpoint, opened = open_float(config.run, config.data_path)
+    checkpoint, opened = open_float(chosen_weights(config.run, config.weights), config.data_path)
     train, val = splits_of(opened.card, train_config(checkpoint.config), config.data_path)
     model = _quantized(config, opened, train, EVERYTHING_AS_THE_SCHEME)
     indices, tasks = part_of(len(val.items), config.images), tasks_of(val, opened.card.outputs)
@@ -143,17 +144,18 @@ def measure_parts(
 
     def inputs() -> Iterator[tuple[Tensor, ...]]:
         """Yield network inputs; the samples they come from stay in `current`."""
-        with progress("analyze", len(pictures.indices)) as (bar, task):
-            for images, targets in pictures.samples():
-                current[:] = [(images, targets)]
-                yield tuple(to_input(image.to(device), pictures.card.preprocessing) for image in images)
-                bar.advance(task)
+        for images, targets in pictures.samples():
+            current[:] = [(images, targets)]
+            yield tuple(to_input(image.to(device), pictures.card.preprocessing) for image in images)
 
-    def on_outputs(subject: str, outputs: dict[str, Tensor]) -> None:
-        values = {name: value.float() for name, value in outputs.items()}
-        tallies[subject].append(evaluate(lambda images: values, current, pictures.tasks))
+    with progress("analyze", len(pictures.indices) * len(tallies)) as (bar, task):
 
-    measured = sensitivity(model, inputs(), subjects, plan=plan, on_outputs=on_outputs)
+        def on_outputs(subject: str, outputs: dict[str, Tensor]) -> None:
+            values = {name: value.float() for name, value in outputs.items()}
+            tallies[subject].append(evaluate(lambda images: values, current, pictures.tasks))
+            bar.advance(task)
+
+        measured = sensitivity(model, inputs(), subjects, plan=plan, on_outputs=on_outputs)
     return measured, {name: merge(parts) for name, parts in tallies.items()}
 
 

@@ -57,6 +57,7 @@ from edgeailite.runs.checkpoint import (
 from edgeailite.runs.dataset import PICTURES, dataset_of, pictures_in
 from edgeailite.runs.network_file import keep_network
 from edgeailite.runs.open import OpenModel, load_network
+from edgeailite.runs.weights import chosen_weights
 
 COMPARED = 16  # pictures on which the quantized network is compared with the float one, without labels
 RECORDED = ("scheme", "percentile", "observer", "equalize", "correct_bias", "adaround", "refine_images")
@@ -99,7 +100,7 @@ def calibrate_run(config: CalibrateConfig) -> CalibratedRun:
 
 
 def _calibrate(config: CalibrateConfig, folder: Path) -> CalibratedRun:
-    checkpoint, opened = open_float(config.run, config.data_path)
+    checkpoint, opened = open_float(chosen_weights(config.run, config.weights), config.data_path)
     train, val = _pictures_of(config, checkpoint)
     if config.pictures is not None and checkpoint.card.data_path is None:  # what verify takes its pictures from
         card = dataclasses.replace(checkpoint.card, dataset_name=PICTURES, data_path=str(config.pictures.resolve()))

@@ -86,6 +86,8 @@ def every_operator() -> Program:
     nearest = {"align_corners": False, "half_pixel_centers": False}
     twice = make.add("RESIZE_NEAREST_NEIGHBOR", [joined, whole], "twice", (1, height, width, 32), **nearest)
     mirrored = make.add("MIRROR_PAD", [twice, pads], "mirrored", (1, height + 2, width + 2, 32), mode="SYMMETRIC")
+    rows = constant("rows", [0, *range(height), height])
+    mirrored = make.add("GATHER", [mirrored, rows], "gathered", (1, height + 2, width + 2, 32), axis=1)
     head = make.convolution(mirrored, "head", 5, padding="SAME", scale=scale(0.2), zero_point=-7)
     wide = make.add("QUANTIZE", [head], "wide", head.shape, type="int16", scale=scale(0.001), zero_point=0)
     wide = make.convolution(wide, "wide_head", 5, scale=scale(0.0005), zero_point=0)

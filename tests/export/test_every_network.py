@@ -56,6 +56,8 @@ INT8_DEFAULT = [
     ("deeplabv3plus_resnet50_p5_edgeailite", 1, 2),  # maximum pooling; depth
     ("mobilenetv2dilated_upernet_lite", 1, 1),
     ("resnet18_c1", 2, 1),
+    ("unet_aspp_mobileone_s0_fd_edgeailite", 1, 1),  # branches that are fused before
+    ("ddrnet23_slim", 1, 1),  # averages over windows; resizes by any factor inside
 ]
 TWO_INPUTS, PYRAMID = "unet_aspp_mobilenetv2_tv_edgeailite", "resnet18_ppm"
 SIZE = (97, 161)

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgeailite.data.tensors import to_input
-from edgeailite.errors import UsageError
+from edgeailite.errors import ParityError, UsageError
 from edgeailite.export import to_onnx
 from edgeailite.export.contract import golden_case
+from edgeailite.export.float_parts import integer_share
 from edgeailite.export.parity import Subject, prove
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
@@ -124,3 +125,63 @@ def test_a_card_with_other_outputs_is_refused(subject):
 def test_tensorflow_lite_refuses_by_name(subject):
     with pytest.raises(UsageError, match=r"^hardswish: Hardswish has no form in TensorFlow Lite"):
         lower(convert(subject.module), SIZE)
+
+
+class Normalised(nn.Module):
+    """Normalisation over channels and a softmax, which stay in float."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = nn.Conv2d(3, 8, 3, 2, 1), nn.GroupNorm(2, 8), nn.Conv2d(8, 5, 1)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        x = F.relu(self.norm(self.first(image)))
+        return {"segmentation": self.last(x * torch.softmax(x, 1))}
+
+
+def normalised(tmp_path) -> Subject:
+    torch.manual_seed(0)
+    card = replace(CARD, outputs={"segmentation": 5})
+    images = [
+        to_input(torch.from_numpy(picture(i).transpose(2, 0, 1).copy())[None], card.preprocessing) for i in (0, 1)
+    ]
+    model = prepare(Normalised().eval(), float_parts=True)
+    set_input_range(model, *card.preprocessing.input_range)
+    calibrate(model, images)
+    file = tmp_path / "model_int8.onnx"
+    file.write_bytes(to_onnx(model.eval(), card, size=SIZE).SerializeToString())
+    return Subject(model, card, file)
+
+
+def test_parts_in_float_are_named_and_all_else_is_proven(tmp_path):
+    subject = normalised(tmp_path)
+    results = prove(subject, [picture(2)], export_again=False)
+    assert results["exact"] is False
+    assert results["promise"].startswith("proven but for parts in float")
+    assert set(results["float_parts"]) == {"norm", "softmax"}
+    assert all(part["largest_step"] <= 1 for part in results["float_parts"].values())
+    assert results["integer_macs"] == 1.0
+    assert {results[level]["max_difference"] for level in ("EXTENDED", "ALL")} == {0.0}
+
+
+def test_a_fault_outside_of_the_parts_in_float_is_seen(tmp_path):
+    """And one inside, of more than a step."""
+    subject = normalised(tmp_path)
+    with torch.no_grad():
+        subject.module.last.weight[0, 0] *= -1
+    with pytest.raises(ParityError, match="departs first at"):
+        prove(subject, [picture(2)], export_again=False)
+    subject = normalised(tmp_path)
+    with torch.no_grad():
+        subject.module.norm.bias += 0.5
+    with pytest.raises(ParityError, match=r"^norm: in float in the file, and \d+ steps from the network's$"):
+        prove(subject, [picture(2)], export_again=False)
+
+
+def test_the_share_of_integers_counts_what_stays_in_float():
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ConvTranspose2d(8, 8, 2, 2), nn.Conv2d(8, 5, 1)).eval()
+    model = prepare(network, float_parts=True)
+    calibrate(model, [torch.rand(1, 3, *SIZE)])
+    pixels = SIZE[0] * SIZE[1]
+    integer, transposed = 3 * 8 * 9 * pixels // 4 + 8 * 5 * pixels, 8 * 8 * 4 * pixels // 4
+    assert integer_share(convert(model), SIZE) == pytest.approx(integer / (integer + transposed))

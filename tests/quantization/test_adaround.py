@@ -87,6 +87,20 @@ def test_codes_move_by_one_and_scales_stay():
     assert moved > 20
 
 
+def test_without_ties_codes_move_by_one_step_of_their_grid_and_scales_stay():
+    model = prepare(network(), "portable")
+    calibrate(model, pictures())
+    before = parameters(model.eval())
+    adaround(model, pictures(), steps=150)
+    moved = 0
+    for name, new in parameters(model).items():
+        assert torch.equal(new.weight_scale, before[name].weight_scale)
+        steps = (new.weight.int() - before[name].weight.int()).abs()
+        assert set(steps.unique().tolist()) <= {0, 4}
+        moved += int((steps > 0).sum())
+    assert moved > 20
+
+
 def test_the_float_weight_is_the_centre_of_its_code_and_converts_to_it():
     model = coarse(network())
     errors = adaround(model, pictures(), steps=100)

@@ -11,11 +11,12 @@ from torch import Tensor, fx, nn
 
 from edgeailite.quantization import calibrate, convert, prepare, set_input_range
 from edgeailite.quantization.convert import IntegerConv
-from edgeailite.quantization.enlarge import EnlargeCodes, convolve_resizes
+from edgeailite.quantization.enlarge import convolve_resizes
+from edgeailite.quantization.enlarge_codes import EnlargeCodes
 from edgeailite.quantization.grids import short_scale
 from edgeailite.quantization.integer import IntegerModel, _axis, resize_bilinear
-from edgeailite.quantization.schemes import SCHEMES, Plan
-from tests.quantization.tiny import pixels, quantized, tiny
+from edgeailite.quantization.schemes import Plan
+from tests.quantization.tiny import WITH_TIES, pixels, quantized, tiny
 
 FACTORS = (2, 4, 8)
 
@@ -108,7 +109,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", WITH_TIES)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_convolutions_give_every_bit_of_the_resizes(network, scheme):
     converted = convert(quantized(NETWORKS[network](), scheme))

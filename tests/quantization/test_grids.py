@@ -17,6 +17,7 @@ from edgeailite.quantization.grids import (
     short_scale,
 )
 from edgeailite.quantization.schemes import SCHEMES, Scheme
+from tests.quantization.tiny import WITH_TIES
 
 
 @settings(max_examples=60, deadline=None)
@@ -43,6 +44,13 @@ def test_a_range_fits_its_codes_and_zero_has_one(scheme, bits, low, high):
     assert grid.low <= zero <= grid.high
     assert (grid.high - zero) * scale >= high - scale * 1.01  # a power of two may end one step early
     assert (grid.low - zero) * scale <= low + scale * 0.51
+
+
+def test_without_ties_the_step_of_a_range_is_a_power_of_two():
+    grid = ActivationGrid(SCHEMES["portable"])
+    for low, high, scale, zero in ((0.0, 3.0, 1 / 64, 0), (-1.0, 2.98, 1 / 64, 64), (-1.0, 3.0, 1 / 32, 32)):
+        found = grid.of_range(torch.tensor(low), torch.tensor(high))
+        assert [value.item() for value in found] == [scale, zero]
 
 
 def test_a_range_without_negative_values_uses_all_unsigned_codes():
@@ -92,8 +100,9 @@ def written_out(name: str, bits: int, low: float, high: float) -> tuple[float, i
     low, high = min(low, 0.0), max(high, 0.0)
     high = 1.0 if low == high else high
     codes, longest = 2**bits, max(-low, high)
-    if name.startswith("ort"):
+    if name.startswith("ort") or name == "portable":
         scale = (high - low) / (codes - 1)
+        scale = 2.0 ** np.ceil(np.log2(scale)) if name == "portable" else scale
         return scale, int(np.rint(-low / scale)), 0, codes - 1
     if name == "s8s8":
         return longest / (codes // 2 - 1), 0, -codes // 2, codes // 2 - 1
@@ -126,13 +135,14 @@ def test_weight_codes_end_where_they_should_and_fit_their_type(name):
     record, kinds = SCHEMES[name], {4: torch.int8, 7: torch.int8, 8: torch.int8, 16: torch.int16}
     for bits, kind in kinds.items():
         grid, last = WeightGrid(record, bits), 2 ** (bits - 1) - 1
+        last = last // grid.step * grid.step
         first = -last - (name == "tidl_pow2")
         assert (grid.low, grid.high, grid.code_type) == (first, last, kind)
         outside = torch.tensor([-9.0, 9.0]).view(1, 2, 1, 1)
         assert grid.codes(outside, torch.tensor([1 / 2**bits])).flatten().tolist() == [first, last]
 
 
-@pytest.mark.parametrize("name", SCHEMES)
+@pytest.mark.parametrize("name", WITH_TIES)
 def test_weights_next_to_ties_get_the_codes_that_training_gives_them(name):
     """Weight times 1 / scale in float32, as torch's fake quantization has it; division gives some another code."""
     rng, grid = np.random.default_rng(0), WeightGrid(SCHEMES[name], 8)
@@ -171,7 +181,27 @@ def test_a_bias_of_8_bits_is_the_one_written_out(bias):
     assert bias_on_power_of_two(torch.from_numpy(values), 8).tolist() == (codes * scale).tolist()
 
 
-@pytest.mark.parametrize("name", SCHEMES)
+def test_without_ties_a_weight_s_scale_is_the_power_of_two_that_errs_less():
+    grid = WeightGrid(SCHEMES["portable"], 8)
+    weight = torch.cat(
+        [torch.linspace(-1, 1, 400), torch.tensor([1.2] * 400), 0.4 * torch.randn(400), torch.zeros(400)]
+    )
+    weight = weight.view(4, 400, 1, 1)
+    scale = grid.scale(weight)
+
+    def error(scale: torch.Tensor) -> torch.Tensor:
+        return (grid.codes(weight, scale) * scale.view(-1, 1, 1, 1) - weight).square().sum((1, 2, 3))
+
+    assert (torch.frexp(scale).mantissa == 0.5).all()
+    tried = torch.stack([error(scale * 2.0**power) for power in (-1, 0, 1)])
+    assert (tried[1] <= tried[0]).all()
+    assert (tried[1] <= tried[2]).all()
+    codes = grid.codes(weight, scale)
+    assert (codes % 4 == 0).all()
+    assert codes.abs().max() == 124
+
+
+@pytest.mark.parametrize("name", WITH_TIES)
 def test_a_weight_s_scale_is_of_its_largest_absolute_value(name):
     weight = torch.tensor([[-2.0, 1.0], [0.25, 0.125]]).view(2, 2, 1, 1)
     last = 2 ** (SCHEMES[name].weight_bits - 1) - 1

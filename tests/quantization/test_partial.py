@@ -8,8 +8,7 @@ from torch import fx
 
 from edgeailite.quantization import Plan, set_state, wide_parts
 from edgeailite.quantization.partial import ACTIVATIONS, WEIGHTS, Part, PartialRuns, parts_of, set_bits
-from edgeailite.quantization.schemes import SCHEMES
-from tests.quantization.tiny import pixels, quantized, tiny
+from tests.quantization.tiny import WITH_TIES, pixels, quantized, tiny
 
 MODEL = quantized(tiny())
 PARTS = parts_of(MODEL)
@@ -85,7 +84,7 @@ def test_the_network_that_is_analysed_stays_as_it_is():
     assert all(module.inplace for module in MODEL.modules() if isinstance(module, torch.nn.ReLU6))
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", WITH_TIES)
 def test_bits_set_afterwards_are_those_of_a_network_prepared_with_them(scheme):
     plan = Plan(weights={"encoder.1.0": 16, "decoders.0": 4}, activations={"encoder_0_2": 16})
     (image,) = pixels(1, seed=5)[0]

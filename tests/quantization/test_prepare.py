@@ -11,6 +11,7 @@ from edgeailite.errors import UsageError
 from edgeailite.quantization import Plan, calibrate, prepare, set_input_range, wide_parts
 from edgeailite.quantization.modules import ActivationQuantizer, ImpliedReLU, QuantConv2d
 from edgeailite.quantization.schemes import SCHEMES
+from tests.quantization.tiny import WITH_TIES
 
 Sites = dict[str, list[tuple[str, int]]]  # by range: (tensor, site)
 
@@ -125,7 +126,7 @@ def test_a_relu_is_left_to_codes_and_one_called_twice_becomes_two():
     assert not limited.ranges.get_submodule("1").implies_relu
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", WITH_TIES)
 def test_bits_are_the_scheme_s_but_for_the_plan_s_and_wide_parts_are_named(scheme):
     block = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1))
     model = prepare(block, scheme, plan=Plan(weights={"2": 16, "4": 4}, activations={"2": 16}))

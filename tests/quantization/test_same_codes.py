@@ -9,7 +9,8 @@ from torch import Tensor, fx
 
 from edgeailite.quantization import SCHEMES, convert
 from edgeailite.quantization.arithmetic import ONNXRUNTIME_ROWS
-from edgeailite.quantization.enlarge import EnlargeCodes, convolve_resizes
+from edgeailite.quantization.enlarge import convolve_resizes
+from edgeailite.quantization.enlarge_codes import EnlargeCodes
 from edgeailite.quantization.graph import is_resize, leaves_network
 from edgeailite.quantization.integer import Codes, IntegerExact
 from edgeailite.quantization.lowered import input_codes

@@ -20,7 +20,7 @@ from edgeailite.quantization.schemes import SCHEMES
 from edgeailite.quantization.tflite_rules import RULES, run_program
 from tests.export.test_everything import everything
 from tests.quantization.test_faults import FAULTS, faulty
-from tests.quantization.tiny import pixels, tiny
+from tests.quantization.tiny import WITH_TIES, pixels, tiny
 from tests.quantization.tiny import quantized as tiny_quantized
 from tests.sweep import covering_names, int8_names, quantized, sweep_model
 from tests.sweep import pixels as smooth_pixels
@@ -43,7 +43,7 @@ def everything_quantized(scheme: str, *wide: str) -> fx.GraphModule:
     return model.eval()
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", WITH_TIES)
 def test_a_network_of_one_of_each(scheme):
     size = (25, 33) if SCHEMES[scheme].symmetric else SIZE
     program = lower(convert(everything_quantized(scheme)), size)

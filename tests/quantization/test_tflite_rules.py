@@ -244,6 +244,9 @@ def test_copies_of_codes(kind):
     check("CONCATENATION", [x, z], tensor("y", (1, 5, 4, 5), 0.02, zero, kind), [codes, others], axis=3)
     begin, size = (constant(name, np.array(v, np.int32)) for name, v in (("b", [0, 1, 2, 0]), ("s", [1, 3, 2, 3])))
     check("SLICE", [x, begin, size], tensor("y", (1, 3, 2, 3), 0.02, zero, kind), [codes])
+    if kind == "int8":  # of what a resize copies there are no 16 bits
+        places = constant("places", np.array([0, 0, 2, 1, 3, 3], np.int32))
+        check("GATHER", [x, places], tensor("y", (1, 5, 6, 3), 0.02, zero, kind), [codes], axis=2)
 
 
 @pytest.mark.parametrize("factor", [2, 4, 6, 8, 16])

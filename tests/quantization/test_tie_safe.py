@@ -79,7 +79,7 @@ def test_powers_of_two_have_sums_in_the_very_middle():
 
 
 def additions(model: fx.GraphModule) -> list[tuple[ActivationQuantizer, ...]]:
-    return [one.quantizers for one in tie_safe._operations(model) if one.kind == "additions"]
+    return [addition.quantizers for addition in tie_safe.additions_of(model)]
 
 
 def spoil(model: fx.GraphModule) -> None:

@@ -8,7 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from edgeailite.quantization import Plan, calibrate, prepare, set_input_range
+from edgeailite.quantization import SCHEMES, Plan, calibrate, prepare, set_input_range
+
+WITH_TIES = [name for name, scheme in SCHEMES.items() if not scheme.tie_free]
+"""Schemes that take average pooling and plans, and whose weights have all codes."""
 
 
 def block(channels: int, width: int, *, stride: int = 1, groups: int = 1) -> nn.Sequential:

@@ -37,7 +37,7 @@ def test_the_probe_is_the_model_that_its_comment_says() -> None:
     )
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", [name for name in SCHEMES if name != "portable"])  # average pooling
 def test_files_get_the_entry_where_sums_saturate(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     file = read_onnx(small_file(scheme))
     settings = SIGNED_CODES if SCHEMES[scheme].signed else {}

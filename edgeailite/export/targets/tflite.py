@@ -42,13 +42,14 @@ def files(request: Request, *, name: str = "tflite") -> Files:
 
 
 def npu_resizes(program: Program) -> Iterator[Finding]:
-    """Find bilinear resizes that an Ethos-U55 or U65 leaves to its CPU: not by 2. A U85 takes powers of two."""
+    """Find resizes that an Ethos-U55 or U65 leaves to its CPU: not by 2, or in float. A U85 takes powers of two."""
     for operator in _of(program, "RESIZE_BILINEAR"):
         before, after = operator.inputs[0].shape[1:3], operator.output.shape[1:3]
         factors = [new / old for old, new in zip(before, after, strict=True)]
-        if factors == [2, 2] or before == (1, 1):
+        in_float = operator.output.type == "float32"
+        if (factors == [2, 2] or before == (1, 1)) and not in_float:
             continue
-        powers = all(factor >= 1 and np.frexp(factor)[0] == 0.5 for factor in factors)
+        powers = all(factor >= 1 and np.frexp(factor)[0] == 0.5 for factor in factors) and not in_float
         sizes = f"{before[0]}x{before[1]} to {after[0]}x{after[1]}"
         yield Finding("npu-resize", operator.output.name, f"{sizes}; U85: {'NPU' if powers else 'CPU'}")
 
@@ -77,7 +78,7 @@ def micro_operators(program: Program) -> Iterator[Finding]:
 
 def micro_lacks(program: Program) -> list[Operator]:
     """Return the operators that TensorFlow Lite Micro has no kernel of: bilinear resizes of 16 bits."""
-    return [operator for operator in _of(program, "RESIZE_BILINEAR") if operator.inputs[0].type != "int8"]
+    return [operator for operator in _of(program, "RESIZE_BILINEAR") if operator.inputs[0].type == "int16"]
 
 
 def dead_channels(program: Program) -> Iterator[Finding]:
@@ -104,5 +105,5 @@ TARGET = Target(
     "TensorFlow Lite: LiteRT, TFLite Micro, Vela",
     files,
     program_checks=(npu_resizes, npu_classes, npu_weights, micro_operators, dead_channels),
-    schemes=("ort_u8s8", "ort_u8s7", "ort_u8s8_tensor", "s8s8", "tidl_pow2"),
+    schemes=("ort_u8s8", "ort_u8s7", "ort_u8s8_tensor", "s8s8", "tidl_pow2", "portable"),
 )

@@ -18,7 +18,9 @@ from edgeailite.errors import UsageError, option
 from edgeailite.export.naming import FUNCTIONS, function_names
 from edgeailite.export.trace.sides import Array, Grid, Place, Reading, Side
 from edgeailite.modelcard import input_name
+from edgeailite.models.fusing import fuse
 from edgeailite.quantization import convert
+from edgeailite.quantization.codes import Codes
 from edgeailite.quantization.convert import FromCodes, Quantize
 from edgeailite.quantization.graph import (
     ACTIVATIONS,
@@ -29,7 +31,7 @@ from edgeailite.quantization.graph import (
     reads_shape,
     trace,
 )
-from edgeailite.quantization.integer import Codes, IntegerExact
+from edgeailite.quantization.integer import IntegerExact
 from edgeailite.quantization.modules import ActivationQuantizer, set_state
 
 PASSED_ON = (*ACTIVATIONS, nn.BatchNorm2d, nn.Dropout, nn.Dropout2d, nn.Identity)  # belong to the layer before
@@ -46,7 +48,7 @@ def float_side(label: str, model: nn.Module) -> Side:
         unquantized = copy.deepcopy(model).eval()
         set_state(unquantized, observing=False, enabled=False)
         return _side(label, unquantized, _quantizers(unquantized, ActivationQuantizer), quantized=False)
-    traced = trace(model.eval())
+    traced = trace(fuse(model.eval()))
     return _side(label, traced, {node: name for node, name in _names(traced).items() if _ends_block(node)})
 
 
@@ -242,7 +244,8 @@ def torch_side(word: str, module: nn.Module) -> Side:
         return float_side(word, module)
     if not isinstance(module, fx.GraphModule):
         raise UsageError(
-            f"{option('trace')} {word}: the run is float; give the quantized run first (edgeailite quantize)"
+            f"{option('trace')} {word}: the run is float; give the quantized run first (edgeailite quantize)",
+            code="wrong-kind",
         )
     form, _, arithmetic = word.partition(":")
     if form == "fake_quant":
