@@ -358,7 +358,7 @@ def _interruptible(learner: Learner) -> Iterator[None]:
 
     def request(number: int, frame: object) -> None:
         nonlocal first
-        now, asked = time.monotonic(), learner.stop
+        now, asked = time.monotonic(), first < math.inf
         learner.stop, first = True, min(first, now)
         if asked and (number == signal.SIGINT or now - first > TOGETHER):
             for name in (signal.SIGINT, signal.SIGTERM):
