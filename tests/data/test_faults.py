@@ -119,7 +119,8 @@ def test_every_fault_at_once(command, tmp_path):
 def train_words(root: Path, run: Path, batch_size: int) -> list[object]:
     flags = ["--img_resize", 64, 64, "--epochs", 1, "--device", "cpu", "--workers", 0, "--amp", "off", "--threads", 1]
     return [
-        "train", "--dataset_name", "camvid", "--data_path", root, "--save_path", run, "--batch_size", batch_size, *flags
+        "train", "--dataset_name", "camvid", "--data_path", root, "--save_path", run, "--batch_size", batch_size,
+        "--pretrained", "none", *flags,
     ]  # fmt: skip
 
 
@@ -153,7 +154,8 @@ def test_training_stops_with_one_line(command, tmp_path, name, reason):
         "--amp",
         "off",
     )
-    ended = command("train", "--dataset_name", "camvid", "--data_path", root, "--save_path", tmp_path / "run", *flags)
+    words = ("train", "--dataset_name", "camvid", "--data_path", root, "--save_path", tmp_path / "run", *flags)
+    ended = command(*words, "--pretrained", "none")
     assert ended.code == ERROR
     assert ended.err.startswith("error: ")
     assert reason in ended.err
