@@ -33,7 +33,7 @@ from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import calibrate, integer_exact, prepare, set_input_range
 from edgeailite.runs.dataset import dataset_of
 from edgeailite.runs.open import OpenModel, load_network
-from edgeailite.runtime.tflite_session import codes_of, tflite_interpreter
+from edgeailite.runtime.tflite_session import tflite_interpreter
 
 OURS = "edgeailite"
 
@@ -93,11 +93,11 @@ class Scores:
     def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run it; a file may take and give channels first or last, floats or codes."""
         [taken], [given] = self.interpreter.get_input_details(), self.interpreter.get_output_details()
+        if taken["shape"][-1] == 3:
+            image = image.transpose(0, 2, 3, 1)
         if taken["dtype"] == np.int8:
             scale, zero_point = taken["quantization"]
-            image = codes_of(image, scale, zero_point, "int8")
-        elif taken["shape"][-1] == 3:
-            image = image.transpose(0, 2, 3, 1)
+            image = np.clip(np.rint(image / np.float32(scale)) + zero_point, -128, 127).astype(np.int8)
         self.interpreter.set_tensor(taken["index"], np.ascontiguousarray(image))
         self.interpreter.invoke()
         values = self.interpreter.get_tensor(given["index"])
