@@ -34,8 +34,8 @@ from edgeailite.environment import UNKNOWN, machine_arithmetic
 from edgeailite.errors import UsageError
 
 if TYPE_CHECKING:
+    from edgeailite.quantization.codes import Codes
     from edgeailite.quantization.convert import Quantize
-    from edgeailite.quantization.integer import Codes
 
 SMALLEST_RATIO, LARGEST_RATIO = np.float32(2.0**-14), np.float32(256)  # of scales that NEON multiplies as integers
 MULTIPLIER_BITS = 22

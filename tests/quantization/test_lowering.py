@@ -11,10 +11,11 @@ from torch import Tensor, fx, nn
 from edgeailite.errors import UsageError
 from edgeailite.export.inner_tensors import quantizer_names
 from edgeailite.export.naming import file_names
-from edgeailite.quantization import Plan, calibrate, convert, integer_exact, prepare, set_input_range
+from edgeailite.quantization import Plan, calibrate, convert, prepare, set_input_range
 from edgeailite.quantization.convert import IntegerConv, Quantize
 from edgeailite.quantization.enlarge_codes import EnlargeCodes
 from edgeailite.quantization.graph import is_resize
+from edgeailite.quantization.integer import IntegerExact
 from edgeailite.quantization.lowering import HEADS, lower
 from edgeailite.quantization.modules import IntegerParameters, QuantConv2d
 from edgeailite.quantization.program import Program
@@ -57,7 +58,7 @@ class Layers(nn.Module):
 def exact_codes(model: fx.GraphModule, image: Tensor) -> np.ndarray:
     """int8 NHWC codes of an output that is not resized, by the arithmetic of onnxruntime."""
     with torch.no_grad():
-        found = integer_exact(model)(image)["segmentation"]
+        found = IntegerExact(convert(model)).run(image)["segmentation"]
     middle = 0 if model.ranges.image.grid.scheme.signed else 128
     return (found.codes - middle).numpy().astype(np.int8).transpose(0, 2, 3, 1)
 
