@@ -37,7 +37,7 @@ from edgeailite.data.augment.transforms import EvalTransform
 from edgeailite.data.loader import eval_loader
 from edgeailite.data.tensors import to_input
 from edgeailite.environment import machine_facts, machine_title
-from edgeailite.evaluation import Protocol, onnx_predictor
+from edgeailite.evaluation import Protocol, file_predictor
 from edgeailite.evaluation.measure import measure
 from edgeailite.evaluation.summary import headline
 from edgeailite.export import to_onnx
@@ -187,7 +187,7 @@ def classes(path: Path, runtime: str, images: NDArray[np.float32]) -> NDArray[np
 def mean_iou(path: Path, card: ModelCard, args: argparse.Namespace) -> float:
     """In per cent, as `edgeailite validate` measures it, of a file in onnxruntime."""
     size = card.preprocessing.size
-    predict = onnx_predictor(OnnxModel(onnx_session(path, threads=1), card, "int8", "none", size))
+    predict = file_predictor(OnnxModel(onnx_session(path, threads=1), card, "int8", "none", size))
     opened = OpenModel(card, lambda images: {"segmentation": next(iter(predict(images).values()))}, "onnx", path, None)
     source = dataset_of(card, None, args.data_path, args.split)
     tally = measure(opened, source, workers=0, protocol=Protocol(epoch_size=args.pictures))

@@ -22,15 +22,25 @@ LONGEST_ERROR = 1900  # characters of an error; the middle of a longer one is le
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; returns its exit code."""
     args = sys.argv[1:] if arguments is None else list(arguments)
-    if not args or args[0] in ("-h", "--help", "help"):
-        from edgeailite.usage import usage
+    if args and args[0] not in ("-h", "--help", "help", "--version"):
+        return reporting(lambda: _run(args[0], args[1:]))
+    try:
+        return _about(args)
+    except BrokenPipeError:
+        return 0
+    finally:
+        _flush()
 
-        print(usage())
-        return 0 if args else 2
-    if args[0] == "--version":
+
+def _about(args: list[str]) -> int:
+    """Print the version, or the list of verbs; 2 where no verb was given."""
+    if args[:1] == ["--version"]:
         print(__version__)
         return 0
-    return reporting(lambda: _run(args[0], args[1:]))
+    from edgeailite.usage import usage
+
+    print(usage())
+    return 0 if args else 2
 
 
 def reporting(action: Callable[[], int]) -> int:
@@ -39,13 +49,19 @@ def reporting(action: Callable[[], int]) -> int:
     Names and values of strangers stand in these lines: they are printed without control characters.
     """
     from edgeailite.console import show_notes
-    from edgeailite.errors import EdgeailiteError, spell_options_as_flags
+    from edgeailite.errors import EdgeailiteError, Interrupted, spell_options_as_flags
+    from edgeailite.untrusted import printable
 
     _print_anything()
     spell_options_as_flags()
     show_notes()
     try:
         return action()
+    except Interrupted as error:
+        code = _ended(f"{error.problem}; go on with:" if error.fix else error.problem, error.exit_code)
+        if error.fix:
+            print(printable(error.fix), file=sys.stderr)  # a line of its own, to be typed as it is
+        return code
     except EdgeailiteError as error:
         return _ended(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -64,6 +80,16 @@ def reporting(action: Callable[[], int]) -> int:
         if not any(text in str(error) for text in OUT_OF_MEMORY):
             raise
         return _ended("not enough memory for this input; give a smaller one, or more memory", 1)
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Write out what was printed. If nobody reads any more, as after `| head`, the rest goes nowhere, and quietly."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _ended(message: str, code: int) -> int:

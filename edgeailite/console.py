@@ -15,31 +15,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from edgeailite.tables import print_table
 from edgeailite.untrusted import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
-    from rich.table import Table
+
+__all__ = ["NOTES", "log", "print_json", "print_result", "print_table", "progress", "show_notes"]
 
 NOTES = logging.getLogger("edgeailite.notes")
-WIDTH = 200  # columns of a table where stdout is no terminal
-RESULT_WIDTH = 160  # columns of a table of results there
 
 
 def print_json(values: Any) -> None:
     """Print one line of JSON to stdout."""
     print(json.dumps(values))
-
-
-def print_table(table: Table, *, width: int = WIDTH) -> None:
-    """Print a table to stdout, its title on a line of its own above it, however narrow the table is."""
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else width, markup=False, emoji=False)  # names may hold [/x]
-    title, table.title = table.title, None
-    if title is not None:
-        console.print(title, highlight=False, soft_wrap=True)
-    console.print(table)
 
 
 def print_result(title: str, values: Mapping[str, Any], *, as_json: bool = False) -> None:
@@ -52,7 +41,7 @@ def print_result(title: str, values: Mapping[str, Any], *, as_json: bool = False
     table = Table(title=title, show_header=False)
     for key, value in values.items():
         table.add_row(key, f"{value:.4g}" if isinstance(value, float) else printable(str(value)))
-    print_table(table, width=RESULT_WIDTH)
+    print_table(table)
 
 
 class _Stderr(logging.Handler):
@@ -80,12 +69,21 @@ def log(message: str) -> None:
 
 
 @contextmanager
-def progress(description: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
-    """Show a progress bar on stderr, where that is a terminal and notes are shown."""
+def progress(description: str, total: int | None, *, still: bool = False) -> Iterator[tuple[Progress, TaskID]]:
+    """Show a progress bar with the time left on stderr; where that is no terminal, a note every minute.
+
+    `still`: the bar is drawn only when it is updated, so that no thread disturbs what is measured meanwhile.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from edgeailite.progress_lines import ProgressLines
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not (console.is_terminal and _shown()), transient=True) as bar:
+    if console.is_terminal and _shown():
+        made = Progress(*columns, console=console, transient=True, auto_refresh=not still)
+    else:
+        made = ProgressLines(*columns, tell=log, console=console)
+    with made as bar:
         yield bar, bar.add_task(description, total=total)

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -55,6 +56,7 @@ class _Job:
     tolerance: int
     timeout: float
     pause: float
+    retries: int
     advice: str
 
 
@@ -92,21 +94,23 @@ def download(
     folder: Path | None = None,
     timeout: float = TIMEOUT,
     pause: float = 0.25,
+    retries: int = RETRIES,
     advice: str = "",
 ) -> Path:
     """Return the path of a file by its URL, taken from the cache or downloaded into it.
 
     `sha256` is the checksum or the first 8 or more digits of it; without one, the 8 digits in the names on
-    PyTorch's server count. `size` is in bytes, right to `tolerance`. `pause` (seconds) doubles with each of a few
-    retries. `advice` ends the message when the network cannot be reached: what else the user can do. Raises DataError
-    that says which file to place where.
+    PyTorch's server count. `size` is in bytes, right to `tolerance`. `timeout` is the seconds without a byte that
+    count as a cut, `retries` the number of tries in a row without a byte, `pause` the seconds after the first of them,
+    doubled each time. `advice` ends the message when the network cannot be reached: what else the user can do. Raises
+    DataError that says which file to place where.
     """
     target = cached_path(url, folder)
     checksum = (sha256 or checksum_in_name(url) or "").lower() or None
     if checksum is not None and not re.fullmatch(r"[0-9a-f]{8,64}", checksum):
         raise DataError(f"sha256 {sha256!r}: 8 to 64 hexadecimal digits are needed")
     part, notes = Path(f"{target}.part"), Path(f"{target}.part.json")
-    job = _Job(url, target, part, notes, checksum, size, tolerance, timeout, pause, advice)
+    job = _Job(url, target, part, notes, checksum, size, tolerance, timeout, pause, retries, advice)
     if _cached(job):
         return job.target
     try:
@@ -120,6 +124,26 @@ def download(
         hint = "free disk space, or set EDGEAILITE_HOME to a folder that can be written"
         raise unwritable(error.filename or job.part, error, fix=hint) from None
     return job.target
+
+
+def reachable(url: str, *, seconds: float) -> bool:
+    """Tell if a server answers within `seconds`, whatever it answers. Looking up its name counts as well."""
+    answers: list[bool] = []
+
+    def ask() -> None:
+        request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "edgeailite"})
+        try:
+            urllib.request.build_opener(_Redirects).open(request, timeout=seconds).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+        except (OSError, http.client.HTTPException, DataError):
+            return
+        answers.append(True)
+
+    asking = threading.Thread(target=ask, daemon=True)  # the look-up of a name has no timeout of its own
+    asking.start()
+    asking.join(seconds)
+    return bool(answers)
 
 
 def checksum_in_name(url: str) -> str | None:
@@ -217,7 +241,7 @@ def _fetch(job: _Job, file: IO[bytes]) -> None:
                 have = _end(file)
                 failures = 0 if have > furthest else failures + 1
                 furthest = max(have, furthest)
-                if failures >= RETRIES:
+                if failures >= job.retries:
                     raise DataError(_offline(job, str(cut)), code="offline") from None
                 time.sleep(job.pause * 2**failures)
 

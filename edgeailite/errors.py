@@ -10,6 +10,7 @@ An error has a `code` if a program could go on without a person, and the code sa
     unsafe                          take a file that holds plain values
     unknown-name                    take one of `known`
     wrong-kind                      convert the file or run first: train, calibrate, quantize, export
+    no-integer-form                 leave this part in float: in the plan, or the whole network
     no-fit                          take data, weights or pictures that belong to the network
     changed-data                    take the data as it was, or accept the change
     out-of-memory, over-budget      ask for less

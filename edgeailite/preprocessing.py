@@ -14,6 +14,7 @@ be checked without OpenCV. `interpolation` names how rule 1 goes:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +105,20 @@ def preprocess(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArra
         raise ValueError(f"interpolation {preprocessing.interpolation!r}: only {', '.join(RESIZES)} can be reproduced")
     resized = RESIZES[preprocessing.interpolation](image, *preprocessing.size)
     return normalize(resized, preprocessing)[None]
+
+
+def quantized_input(image: NDArray[np.float32], scale: Any, zero_point: Any, kind: str) -> NDArray[Any]:
+    """Return the codes (N,H,W,C), channels last, of a network's input (N,C,H,W): those of an integer file's input.
+
+    `scale` and `zero_point` are the input's, `kind` is its element type. Halves go to even; what is beyond the ends of
+    the type is cut off.
+
+    >>> quantized_input(np.float32([[[[0.5, 1.5]], [[-9, 9]]]]), 1 / 16, 0, "int8").tolist()
+    [[[[8, -128], [24, 127]]]]
+    """
+    limits = np.iinfo(kind)
+    codes = np.rint(image.transpose(0, 2, 3, 1) / scale) + zero_point
+    return np.clip(codes, limits.min, limits.max).astype(kind)
 
 
 def _axis(size: int, new_size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]:

@@ -102,7 +102,7 @@ def options_of(config: type[Any]) -> dict[str, Option]:
                 texts[name] = _text(below)
     return {
         field.name: Option(
-            field.name, _metavar(hints[field.name]), texts[field.name] + _default(field), groups[field.name]
+            field.name, _metavar(hints[field.name]), texts[field.name] + _default(field, config), groups[field.name]
         )
         for field in fields
     }
@@ -127,11 +127,11 @@ def _text(statement: ast.stmt | None) -> str:
     return ""
 
 
-def _default(field: dataclasses.Field[Any]) -> str:
+def _default(field: dataclasses.Field[Any], config: type[Any]) -> str:
     """Return ` (default: 100)`; "" where the text itself has to say what happens without the option."""
     if field.default is dataclasses.MISSING:
         return " (required)"
-    words = _words(field.default)
+    words = _words(getattr(config, "usual", {}).get(field.name, field.default))
     return f" (default:{JOIN}{words})" if words else ""
 
 

@@ -31,6 +31,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
     "data": {
         "data get": Verb("data_get", "DataGetConfig", "download a data set, or say how to get it", ("dataset_name",)),
         "data check": Verb("data_check", "DataCheckConfig", "find errors in pictures, masks and splits"),
+        "data split": Verb("data_split", "DataSplitConfig", "divide your pictures into train and val", ("data_path",)),
         "data stats": Verb("data_stats", "DataStatsConfig", "counts, sizes, colours, classes, class weights"),
         "data show": Verb("data_show", "DataShowConfig", "a contact sheet of pictures and masks"),
         "data cache": Verb("data_cache", "DataCacheConfig", "decode and resize pictures once, for train --cache"),
@@ -39,6 +40,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "models": Verb("models", "ModelsConfig", "list networks with parameters and GigaMACs", ("pattern",)),
         "choose": Verb("choose", "ChooseConfig", "networks within a budget of GigaMACs or milliseconds"),
         "complexity": Verb("complexity", "ComplexityConfig", "what a network costs, layer by layer", ("model",)),
+        "card": Verb("card", "CardConfig", "describe an ONNX file from elsewhere, for the other verbs", ("file",)),
     },
     "train and quantize": {
         "train": Verb("train", "TrainConfig", "train a network from labelled images"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,13 @@ def write_miniature(root: Path, *, train: int = 6, val: int = 2, size: int = 64)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_weights_by_themselves(tmp_path_factory) -> None:
+    """No training of a test finds weights in the user's cache, or asks the net for some."""
+    os.environ["EDGEAILITE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["EDGEAILITE_OFFLINE"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -33,8 +33,8 @@ LOG = "EDGEAILITE_SWEEP_LOG"  # environment variable: a file that gets one JSON 
 
 
 def int8_names() -> list[str]:
-    """All of the edgeailite family; of the ADE20K family, every decoder on the small encoders."""
-    return [name for name, row in MODELS.items() if row.family == "edgeailite" or row.encoder in INT8_ENCODERS]
+    """All of the edgeailite and DDRNet families; of the ADE20K family, every decoder on the small encoders."""
+    return [name for name, row in MODELS.items() if row.family != "ade20k" or row.encoder in INT8_ENCODERS]
 
 
 def covering_names() -> list[str]:

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "edgeailite"
 
 ROOMS = [
     {"config", "presets"},  # 0: what a person decides
-    {"models", "data", "metrics", "distributed", "drawing", "device"},  # 1: the parts
+    {"models", "foreign", "data", "metrics", "distributed", "drawing", "device"},  # 1: the parts
     {"pretrained", "quantization", "runtime"},  # 2: weights, the integer part, files where they run
     {"runs"},  # 3: run folders, opening what is in them
     {"export"},  # 4: from a run to a proven file
@@ -31,7 +31,7 @@ ROOMS = [
 GROUND = [
     {"errors", "verbs", "lazy"},
     {"files", "environment"},
-    {"untrusted"},
+    {"untrusted", "tables", "progress_lines"},
     {"preprocessing", "modelcard", "onnxfile", "download", "console", "usage"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(GROUND + ROOMS, start=-len(GROUND)) for room in rooms}

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from edgeailite.data.augment.transforms import EvalTransform, resize_image
 from edgeailite.data.tensors import to_input
-from edgeailite.preprocessing import Preprocessing, normalize, preprocess, resize_area, resize_linear_exact
+from edgeailite.preprocessing import (
+    Preprocessing,
+    normalize,
+    preprocess,
+    quantized_input,
+    resize_area,
+    resize_linear_exact,
+)
 
 SIDES = st.integers(1, 90)
 CARDS = [
@@ -175,3 +182,9 @@ def test_validation_pipeline_is_the_numpy_function(stored, size, order, interpol
         assert np.array_equal(fed, shipped)
     else:
         assert np.abs(fed - shipped).max() <= max(card.scale) * 1.001
+
+
+def test_codes_are_the_nearest_halves_to_even_cut_off_at_the_ends():
+    image = np.array([-200, -2.5, -1.5, 0.5, 1.4, 126.5, 200], np.float32).reshape(1, 1, 1, 7)
+    assert quantized_input(image, 1.0, 0, "int8").ravel().tolist() == [-128, -2, -2, 0, 1, 126, 127]
+    assert quantized_input(image, 0.5, 3, "int16").ravel().tolist() == [-397, -2, 0, 4, 6, 256, 403]

@@ -1,6 +1,7 @@
 """Every preset is a command line that parses; flags of the user take the place of the preset's; each one runs."""
 
 import dataclasses
+import re
 
 import pytest
 
@@ -64,9 +65,15 @@ def test_training_preset_is_of_its_data_set_and_network(name):
 @pytest.mark.parametrize("name", PUBLISHED_RECIPES)
 def test_weights_are_those_published_for_the_network(name):
     config = parsed(name)
-    backbones = {w.files[0].url for w in weights_for(config.model_name) if w.is_backbone}
-    assert config.pretrained is None or config.pretrained[0] in backbones
-    assert config.pretrained is not None or not backbones or name in ("cityscapes", "cityscapes_deeplab_resnet50_p5")
+    backbones = {w.files[0].url for w in weights_for(config.model_name) if w.is_backbone and w.files}
+    assert config.pretrained == ("none",) or config.pretrained[0] in backbones
+    without = name == "cityscapes" or re.search("mobilenetv2_1p4|resnet50_p5", name)
+    assert config.pretrained != ("none",) or without
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_no_recipe_looks_for_weights_that_it_does_not_name(name):
+    assert not {"auto", "imagenet"} & set(parsed(name).pretrained)
 
 
 @pytest.mark.parametrize("row", CITYSCAPES)

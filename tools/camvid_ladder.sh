@@ -23,7 +23,7 @@ train() { # NAME MODEL SEED [flags]
     $edgeailite preset camvid $recipe --model_name "$2" --data_path "$data" --save_path "$runs/$1" --seed "$3" ${FLAGS:-} "${@:4}"
 }
 
-score() { printf '%-18s ' "$1"; $edgeailite validate "$2" --data_path "$data" --split test --json True; }
+score() { printf '%-18s ' "$1"; $edgeailite validate "$2" --weights last --data_path "$data" --split test --json True; }
 
 deeplab=deeplabv3plus_mobilenetv2_tv_edgeailite
 for seed in ${SEEDS:-1 2 3}; do train "deeplab_$seed" $deeplab "$seed"; done

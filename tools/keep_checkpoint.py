@@ -2,7 +2,8 @@
 
     python tools/keep_checkpoint.py RUN_FOLDER FILE.pt
 
-What a resumed training would need is left out, and so is the folder of the data set. Loading widens to float32 again.
+They are those of the last epoch (`last.pt`), because published runs fix the number of epochs beforehand. What a resumed
+training would need is left out, and so is the folder of the data set. Loading widens to float32 again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from edgeailite.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from edgeailite.runs.checkpoint import LAST, Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("file", type=Path)
     args = parser.parse_args()
-    save_checkpoint(args.file, small(load_checkpoint(find_checkpoint(args.run))))
+    save_checkpoint(args.file, small(load_checkpoint(find_checkpoint(args.run, prefer=(LAST,)))))
     print(f"{args.file}: {args.file.stat().st_size / 1e6:.1f} MB")
 
 

@@ -53,12 +53,11 @@ def command(page: str, script: str, words: str) -> str:
 
 def _ours(page: str, script: str, words: str) -> list[str]:
     if page == EDGEAILITE:
-        options = dict(pixel2pixel.read(script, words.split()).options)
+        options = {"pretrained": ["none"]} | pixel2pixel.read(script, words.split()).options
     else:
         read = ade20k_reading.read(script, words.split())
-        weights = first_weights(read)
         start = {"model_name": [read.model_name], "save_path": [str(read.folder)]}
-        options = start | ({"pretrained": weights} if weights else {}) | dict(read.options)
+        options = start | {"pretrained": first_weights(read) or ["none"]} | dict(read.options)
         options.pop("data_path", None)  # a published default, looked for here in data/datasets
     return [" ".join((f"--{name}", *values)) for name, values in options.items()]
 

@@ -11,7 +11,7 @@ export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
 mkdir -p "$runs"
 
 # The number of epochs was fixed beforehand. No random scale: it would change what depth a size stands for.
-recipe="--img_resize 128 256 --rand_scale 1.0 1.0 --rotation 0 --color_jitter 0.1 --epochs ${EPOCHS:-8} --batch_size 8
+recipe="--pretrained none --img_resize 128 256 --rand_scale 1.0 1.0 --rotation 0 --color_jitter 0.1 --epochs ${EPOCHS:-8} --batch_size 8
     --optimizer adamw --lr 5e-3 --weight_decay 1e-2 --warmup_epochs 0.2 --evaluate_every 4 --save_every 50
     --depth_weights 0.05 0 0 --depth_relative 2"
 
@@ -21,7 +21,7 @@ train() {
     $edgeailite train --dataset_name "$2" --data_path "$data" --save_path "$runs/$1" $recipe ${FLAGS:-} "${@:3}"
 }
 
-score() { printf '%-11s ' "$1"; $edgeailite validate "$runs/$1" --data_path "$data" --json True; }
+score() { printf '%-11s ' "$1"; $edgeailite validate "$runs/$1" --weights last --data_path "$data" --json True; }
 
 train all streets_depth_semantic_motion_multi_input
 train depth streets_depth

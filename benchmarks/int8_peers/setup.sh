@@ -4,7 +4,7 @@
 # Packages of the active environment (torch, numpy, onnx) are seen, not installed again. A peer that cannot be installed
 # or does not export leaves its reason in FOLDER/PEER.failed: `benchmarks/int8.py` prints it in the table.
 set -uo pipefail
-peer=${1:?peer: onnxruntime nncf aimet torchao brevitas}
+peer=${1:?peer: onnxruntime nncf aimet torchao brevitas litert}
 folder=$(realpath "${2:?folder with float.onnx}")
 here=$(cd "$(dirname "$0")" && pwd)
 declare -A packages=(
@@ -13,6 +13,7 @@ declare -A packages=(
   [aimet]="aimet-onnx==2.42.0"
   [torchao]="torchao==0.18.0"
   [brevitas]="brevitas==0.13.4 onnxoptimizer==0.4.2"
+  [litert]="litert-torch==0.10.0 ai-edge-quantizer==0.10.0"
 )
 [[ -v packages[$peer] ]] || { echo "unknown peer $peer; known: ${!packages[*]}" >&2; exit 2; }
 environment=$(mktemp -d "${TMPDIR:-/tmp}/int8-peer-XXXXXX")

@@ -37,6 +37,10 @@ def _show(config: AnalyzeConfig, found: Analysis) -> None:
 
 
 def _show_plan(config: AnalyzeConfig, written: PlanFile) -> None:
+    if not written.plan.weights and not written.plan.activations:
+        found = "every layer can be int8: no plan is needed"
+        print_result("plan", {"found": found, **{k: v for k, v in written.about.items() if v is not None}})
+        return
     values = {"plan": str(written.path), **written.about, **_counts(written.plan)}
     scheme = "" if config.scheme == DEFAULT_SCHEME else f" --scheme {config.scheme}"
     values["next"] = f"edgeailite calibrate {config.run} --plan {written.path}{scheme}"

@@ -13,7 +13,6 @@ from edgeailite.console import print_json, print_table
 from edgeailite.cost.model_cost import cost_of
 from edgeailite.evaluation import compare
 from edgeailite.report.comparison_sheet import write_sheet
-from edgeailite.runs.checkpoint import find_checkpoint
 from edgeailite.runs.open import OpenModel
 
 NAMES = {"miou": "mIoU, %", "pixel_accuracy": "pixel accuracy, %", "ard": "ARD, %", "rmse_metres": "RMSE, m"}
@@ -52,7 +51,6 @@ def run(config: CompareConfig) -> int:
 
 def _about(path: Path, model: OpenModel) -> dict[str, Any]:
     cost = cost_of(path, model)
-    file = path if model.is_file else find_checkpoint(path)
     return {
         "model": str(path),
         "network": model.card.model_name,
@@ -63,8 +61,8 @@ def _about(path: Path, model: OpenModel) -> dict[str, Any]:
         "giga_macs": round(cost.giga_macs, 4),
         "parameters": cost.parameters,
         "peak_activation_megabytes": round(cost.peak_bytes / 1e6, 3),
-        "file": file.name,
-        "file_megabytes": round(file.stat().st_size / 1e6, 3),
+        "file": model.file.name,
+        "file_megabytes": round(model.file.stat().st_size / 1e6, 3),
     }
 
 

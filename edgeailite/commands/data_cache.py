@@ -7,12 +7,14 @@ from edgeailite.console import print_result, progress
 from edgeailite.data import open_dataset
 from edgeailite.data.ensure import ensure_dataset
 from edgeailite.data.files.cache import write_cache
+from edgeailite.data.recognise import dataset_name_of
 
 
 def run(config: DataCacheConfig) -> int:
     """Write the cache and print where it is. Raises DataError for damaged pictures and a disk that is full."""
-    ensure_dataset(config.dataset_name, config.data_path)
-    source = open_dataset(config.dataset_name, config.data_path, config.split)
+    name = dataset_name_of(config.dataset_name, config.data_path, otherwise="streets")
+    ensure_dataset(name, config.data_path)
+    source = open_dataset(name, config.data_path, config.split)
     with progress("cache", len(source.items)) as (bar, task):
         folder = write_cache(
             source,

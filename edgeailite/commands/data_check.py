@@ -23,7 +23,7 @@ def run(config: DataCheckConfig) -> int:
 
             write_page(checkup, config.html)
             log(f"page: {config.html}")
-        if config.fix == "list" and config.save_path is not None:
+        if config.fix == "list":
             written = write_lists(checkup.surveys, checkup.root, config.save_path, real=checkup.real)
             for split, path in written.items():
                 one = checkup.surveys[split]

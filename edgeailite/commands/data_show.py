@@ -23,8 +23,8 @@ GAP = 4  # pixels between pictures
 
 def run(config: DataShowConfig) -> int:
     """Draw pictures, write the sheet and print its path; 1 if some could not be read."""
-    root = locate(config.dataset_name, config.data_path)
-    source = open_dataset(config.dataset_name, root, config.split)
+    name, root = locate(config.dataset_name, config.data_path)
+    source = open_dataset(name, root, config.split)
     rng = np.random.default_rng(config.seed)
     chosen = sorted(rng.permutation(len(source.items))[: config.images].tolist())
     tiles, skipped = [], 0
@@ -35,7 +35,7 @@ def run(config: DataShowConfig) -> int:
             log(f"skipped {error}")
             skipped += 1
     if not tiles:
-        raise DataError(f"data set {config.dataset_name}: none of {skipped} pictures can be shown; run data check")
+        raise DataError(f"data set {name}: none of {skipped} pictures can be shown; run data check")
     write(config.output, sheet(tiles, config.columns))
     print_result("data show", {"sheet": str(config.output), "pictures": len(tiles), "skipped": skipped})
     return 1 if skipped else 0

@@ -74,6 +74,7 @@ def train_config(config: DemoConfig, data: Path, folder: Path) -> TrainConfig:
         dataset_name="streets",
         data_path=data,
         save_path=folder,
+        pretrained=None,
         img_resize=SIZE,
         rand_scale=(1.0, 1.3),
         rotation=0.0,

@@ -288,13 +288,11 @@ def _line(finding: Finding) -> str:
 
 
 def _print_table(findings: list[Finding]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
-    colours = {"ok": "green", "warn": "yellow", "error": "red"}
+    from edgeailite.console import print_table
+
     table = Table("", "what", "value", "fix")
     for finding in findings:
-        level = f"[{colours[finding.level]}]{finding.level}[/]"
-        table.add_row(level, *(escape(text) for text in (finding.what, finding.value, finding.fix)))
-    Console().print(table)
+        table.add_row(finding.level, finding.what, finding.value, finding.fix)
+    print_table(table)

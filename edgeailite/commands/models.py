@@ -16,7 +16,8 @@ from edgeailite.console import print_table, progress
 from edgeailite.cost import complexity
 from edgeailite.errors import UsageError
 from edgeailite.models import ALIASES, MODELS, Pixel2Pixel, create_model, list_models
-from edgeailite.pretrained import weights_for
+from edgeailite.models.fusing import fuse
+from edgeailite.pretrained import Offer, offers, weights_for
 
 SORTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "name": lambda row: row["name"],
@@ -56,7 +57,7 @@ def describe(name: str, num_classes: int | None, height_width: tuple[int, int], 
     """Return a network's row in the table of `edgeailite models`, computed from shapes alone."""
     decoded: list[torch.Size] = []
     with torch.device("meta"):
-        model = create_model(name, num_classes, inputs=inputs)
+        model = fuse(create_model(name, num_classes, inputs=inputs))
         parameters = sum(p.numel() for p in model.parameters())
         model.decoders[0].register_forward_hook(lambda module, given, result: decoded.append(result.shape))
         macs = complexity(_without_batch_norm(model), height_width, inputs=inputs).macs
@@ -70,6 +71,9 @@ def describe(name: str, num_classes: int | None, height_width: tuple[int, int], 
         "strides": list(model.encoder.strides),
         "decoder_stride": next(s for s in STRIDES if -(-height_width[0] // s) == decoded[0][2]),
         "weights": [record.name for record in weights_for(name)],
+        "imagenet": [
+            {"name": offer.weights.name, "state": offer.state, "source": offer.source} for offer in offers(name)
+        ],
     }
 
 
@@ -90,9 +94,17 @@ def print_networks(rows: list[dict[str, Any]], config: ModelsConfig) -> None:
     for title in ("classes", "parameters", "GMACs"):
         table.add_column(title, justify="right")
     table.add_column("strides")
-    table.add_column("published weights")
+    table.add_column("published weights, and where those of ImageNet are")
     for row in rows:
         strides = f"{' '.join(map(str, row['strides']))} → {row['decoder_stride']}"
         cells = (str(row["classes"]), f"{row['parameters']:,}", f"{row['giga_macs']:.4f}", strides)
-        table.add_row(row["name"], *cells, ", ".join(dict.fromkeys(w.split(",")[0] for w in row["weights"])) or "-")
+        table.add_row(row["name"], *cells, _weights(row["name"], row["weights"]))
     print_table(table)
+
+
+def _weights(name: str, published: list[str]) -> str:
+    """Return the data sets that weights are published for; for ImageNet also where they are found first."""
+    best: Offer | None = next(iter(offers(name)), None)
+    data_sets = dict.fromkeys(record.split(",")[0] for record in published)
+    told = [f"{data} ({best.where})" if data == "ImageNet" and best else data for data in data_sets]
+    return ", ".join(told) or "-"

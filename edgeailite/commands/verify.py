@@ -1,6 +1,7 @@
 """`edgeailite verify`: prove a run's exported file against torch, or re-check a file alone against its contract.
 
-The second form must work with numpy and onnxruntime only: everything else is imported where the first form starts.
+The second form must work with numpy and the file's runtime only (onnxruntime, or LiteRT for .tflite files): everything
+else is imported where the first form starts.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgeailite.config import VerifyConfig
-from edgeailite.errors import UsageError
+from edgeailite.errors import EdgeailiteError, UsageError
 from edgeailite.runtime import load_contract, origin, recheck, recheck_tflite
 
 TFLITE = ".tflite"
@@ -33,14 +34,25 @@ def run(config: VerifyConfig) -> int:
 
 
 def _prove(config: VerifyConfig) -> None:
-    from edgeailite.export import verify_files
+    """Prove every file of a run; with `json` one object: the first file's numbers, those of others by their names."""
+    from edgeailite.export import Verification, verify_files
 
-    found = verify_files(config)
-    values = [{**one.results, "contract": str(one.contract)} for one in found]
-    if config.json and len(found) > 1:
-        values = [values[0] | {one.run.name: numbers for one, numbers in zip(found[1:], values[1:], strict=True)}]
-    for one, numbers in zip(found, values, strict=False):
-        _show(one.verdict, numbers, height_width=one.size, as_json=config.json)
+    values: dict[str, Any] = {}
+
+    def proven(found: Verification) -> None:
+        numbers = {**found.results, "contract": str(found.contract)}
+        values.update({found.run.name: numbers} if values else numbers)
+        if not config.json:
+            _show(found.verdict, numbers, height_width=found.size)
+
+    try:
+        verify_files(config, on_proof=proven)
+    except EdgeailiteError as error:
+        values |= {"failed": str(error)} if values else {}  # beside what is proven
+        raise
+    finally:
+        if config.json and values:
+            print(json.dumps(values))
 
 
 def _recheck(config: VerifyConfig) -> None:
@@ -53,8 +65,12 @@ def _recheck(config: VerifyConfig) -> None:
     title = f"{config.model} keeps its contract: {results['pictures']} pictures"
     if not results["same_file"]:
         title = f"{config.model} gives the answers of the contract on {results['pictures']} pictures"
-    every_bit = ", every bit as expected" if "arithmetic" in results else ""
-    _show(f"{title}{every_bit}; {origin(results)}", results, height_width=size, as_json=config.json)
+    exact = config.model.suffix == TFLITE or "arithmetic" in results
+    every_bit = ", every bit as expected" if exact else ""
+    if config.json:
+        print(json.dumps(results))
+    else:
+        _show(f"{title}{every_bit}; {origin(results)}", results, height_width=size)
 
 
 def _trace(config: VerifyConfig, first: str, second: str) -> None:
@@ -87,11 +103,8 @@ def _trace(config: VerifyConfig, first: str, second: str) -> None:
     print("\n".join(summary(found)))
 
 
-def _show(title: str, results: Mapping[str, Any], *, height_width: Sequence[object], as_json: bool) -> None:
-    """Print the verdict and a row per size and level, in plain lines since rich may be missing; or JSON."""
-    if as_json:
-        print(json.dumps(results))
-        return
+def _show(title: str, results: Mapping[str, Any], *, height_width: Sequence[object]) -> None:
+    """Print the verdict and a row per size and level, in plain lines since rich may be missing."""
     print(title)
     rows = _rows(results, "x".join(map(str, height_width)))
     names = [name for name in SHOWN if any(name in row for _, _, row in rows)]
@@ -106,6 +119,9 @@ def _show(title: str, results: Mapping[str, Any], *, height_width: Sequence[obje
     if "integer_kernels" in results:
         wanted = results["integer_kernels"]["wanted"]
         print(f"  integer kernels: {wanted - len(results['integer_kernels']['float_nodes'])} of {wanted}")
+    if results.get("additions", {}).get("total"):
+        safe, total = results["additions"]["tie_safe"], results["additions"]["total"]
+        print(f"  additions: {safe} of {total} the same in every arithmetic")
     if "export" in results:
         print(f"  file and what export writes: {results['export']}")
     if "inner_tensors" in results:

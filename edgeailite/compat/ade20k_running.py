@@ -61,8 +61,7 @@ def train(command: Ade20kCommand) -> int:
     if start.isdigit() and int(start) > first:
         return main(["train", "--resume", str(command.folder)])
     defaults = {"model_name": [command.model_name], "save_path": [str(command.folder)]}
-    pretrained = first_weights(command)
-    options = defaults | ({"pretrained": pretrained} if pretrained else {}) | dict(command.options)
+    options = defaults | {"pretrained": first_weights(command) or ["none"]} | dict(command.options)
     return main(["train", *as_words(options)])
 
 

@@ -113,7 +113,12 @@ FLAGS: dict[str, Flag] = {
         about="goes on from last.pt of the run; other flags are taken from it, but for data path, workers, device, "
         "threads and timeout",
     ),
-    "phase": Flag("phase", "training|calibration|validation", OneOf(PHASES, "these are the phases"), about="see above"),
+    "phase": Flag(
+        "phase",
+        "training|calibration|validation",
+        OneOf(PHASES, "these are the phases"),
+        about="what is done: edgeailite train, calibrate or validate",
+    ),
     "save_onnx": Flag("save_onnx", "True|False", boolean, about="True: `edgeailite export` after the training"),
     # pictures
     "image_mean": Flag("image_mean", "X [X X]", _three),
@@ -148,14 +153,16 @@ FLAGS: dict[str, Flag] = {
     "shuffle": Flag(takes="True", rule=Only(True, "training pictures are always shuffled, by --seed")),
     "shuffle_val": Flag(takes="True|False", rule=nothing, note="no effect: accuracy does not depend on the order"),
     # machine
-    "gpus": Flag("gpus", "N ...", about="see above"),
+    "gpus": Flag("gpus", "N ...", about="sets CUDA_VISIBLE_DEVICES, unless it is set"),
     "device": Flag("device", "cpu|cuda", _device),
     "parallel_model": Flag("several", "True|False", boolean, _GPU_NOTE),
     "distributed": Flag("several", "True|False", boolean, _GPU_NOTE),
     "workers": Flag("workers", "N"),
     "enable_fp16": Flag("amp", "True|False", _amp, about="True: bf16, where the device computes it fast"),
     # quantization
-    "quantize": Flag("quantize", "True|False", boolean, about="see above"),
+    "quantize": Flag(
+        "quantize", "True|False", boolean, about="training: quantization-aware, of the network in --pretrained"
+    ),
     "quantization": Flag("quantize", "True|False", boolean),
     "histogram_range": Flag("observer", "True|False", WhereQuantized(_ranges), about="True percentile, False ema"),
     "per_channel_q": Flag(takes="True", rule=WhereQuantized(Only(True, _PER_TENSOR))),

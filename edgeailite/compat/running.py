@@ -63,6 +63,8 @@ def train(command: Command) -> int:
     from edgeailite.runs.checkpoint import LAST
 
     options = {name: values for name, values in command.options.items() if name not in QUANTIZATION}
+    if "resume" not in options:
+        options = {"pretrained": ["none"]} | options
     if command.quantize:
         if holds_network(options.get("pretrained", [])):
             return quantize(command)

@@ -25,8 +25,10 @@ from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.pretrained import describe, fetch, load_pretrained, read_weights
+from edgeailite.pretrained.by_name import WORDS
 from edgeailite.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from edgeailite.runs.open import is_exported
+from edgeailite.training.first_weights import preprocessing_of
 from edgeailite.training.learner import output_channels
 
 CARD_OPTIONS = ("img_resize", "image_mean", "image_scale", "input_channel_reverse", "interpolation")
@@ -74,7 +76,7 @@ def as_model(options: Mapping[str, Sequence[str]], given: Mapping[str, Sequence[
 
 def holds_network(sources: Sequence[str]) -> bool:
     """Open the files and return True if they hold a whole network, not only a backbone to start from."""
-    if not sources:
+    if not sources or sources[0] in WORDS:
         return False
     if len(sources) == 2 or _own_checkpoint(sources) is not None:
         return True
@@ -132,13 +134,12 @@ def published_checkpoint(config: TrainConfig) -> Checkpoint:
             f"{report.source}: {report.kind}, not a whole network; train from it first (--phase training)",
             code="wrong-kind",
         )
-    order = "BGR" if config.input_channel_reverse else "RGB"
     card = ModelCard(
         model.name,
         labels.outputs,
         labels.classes,
         labels.palette,
-        Preprocessing(*config.img_resize, config.image_mean, config.image_scale, order, config.interpolation),
+        preprocessing_of(config),
         config.dataset_name,
         None if config.data_path is None else str(config.data_path.resolve()),
         changed_options(model.options),
@@ -157,8 +158,8 @@ def _changed(card: ModelCard, given: Mapping[str, Sequence[str]]) -> ModelCard:
     changed = Preprocessing(
         height,
         width,
-        config.image_mean if "image_mean" in given else pre.mean,
-        config.image_scale if "image_scale" in given else pre.scale,
+        config.image_mean or pre.mean,
+        config.image_scale or pre.scale,
         "BGR" if reverse else "RGB",
         config.interpolation if "interpolation" in given else pre.interpolation,
     )

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from edgeailite.config.checks import ACCELERATORS, Amp, Device, check
+from edgeailite.config.checks import ACCELERATORS, Amp, Device, Weights, check
 from edgeailite.config.cost import (
     DEFAULT_SIZE,
     BenchConfig,
@@ -16,7 +16,15 @@ from edgeailite.config.cost import (
     ModelsConfig,
     Size,
 )
-from edgeailite.config.data import DataCacheConfig, DataCheckConfig, DataGetConfig, DataShowConfig, DataStatsConfig
+from edgeailite.config.data import (
+    DataCacheConfig,
+    DataCheckConfig,
+    DataGetConfig,
+    DataShowConfig,
+    DataSplitConfig,
+    DataStatsConfig,
+)
+from edgeailite.config.foreign import CardConfig
 from edgeailite.config.proving import CompareConfig, ExportConfig, ReportConfig, ValidateConfig, VerifyConfig
 from edgeailite.config.quantizing import AnalyzeConfig, CalibrateConfig, Observer, QuantizeConfig, SchemeName
 from edgeailite.config.start import DemoConfig, DoctorConfig, PresetsConfig
@@ -25,9 +33,10 @@ from edgeailite.config.using import HOST_NAME, InferConfig, ServeConfig
 
 __all__ = [
     "ACCELERATORS", "DEFAULT_SIZE", "HOST_NAME", "MODEL", "check",
-    "Amp", "Device", "Loop", "Objective", "Observer", "SchemeName", "Size",
+    "Amp", "Device", "Loop", "Objective", "Observer", "SchemeName", "Size", "Weights",
     "DemoConfig", "PresetsConfig", "DoctorConfig",
-    "DataGetConfig", "DataCheckConfig", "DataStatsConfig", "DataShowConfig", "DataCacheConfig",
+    "DataGetConfig", "DataCheckConfig", "DataSplitConfig", "DataStatsConfig", "DataShowConfig", "DataCacheConfig",
+    "CardConfig",
     "ModelsConfig", "ChooseConfig", "ComplexityConfig", "BenchConfig", "DevicesListConfig", "DevicesFitConfig",
     "TrainConfig", "CalibrateConfig", "AnalyzeConfig", "QuantizeConfig",
     "ValidateConfig", "CompareConfig", "ExportConfig", "VerifyConfig", "ReportConfig",

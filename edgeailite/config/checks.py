@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from edgeailite.errors import UsageError
 
 Device = Literal["auto", "cpu", "cuda"]
 Amp = Literal["auto", "off", "bf16", "fp16"]
+Weights = Literal["best", "last"]
+"""Which checkpoint of a run folder a verb takes."""
 ACCELERATORS = (
     "ethos-u55-32", "ethos-u55-64", "ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u65-512",
     "ethos-u85-128", "ethos-u85-256", "ethos-u85-512", "ethos-u85-1024", "ethos-u85-2048",
 )  # fmt: skip
 """Ethos-U NPUs that Arm's compiler Vela knows, by family and 8-bit MACs per cycle."""
 ARITHMETICS = ("onnxruntime_x86", "onnxruntime_sse2", "onnxruntime_arm64", "tflite_reference", "xnnpack")
+UNSET = -(2**31)  # a number that was not given, where a class has a `usual` one
 SMALLEST = 32  # pixels of height and width that every network takes
 MOST_THREADS, MOST_WORKERS = 4096, 1024  # each is a thread or a process, whoever asked for it
 
@@ -54,6 +57,15 @@ def check_size(field: str, size: tuple[int, int] | None, *, least: int = SMALLES
 def check_accelerator(name: str | None) -> None:
     """Raise UsageError for an Ethos-U that Vela does not know; None passes."""
     check(name is None or name in ACCELERATORS, "accelerator", name, f"one of {', '.join(ACCELERATORS)}")
+
+
+def settle_epochs(options: Any) -> None:
+    """Set a number of epochs that was not given to the class's usual one; a run that is resumed has its own.
+
+    A usual number as default could not be told from the same number given with `resume`.
+    """
+    if options.epochs == UNSET and not getattr(options, "resume", None):
+        object.__setattr__(options, "epochs", options.usual["epochs"])  # of a frozen record, before anybody sees it
 
 
 def check_machine(threads: int | None, *, workers: int | Literal["auto"] = "auto", seed: int = 0) -> None:

@@ -29,7 +29,7 @@ class ModelsConfig:
 
     pattern: str = "*"
     """Names to list; * stands for any characters."""
-    family: Literal["all", "edgeailite", "ade20k"] = "all"
+    family: Literal["all", "edgeailite", "ade20k", "ddrnet"] = "all"
     """Only networks of this family."""
     max_gmacs: float | None = None
     """Only networks that cost at most this many GigaMACs."""
@@ -74,8 +74,10 @@ class ChooseConfig:
     (HxW), data, classes and type (float or int8)."""
     unknown: bool = False
     """Also list networks without a known accuracy, after the others."""
-    dataset_name: str = "folder"
-    """Data set to name in the training commands."""
+    dataset_name: str = ""
+    """Data set to name in the training commands; without one it is recognised by its folder."""
+    data_path: Path | None = None
+    """Folder of the data set to name in the training commands."""
     rows: int = 12
     """Most rows to print."""
     json: bool = False

@@ -31,13 +31,13 @@ class DataGetConfig:
 
 @dataclass(frozen=True)
 class DataCheckConfig(Loading):
-    """Look at every picture and mask of a data set, and compare its splits. It changes nothing in the data set.
+    """Look at every picture and mask of a data set, and compare its splits. No picture or mask is changed.
 
     Exit code 3 if errors were found, 1 if only warnings, else 0.
     """
 
-    dataset_name: str = "folder"
-    """Data set; `folder` is your own pictures and masks."""
+    dataset_name: str = ""
+    """Data set; default what data_path holds: `folder`, your own pictures and masks, or Cityscapes, VOC, ADE20K."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     split: str = "all"
@@ -45,9 +45,10 @@ class DataCheckConfig(Loading):
     html: Path | None = None
     """Also write a page with the worst files to this file."""
     fix: Literal["none", "list"] = "none"
-    """list: write file lists without the pictures that have errors."""
+    """list: write lists of the pictures without errors, one <split>.txt each. In the data set's folder edgeailite_lists
+    they are what every verb reads from then on."""
     save_path: Path | None = None
-    """Folder for the lists of --fix list, one <split>.txt each."""
+    """Another folder for these lists, to look at: no verb reads them there."""
     show: int = 5
     """Findings printed of each kind (0 = all); JSON and the page have more."""
     json: bool = False
@@ -59,22 +60,39 @@ class DataCheckConfig(Loading):
         check_machine(None, workers=self.workers)
         check_least(self, 0, "show")
         check(
-            self.fix == "none" or self.save_path is not None,
-            "fix",
-            self.fix,
-            f"a {option('save_path')} folder for the lists",
-        )
-        check(
             self.save_path is None or self.fix == "list", "save_path", self.save_path, f"{option('fix')} list with it"
         )
+
+
+@dataclass(frozen=True)
+class DataSplitConfig:
+    """Divide your own pictures into train and val (and test): writes lists into the data set, moves nothing.
+
+    Every class gets its share in each split. Equal and nearly equal pictures, and neighbouring frames of a numbered
+    series, stay in one split.
+    """
+
+    data_path: Path
+    """Folder with pictures and masks in a folder each, or beside one another, or with a split train alone."""
+    val: float = 0.2
+    """Share of the pictures to validate on."""
+    test: float = 0.0
+    """Share of the pictures to test on."""
+    seed: int = 1
+    """Fixes which pictures are chosen."""
+
+    def __post_init__(self) -> None:
+        check_machine(None, seed=self.seed)
+        check(0 < self.val < 1, "val", self.val, "above 0, below 1")
+        check(0 <= self.test < 1 - self.val, "test", self.test, f"0 or more, and {option('val')} and it below 1")
 
 
 @dataclass(frozen=True)
 class DataStatsConfig(Loading):
     """Print counts, sizes, colours and classes of a data set, and the class weights that follow from them."""
 
-    dataset_name: str = "folder"
-    """Data set; `folder` is your own pictures and masks."""
+    dataset_name: str = ""
+    """Data set; default what data_path holds: `folder`, your own pictures and masks, or Cityscapes, VOC, ADE20K."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     split: str = "all"
@@ -90,8 +108,8 @@ class DataStatsConfig(Loading):
 class DataShowConfig:
     """Draw a contact sheet: pictures of a split with their masks over them, in one PNG file."""
 
-    dataset_name: str = "folder"
-    """Data set; `folder` is your own pictures and masks."""
+    dataset_name: str = ""
+    """Data set; default what data_path holds: `folder`, your own pictures and masks, or Cityscapes, VOC, ADE20K."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     split: str = "train"
@@ -126,8 +144,8 @@ class DataShowConfig:
 class DataCacheConfig:
     """Decode and resize the pictures and labels of a split once, for `train --cache`. What is up to date stays."""
 
-    dataset_name: str = "streets"
-    """Data set."""
+    dataset_name: str = ""
+    """Data set; default what data_path holds, as in training, without a data_path streets."""
     data_path: Path | None = None
     """Folder of the data set; default data/datasets/<dataset_name>."""
     cache: Path = CACHE

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from edgeailite.config.checks import (
     Computing,
     Machine,
+    Weights,
     check,
     check_accelerator,
     check_arithmetic,
@@ -34,6 +35,9 @@ class ValidateConfig(Machine):
     """Split to measure on: train, val or test."""
     epoch_size: float = 0.0
     """Part of the split, evenly spaced: 0 = all, below 1 a share, else a number of pictures."""
+    weights: Weights = "best"
+    """Of a run folder: best.pt, of its best validation score, or last.pt, of its last epoch. A file is taken as it
+    is."""
 
     group("size and averaging")
     img_resize: tuple[int, int] | None = None
@@ -120,6 +124,9 @@ class CompareConfig(Machine):
     """Split to compare on: train, val or test."""
     epoch_size: float = 0.0
     """Part of the split, evenly spaced: 0 = all, below 1 a share, else a number of pictures."""
+    weights: Weights = "best"
+    """Of run folders: best.pt, of the best validation score, or last.pt, of the last epoch. Files are taken as they
+    are."""
     draws: int = 2000
     """Random draws of pictures (with replacement) from which the intervals are computed."""
     seed: int = 1
@@ -162,6 +169,9 @@ class ExportConfig:
     compiled by Vela (pip install ethos-u-vela)."""
     accelerator: str | None = None
     """With --target ethos-u: NPU to compile for, ethos-u55-32 to ethos-u85-2048 (family and 8-bit MACs per cycle)."""
+    weights: Weights = "best"
+    """Of a run folder: best.pt, of its best validation score, or last.pt, of its last epoch. A file is taken as it
+    is."""
     img_resize: tuple[int, int] | None = None
     """Input size of the network, height and width; default the run's."""
     dynamic: bool = False
@@ -180,7 +190,7 @@ class ExportConfig:
     simplify: bool = True
     """Run onnxsim and check that nothing changed."""
     kernels: Literal["plain", "onnxruntime"] = "plain"
-    """onnxruntime: rewrite the int8 file for speed on x86 there; same results bit for bit, more MACs (of zeros)."""
+    """onnxruntime: rewrite the int8 file for speed on x86 there; same results bit for bit, more MACs."""
 
     def __post_init__(self) -> None:
         check(self.opset is None or 17 <= self.opset <= 23, "opset", self.opset, "17 to 23")
@@ -195,11 +205,13 @@ class VerifyConfig:
     model: Path
     """Run folder, checkpoint, or an .onnx or .tflite file followed by its contract."""
     contract: Path | None = None
-    """contract.json of the file (needs numpy and onnxruntime only; a .tflite file LiteRT too)."""
+    """contract.json of the file (needs numpy and onnxruntime only; a .tflite file numpy and LiteRT)."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     split: str = "val"
     """Split whose pictures are compared."""
+    weights: Weights = "best"
+    """Of a run folder: the weights that were exported, best.pt or last.pt."""
     images: int = 8
     """Number of pictures compared at the exported size (0 = the whole split)."""
     sizes: tuple[tuple[int, int], ...] = ((96, 160), (97, 161), (225, 401))
@@ -221,8 +233,10 @@ class VerifyConfig:
     group("find the layer that differs")
     trace: tuple[str, str] | None = None
     """Compare two forms of the network layer by layer: float, fake_quant, integer_exact (as this machine computes) or
-    integer_exact:ARITHMETIC (as onnxruntime_x86, onnxruntime_sse2 or onnxruntime_arm64); the run's file as ort,
-    ort:LEVEL (DISABLED, EXTENDED, ALL), openvino or openvino:f32; or FILE.onnx, FILE.onnx@LEVEL, FILE.onnx@openvino."""
+    integer_exact:ARITHMETIC (onnxruntime_x86, onnxruntime_sse2, onnxruntime_arm64, tflite_reference or xnnpack); the
+    run's ONNX file as ort, ort:LEVEL (DISABLED, EXTENDED, ALL), openvino or openvino:f32, its .tflite file as tflite
+    (LiteRT with XNNPACK) or tflite:reference; or FILE.onnx, FILE.onnx@LEVEL, FILE.onnx@openvino, FILE.tflite,
+    FILE.tflite@reference."""
     trace_local: bool = False
     """Feed each layer of the second form (a torch form) the first form's values, so that differences do not add up."""
     trace_plot: Path | None = None
@@ -264,6 +278,9 @@ class ReportConfig(Computing):
     """Folder of the data set; default as in training."""
     split: str = "val"
     """Split that is measured, and whose worst pictures are shown."""
+    weights: Weights = "best"
+    """Of a run folder: best.pt, of its best validation score, or last.pt, of its last epoch. A file is taken as it
+    is."""
     images: int = 6
     """Number of worst pictures shown of each output."""
     forms: Literal["none", "quick", "all"] = "quick"

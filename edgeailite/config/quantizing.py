@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edgeailite.config.checks import Device, Machine, check, check_above_zero, check_least, check_machine, group
+from edgeailite.config.checks import (
+    UNSET,
+    Device,
+    Machine,
+    Weights,
+    check,
+    check_above_zero,
+    check_least,
+    check_machine,
+    group,
+    settle_epochs,
+)
 from edgeailite.errors import option
 
 SchemeName = Literal["ort_u8s8", "ort_u8s7", "ort_u8s8_tensor", "s8s8", "tidl_pow2", "portable"]
@@ -39,7 +50,9 @@ class CalibrateSubject:
 
     group("start and data")
     run: Path
-    """Float run folder or checkpoint."""
+    """Float run folder, checkpoint, or float .onnx file with a card (`edgeailite card`)."""
+    pictures: Path | None = None
+    """Folder of pictures to observe instead of a data set; they need no labels."""
     save_path: Path | None = None
     """Run folder to write; default <run>_ptq."""
     scheme: SchemeName = "ort_u8s8"
@@ -52,6 +65,9 @@ class CalibrateSubject:
     """A checkpoint of TI's published quantization training: take weights and ranges from it, observe no picture."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
+    weights: Weights = "best"
+    """Of a run folder: best.pt, of its best validation score, or last.pt, of its last epoch. A file is taken as it
+    is."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +88,7 @@ class Refinement:
 
 @dataclass(frozen=True)
 class CalibrateConfig(Machine, Refinement, Calibration, CalibrateSubject):  # the options of the last come first
-    """Quantize a float run after training: find ranges from a few training pictures, without training."""
+    """Quantize a float run or ONNX file after training: find ranges from a few pictures, without training."""
 
     group("machine")
     batch_size: int = 4
@@ -83,7 +99,9 @@ class CalibrateConfig(Machine, Refinement, Calibration, CalibrateSubject):  # th
     """Build everything, observe and validate a picture or two; write nothing."""
 
     renamed: ClassVar = {"images": "calibration_images"}
-    first: ClassVar = ("run", "save_path", "scheme", "data_path", "calibration_images", "plan", "dry_run")
+    first: ClassVar = (
+        "run", "save_path", "pictures", "weights", "scheme", "data_path", "calibration_images", "plan", "dry_run",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check_machine(self.threads, workers=self.workers, seed=self.seed)
@@ -93,6 +111,7 @@ class CalibrateConfig(Machine, Refinement, Calibration, CalibrateSubject):  # th
             for name in ("equalize", "correct_bias", "adaround"):
                 value = getattr(self, name)
                 check(not value, name, value, "none beside pretrained, which is taken as it is")
+        check(self.pictures is None or self.data_path is None, "pictures", self.pictures, "none beside data_path")
         self.check_calibration()
         check_least(self, 1, "batch_size", "refine_images")
         check_least(self, 0, "adaround")
@@ -103,7 +122,7 @@ class AnalyzeConfig(Machine, Calibration):
     """Rank layers by what quantizing each costs: sensitivity.json and .png in the run folder; and write plans."""
 
     run: Path
-    """Float run folder or checkpoint."""
+    """Float run folder, checkpoint, or float .onnx file with a card (`edgeailite card`)."""
     scheme: SchemeName = "ort_u8s8"
     """Scheme that is analysed, as in calibrate."""
     data_path: Path | None = None
@@ -114,6 +133,9 @@ class AnalyzeConfig(Machine, Calibration):
     """Layers in the printed table."""
     json: bool = False
     """Print what is written to sensitivity.json, without the inner tensors, instead of a table."""
+    weights: Weights = "best"
+    """Of a run folder: best.pt, of its best validation score, or last.pt, of its last epoch. A file is taken as it
+    is."""
 
     group("plans of mixed precision")
     max_drop: float | None = None
@@ -159,7 +181,7 @@ class QuantizeSubject:
 
     group("start and data")
     run: Path
-    """Float run folder or checkpoint."""
+    """Float run folder, checkpoint, or float .onnx file with a card (`edgeailite card`)."""
     save_path: Path | None = None
     """Run folder to write; default <run>_qat."""
     resume: bool = False
@@ -176,10 +198,13 @@ class QuantizeSubject:
     """Folder of the data set; default as in training."""
     cache: Path | None = None
     """Folder that `edgeailite data cache` wrote, as in training."""
+    weights: Weights = "best"
+    """Of a run folder: best.pt, of its best validation score, or last.pt, of its last epoch. A file is taken as it
+    is."""
 
     group("schedule")
-    epochs: int = 10
-    """Passes over the training split."""
+    epochs: int = UNSET
+    """Passes over the training split; with resume the run's, of which a larger number trains longer."""
     epoch_size: float = 0.0
     """Pictures in an epoch: 0 = the split, below 1 a share of it, else a number."""
     epoch_size_val: float = 0.0
@@ -245,14 +270,17 @@ class QuantizeConfig(Calibration, QuantizeSubject):  # the options of the last c
     dry_run: bool = False
     """Build everything, take one step and validate one picture; write nothing."""
 
+    usual: ClassVar = {"epochs": 10}
     first: ClassVar = (
-        "run", "save_path", "data_path", "scheme", "plan", "epochs", "batch_size", "lr", "resume", "dry_run",
+        "run", "save_path", "weights", "data_path", "scheme", "plan", "epochs", "batch_size", "lr", "resume", "dry_run",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
+        settle_epochs(self)
         check_machine(self.threads, workers=self.workers, seed=self.seed)
         self.check_calibration()
-        check_least(self, 1, "epochs", "evaluate_every", "batch_size", "accumulate")
+        check_least(self, 1, "evaluate_every", "batch_size", "accumulate")
+        check(self.epochs == UNSET or self.epochs >= 1, "epochs", self.epochs, "at least 1")
         check_least(self, 0, "epoch_size", "epoch_size_val", "weight_decay", "save_every", "distill")
         check_above_zero(self, "lr", "ranges_lr", "distill_temperature")
         for name in ("freeze_bn_epoch", "freeze_ranges_epoch"):

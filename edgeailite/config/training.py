@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edgeailite.config.checks import Amp, Device, check, check_above_zero, check_least, check_machine, check_size, group
+from edgeailite.config.checks import (
+    UNSET,
+    Amp,
+    Device,
+    check,
+    check_above_zero,
+    check_least,
+    check_machine,
+    check_size,
+    group,
+    settle_epochs,
+)
 from edgeailite.errors import option
 
 MODEL = "deeplabv3plus_mobilenetv2_tv_edgeailite"
@@ -25,9 +36,10 @@ class Subject:
     """Resize as PyTorch did in 2017, which the published weights of `v1_*` networks expect."""
 
     group("data")
-    dataset_name: str = "streets"
+    dataset_name: str = ""
     """Data set: streets (generated here), folder (your own), or a published one; `edgeailite data get` lists them. It
-    decides the network's inputs and outputs, e.g. streets_depth_semantic_motion_multi_input."""
+    decides the network's inputs and outputs, e.g. streets_depth_semantic_motion_multi_input. Without it: what data_path
+    holds (Cityscapes, VOC, ADE20K, else folder), or without a data_path streets."""
     data_path: Path | None = None
     """Folder of the data set; default data/datasets/<dataset_name>."""
     cache: Path | None = None
@@ -36,14 +48,19 @@ class Subject:
     """Split to train on."""
     val_split: str = "val"
     """Split used for validation during training."""
+    val_share: float = 0.0
+    """For your own data without a split val: validate on this share of it. Writes lists as `edgeailite data split` does
+    (into the data set's folder edgeailite_lists), which all verbs read (0 = the data set has its splits)."""
     output_size: tuple[int, int] | None = None
     """Size of the labels in validation, height and width; default their own."""
 
     group("start, resume and quantize")
     save_path: Path | None = None
     """Run folder to write; default runs/<date>_<dataset>_<model>."""
-    pretrained: tuple[str, ...] | None = None
-    """Weights to start from: a file or a URL, ours or published, or two for an ADE20K network: ENCODER DECODER."""
+    pretrained: tuple[str, ...] | None = ("auto",)
+    """Weights to start from. auto: ImageNet weights of the network's encoder, if a package has them, or the cache, or
+    their server answers within seconds; else none. imagenet: the same or an error. none: random values. Or a file or a
+    URL, ours or published, or two for an ADE20K network: ENCODER DECODER."""
     allow_head_mismatch: bool = False
     """Accept weights for another number of classes: layers whose shape depends on it keep their random values."""
     resume: Path | None = None
@@ -66,10 +83,11 @@ class Augmentation:
     group("input of the network")
     img_resize: tuple[int, int] = (384, 768)
     """Input size of validation and of the exported network, height and width."""
-    image_mean: tuple[float, float, float] = (128.0, 128.0, 128.0)
-    """Subtracted from pixels 0..255, per channel in the network's order."""
-    image_scale: tuple[float, float, float] = (1 / 64, 1 / 64, 1 / 64)
-    """Multiplied with pixels after the mean is subtracted."""
+    image_mean: tuple[float, float, float] | None = None
+    """Subtracted from pixels 0..255, per channel in the network's order; default what the weights of --pretrained
+    imagenet or auto expect, else 128."""
+    image_scale: tuple[float, float, float] | None = None
+    """Multiplied with pixels after the mean is subtracted; default as of image_mean, else 1/64."""
     input_channel_reverse: bool = False
     """Give the network BGR. ADE20K weights of 2018 want it, with mean 102.9801 115.9465 122.7717, scale 1 1 1."""
 
@@ -107,7 +125,7 @@ class Augmentation:
     def check_augmentation(self) -> None:
         """Raise UsageError for a value out of range, or two that exclude each other."""
         check_size("img_resize", self.img_resize)
-        check(all(s != 0 for s in self.image_scale), "image_scale", self.image_scale, "other than 0")
+        check(all(s != 0 for s in self.image_scale or ()), "image_scale", self.image_scale, "other than 0")
         check(0 < self.rand_scale[0] <= self.rand_scale[1], "rand_scale", self.rand_scale, "0 < low <= high")
         jitter = self.color_jitter
         check(jitter is None or 0 <= jitter < 1, "color_jitter", jitter, "a share from 0 to below 1")
@@ -191,8 +209,8 @@ class Loop:
     """Options for the length and speed of training, and for the machine."""
 
     group("epochs and batches")
-    epochs: int = 100
-    """Passes over the training split."""
+    epochs: int = UNSET
+    """Passes over the training split; with resume the run's, of which a larger number trains longer."""
     epoch_size: float = 0.0
     """Pictures in an epoch: 0 = the split, below 1 a share of it, else a number (above the split: several passes)."""
     batch_size: int = 12
@@ -281,10 +299,16 @@ class Loop:
     dry_run: bool = False
     """Build everything, take one step and validate one picture; write nothing."""
 
+    usual: ClassVar = {"epochs": 100}
+
+    def __post_init__(self) -> None:
+        settle_epochs(self)
+
     def check_loop(self) -> None:
         """Raise UsageError for a value out of range, or two that exclude each other."""
         check_machine(self.threads, workers=self.workers, seed=self.seed)
-        check_least(self, 1, "epochs", "batch_size", "accumulate", "evaluate_every")
+        check_least(self, 1, "batch_size", "accumulate", "evaluate_every")
+        check(self.epochs == UNSET or self.epochs >= 1, "epochs", self.epochs, "at least 1")
         check_least(self, 0, "epoch_size", "epoch_size_val", "overfit", "weight_decay", "warmup_epochs")
         check_least(self, 0, "early_stopping", "save_every", "overlays", "lr_encoder")
         check_above_zero(self, "lr", "lr_power", "clip_grad")
@@ -306,11 +330,15 @@ class TrainConfig(Loop, Objective, Augmentation, Subject):  # the options of the
     )  # fmt: skip
 
     def __post_init__(self) -> None:
+        settle_epochs(self)
         self.check_augmentation()
         self.check_objective()
         self.check_loop()
         if self.pretrained is not None:
             check(len(self.pretrained) in (1, 2), "pretrained", self.pretrained, "one file, or two: ENCODER DECODER")
+        check(0 <= self.val_share < 1, "val_share", self.val_share, "from 0 to below 1")
+        alone = not self.val_share or (self.data_path is not None and self.dataset_name in ("", "folder"))
+        check(alone, "val_share", self.val_share, f"{option('data_path')} of your own data with it")
         check_size("output_size", self.output_size, least=1)
         check_least(self, 1, "quantize_epochs")
         check_above_zero(self, "quantize_lr")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edgeailite.config.checks import Computing, check, check_least, check_machine, group
+from edgeailite.config.checks import Computing, Weights, check, check_least, check_machine, group
 from edgeailite.errors import option
 
 Written = Literal["labels", "colors", "overlay", "side_by_side", "shares"]
@@ -29,6 +29,9 @@ class InferConfig(Computing):
     JSON."""
     alpha: float = 0.5
     """Weight of the colours in the overlay: 0 shows the picture alone, 1 the colours alone."""
+    weights: Weights = "best"
+    """Of a run folder: best.pt, of its best validation score, or last.pt, of its last epoch. A file is taken as it
+    is."""
     resume: bool = False
     """Skip what an earlier run with the same model and options has finished."""
     json: bool = False

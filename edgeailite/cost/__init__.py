@@ -39,7 +39,13 @@ class Complexity:
 
 
 def complexity(model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1) -> Complexity:
-    """Count the MACs of `model` for `inputs` pictures of (height, width) with three channels, and its parameters."""
+    """Count the MACs of `model` for `inputs` pictures of (height, width) with three channels, and its parameters.
+
+    Branches that a file has as one convolution (RepVGG, MobileOne) are counted as that one.
+    """
+    from edgeailite.models.fusing import fuse
+
+    model = fuse(model)
     macs = sum(layer.macs for layer in torch_layers(model, height_width, inputs=inputs))
     return Complexity(macs, sum(p.numel() for p in model.parameters()))
 
@@ -47,10 +53,13 @@ def complexity(model: nn.Module, height_width: tuple[int, int], *, inputs: int =
 def layer_macs(model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1) -> list[tuple[str, int]]:
     """Return (module name, MACs) of the modules that compute something themselves, in order of definition.
 
-    What a module's children do is not counted again for the module; the MACs add up to those of `complexity`.
+    What a module's children do is not counted again for the module; the MACs add up to those of `complexity`. Names are
+    those after fusing (`models.fusing`), which a quantized network has too.
     """
     from edgeailite.cost.torch_graph import record
+    from edgeailite.models.fusing import fuse
 
+    model = fuse(model)
     recording = record(model, height_width, inputs=inputs)
     macs = dict.fromkeys((name for name, _ in model.named_modules()), 0)
     for path, layer in zip(recording.paths, recording.layers, strict=True):
@@ -59,16 +68,22 @@ def layer_macs(model: nn.Module, height_width: tuple[int, int], *, inputs: int =
 
 
 def torch_layers(model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1) -> tuple[Layer, ...]:
-    """Return the layers of a torch network in eval mode for `inputs` pictures of (height, width), as they run."""
+    """Return the layers of a torch network in eval mode for `inputs` pictures of (height, width), as `torch_cost`."""
     from edgeailite.cost.torch_graph import record
+    from edgeailite.models.fusing import fuse
 
-    return record(model, height_width, inputs=inputs).layers
+    return record(fuse(model), height_width, inputs=inputs).layers
 
 
 def torch_cost(model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1) -> Cost:
-    """Count layers, memory and weights of a torch network in eval mode; int8 numbers are estimates (`int8.py`)."""
-    from edgeailite.cost.torch_graph import record
+    """Count layers, memory and weights of a torch network in eval mode; int8 numbers are estimates (`int8.py`).
 
+    Branches that a file has as one convolution (RepVGG, MobileOne) are counted as that one, its parameters too.
+    """
+    from edgeailite.cost.torch_graph import record
+    from edgeailite.models.fusing import fuse
+
+    model = fuse(model)
     recording = record(model, height_width, inputs=inputs)
     cost = Cost(
         recording.layers,

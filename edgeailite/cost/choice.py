@@ -8,6 +8,7 @@ accuracy belongs to: float and int8 networks, or several data sets, stand in one
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +145,6 @@ def _candidate(
         config.img_resize
     ]
     milliseconds, left_to_cpu = _time(name, cost, config, profile, element_type)
-    height, width = config.img_resize
     return Candidate(
         name,
         accuracy,
@@ -153,9 +153,24 @@ def _candidate(
         cost.parameters,
         milliseconds,
         element_type,
-        f"edgeailite train --model_name {name} --dataset_name {config.dataset_name} --img_resize {height} {width}",
+        _command(name, config),
         left_to_cpu,
     )
+
+
+def _command(name: str, config: ChooseConfig) -> str:
+    """Return the whole command that trains a network; DIR stands for a folder that was not given."""
+    size = " ".join(map(str, config.img_resize))
+    path = "DIR" if config.data_path is None else shlex.quote(str(config.data_path))
+    data, to = config.dataset_name, f"runs/{name}"
+    if data in ("", "folder"):
+        return f"edgeailite train --model_name {name} --data_path {path} --img_resize {size} --save_path {to}"
+    if config.data_path is not None:
+        return (
+            f"edgeailite train --model_name {name} --dataset_name {data} --data_path {path} --img_resize {size} "
+            f"--save_path {to}"
+        )
+    return f"edgeailite train --model_name {name} --dataset_name {data} --img_resize {size} --save_path {to}"
 
 
 def _element_type(config: ChooseConfig, profile: Profile | None) -> str | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from edgeailite.data.lists import open_as_listed
 from edgeailite.data.sets.a2d2 import A2D2
 from edgeailite.data.sets.ade20k import ADE20K
 from edgeailite.data.sets.camvid import CAMVID
@@ -47,7 +48,10 @@ def default_path(name: str) -> Path:
 
 
 def open_dataset(name: str, path: Path | None, split: str) -> DataSource:
-    """Open one split: its files and labels. Raises UsageError (unknown name) or DataError (files missing)."""
+    """Open one split, as the lists in the data set choose its pictures (`lists`).
+
+    Raises UsageError (unknown name or split) or DataError (files missing).
+    """
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
@@ -58,7 +62,7 @@ def open_dataset(name: str, path: Path | None, split: str) -> DataSource:
             fix=f"{hint}known: {', '.join(DATASETS)}",
         )
     with _collector_paused():
-        return DATASETS[name](path or default_path(name), split)
+        return open_as_listed(DATASETS[name], path or default_path(name), split)
 
 
 @contextmanager

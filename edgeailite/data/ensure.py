@@ -7,6 +7,7 @@ from pathlib import Path
 from edgeailite import errors
 from edgeailite.console import log, progress
 from edgeailite.data import DataSource, default_path, open_dataset
+from edgeailite.data.lists import list_file
 from edgeailite.data.loader import worker_count
 from edgeailite.data.streets.dataset import write_streets
 from edgeailite.errors import UsageError
@@ -51,8 +52,12 @@ def open_labelled(name: str, path: Path | None, split: str, *, option: str = "sp
     except UsageError as error:
         if option == "split" or not error.known:
             raise
-        fix = f"add {split}, or name another: {errors.option(option)} NAME"
+        makes = f", or divide the pictures: `edgeailite data split {path}`" if name == "folder" and path else ""
+        fix = f"add {split}, or name another: {errors.option(option)} NAME{makes}"
         raise UsageError(error.problem, fix=fix, about=option, value=split) from None
+    file = list_file(path or default_path(name), split)
+    if file.is_file():
+        log(f"data: split {split}: the {len(source.items)} pictures that {file} names")
     if not source.items[0].labels:
         fix = "take its form with labels"
         raise UsageError("has pictures only, no labels", fix=fix, about="dataset_name", value=name)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -28,6 +30,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+TOGETHER = 1.0  # seconds in which signals are one: `timeout` sends its own to a command and to its whole group
 LOST_WORKER = "DataLoader worker (pid"  # how torch's RuntimeError begins; it has no type or field of its own
 
 
@@ -135,9 +138,22 @@ def lost_worker(error: RuntimeError) -> str | None:
     return f"{str(error).splitlines()[0]} (out of memory?); {advice}"
 
 
-def _ignore_interrupt(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; loader processes must live until the training has saved."""
+def _outlive_signals(worker: int) -> None:
+    """Let a loader process live until the training has saved: Ctrl-C and SIGTERM may reach the whole process group.
+
+    A SIGTERM more than TOGETHER seconds after the first ends it: that is the loader's own, of a process that hangs.
+    """
+    first = math.inf
+
+    def outlive(number: int, frame: object) -> None:
+        nonlocal first
+        first = min(first, time.monotonic())
+        if time.monotonic() - first > TOGETHER:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, outlive)
 
 
 def train_loader(
@@ -207,7 +223,7 @@ def _processes(count: int, start_method: str | None) -> dict[str, Any]:
         "prefetch_factor": 2 if count else None,
         "multiprocessing_context": start_method if count else None,
         "pin_memory": torch.cuda.is_available(),
-        "worker_init_fn": _ignore_interrupt,
+        "worker_init_fn": _outlive_signals,
         "generator": torch.Generator(),  # its own: torch's, which dropout draws from, must not depend on loaders
     }
 

@@ -29,6 +29,7 @@ from edgeailite.evaluation.protocol import part_of
 from edgeailite.evaluation.summary import classes_of, tasks_of
 from edgeailite.runs.dataset import dataset_of
 from edgeailite.runs.open import OpenModel, open_model
+from edgeailite.runs.weights import chosen_weights
 
 Numbers = NDArray[np.float64]
 
@@ -107,12 +108,13 @@ def _rank(entry: tuple[float, int, Disagreement]) -> tuple[float, int]:
 def _open_both(config: CompareConfig) -> tuple[OpenModel, OpenModel]:
     """Open A and B. Raises UsageError where integer kernels are asked for and neither is a quantized run."""
     device = select_device(config.device)
-    opened = [open_model(path, device=device, threads=config.threads) for path in (config.a, config.b)]
+    paths = [chosen_weights(path, config.weights) for path in (config.a, config.b)]
+    opened = [open_model(path, device=device, threads=config.threads) for path in paths]
     if config.integer_exact or config.arithmetic is not None:
         if all(model.kind != "quantized" for model in opened):
             asked = option("integer_exact" if config.arithmetic is None else "arithmetic")
             raise UsageError(f"{asked}: neither model is a quantized run; leave it out", code="wrong-kind")
-        for index, path in enumerate((config.a, config.b)):
+        for index, path in enumerate(paths):
             if opened[index].kind == "quantized":
                 opened[index] = open_model(
                     path,

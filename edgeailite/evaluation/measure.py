@@ -20,6 +20,7 @@ from edgeailite.evaluation.tally import Tally
 from edgeailite.evaluation.views import Views
 from edgeailite.runs.dataset import dataset_of
 from edgeailite.runs.open import OpenModel, open_model
+from edgeailite.runs.weights import chosen_weights
 
 AS_TRAINED = Protocol()
 
@@ -53,7 +54,7 @@ def validate(config: ValidateConfig) -> Validation:
     """
     set_threads(config.threads)
     model = open_model(
-        config.model,
+        chosen_weights(config.model, config.weights),
         device=select_device(config.device),
         integer_exact_mode=config.integer_exact,
         arithmetic=config.arithmetic,

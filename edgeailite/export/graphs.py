@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from edgeailite.quantization.graph import is_module, is_resize
+from edgeailite.models.fusing import fuse
+from edgeailite.quantization.graph import is_module, is_resize, output_nodes, trace
 from edgeailite.quantization.pooling import RegionPool, pool_size
 
 ARGMAX_MODES = ("none", "full", "before_upsampling")
@@ -18,9 +19,10 @@ ARGMAX_MODES = ("none", "full", "before_upsampling")
 def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
     """Return a traced copy in eval mode with every BatchNorm folded into its convolution; equal but for float rounding.
 
-    Adaptive pooling is replaced by a form that the exporter can write with open sizes.
+    Blocks of branches (RepVGG, MobileOne) become one convolution each. Adaptive pooling is replaced by a form that the
+    exporter can write with open sizes.
     """
-    traced = fx.symbolic_trace(copy.deepcopy(model).eval().cpu())
+    traced = trace(fuse(copy.deepcopy(model).eval().cpu()))
     for node in list(traced.graph.nodes):
         users = list(node.users)
         if is_module(node, nn.Conv2d) and len(users) == 1 and is_module(users[0], nn.BatchNorm2d):
@@ -45,7 +47,7 @@ def append_argmax(traced: fx.GraphModule, mode: str, classified: Collection[str]
     output = next(node for node in graph.nodes if node.op == "output")
     labels = {}
     with graph.inserting_before(output):
-        for name, node in output.args[0].items():
+        for name, node in output_nodes(graph).items():
             if name not in classified:
                 labels[name] = node
             elif mode == "full" or not is_resize(node):

@@ -20,7 +20,7 @@ from edgeailite import __version__
 from edgeailite.errors import DataError, ParityError, option
 from edgeailite.export.passes import Kernels
 from edgeailite.export.to_onnx import card_entries, to_onnx
-from edgeailite.files import read_regular
+from edgeailite.files import read_regular, unreadable
 from edgeailite.modelcard import ModelCard
 from edgeailite.runtime import OnnxModel
 from edgeailite.runtime.contract import first_difference
@@ -38,9 +38,9 @@ def read_model(file: Path) -> tuple[bytes, onnx.ModelProto]:
         data = read_regular(file, limit=LARGEST_FILE)
         model = onnx.ModelProto.FromString(data)
     except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror}); write it with `edgeailite export`") from None
+        raise unreadable(file, error, fix="write it with `edgeailite export`") from None
     except DecodeError:
-        raise DataError(f"{file}: not an ONNX file; write it with `edgeailite export`") from None
+        raise DataError(f"{file}: not an ONNX file; write it with `edgeailite export`", code="damaged") from None
     for tensor in model.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             raise ParityError(f"{file}: {printable(tensor.name)}: weights in another file; export this run again")
@@ -103,7 +103,8 @@ def compare_with_export(file: Path, module: nn.Module, card: ModelCard, *, argma
         difference = difference or found or "other bytes than are written of the same nodes and weights"
     other = metadata.get(VERSION, "none")
     raise ParityError(
-        f"{file}: {difference}, which is not what export writes of this run; export it again"
+        f"{file}: {difference}, which is not what export writes of this run; export it again, or name the "
+        f"{option('weights')} that were exported"
         + (f" (the file is of version {shown(other)}, this is {__version__})" if other != __version__ else "")
         + f", or compare pictures alone with {option('export_again')} False"
     )

@@ -11,9 +11,11 @@ from torch import Tensor, fx, nn
 
 from edgeailite.export.naming import function_names
 from edgeailite.modelcard import input_name
+from edgeailite.models.fusing import fuse
+from edgeailite.quantization.codes import Codes
 from edgeailite.quantization.convert import FromCodes, Quantize
-from edgeailite.quantization.graph import is_input, is_module, leaves_network
-from edgeailite.quantization.integer import Codes, IntegerExact
+from edgeailite.quantization.graph import input_index, is_input, is_module, leaves_network, trace
+from edgeailite.quantization.integer import IntegerExact
 from edgeailite.runtime import Layer
 
 Array = NDArray[Any]
@@ -55,7 +57,7 @@ def _nodes_since_quantized(node: onnx.NodeProto, producer: dict[str, onnx.NodePr
 
 def torch_float_tensors(model: nn.Module, *images: Tensor) -> dict[str, Array]:
     """Return the layer results of a float network, by the names that the exported file gives them."""
-    recorder = _Recorder(fx.symbolic_trace(model.eval()))
+    recorder = _Recorder(trace(fuse(model.eval())))
     with torch.inference_mode():
         recorder.run(*images)
     return recorder.values
@@ -85,13 +87,9 @@ def quantizer_names(converted: fx.GraphModule) -> dict[str, str]:
     for node in converted.graph.nodes:
         if is_module(node, Quantize) and not is_module(node, FromCodes):
             source = node.args[0]
-            value = _input_name(source) if is_input(source) else functions.get(source) or str(source.target)
+            value = input_name(input_index(source)) if is_input(source) else functions.get(source) or str(source.target)
             names[node.name] = f"{value}_quantized"
     return names
-
-
-def _input_name(node: fx.Node) -> str:
-    return input_name(node.args[1]) if node.op == "call_function" else input_name(0)
 
 
 class _Recorder(fx.Interpreter):

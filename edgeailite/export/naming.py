@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import fx
 
+from edgeailite.quantization.graph import of_sizes
+
 FUNCTIONS = {operator.add: "Add", torch.add: "Add", torch.cat: "Concat", F.interpolate: "Resize"}
 ATEN = {"Add": "aten.add.Tensor", "Concat": "aten.cat.", "Resize": "aten.upsample_"}  # tells them from shape arithmetic
 SCOPES, FX_NODE = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.fx_node"
@@ -39,7 +41,7 @@ def function_names(graph: fx.Graph) -> dict[fx.Node, str]:
     names: dict[fx.Node, str] = {}
     taken: set[str] = set()
     for node in graph.nodes:
-        if node.op == "call_function" and node.target in FUNCTIONS:
+        if node.op == "call_function" and node.target in FUNCTIONS and not of_sizes(node):
             names[node] = _unused(_function_name(node), taken)
     return names
 

@@ -30,18 +30,21 @@ from edgeailite.environment import machine_arithmetic
 from edgeailite.errors import ParityError, UsageError
 from edgeailite.export import conversion, identity
 from edgeailite.export.agreement import Agreement, Array, combine, compare, holds
+from edgeailite.export.float_parts import PartlyFloat, integer_share
 from edgeailite.export.graphs import append_argmax
 from edgeailite.export.inner_tensors import absent_layer, file_layers, integer_tensors, torch_float_tensors
-from edgeailite.export.passes import Kernels
+from edgeailite.export.passes import ACTIVATIONS, Index, Kernels
 from edgeailite.export.to_onnx import to_onnx, weights_hash
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing, preprocess
 from edgeailite.quantization import convert, wide_parts
+from edgeailite.quantization.graph import named_outputs, trace
 from edgeailite.quantization.integer import IntegerModel
-from edgeailite.quantization.tie_safe import tie_safe_additions
+from edgeailite.quantization.prepare import float_parts_of
+from edgeailite.quantization.tie_safe import tie_safe_operations
 from edgeailite.runtime import Golden, OnnxModel, load_onnx, run, run_picture
 from edgeailite.runtime.contract import PROVEN_LEVELS, first_departure, labels_of
-from edgeailite.runtime.contract_file import WIDE_PROMISE
+from edgeailite.runtime.contract_file import FLOAT_PARTS_PROMISE, WIDE_PROMISE
 from edgeailite.runtime.machine import machine_reasons
 from edgeailite.untrusted import printable
 
@@ -52,6 +55,13 @@ CONTROL_PICTURES = 2  # that show how steady the network is, should that be aske
 LAYERS_SIZE = (128, 160)  # height and width, at most, at which the conversion is looked at layer by layer
 LABEL = "_label"  # ends the names of label maps
 INTEGER_KERNELS = {"Conv": "QLinearConv", "Add": "QLinearAdd", "Concat": "QLinearConcat"}
+BETWEEN_QUANTIZERS = {  # only there: functions and sums of other people's networks have such operators inside, in float
+    "Mul": "QLinearMul",
+    "Gemm": "QGemm",
+    "AveragePool": "QLinearAveragePool",
+    "Sigmoid": "QLinearSigmoid",
+    "LeakyRelu": "QLinearLeakyRelu",
+}
 
 
 @dataclass(frozen=True)
@@ -73,35 +83,52 @@ class Subject:
         """Whether the network has parts of 16 bits, which make a file inexact."""
         return isinstance(self.module, fx.GraphModule) and bool(wide_parts(self.module))
 
+    @property
+    def float_parts(self) -> list[str]:
+        """The operators that stay in float, of which nothing is promised."""
+        return float_parts_of(self.module) if isinstance(self.module, fx.GraphModule) else []
+
+    @property
+    def promise(self) -> str | None:
+        """What is promised of an int8 file that is not exact in every bit; None of others."""
+        if self.wide:
+            return WIDE_PROMISE
+        return FLOAT_PARTS_PROMISE if self.float_parts else None
+
     def holds(self, expected: Mapping[str, Array], found: Mapping[str, Agreement]) -> bool:
         """Return whether the agreement of every output keeps the promise made for this file."""
         maps = {name: value.size if value.ndim == 3 else 0 for name, value in expected.items()}
         return all(holds(part, self.kind, wide=self.wide, label_map=maps[name]) for name, part in found.items())
 
-    def reference(self, *, argmax: bool = True, arithmetic: str | None = None) -> nn.Module:
+    def reference(self, *, argmax: bool = True, arithmetic: str | None = None, data: bytes | None = None) -> nn.Module:
         """Return the network whose answers the file must give: integer-exact if quantized, with the file's ArgMax.
 
-        `arithmetic` is a row of `quantization.arithmetic`; None takes the machine's own.
+        `arithmetic` is a row of `quantization.arithmetic`; None takes the machine's own. Parts in float take the codes
+        that the file has there, or the file `data`.
         """
         if isinstance(self.module, fx.GraphModule):
             traced = convert(self.module)
         else:
-            traced = fx.symbolic_trace(self.module.eval())
+            traced = trace(self.module.eval())
         if argmax and self.argmax != "none":
             append_argmax(traced, self.argmax, self.card.classified)
+        if self.float_parts and not self.wide:
+            return PartlyFloat(traced, data or self.file.read_bytes(), arithmetic)
         return IntegerModel(traced, arithmetic) if self.kind == "int8" else traced
 
 
 def outputs_of(network: nn.Module, *images: Array) -> dict[str, Array]:
     """Run a torch network on normalised inputs; return its outputs as numpy."""
     with torch.inference_mode():
-        return {name: value.numpy() for name, value in network(*map(torch.from_numpy, images)).items()}
+        outputs = named_outputs(network(*map(torch.from_numpy, images)))
+    return {name: value.numpy() for name, value in outputs.items()}
 
 
-def integer_kernels(file: Path) -> dict[str, Any]:
+def integer_kernels(file: Path, float_parts: Sequence[str] = ()) -> dict[str, Any]:
     """Count the convolutions, additions and concatenations of an int8 file that run as integer kernels (EXTENDED).
 
-    `float_nodes` of the result names those that do not.
+    Other operators for which there is such a kernel (`BETWEEN_QUANTIZERS`) count where they stand between quantizers.
+    `float_nodes` of the result names those that run in float; operators inside `float_parts` do not count.
     """
     with tempfile.TemporaryDirectory() as folder:
         optimized_path = Path(folder) / "optimized.onnx"
@@ -110,12 +137,34 @@ def integer_kernels(file: Path) -> dict[str, Any]:
     source = onnx.load(str(file))
     values = {name for node in source.graph.node if node.op_type in ("Shape", "Gather", "Cast") for name in node.output}
     wanted = [n for n in source.graph.node if n.op_type in INTEGER_KERNELS and not _is_shape_arithmetic(n, values)]
+    wanted += _between_quantizers(source.graph)
+    inside = tuple(f"{part}{end}" for part in float_parts for end in "/.")
+    wanted = [node for node in wanted if not node.name.startswith(inside)]
     fused = [node.op_type for node in optimized.graph.node]
-    left = {node.name for node in optimized.graph.node if node.op_type in ("Conv", "FusedConv", "Add", "Concat")}
-    counts = {kernel: fused.count(kernel) for kernel in INTEGER_KERNELS.values()}
+    kernels = INTEGER_KERNELS | {
+        op: BETWEEN_QUANTIZERS[op] for op in (n.op_type for n in wanted) if op in BETWEEN_QUANTIZERS
+    }
+    left = {node.name for node in optimized.graph.node if node.op_type in ("FusedConv", *kernels)}
+    counts = {kernel: fused.count(kernel) for kernel in kernels.values()}
     missing = [n.name for n in wanted if n.name in left]
-    enough = all(counts[k] == sum(n.op_type == op for n in wanted) for op, k in INTEGER_KERNELS.items())
+    enough = all(counts[k] == sum(n.op_type == op for n in wanted) for op, k in kernels.items())
     return {**counts, "wanted": len(wanted), "float_nodes": missing, "all_integer": enough and not missing}
+
+
+def _between_quantizers(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Find the operators of `BETWEEN_QUANTIZERS` that read dequantized codes alone and are quantized at once."""
+    index = Index(graph)
+    found = []
+    for node in graph.node:
+        if node.op_type in BETWEEN_QUANTIZERS:
+            makers = [index.maker.get(name) for name in node.input]
+            reader = index.sole_reader(node.output[0])
+            if reader is not None and reader.op_type in ACTIVATIONS:
+                reader = index.sole_reader(reader.output[0])
+            read = all(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers)
+            if read and reader is not None and reader.op_type == "QuantizeLinear":
+                found.append(node)
+    return found
 
 
 def _is_shape_arithmetic(node: onnx.NodeProto, shape_values: set[str]) -> bool:
@@ -161,7 +210,7 @@ def prove(
     Raises ParityError naming the first layer, entry or node that departs. int8: also asserts integer kernels.
     """
     _check_integrity(subject, skip_hash=skip_hash)
-    kernels = integer_kernels(subject.file) if subject.kind == "int8" else None
+    kernels = integer_kernels(subject.file, subject.float_parts) if subject.kind == "int8" else None
     models = {level: load_onnx(subject.file, threads=threads, level=level) for level in LEVELS}
     reference = _Reference.of(subject)
     parts: dict[str, list[Agreement]] = {}
@@ -184,10 +233,14 @@ def prove(
     if kernels is not None:
         results["arithmetic"] = machine_arithmetic()
         results["integer_kernels"] = kernels
-        results["additions"] = _additions(subject)
+        results |= count_tie_safe(subject.module)
         results["conversion"] = _check_conversion(subject, reference, kept, least=min_fake_quant)
-    if subject.wide:
-        results |= {"exact": False, "promise": WIDE_PROMISE}
+    if subject.promise is not None:
+        results |= {"exact": False, "promise": subject.promise}
+    if isinstance(reference.answers, PartlyFloat):
+        share = integer_share(reference.answers.converted, subject.card.preprocessing.size)
+        parts = {name: asdict(part) for name, part in reference.answers.found.items()}
+        results |= {"float_parts": parts, "integer_macs": share}
     results["sizes"] = _prove_sizes(subject, kept[0], sizes, threads=threads)
     if skip_hash:
         _check_description(subject)
@@ -219,7 +272,9 @@ def as_tuple(card: ModelCard, item: Picture | tuple[Picture, ...]) -> tuple[Pict
     picture = item if isinstance(item, tuple) else (item,)
     if len(picture) != len(card.inputs):
         names = ", ".join(card.inputs)
-        raise UsageError(f"the network takes {len(card.inputs)} picture(s) at a time ({names}), got {len(picture)}")
+        raise UsageError(
+            f"the network takes {len(card.inputs)} picture(s) at a time ({names}), got {len(picture)}", code="no-fit"
+        )
     return picture
 
 
@@ -268,10 +323,23 @@ def _check_label_maps(subject: Subject, expected: Mapping[str, Array], scores: M
                 raise ParityError(f"{subject.file}: output {name}: the label map is not that of the scores")
 
 
-def _additions(subject: Subject) -> dict[str, int]:
+def count_additions(prepared: nn.Module) -> dict[str, int]:
     """Count the additions that every runtime computes alike (`quantization.tie_safe`), and all additions."""
-    assert isinstance(subject.module, fx.GraphModule)
-    return dict(zip(("tie_safe", "total"), tie_safe_additions(subject.module), strict=True))
+    return count_tie_safe(prepared)["additions"]
+
+
+def count_tie_safe(prepared: nn.Module) -> dict[str, dict[str, int]]:
+    """Count, by kind, the operations that every runtime computes alike, and all of them.
+
+    Kinds are additions and, where the network has some, products and functions (`quantization.tie_safe`).
+    """
+    assert isinstance(prepared, fx.GraphModule)
+    counts = tie_safe_operations(prepared)
+    return {
+        kind: {"tie_safe": safe, "total": total}
+        for kind, (safe, total) in counts.items()
+        if total or kind == "additions"
+    }
 
 
 def _check_conversion(
@@ -300,7 +368,7 @@ def _prove_sizes(
     metadata = {entry.key: entry.value for entry in onnx.load(str(subject.file)).metadata_props}
     kernels: Kernels = "onnxruntime" if metadata.get("edgeailite.kernels") == "onnxruntime" else "plain"
     data = to_onnx(subject.module, subject.card, argmax=subject.argmax, kernels=kernels).SerializeToString()
-    reference, results = subject.reference(), {}
+    reference, results = subject.reference(data=data), {}
     for height, width in sizes:
         preprocessing = subject.card.preprocessing.with_size((height, width))
         images = [training_input(picture, preprocessing) for picture in pictures]

@@ -1,6 +1,6 @@
 """Exact rewrites of an int8 file: the same codes from shapes that onnxruntime's x86 kernels run faster.
 
-Zeros are added, nothing else: every sum of an integer convolution stays what it was, so the file keeps its proof.
+Every sum of an integer convolution stays what it was (zeros are added, nothing else), so the file keeps its proof.
 
  1. `pad_image`: a fourth channel at the zero point. The kernel gathers patches by copying runs of channels, and runs
     of three bytes are slow.
@@ -8,13 +8,16 @@ Zeros are added, nothing else: every sum of an integer convolution stays what it
     Each group costs a pass over the picture, gathered in runs of its few channels.
  3. `pad_depthwise`: channels up to a multiple of 16. The depthwise kernel takes 16 at a time, the rest one by one
     (38 channels take 2.7 times as long as 48). Channels are added where they are made, or with Pad on the codes.
+ 4. `multiply_last_resizes`: a last resize by 2, 4 or 8, which is computed in float, becomes two matrix products over
+    blocks of columns and of rows, each with its neighbours. The resize kernel computes one value at a time, matrix
+    products 16. At a scale of 8 significant bits (`quantization.grids`) all sums are exact, so the bits are the same.
 
 All cost multiplications by zero: the file counts more MACs than the network. OpenVINO is neither faster nor slower.
 
-Measured and not kept: concatenating codes outside of the quantizers (1 %), the last resize in two steps (slower) or as
-blocked matrix products (2 ms of 42, but in bfloat16 under OpenVINO), resizing codes (half the speed, and it truncates),
-grouped convolutions as dense ones (slower than groups of 64 channels), 2x2 blocks of the picture moved to channels
-(0.3 ms better than rule 1, but for even sizes only).
+Measured and not kept: concatenating codes outside of the quantizers (1 %), resizing codes (half the speed, and it
+truncates), grouped convolutions as dense ones (slower than groups of 64 channels), 2x2 blocks of the picture moved to
+channels (0.3 ms better than rule 1, but for even sizes only); other forms of the last resize are in
+docs/quantization.md.
 """
 
 from __future__ import annotations
@@ -33,7 +36,10 @@ IMAGE_CHANNELS = 4
 GROUP_CHANNELS = 64
 DEPTHWISE_CHANNELS = 16
 WEIGHT, BIAS = 1, 2  # inputs of a convolution
+RESIZE_FACTORS = (2, 4, 8)  # by which all sums are exact
+BLOCKS = (8, 9, 10, 7, 6, 5, 12, 4)  # rows or columns that one product enlarges: the first that divides their number
 ACTIVATIONS = ("Relu", "Clip")
+PREVIOUS = ""  # the result of the step before
 
 
 class Index:
@@ -171,9 +177,107 @@ def pad_depthwise(graph: onnx.GraphProto) -> None:
             _pad_codes(index, conv, dequantize, extra)
 
 
+def multiply_last_resizes(graph: onnx.GraphProto) -> None:
+    """Apply rule 4 to every resize whose result leaves the network, if its size is fixed and can be cut into blocks."""
+    index = Index(graph)
+    shapes = {value.name: [side.dim_value for side in value.type.tensor_type.shape.dim] for value in graph.value_info}
+    for resize in [node for node in graph.node if node.op_type == "Resize"]:
+        dequantize, small = index.maker.get(resize.input[0]), shapes.get(resize.input[0], [])
+        if dequantize is None or not _of_short_codes(index, dequantize) or not _is_last_bilinear(index, resize):
+            continue
+        large = numpy_helper.to_array(index.constants[resize.input[3]]).tolist()
+        factor = next((f for f in RESIZE_FACTORS if [*small[:2], *(f * side for side in small[2:])] == large), None)
+        blocks = [block for side in small[2:] for block in [b for b in BLOCKS if side % b == 0][:1]]
+        if factor is not None and small[0] == 1 and len(blocks) == 2:
+            _multiply(graph, resize, dequantize, small, factor, (blocks[0], blocks[1]))
+
+
+def _of_short_codes(index: Index, dequantize: onnx.NodeProto) -> bool:
+    """Tell if values are codes of 8 bits times one scale of 8 significant bits."""
+    constants = [index.constants.get(name) for name in dequantize.input[1:]]
+    if dequantize.op_type != "DequantizeLinear" or len(constants) != 2 or None in constants:
+        return False
+    scale, zero_point = (numpy_helper.to_array(constant) for constant in constants if constant is not None)
+    if scale.dtype != np.float32 or scale.size != 1 or zero_point.dtype not in (np.uint8, np.int8):
+        return False
+    return int(scale.reshape(1).view(np.uint32)[0]) % 2**16 == 0  # of 23 stored bits 7 are left
+
+
+def _is_last_bilinear(index: Index, resize: onnx.NodeProto) -> bool:
+    """Tell if a resize to a known size is bilinear with half-pixel centres, and its result is not quantized again."""
+    how = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in resize.attribute}
+    return (
+        how.get("mode") == b"linear"
+        and how.get("coordinate_transformation_mode", b"half_pixel") == b"half_pixel"
+        and not how.get("antialias")
+        and "axes" not in how
+        and len(resize.input) == 4
+        and resize.input[3] in index.constants
+        and not any(_is(reader, "QuantizeLinear") for reader in index.readers[resize.output[0]])
+    )
+
+
+def _multiply(
+    graph: onnx.GraphProto,
+    resize: onnx.NodeProto,
+    dequantize: onnx.NodeProto,
+    small: list[int],
+    factor: int,
+    blocks: tuple[int, int],
+) -> None:
+    """Replace a resize of codes (1,C,h,w): gather blocks with a neighbour on each side, channels last, and multiply."""
+    stem, (_, channels, height, width), (rows, columns) = resize.name.removesuffix("/Resize"), small, blocks
+    constants = {
+        "rows": _with_neighbours(height, rows),
+        "columns": _with_neighbours(width, columns),
+        "row_weights": _block_weights(rows, factor),
+        "column_weights": np.ascontiguousarray(_block_weights(columns, factor).T),
+        "by_columns": np.array([-1, columns + 2], np.int64),
+        "by_rows": np.array([channels * height // rows, rows + 2, factor * width], np.int64),
+    }
+    named = {key: f"{stem}.{key}" for key in constants}
+    graph.initializer.extend(numpy_helper.from_array(value, named[key]) for key, value in constants.items())
+    steps: list[tuple[str, list[str], dict[str, Any]]] = [
+        ("Transpose", [PREVIOUS], {"perm": [0, 2, 3, 1]}),
+        ("Gather", [PREVIOUS, named["rows"]], {"axis": 1}),
+        ("Gather", [PREVIOUS, named["columns"]], {"axis": 2}),
+        ("Transpose", [PREVIOUS], {"perm": [0, 3, 1, 2]}),
+        ("Reshape", [PREVIOUS, named["by_columns"]], {}),
+        ("DequantizeLinear", [PREVIOUS, *dequantize.input[1:]], {}),  # not before Reshape: signed codes fail to load
+        ("MatMul", [PREVIOUS, named["column_weights"]], {}),
+        ("Reshape", [PREVIOUS, named["by_rows"]], {}),
+        ("MatMul", [named["row_weights"], PREVIOUS], {}),
+        ("Reshape", [PREVIOUS, resize.input[3]], {}),
+    ]
+    previous, at = dequantize.input[0], list(graph.node).index(resize)
+    for number, (kind, names, how) in enumerate(steps):
+        inputs = [previous if name == PREVIOUS else name for name in names]
+        previous = resize.output[0] if number == len(steps) - 1 else f"{stem}.{number}"
+        graph.node.insert(
+            at + number, onnx.helper.make_node(kind, inputs, [previous], f"{stem}.{number}/{kind}", **how)
+        )
+    graph.node.remove(resize)
+    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    if dequantize.output[0] not in read:
+        graph.node.remove(dequantize)
+
+
+def _with_neighbours(side: int, block: int) -> NDArray[np.int64]:
+    """Indices of all blocks of a side, each with the row before and behind it; borders are repeated."""
+    places = np.arange(0, side, block)[:, None] + np.arange(-1, block + 1)
+    return np.clip(places, 0, side - 1).reshape(-1)
+
+
+def _block_weights(block: int, factor: int) -> NDArray[np.float32]:
+    """Weights (factor x block, block + 2) of a bilinear resize, half-pixel centres."""
+    place = (np.arange(factor * block) + 0.5) / factor + 0.5  # of the new pixels, in those of the block with neighbours
+    weights: NDArray[np.float64] = 1 - np.abs(place[:, None] - np.arange(block + 2))
+    return weights.clip(0).astype(np.float32)
+
+
 PASSES: dict[Kernels, tuple[Callable[[onnx.GraphProto], None], ...]] = {
     "plain": (),
-    "onnxruntime": (pad_image, merge_groups, pad_depthwise),
+    "onnxruntime": (pad_image, merge_groups, pad_depthwise, multiply_last_resizes),
 }
 
 

@@ -19,6 +19,7 @@ from edgeailite.export.vela import CompiledFile, VelaEstimate
 from edgeailite.modelcard import ModelCard
 from edgeailite.runs.checkpoint import run_folder
 from edgeailite.runs.open import load_network
+from edgeailite.runs.weights import chosen_weights
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ def export_run(config: ExportConfig) -> Export:
     >>> str(made.files[0]), made.size, made.opset
     ('runs/night/model.onnx', (32, 64), 21)
     """
-    checkpoint, module = load_network(config.run)
+    if config.run.suffix == ".onnx":
+        fix = f"quantize it: edgeailite calibrate {config.run} {option('pictures')} FOLDER, then export that run"
+        raise UsageError("is an ONNX file already", path=config.run, fix=fix, code="wrong-kind")
+    checkpoint, module = load_network(chosen_weights(config.run, config.weights))
     card, target = checkpoint.card, TARGETS[config.target]
     if config.img_resize is not None:
         card = card.with_size(config.img_resize)

@@ -27,7 +27,7 @@ def compare_with_export(file: Path, written: bytes) -> str:
         return SAME_GRAPH
     raise ParityError(
         f"{file}: {difference or 'other bytes than are written of the same operators and weights'}, which is not what "
-        "export writes of this run; export it again"
+        f"export writes of this run; export it again, or name the {option('weights')} that were exported"
         + (f" (the file is of version {shown(version)}, this is {__version__})" if version != __version__ else "")
         + f", or compare pictures alone with {option('export_again')} False"
     )

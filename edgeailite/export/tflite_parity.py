@@ -32,6 +32,7 @@ from edgeailite.export.parity import (
     LAYERS_SIZE,
     Picture,
     as_tuple,
+    count_additions,
     outputs_of,
     training_input,
 )
@@ -39,7 +40,7 @@ from edgeailite.export.targets.tflite import micro_lacks
 from edgeailite.export.tflite_identity import compare_with_export
 from edgeailite.export.to_tflite import WrittenProgram, file_hash, to_tflite
 from edgeailite.modelcard import ModelCard
-from edgeailite.preprocessing import preprocess
+from edgeailite.preprocessing import preprocess, quantized_input
 from edgeailite.quantization import convert, scheme_of
 from edgeailite.quantization.program import Program, Value
 from edgeailite.quantization.tflite_rules import run_operator, run_program
@@ -47,7 +48,7 @@ from edgeailite.runtime.tflite_file import TfliteFile, read_tflite
 from edgeailite.runtime.tflite_metadata import admit_tflite
 from edgeailite.runtime.tflite_micro import MICRO, run_micro
 from edgeailite.runtime.tflite_recheck import ARITHMETICS, LEVELS
-from edgeailite.runtime.tflite_session import TfliteModel, codes_of, load_tflite, tensors_of
+from edgeailite.runtime.tflite_session import TfliteModel, load_tflite, tensors_of
 from edgeailite.untrusted import printable
 
 MICRO_LEVEL = "TensorFlow Lite Micro"
@@ -141,6 +142,7 @@ def prove_tflite(
         raise ParityError("no picture was compared; give at least one")
     results: dict[str, Any] = {level: asdict(combine(values)) for level, values in parts.items()}
     results["inner_tensors"] = {"compared": inner, "departing": 0}
+    results["additions"] = count_additions(subject.module)
     results["conversion"] = _check_conversion(subject, agreements, kept, least=min_fake_quant)
     results["sizes"] = _prove_sizes(subject, kept[0], sizes, threads=threads)
     results["export"] = identity.NOT_COMPARED
@@ -157,7 +159,7 @@ def _check_preprocessing(subject: TfliteSubject, pictures: Sequence[Picture], im
 
 def program_codes(program: Program, images: Sequence[Array]) -> list[Array]:
     """Return the program's inputs (1,H,W,3) of normalised pictures (1,3,H,W)."""
-    return [codes_of(image, *_quantization(value)) for image, value in zip(images, program.inputs, strict=True)]
+    return [quantized_input(image, *_quantization(value)) for image, value in zip(images, program.inputs, strict=True)]
 
 
 def _quantization(value: Value) -> tuple[Any, int, str]:

@@ -26,6 +26,8 @@ from edgeailite.files import sha256_of
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import convert, scheme_of, wide_parts
 from edgeailite.quantization.convert import DEFAULT_FORM, Form
+from edgeailite.quantization.graph import named_outputs, output_nodes
+from edgeailite.quantization.prepare import float_parts_of
 from edgeailite.runtime.metadata import SESSION_SETTINGS, SIGNED_CODES
 
 NEWEST_IR = 10  # nothing newer is used
@@ -62,7 +64,8 @@ def to_onnx(
     if not isinstance(model, fx.GraphModule):
         if kernels != "plain":
             raise UsageError(
-                f"{option('kernels')} {kernels}: rewrites int8 files; quantize the run first, or leave the option out"
+                f"{option('kernels')} {kernels}: rewrites int8 files; quantize the run first, or leave the option out",
+                code="wrong-kind",
             )
         return write_graph(fold_batch_norms(model), card, opset=opset, argmax=argmax, size=size, simplify=simplify)
     _check_bits(model, opset)
@@ -91,7 +94,11 @@ def write_graph(
     kernels: Kernels = "plain",
     properties: Mapping[str, str] = MappingProxyType({}),
 ) -> onnx.ModelProto:
-    """Export a traced network, after appending ArgMax if asked for; `properties` become metadata."""
+    """Export a traced network, after appending ArgMax if asked for; `properties` become metadata.
+
+    Raises UsageError for a card whose outputs are not those of the network.
+    """
+    _check_outputs(traced, card)
     if size is not None:  # what the metadata say is what the file takes
         card = card.with_size(size)
     if argmax != "none":
@@ -113,13 +120,26 @@ def write_graph(
     return exported
 
 
+def _check_outputs(traced: fx.GraphModule, card: ModelCard) -> None:
+    """A program that reads the file by its card must find every output."""
+    given = set(output_nodes(traced.graph))
+    if given != set(card.outputs):
+        known, described = ", ".join(sorted(given)), ", ".join(sorted(card.outputs))
+        raise UsageError(
+            f"the network gives {known}, but its card describes {described}",
+            fix="give the card the network's outputs",
+            code="no-fit",
+        )
+
+
 def _check_weights_fit(model: nn.Module) -> None:
     """Raise UsageError for weights beyond 2 GB, the limit of one ONNX file."""
     total = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     if not isinstance(model, fx.GraphModule) and total >= LARGEST_FILE:
         raise UsageError(
             f"the weights are {total / 1e9:.1f} GB, an ONNX file holds less than {LARGEST_FILE / 1e9:.1f} GB; "
-            "choose a smaller network"
+            "choose a smaller network",
+            code="over-budget",
         )
 
 
@@ -148,7 +168,7 @@ def _export(
     height, width = size or (97, 161)
     examples = tuple(torch.zeros(1 if size else 2, 3, height, width) for _ in inputs)
     dynamic = None if size else {"images": tuple(dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC) for _ in inputs)}
-    outputs = next(node for node in traced.graph.nodes if node.op == "output").args[0]
+    outputs = output_nodes(traced.graph)
     for name in ("torch.onnx", "onnxscript"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
@@ -175,7 +195,7 @@ class _Wrapped(nn.Module):
         self.network = network
 
     def forward(self, *images: Tensor) -> dict[str, Tensor]:
-        return self.network(*images)
+        return named_outputs(self.network(*images))
 
 
 def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -218,9 +238,9 @@ def card_entries(card: ModelCard) -> dict[str, str]:
 
 
 def _quantization_metadata(model: fx.GraphModule) -> dict[str, str]:
-    """Return the metadata of quantization: scheme, parts of 16 bits, and what onnxruntime needs for signed codes."""
+    """Return the metadata of quantization: scheme, parts that are not 8-bit integers, settings for signed codes."""
     scheme = scheme_of(model)
     settings = SIGNED_CODES if scheme.signed else {}
-    wide = wide_parts(model)
+    wide = wide_parts(model) + float_parts_of(model)
     about = {"edgeailite.scheme": scheme.name, SESSION_SETTINGS: json.dumps(settings)}
     return about | ({"edgeailite.wide": json.dumps(wide)} if wide else {})

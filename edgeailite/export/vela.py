@@ -111,6 +111,7 @@ def check_vela(accelerator: str) -> None:
             about="accelerator",
             value=accelerator,
             known=tuple(ACCELERATORS),
+            code="unknown-name",
         )
     if find_spec("ethosu") is None:
         raise UsageError(
@@ -118,6 +119,7 @@ def check_vela(accelerator: str) -> None:
             about="accelerator",
             value=accelerator,
             fix=f"pip install {PACKAGE}",
+            code="not-installed",
         )
 
 

@@ -20,8 +20,9 @@ from edgeailite.export.parity import Subject, prove
 from edgeailite.files import write_atomic
 from edgeailite.modelcard import ModelCard
 from edgeailite.runs.checkpoint import run_folder
-from edgeailite.runs.dataset import dataset_of
+from edgeailite.runs.dataset import pictures_or_dataset
 from edgeailite.runs.open import load_network
+from edgeailite.runs.weights import chosen_weights
 from edgeailite.runtime import load_onnx
 
 CONTRACT_NAMES = {"float": "contract.json", "int8": "contract_int8.json"}
@@ -62,7 +63,7 @@ def verify_run(config: VerifyConfig) -> Verification:
     ('runs/night is proven: streets val, 1 pictures', 'runs/night/contract.json')
     """
     set_threads(config.threads)
-    checkpoint, module = load_network(config.model)
+    checkpoint, module = load_network(chosen_weights(config.model, config.weights))
     folder = run_folder(config.model)
     file = folder / FILE_NAMES[checkpoint.quantization is not None]
     model = load_onnx(file)
@@ -82,7 +83,7 @@ def on_data_set(
     `proof` is `prove` or `prove_tflite` of a subject; it takes the pictures and the options of `config`. `label` stands
     beside the progress bar.
     """
-    source = dataset_of(card, None, config.data_path, config.split)
+    source = pictures_or_dataset(card, config.data_path, config.split)
     items = [item.images for item in source.items][:: stride(len(source.items), config.images)]
     with progress(label, len(items)) as (bar, task):
         results = proof(
@@ -106,4 +107,6 @@ def write_contract(path: Path, text: str) -> None:
     try:
         write_atomic(path, text)
     except OSError as error:
-        raise DataError(f"{path}: the contract cannot be written ({error.strerror}); make room there") from None
+        raise DataError(
+            f"{path}: the contract cannot be written ({error.strerror}); make room there", code="unwritable"
+        ) from None

@@ -47,8 +47,8 @@ from edgeailite.inference.pictures import (
 )
 from edgeailite.inference.results import Results, check_outputs, settle
 from edgeailite.inference.sources import Input, Inputs, inputs, lines_of
-from edgeailite.runs.checkpoint import find_checkpoint
 from edgeailite.runs.open import OpenModel, open_model
+from edgeailite.runs.weights import chosen_weights
 from edgeailite.untrusted import printable
 
 MOST_UNREAD = 1000  # lines of a list on stdin, if none before them names a picture: then it is no list of pictures
@@ -89,7 +89,10 @@ def label_inputs(config: InferConfig) -> LabellingSummary:
     total = _count(source)
     set_threads(config.threads)
     opened = open_model(
-        config.model, device=select_device(config.device), threads=config.threads, runtime=config.runtime
+        chosen_weights(config.model, config.weights),
+        device=select_device(config.device),
+        threads=config.threads,
+        runtime=config.runtime,
     )
     _check_streams(config, opened)
     settings = result_settings(config, opened)
@@ -224,13 +227,12 @@ def _check_streams(config: InferConfig, opened: OpenModel) -> None:
 
 def _made_with(config: InferConfig, opened: OpenModel) -> dict[str, Any]:
     """Return everything that decides the results, for the record beside them."""
-    file = config.model if opened.is_file else find_checkpoint(config.model)
     names = ("runtime", "write", "original_ids", "alpha", "video", "video_format", "smooth", "frames", "fps")
     options = {name: getattr(config, name) for name in names}
     return {
         "edgeailite": __version__,
         "network": opened.card.model_name,
-        "sha256": sha256_of(file),
+        "sha256": sha256_of(opened.file),
         **options,
         "write": sorted(config.write),
     }

@@ -10,18 +10,18 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 from edgeailite.errors import UsageError
-from edgeailite.models import ade20k, edgeailite
+from edgeailite.models import ade20k, ddrnet, edgeailite
 from edgeailite.models.layers import UPSAMPLING
 from edgeailite.models.pixel2pixel import DEEP_SUPERVISION, Pixel2Pixel
 from edgeailite.models.row import ModelRow
 
 __all__ = ["ALIASES", "DEEP_SUPERVISION", "MODELS", "ModelRow", "Pixel2Pixel", "create_model", "list_models"]
 
-MODELS: dict[str, ModelRow] = {**edgeailite.MODELS, **ade20k.MODELS}
+MODELS: dict[str, ModelRow] = {**edgeailite.MODELS, **ade20k.MODELS, **ddrnet.MODELS}
 ALIASES: dict[str, str] = {**edgeailite.ALIASES, **ade20k.ALIASES}
 
-INITIALIZE = {"edgeailite": edgeailite.initialize, "ade20k": ade20k.initialize}
-DEFAULT_CLASSES = {"edgeailite": 19, "ade20k": 150}
+INITIALIZE = {"edgeailite": edgeailite.initialize, "ade20k": ade20k.initialize, "ddrnet": ddrnet.initialize}
+DEFAULT_CLASSES = {"edgeailite": 19, "ade20k": 150, "ddrnet": 19}
 DEFAULT_RANGES = {"depth": (0.0, 128.0)}
 
 
@@ -42,7 +42,7 @@ def create_model(
 ) -> Pixel2Pixel:
     """Build a network with its initial (random) weights.
 
-    `num_classes` is short for `outputs={"segmentation": num_classes}` and defaults to 19 (edgeailite) or 150 (ADE20K).
+    `num_classes` is short for `outputs={"segmentation": num_classes}` and defaults to 19 (ADE20K family: 150).
     `outputs` gives one decoder each, `inputs` the number of images (N,3,H,W). `output_range` clamps outputs, by default
     depth to 0..128. `upsampling` inside an edgeailite decoder is bilinear, deconvolution or subpixel. `align_corners`
     is how the 2017 ADE20K networks (`v1_*`) were resized when their weights were published.
@@ -82,8 +82,9 @@ def create_model(
 def unknown_model(name: str) -> str:
     """Return the message for a name that no network has."""
     known = [*MODELS, *ALIASES]
-    near = [f"v1_{name}"] if f"v1_{name}" in MODELS else difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    near = near or [n for n in known if name.lower() in n][:3]
+    words = name.lower().split("_")
+    near = [f"v1_{name}"] if f"v1_{name}" in MODELS else [n for n in known if all(word in n for word in words)][:3]
+    near = near or difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"; did you mean {', '.join(map(repr, near))}?" if near else ""
     return f"unknown model {name!r}; `edgeailite models` lists {len(MODELS)} networks{hint}"
 
@@ -93,15 +94,13 @@ def _decoder_options(row: ModelRow, upsampling: str, *, align_corners: bool) -> 
     if upsampling not in UPSAMPLING:
         problem = f"upsampling {upsampling!r}: known are {', '.join(UPSAMPLING)}"
         raise UsageError(problem, value=upsampling, known=UPSAMPLING, code="unknown-name")
+    if align_corners and row.family != "ade20k":
+        raise UsageError("align_corners belongs to the ADE20K family", fix="other networks resize by half pixels")
     if row.family == "edgeailite":
-        if align_corners:
-            raise UsageError(
-                "align_corners belongs to the ADE20K family", fix="edgeailite networks resize by half pixels"
-            )
         return {"method": upsampling}
     if upsampling != "bilinear":
         raise UsageError(
-            f"upsampling {upsampling!r} belongs to the edgeailite family", fix="ADE20K networks are bilinear"
+            f"upsampling {upsampling!r} belongs to the edgeailite family", fix="other networks are bilinear"
         )
     return {"align_corners": align_corners}
 

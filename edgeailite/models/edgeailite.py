@@ -1,8 +1,8 @@
 """The edgeailite family: every backbone with DeepLabV3+Lite, FPN and UNet, normal and with fast downsampling.
 
 Names by rule: `{deeplabv3plus|fpn_aspp|unet_aspp}_{backbone}[_fd]_edgeailite`. Source: TI's edgeai-torchvision
-(r8.2); irregular published spellings are rows of `ALIASES`. EfficientNet-Lite and MobileNetV4 are later backbones under
-the same decoders: no network of TI's has them.
+(r8.2); irregular published spellings are rows of `ALIASES`. EfficientNet-Lite, MobileNetV4, RepVGG and
+MobileOne are other backbones under the same decoders: no network of TI's has them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from edgeailite.models.encoders.mobilenetv2 import mobilenetv2
 from edgeailite.models.encoders.mobilenetv4 import VARIANTS as MOBILENETV4_CONV
 from edgeailite.models.encoders.mobilenetv4 import mobilenetv4_conv
 from edgeailite.models.encoders.regnetx import regnetx
+from edgeailite.models.encoders.reparameterized import MOBILEONE, REPVGG, mobileone, repvgg
 from edgeailite.models.encoders.resnet import resnet50
 from edgeailite.models.layers import initialize_weights
 from edgeailite.models.pixel2pixel import Pixel2Pixel
@@ -51,6 +52,8 @@ BACKBONES: dict[str, Backbone] = {
     "resnet50_p5": Backbone(partial(resnet50, width=0.5)),
     **{f"efficientnet_lite{v}": Backbone(partial(efficientnet_lite, v)) for v in EFFICIENTNET_LITE},
     **{f"mobilenetv4_conv_{v}": Backbone(partial(mobilenetv4_conv, v)) for v in MOBILENETV4_CONV},
+    **{f"repvgg_{v}": Backbone(partial(repvgg, v)) for v in REPVGG},
+    **{f"mobileone_{v}": Backbone(partial(mobileone, v)) for v in MOBILEONE},
 }
 
 

@@ -134,3 +134,10 @@ def initialize_weights(model: nn.Module) -> None:
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.constant_(module.weight, 1 - 1e-5)
             nn.init.zeros_(module.bias)
+
+
+def factor_and_offset(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return what a BatchNorm in evaluation multiplies with and adds, (C,) each, in double precision."""
+    assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None
+    factor = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    return factor, norm.bias.double() - norm.running_mean.double() * factor

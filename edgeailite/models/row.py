@@ -15,7 +15,7 @@ class ModelRow:
     """A named network: its family, the names of encoder and decoder, and the functions that make them.
 
     `make_encoder(inputs=...)` gives the encoder, `make_decoder(channels, encoder, method=...)` (edgeailite) or
-    `make_decoder(channels, encoder, align_corners=...)` (ADE20K) a decoder for it.
+    `make_decoder(channels, encoder, align_corners=...)` (others) a decoder for it.
     """
 
     family: str

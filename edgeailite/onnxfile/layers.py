@@ -129,14 +129,14 @@ def _resize(call: Call) -> RuleResult:
 
 
 ALIKE = (
-    "Abs", "BatchNormalization", "Cast", "Ceil", "Clip", "DequantizeLinear", "Elu", "Erf", "Exp", "Floor",
-    "Gelu", "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization", "LeakyRelu", "Log", "LogSoftmax",
-    "Mish", "Neg", "Not", "QuantizeLinear", "Reciprocal", "Relu", "Round", "Sigmoid", "Softmax", "Softplus",
-    "Sqrt", "Tanh",
+    "Abs", "BatchNormalization", "Cast", "CastLike", "Ceil", "Clip", "DequantizeLinear", "Elu", "Erf", "Exp", "Floor",
+    "Gelu", "GroupNormalization", "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization",
+    "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "Mish", "Neg", "Not", "QuantizeLinear", "Reciprocal",
+    "Relu", "Round", "Sigmoid", "Sign", "Softmax", "Softplus", "Sqrt", "Swish", "Tanh",
 )  # results have the shape of the first input  # fmt: skip
 BROADCAST = (
     "Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod",
-    "Mul", "Or", "PRelu", "Pow", "Sub", "Where", "Xor",
+    "Mul", "Or", "PRelu", "Pow", "Sub", "Sum", "Where", "Xor",
 )  # fmt: skip
 LAYERS: dict[str, Rule] = {
     **dict.fromkeys(ALIKE, _same),

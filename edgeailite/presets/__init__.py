@@ -18,24 +18,24 @@ __all__ = ["GROUPS", "PRESETS", "Preset", "expand"]
 STARTS: dict[str, Preset] = {
     "demo": Preset("the whole line in minutes on generated scenes: train, quantize, export, prove, report", "demo", ""),
     "streets": Preset(
-        "generated street scenes at 128x256, about half an hour on 2 cores",
+        "generated street scenes at 128x256, from scratch, about half an hour on 2 cores",
         "train",
-        "--dataset_name streets --img_resize 128 256 --rand_scale 1.0 1.3 --rotation 0 --color_jitter 0.1 --epochs 28 "
-        "--batch_size 8 --optimizer adamw --lr 5e-3 --weight_decay 1e-2 --scheduler poly --warmup_epochs 0.2 "
-        "--evaluate_every 7",
+        "--dataset_name streets --pretrained none --img_resize 128 256 --rand_scale 1.0 1.3 --rotation 0 "
+        "--color_jitter 0.1 --epochs 28 --batch_size 8 --optimizer adamw --lr 5e-3 --weight_decay 1e-2 "
+        "--scheduler poly --warmup_epochs 0.2 --evaluate_every 7",
     ),
     "camvid": Preset(
         "CamVid 480x360, 11 classes, from scratch, about half an hour on one core; needs --data_path",
         "train",
-        "--dataset_name camvid --img_resize 360 480 --rand_crop 176 240 --rand_scale 0.45 1.1 --epochs 60 "
-        "--batch_size 4 --optimizer adamw --lr 5e-3 --weight_decay 1e-2 --scheduler poly --class_weights enet "
-        "--evaluate_every 20",
+        "--dataset_name camvid --pretrained none --img_resize 360 480 --rand_crop 176 240 --rand_scale 0.45 1.1 "
+        "--epochs 60 --batch_size 4 --optimizer adamw --lr 5e-3 --weight_decay 1e-2 --scheduler poly "
+        "--class_weights enet --evaluate_every 20",
     ),
     "cityscapes": Preset(
         "Cityscapes 768x384, the published recipe of DeepLabV3+Lite MobileNetV2; needs --data_path",
         "train",
-        "--dataset_name cityscapes_segmentation --img_resize 384 768 --rand_scale 1.0 2.0 --epochs 250 --batch_size 12 "
-        "--pipeline published --interpolation area "
+        "--dataset_name cityscapes_segmentation --pretrained none --img_resize 384 768 --rand_scale 1.0 2.0 "
+        "--epochs 250 --batch_size 12 --pipeline published --interpolation area "
         "--optimizer adam --lr 4e-4 --weight_decay 1e-4 --scheduler step --milestones 100 200 --multistep_gamma 0.25 "
         "--warmup_epochs 5",
     ),

@@ -25,8 +25,8 @@ class Start:
     @property
     def flags(self) -> str:
         """Return both, as flags; a head for other classes keeps its initial values."""
-        weights = f"--pretrained {self.pretrained} --allow_head_mismatch True" if self.pretrained else ""
-        return f"{weights} {self.recipe}".strip()
+        weights = f"{self.pretrained} --allow_head_mismatch True" if self.pretrained else "none"
+        return f"--pretrained {weights} {self.recipe}"
 
 
 # as the published pipeline sees pictures

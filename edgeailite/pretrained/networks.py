@@ -44,20 +44,20 @@ def networks_of(found: RecognisedWeights) -> list[str]:
     given = {key: value.shape for key, value in found.weights.items() if not key.endswith(STEPS)}
     if not any(key.startswith(ENCODER) for key in given) or any(key.startswith("decoders.1.") for key in given):
         return []
-    family = "edgeailite" if any(key.startswith("encoder.features.") for key in given) else "ade20k"
+    ours = any(key.startswith("encoder.features.") for key in given)
     names: list[str] = []
-    for names_of_encoder in _by_encoder(family):
+    for names_of_encoder in _by_encoder(ours):
         if _same(ENCODER, given, names_of_encoder[0]):
             names += [name for name in names_of_encoder if not holds_decoder(found) or _same(DECODER, given, name)]
     return names
 
 
 @cache
-def _by_encoder(family: str) -> tuple[tuple[str, ...], ...]:
-    """Names of networks, those with one encoder together."""
+def _by_encoder(edgeailite: bool) -> tuple[tuple[str, ...], ...]:
+    """Names of networks of the edgeailite family or of the others, those with one encoder together."""
     found: dict[str, list[str]] = {}
     for name, row in MODELS.items():
-        if row.family == family:
+        if (row.family == "edgeailite") == edgeailite:
             found.setdefault(row.encoder, []).append(name)
     return tuple(map(tuple, found.values()))
 

@@ -15,6 +15,10 @@ from itertools import pairwise
 from torch import Tensor
 
 from edgeailite.errors import DataError, option
+from edgeailite.pretrained import ddrnet_names
+from edgeailite.pretrained.branch_names import HEAD as BRANCHES_HEAD
+from edgeailite.pretrained.branch_names import rename_timm_branches
+from edgeailite.pretrained.ddrnet_names import is_ddrnet
 from edgeailite.pretrained.lite_names import (
     EFFICIENTNET_HEAD,
     MOBILENETV4_HEAD,
@@ -22,6 +26,7 @@ from edgeailite.pretrained.lite_names import (
     rename_efficientnet,
     rename_timm_efficientnet,
     rename_timm_mobilenetv4,
+    rename_timm_tensorflow,
 )
 
 Weights = Mapping[str, Tensor]
@@ -52,12 +57,14 @@ class RecognisedWeights:
 class Backbone:
     """A classification network: patterns of its keys, the prefix added to them, the prefixes left out.
 
-    Each pattern fits several keys, so that a file that lacks one is recognised and the missing key is named.
+    Each pattern fits several keys, so that a file that lacks one is recognised and the missing key is named. `called`
+    is a pattern that the file's name or address holds, where keys do not tell networks apart.
     """
 
     kind: str
     has: tuple[str, ...]
     has_not: tuple[str, ...] = ()
+    called: str = ""
     prefix: str = "encoder."
     unused: tuple[str, ...] = ()
     change: Callable[[dict[str, Tensor]], str] | None = None  # alters the dict in place and says what it did
@@ -125,11 +132,26 @@ BACKBONES = (
         change=rename_timm_mobilenetv4,
     ),
     Backbone(
-        "timm EfficientNet-Lite backbone",
+        "timm tf_efficientnet_lite backbone",
+        has=(r"blocks\.\d\.\d+\.conv_dw\.weight",),
+        has_not=(r"blocks\.\d\.\d+\.se\.",),
+        called=r"tf_efficientnet_lite\d",
+        unused=TIMM_EFFICIENTNET_HEAD,
+        change=rename_timm_tensorflow,
+    ),
+    Backbone(
+        "timm EfficientNet-Lite or MobileNetV2 backbone",
         has=(r"blocks\.\d\.\d+\.conv_dw\.weight",),
         has_not=(r"blocks\.\d\.\d+\.se\.",),
         unused=TIMM_EFFICIENTNET_HEAD,
         change=rename_timm_efficientnet,
+    ),
+    Backbone(
+        "timm RepVGG or MobileOne backbone",
+        has=(r"stages\.\d\.\d+\.conv_kxk\.(\d\.)?conv\.weight", r"stages\.\d\.\d+\.conv_kxk\.(\d\.)?bn\.weight"),
+        has_not=(r"stages\.\d\.\d+\.attn\.",),
+        unused=BRANCHES_HEAD,
+        change=rename_timm_branches,
     ),
     Backbone("ADE20K VGG encoder", has=(r"features\.\d+\.bias", r"conv[67]\.(weight|bias)")),
     Backbone("ADE20K HRNet backbone", has=(r"transition\d\.", r"stage\d\.\d+\.branches\."), unused=_HRNET_UNUSED),
@@ -148,7 +170,9 @@ BACKBONES = (
 def recognise(weights: Weights, source: str, *, own: bool = False) -> RecognisedWeights:
     """Recognise one file. `own`: it is a checkpoint of this package. Raises DataError for a lone decoder."""
     weights = without_wrappers(weights, source)
-    backbone = _backbone_of(weights)
+    if is_ddrnet(weights):
+        return RecognisedWeights(ddrnet_names.KIND, ddrnet_names.from_published(weights))
+    backbone = _backbone_of(weights, source)
     if backbone is not None:
         return _backbone(backbone, weights)
     if _is_decoder(weights):
@@ -206,7 +230,7 @@ def without_wrappers(weights: Weights, source: str) -> dict[str, Tensor]:
 
 def _is_known(weights: Weights) -> bool:
     parts = any(key.startswith(_PARTS) for key in weights)
-    return parts or _backbone_of(weights) is not None or _is_decoder(weights)
+    return parts or is_ddrnet(weights) or _backbone_of(weights) is not None or _is_decoder(weights)
 
 
 def _is_decoder(weights: Weights) -> bool:
@@ -221,8 +245,9 @@ def _without(weights: Weights, prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in weights.items()} if shared else dict(weights)
 
 
-def _backbone_of(weights: Weights) -> Backbone | None:
-    return next((backbone for backbone in BACKBONES if _fits(backbone, weights)), None)
+def _backbone_of(weights: Weights, source: str = "") -> Backbone | None:
+    named = (backbone for backbone in BACKBONES if re.search(backbone.called, source))
+    return next((backbone for backbone in named if _fits(backbone, weights)), None)
 
 
 def _fits(backbone: Backbone, weights: Weights) -> bool:

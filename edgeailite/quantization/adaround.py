@@ -64,7 +64,7 @@ def adaround(
     def visit(layer: Layer) -> None:
         errors[layer.name] = round_layer(layer, sample_patches(layer, generator), steps=steps)
 
-    visit_layers(model, batches, visit)
+    visit_layers(model, batches, visit, label="adaround, layers")
     return errors
 
 

@@ -34,8 +34,8 @@ from edgeailite.environment import UNKNOWN, machine_arithmetic
 from edgeailite.errors import UsageError
 
 if TYPE_CHECKING:
+    from edgeailite.quantization.codes import Codes
     from edgeailite.quantization.convert import Quantize
-    from edgeailite.quantization.integer import Codes
 
 SMALLEST_RATIO, LARGEST_RATIO = np.float32(2.0**-14), np.float32(256)  # of scales that NEON multiplies as integers
 MULTIPLIER_BITS = 22
@@ -79,7 +79,9 @@ def arithmetic_of(name: str | None = None) -> Arithmetic:
         return ARITHMETICS[known]
     rows = tuple(ARITHMETICS)
     problem = "the kernels of this machine were never compared" if known == UNKNOWN else "there is no such row"
-    raise UsageError(problem, value=known, about="arithmetic", known=rows, fix=f"name one of {', '.join(rows)}")
+    raise UsageError(
+        problem, value=known, about="arithmetic", known=rows, fix=f"name one of {', '.join(rows)}", code="unknown-name"
+    )
 
 
 def fma(a: Tensor, b: Tensor, c: Tensor) -> Tensor:

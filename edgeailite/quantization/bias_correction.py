@@ -32,7 +32,7 @@ def correct_bias(model: fx.GraphModule, batches: Sequence[Batch]) -> dict[str, f
             bias += shift.to(bias.dtype)
             errors[layer.name] = float(shift.abs().max())
 
-    visit_layers(model, batches, visit)
+    visit_layers(model, batches, visit, label="correct bias, layers")
     return errors
 
 

@@ -1,9 +1,10 @@
 """`convert`: turns a prepared model into integer parameters, the common source of ONNX file and integer-exact mode.
 
-The converted graph holds `IntegerConv` (weight codes, int32 bias, scales), `Quantize` (scale, zero point) and, for
-average pooling, `CodePool` modules. A convolution runs as an integer kernel only if its result goes directly to a
-quantizer. So an activation that the following quantizer implies (ReLU6 at a range up to 6) is removed; one that it does
-not imply (a ReLU whose scale is shared with negative values) gets a quantizer of the same scale before it.
+The converted graph holds `IntegerConv` (weight codes, int32 bias, scales; `IntegerLinear` for linear layers),
+`Quantize` (scale, zero point), `Constant` codes and, for sums, `CodePool` and `CodeTotal` modules. A convolution
+runs as an integer kernel only if its result goes directly to a quantizer. So an activation that the following
+quantizer implies (ReLU6 at a range up to 6) is removed; one that it does not imply (a ReLU whose scale is shared with
+negative values) gets a quantizer of the same scale before it.
 Each module's `forward` is the file's form, QuantizeLinear and DequantizeLinear through `torch.onnx.ops.symbolic`, for
 the exporter to see; `edgeailite.quantization.integer` computes with their codes.
 """
@@ -20,7 +21,8 @@ from torch import Tensor, fx, nn
 from edgeailite.quantization.enlarge_codes import EnlargeCodes
 from edgeailite.quantization.graph import ACTIVATIONS, activation_limits, is_module
 from edgeailite.quantization.grids import WeightGrid
-from edgeailite.quantization.modules import ActivationQuantizer, IntegerParameters, QuantConv2d
+from edgeailite.quantization.modules import ActivationQuantizer, IntegerParameters, QuantConv2d, QuantLinear
+from edgeailite.quantization.operators import Total
 from edgeailite.quantization.pooling import RegionPool, pool_size, region_sums
 from edgeailite.quantization.schemes import DEFAULT_SCHEME, SCHEMES
 from edgeailite.quantization.tie_free import MIDDLE as TIE_FREE_BIAS
@@ -113,6 +115,20 @@ class FromCodes(Quantize):
         return dequantize_linear(x, self.scale, self.zero_point, opset=self.opset)
 
 
+class Constant(FromCodes):
+    """Codes of a constant, and their values."""
+
+    codes_: Tensor
+
+    def __init__(self, value: Tensor, quantize: Quantize) -> None:
+        super().__init__(quantize.scale, quantize.zero_point, opset=quantize.opset)
+        codes = torch.round(value / quantize.scale) + quantize.zero_point.float()
+        self.register_buffer("codes_", codes.clamp(*quantize.codes()).to(quantize.zero_point.dtype))
+
+    def forward(self) -> Tensor:  # type: ignore[override]
+        return dequantize_linear(self.codes_, self.scale, self.zero_point, opset=self.opset)
+
+
 class CodePool(RegionPool):
     """Adaptive average pooling of codes: whole numbers are added, one factor follows."""
 
@@ -130,6 +146,26 @@ class CodePool(RegionPool):
     def forward(self, x: Tensor) -> Tensor:
         sums, areas = region_sums(dequantize_linear(x, self.one, self.zero_point, opset=self.opset), self.output_size)
         return sums * (self.scale / areas)
+
+
+class CodeTotal(Total):
+    """The sum or mean of codes over some axes: whole numbers are added, one factor follows."""
+
+    scale: Tensor
+    one: Tensor
+    zero_point: Tensor
+
+    def __init__(self, total: Total, source: Quantize) -> None:
+        super().__init__(total.dims, keepdim=total.keepdim, mean=total.mean)
+        self.opset = source.opset
+        self.register_buffer("scale", source.scale.clone())
+        self.register_buffer("one", torch.ones_like(source.scale))
+        self.register_buffer("zero_point", source.zero_point.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        codes = dequantize_linear(x, self.one, self.zero_point, opset=self.opset)
+        sums = codes.sum(self.dims, keepdim=self.keepdim)
+        return sums * (self.scale / self.count(x) if self.mean else self.scale)
 
 
 class IntegerConv(nn.Module):
@@ -169,6 +205,28 @@ class IntegerConv(nn.Module):
         return self.weight * scale, self.bias * self.bias_scale if self.integer else self.bias
 
 
+class IntegerLinear(IntegerConv):
+    """A linear layer on (N, in): the convolution of one pixel, as a product of matrices in the file."""
+
+    def __init__(self, conv: QuantConv2d, parameters: IntegerParameters, *, opset: int = DEFAULT_OPSET) -> None:
+        super().__init__(conv, parameters, opset=opset)
+        self.weight = self.weight.flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        axis = 0 if self.weight_scale.dim() else 1
+        weight = dequantize_linear(self.weight, self.weight_scale, self.weight_zero_point, axis=axis, opset=self.opset)
+        bias = self.bias
+        if self.integer:
+            bias = dequantize_linear(bias, self.bias_scale, self.bias_zero_point, axis=0, opset=self.opset)
+        return F.linear(x, weight, bias)
+
+    def as_convolution(self) -> IntegerConv:
+        """Return the convolution of one pixel with the same numbers."""
+        conv = IntegerConv.__new__(IntegerConv)
+        conv.__dict__ = self.__dict__ | {"_buffers": self._buffers | {"weight": self.weight[:, :, None, None]}}
+        return conv
+
+
 @torch.no_grad()
 def convert(model: fx.GraphModule, *, opset: int = DEFAULT_OPSET, form: Form = DEFAULT_FORM) -> fx.GraphModule:
     """Bake the integer parameters of a prepared and calibrated model, which is left as it is.
@@ -182,26 +240,26 @@ def convert(model: fx.GraphModule, *, opset: int = DEFAULT_OPSET, form: Form = D
     for quantizer in result.modules():
         if isinstance(quantizer, ActivationQuantizer) and quantizer.ends is not None:
             quantizer.update_scale()  # the optimizer may have moved a learned range since the last forward pass
+    layers = {name: module for name, module in result.named_modules() if isinstance(module, QuantConv2d)}
     for node in list(graph.nodes):
-        if node.op != "call_module":
-            continue
-        module = result.get_submodule(node.target)
-        if isinstance(module, QuantConv2d):
-            tensors = [_attribute(result, argument.target) for argument in node.args[1:]]
-            result.set_submodule(node.target, _integer_conv(module, tensors, opset=opset, form=form))
-            node.args = node.args[:1]
-        elif isinstance(module, ActivationQuantizer | Quantize):
+        if is_module(node, (QuantConv2d, IntegerConv)):
+            _bake_layer(node, layers[str(node.target)], opset=opset, form=form)
+        elif is_module(node, (ActivationQuantizer, Quantize)):
+            module = result.get_submodule(str(node.target))
             if isinstance(module, ActivationQuantizer):
-                result.set_submodule(node.target, _pair(module, opset=opset, form=form))
+                result.set_submodule(str(node.target), _pair(module, opset=opset, form=form))
             node.args = node.args[:1]
+    for node in list(graph.nodes):
+        if is_module(node, Quantize) and node.args[0].op == "get_attr":
+            _bake_constant(node)
     for node in list(graph.nodes):
         if node.op == "get_attr" and not node.users:
             graph.erase_node(node)
         elif is_module(node, ACTIVATIONS) and not is_module(node.args[0], Quantize):
             _settle_activation(node, form)
     for node in list(graph.nodes):
-        if is_module(node, nn.AdaptiveAvgPool2d):
-            _pool_codes(node)
+        if is_module(node, (nn.AdaptiveAvgPool2d, Total)):
+            _add_codes(node)
         elif is_module(node, TieFreeResize):
             _convolve_resize(node)
     result.delete_all_unused_submodules()
@@ -210,11 +268,34 @@ def convert(model: fx.GraphModule, *, opset: int = DEFAULT_OPSET, form: Form = D
     return result
 
 
-def _integer_conv(module: QuantConv2d, tensors: list[Tensor], *, opset: int, form: Form) -> IntegerConv:
+def _bake_layer(node: fx.Node, layer: QuantConv2d, *, opset: int, form: Form) -> None:
+    """Give a call its integer parameters; a layer that is called again has other scales there, so another name."""
+    root = node.graph.owning_module
+    tensors = [_attribute(root, argument.target) for argument in node.args[1:]]
+    if not is_module(node, QuantConv2d):
+        path, count = str(node.target), 1
+        while any(name == f"{path}_{count}" for name, _ in root.named_modules()):
+            count += 1
+        node.target = f"{path}_{count}"
+    parameters = _integer_layer(layer, tensors, opset=opset, form=form)
+    root.set_submodule(str(node.target), parameters)
+    node.args = node.args[:1]
+
+
+def _bake_constant(node: fx.Node) -> None:
+    root = node.graph.owning_module
+    quantize = root.get_submodule(str(node.target))
+    assert isinstance(quantize, Quantize)
+    root.set_submodule(str(node.target), Constant(_attribute(root, str(node.args[0].target)), quantize))
+    node.args = ()
+
+
+def _integer_layer(module: QuantConv2d, tensors: list[Tensor], *, opset: int, form: Form) -> IntegerConv:
+    kind = IntegerLinear if isinstance(module, QuantLinear) else IntegerConv
     parameters = module.integer_parameters(*tensors)
     if not (form.float_bias and module.integer):
-        return IntegerConv(module, parameters, opset=opset)
-    converted = IntegerConv(module, replace(parameters, bias=parameters.bias * parameters.bias_scale), opset=opset)
+        return kind(module, parameters, opset=opset)
+    converted = kind(module, replace(parameters, bias=parameters.bias * parameters.bias_scale), opset=opset)
     converted.integer = False
     return converted
 
@@ -247,13 +328,14 @@ def _settle_activation(node: fx.Node, form: Form) -> None:
         node.graph.erase_node(node)
 
 
-def _pool_codes(node: fx.Node) -> None:
-    """Let an average pooling read codes."""
+def _add_codes(node: fx.Node) -> None:
+    """Let an average pooling or sum read codes."""
     root, codes = node.graph.owning_module, _codes(node.args[0])
-    pool, quantize = root.get_submodule(str(node.target)), root.get_submodule(str(codes.target))
-    assert isinstance(pool, nn.AdaptiveAvgPool2d)
+    module, quantize = root.get_submodule(str(node.target)), root.get_submodule(str(codes.target))
+    assert isinstance(module, nn.AdaptiveAvgPool2d | Total)
     assert isinstance(quantize, Quantize)
-    root.set_submodule(str(node.target), CodePool(pool_size(pool), quantize))
+    adder = CodeTotal(module, quantize) if isinstance(module, Total) else CodePool(pool_size(module), quantize)
+    root.set_submodule(str(node.target), adder)
     node.args = (codes,)
 
 

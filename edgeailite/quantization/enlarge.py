@@ -25,13 +25,13 @@ def convolve_resizes(converted: fx.GraphModule, size: tuple[int, int]) -> fx.Gra
     """Copy a converted graph and, for pictures of this (height, width), write inner resizes by even factors as above.
 
     Each becomes `EnlargeCodes`, a depthwise `IntegerConv` without padding, and the quantizer that followed the resize.
-    Others stay: those whose factor is odd, no whole number or another per axis, those of 16-bit codes, and the last
-    ones, which are computed in float.
+    Others stay: those whose factor is odd, no whole number or another per axis, those with aligned corners or of
+    16-bit codes, and the last ones, which are computed in float.
     """
     result = copy.deepcopy(converted)
     shapes = shapes_of(result, size)
     for node in list(result.graph.nodes):
-        if not is_resize(node) or not is_module(node.args[0], Quantize):
+        if not is_resize(node) or node.kwargs.get("align_corners") or not is_module(node.args[0], Quantize):
             continue
         factor, channels = _factor(shapes[node.args[0]], shapes[node]), shapes[node][1]
         quantize = result.get_submodule(str(node.args[0].target))

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
-from edgeailite.quantization.graph import ACTIVATIONS, activation_limits, is_module, readers
+from edgeailite.quantization.graph import ACTIVATIONS, activation_limits, is_module, readers, trace
 
 SWEEPS = 40
 TINY = 1e-30
@@ -82,7 +82,7 @@ def equalize(model: nn.Module, batches: Iterable[Batch] = ()) -> nn.Module:
 
 def find_pairs(model: nn.Module) -> list[Pair]:
     """Find the pairs of rule 1, in the order of the network."""
-    traced = fx.symbolic_trace(model)
+    traced = trace(model)
     pairs = []
     for node in traced.graph.nodes:
         if not is_module(node, nn.Conv2d):

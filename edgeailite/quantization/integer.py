@@ -17,13 +17,14 @@ differ from one kind of processor to another; the rows of `quantization.arithmet
  6. Average pooling multiplies the whole sum of (code - zero_point) by scale / area, both float32.
  7. What reads or gives codes of 16 bits has no integer kernel: it is computed in float32 from dequantized values, in an
     order of the machine's own, so that agreement is not promised there.
+Rules 8 to 14 are those of other people's networks (`operator_rules`).
 Sums are taken in float32 where every partial sum stays below 2^24 and is therefore exact; longer ones are split.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -38,36 +39,15 @@ from edgeailite.quantization.arithmetic import (
     arithmetic_of,
     blend_rounded,
 )
-from edgeailite.quantization.convert import CodePool, FromCodes, IntegerConv, Quantize, convert
+from edgeailite.quantization.codes import EXACT_IN_FLOAT32, LARGEST_CODE, Codes, Pending, rounded
+from edgeailite.quantization.convert import CodePool, Constant, FromCodes, IntegerConv, IntegerLinear, Quantize, convert
 from edgeailite.quantization.enlarge_codes import EnlargeCodes
-from edgeailite.quantization.graph import ACTIVATIONS, ADDITIONS
+from edgeailite.quantization.graph import ACTIVATIONS, ADDITIONS, NEAREST, named_outputs
 from edgeailite.quantization.lowered import LoweredPrograms
+from edgeailite.quantization.operator_rules import run_operator
 from edgeailite.quantization.pooling import region_sums
 
-EXACT_IN_FLOAT32 = 2**24
-LARGEST_CODE = 255  # distance of an 8-bit code from its zero point
-
-
-@dataclass(frozen=True)
-class Codes:
-    """A quantized tensor: integer codes held in float32, their scale and zero point; `wide` if of 16 bits."""
-
-    codes: Tensor
-    scale: Tensor
-    zero_point: Tensor
-    wide: bool = False
-
-    @property
-    def shape(self) -> torch.Size:
-        """Shape of the codes, under the name that the graph uses for tensors."""
-        return self.codes.shape
-
-    def dequantize(self) -> Tensor:
-        """float32 values."""
-        return (self.codes - self.zero_point) * self.scale
-
-
-Pending = Callable[[Quantize], Tensor]  # a kernel that waits for its output scale; gives codes not yet clamped
+CORNERS_COMPARED = ("onnxruntime_x86",)  # arithmetics whose resize with aligned corners was compared
 
 
 class IntegerExact(fx.Interpreter):
@@ -84,6 +64,7 @@ class IntegerExact(fx.Interpreter):
         arithmetic: str | None = None,
     ) -> None:
         super().__init__(module)
+        self.extra_traceback = False  # it would rewrite the sentence of an error
         self.seen = seen
         self.arithmetic = arithmetic_of(arithmetic)
         if self.arithmetic.lowered:
@@ -102,31 +83,52 @@ class IntegerExact(fx.Interpreter):
             if node.target is torch.cat:
                 return _concatenate(*arguments)
             if node.target is F.interpolate:
-                size = self.map_nodes_to_values(node.kwargs["size"], node)
-                return _resize(arguments[0], size, self.arithmetic)
+                return self._resize(arguments[0], self.map_nodes_to_values(node.kwargs, node))
             if node.target is not getattr:
                 return node.target(*(a.dequantize() if isinstance(a, Codes) else a for a in arguments))
         if node.op == "call_module":
-            module = self.module.get_submodule(node.target)
-            value = self.map_nodes_to_values(node.args[0], node)
-            if isinstance(module, ACTIVATIONS):  # behind a kernel, clamping the codes does it
-                return value if callable(value) else module(value.dequantize())
-            if isinstance(module, nn.MaxPool2d | EnlargeCodes):  # the second may be told a size
-                return replace(value, codes=module(value.codes, *self.map_nodes_to_values(node.args[1:], node)))
-            if isinstance(module, CodePool):
-                return _pool(module, value)
-            if isinstance(module, IntegerConv):
-                return _convolve(module, value)
-            if isinstance(module, Quantize):
-                result = _quantize(module, value)
-                if self.seen is not None and not isinstance(module, FromCodes):
-                    self.seen(node, result)
+            result = self._run_module(node, self.module.get_submodule(str(node.target)))
+            if result is not None:
                 return result
         return super().run_node(node)
 
+    def _run_module(self, node: fx.Node, module: nn.Module) -> Any:
+        """Compute a module on codes; None of one that is not known here."""
+        arguments = self.map_nodes_to_values(node.args, node)
+        value = arguments[0] if arguments else None
+        if isinstance(module, ACTIVATIONS):  # behind a kernel, clamping the codes does it
+            return value if callable(value) else module(value.dequantize())
+        if isinstance(module, EnlargeCodes):
+            return replace(value, codes=module(value.codes, *arguments[1:]))  # it may be told a size
+        if isinstance(module, CodePool):
+            return _pool(module, value)
+        if isinstance(module, IntegerConv):
+            return _convolve(module, value)
+        if isinstance(module, Constant):
+            return _as_codes(module, module.codes_.float())
+        if isinstance(module, Quantize):
+            result = _quantize(module, value)
+            if self.seen is not None and not isinstance(module, FromCodes):
+                self.seen(node, result)
+            return result
+        options = self.map_nodes_to_values(node.kwargs, node)
+        return run_operator(module, arguments, options, self.arithmetic.name)
+
+    def _resize(self, x: Any, how: Mapping[str, Any]) -> Any:
+        size, corners = (int(how["size"][0]), int(how["size"][1])), bool(how.get("align_corners"))
+        if how.get("mode") == NEAREST:
+            return replace(x, codes=resize_nearest(x.codes, size))
+        if corners and self.arithmetic.name not in CORNERS_COMPARED:
+            problem = f"a resize with aligned corners was never compared with {self.arithmetic.about}"
+            raise UsageError(problem, value=self.arithmetic.name, about="arithmetic", fix="use align_corners=False")
+        values = x.dequantize() if isinstance(x, Codes) else x
+        assert isinstance(values, Tensor)
+        assert self.arithmetic.blend is not None
+        return resize_bilinear(values, size, self.arithmetic.blend, corners=corners)
+
 
 class IntegerModel(nn.Module):
-    """`model(*images)` -> outputs, computed in an arithmetic: by `IntegerExact`, or as a lowered program."""
+    """`model(*images)` -> outputs by name, computed in an arithmetic: by `IntegerExact`, or as a lowered program."""
 
     def __init__(self, converted: fx.GraphModule, arithmetic: str | None = None) -> None:
         super().__init__()
@@ -139,7 +141,8 @@ class IntegerModel(nn.Module):
         if self.programs is not None:
             return self.programs.run(*images)
         with torch.backends.cudnn.flags(allow_tf32=False):
-            return IntegerExact(self.converted, arithmetic=self.arithmetic.name).run(*images)
+            outputs = named_outputs(IntegerExact(self.converted, arithmetic=self.arithmetic.name).run(*images))
+        return {name: value.dequantize() if isinstance(value, Codes) else value for name, value in outputs.items()}
 
 
 def integer_exact(model: fx.GraphModule, arithmetic: str | None = None) -> IntegerModel:
@@ -156,19 +159,31 @@ def _quantize(module: Quantize, value: Any) -> Codes:
         return value
     zero_point = module.zero_point.float()
     codes = value(module) if callable(value) else torch.round(value / module.scale) + zero_point
-    return Codes(codes.clamp(*module.codes()), module.scale, zero_point, module.wide())
+    return _as_codes(module, codes.clamp(*module.codes()))
+
+
+def _as_codes(module: Quantize, codes: Tensor) -> Codes:
+    return Codes(codes, module.scale, module.zero_point.float(), module.wide(), module.codes()[0])
+
+
+def _multiply_matrices(module: IntegerLinear, x: Codes) -> Pending:
+    """A linear layer is the convolution of one pixel (rule 1)."""
+    pixel = _convolve(module.as_convolution(), replace(x, codes=x.codes[:, :, None, None]))
+    return lambda output: pixel(output).flatten(1)
 
 
 def _convolve(module: IntegerConv, x: Codes) -> Pending:
+    if isinstance(module, IntegerLinear):
+        return _multiply_matrices(module, x)
     if x.wide or not module.integer:
-        return lambda output: _rounded(_convolve_in_float(module, x), output)
+        return lambda output: rounded(_convolve_in_float(module, x), output)
     total = _integer_sum(module, x.codes - x.zero_point)
     exact = _largest_sum(module.weight.float()) + module.bias.abs().max().item() < EXACT_IN_FLOAT32
     total = total + module.bias.to(total.dtype if exact else torch.float64).view(-1, 1, 1)
 
     def finish(output: Quantize) -> Tensor:
         if output.wide():
-            return _rounded(_convolve_in_float(module, x), output)
+            return rounded(_convolve_in_float(module, x), output)
         multiplier = (x.scale * module.weight_scale) / output.scale
         return torch.round(total.float() * multiplier.view(-1, 1, 1)) + output.zero_point
 
@@ -177,10 +192,6 @@ def _convolve(module: IntegerConv, x: Codes) -> Pending:
 
 def _convolve_in_float(module: IntegerConv, x: Codes) -> Tensor:
     return F.conv2d(x.dequantize(), *module.values(), *module.geometry)
-
-
-def _rounded(values: Tensor, output: Quantize) -> Tensor:
-    return torch.round(values / output.scale) + output.zero_point.float()
 
 
 def _integer_sum(module: IntegerConv, codes: Tensor) -> Tensor:
@@ -209,7 +220,7 @@ def _largest_sum(weight: Tensor) -> float:
 def _add(a: Codes, b: Codes, arithmetic: Arithmetic) -> Pending:
     def finish(output: Quantize) -> Tensor:
         if a.wide or b.wide or output.wide():
-            return _rounded(a.dequantize() + b.dequantize(), output)
+            return rounded(a.dequantize() + b.dequantize(), output)
         assert arithmetic.add is not None
         return arithmetic.add(a, b, output)
 
@@ -225,20 +236,31 @@ def _pool(module: CodePool, x: Codes) -> Tensor:
     return sums.float() * (x.scale / areas.float())
 
 
-def _resize(x: Codes | Pending | Tensor, size: tuple[int, int], arithmetic: Arithmetic) -> Tensor:
-    values = x.dequantize() if isinstance(x, Codes) else x
-    assert isinstance(values, Tensor)
-    assert arithmetic.blend is not None
-    return resize_bilinear(values, (int(size[0]), int(size[1])), arithmetic.blend)
+def resize_nearest(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Copy the nearest value, (N,C,h,w) -> (N,C,*size), at the places where onnxruntime takes it."""
+    rows, columns = (_nearest(old, new, x.device) for old, new in zip(x.shape[2:], size, strict=True))
+    return x[:, :, rows][..., columns]
 
 
-def resize_bilinear(x: Tensor, size: tuple[int, int], blend: Callable[[Products], Tensor] = blend_rounded) -> Tensor:
-    """Resize (N,C,h,w) bilinearly with half-pixel centres, in onnxruntime's order of float32 operations (rule 4).
+def _nearest(size: int, new_size: int, device: torch.device) -> Tensor:
+    scale = torch.tensor(float(new_size)) / torch.tensor(float(size))
+    return (torch.arange(new_size, dtype=torch.float32) / scale).floor().clamp(0, size - 1).long().to(device)
 
-    `blend` adds the weighted corners; the default is that of x86.
+
+def resize_bilinear(
+    x: Tensor,
+    size: tuple[int, int],
+    blend: Callable[[Products], Tensor] = blend_rounded,
+    *,
+    corners: bool = False,
+) -> Tensor:
+    """Resize (N,C,h,w) bilinearly, in onnxruntime's order of float32 operations (rule 4).
+
+    `blend` adds the weighted corners; the default is that of x86. Centres are at half pixels, or such that the corners
+    of both pictures coincide (`corners`, rule 14).
     """
-    top, bottom, top_distance, bottom_distance = _axis(x.shape[2], size[0], x.device)
-    left, right, left_distance, right_distance = _axis(x.shape[3], size[1], x.device)
+    top, bottom, top_distance, bottom_distance = _axis(x.shape[2], size[0], x.device, corners=corners)
+    left, right, left_distance, right_distance = _axis(x.shape[3], size[1], x.device, corners=corners)
     near_top, near_bottom = bottom_distance[:, None], top_distance[:, None]
 
     def products() -> Products:
@@ -250,10 +272,16 @@ def resize_bilinear(x: Tensor, size: tuple[int, int], blend: Callable[[Products]
     return blend(products())
 
 
-def _axis(size: int, new_size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _axis(
+    size: int, new_size: int, device: torch.device, *, corners: bool = False
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """First and second neighbour of every new position, and the distance to each; both 0.5 where they are one."""
-    scale = torch.tensor(float(new_size)) / torch.tensor(float(size))
-    centre = ((torch.arange(new_size, dtype=torch.float32) + 0.5) / scale - 0.5).clamp(0, size - 1)
+    if corners:
+        centre = torch.arange(new_size, dtype=torch.float32) * float(size - 1) / max(new_size - 1, 1)
+    else:
+        scale = torch.tensor(float(new_size)) / torch.tensor(float(size))
+        centre = (torch.arange(new_size, dtype=torch.float32) + 0.5) / scale - 0.5
+    centre = centre.clamp(0, size - 1)
     first = centre.long().clamp(max=size - 1)
     second = (first + 1).clamp(max=size - 1)
     half = torch.tensor(0.5)

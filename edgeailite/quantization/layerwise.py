@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from edgeailite.console import progress
 from edgeailite.quantization.graph import ACTIVATIONS, is_module
 from edgeailite.quantization.modules import ActivationQuantizer, QuantConv2d, set_state
 from edgeailite.quantization.tie_free import TieFreeResize
@@ -38,28 +39,32 @@ class Layer:
 
 
 @torch.no_grad()
-def visit_layers(model: fx.GraphModule, batches: Sequence[Batch], visit: Callable[[Layer], None]) -> None:
+def visit_layers(
+    model: fx.GraphModule, batches: Sequence[Batch], visit: Callable[[Layer], None], *, label: str = "layers"
+) -> None:
     """Call `visit` with each convolution of a calibrated network in order; later layers see the changes that it makes.
 
-    The network is left in eval mode, quantization on. Raises ValueError without batches.
+    `label` stands beside the progress bar. The network is left in eval mode, quantization on. Raises ValueError
+    without batches.
     """
     model.eval()
     set_state(model, observing=False, enabled=True)
     exact, quantized = _start(model, batches), _start(model, batches)
     waiting = {node: len(node.users) for node in model.graph.nodes}
     interpreter = fx.Interpreter(model, garbage_collect_values=False)
-    for node in model.graph.nodes:
-        if node.op in ("placeholder", "output"):
-            continue
-        _compute(interpreter, node, exact, enabled=False)
-        if is_module(node, QuantConv2d):
-            visit(_layer(model, node, exact, quantized))
-        _compute(interpreter, node, quantized, enabled=True)
-        for source in node.all_input_nodes:
-            waiting[source] -= 1
-            if not waiting[source]:
-                for values in (*exact, *quantized):
-                    del values[source]
+    nodes = [node for node in model.graph.nodes if node.op not in ("placeholder", "output")]
+    with progress(label, sum(is_module(node, QuantConv2d) for node in nodes)) as (bar, task):
+        for node in nodes:
+            _compute(interpreter, node, exact, enabled=False)
+            if is_module(node, QuantConv2d):
+                visit(_layer(model, node, exact, quantized))
+                bar.advance(task)
+            _compute(interpreter, node, quantized, enabled=True)
+            for source in node.all_input_nodes:
+                waiting[source] -= 1
+                if not waiting[source]:
+                    for values in (*exact, *quantized):
+                        del values[source]
 
 
 def _start(model: fx.GraphModule, batches: Sequence[Batch]) -> list[Values]:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
+from edgeailite.preprocessing import quantized_input
 from edgeailite.quantization.enlarge import convolve_resizes
 from edgeailite.quantization.lowering import lower
 from edgeailite.quantization.program import Program, Value
@@ -47,7 +48,4 @@ class LoweredPrograms:
 
 def input_codes(image: NDArray[np.float32], value: Value) -> NDArray[Any]:
     """Quantize a normalised image (3,H,W) to the codes (1,H,W,3) of a program's input."""
-    assert value.scale is not None
-    limits = np.iinfo(value.type)
-    codes = np.rint(image / value.scale) + value.zero_point
-    return codes.clip(limits.min, limits.max).astype(value.type).transpose(1, 2, 0)[None]
+    return quantized_input(image[None], value.scale, value.zero_point, value.type)

@@ -11,8 +11,10 @@ Rules:
  5. With a range of 16 bits an operator runs in int16: its 8-bit inputs pass a QUANTIZE to 1/128 of their scale, which
     is exact, and an 8-bit result is quantized back. int16 has no zero point in TensorFlow Lite, so the scale of such a
     range follows from its end that is farther from zero; weights stay 8 bits and biases are int64.
- 6. `EnlargeCodes(k)` is RESIZE_NEAREST_NEIGHBOR and MIRROR_PAD: the mirrored rows are the k copies of the border. To a
-    size that is no k-fold, it is two GATHER.
+ 6. `EnlargeCodes(k)`: the outermost rows and columns are repeated once (SLICE and CONCATENATION), then all of them k
+    times (RESIZE_NEAREST_NEIGHBOR), and k / 2 are cut off at each end. MIRROR_PAD would do it in one, but LiteRT's
+    takes ten times as long as all this and the convolution (36 ms for 256 channels of 96x192). To a size that is no
+    k-fold, it is two GATHER.
  7. The last resize, whose result only leaves the network, keeps the scale of its input. Of a scheme without ties it is
     computed in float, of dequantized values: by a power of two all its sums are exact.
 Anything else is refused with the layer's name.
@@ -20,7 +22,6 @@ Anything else is refused with the layer's name.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
@@ -33,10 +34,30 @@ from torch import fx, nn
 
 from edgeailite.errors import UsageError
 from edgeailite.modelcard import REGRESSION, input_name, task_type
-from edgeailite.quantization.convert import MIDDLE, TIE_FREE, TOLERANCE, CodePool, IntegerConv, Quantize
+from edgeailite.quantization.convert import (
+    MIDDLE,
+    TIE_FREE,
+    TOLERANCE,
+    CodePool,
+    Constant,
+    IntegerConv,
+    IntegerLinear,
+    Quantize,
+)
 from edgeailite.quantization.enlarge_codes import EnlargeCodes
-from edgeailite.quantization.graph import ACTIVATIONS, ADDITIONS, activation_limits, is_input, is_module
-from edgeailite.quantization.program import Kind, Operator, Program, Value
+from edgeailite.quantization.graph import (
+    ACTIVATIONS,
+    NEAREST,
+    activation_limits,
+    input_index,
+    is_addition,
+    is_input,
+    is_module,
+    named_outputs,
+    of_sizes,
+    output_nodes,
+)
+from edgeailite.quantization.program import Kind, Operator, Program, Value, Window
 from edgeailite.quantization.scale_limits import check_scales
 from edgeailite.quantization.tflite_rules import LARGEST_DISTANCE
 from edgeailite.quantization.tie_free import nearest_rows
@@ -85,7 +106,13 @@ def lower(
     scales that a runtime refuses (`check_scales`).
     """
     if head not in HEADS:
-        raise UsageError(f"unknown head {head!r}", fix=f"known: {', '.join(HEADS)}", known=tuple(HEADS))
+        raise UsageError(
+            f"unknown head {head!r}",
+            fix=f"known: {', '.join(HEADS)}",
+            known=tuple(HEADS),
+            code="unknown-name",
+            value=head,
+        )
     lowering = _Lowering(converted, size, head=cast(Head, head), names=names or {})
     lowering.run()
     program = lowering.program
@@ -110,30 +137,34 @@ class _Lowering(fx.Interpreter):
 
     def run_node(self, node: fx.Node) -> Any:
         if is_input(node):
-            return _Pending("INPUT", [], (1, *self.size, CHANNELS), {"index": _input_index(node)})
+            return _Pending("INPUT", [], (1, *self.size, CHANNELS), {"index": input_index(node)})
         if node.op == "placeholder":  # `*images`, which is_input reads
             return None
         args, kwargs = self.fetch_args_kwargs_from_env(node)
         if node.op == "output":
-            for name, value in args[0].items():
+            for name, value in named_outputs(args[0]).items():
                 self._output(name, value)
             return None
         if node.op == "call_module":
-            return self._module(node, self.module.get_submodule(str(node.target)), *args)
+            return self._module(node, self.module.get_submodule(str(node.target)), *(args or (None,)))
         if node.target is getattr:  # x.shape, in torch's order
             return torch.Size(args[0].shape[axis] for axis in (0, 3, 1, 2))
-        if node.target is operator.getitem:
-            return args[0][args[1]]
-        if node.target in ADDITIONS:
+        if of_sizes(node):
+            return node.target(*args, **kwargs)
+        if is_addition(node):
             return _Pending("ADD", list(args), args[0].shape)
         if node.target is torch.cat:
+            if args[1] not in (1, -3):
+                problem = "a concatenation along another axis than channels has no form in TensorFlow Lite here"
+                raise UsageError(problem, path=node.name, fix=FULL_PRECISION)
             parts = list(args[0])
             return _Pending(
                 "CONCATENATION", parts, (*parts[0].shape[:3], sum(part.shape[3] for part in parts)), {"axis": 3}
             )
         if node.target is F.interpolate:
             return self._resize(self._name(node), args[0], kwargs)
-        raise UsageError(f"{node.target} has no form in TensorFlow Lite here", path=node.name, fix=FULL_PRECISION)
+        problem = f"{node.target} has no form in TensorFlow Lite here"
+        raise UsageError(problem, path=node.name, fix=FULL_PRECISION, code="no-integer-form")
 
     def _module(self, node: fx.Node, module: nn.Module, x: Any, *size: Sequence[int]) -> Any:
         """Lower a module; `x` is its input, a `Value` or an operator that waits for its scale.
@@ -141,6 +172,9 @@ class _Lowering(fx.Interpreter):
         `size` is what some `EnlargeCodes` have besides.
         """
         name = str(node.target)
+        if isinstance(module, Constant | IntegerLinear):
+            kind = "a constant" if isinstance(module, Constant) else "a linear layer"
+            raise UsageError(f"{kind} has no form in TensorFlow Lite here", path=name, fix=FULL_PRECISION)
         if isinstance(module, Quantize):
             if isinstance(x, Value) or _goes_through_activation(node):
                 return x  # the second half of a pair, or the tensor's own scale again
@@ -156,7 +190,9 @@ class _Lowering(fx.Interpreter):
         if isinstance(module, EnlargeCodes):
             return self._enlarge(name, x, module.factor, *size)
         kind = type(module).__name__
-        raise UsageError(f"{kind} has no form in TensorFlow Lite here", path=name, fix=FULL_PRECISION)
+        raise UsageError(
+            f"{kind} has no form in TensorFlow Lite here", path=name, fix=FULL_PRECISION, code="no-integer-form"
+        )
 
     # --- operators
 
@@ -209,9 +245,11 @@ class _Lowering(fx.Interpreter):
     def _convolution(self, name: str, module: IntegerConv, x: Value) -> _Pending:
         if module.weight.dtype != torch.int8:
             problem = "weights of 16 bits have no form in TensorFlow Lite, whose weights have 8"
-            raise UsageError(problem, path=name, fix="give this layer 8 bits in the plan, and its input 16")
+            raise UsageError(
+                problem, path=name, fix="give this layer 8 bits in the plan, and its input 16", code="no-integer-form"
+            )
         stride, padding, dilation, groups = module.geometry
-        x, out, same = self._window(name, x, _Window(module.weight.shape[2:], stride, padding, dilation))
+        x, out, same = self._window(name, x, Window(module.weight.shape[2:], stride, padding, dilation))
         channels = module.weight.shape[0]
         options: dict[str, Any] = {"stride": stride, "dilation": dilation, "padding": "SAME" if same else "VALID"}
         if depthwise := groups == x.shape[3] > 1 and module.weight.shape[1] == 1:
@@ -236,7 +274,7 @@ class _Lowering(fx.Interpreter):
             self._constant(f"{name}.bias", bias.astype(np.int64 if is_wide else np.int32), scale=bias_scale),
         )
 
-    def _window(self, name: str, x: Value, window: _Window, *, mirror: bool = False) -> tuple[Value, list[int], bool]:
+    def _window(self, name: str, x: Value, window: Window, *, mirror: bool = False) -> tuple[Value, list[int], bool]:
         """Pad where SAME does not (rule 3). Gives the input of the operator, its output's size, and if it is SAME."""
         out, pads, same = window.on(x.shape[1:3])
         if same or not any(window.padding):
@@ -256,15 +294,18 @@ class _Lowering(fx.Interpreter):
             value if isinstance(value, tuple) else (value, value)
             for value in (module.kernel_size, module.stride, module.padding, module.dilation)
         )
-        if dilation != (1, 1):
-            raise UsageError("a dilated maximum pooling has no form in TensorFlow Lite", path=name, fix=FULL_PRECISION)
+        if dilation != (1, 1) or module.ceil_mode:
+            problem = "a maximum pooling that is dilated or rounds its size up has no form in TensorFlow Lite"
+            raise UsageError(problem, path=name, fix=FULL_PRECISION, code="no-integer-form")
         lowest = x.zero_point == (-MIDDLE if x.type == "int8" else -(2**15))
-        x, out, same = self._window(name, x, _Window(kernel, stride, padding, dilation), mirror=not lowest)
+        x, out, same = self._window(name, x, Window(kernel, stride, padding, dilation), mirror=not lowest)
         options = {"kernel": kernel, "stride": stride, "padding": "SAME" if same else "VALID"}
         return _Pending("MAX_POOL_2D", [x], (1, *out, x.shape[3]), options)
 
     def _resize(self, name: str, x: Value, how: Mapping[str, Any]) -> _Pending | Value:
         """Leave a resize pending, as its scale is not known yet; one to the same size is no resize."""
+        if how.get("mode") == NEAREST:
+            raise UsageError("a resize to the nearest neighbour has no form here", path=name, fix=FULL_PRECISION)
         height, width = (int(length) for length in how["size"])
         if (height, width) == x.shape[1:3]:
             return x
@@ -275,15 +316,23 @@ class _Lowering(fx.Interpreter):
 
     def _enlarge(self, name: str, x: Value, factor: int, size: Sequence[int] = ()) -> Value:
         """Rule 6."""
-        whole, channels, pad = (factor * x.shape[1], factor * x.shape[2]), x.shape[3], factor // 2
-        height, width = size or whole
-        if (height, width) != whole:
-            return self._gather(name, self._gather(name, x, 2, width, factor), 1, height, factor)
-        shape = self._constant(f"{name}.size", np.array(whole, np.int32))
-        nearest = replace(x, name=self._unused(f"{name}.nearest"), shape=(1, *whole, channels))
-        self._append("RESIZE_NEAREST_NEIGHBOR", [x, shape], nearest, align_corners=False, half_pixel_centers=False)
-        padded = (1, height + 2 * pad, width + 2 * pad, channels)
-        return self._pad(name, nearest, [(pad, pad), (pad, pad)], padded, mirror=True)
+        whole = (factor * x.shape[1], factor * x.shape[2])
+        if size and tuple(size) != whole:
+            return self._gather(name, self._gather(name, x, 2, size[1], factor), 1, size[0], factor)
+        for axis in (1, 2):
+            x = self._repeat_ends(f"{name}.{axis}", x, axis)
+        height, width = x.shape[1] * factor, x.shape[2] * factor
+        larger = self._constant(f"{name}.size", np.array([height, width], np.int32))
+        nearest = replace(x, name=self._unused(f"{name}.nearest"), shape=(1, height, width, x.shape[3]))
+        self._append("RESIZE_NEAREST_NEIGHBOR", [x, larger], nearest, align_corners=False, half_pixel_centers=False)
+        return self._slice(f"{name}.middle", nearest, (factor // 2, factor // 2, height - factor, width - factor))
+
+    def _repeat_ends(self, name: str, x: Value, axis: int) -> Value:
+        """Add a copy of the first and of the last row (axis 1) or column (axis 2)."""
+        ends = [(i, 0, 1, x.shape[2]) if axis == 1 else (0, i, x.shape[1], 1) for i in (0, x.shape[axis] - 1)]
+        first, last = (self._slice(f"{name}.end", x, end) for end in ends)
+        longer = replace(x, name=self._unused(name), shape=tuple(n + 2 * (i == axis) for i, n in enumerate(x.shape)))
+        return self._append("CONCATENATION", [first, x, last], longer, axis=axis)
 
     def _gather(self, name: str, x: Value, axis: int, length: int, factor: int) -> Value:
         """Copy rows or columns of `EnlargeCodes`."""
@@ -334,7 +383,8 @@ class _Lowering(fx.Interpreter):
         assert isinstance(x, Value)
         if self.head == "argmax" and task_type(name, x.shape[3]) != REGRESSION:
             if x.type not in ("int8", "float32"):
-                raise UsageError("ARG_MAX reads 8 bits", path=name, fix="give this output's range 8 bits in the plan")
+                fix = "give this output's range 8 bits in the plan"
+                raise UsageError("ARG_MAX reads 8 bits", path=name, fix=fix, code="no-integer-form")
             axis = self._constant(f"{name}.axis", np.array([3], np.int32))
             name += LABEL
             x = self._append("ARG_MAX", [x, axis], Value(name, x.shape[:3], "int32"), axis=3)
@@ -383,38 +433,10 @@ class _Lowering(fx.Interpreter):
         return Value(self._unused(name), data.shape, cast(Any, str(data.dtype)), scale, axis=axis, data=data)
 
 
-@dataclass(frozen=True)
-class _Window:
-    """Geometry of a convolution or pooling, each as (height, width)."""
-
-    kernel: Sequence[int]
-    stride: Sequence[int]
-    padding: Sequence[int]
-    dilation: Sequence[int]
-
-    def on(self, size: Sequence[int]) -> tuple[list[int], list[tuple[int, int]], bool]:
-        """Give the output's size, the rows that torch adds before and behind and that are read, and if that is SAME."""
-        out, pads, same = [], [], True
-        for n, k, s, p, d in zip(size, self.kernel, self.stride, self.padding, self.dilation, strict=True):
-            reach = d * (k - 1) + 1
-            count = (n + 2 * p - reach) // s + 1
-            total = max((-(-n // s) - 1) * s + reach - n, 0)
-            same = same and count == -(-n // s) and total // 2 == p
-            pads.append((p, max((count - 1) * s + reach - n - p, 0)))
-            out.append(count)
-        return out, pads, same
-
-
 def _output_names(graph: fx.Graph) -> set[str]:
     """Collect names that belong to outputs, with and without a label map's ending."""
-    names = {str(name) for node in graph.nodes if node.op == "output" for name in node.args[0]}
+    names = set(output_nodes(graph))
     return names | {f"{name}{LABEL}" for name in names}
-
-
-def _input_index(node: fx.Node) -> int:
-    if node.op == "call_function":
-        return int(node.args[1])
-    return [other for other in node.graph.nodes if other.op == "placeholder"].index(node)
 
 
 def _edges(length: int, count: int) -> list[tuple[int, int]]:
@@ -434,7 +456,7 @@ def _activated(name: str, module: nn.Module, x: _Pending | Value) -> _Pending:
     """Hand an activation's limits to the operator before it, which clamps to them."""
     if not isinstance(x, _Pending) or x.kind not in FUSING:
         problem = "an activation that does not follow a convolution or addition alone has no form here"
-        raise UsageError(f"TensorFlow Lite: {problem}", path=name, fix=FULL_PRECISION)
+        raise UsageError(f"TensorFlow Lite: {problem}", path=name, fix=FULL_PRECISION, code="no-integer-form")
     low, high = activation_limits(module)
     return replace(x, limits=(max(low, x.limits[0]), min(high, x.limits[1])))
 
@@ -455,6 +477,7 @@ def _fused_activation(name: str, limits: tuple[float, float], quantize: Quantize
         f"an activation with limits {low:g} and {high:g} has no form in TensorFlow Lite",
         path=name,
         fix="use ReLU or ReLU6, or calibrate so that the range ends where the activation does",
+        code="no-integer-form",
     )
 
 

@@ -358,6 +358,35 @@ class QuantConv2d(nn.Conv2d):
         return F.batch_norm(y, mean, var, gamma, beta, True, self.bn_momentum, self.bn_eps)
 
 
+class QuantLinear(QuantConv2d):
+    """A linear layer on (N, in), as a convolution of one pixel; keeps the layer's key names and shapes.
+
+    Integer parameters are those of the convolution: the weight is (out, in, 1, 1).
+    """
+
+    @classmethod
+    def from_linear(cls, linear: nn.Linear, grid: WeightGrid) -> QuantLinear:
+        """Share the parameters of `linear`."""
+        with torch.device("meta"):
+            geometry = nn.Conv2d(linear.in_features, linear.out_features, 1)
+        new = cls.__new__(cls)
+        new.__dict__ = geometry.__dict__ | {"_parameters": linear._parameters, "training": linear.training}
+        new.bn_eps, new.bn_momentum = 0.0, 0.1
+        new.grid, new.integer, new.enabled, new.frozen_bn = grid, grid.bits <= INTEGER_BITS, True, False
+        new.result = ()
+        return new
+
+    def folded(self, *bn: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Weight (out, in, 1, 1) and bias."""
+        return self.weight[:, :, None, None], self.bias
+
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """(N, in) -> (N, out), or (N, in, 1, 1) -> (N, out, 1, 1)."""
+        if x.dim() == 2:
+            return F.linear(x, weight.flatten(1), bias)
+        return super().convolve(x, weight, bias)
+
+
 def set_state(
     model: nn.Module, *, observing: bool | None = None, enabled: bool | None = None, frozen_bn: bool | None = None
 ) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx
 
 from edgeailite.quantization.graph import ACTIVATIONS as ACTIVATION_MODULES
-from edgeailite.quantization.graph import is_module, reads_shape
+from edgeailite.quantization.graph import is_module, named_outputs, output_nodes, reads_shape
 from edgeailite.quantization.grids import WeightGrid
 from edgeailite.quantization.modules import INTEGER_BITS, ActivationQuantizer, QuantConv2d, set_state
 from edgeailite.quantization.schemes import Plan
@@ -85,8 +85,7 @@ class PartialRuns:
         self._nodes = list(self._model.graph.nodes)
         self._behind = {frozenset(parts): self._affected(parts) for parts in subjects}
         self._kept = self._needed()
-        output = next(node for node in self._nodes if node.op == "output")
-        self._outputs: dict[str, fx.Node] = dict(output.args[0])
+        self._outputs = output_nodes(self._model.graph)
         self._values: dict[fx.Node, Any] = {}
         self.values: dict[str, Tensor] = {}
         self.noisy: dict[str, Tensor] = {}
@@ -109,7 +108,7 @@ class PartialRuns:
         """Run without quantization and keep the values that later runs need, in place of the previous picture's."""
         self._values, self.values, self.noisy = {}, {}, {}
         runner = _Keeping(self._model, self._kept)
-        outputs: dict[str, Tensor] = runner.run(*images)
+        outputs: dict[str, Tensor] = named_outputs(runner.run(*images))
         self._values = runner.kept
         self.values = {n.name: v for n, v in self._values.items() if is_module(n, ActivationQuantizer)}
         return outputs

@@ -39,15 +39,23 @@ def read_plan(path: Path | None, *, scheme: str) -> Plan:
     try:
         text = read_regular(path, limit=LARGEST)
     except OSError as error:
-        raise DataError(f"cannot be read as plan ({error.strerror})", path=where, fix=WRITE_IT) from None
+        raise DataError(
+            f"cannot be read as plan ({error.strerror})",
+            path=where,
+            fix=WRITE_IT,
+            code="missing-file" if isinstance(error, FileNotFoundError) else "unreadable",
+        ) from None
     values = json_value(text, where=f"{where}: cannot be read as plan; {WRITE_IT}")
     if not isinstance(values, dict) or values.get("format") != FORMAT or "scheme" not in values:
-        raise DataError(f"not a plan of format {FORMAT}", path=where, fix=WRITE_IT)
+        raise DataError(f"not a plan of format {FORMAT}", path=where, fix=WRITE_IT, code="unexpected-value")
     fields = Fields.of(values, where=where)
     named = fields.text("scheme")
     if named != scheme:
         raise UsageError(
-            f"is for scheme {named}, not {scheme}", path=where, fix=f"add {option('scheme')} or another plan"
+            f"is for scheme {named}, not {scheme}",
+            path=where,
+            fix=f"add {option('scheme')} or another plan",
+            code="no-fit",
         )
     return plan_from(fields)
 
@@ -62,7 +70,11 @@ def plan_from(fields: Fields) -> Plan:
         if not isinstance(given, dict) or not all(
             isinstance(layer, str) and type(count) is int for layer, count in given.items()
         ):
-            raise DataError(f"{name} must be names with whole numbers of bits, found {shown(given)}", path=fields.where)
+            raise DataError(
+                f"{name} must be names with whole numbers of bits, found {shown(given)}",
+                path=fields.where,
+                code="unexpected-value",
+            )
     try:
         return Plan(**bits)
     except UsageError as error:

@@ -7,6 +7,7 @@ for ONNX. Tensors are NHWC with batch 1; activations are int8 (the graph's uint8
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -73,3 +74,25 @@ class Program:
     inputs: list[Value]
     outputs: dict[str, Value]
     operators: list[Operator]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Geometry of a convolution or pooling, each as (height, width)."""
+
+    kernel: Sequence[int]
+    stride: Sequence[int]
+    padding: Sequence[int]
+    dilation: Sequence[int]
+
+    def on(self, size: Sequence[int]) -> tuple[list[int], list[tuple[int, int]], bool]:
+        """Give the output's size, the rows that torch adds before and behind and that are read, and if that is SAME."""
+        out, pads, same = [], [], True
+        for n, k, s, p, d in zip(size, self.kernel, self.stride, self.padding, self.dilation, strict=True):
+            reach = d * (k - 1) + 1
+            count = (n + 2 * p - reach) // s + 1
+            total = max((-(-n // s) - 1) * s + reach - n, 0)
+            same = same and count == -(-n // s) and total // 2 == p
+            pads.append((p, max((count - 1) * s + reach - n - p, 0)))
+            out.append(count)
+        return out, pads, same

@@ -109,5 +109,11 @@ EVERYTHING_AS_THE_SCHEME = Plan()
 def get_scheme(name: str) -> Scheme:
     """Return a scheme by name. Raises UsageError for an unknown one."""
     if name not in SCHEMES:
-        raise UsageError(f"unknown quantization scheme {name!r}", fix=f"known: {', '.join(SCHEMES)}")
+        raise UsageError(
+            f"unknown quantization scheme {name!r}",
+            fix=f"known: {', '.join(SCHEMES)}",
+            code="unknown-name",
+            value=name,
+            known=tuple(SCHEMES),
+        )
     return SCHEMES[name]

@@ -87,7 +87,13 @@ def run_program(
     unknown arithmetic and for pictures that do not fit the inputs.
     """
     if arithmetic not in RULES:
-        raise UsageError(f"unknown arithmetic {arithmetic!r}", fix=f"known: {', '.join(RULES)}", known=tuple(RULES))
+        raise UsageError(
+            f"unknown arithmetic {arithmetic!r}",
+            fix=f"known: {', '.join(RULES)}",
+            known=tuple(RULES),
+            code="unknown-name",
+            value=arithmetic,
+        )
     found = _checked_inputs(program, images)
     waiting = Counter(value for op in program.operators for value in op.inputs)
     waiting.update(program.outputs.values())
@@ -119,7 +125,11 @@ def _checked_inputs(program: Program, images: Sequence[Array]) -> dict[Value, Ar
     given = [(image.shape, str(image.dtype)) for image in images]
     expected = [(value.shape, value.type) for value in program.inputs]
     if given != expected:
-        raise UsageError(f"the program takes {expected}, got {given}", fix="give int8 codes, NHWC, one array per input")
+        raise UsageError(
+            f"the program takes {expected}, got {given}",
+            fix="give int8 codes, NHWC, one array per input",
+            code="no-fit",
+        )
     return dict(zip(program.inputs, images, strict=True))
 
 

@@ -103,7 +103,9 @@ def set_published_ranges(model: fx.GraphModule, ranges: Mapping[str, Range]) -> 
             continue
         if key not in ranges:
             raise DataError(
-                f"no range of {key} in this file", fix="take the one of this network's quantization training"
+                f"no range of {key} in this file",
+                fix="take the one of this network's quantization training",
+                code="no-fit",
             )
         low, high, batches = ranges[key]
         unused.discard(key)

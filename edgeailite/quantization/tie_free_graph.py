@@ -4,7 +4,8 @@
    multiples of 256; of others, where features have odd sizes, it is about as much.
 2. The summands and the result of an addition have one scale, each its own zero point.
 3. A convolution knows the quantizer of its result, on whose scale that of its weight depends.
-4. Average pooling is refused: means have ties, and areas are no powers of two.
+4. Average pooling is refused: means have ties, and areas are no powers of two. So are other operators of
+   `quantization.operators` that compute, and resizes with aligned corners.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from edgeailite.errors import UsageError, option
 from edgeailite.quantization.enlarge import shapes_of
 from edgeailite.quantization.graph import is_module, is_resize, leaves_network
 from edgeailite.quantization.modules import ActivationQuantizer, QuantConv2d
+from edgeailite.quantization.operators import PRODUCERS
 from edgeailite.quantization.schemes import EVERYTHING_AS_THE_SCHEME, Plan
 from edgeailite.quantization.tie_free import TieFreeResize
 from edgeailite.quantization.tie_safe import additions_of
@@ -33,6 +35,11 @@ def check_tie_free(graph_module: fx.GraphModule, plan: Plan, name: str) -> None:
         if is_module(node, nn.AdaptiveAvgPool2d):
             problem = f"average pooling has ties, which {option('scheme')} {name} is without"
             raise UsageError(problem, path=node.target, fix="take a network without pyramid pooling, or another scheme")
+        if is_module(node, PRODUCERS) or (is_resize(node) and node.kwargs.get("align_corners")):
+            problem = f"has ties, which {option('scheme')} {name} is without"
+            raise UsageError(
+                problem, path=str(node.target if node.op == "call_module" else node.name), fix="take another scheme"
+            )
 
 
 def replace_resizes(graph_module: fx.GraphModule, name: str) -> None:

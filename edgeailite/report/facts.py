@@ -21,7 +21,7 @@ from edgeailite.errors import DataError, EdgeailiteError
 from edgeailite.files import read_regular, sha256_of, unreadable
 from edgeailite.modelcard import ModelCard
 from edgeailite.report.record import Grid, Parity, Verdict
-from edgeailite.runs.metric_columns import best_score, number, panels, score_text
+from edgeailite.runs.metric_columns import best_score, epoch_line, number, panels, score_text
 from edgeailite.runtime import load_contract
 from edgeailite.runtime.contract import PROVEN_LEVELS
 from edgeailite.runtime.tflite_recheck import LEVELS
@@ -77,13 +77,23 @@ def label_values(target: ClassTarget) -> tuple[str, ...]:
 
 
 def curves_of(history: Sequence[Mapping[str, str]], config: Mapping[str, Any]) -> tuple[bytes, str] | None:
-    """Draw the curves of training; return the PNG and what it shows, or None without finished epochs."""
+    """Draw the curves of training; return the PNG and what it shows, or None for fewer than two finished epochs."""
     rows = [row for row in history if not math.isnan(number(row, "epoch"))]
-    if not rows:
+    if len(rows) < 2:  # a point is no curve: `single_epoch` says it in words
         return None
     marks = marks_of(config)
     text = CURVES_TEXT + (f" Dashed lines: {', '.join(marks)}." if marks else "")
     return panels_figure([int(number(row, "epoch")) for row in rows], panels(rows), marks=marks), text
+
+
+def single_epoch(history: Sequence[Mapping[str, str]]) -> str | None:
+    """Return a training of one epoch as a sentence; None for one of several or none."""
+    rows = [row for row in history if not math.isnan(number(row, "epoch"))]
+    return (
+        f"One epoch was trained, so there is no curve: {epoch_line(rows[0], int(number(rows[0], 'epoch')))}."
+        if len(rows) == 1
+        else None
+    )
 
 
 def marks_of(config: Mapping[str, Any]) -> dict[str, float]:

@@ -13,11 +13,12 @@ import torch
 from edgeailite.data import DataSource
 from edgeailite.errors import EdgeailiteError, option
 from edgeailite.evaluation import DepthTally, Tally, measure
-from edgeailite.export.files import FILE_NAMES
+from edgeailite.export.files import FILE_NAMES, TFLITE_NAME
 from edgeailite.report.record import FormScores
 from edgeailite.runs.open import OpenModel, open_model
 
 DIGITS = 2  # of per cent
+MICROCONTROLLERS = "tflite_reference"  # the arithmetic that they compute in
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,15 @@ def forms_of(
     if model.kind == "quantized":
         found["float, torch"] = _before(before, conditions)
         found["fake-quantized, torch"] = tally
-        found["integer-exact, torch"] = _exact(run, proven, conditions)
+        found["integer-exact, torch"] = _exact(model.file, FILE_NAMES[True], proven, conditions)
     else:
         found["float, torch"] = tally
     file = FILE_NAMES[model.kind == "quantized"]
     found[f"{file}, onnxruntime"] = _measured(model.folder / file, conditions, fix=f"`edgeailite export {run}`")
+    if model.kind == "quantized" and (model.folder / TFLITE_NAME).exists():
+        exact = _exact(model.file, TFLITE_NAME, proven, conditions, arithmetic=MICROCONTROLLERS)
+        found[f"integer-exact, {MICROCONTROLLERS}"] = exact
+        found[f"{TFLITE_NAME}, LiteRT"] = _measured(model.folder / TFLITE_NAME, conditions, fix="")
     tallies = {name: part for name, part in found.items() if not isinstance(part, str)}
     first = next(iter(found.values()))
     base = _values(first) if not isinstance(first, str) else {}
@@ -89,21 +94,32 @@ def _before(before: str | None, conditions: Conditions) -> Tally | str:
     return _measured(Path(before), conditions, fix="restore the float run to compare with it")
 
 
-def _exact(run: Path, proven: Sequence[str], conditions: Conditions) -> Tally | str:
-    """Measure the integer-exact form if asked for; else return what the contract says about it."""
+def _exact(
+    run: Path, file: str, proven: Sequence[str], conditions: Conditions, *, arithmetic: str | None = None
+) -> Tally | str:
+    """Measure the integer-exact form if asked for; else return what the contract of `file`, its form, says about it."""
     if conditions.exact:
-        return _measured(run, conditions, fix="", exact=True)
-    if FILE_NAMES[True] in proven:
-        return f"equals {FILE_NAMES[True]} in every bit by its contract; measured with {option('forms')} all"
+        return _measured(run, conditions, fix="", exact=True, arithmetic=arithmetic)
+    if file in proven:
+        kernels = "" if arithmetic is None else " in LiteRT's reference kernels"
+        return f"equals {file}{kernels} in every bit by its contract; measured with {option('forms')} all"
     return f"not measured; add {option('forms')} all"
 
 
-def _measured(path: Path, conditions: Conditions, *, fix: str, exact: bool = False) -> Tally | str:
+def _measured(
+    path: Path, conditions: Conditions, *, fix: str, exact: bool = False, arithmetic: str | None = None
+) -> Tally | str:
     """Return the counts of a run or file, or why there are none."""
     if not path.exists():
         return f"{path.name} is not there; {fix}"
     try:
-        model = open_model(path, device=conditions.device, integer_exact_mode=exact, threads=conditions.threads)
+        model = open_model(
+            path,
+            device=conditions.device,
+            integer_exact_mode=exact,
+            arithmetic=arithmetic,
+            threads=conditions.threads,
+        )
         if dict(model.card.outputs) != dict(conditions.outputs):
             return f"has other outputs ({', '.join(model.card.outputs)}) than the run"
         return measure(model, conditions.source)

@@ -41,6 +41,7 @@ def render(report: Report) -> str:
         "tiles": [*(tile for result in report.results for tile in _tiles(report, result)), *report.tiles],
         "results": [_section(result) for result in report.results],
         "curves": None if report.curves is None else figure(*report.curves),
+        "float_curves": None if report.float_curves is None else figure(*report.float_curves),
         "parity": [(contract, *tabulate(contract.results)) for contract in report.parity],
         "missing": report.missing or {},
     }

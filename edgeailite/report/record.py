@@ -91,7 +91,8 @@ class Grid:
 class Report:
     """All values of a report.
 
-    `facts` and the like are (name, text) rows. `curves` are PNG bytes and what they show, `forms` the head of their
+    `facts` and the like are (name, text) rows. `curves` are PNG bytes and what they show, `float_curves` those of the
+    float run that a quantized one was trained from, `forms` the head of their
     scores and the forms, `sensitivity` bars and rows of layers. `missing` says by section what to run.
     """
 
@@ -105,6 +106,7 @@ class Report:
     tiles: Rows = ()
     data: Rows = ()
     curves: tuple[bytes, str] | None = None
+    float_curves: tuple[bytes, str] | None = None
     training: Rows = ()
     forms: tuple[Sequence[str], Sequence[FormScores]] | None = None
     quantization: Rows = ()

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeailite.config import CalibrateConfig, QuantizeConfig, TrainConfig
+from edgeailite.config import CalibrateConfig, QuantizeConfig, TrainConfig, Weights
 from edgeailite.config.stored import current_names, plain, stored_options
 from edgeailite.errors import DataError
 from edgeailite.files import read_regular
@@ -33,7 +33,7 @@ def command_of(verb: str, values: Mapping[str, Any]) -> str:
         value = values[field.name]
         if field.name in POSITIONAL:
             words.insert(1 + len(verb.split()), str(value))
-        elif value != _default(field):
+        elif value != getattr(VERBS[verb], "usual", {}).get(field.name, _default(field)):
             words += [f"--{field.name}", *_words(value)]
     return shlex.join(words)
 
@@ -46,9 +46,17 @@ def verb_of(quantization: Mapping[str, Any] | None) -> str:
 
 
 def commands_of(
-    folder: Path, config: Mapping[str, Any], quantization: Mapping[str, Any] | None, *, commit: str | None
+    folder: Path,
+    config: Mapping[str, Any],
+    quantization: Mapping[str, Any] | None,
+    *,
+    commit: str | None,
+    weights: Weights = "best",
 ) -> list[str]:
-    """Return the commands in order, from checking out the code to the report; those without options are left out."""
+    """Return the commands in order, from checking out the code to the report; those without options are left out.
+
+    `weights` are those of the run that the report is about.
+    """
     found = []
     if isinstance(commit, str) and COMMIT.fullmatch(commit):
         found.append(f"git checkout {commit}")
@@ -56,9 +64,11 @@ def commands_of(
         before = float_config(Path(str(config["run"])))
         found += _shown_command("train", before) if before else []
     if config:
-        found += _shown_command(verb_of(quantization), config)
+        older = {} if quantization is None else {"weights": "last"}  # what versions without this option began from
+        found += _shown_command(verb_of(quantization), older | dict(config))
     name = shlex.quote(str(folder))
     exact = " --integer_exact True" if quantization is not None else ""
+    name += "" if weights == "best" else " --weights last"
     found += [f"edgeailite export {name}", f"edgeailite verify {name}"]
     return [*found, f"edgeailite validate {name}{exact}", f"edgeailite report {name}"]
 

@@ -17,9 +17,9 @@ def percent(share: float, *, digits: int = 1) -> str:
 
 
 def flatten(values: Mapping[str, Any], *, prefix: str = "") -> list[tuple[str, str]]:
-    """Turn nested dicts into (dotted name, text) rows; a list of plain values is one row."""
+    """Turn nested dicts into (dotted name, text) rows; a list of plain values is one row, one of dicts is numbered."""
     rows: list[tuple[str, str]] = []
-    for key, value in values.items():
+    for key, value in _numbered(values).items():
         if isinstance(value, Mapping):
             rows += flatten(value, prefix=f"{prefix}{key}.")
         else:
@@ -45,12 +45,23 @@ def tabulate(values: Mapping[str, Any]) -> tuple[list[tuple[str, str]], list[Gri
 
 def _records(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str, Mapping[str, Any]]]:
     """Return (name, plain values) of every level of nested dicts that has plain values."""
+    values = _numbered(values)
     plain = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
     found: list[tuple[str, Mapping[str, Any]]] = [(" ".join(path), plain)] if plain else []
     for key, value in values.items():
         if isinstance(value, Mapping):
             found += _records(value, (*path, str(key)))
     return found
+
+
+def _numbered(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Make of each list of dicts a dict by number, from 1, so that it becomes rows or a grid and no raw text."""
+    return {
+        key: {str(place): one for place, one in enumerate(value, start=1)}
+        if isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value)
+        else value
+        for key, value in values.items()
+    }
 
 
 def _text(value: Any) -> str:

@@ -31,6 +31,7 @@ from edgeailite.report.facts import (
     label_values,
     read_mapping,
     read_parity,
+    single_epoch,
     state_dict_hash,
     training_rows,
     verdicts_of,
@@ -41,9 +42,10 @@ from edgeailite.report.page import render
 from edgeailite.report.record import ClassResult, DepthResult, Example, FormScores, Report, Verdict
 from edgeailite.report.reproduce import commands_of
 from edgeailite.report.text import flatten
-from edgeailite.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, read_metrics
+from edgeailite.runs.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, read_metrics, run_folder
 from edgeailite.runs.dataset import dataset_of
 from edgeailite.runs.open import OpenModel, open_model
+from edgeailite.runs.weights import chosen_weights
 
 MISSING = {
     "learning": "No metrics.csv with epochs: the network was calibrated or exported, not trained here.",
@@ -86,9 +88,10 @@ def write_report(config: ReportConfig) -> Page:
     ('runs/night/report.html', True)
     """
     set_threads(config.threads)
-    model = open_model(config.model, device=select_device(config.device), threads=config.threads)
+    taken = chosen_weights(config.model, config.weights)
+    model = open_model(taken, device=select_device(config.device), threads=config.threads)
     source = dataset_of(model.card, None, config.data_path, config.split)
-    folder = _read_folder(config.model, model)
+    folder = _read_folder(model)
     path = config.output or model.folder / "report.html"
     scores: dict[str, list[PictureScore]] = {name: [] for name in model.card.outputs}
 
@@ -104,17 +107,16 @@ def write_report(config: ReportConfig) -> Page:
     return Page(path, len(html.encode()))
 
 
-def _read_folder(run: Path, model: OpenModel) -> _RunFolder:
+def _read_folder(model: OpenModel) -> _RunFolder:
     """Read configuration, environment and checkpoint of a run folder. Raises DataError for a damaged file in it."""
     config = read_mapping(model.folder / "config.yaml")
     environment = read_mapping(model.folder / "env.json")
     if model.is_file:
-        return _RunFolder(model.folder, None, run.name, config, environment)
-    file = find_checkpoint(run)
-    checkpoint = load_checkpoint(file)
+        return _RunFolder(model.folder, None, model.file.name, config, environment)
+    checkpoint = load_checkpoint(model.file)
     if not config and (checkpoint.quantization or {}).get("method") != "calibration":  # that one holds its float run's
         config = dict(checkpoint.config)
-    return _RunFolder(model.folder, checkpoint, file.name, config, environment)
+    return _RunFolder(model.folder, checkpoint, model.file.name, config, environment)
 
 
 def _gather(
@@ -140,6 +142,7 @@ def _gather(
         "tiles": [*tiles, ("parameters", f"{cost.parameters / 1e6:.2f} M"), ("GMACs", f"{cost.giga_macs:.3g}")],
         "data": data_rows(card, source, _train_config(folder), config.data_path),
         "curves": curves_of(history, folder.config),
+        "float_curves": _float_curves(folder.config) if model.kind == "quantized" else None,
         "training": training_rows(history, folder.config, weights=folder.weights),
         "forms": forms,
         "quantization": [] if how is None else quantization_rows(how),
@@ -156,10 +159,18 @@ def _gather(
         "config": flatten(folder.config),
         "environment": flatten(folder.environment),
         "hashes": _hashes(folder),
-        "commands": commands_of(folder.path, folder.config, how, commit=folder.environment.get("commit")),
+        "commands": commands_of(
+            folder.path,
+            folder.config,
+            how,
+            commit=folder.environment.get("commit"),
+            weights="last" if folder.weights == LAST and (folder.path / BEST).is_file() else "best",
+        ),
     }
     results = [_result(source, name, part, examples.get(name, ())) for name, part in tally.items()]
     missing = _missing(values, examples)
+    if "learning" in missing:
+        missing["learning"] = single_epoch(history) or missing["learning"]
     return Report(card, model.kind, source.split, len(source.items), results, missing=missing, **values)
 
 
@@ -222,13 +233,29 @@ def _forms(
         return None, []
     device = select_device(config.device)
     conditions = Conditions(source, device, config.threads, model.card.outputs, exact=config.forms == "all")
-    before = folder.config.get("run") if model.kind == "quantized" else None
-    head, forms, tallies = forms_of(
-        model, config.model, tally, before=None if before is None else str(before), proven=proven, conditions=conditions
-    )
+    before = _float_weights(folder.config) if model.kind == "quantized" else None
+    head, forms, tallies = forms_of(model, config.model, tally, before=before, proven=proven, conditions=conditions)
     file = next((form for form in forms if form.name.endswith("onnxruntime") and not form.note), None)
     shown = file is not None and model.kind == "quantized" and len(tallies) > 1
     return (head, forms), [(f"int8 file {head[0]}", file.cells[0].split()[0])] if file is not None and shown else []
+
+
+def _float_weights(config: Mapping[str, Any]) -> str | None:
+    """Return the checkpoint that a quantized run was made from, or its run folder where that is gone; None: unknown."""
+    if config.get("run") is None:
+        return None
+    run = Path(str(config["run"]))
+    file = run / (BEST if config.get("weights") == "best" else LAST)  # runs of older versions began from the last
+    return str(file if file.is_file() else run)
+
+
+def _float_curves(config: Mapping[str, Any]) -> tuple[bytes, str] | None:
+    """Draw the training of the float run that a quantized one came from; None where its folder is gone."""
+    if config.get("run") is None:
+        return None
+    before = run_folder(Path(str(config["run"])))
+    found = curves_of(read_metrics(before), read_mapping(before / "config.yaml")) if before.is_dir() else None
+    return None if found is None else (found[0], f"The float run {before}. {found[1]}")
 
 
 def _cost_rows(cost: Cost, folder: Path) -> list[tuple[str, str]]:

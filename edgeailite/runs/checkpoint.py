@@ -142,7 +142,7 @@ def _weights(fields: Fields) -> dict[str, Tensor]:
     return dict(weights)
 
 
-def find_checkpoint(source: Path, *, prefer: tuple[str, ...] = (LAST, BEST)) -> Path:
+def find_checkpoint(source: Path, *, prefer: tuple[str, ...] = (BEST, LAST)) -> Path:
     """Return the checkpoint file of a run folder, or the file itself. Raises DataError if there is none."""
     if source.is_file():
         return source
@@ -163,6 +163,15 @@ def run_folder(source: Path) -> Path:
 def beside(folder: Path, ending: str) -> Path:
     """Return the folder beside a run whose name has an ending more, such as `_qat`."""
     return Path(f"{folder}{ending}")
+
+
+def start_of(source: Path) -> Path:
+    """Return the path that names what is made of a source: its run folder, or an ONNX file without its ending.
+
+    >>> str(start_of(Path("nets/theirs.onnx")))
+    'nets/theirs'
+    """
+    return source.with_suffix("") if source.suffix == ".onnx" else run_folder(source)
 
 
 def refuse_used(folder: Path, *, resumes: bool = True) -> None:

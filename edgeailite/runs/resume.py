@@ -73,8 +73,8 @@ def device_of(given: str, folder: Path | None) -> str:
 def resumed_config(config: Run, of_run: Run) -> Run:
     """Return the options with which a run continues: its own, except for those of the machine, which `config` may give.
 
-    An option counts as given if it is not the default. Other options that differ from the run's are named on stderr and
-    not used, because they would make another run of it.
+    An option counts as given if it is not the default. More epochs than the run has are taken, too. Other options that
+    differ from the run's are named on stderr and not used, because they would make another run of it.
     """
     given = {
         field.name: getattr(config, field.name)
@@ -82,10 +82,11 @@ def resumed_config(config: Run, of_run: Run) -> Run:
         if field.name not in NOT_OF_A_RUN
         and getattr(config, field.name) not in (field.default, getattr(of_run, field.name))
     }
-    ignored = [f"{option(name)} (the run's is {_text(getattr(of_run, name))})" for name in given if name not in MACHINE]
+    takes = (*MACHINE, *(["epochs"] if config.epochs > of_run.epochs else []))
+    ignored = [f"{option(name)} (the run's is {_text(getattr(of_run, name))})" for name in given if name not in takes]
     if ignored:
         log(f"note: a run goes on as it began; not taken: {', '.join(ignored)}")
-    taken = {name: given[name] for name in MACHINE if name in given}
+    taken = {name: given[name] for name in takes if name in given}
     return dataclasses.replace(of_run, accept_changed_data=config.accept_changed_data, **taken)
 
 

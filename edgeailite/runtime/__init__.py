@@ -1,4 +1,7 @@
-"""Runs and re-checks exported files with onnxruntime (.tflite: LiteRT) and numpy alone, as a device would."""
+"""Runs and re-checks exported files with numpy and their runtime alone, as a device would.
+
+That is onnxruntime for .onnx files and LiteRT for .tflite files; each is imported when the first file is opened.
+"""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ class _Case:
 
 def _read(file: Path) -> bytes:
     if not file.exists():
-        raise DataError("no such ONNX file", path=file, fix="write it with `edgeailite export`")
+        raise DataError("no such ONNX file", path=file, fix="write it with `edgeailite export`", code="missing-file")
     try:
         return read_regular(file, limit=LARGEST_FILE)
     except OSError as error:
@@ -188,22 +188,37 @@ def _read(file: Path) -> bytes:
 def _check_kind(file: Path, data: bytes, model: OnnxModel, contract: Contract) -> None:
     """Check that the contract promises what this kind of file requires: no weaker promise, no fewer comparisons."""
     if model.kind == "float" and QUANTIZER in data:
-        raise DataError("edgeailite.kind: float, but it has quantizers", path=file, fix="export it again")
+        raise DataError(
+            "edgeailite.kind: float, but it has quantizers", path=file, fix="export it again", code="damaged"
+        )
     if model.kind != contract.kind:
-        raise DataError(f"kind: expected {model.kind}, as {file} is, found {contract.kind!r}", path=contract.where)
+        raise DataError(
+            f"kind: expected {model.kind}, as {file} is, found {contract.kind!r}",
+            path=contract.where,
+            code="unexpected-value",
+        )
     if contract.wide and "edgeailite.wide" not in model.session.get_modelmeta().custom_metadata_map:
-        raise DataError(f"exact: expected true, for {file} has no parts of 16 bits, found false", path=contract.where)
+        raise DataError(
+            f"exact: expected true, for {file} has no parts of 16 bits, found false",
+            path=contract.where,
+            code="unexpected-value",
+        )
     names = [output.name for output in model.session.get_outputs()]
     for golden in contract.golden:
         for name in golden["outputs"]:
             if name not in names:
                 raise ParityError(f"output {name!r} is missing", fix=f"the file has {printable(', '.join(names))}")
         if missing := [name for name in names if name not in golden["outputs"]]:
-            raise DataError(f"outputs: expected all of {file}, {shown(missing[0])} is missing", path=contract.where)
+            raise DataError(
+                f"outputs: expected all of {file}, {shown(missing[0])} is missing",
+                path=contract.where,
+                code="missing-value",
+            )
         if len(golden["pictures"]) != len(model.card.inputs):
             raise DataError(
                 f"pictures: expected {len(model.card.inputs)}, as {file} takes, found {len(golden['pictures'])}",
                 path=contract.where,
+                code="unexpected-value",
             )
 
 
@@ -248,14 +263,20 @@ def _check_consistent(value: Array, known: Mapping[str, Any], contract: Contract
     """Raise DataError if the file gives the promised result but the contract's further entries contradict it."""
     std = float(value.std(dtype=np.float64))
     if abs(std - known["std"]) > (WIDE_SPREAD if contract.wide else SPREAD) * std + ROUNDING:
-        raise DataError(f"std: expected {std:.6g}, as the file gives, found {known['std']:.6g}", path=where)
+        raise DataError(
+            f"std: expected {std:.6g}, as the file gives, found {known['std']:.6g}", path=where, code="unexpected-value"
+        )
     if contract.exact and (share := equal_labels(value, known)) is not None and share < 1:
         raise DataError(
-            "labels: expected those of the scores whose sha256 stands beside them, found others", path=where
+            "labels: expected those of the scores whose sha256 stands beside them, found others",
+            path=where,
+            code="unexpected-value",
         )
     if contract.exact and departs(value, known, exact=False):
         raise DataError(
-            "sample: expected values of the tensor whose sha256 stands beside them, found others", path=where
+            "sample: expected values of the tensor whose sha256 stands beside them, found others",
+            path=where,
+            code="unexpected-value",
         )
 
 
@@ -272,9 +293,12 @@ def check_description(file: Path, model: ExportedModel, contract: Contract) -> N
                 f"preprocessing: {printable(key)}: expected {shown(preprocessing.get(key))}, "
                 f"as {file} has, found {shown(value)}",
                 path=contract.where,
+                code="unexpected-value",
             )
     if contract.preprocessing is not None and (left := set(preprocessing) - set(contract.preprocessing)):
-        raise DataError(f"preprocessing: {min(left)}: expected a value, found nothing", path=contract.where)
+        raise DataError(
+            f"preprocessing: {min(left)}: expected a value, found nothing", path=contract.where, code="missing-value"
+        )
     if contract.card is not None and (place := first_difference(described(model.card), contract.card)) is not None:
         key, ours, theirs = place
         raise ParityError(

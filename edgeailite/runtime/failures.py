@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from edgeailite.errors import DataError, EdgeailiteError
 from edgeailite.untrusted import printable
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 Array = NDArray[Any]
 LONGEST_REASON = 400

@@ -69,7 +69,9 @@ def departs(value: Array, expected: Mapping[str, Any], *, exact: bool) -> bool:
     if exact:
         return sha256_of(flat.tobytes()) != str(expected["sha256"])
     sample = flat[_sample_index(flat.size)].astype(np.float64)
-    if value.ndim == 3:  # a label map: which labels tie is not known, `equal_labels` judges it
+    if (
+        value.ndim == 3 and value.dtype.kind != "f"
+    ):  # a label map: which labels tie is not known, `equal_labels` judges it
         return False
     # a contract cannot widen it: the deviation is the file's own where that is smaller
     allowed = FLOAT_TOLERANCE * min(expected["std"], float(flat.std(dtype=np.float64)))
@@ -82,10 +84,13 @@ def departs(value: Array, expected: Mapping[str, Any], *, exact: bool) -> bool:
 
 
 def labels_of(value: Array) -> NDArray[np.uint8] | None:
-    """Class map (N,H,W) of logits (N,C,H,W), or the labels themselves; None of one channel (a regression)."""
-    if value.ndim == 4 and value.shape[1] == 1:
-        return None
-    return (value.argmax(1) if value.ndim == 4 else value).astype(np.uint8)
+    """Class map (N,H,W) of logits (N,C,H,W), classes (N,) of (N,C), or the labels themselves.
+
+    None of one channel (a regression), and of scores in other shapes.
+    """
+    if value.ndim in (2, 4):
+        return None if value.shape[1] == 1 else value.argmax(1).astype(np.uint8)
+    return None if value.dtype.kind == "f" else value.astype(np.uint8)
 
 
 def equal_labels(value: Array, known: Mapping[str, Any]) -> float | None:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from edgeailite.files import sha256_of
@@ -39,6 +38,8 @@ def kernel_facts() -> dict[str, Any]:
     `values` are the codes that the convolution gives ([200] where it is exact), `additions` and `resizes` the
     arithmetics that have the same bits, [] if none has.
     """
+    import onnxruntime
+
     addition, resize = sha256_of(added().tobytes())[:16], sha256_of(resized().tobytes())[:16]
     return {
         "onnxruntime": onnxruntime.__version__,
@@ -82,6 +83,8 @@ def run_operator(
     `inputs` are arrays or numpy numbers, None for one that is left out; `output` is the shape of the result, `mode` an
     attribute.
     """
+    import onnxruntime
+
     arrays = [None if value is None else np.asarray(value) for value in inputs]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

@@ -6,8 +6,6 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
-import onnxruntime
-
 from edgeailite.environment import (
     OLDEST_ONNXRUNTIME,
     UNKNOWN,
@@ -22,6 +20,8 @@ from edgeailite.runtime.saturation import sums_saturate
 
 def here() -> str:
     """Say with which onnxruntime and on which processor this program runs: "onnxruntime 1.32.0 on avx512_vnni"."""
+    import onnxruntime
+
     return f"onnxruntime {onnxruntime.__version__} on {int8_instructions(platform.machine(), cpu_features())}"
 
 
@@ -59,6 +59,8 @@ def reasons(results: Mapping[str, Any]) -> list[str]:
 
 def machine_reasons() -> list[str]:
     """List facts of this machine for which int8 files of onnxruntime depart, each with what to do."""
+    import onnxruntime
+
     found = []
     if release(onnxruntime.__version__) < release(OLDEST_ONNXRUNTIME):
         found.append(

@@ -58,7 +58,7 @@ def about_of_metadata(metadata: Mapping[str, str], *, where: str = "ONNX metadat
     """Everything that this version reads of a file's metadata. Raises DataError with the entry's name."""
     entries = Fields.of(metadata, where=where)
     if OWN not in metadata:
-        raise DataError(f"no {OWN}", path=where, fix="export the file here")
+        raise DataError(f"no {OWN}", path=where, fix="export the file here", code="wrong-kind")
     card = card_from_dict(json_value(entries.any(OWN), where=f"{where}: {OWN}"), where=f"{where}: {OWN}")
     kind, argmax = entries.text("edgeailite.kind", choices=KINDS), entries.text("edgeailite.argmax", choices=ARGMAX)
     _check_plain(entries, card)
@@ -69,7 +69,10 @@ def about_of_metadata(metadata: Mapping[str, str], *, where: str = "ONNX metadat
             entries.text(key, longest=64)
     if "edgeailite.scheme" in metadata and kind != "int8":
         raise DataError(
-            f"edgeailite.scheme: belongs to int8 files, but edgeailite.kind is {kind}", path=where, fix=ADVICE
+            f"edgeailite.scheme: belongs to int8 files, but edgeailite.kind is {kind}",
+            path=where,
+            fix=ADVICE,
+            code="damaged",
         )
     if "edgeailite.weights_sha256" in metadata:
         _check_hash(entries, "edgeailite.weights_sha256")
@@ -77,7 +80,9 @@ def about_of_metadata(metadata: Mapping[str, str], *, where: str = "ONNX metadat
         parsed = json_value(metadata["edgeailite.wide"], where=f"{where}: edgeailite.wide")
         Fields({"edgeailite.wide": parsed}, where).texts("edgeailite.wide", most=100_000)
     if "ort_config" in metadata:  # onnxruntime takes settings from it where an environment variable allows it
-        raise DataError("ort_config: settings of onnxruntime, which export does not write", path=where, fix=ADVICE)
+        raise DataError(
+            "ort_config: settings of onnxruntime, which export does not write", path=where, fix=ADVICE, code="damaged"
+        )
     return About(card, kind, argmax, session_settings(metadata, where=where))
 
 
@@ -93,6 +98,7 @@ def session_settings(metadata: Mapping[str, str], *, where: str) -> dict[str, st
             f"{SESSION_SETTINGS}: expected {json.dumps(SIGNED_CODES)} or {{}}, found {shown(text)}",
             path=where,
             fix=ADVICE,
+            code="damaged",
         )
     return dict(settings)
 
@@ -113,7 +119,8 @@ def check_agrees(about: About, file: OnnxFile, sizes: Sizes) -> None:
     for output, channels in wanted.items():
         shape = sizes.shapes[output]
         expected = f"1x{channels}xHxW" if channels else "1xHxW"
-        if len(shape) != expected.count("x") + 1 or shape[0] != 1 or (channels and shape[1] != channels):
+        sides = (4, 2) if channels else (3,)  # 1xC: classes of a whole picture
+        if len(shape) not in sides or shape[0] != 1 or (channels and shape[1] != channels):
             raise _differs(name, f"output {output}", expected, "x".join(map(str, shape)))
     for port in graph.outputs:
         _check_declared(port, sizes.shapes[port.name], name)
@@ -134,11 +141,14 @@ def _check_declared(port: Port, shape: Sequence[int], name: str) -> None:
             f"output {port.name}: declared as {shown(said)}, the graph gives {shown(found)}",
             path=name,
             fix=ADVICE,
+            code="damaged",
         )
 
 
 def _differs(name: str, what: str, said: str, found: str) -> DataError:
-    return DataError(f"{what}: the metadata say {shown(said)}, the graph has {shown(found)}", path=name, fix=ADVICE)
+    return DataError(
+        f"{what}: the metadata say {shown(said)}, the graph has {shown(found)}", path=name, fix=ADVICE, code="damaged"
+    )
 
 
 def _check_plain(entries: Fields, card: ModelCard) -> None:
@@ -163,7 +173,12 @@ def _check_plain(entries: Fields, card: ModelCard) -> None:
 
 def _same(entries: Fields, key: str, found: Any, expected: Any) -> None:
     if found != expected:
-        raise DataError(f"{key}: {shown(found)}, but the card says {shown(expected)}", path=entries.where, fix=ADVICE)
+        raise DataError(
+            f"{key}: {shown(found)}, but the card says {shown(expected)}",
+            path=entries.where,
+            fix=ADVICE,
+            code="damaged",
+        )
 
 
 def _parsed(entries: Fields, key: str) -> Any:

@@ -37,7 +37,7 @@ def openvino_session(
     the file.
     """
     if find_spec("openvino") is None:
-        raise UsageError("not installed", path=option, fix="pip install openvino")
+        raise UsageError("not installed", path=option, fix="pip install openvino", code="not-installed")
     import openvino
 
     settings: dict[str, str] = {"PERFORMANCE_HINT": "LATENCY"}

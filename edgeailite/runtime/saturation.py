@@ -11,7 +11,6 @@ import functools
 from collections.abc import Mapping
 
 import numpy as np
-import onnxruntime
 
 from edgeailite.onnxfile import OnnxFile
 
@@ -32,6 +31,8 @@ def sums_saturate() -> bool:
 
     Flags of the CPU are not asked, since not every system or emulator tells them.
     """
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, 1
     session = onnxruntime.InferenceSession(PROBE, options, providers=["CPUExecutionProvider"])

@@ -1,14 +1,16 @@
-"""An exported file as a function: image in, logits or label map out; and a look at its inner tensors."""
+"""An exported file as a function: image in, logits or label map out; and a look at its inner tensors.
+
+onnxruntime is imported where a session is made: .tflite files run without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from edgeailite.errors import DataError, UsageError
@@ -19,12 +21,12 @@ from edgeailite.runtime.metadata import About, about_of_metadata, check_agrees, 
 from edgeailite.runtime.saturation import exact_sums
 from edgeailite.untrusted import printable
 
+if TYPE_CHECKING:
+    import onnxruntime
+
 Array = NDArray[Any]
-LEVELS = {
-    "DISABLED": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
-    "EXTENDED": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
-    "ALL": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
-}
+LEVELS = {"DISABLED": "ORT_DISABLE_ALL", "EXTENDED": "ORT_ENABLE_EXTENDED", "ALL": "ORT_ENABLE_ALL"}
+"""Optimization levels and onnxruntime's names for them."""
 INPUT_TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
 PROVIDERS = ["CPUExecutionProvider"]
 SILENT = 4  # fatal errors alone
@@ -84,7 +86,8 @@ def load_onnx(
     """
     file = read_onnx(source)
     if not file.is_own:
-        raise DataError("no edgeailite metadata", path=file.name, fix="export it here")
+        fix = f"describe it: edgeailite card {file.name} --classes ..."
+        raise DataError("no edgeailite metadata", path=file.name, fix=fix, code="wrong-kind")
     about = admit(file)
     session = _session(file, about.settings, threads=threads, level=level, save_optimized=save_optimized)
     for output in session.get_outputs():
@@ -108,8 +111,10 @@ def admit(file: OnnxFile) -> About:
 def _session(
     file: OnnxFile, settings: Mapping[str, str], *, threads: int | None, level: str, save_optimized: Path | None
 ) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = LEVELS[level]
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, LEVELS[level])
     if threads is not None:
         options.intra_op_num_threads = threads
     if save_optimized is not None:
@@ -124,6 +129,8 @@ def _session(
 
 def cpu_session(model: str | bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
     """Create a session that prints nothing and takes no settings from the file; errors carry the reason."""
+    import onnxruntime
+
     options.log_severity_level = SILENT  # its log repeats the reasons, with names of the file as they are
     return onnxruntime.InferenceSession(
         model, options, providers=PROVIDERS, enable_fallback=False, read_config_from_model=False
@@ -133,7 +140,7 @@ def cpu_session(model: str | bytes, options: onnxruntime.SessionOptions) -> onnx
 def _feed(session: onnxruntime.InferenceSession, images: Sequence[Array]) -> dict[str, Array]:
     names = [value.name for value in session.get_inputs()]
     if len(images) != len(names):
-        raise UsageError(f"the file takes {len(names)} image(s) ({', '.join(names)}), got {len(images)}")
+        raise UsageError(f"the file takes {len(names)} image(s) ({', '.join(names)}), got {len(images)}", code="no-fit")
     for value, image in zip(session.get_inputs(), images, strict=True):
         _check_image(value, image)
     return dict(zip(names, images, strict=True))
@@ -150,6 +157,7 @@ def _check_image(value: Any, image: Array) -> None:
             f"the file takes {value.type} {shape}, got {image.dtype} {'x'.join(map(str, image.shape))}",
             path=value.name,
             fix="`run_picture` makes it from a picture (H,W,3)",
+            code="no-fit",
         )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, option
 from edgeailite.files import read_regular
 from edgeailite.onnxfile import OWN
 from edgeailite.untrusted import printable
@@ -135,15 +135,17 @@ def read_tflite(source: Path | bytes) -> TfliteFile:
 
 def unreadable(name: object, reason: str) -> DataError:
     """The error for a file that is no good .tflite file, on one line."""
-    return DataError(f"cannot be read as TFLite ({printable(reason)[:400]})", path=str(name), fix="export it again")
+    return DataError(
+        f"cannot be read as TFLite ({printable(reason)[:400]})", path=str(name), fix="export it again", code="damaged"
+    )
 
 
 def _content(path: Path) -> bytes:
     try:
         return read_regular(path, limit=LARGEST)
     except FileNotFoundError:
-        fix = "write it with `edgeailite export`"
-        raise DataError("no such TFLite file", path=printable(str(path)), fix=fix) from None
+        fix = f"write it with `edgeailite export`, {option('target')} tflite"
+        raise DataError("no such TFLite file", path=printable(str(path)), fix=fix, code="missing-file") from None
     except OSError as error:
         raise unreadable(printable(str(path)), error.strerror or str(error)) from None
 

@@ -52,11 +52,13 @@ def is_quantized(tensor: Tensor) -> bool:
 def admit_tflite(file: TfliteFile) -> tuple[About, str]:
     """Read an exported file's metadata and its head, and check its graph against them. Raises DataError."""
     if not file.is_own:
-        raise DataError("no edgeailite metadata", path=file.name, fix="export it here")
+        raise DataError("no edgeailite metadata", path=file.name, fix="export it here", code="wrong-kind")
     texts = file.texts()
     about, head = about_of_metadata(texts, where=file.name), texts.get(HEAD, "")
     if head not in HEADS or (head == "argmax") != (about.argmax != NO_ARGMAX) or about.kind != "int8":
-        raise DataError(f"{HEAD}: {shown(head)}, which does not suit the rest", path=file.name, fix=ADVICE)
+        raise DataError(
+            f"{HEAD}: {shown(head)}, which does not suit the rest", path=file.name, fix=ADVICE, code="damaged"
+        )
     _check_graph(file)
     size = about.card.preprocessing.size
     _check_ports(file, "input", {name: Port(("int8",), (1, *size, 3)) for name in about.card.inputs}, file.inputs)
@@ -87,7 +89,9 @@ def _check_ports(file: TfliteFile, what: str, wanted: Mapping[str, Port], found:
 
 
 def _differs(name: str, what: str, said: str, found: str) -> DataError:
-    return DataError(f"{what}: the metadata say {shown(said)}, the graph has {shown(found)}", path=name, fix=ADVICE)
+    return DataError(
+        f"{what}: the metadata say {shown(said)}, the graph has {shown(found)}", path=name, fix=ADVICE, code="damaged"
+    )
 
 
 def _check_graph(file: TfliteFile) -> None:

@@ -48,7 +48,9 @@ def recheck_tflite(
     """
     checked = contract_of(contract, where=name)
     if checked.kind != "int8" or not checked.exact:
-        raise DataError("kind: expected an exact int8 contract, as that of a .tflite file", path=name)
+        raise DataError(
+            "kind: expected an exact int8 contract, as that of a .tflite file", path=name, code="unexpected-value"
+        )
     read = read_tflite(file)
     found = checked_hash(file, read.data, checked, skip_hash=skip_hash)
     results: dict[str, Any] = {
@@ -74,7 +76,11 @@ def _in_arithmetic(case: Mapping[str, Any], arithmetic: str, *, where: str) -> M
     if arithmetic == BASE:
         return case
     if arithmetic not in case["arithmetics"]:
-        raise DataError(f"arithmetics: expected {arithmetic}, found {shown(sorted(case['arithmetics']))}", path=where)
+        raise DataError(
+            f"arithmetics: expected {arithmetic}, found {shown(sorted(case['arithmetics']))}",
+            path=where,
+            code="missing-value",
+        )
     return golden_in(case, arithmetic)
 
 
@@ -94,7 +100,9 @@ def _proven(contract: Mapping[str, Any]) -> str:
 def _recheck_case(file: Path, data: bytes, model: TfliteModel, golden: Mapping[str, Any], kernels: str) -> list[float]:
     """Shares of equal labels, by output with classes. Raises ParityError where an output or inner tensor departs."""
     if len(golden["pictures"]) != len(model.inputs) or set(golden["outputs"]) != set(model.outputs):
-        raise DataError(f"inputs or outputs: expected those of {file}, found {shown(sorted(golden['outputs']))}")
+        raise DataError(
+            f"inputs or outputs: expected those of {file}, found {shown(sorted(golden['outputs']))}", code="no-fit"
+        )
     images = [preprocess(unpack(picture), model.card.preprocessing) for picture in golden["pictures"]]
     for image, known, (_, tensor) in zip(images, golden["images"], model.inputs, strict=True):
         if departs(image, known, exact=True):
@@ -107,7 +115,11 @@ def _recheck_case(file: Path, data: bytes, model: TfliteModel, golden: Mapping[s
         raise ParityError(f"departs first at {place or f'output {wrong[0]}'}", path=file, fix=LEVELS[kernels])
     shares = [equal_labels(outputs[name], known) for name, known in golden["outputs"].items()]
     if any(share is not None and share < 1 for share in shares):
-        raise DataError("labels: expected those of the scores whose sha256 stands beside them, found others", path=file)
+        raise DataError(
+            "labels: expected those of the scores whose sha256 stands beside them, found others",
+            path=file,
+            code="unexpected-value",
+        )
     return [share for share in shares if share is not None]
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from edgeailite.errors import UsageError
 from edgeailite.modelcard import ModelCard
+from edgeailite.preprocessing import quantized_input
 from edgeailite.runtime.failures import check_finite, said
 from edgeailite.runtime.resize import resize_bilinear
 from edgeailite.runtime.tflite_file import Tensor, read_tflite
@@ -60,7 +61,7 @@ class TfliteModel:
         """
         if len(images) != len(self.inputs):
             names = ", ".join(tensor.name for _, tensor in self.inputs)
-            raise UsageError(f"the file takes {len(self.inputs)} image(s) ({names}), got {len(images)}")
+            raise UsageError(f"the file takes {len(self.inputs)} image(s) ({names}), got {len(images)}", code="no-fit")
         codes = [input_codes(image, tensor) for image, (_, tensor) in zip(images, self.inputs, strict=True)]
         found = self.compute(codes)
         results = {name: self.values(name, value) for name, value in found.items()}
@@ -109,7 +110,10 @@ def check_installed(name: object) -> None:
     """Raises UsageError, about the file `name`, where LiteRT is not installed."""
     if find_spec("ai_edge_litert") is None:
         raise UsageError(
-            "LiteRT, which computes .tflite files, is not installed", path=str(name), fix="pip install ai-edge-litert"
+            "LiteRT, which computes .tflite files, is not installed",
+            path=str(name),
+            fix="pip install ai-edge-litert",
+            code="not-installed",
         )
 
 
@@ -121,23 +125,18 @@ def input_codes(image: Array, tensor: Tensor) -> Array:
             f"the file takes 1x{channels}x{height}x{width}, got {'x'.join(map(str, image.shape))}",
             path=tensor.name,
             fix="`run_picture` makes it from a picture (H,W,3)",
+            code="no-fit",
         )
-    return codes_of(image, tensor.scale, tensor.zero_point, tensor.type)
-
-
-def codes_of(image: Array, scale: Any, zero_point: Any, kind: str) -> Array:
-    """Codes (1,H,W,C) of values (1,C,H,W), halves to even, cut off at the ends of their type."""
-    limits = np.iinfo(kind)
-    codes = np.rint(image.transpose(0, 2, 3, 1) / scale) + zero_point
-    return np.clip(codes, limits.min, limits.max).astype(kind)
+    return quantized_input(image, tensor.scale, tensor.zero_point, tensor.type)
 
 
 def values_of(codes: Array, tensor: Tensor) -> NDArray[np.float32]:
-    """Values in float32 of a tensor's codes."""
+    """Values in float32 of a tensor's codes; infinite, without a warning, where a scale of somebody's is that large."""
     assert tensor.scale is not None
     assert tensor.zero_point is not None
     zero_point = tensor.zero_point.astype(np.int32)
-    return (codes.astype(np.int32) - zero_point).astype(np.float32) * tensor.scale
+    with np.errstate(over="ignore"):
+        return (codes.astype(np.int32) - zero_point).astype(np.float32) * tensor.scale
 
 
 def tensors_of(

@@ -73,7 +73,10 @@ def run_apart(module: str, words: Sequence[str], *, memory: int, name: str, give
         )
     except subprocess.TimeoutExpired:
         raise DataError(
-            f"takes more than {SECONDS} s to load and to run once", path=name, fix="it is no network to measure"
+            f"takes more than {SECONDS} s to load and to run once",
+            path=name,
+            fix="it is no network to measure",
+            code="over-budget",
         ) from None
     answer = child.stdout.decode(errors="replace").strip()
     if answer == READY and child.returncode == 0:

@@ -14,8 +14,8 @@ from edgeailite.files import sha256_of
 from edgeailite.inference import label_picture
 from edgeailite.inference.writing import png
 from edgeailite.modelcard import ModelCard
-from edgeailite.runs.checkpoint import find_checkpoint
 from edgeailite.runs.open import OpenModel, open_model
+from edgeailite.runs.weights import chosen_weights
 from edgeailite.serve.served_model import ServedModel
 from edgeailite.untrusted import printable
 
@@ -43,11 +43,11 @@ def named(models: tuple[str, ...]) -> dict[str, Path]:
 
 def served(name: str, path: Path, *, threads: int) -> ServedModel:
     """Open a model and label one picture with it, so that the first request is as fast as the next."""
-    opened = open_model(path, device=select_device("cpu"), threads=threads)
+    opened = open_model(chosen_weights(path), device=select_device("cpu"), threads=threads)
     _check_takes_pictures(opened.card, path)
     output = opened.card.classified[0]
     model = ServedModel(
-        name, classes(opened.card, output), lambda image: label_picture(opened, image), facts(opened, path), png
+        name, classes(opened.card, output), lambda image: label_picture(opened, image), facts(opened), png
     )
     pre = opened.card.preprocessing
     model.labels(np.zeros((*pre.size, 3), np.uint8))
@@ -65,16 +65,15 @@ def classes(card: ModelCard, output: str) -> tuple[tuple[str, tuple[int, int, in
     )
 
 
-def facts(opened: OpenModel, path: Path) -> dict[str, object]:
+def facts(opened: OpenModel) -> dict[str, object]:
     """Return the answer to `GET /model` without its classes; it holds no path of this machine."""
     pre = opened.card.preprocessing
-    file = path if opened.is_file else find_checkpoint(path)
     return {
         "network": opened.card.model_name,
         "data": opened.card.dataset_name,
         "arithmetic": opened.number_type,
         "form": opened.kind,
-        "sha256": sha256_of(file),
+        "sha256": sha256_of(opened.file),
         "input": {
             "height": pre.height,
             "width": pre.width,

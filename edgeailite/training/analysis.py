@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, fx
 
 from edgeailite.config import AnalyzeConfig
@@ -41,7 +41,8 @@ from edgeailite.quantization.sensitivity import (
     single_parts,
 )
 from edgeailite.runs.checkpoint import run_folder
-from edgeailite.runs.open import OpenModel, build_network
+from edgeailite.runs.open import OpenModel
+from edgeailite.runs.weights import chosen_weights
 from edgeailite.training.calibration import calibrated, open_float, splits_of
 
 FORMAT = 1
@@ -102,7 +103,7 @@ def analyze_run(config: AnalyzeConfig, *, on_ranking: Callable[[Analysis], None]
     (True, 'runs/night/sensitivity.json')
     """
     set_threads(config.threads)
-    checkpoint, opened = open_float(config.run, config.data_path)
+    checkpoint, opened = open_float(chosen_weights(config.run, config.weights), config.data_path)
     train, val = splits_of(opened.card, train_config(checkpoint.config), config.data_path)
     model = _quantized(config, opened, train, EVERYTHING_AS_THE_SCHEME)
     indices, tasks = part_of(len(val.items), config.images), tasks_of(val, opened.card.outputs)
@@ -143,17 +144,18 @@ def measure_parts(
 
     def inputs() -> Iterator[tuple[Tensor, ...]]:
         """Yield network inputs; the samples they come from stay in `current`."""
-        with progress("analyze", len(pictures.indices)) as (bar, task):
-            for images, targets in pictures.samples():
-                current[:] = [(images, targets)]
-                yield tuple(to_input(image.to(device), pictures.card.preprocessing) for image in images)
-                bar.advance(task)
+        for images, targets in pictures.samples():
+            current[:] = [(images, targets)]
+            yield tuple(to_input(image.to(device), pictures.card.preprocessing) for image in images)
 
-    def on_outputs(subject: str, outputs: dict[str, Tensor]) -> None:
-        values = {name: value.float() for name, value in outputs.items()}
-        tallies[subject].append(evaluate(lambda images: values, current, pictures.tasks))
+    with progress("analyze", len(pictures.indices) * len(tallies)) as (bar, task):
 
-    measured = sensitivity(model, inputs(), subjects, plan=plan, on_outputs=on_outputs)
+        def on_outputs(subject: str, outputs: dict[str, Tensor]) -> None:
+            values = {name: value.float() for name, value in outputs.items()}
+            tallies[subject].append(evaluate(lambda images: values, current, pictures.tasks))
+            bar.advance(task)
+
+        measured = sensitivity(model, inputs(), subjects, plan=plan, on_outputs=on_outputs)
     return measured, {name: merge(parts) for name, parts in tallies.items()}
 
 
@@ -173,9 +175,9 @@ def worst(lost: dict[str, float]) -> float:
 
 
 def _macs(opened: OpenModel) -> dict[str, int]:
-    card = opened.card
-    with torch.device("meta"):
-        network = build_network(card)
+    card, network = opened.card, copy.deepcopy(opened.module)
+    assert network is not None
+    network.to("meta")
     size = card.preprocessing.size
     return dict(layer_macs(network, size, inputs=len(card.inputs)))
 

@@ -18,19 +18,22 @@ from edgeailite.config.stored import plain, train_config
 from edgeailite.console import log
 from edgeailite.data import DataSource, default_path
 from edgeailite.data.ensure import ensure_dataset, open_labelled
+from edgeailite.data.recognise import dataset_name_of
+from edgeailite.data.split import need_val
 from edgeailite.data.variety import need_classes
 from edgeailite.distributed import from_first
 from edgeailite.errors import UsageError, option
 from edgeailite.files import write_result
 from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import DEEP_SUPERVISION, Pixel2Pixel, create_model
-from edgeailite.preprocessing import Preprocessing
 from edgeailite.pretrained import LoadReport, describe, load_pretrained
 from edgeailite.runs.checkpoint import LAST, Checkpoint, beside
 from edgeailite.runs.resume import begin_run, goes_on, resumed_config
+from edgeailite.training.first_weights import first_weights, preprocessing_of, with_first_weights
 from edgeailite.training.job import Kind, TrainingResult, agree_on_data, ended, job, short
 from edgeailite.training.learner import (
     Place,
+    longer,
     make_learner,
     make_losses,
     output_channels,
@@ -73,6 +76,8 @@ def train(
     with job(config, FLOAT) as this:
         began = time.perf_counter()
         config, processes = this.config, this.place.processes
+        if this.start is None:
+            config = from_first(lambda: with_first_weights(this.config), processes)
         prepared = prepare_training(config, this.place, anew=this.start is None)
         trainer = prepared.trainer(config, this.folder)
         root = config.data_path or default_path(config.dataset_name)
@@ -94,13 +99,20 @@ def _begin(config: TrainConfig, place: Place) -> tuple[TrainConfig, Path, Checkp
     if folder is None and config.save_path is not None and goes_on(config.save_path, processes):
         folder = config.save_path
     if folder is None:
+        config = _named(config, told=processes.first)
         return config, config.save_path or _default_folder(config), None
     resumed = folder
     return from_first(lambda: _resumed(resumed, config), processes)
 
 
 def _short(config: TrainConfig, processes: int) -> TrainConfig:
-    return short(config, processes, evaluate_start=False, tensorboard="off", overlays=0)
+    return short(_named(config), processes, evaluate_start=False, tensorboard="off", overlays=0)
+
+
+def _named(config: TrainConfig, *, told: bool = True) -> TrainConfig:
+    """Return the options with the name of the data set, which may be recognised by its folder."""
+    name = dataset_name_of(config.dataset_name, config.data_path, otherwise="streets", told=told)
+    return replace(config, dataset_name=name)
 
 
 def _write_start(config: TrainConfig, folder: Path, loaded: LoadReport | None) -> None:
@@ -135,6 +147,9 @@ def prepare_training(config: TrainConfig, place: Place, *, anew: bool) -> Traini
     tensorboard_writer(config.tensorboard)  # raises before anything is written where it is asked for and missing
     if anew or config.data_path is None:  # a run that somebody else wrote chooses no folder to be written
         from_first(lambda: ensure_dataset(config.dataset_name, config.data_path), place.processes)
+    if anew and config.val_share and config.data_path is not None:
+        own = config.data_path
+        from_first(lambda: need_val(own, config.val_share, seed=config.seed, dry=config.dry_run), place.processes)
     train, val = training_splits(config)
     torch.manual_seed(config.seed)
     outputs = output_channels(train)
@@ -149,7 +164,7 @@ def prepare_training(config: TrainConfig, place: Place, *, anew: bool) -> Traini
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(DEEP_SUPERVISION not in name)
     card = _card(config, train, model)
-    loaded = from_first(lambda: _load(model, config), place.processes) if anew and config.pretrained else None
+    loaded = from_first(lambda: _load(model, config), place.processes) if anew else None
     learner = make_learner(
         model.to(place.device),
         config,
@@ -182,23 +197,23 @@ def continued(config: TrainConfig, folder: Path) -> QuantizeConfig:
     return QuantizeConfig(folder, new, resume, epochs=config.quantize_epochs, lr=config.quantize_lr, **same)
 
 
-def _load(model: Pixel2Pixel, config: TrainConfig) -> LoadReport:
-    """Start from published or own weights, and say what was loaded."""
-    report = load_pretrained(model, config.pretrained or (), allow_head_mismatch=config.allow_head_mismatch)
+def _load(model: Pixel2Pixel, config: TrainConfig) -> LoadReport | None:
+    """Start from published or own weights, and say what was loaded; None where none are asked for."""
+    source = first_weights(config)
+    if source is None:
+        return None
+    report = load_pretrained(model, source, allow_head_mismatch=config.allow_head_mismatch)
     log(describe(report))
     return report
 
 
 def _card(config: TrainConfig, source: DataSource, model: Pixel2Pixel) -> ModelCard:
-    order = "BGR" if config.input_channel_reverse else "RGB"
     return ModelCard(
         model_name=model.name,
         outputs=dict(model.outputs),
         classes=source.classes if source.has_classes else (),
         palette=source.palette if source.has_classes else (),
-        preprocessing=Preprocessing(
-            *config.img_resize, config.image_mean, config.image_scale, order, config.interpolation
-        ),
+        preprocessing=preprocessing_of(config),
         dataset_name=config.dataset_name,
         data_path=None if config.data_path is None else str(config.data_path.resolve()),
         options=changed_options(model.options),
@@ -218,7 +233,10 @@ def _resumed(folder: Path, config: TrainConfig) -> tuple[TrainConfig, Path, Chec
             f"{where}: a quantized run; use `edgeailite quantize RUN --save_path … --resume True`", code="wrong-kind"
         )
     of_run = replace(train_config(checkpoint.config, where=f"{where}: its options"), resume=None)
-    return resumed_config(config, of_run), folder, checkpoint
+    resumed = resumed_config(config, of_run)
+    if resumed.epochs > of_run.epochs:
+        log(longer(of_run, resumed, checkpoint.training["epoch"]))
+    return resumed, folder, checkpoint
 
 
 FLOAT = Kind(lambda config: config.resume, _begin, _short)

@@ -199,6 +199,17 @@ def _optimizer(config: Loop, model: nn.Module, balance: Balance, lr_ranges: floa
     )
 
 
+def longer(before: Loop, now: Loop, epoch: int) -> str:
+    """Return what more epochs change in a run of which `epoch` are done, as a note."""
+    text = f"note: trains on to epoch {now.epochs}, the run's own were {before.epochs}"
+    old, new = (now.lr * schedule(config)(epoch) for config in (before, now))
+    if old == new:
+        return f"{text}; the learning rate stays {new:.3g}"
+    return (
+        f"{text}; the {now.scheduler} schedule now falls over all {now.epochs}: from {new:.3g} on instead of {old:.3g}"
+    )
+
+
 def schedule(config: Loop) -> Callable[[float], float]:
     """Return the factor of the learning rates as a function of the fractional epoch."""
 

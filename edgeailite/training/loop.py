@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +19,7 @@ from edgeailite.config import Loop
 from edgeailite.console import log
 from edgeailite.data import DataSource
 from edgeailite.data.augment.transforms import EvalTransform
-from edgeailite.data.loader import EpochBatches, Portion, Transform, lost_worker, train_loader
+from edgeailite.data.loader import TOGETHER, EpochBatches, Portion, Transform, lost_worker, train_loader
 from edgeailite.data.source import ClassTarget
 from edgeailite.distributed import gather, lost_process, wait_for_all
 from edgeailite.errors import DataError, DivergedError, Interrupted, LostProcessError, UsageError, option
@@ -196,7 +197,7 @@ def fit(
             for line in watch.remarks:
                 watch.note(line)
         if any(gather(learner.stop, learner.processes)):  # asked after the last update
-            raise Interrupted(f"stopped after the last epoch, state saved in {trainer.folder / LAST}")
+            raise stopped_by(trainer, "stopped after the last epoch")
     return row
 
 
@@ -247,10 +248,21 @@ class _Report:
         except Interrupted as error:
             if self.last is not None:
                 self.save(self.last)
-            raise Interrupted(f"{error}, state saved in {trainer.folder / LAST}") from None
+            raise stopped_by(trainer, str(error)) from None
         except NonFiniteError as error:
             saved = save_batch(trainer.folder, error.batch, rank=trainer.learner.processes.rank)
             raise DivergedError(f"{error}; the batch is in {saved}") from None
+
+
+def stopped_by(trainer: Trainer, problem: str) -> Interrupted:
+    """Return the end of an interrupted run whose state is saved, with the command that resumes it."""
+    folder = shlex.quote(str(trainer.folder))
+    if trainer.quantization is None:
+        command = f"edgeailite train {option('resume')} {folder}"
+    else:
+        run = shlex.quote(str(trainer.config.get("run")))
+        command = f"edgeailite quantize {run} {option('save_path')} {folder} {option('resume')} True"
+    return Interrupted(f"{problem}, state saved in {trainer.folder / LAST}", fix=command)
 
 
 def _lr(trainer: Trainer, epoch: int) -> float:
@@ -338,12 +350,19 @@ def _failures_told(trainer: Trainer) -> Iterator[None]:
 
 @contextmanager
 def _interruptible(learner: Learner) -> Iterator[None]:
-    """Let SIGINT and SIGTERM stop after the running update; a second one stops at once."""
+    """Let SIGINT and SIGTERM stop after the running update; a second one stops at once.
+
+    Signals within TOGETHER seconds are one: `timeout` signals its command and then the command's process group.
+    """
+    first = math.inf
 
     def request(number: int, frame: object) -> None:
-        learner.stop = True
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, previous[name])
+        nonlocal first
+        learner.stop, first = True, min(first, time.monotonic())
+        if time.monotonic() - first > TOGETHER:
+            for name in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(name, previous[name])
+            signal.raise_signal(number)
 
     previous = {name: signal.signal(name, request) for name in (signal.SIGINT, signal.SIGTERM)}
     try:

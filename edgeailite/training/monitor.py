@@ -40,7 +40,7 @@ from edgeailite.runs.metric_columns import (
     score_text,
 )
 from edgeailite.training.monitor_display import Display, State, make_display
-from edgeailite.training.monitor_pace import Pace
+from edgeailite.training.monitor_pace import Pace, duration
 from edgeailite.training.step import Step
 from edgeailite.training.tensorboard import FOLDER as TENSORBOARD
 from edgeailite.training.tensorboard import Mode, Tracker, tensorboard_writer
@@ -50,6 +50,7 @@ SHEET_BYTES = 400_000  # at most, of one sheet
 LATEST, SPREAD = 3, 10  # sheets kept of an output: the latest, and the first of each tenth of the run
 CURVES_EVERY = 10.0  # seconds: short epochs are not spent on drawing
 TRACK_EVERY = 50  # steps between the points of TensorBoard
+DURATION_AFTER, LONG = 10, 60.0  # steps seen before the run's length is said; seconds above which it is
 
 Picture = tuple[str, NDArray[np.uint8], NDArray[Any] | None, NDArray[Any]]
 
@@ -79,6 +80,7 @@ class Watch:
         self._warned: set[str] = set()
         self._state = State(self.title, Pace(self.epochs, self.clock))
         self._display: Display | None = None
+        self._seen = 0  # steps
         self._curves_at, self._curves_of = -math.inf, 0  # when and of how many rows they were drawn
 
     def __enter__(self) -> Watch:
@@ -107,8 +109,20 @@ class Watch:
         state.lr, state.parts, state.images_per_second = step.lr, step.parts, step.images_per_second
         state.checked = None
         self._shown().moved()
+        self._say_duration()
         if self._tracks:
             self._track_step(step)
+
+    def _say_duration(self) -> None:
+        """Say once, as soon as some steps were seen, how long the run will take, if that is more than a minute."""
+        self._seen += 1
+        if self._seen != DURATION_AFTER or self.quiet:
+            return
+        pace = self._state.pace
+        left = pace.run_left()
+        if left > LONG:
+            each = f"{self.epochs - pace.epoch} epochs of {pace.steps} updates"
+            self.note(f"takes about {duration(left)} and the validations: {each}")
 
     def checked(self, done: int, total: int) -> None:
         """Show that `done` of `total` pictures are validated."""

@@ -13,15 +13,18 @@ from torch import fx, nn
 
 from edgeailite.config import Loop, QuantizeConfig, TrainConfig
 from edgeailite.config.stored import plain, stored_options, train_config
+from edgeailite.console import log
 from edgeailite.data import DataSource, default_path
 from edgeailite.distributed import Processes, from_first
 from edgeailite.errors import DataError, UsageError, option
 from edgeailite.quantization import Plan, learn_ranges, normalised_by, set_state
 from edgeailite.quantization.modules import QuantConv2d
 from edgeailite.quantization.plan_files import plan_of, read_plan, recorded
-from edgeailite.runs.checkpoint import Checkpoint, beside, refuse_used, run_folder
+from edgeailite.runs.checkpoint import Checkpoint, beside, refuse_used, start_of
+from edgeailite.runs.network_file import keep_network
 from edgeailite.runs.open import OpenModel
 from edgeailite.runs.resume import begin_run, goes_on, resumed_config
+from edgeailite.runs.weights import chosen_weights
 from edgeailite.training.calibration import calibrated, open_float, splits_of
 from edgeailite.training.job import Kind, TrainingResult, agree_on_data, ended, job, short
 from edgeailite.training.learner import Place, make_learner, make_losses, schedule, task_balance, task_options
@@ -54,7 +57,8 @@ def quantize_run(config: QuantizeConfig) -> TrainingResult:
         torch.manual_seed(config.seed)
         if this.start is None:
             from_first(lambda: refuse_used(this.folder), place.processes)
-        checkpoint, opened = open_float(config.run, config.data_path)
+        told = this.start is None and place.processes.first  # a run that is resumed has weights of its own
+        checkpoint, opened = open_float(chosen_weights(config.run, config.weights, told=told), config.data_path)
         before, card = float_config(checkpoint), opened.card
         train, val = splits_of(card, before, config.data_path)
         loop, views = loop_of(config, before), train_transform(before)
@@ -69,6 +73,7 @@ def quantize_run(config: QuantizeConfig) -> TrainingResult:
         trainer.data = data
         if start is None:
             from_first(lambda: begin_run(this.folder, config), place.processes)
+            from_first(lambda: keep_network(config.run, this.folder), place.processes)
         last = fit(trainer, source, val, transforms=Transforms(views, eval_transform(before)), loop=loop, start=start)
         return ended(this, last, began)
 
@@ -83,7 +88,7 @@ def _begin(config: QuantizeConfig, place: Place) -> tuple[QuantizeConfig, Path, 
 
 
 def _folder(config: QuantizeConfig) -> Path:
-    return config.save_path or beside(run_folder(config.run), "_qat")
+    return config.save_path or beside(start_of(config.run), "_qat")
 
 
 def _short(config: QuantizeConfig, processes: int) -> QuantizeConfig:
@@ -101,7 +106,13 @@ def float_config(checkpoint: Checkpoint) -> TrainConfig:
 
 def _resumed(config: QuantizeConfig, start: Checkpoint, processes: Processes) -> QuantizeConfig:
     """Return the options to continue with, as the first process says; each says itself where its float run is."""
-    own = from_first(lambda: resumed_config(config, of_run(config, start.config)), processes)
+    before = of_run(config, start.config)
+    own = from_first(lambda: resumed_config(config, before), processes)
+    if own.epochs > before.epochs and processes.first:
+        log(
+            f"note: trains on to epoch {own.epochs}, the run's own were {before.epochs}; the cosine of the learning "
+            "rate, and the shares after which BatchNorm and ranges are fixed, are now of all of them"
+        )
     return dataclasses.replace(own, run=config.run)
 
 
@@ -109,6 +120,7 @@ def of_run(given: QuantizeConfig, saved: Mapping[str, Any]) -> QuantizeConfig:
     """Return the options that a quantized run began with, from its checkpoint; those of OF_THIS_CALL stay `given`."""
     options = stored_options(QuantizeConfig, saved, where=f"{option('resume')} {given.save_path}: its options")
     own = {name: value for name, value in options.items() if name not in OF_THIS_CALL}
+    own.setdefault("weights", "last")  # what runs of versions without this option began from
     try:
         return dataclasses.replace(given, **own)
     except UsageError as error:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeailite.runs.checkpoint import BEST, find_checkpoint, read_metrics
+from edgeailite.errors import option
+from edgeailite.runs.checkpoint import BEST, read_metrics
 from edgeailite.runs.metric_columns import best_score, metric_of, number, score_columns, score_text
 from edgeailite.training.job import TrainingResult
 
@@ -30,9 +31,10 @@ def ending(folder: Path, row: Row, *, verbs: str, following: str | None) -> dict
     if best is not None and (folder / BEST).is_file():
         column, value, epoch = best
         told["best"] = f"{score_text(column, value)} in epoch {epoch} ({BEST})"
-        taken = find_checkpoint(folder).name
-        other = "the best" if epoch == row.get("epoch") else f"name {folder / BEST} for the best"
-        told["weights"] = f"{verbs}: {taken}, {other}"
+        other = (
+            "the last too" if epoch == row.get("epoch") else f"{option('weights')} last takes those of the last epoch"
+        )
+        told["weights"] = f"{verbs}: {BEST}; {other}"
     if following is not None:
         told["next"] = f"edgeailite {following} {folder}"
     return told

@@ -77,7 +77,8 @@ sys.exit(main(sys.argv[1:]))
 
 def train_words(data: Path, folder: Path, *more: object) -> list[str]:
     """The words of a short training."""
-    return [str(word) for word in ("train", "--data_path", data, "--save_path", folder, *FLAGS, *more)]
+    words = ("train", "--dataset_name", "streets", "--data_path", data, "--save_path", folder, *FLAGS, *more)
+    return [str(word) for word in words]
 
 
 def quantize_words(run: Path, folder: Path, *more: object) -> list[str]:

@@ -57,7 +57,6 @@ def test_unknown_verb_of_the_group(command):
 WRONG = [
     ("DataCheckConfig", "workers", -1),
     ("DataCheckConfig", "show", -1),
-    ("DataCheckConfig", "fix", "list"),
     ("DataShowConfig", "images", 0),
     ("DataShowConfig", "columns", 0),
     ("DataShowConfig", "width", 8),
@@ -155,8 +154,9 @@ def test_fix_writes_lists_and_touches_no_data(command, data, tmp_path):
     before = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
     ended = command(*words("check", data, "--fix", "list", "--output", tmp_path / "lists"))
     assert ended.code == 3
-    assert (tmp_path / "lists/train.txt").read_text() == "images/train/a <b>&x.jpg\n"
-    assert (tmp_path / "lists/val.txt").read_text().split("\n") == ["images/val/d x.jpg", "images/val/e x.jpg", ""]
+    assert (tmp_path / "lists/train.txt").read_text() == "images/train/a <b>&x.jpg labels/train/a <b>&x.png\n"
+    lines = [f"images/val/{name} x.jpg labels/val/{name} x.png" for name in "de"]
+    assert (tmp_path / "lists/val.txt").read_text().splitlines() == lines
     assert {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} == before
     again = command(*words("check", data, "--fix", "list", "--output", tmp_path / "lists"))
     assert again.code == 2
@@ -181,7 +181,7 @@ def test_names_that_are_no_text(command, data, tmp_path):
     flags = ("--html", tmp_path / "check.html", "--fix", "list", "--output", tmp_path / "lists")
     ended = command(*words("check", data, *flags))
     assert (ended.code, "caf\\udce9 x.jpg: EXIF orientation 6" in ended.out) == (1, True)
-    assert b"images/train/caf\xe9 x.jpg\n" in (tmp_path / "lists/train.txt").read_bytes()
+    assert b"images/train/caf\xe9 x.jpg labels/train/caf\xe9 x.png\n" in (tmp_path / "lists/train.txt").read_bytes()
     assert json.loads(command(*words("check", data, "--json", True)).out)["warnings"] == 1
 
 

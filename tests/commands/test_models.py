@@ -7,6 +7,7 @@ import json
 import pytest
 
 from edgeailite.cost import complexity
+from edgeailite.download import cached_path
 from edgeailite.models import create_model, list_models
 
 FEW = "*mobilenetv2_tv_edgeailite"
@@ -34,6 +35,21 @@ def test_strides_and_weights(command):
     [row] = rows_of(command, "resnet50dilated_ppm_deepsup")
     assert (row["family"], row["classes"], row["strides"]) == ("ade20k", 150, [4, 8, 8, 8])
     assert any("ADE20K" in name for name in row["weights"])
+
+
+def test_where_the_weights_of_imagenet_are(command, tmp_path, monkeypatch):
+    name = "deeplabv3plus_mobilenetv2_tv_edgeailite"
+    url = "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth"
+    [row] = rows_of(command, name)
+    assert row["imagenet"][0]["state"] == "online" and row["imagenet"][0]["source"] == url
+    assert "ImageNet (can be fetched, 14 MB)" in command("models", name).out
+    monkeypatch.setenv("EDGEAILITE_HOME", str(tmp_path))
+    cached_path(url).parent.mkdir()
+    cached_path(url).touch()
+    assert rows_of(command, name)[0]["imagenet"][0]["state"] == "cached"
+    assert "ImageNet (in the cache)" in command("models", name).out
+    [row] = rows_of(command, "fpn_aspp_efficientnet_lite1_edgeailite")
+    assert {offer["state"] for offer in row["imagenet"]} & {"installed", "package"}
 
 
 def test_filters_and_order(command):

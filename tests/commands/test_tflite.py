@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +94,69 @@ def test_the_command_prints_a_row_per_runtime_and_rechecks_the_contract(command,
     assert "LiteRT, reference kernels" in ended.out
     ended = command("verify", run / "model_int8.tflite")
     assert (ended.code, "give its contract too" in ended.err) == (2, True)
+
+
+WITHOUT = """
+import sys
+for name in {names}:
+    sys.modules[name] = None
+from edgeailite.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+ALONE = ("onnxruntime", "torch", "torchvision", "onnx", "onnxscript", "cv2", "tyro", "rich", "yaml", "matplotlib")
+
+
+def ended_without(names: tuple[str, ...], *words: object) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process where these packages cannot be imported."""
+    line = [sys.executable, "-c", WITHOUT.format(names=names), *map(str, words)]
+    return subprocess.run(line, capture_output=True, text=True, check=False)
+
+
+def test_a_file_is_rechecked_with_numpy_and_litert_alone(proof, run, tmp_path):
+    done = ended_without(ALONE, "verify", run / "model_int8.tflite", proof.contract)
+    assert done.returncode == 0, done.stderr
+    assert "keeps its contract: 2 pictures, every bit as expected; file unchanged; proven with LiteRT" in done.stdout
+    folder, layer = planted(run, tmp_path, 0, 1, 0x40)
+    done = ended_without(ALONE, "verify", folder / "model_int8.tflite", proof.contract, "--skip_hash", True)
+    assert (done.returncode, f"departs first at {layer} (CONV_2D)" in done.stderr) == (4, True), done.stderr
+
+
+@pytest.mark.parametrize("verb", ["infer", pytest.param("validate", marks=pytest.mark.slow)])
+def test_labels_and_accuracy_need_no_onnxruntime(verb, run, miniature, tmp_path):
+    words = {
+        "infer": (miniature / "leftImg8bit/val", "--save_path", tmp_path),
+        "validate": ("--data_path", miniature, "--workers", 0),
+    }
+    done = ended_without(("onnxruntime",), verb, run / "model_int8.tflite", *words[verb], "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_proof_of_each_file_is_run_whatever_comes_of_the_other(run, tmp_path, command):
+    """Neither file is what it should be: the ONNX file none at all, the other with changed weights."""
+    folder, _ = planted(run, tmp_path, 0, 1, 0x40)
+    (folder / "model_int8.onnx").write_bytes(b"nothing")
+    ended = command("verify", folder, "--images", 1, "--threads", 1)
+    assert ended.code == 4
+    assert "model_int8.onnx: cannot be read as ONNX" in ended.err
+    assert "model_int8.tflite: weights changed since export" in ended.err
+
+
+def test_a_trace_finds_nothing_between_file_and_arithmetic(command, run):
+    for words in (("integer_exact:tflite_reference", "tflite:reference"), ("integer_exact:xnnpack", "tflite")):
+        ended = command("verify", run, "--trace", *words, "--images", 1, "--threads", 1)
+        assert ended.code == 0, ended.err
+        assert "first difference: none" in ended.out
+        assert "not matched" not in ended.out
+
+
+def test_a_trace_of_two_files_names_the_changed_layer(command, run, miniature, tmp_path):
+    folder, layer = planted(run, tmp_path, 1, 1, 0x40)
+    words = ("--trace", "tflite:reference", f"{folder / 'model_int8.tflite'}@reference", "--images", 1, "--json", True)
+    ended = command("verify", run / "model_int8.tflite", *words, "--data_path", miniature)
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["first_departure"] == layer
+    ended = command("verify", run / "model_int8.tflite", "--trace", "integer_exact:xnnpack", "tflite")
+    assert (ended.code, "is a file; give the run folder" in ended.err) == (2, True)
 
 
 @pytest.mark.slow

@@ -33,6 +33,7 @@ STEPS = 3  # 6 pictures, 2 per step
 
 def config_for(data: Path, folder: Path) -> TrainConfig:
     return TrainConfig(
+        dataset_name="streets",
         data_path=data,
         save_path=folder,
         img_resize=(64, 64),
@@ -111,7 +112,7 @@ def on_each_loss(monkeypatch, factor) -> None:
 
 def test_run_folder_holds_what_is_needed_to_repeat_it(uninterrupted, data):
     assert {path.name for path in uninterrupted.iterdir()} == RUN_FILES
-    config = config_for(data, uninterrupted)
+    config = dataclasses.replace(config_for(data, uninterrupted), pretrained=("none",))  # what auto came to
     assert yaml.safe_load((uninterrupted / "config.yaml").read_text()) == plain(config)
     assert "torch" in json.dumps(json.loads((uninterrupted / "env.json").read_text()))
     rows = metrics_of(uninterrupted)
@@ -249,21 +250,20 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_to_a_real_process_saves_and_exits_130(data, tmp_path, number):
-    """Ctrl-C in a terminal reaches the loader processes too, so the whole group is told."""
+    """Ctrl-C in a terminal and `timeout` reach the loader processes too, so the whole group is told."""
     folder = tmp_path / "run"
     flags = f"--data_path {data} --save_path {folder} --img_resize 64 64 --batch_size 2 --epochs 1000 --workers 1"
+    flags += " --dataset_name streets"
     words = [sys.executable, "-m", "edgeailite", "train", *flags.split(), "--device", "cpu", "--threads", "1"]
     with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stderr is not None
         first = process.stderr.readline()
         assert first.startswith("epoch 1/1000 "), first + process.stderr.read()
-        if number == signal.SIGINT:
-            os.killpg(process.pid, number)
-        else:
-            process.send_signal(number)
+        os.killpg(process.pid, number)
         err = process.stderr.read()
         assert process.wait(30) == 130
-    assert err.splitlines()[-1].startswith("error: stopped in epoch")
+    assert err.splitlines()[-2].startswith("error: stopped in epoch")
+    assert err.splitlines()[-1] == f"edgeailite train --resume {folder}"
     assert "Traceback" not in err
     assert load_checkpoint(folder / LAST).training["epoch"] >= 1
 

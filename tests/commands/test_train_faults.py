@@ -106,7 +106,9 @@ def test_an_interrupt_in_the_last_validation_is_not_lost(command, words, run, mo
         patch.setattr(loop, "validated", validated)
         ended = command(*words("--quantize", True, "--quantize_epochs", 1))
     assert ended.code == 130, ended
-    assert ended.err.splitlines()[-1] == f"error: stopped after the last epoch, state saved in {run / LAST}"
+    said, command_line = ended.err.splitlines()[-2:]
+    assert said == f"error: stopped after the last epoch, state saved in {run / LAST}; go on with:"
+    assert command_line == f"edgeailite train --resume {run}"
     assert load_checkpoint(run / LAST).training["epoch"] == 2
     assert not run.with_name("run_qat").exists()
 

@@ -56,6 +56,8 @@ INT8_DEFAULT = [
     ("deeplabv3plus_resnet50_p5_edgeailite", 1, 2),  # maximum pooling; depth
     ("mobilenetv2dilated_upernet_lite", 1, 1),
     ("resnet18_c1", 2, 1),
+    ("unet_aspp_mobileone_s0_fd_edgeailite", 1, 1),  # branches that are fused before
+    ("ddrnet23_slim", 1, 1),  # averages over windows; resizes by any factor inside
 ]
 TWO_INPUTS, PYRAMID = "unet_aspp_mobilenetv2_tv_edgeailite", "resnet18_ppm"
 SIZE = (97, 161)
@@ -217,16 +219,31 @@ def test_pyramid_pooling_is_exact_at_fixed_and_open_size_with_cells_larger_than_
     assert {part["max_difference"] for part in (results["ALL"], *results["sizes"].values())} == {0.0}
 
 
-@pytest.mark.parametrize("method", ["deconvolution", "subpixel"])
-def test_other_upsampling_is_refused_in_int8_with_the_fix(method):
-    model = create_model("fpn_aspp_mobilenetv2_tv_edgeailite", 3, upsampling=method)
+def test_deconvolution_is_refused_in_int8_with_the_fix():
+    model = create_model("fpn_aspp_mobilenetv2_tv_edgeailite", 3, upsampling="deconvolution")
     with pytest.raises(UsageError, match=r'decoders\.0\.fpn\.upsamples\.1\..*upsampling="bilinear"'):
         prepare(model)
 
 
-def test_aligned_corners_are_refused_in_int8():
-    with pytest.raises(UsageError, match="align_corners=False"):
-        prepare(create_model("v1_resnet34_psp_bilinear", 3, align_corners=True))
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("fpn_aspp_mobilenetv2_tv_edgeailite", {"upsampling": "subpixel"}),
+     ("mobilenetv2dilated_c1_deepsup", {"align_corners": True})],
+)  # fmt: skip
+def test_pixel_shuffles_and_aligned_corners_are_exact(name, options, tmp_path):
+    network = create_model(name, 3, **options).eval()
+    model, card = quantized(network), sweep_card(network, SIZE)
+    file = tmp_path / "model_int8.onnx"
+    file.write_bytes(to_onnx(model, card, size=SIZE).SerializeToString())
+    results = prove(Subject(model, card, file), smooth_pictures(1, (70, 110)), sizes=((97, 65),), export_again=False)
+    assert {part["max_difference"] for part in (results["ALL"], *results["sizes"].values())} == {0.0}
+
+
+def test_aligned_corners_are_refused_in_arithmetics_that_were_never_compared():
+    model = quantized(create_model("mobilenetv2dilated_c1_deepsup", 3, align_corners=True).eval())
+    with pytest.raises(UsageError, match="onnxruntime_arm64: a resize with aligned corners was never compared"):
+        IntegerModel(convert(model), "onnxruntime_arm64")(*pixels(1, (1, 64, 64)))
 
 
 @pytest.mark.parametrize("method", ["deconvolution", pytest.param("subpixel", marks=pytest.mark.slow)])

@@ -114,6 +114,29 @@ def test_the_packages_layout_and_its_epsilon(tmp_path):
         torch.testing.assert_close(model.encoder(x)[2], their_features(network, "efficientnet_lite0", x)[3])
 
 
+@needs_timm
+@pytest.mark.parametrize(
+    ("theirs_is", "ours_is", "stages"),
+    [("mobilenetv2_140", "mobilenetv2_tv_1p4", 7), ("tf_efficientnet_lite3", "efficientnet_lite3", 7)],
+)
+def test_other_weights_of_timm(tmp_path, theirs_is, ours_is, stages):
+    """TensorFlow's pads unevenly, but for sizes of 32 n + 1, and has another epsilon, told by the file's name."""
+    network = theirs(theirs_is)
+    path = tmp_path / f"{theirs_is}-01234567.pth"
+    torch.save(network.state_dict(), path)
+    model = create_model(f"unet_aspp_{ours_is}_edgeailite").eval()
+    report = load_pretrained(model, path)
+    assert all(key.startswith("decoders.") for key in report.missing)
+    x = torch.randn(1, 3, 65, 97, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = [network.bn1(network.conv_stem(x))]
+        for stage in network.blocks[:stages]:
+            expected.append(stage(expected[-1]))
+        for feature in model.encoder(x):
+            same = next(value for value in reversed(expected) if value.shape == feature.shape)
+            torch.testing.assert_close(feature, same, rtol=1e-4, atol=1e-5 * float(same.abs().max()))
+
+
 @pytest.mark.parametrize("fast_down", [False, True])
 @pytest.mark.parametrize("name", LITE)
 def test_features_are_as_large_as_their_strides_say(name, fast_down):

@@ -1,5 +1,6 @@
-"""The table of published files: torchvision's and pycls' own tables say the same, and every record fits a network."""
+"""The table of published weights: torchvision, pycls and timm say the same, and every record fits a network."""
 
+import re
 from fnmatch import fnmatchcase
 
 import pytest
@@ -10,6 +11,8 @@ from edgeailite.download import checksum_in_name
 from edgeailite.models import MODELS
 from edgeailite.pretrained import PUBLISHED, weights_for
 from edgeailite.pretrained.urls import STATED_TO, record_of
+from tests.markdown import ROOT
+from tools.weights_table import table
 
 
 def test_torchvision_says_the_same():
@@ -28,13 +31,32 @@ def test_pycls_says_the_same():
     assert ours == [f"{model_zoo._URL_WEIGHTS}/{model_zoo._MODEL_ZOO_WEIGHTS[name]}" for name in names]
 
 
+def test_timm_says_the_same():
+    """Addresses, and mean and deviation, of timm's own configurations."""
+    configurations = pytest.importorskip("timm.models").get_pretrained_cfg
+    ours = [weights for weights in PUBLISHED if weights.name.startswith("ImageNet, timm ")]
+    assert len(ours) >= 10
+    for weights in ours:
+        [file] = weights.files
+        name = weights.name.removeprefix("ImageNet, timm ")
+        network = re.sub(r"(_ra)?-[0-9a-f]{8}\.pth$", "", name)
+        stated = configurations(network)
+        if name.endswith(".pth"):
+            assert file.url == stated.url
+        else:
+            assert file.url == f"https://huggingface.co/{stated.hf_hub_id}/resolve/main/model.safetensors"
+        mean, scale = weights.mean_and_scale
+        assert mean == pytest.approx([255 * value for value in stated.mean])
+        assert scale == pytest.approx([1 / (255 * value) for value in stated.std])
+
+
 @pytest.mark.parametrize("weights", PUBLISHED, ids=lambda weights: weights.name)
 def test_every_record_fits_a_network(weights):
     names = {f"{row.family}:{row.encoder}" for row in MODELS.values()} if weights.is_backbone else set(MODELS)
     for fit in weights.fits:
         assert any(fnmatchcase(name, fit) for name in names), fit
     assert all(file.url.startswith(("http://", "https://")) for file in weights.files)
-    assert len(weights.files) in (1, 2)
+    assert len(weights.files) in (1, 2) or weights.packaged is not None
 
 
 def test_torch_hub_script_of_csail_says_the_same():
@@ -49,7 +71,7 @@ def test_torch_hub_script_of_csail_says_the_same():
         )
         for name, epoch in stated.items()
     }
-    assert {tuple(f.url for f in w.files) for w in PUBLISHED if "/ade20k-" in w.files[0].url} == urls
+    assert {tuple(f.url for f in w.files) for w in PUBLISHED if any("/ade20k-" in f.url for f in w.files)} == urls
     for name in ("resnet18dilated_c1_deepsup", "resnet101dilated_ppm_deepsup"):
         assert weights_for(name)[0].name == f"ADE20K, CSAIL ade20k-{name.replace('d_', 'd-', 1)}"
 
@@ -62,8 +84,12 @@ def test_weights_for_a_network():
         "deeplabv3plus_mobilenetv2_tv_edgeailite"
     )
     assert [w.input[:3] for w in weights_for("resnet50dilated_ppm_deepsup")] == ["RGB", "BGR", "RGB"]
-    assert weights_for("deeplabv3plus_mobilenetv2_tv_1p4_edgeailite") == []
+    assert weights_for("deeplabv3plus_resnet50_p5_edgeailite") == []
     assert weights_for("no such network") == []
+
+
+def test_the_page_has_the_table():
+    assert table() in (ROOT / "docs/models.md").read_text(encoding="utf-8"), "print it: python tools/weights_table.py"
 
 
 def test_record_of_an_address():

@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from edgeailite.errors import UsageError
-from edgeailite.quantization import Plan, calibrate, prepare, set_input_range, wide_parts
+from edgeailite.quantization import Plan, calibrate, prepare, set_input_range, set_state, wide_parts
 from edgeailite.quantization.modules import ActivationQuantizer, ImpliedReLU, QuantConv2d
 from edgeailite.quantization.schemes import SCHEMES
 from tests.quantization.tiny import WITH_TIES
@@ -93,9 +92,15 @@ class Branching(nn.Module):
         return self.norm(x) + x
 
 
-def test_a_batch_norm_that_cannot_be_folded_is_refused():
-    with pytest.raises(UsageError, match="norm: BatchNorm2d cannot be quantized"):
-        prepare(Branching())
+def test_a_batch_norm_alone_is_folded_into_a_convolution_of_ones_that_no_checkpoint_has():
+    network = Branching().eval()
+    torch.nn.init.uniform_(network.norm.running_var, 0.5, 2.0)
+    model = prepare(network)
+    assert {"conv", "norm_depthwise"} <= set(sites(model))
+    assert {key for key in model.state_dict() if not key.startswith("ranges.")} == set(network.state_dict())
+    set_state(model, enabled=False)
+    image = torch.rand(1, 3, 8, 8)
+    torch.testing.assert_close(model(image), network(image))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +114,7 @@ def test_a_mean_of_values_without_negative_ones_has_none_and_of_others_may(activ
     assert nonnegative(prepare(without))["1"] == (False,)
 
 
-def test_a_relu_is_left_to_codes_where_it_is_alone_and_called_once():
+def test_a_relu_is_left_to_codes_and_one_called_twice_becomes_two():
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -120,8 +125,8 @@ def test_a_relu_is_left_to_codes_where_it_is_alone_and_called_once():
             return self.twice(self.c(self.once(self.b(self.twice(self.a(image))))))
 
     model = prepare(Twice())
-    assert isinstance(model.once, ImpliedReLU)
-    assert not isinstance(model.twice, ImpliedReLU)
+    assert all(isinstance(module, ImpliedReLU) for module in (model.once, model.twice, model.twice_1))
+    assert {"once", "twice", "twice_1"} <= {name for name, _ in model.ranges.named_children()}
     limited = prepare(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU6()))
     assert not limited.ranges.get_submodule("1").implies_relu
 

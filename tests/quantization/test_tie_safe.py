@@ -12,7 +12,7 @@ from edgeailite.quantization.arithmetic import ARITHMETICS, Arithmetic
 from edgeailite.quantization.convert import Quantize
 from edgeailite.quantization.modules import ActivationQuantizer
 from edgeailite.quantization.schemes import Plan
-from edgeailite.quantization.tie_safe import agree, all_sums, make_additions_tie_safe, tie_safe_additions
+from edgeailite.quantization.tie_safe import agree, all_sums, make_tie_safe, tie_safe_additions
 from tests.quantization.tiny import pixels, tiny
 
 ROWS = list(ARITHMETICS.values())
@@ -135,7 +135,7 @@ def test_scales_move_by_a_hundred_thousandth_at_most_and_zero_points_stay(learne
         learn_ranges(model)
     spoil(model)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert make_additions_tie_safe(model) == (2, 2)
+    assert make_tie_safe(model)["additions"] == (2, 2)
     assert tie_safe_additions(model) == (2, 2)
     found = {name: value.clone() for name, value in model.state_dict().items()}
     moved = {name for name, value in found.items() if not torch.equal(value, before[name])}
@@ -149,7 +149,7 @@ def test_scales_move_by_a_hundred_thousandth_at_most_and_zero_points_stay(learne
     for module in model.modules():
         if isinstance(module, ActivationQuantizer):
             module.update_scale()  # as conversion and training do
-    make_additions_tie_safe(model)
+    make_tie_safe(model)
     assert all(torch.equal(value, found[name]) for name, value in model.state_dict().items())
 
 
@@ -165,7 +165,7 @@ def test_a_scale_that_a_resize_reads_stays_and_a_summand_moves():
             break
     assert spoiled
     kept = y.scale.clone()
-    assert make_additions_tie_safe(model) == (1, 1)
+    assert make_tie_safe(model)["additions"] == (1, 1)
     assert torch.equal(y.scale, kept)
     assert a is not b
 
@@ -173,5 +173,5 @@ def test_a_scale_that_a_resize_reads_stays_and_a_summand_moves():
 def test_powers_of_two_and_wide_codes_are_left_as_they_are():
     for model in (calibrated("tidl_pow2"), calibrated(plan=Plan(activations={"encoder_2_2": 16}))):
         before = {name: value.clone() for name, value in model.state_dict().items()}
-        assert make_additions_tie_safe(model) == (0, 1)
+        assert make_tie_safe(model)["additions"] == (0, 1)
         assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -107,6 +107,14 @@ def test_training_rows_and_curves_of_several_outputs():
     assert facts.curves_of([], {}) is None
 
 
+def test_one_epoch_is_a_sentence_and_no_curve():
+    row = {"epoch": "1", "loss": "2", "miou": "0.5", "seconds": "60"}
+    assert facts.curves_of([row], {}) is None
+    found = facts.single_epoch([row])
+    assert found == "One epoch was trained, so there is no curve: epoch 1/1 loss 2.0000 val mIoU 50.00 (60.0 s)."
+    assert facts.single_epoch([]) is None and facts.single_epoch([row, {**row, "epoch": "2"}]) is None
+
+
 def test_label_values_by_class():
     target = ClassTarget(("a", "b", "c"), ((0, 0, 0),) * 3, {7: 0, 8: 0, 11: 1, 255: 255})
     assert facts.label_values(target) == ("7, 8", "11", "")

@@ -58,6 +58,17 @@ def test_what_is_not_measured_is_said(tmp_path, monkeypatch):
     assert "gone is not there" in found["float, torch"]
 
 
+def test_a_tflite_file_adds_itself_and_what_microcontrollers_compute(tmp_path, monkeypatch):
+    (tmp_path / "model_int8.tflite").touch()
+    found, _ = forms(tmp_path, monkeypatch, exact=True)
+    assert found["model_int8.tflite, LiteRT"] == "95.00"
+    assert found["integer-exact, tflite_reference"] == "92.50"
+    found, _ = forms(tmp_path, monkeypatch, proven=["model_int8.tflite"])
+    assert "in LiteRT's reference kernels in every bit" in found["integer-exact, tflite_reference"]
+    found, _ = forms(tmp_path, monkeypatch, kind="float")
+    assert "model_int8.tflite, LiteRT" not in found
+
+
 def test_a_form_that_fails_does_not_spoil_the_report(tmp_path, monkeypatch):
     (tmp_path / "model.onnx").touch()
     found, _ = forms(tmp_path, monkeypatch, kind="float", opens=DataError("model.onnx: not an ONNX file"))

@@ -50,6 +50,10 @@ def test_from_the_commit_to_the_report(tmp_path):
         "edgeailite train --epochs 3",
         f"edgeailite quantize {before} --epochs 2",
     ]
+    del config["weights"]  # of a version that began from the last epoch
+    older = commands_of(tmp_path / "qat", config, {"method": "qat"}, commit=None, weights="last")
+    assert older[1] == f"edgeailite quantize {before} --weights last --epochs 2"
+    assert older[2].endswith("qat --weights last")
     assert [line.split()[1] for line in found[3:]] == ["export", "verify", "validate", "report"]
     assert found[-2].endswith("--integer_exact True")
 

@@ -32,3 +32,14 @@ def test_long_texts_are_cut():
     [(_, text)] = flatten({"note": "x" * 10_000})
     assert len(text) < 2_100
     assert "10,000 characters" in text
+
+
+def test_lists_of_records_are_a_grid_and_no_raw_text():
+    values = {"machine": "x", "devices": [{"name": "a", "memory": 1}, {"name": "b", "memory": 2}]}
+    assert flatten(values) == [
+        ("machine", "x"), ("devices.1.name", "a"), ("devices.1.memory", "1"), ("devices.2.name", "b"),
+        ("devices.2.memory", "2"),
+    ]  # fmt: skip
+    rows, [grid] = tabulate(values)
+    assert rows == [("machine", "x")]
+    assert (grid.head, grid.rows) == (("name", "memory"), [("devices 1", ["a", "1"]), ("devices 2", ["b", "2"])])

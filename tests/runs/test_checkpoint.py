@@ -171,13 +171,13 @@ def test_bit_flip_anywhere_is_found_or_harmless(tmp_path):
 def test_find_checkpoint(tmp_path):
     with pytest.raises(DataError, match="gone: no such run folder or checkpoint"):
         find_checkpoint(tmp_path / "gone")
-    with pytest.raises(DataError, match=r"no last\.pt or best\.pt in this folder; is it a run folder\?"):
+    with pytest.raises(DataError, match=r"no best\.pt or last\.pt in this folder; is it a run folder\?"):
         find_checkpoint(tmp_path)
     (tmp_path / BEST).touch()
     assert find_checkpoint(tmp_path) == tmp_path / BEST
     (tmp_path / LAST).touch()
-    assert find_checkpoint(tmp_path) == tmp_path / LAST
-    assert find_checkpoint(tmp_path, prefer=(BEST,)) == tmp_path / BEST
+    assert find_checkpoint(tmp_path) == tmp_path / BEST
+    assert find_checkpoint(tmp_path, prefer=(LAST,)) == tmp_path / LAST
     assert find_checkpoint(tmp_path / LAST) == tmp_path / LAST
     assert run_folder(tmp_path / LAST) == run_folder(tmp_path) == tmp_path
 

@@ -27,7 +27,7 @@ def be(
     monkeypatch.setattr(machine, "cpu_features", lambda: features)
     arithmetic = {"aarch64": "onnxruntime_arm64", "x86_64": "onnxruntime_x86"}.get(name, "unknown")
     monkeypatch.setattr(machine, "machine_arithmetic", lambda: arithmetic)
-    monkeypatch.setattr(machine.onnxruntime, "__version__", version)
+    monkeypatch.setattr("onnxruntime.__version__", version)
 
 
 @pytest.mark.parametrize(

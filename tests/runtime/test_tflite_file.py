@@ -139,7 +139,9 @@ def test_scales_that_end_a_runtime_s_process_are_refused(scale):
 
 def test_files_that_are_none_are_named(tmp_path, data):
     path = tmp_path / "made.tflite"
-    with pytest.raises(DataError, match=r"made\.tflite: no such TFLite file; write it with `edgeailite export`"):
+    with pytest.raises(
+        DataError, match=r"made\.tflite: no such TFLite file; write it with `edgeailite export`, --target tflite"
+    ):
         read_tflite(path)
     path.mkdir()
     with pytest.raises(DataError, match=r"made\.tflite: cannot be read as TFLite"):

@@ -11,38 +11,14 @@ import torch.nn.functional as F
 
 from edgeailite.errors import DataError, UsageError
 from edgeailite.export.tflite_file import write_tflite
-from edgeailite.export.to_onnx import card_entries
-from edgeailite.modelcard import ModelCard
-from edgeailite.preprocessing import Preprocessing
-from edgeailite.quantization.program import Program
 from edgeailite.runtime import load_tflite, run_picture
 from edgeailite.runtime.resize import resize_bilinear
-from edgeailite.runtime.tflite_session import tensors_of
+from edgeailite.runtime.tflite_session import tensors_of, values_of
 from edgeailite.runtime.tflite_trial import try_tflite
-from tests.export.programs import Builder, pictures, scale
+from tests.export.programs import pictures
+from tests.runtime.small_tflite import CARD, SIZE, entries, program
 
 pytest.importorskip("ai_edge_litert")
-SIZE = (8, 12)
-CLASSES = tuple(f"class {index}" for index in range(5))
-CARD = ModelCard("made", {"segmentation": 5}, CLASSES, tuple((i, i, i) for i in range(5)), Preprocessing(*SIZE), "none")
-
-
-def program() -> Program:
-    make = Builder(SIZE)
-    y = make.convolution(make.inputs[0], "head", 5, scale=scale(0.2), zero_point=-7)
-    y.name = "segmentation"
-    return make.program(segmentation=y)
-
-
-def entries(**changes: str) -> dict[str, bytes]:
-    said = {
-        "edgeailite.kind": "int8",
-        "edgeailite.argmax": "none",
-        "edgeailite.head": "quantized",
-        **card_entries(CARD),
-    }
-    said |= {f"edgeailite.{key}": value for key, value in changes.items()}
-    return {key: value.encode() for key, value in said.items()}
 
 
 def test_a_sound_file_gives_the_values_of_its_codes():
@@ -55,6 +31,27 @@ def test_a_sound_file_gives_the_values_of_its_codes():
     np.testing.assert_array_equal(found, (expected.transpose(0, 3, 1, 2).astype(np.float32) + 7) * np.float32(0.2))
     picture = (codes[0][0].astype(np.int16) + 128).astype(np.uint8)
     np.testing.assert_array_equal(run_picture(model, picture)["segmentation"], found)
+
+
+def test_codes_of_the_decoders_size_are_enlarged():
+    data = write_tflite(program(stride=2), metadata=entries(head="codes"))
+    model, codes = load_tflite(data, threads=1), pictures(1, SIZE)
+    small = tensors_of(data, codes, kernels="xnnpack")["segmentation"]
+    assert small.shape == (1, 4, 6, 5)
+    (found,) = model.run((codes[0].transpose(0, 3, 1, 2) / 64).astype(np.float32)).values()
+    values = values_of(small, model.outputs["segmentation"][1])
+    expected = F.interpolate(torch.from_numpy(values.transpose(0, 3, 1, 2).copy()), size=SIZE, mode="bilinear")
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+
+def test_scores_that_are_not_finite_are_refused():
+    made = program(step=1e37)
+    _, weight, bias = made.operators[0].inputs
+    weight.data, weight.scale = np.full_like(weight.data, 127), np.full(5, 1e35, np.float32)
+    bias.scale = weight.scale / 64
+    model = load_tflite(write_tflite(made, metadata=entries()), threads=1)
+    with pytest.raises(DataError, match=r"output segmentation: .* values are not finite"):
+        model.run(np.full((1, 3, *SIZE), 1e6, np.float32))
 
 
 @pytest.mark.parametrize(

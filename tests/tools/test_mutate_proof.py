@@ -20,7 +20,7 @@ SPEC.loader.exec_module(mutate_proof)
 ROWS = mutate_proof.read_table()
 FILES = sorted({row.file for row in ROWS})
 PROOF = [
-    *(f"edgeailite/quantization/{name}.py" for name in ("integer", "convert", "modules", "grids")),
+    *(f"edgeailite/quantization/{name}.py" for name in ("integer", "operator_rules", "convert", "modules", "grids")),
     *(f"edgeailite/export/{name}.py" for name in ("passes", "parity", "agreement", "conversion", "identity")),
     *(f"edgeailite/runtime/{name}.py" for name in ("contract", "contract_file", "fingerprint")),
     "edgeailite/preprocessing.py",

@@ -27,13 +27,14 @@ def test_the_best_epoch_and_the_weights_that_are_taken(tmp_path):
     assert told == {
         "run": str(run), "epoch": 3, "loss": 0.25, "miou": "52.95", "pixel_accuracy": "90.00", "seconds": 3.5,
         "minutes": 0.2, "best": "mIoU 55.74 in epoch 2 (best.pt)",
-        "weights": f"calibrate, export: last.pt, name {run / BEST} for the best", "next": f"edgeailite calibrate {run}",
+        "weights": "calibrate, export: best.pt; --weights last takes those of the last epoch",
+        "next": f"edgeailite calibrate {run}",
     }  # fmt: skip
 
 
 def test_where_the_last_is_the_best(tmp_path):
     told = ending(run_of(tmp_path, 0.4, 0.5), row(2, 0.5), verbs="export", following=None)
-    assert told["weights"] == "export: last.pt, the best"
+    assert told["weights"] == "export: best.pt; the last too"
     assert "next" not in told
 
 

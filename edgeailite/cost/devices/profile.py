@@ -27,6 +27,7 @@ UNALIGNED = "_unaligned"
 SINGLES = ("bandwidth", "on_chip_memory", "on_chip_bandwidth", "overhead", "host_bandwidth", "host_overhead")
 REQUIRED = ("bandwidth", "on_chip_memory", "on_chip_bandwidth", "overhead")
 LARGEST = 1 << 20  # bytes of a profile
+MICROCONTROLLERS = re.compile("stm32|esp32|rp2[0-9]|nrf5|cortex-?m|arduino|teensy|(pi )?pico|mcu|microcontroller")
 MAY_BE_ZERO = ("on_chip_memory", "overhead", "host_overhead")
 OPERATOR = re.compile("[a-z0-9_]+")  # any word: what has none of ours is called by its own name in lower case
 KINDS = (*CONVOLUTIONS, *OTHERS, *(kind + UNALIGNED for kind in SPLIT))
@@ -96,7 +97,11 @@ def load_profile(source: str) -> Profile:
             f"device {source!r}: has no figures, Vela estimates it; ask `edgeailite choose` or `edgeailite complexity`"
         )
     if not path.is_file():
-        known, hint = list_devices(), did_you_mean(source, list_devices(), cutoff=0.3)
+        if MICROCONTROLLERS.match(source.lower()):
+            problem = f"device {source!r}: milliseconds of microcontrollers are not estimated"
+            fix = "`edgeailite complexity NAME` says what fits into memory; for an Ethos-U give ethos-u55-128"
+            raise UsageError(problem, fix=fix, value=source, known=tuple(list_devices()), code="unknown-name")
+        known, hint = list_devices(), did_you_mean(source, list_devices())
         problem = f"device {source!r}: unknown{hint} (`edgeailite devices list` lists them; or give a .yaml file)"
         raise UsageError(problem, value=source, known=tuple(known), code="unknown-name")
     try:

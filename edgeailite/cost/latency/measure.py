@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeailite.console import progress
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -41,10 +43,12 @@ def alternate(
 ) -> dict[str, Timing]:
     """Call every function once per round, in the order given; the first `warmup` rounds do not count."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for index in range(warmup + rounds):
-        for name, run in runs.items():
-            began = clock()
-            run()
-            if index >= warmup:
-                seconds[name].append(clock() - began)
+    with progress("measure", (warmup + rounds) * len(runs), still=True) as (bar, task):
+        for index in range(warmup + rounds):
+            for name, run in runs.items():
+                began = clock()
+                run()
+                if index >= warmup:
+                    seconds[name].append(clock() - began)
+                bar.update(task, advance=1, refresh=name == next(iter(runs)))
     return {name: Timing(tuple(1e3 * value for value in values)) for name, values in seconds.items()}

@@ -20,6 +20,7 @@ from edgeailite.data.check.leftovers import check_lists, stray_files
 from edgeailite.data.check.opening import Mirror, Open, mirrored, open_split
 from edgeailite.data.check.survey import SplitSurvey, survey
 from edgeailite.data.duplicates import DIGEST_BYTES, nearest, split_sequences
+from edgeailite.data.sets.folder_files import CALLED, NAME
 from edgeailite.errors import DataError, UsageError
 
 __all__ = ["CODES", "Checkup", "Finding", "Findings", "Level", "SplitSurvey", "check_dataset", "splits_of"]
@@ -78,9 +79,28 @@ def check_dataset(
         sources = [one.source for one in checkup.surveys.values()]
         strays = [finding.renamed(mirror.real) for finding in stray_files(sources)]
         checkup.findings.add([*strays, *check_lists(root, splits)])
-        _compare(checkup, whole=set(splits_of(read, root)) <= set(splits))
+        whole = set(splits_of(read, root)) <= set(splits)
+        if whole:
+            checkup.findings.add(_needed(checkup, splits))
+        _compare(checkup, whole=whole)
         reword(checkup.findings, {mirror.real(mask) for source in sources for mask in masks_of(source)})
         yield checkup
+
+
+def _needed(checkup: Checkup, splits: Sequence[str]) -> Iterator[Finding]:
+    """Find that a data set has no split to train on, or none to validate on."""
+    there = [split for split in splits if split in checkup.surveys or split in checkup.closed]
+    missing = [split for split in ("train", "val") if there and not set(there) & set(CALLED[split])]
+    if not missing:
+        return
+    own = checkup.name == NAME
+    fix = (
+        f"`edgeailite data split {checkup.root}` writes lists of both"
+        if own
+        else f"`edgeailite data get {checkup.name}`"
+    )
+    message = f"has {', '.join(there)}, no {' and no '.join(missing)}; {fix}"
+    yield Finding("split-needed", str(checkup.root), message)
 
 
 def _compare(checkup: Checkup, *, whole: bool) -> None:

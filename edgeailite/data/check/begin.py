@@ -12,13 +12,18 @@ from edgeailite.console import progress
 from edgeailite.data import DATASETS, default_path, open_dataset
 from edgeailite.data.check import Checkup, check_dataset, splits_of
 from edgeailite.data.loader import worker_count
+from edgeailite.data.recognise import OWN, dataset_name_of
 from edgeailite.errors import DataError, option
 
 FEW = 64  # pictures that one process looks at sooner than others start
 
 
-def locate(name: str, path: Path | None) -> Path:
-    """Return the folder of a data set. UsageError for an unknown name, DataError if the folder is not there."""
+def locate(given: str, path: Path | None) -> tuple[str, Path]:
+    """Return name and folder of a data set; "" is what the folder holds.
+
+    Raises UsageError for an unknown name, DataError if the folder is not there.
+    """
+    name = dataset_name_of(given, path, otherwise=OWN)
     if name not in DATASETS:
         open_dataset(name, path, "")  # says which are known
     root = path or default_path(name)
@@ -26,13 +31,13 @@ def locate(name: str, path: Path | None) -> Path:
         raise DataError(
             f"data set {name}: folder {root} does not exist; set {option('data_path')}", code="folder-missing"
         )
-    return root
+    return name, root
 
 
 @contextmanager
-def checked(verb: str, name: str, path: Path | None, split: str, workers: int | Literal["auto"]) -> Iterator[Checkup]:
-    """Look at one split, or all that there are."""
-    root = locate(name, path)
+def checked(verb: str, given: str, path: Path | None, split: str, workers: int | Literal["auto"]) -> Iterator[Checkup]:
+    """Look at one split, or all that there are, of the data set `given`; "" is what the folder holds."""
+    name, root = locate(given, path)
     read = partial(open_dataset, name)
     splits = splits_of(read, root) if split == "all" else (split,)
     with progress(verb, None) as (bar, task):

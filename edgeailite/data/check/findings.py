@@ -21,6 +21,7 @@ CODES: dict[str, tuple[Level, str]] = {
     # the listing
     "listing": ("error", "the data set cannot be listed"),
     "empty-split": ("error", "a split without pictures"),
+    "split-needed": ("error", "a split that training needs is not there"),
     "split-missing": ("note", "a split that is not there"),
     "missing-mask": ("error", "a picture without its mask"),
     "missing-file": ("error", "a file that is listed and not there"),
@@ -79,7 +80,8 @@ CODES: dict[str, tuple[Level, str]] = {
     "sequence-split": ("note", "neighbouring frames of a sequence in two splits"),
 }
 
-CAUSES = {"colours-unclear": "colour-mask"}
+COLOURS_UNCLEAR = "colours-unclear"
+CAUSES = {COLOURS_UNCLEAR: "colour-mask"}
 """Codes of errors that are findings of another code."""
 
 
@@ -87,8 +89,9 @@ CAUSES = {"colours-unclear": "colour-mask"}
 class Finding:
     """One finding. `message` says what, where, the value and the fix; it does not repeat the file's name.
 
-    `values` are label values without a class, and `if_often` the message if other masks have them as well. `problem` is
-    the message without the fix, and `cause` the code of the error that was found, which can be finer than `code`.
+    `values` are label values without a class, and `if_often` the message if other masks have them as well; `colours`
+    are those of a mask in colours that nothing explains. `problem` is the message without the fix, and `cause` the code
+    of the error that was found, which can be finer than `code`.
     """
 
     code: str
@@ -98,6 +101,7 @@ class Finding:
     if_often: str = field(default="", compare=False)
     problem: str = field(default="", compare=False)
     cause: str = field(default="", compare=False)
+    colours: tuple[tuple[int, int, int], ...] = field(default=(), compare=False)
 
     @property
     def level(self) -> Level:
@@ -130,7 +134,12 @@ def from_error(error: DataError, *, default: str, file: str = "") -> Finding:
     if about and error.other is not None:
         message = f"{message} (the other is {error.other})"
     return Finding(
-        code if code in CODES else default, path if about else file, message, problem=error.problem, cause=error.code
+        code if code in CODES else default,
+        path if about else file,
+        message,
+        problem=error.problem,
+        cause=error.code,
+        colours=error.value if error.code == COLOURS_UNCLEAR and isinstance(error.value, tuple) else (),
     )
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgeailite.data.check.survey import IGNORED, SplitSurvey, enet_weights, main_target, median_frequency_weights
-from edgeailite.errors import UsageError, option
-from edgeailite.files import unwritable, write_atomic
+from edgeailite.data.files.listing import LISTS_FOLDER
+from edgeailite.data.lists import line_of, write_list
+from edgeailite.data.source import Item
 
 SIZES_TOLD = 12
 
@@ -53,31 +55,20 @@ def _classes(one: SplitSurvey, labelled: int) -> list[dict[str, Any]]:
 
 
 def write_lists(
-    surveys: dict[str, SplitSurvey], root: Path, folder: Path, *, real: Callable[[str], str] = str
+    surveys: dict[str, SplitSurvey], root: Path, folder: Path | None, *, real: Callable[[str], str] = str
 ) -> dict[str, Path]:
-    """Write `<split>.txt` with the pictures (relative to `root`) of items without errors; no file is written over."""
-    written = {split: folder / f"{split}.txt" for split in surveys}
-    for path in written.values():
-        if path.exists():
-            raise UsageError(
-                f"{path.name} is there already",
-                about="output",
-                value=folder,
-                fix="choose another folder",
-                code="not-ours",
-            )
+    """Write `<split>.txt` with the items without errors, into the data set's folder of lists or another `folder`.
+
+    The lists of the data set are written over, since what was checked is what they name; no other file is.
+    """
+    written = {split: (folder or root / LISTS_FOLDER) / f"{split}.txt" for split in surveys}
     for split, one in surveys.items():
-        names = [real(str(item.image)) for index, item in enumerate(one.source.items) if index not in one.bad]
-        lines = [f"{_relative(name, root)}\n" for name in names]
-        path = written[split]
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, "".join(lines).encode("utf-8", errors="surrogateescape"))
-        except OSError as error:
-            raise unwritable(path, error, fix=f"choose another {option('output')}") from None
+        kept = [item for index, item in enumerate(one.source.items) if index not in one.bad]
+        write_list(written[split], (line_of(_renamed(item, real), root) for item in kept), over=folder is None)
     return written
 
 
-def _relative(name: str, root: Path) -> str:
-    path = Path(name)
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+def _renamed(item: Item, real: Callable[[str], str]) -> Item:
+    """Return an item with the real names of its files."""
+    labels = {key: Path(real(str(label))) if isinstance(label, Path) else label for key, label in item.labels.items()}
+    return replace(item, images=tuple(Path(real(str(image))) for image in item.images), labels=labels)

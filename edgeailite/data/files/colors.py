@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,10 +79,15 @@ class IndexReader:
                 "masks are in colours, give colors instead"
             )
             raise DataError(what, fix=fix, path=path, code="colour-mask")
-        rows = ", ".join(f'"{_written(colour)}": CLASS' for colour in colours[:SHOWN])
+        rows = rows_of_colours(colours[:SHOWN])
         more = f" and {len(colours) - SHOWN} more" if len(colours) > SHOWN else ""
         fix = f"say in {self.settings} which colour is which class: colors: {{{rows}}}{more}"
-        raise DataError(what, fix=fix, path=path, code="colours-unclear")
+        raise DataError(what, fix=fix, path=path, code="colours-unclear", value=tuple(colours))
+
+
+def rows_of_colours(colours: Sequence[Colour]) -> str:
+    """Return the rows of `colors` in settings for these colours, whose classes are to be filled in."""
+    return ", ".join(f'"{_written(colour)}": CLASS' for colour in colours)
 
 
 def refuse_jpeg(path: Path) -> None:

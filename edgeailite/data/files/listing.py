@@ -23,6 +23,7 @@ Files = dict[str, Path]  # name relative to the folder, with "/", -> file
 DRIVE = re.compile(r"^[A-Za-z]:[\\/]|^\\\\")
 LIST_BYTES = 256_000_000  # of a list file; 100,000 names are 3 MB
 LABEL_FILE = "label file"  # what `pair` calls a mask in messages
+LISTS_FOLDER = "edgeailite_lists"  # of a data set: lists that choose pictures, whatever its layout
 
 
 def check_split(name: str, split: str, splits: Iterable[str]) -> None:

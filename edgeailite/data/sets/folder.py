@@ -11,6 +11,8 @@ Layouts, looked for in this order (the first that has the split is taken):
 5. `D/annotations/*_SPLIT.json` with polygons in COCO's form and the pictures by name in `D/images/SPLIT`, `D/SPLIT`,
    `D/images` or `D` itself; or `D/SPLIT/_annotations.coco.json` with the pictures beside it (Roboflow's).
 
+`data split` makes lists where there is no split; they, and those of `data check`, come before all of these (`lists`).
+
 Folders of pictures may be called images, JPEGImages, img or img_dir; folders of masks labels, masks,
 SegmentationClassPNG, SegmentationClass, masks_machine, annotations or ann_dir. A split train may be called training,
 val validation or valid. Pairs have the same name, folders below included, whatever kind of picture each is; after it
@@ -34,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.data.files.colors import ColorReader
-from edgeailite.data.sets.folder_files import NAME, Pairs, find, picture_folders
+from edgeailite.data.sets.folder_files import NAME, Pairs, find, picture_folders, whole
 from edgeailite.data.sets.folder_polygons import polygons
 from edgeailite.data.sets.folder_settings import Settings, read_settings
 from edgeailite.data.sets.folder_values import check_palettes, class_count, index_reader
@@ -57,11 +59,24 @@ def folder(root: Path, split: str) -> DataSource:
         learned = train if isinstance(train, Path) and train != found else None
         folders = picture_folders(root, split, found)
         return polygons(NAME, split, found, settings, root=root, train=learned, folders=folders)
+    return _source(split, found, settings, train=train if isinstance(train, list) and train else found)
+
+
+def unsplit(root: Path) -> DataSource:
+    """Open all pictures of a folder without splits, whose masks lie in a folder of their own or beside them.
+
+    Raises DataError where there are none.
+    """
+    found = whole(root)
+    return _source("all", found, read_settings(root), train=found)
+
+
+def _source(split: str, found: Pairs, settings: Settings, *, train: Pairs) -> DataSource:
     read: Callable[[Any], NDArray[np.integer]] = index_reader(settings)
     if settings.colors:
         names = dict(enumerate(settings.classes or ())) | {IGNORE: "ignore"}
         read = ColorReader(settings.colors, names, settings.file)
-    target = _target(settings, train if isinstance(train, list) and train else found, read)
+    target = _target(settings, train, read)
     items = tuple(Item((image,), {SEGMENTATION: label}) for image, label in found)
     return DataSource(NAME, split, items, {SEGMENTATION: target})
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from edgeailite.data.files.images import IMAGE_SUFFIXES
 from edgeailite.data.files.listing import (
     LABEL_FILE,
+    LISTS_FOLDER,
     Files,
     Places,
     by_stem,
@@ -49,6 +50,9 @@ Pairs = list[tuple[Path, Path]]
 
 def find(root: Path, split: str, *, needed: bool = True) -> Pairs | Path:
     """Find the pairs of a split, or its file of polygons. UsageError if only other splits exist, else DataError."""
+    chosen = root / LISTS_FOLDER / f"{split}.txt"  # before all others, so that what they cannot pair does not matter
+    if chosen.is_file() and all(TWO_NAMES.match(line) for line in read_lines(chosen).values()):
+        return _listed(root, chosen)
     for called in CALLED.get(split, (split,)):
         folders = [both for both in _folders(root, called) if both[0].is_dir() and both[1].is_dir()]
         if folders:
@@ -82,6 +86,20 @@ def find(root: Path, split: str, *, needed: bool = True) -> Pairs | Path:
     )
 
 
+def whole(root: Path) -> Pairs:
+    """Find the pairs of a folder without splits: pictures and masks in a folder each, or beside one another.
+
+    Raises DataError where there are none.
+    """
+    images, labels = (next((root / n for n in names if _has_pictures(root / n)), None) for names in (IMAGES, LABELS))
+    if images is not None and labels is not None:
+        return _paired(images, labels)
+    if _is_beside(root):
+        return _beside(root)
+    fix = f"expected {root}/images and {root}/labels{what_lies_there(root, IMAGES, LABELS)}"
+    raise DataError(f"data set {NAME}: no pictures with masks in {root}", fix=fix, code="folder-missing")
+
+
 def picture_folders(root: Path, split: str, file: Path) -> list[Path]:
     """List the folders that may hold the pictures of a file of polygons, the likeliest first."""
     named = [root / name for name in IMAGES]
@@ -112,7 +130,7 @@ def _splits(root: Path) -> set[str]:
         beside = (entry / POLYGONS).is_file() or _is_beside(entry)
         if beside or any((entry / images).is_dir() for images in IMAGES):
             names.add(entry.name)
-    lists = [path for form in LISTS for path in root.glob(form.format("*"))]
+    lists = [path for form in (*LISTS, f"{LISTS_FOLDER}/{{}}.txt") for path in root.glob(form.format("*"))]
     names |= {path.stem for path in lists if path.stem.lower() not in NO_SPLITS}
     names |= {path.stem.rpartition("_")[2] for path in (root / "annotations").glob("*.json")}
     return {name for name in names if isinstance(_quiet(root, name), Path | list)}

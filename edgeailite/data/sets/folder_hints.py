@@ -45,8 +45,8 @@ def what_lies_there(root: Path, images: Sequence[str], labels: Sequence[str]) ->
     flat = [next((name for name in names if counts[name]), "") for names in (images, labels)]
     if all(flat):
         return (
-            f"; {counts[flat[0]]} pictures are in {flat[0]} and {counts[flat[1]]} masks in {flat[1]}, not split: write "
-            "the names of the training pictures into train.txt, a name a line, and those to validate on into val.txt"
+            f"; {counts[flat[0]]} pictures are in {flat[0]} and {counts[flat[1]]} masks in {flat[1]}, not split: "
+            f"`edgeailite data split {printable(str(root))}` divides them into train and val"
         )
     odd = _odd_file(root)
     if odd:

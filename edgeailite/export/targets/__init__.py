@@ -65,10 +65,13 @@ def _check_scheme(target: Target, request: Request) -> None:
     if not isinstance(request.module, fx.GraphModule):
         raise UsageError(
             f"{option('target')} {target.name}: a float run; calibrate or quantize it with {option('scheme')} "
-            f"{known} first"
+            f"{known} first",
+            code="wrong-kind",
         )
     if scheme_of(request.module).name not in target.schemes:
         scheme = scheme_of(request.module).name
         raise UsageError(
-            f"{option('target')} {target.name}: scheme {scheme}; quantize the float run with {option('scheme')} {known}"
+            f"{option('target')} {target.name}: scheme {scheme}",
+            fix=f"quantize the float run with {option('scheme')} {known}",
+            code="wrong-kind",
         )

@@ -172,7 +172,8 @@ def _matched(first: Side, second: Side, images: Sequence[Array]) -> tuple[Matchi
     if not matching.pairs:
         raise UsageError(
             f"{option('trace')} {first.label} {second.label}: no tensor of the one is like one of the other, "
-            "neither by name nor by operator and shape; are they the same network at one size?"
+            "neither by name nor by operator and shape; are they the same network at one size?",
+            code="no-fit",
         )
     return matching, shapes[1]
 

@@ -113,7 +113,12 @@ def file_side(
     """
     known = (*LEVELS, *OPENVINO)
     if runtime not in known:
-        raise UsageError(f"{option('trace')} {label}: unknown runtime or level {runtime!r}; known: {', '.join(known)}")
+        raise UsageError(
+            f"{option('trace')} {label}: unknown runtime or level {runtime!r}; known: {', '.join(known)}",
+            code="unknown-name",
+            value=runtime,
+            known=known,
+        )
     model = _parsed_model(check_file(path, height_width=height_width, threads=threads or 1))
     try:
         parsed = _parse(model)
@@ -164,7 +169,10 @@ def _runner(
 
     def run(images: Sequence[Array], inner: tuple[str, ...]) -> dict[str, Array]:
         if len(images) != len(inputs):
-            raise UsageError(f"{label}: the file takes {len(inputs)} image(s) ({', '.join(inputs)}), got {len(images)}")
+            raise UsageError(
+                f"{label}: the file takes {len(inputs)} image(s) ({', '.join(inputs)}), got {len(images)}",
+                code="no-fit",
+            )
         feed = dict(zip(inputs, images, strict=True))
         further = tuple(name for name in inner if name not in feed)
         if further not in opened:

@@ -18,10 +18,20 @@ from edgeailite.errors import UsageError, option
 from edgeailite.export.naming import FUNCTIONS, function_names
 from edgeailite.export.trace.sides import Array, Grid, Place, Reading, Side
 from edgeailite.modelcard import input_name
+from edgeailite.models.fusing import fuse
 from edgeailite.quantization import convert
+from edgeailite.quantization.codes import Codes
 from edgeailite.quantization.convert import FromCodes, Quantize
-from edgeailite.quantization.graph import ACTIVATIONS, is_input, is_module, reads_shape
-from edgeailite.quantization.integer import Codes, IntegerExact
+from edgeailite.quantization.graph import (
+    ACTIVATIONS,
+    input_index,
+    is_input,
+    is_module,
+    output_nodes,
+    reads_shape,
+    trace,
+)
+from edgeailite.quantization.integer import IntegerExact
 from edgeailite.quantization.modules import ActivationQuantizer, set_state
 
 PASSED_ON = (*ACTIVATIONS, nn.BatchNorm2d, nn.Dropout, nn.Dropout2d, nn.Identity)  # belong to the layer before
@@ -38,7 +48,7 @@ def float_side(label: str, model: nn.Module) -> Side:
         unquantized = copy.deepcopy(model).eval()
         set_state(unquantized, observing=False, enabled=False)
         return _side(label, unquantized, _quantizers(unquantized, ActivationQuantizer), quantized=False)
-    traced = fx.symbolic_trace(model.eval())
+    traced = trace(fuse(model.eval()))
     return _side(label, traced, {node: name for node, name in _names(traced).items() if _ends_block(node)})
 
 
@@ -66,7 +76,7 @@ def _side(
     arithmetic: str | None = None,
 ) -> Side:
     """Make a side of a traced network; `held` are the nodes whose values are compared, with their names."""
-    outputs = dict(next(node for node in traced.graph.nodes if node.op == "output").args[0])
+    outputs = output_nodes(traced.graph)
     held = held | {node: name for name, node in outputs.items()}
     integer = any(isinstance(module, Quantize) for module in traced.modules())
     places = {name: _place(node, name, held) for node, name in held.items()}
@@ -120,24 +130,35 @@ class _Integer(IntegerExact):
 def _names(traced: fx.GraphModule) -> dict[fx.Node, str]:
     """Map nodes to the names of their tensors in the file."""
     names: dict[fx.Node, str] = {}
+    taken: set[str] = set()
     functions = function_names(traced.graph)
     for node in traced.graph.nodes:
         if is_input(node):
-            names[node] = input_name(node.args[1] if node.op == "call_function" else 0)
+            names[node] = input_name(input_index(node))
         elif node in functions:
             names[node] = functions[node]
         elif is_module(node, nn.BatchNorm2d) and is_module(node.args[0], nn.Conv2d):
             names[node] = str(node.args[0].target)
         elif node.op == "call_module":
-            names[node] = str(node.target)
+            names[node] = _unused(str(node.target), taken)
+            taken.add(names[node])
     return names
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    """A layer that is called again has another name, as in the converted network."""
+    candidate, count = name, 0
+    while candidate in taken:
+        count += 1
+        candidate = f"{name}_{count}"
+    return candidate
 
 
 def _quantizers(traced: fx.GraphModule, kind: type[nn.Module]) -> dict[fx.Node, str]:
     """Map quantizers to the name of the tensor they quantize."""
     names = _names(traced)
     nodes = [n for n in traced.graph.nodes if is_module(n, kind) and not is_module(n, FromCodes)]
-    return {node: names[node.args[0]] for node in nodes}
+    return {node: names[node.args[0]] for node in nodes if node.args[0] in names}  # constants have no place
 
 
 def _ends_block(node: fx.Node) -> bool:
@@ -223,7 +244,8 @@ def torch_side(word: str, module: nn.Module) -> Side:
         return float_side(word, module)
     if not isinstance(module, fx.GraphModule):
         raise UsageError(
-            f"{option('trace')} {word}: the run is float; give the quantized run first (edgeailite quantize)"
+            f"{option('trace')} {word}: the run is float; give the quantized run first (edgeailite quantize)",
+            code="wrong-kind",
         )
     form, _, arithmetic = word.partition(":")
     if form == "fake_quant":

@@ -146,7 +146,9 @@ def test_cleaned_lists_name_what_is_whole_and_nothing_is_written_over(tmp_path):
         written = write_lists(checkup.surveys, root, tmp_path / "lists")
         with pytest.raises(UsageError, match="is there already"):
             write_lists(checkup.surveys, root, tmp_path / "lists")
-    assert written["train"].read_text() == "".join(f"images/train/{n}.jpg\n" for n in ("b0x1x", "c0x2x", "d0x3x"))
+    assert written["train"].read_text() == "".join(
+        f"images/train/{n}.jpg labels/train/{n}.png\n" for n in ("b0x1x", "c0x2x", "d0x3x")
+    )
     assert len(written["val"].read_text().splitlines()) == 2
     assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
 
