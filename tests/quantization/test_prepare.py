@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from edgeailite.errors import UsageError
 from edgeailite.quantization import Plan, calibrate, prepare, set_input_range, set_state, wide_parts
 from edgeailite.quantization.modules import ActivationQuantizer, ImpliedReLU, QuantConv2d
 from edgeailite.quantization.schemes import SCHEMES
