@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from edgeailite.errors import UsageError
-from edgeailite.quantization import Plan, calibrate, prepare, set_input_range, wide_parts
+from edgeailite.quantization import Plan, calibrate, prepare, set_input_range, set_state, wide_parts
 from edgeailite.quantization.modules import ActivationQuantizer, ImpliedReLU, QuantConv2d
 from edgeailite.quantization.schemes import SCHEMES
 from tests.quantization.tiny import WITH_TIES
@@ -93,9 +92,15 @@ class Branching(nn.Module):
         return self.norm(x) + x
 
 
-def test_a_batch_norm_that_cannot_be_folded_is_refused():
-    with pytest.raises(UsageError, match="norm: BatchNorm2d cannot be quantized"):
-        prepare(Branching())
+def test_a_batch_norm_alone_is_folded_into_a_convolution_of_ones_that_no_checkpoint_has():
+    network = Branching().eval()
+    torch.nn.init.uniform_(network.norm.running_var, 0.5, 2.0)
+    model = prepare(network)
+    assert {"conv", "norm_depthwise"} <= set(sites(model))
+    assert {key for key in model.state_dict() if not key.startswith("ranges.")} == set(network.state_dict())
+    set_state(model, enabled=False)
+    image = torch.rand(1, 3, 8, 8)
+    torch.testing.assert_close(model(image), network(image))
 
 
 @pytest.mark.parametrize(

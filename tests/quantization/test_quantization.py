@@ -293,8 +293,8 @@ def test_region_pool_is_adaptive_average_pooling(height, width, size):
 def test_what_has_no_integer_form_is_refused_by_name():
     with pytest.raises(UsageError, match="1: GroupNorm cannot be quantized"):
         prepare(nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4)))
-    with pytest.raises(UsageError, match="0: BatchNorm2d cannot be quantized"):
-        prepare(nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 1)))
+    with pytest.raises(UsageError, match="0: BatchNorm3d cannot be quantized"):
+        prepare(nn.Sequential(nn.BatchNorm3d(3), nn.Conv2d(3, 4, 1)))
 
 
 def test_an_activation_with_limits_keeps_them_in_integers():
