@@ -6,7 +6,7 @@ RUN is a float run or checkpoint. Its files are written to FOLDER/RUN/{logits,cl
 
  float.onnx             float32
  int8.onnx              calibrated as `edgeailite calibrate` does, with a few training pictures
- int8_kernels.onnx      the same, exported with `--kernels onnxruntime`
+ int8_kernels.onnx      the same, rewritten as `--kernels onnxruntime` does
  int8_long_scales.onnx  the same without scales at which every CPU resizes alike (`prepare(exact_resizes=False)`)
  int8.tflite            inner resizes written as convolutions, as `--target tflite` does
  int8_resize.tflite     inner resizes left to the runtime
@@ -20,30 +20,32 @@ in bfloat16 where the CPU can, unless it is told not to: `openvino` is float32, 
 itself.
 
 Each table has the median and the least milliseconds, how many times as fast as float32 in onnxruntime (median of the
-ratios round by round, 95 % interval over resampled rounds), and the machine's load before and after.
+ratios round by round, 95 % interval over resampled rounds), and the machine's load before and after. `--clock cpu`
+counts the time that processors work for this process: with one thread, what a run takes if nothing else runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import fx, nn
 
-from benchmarks.int8 import inputs, ratio, reason, runner
+from benchmarks.int8 import inputs, ratio, reason, runner, with_argmax
 from edgeailite.cost.latency import Timing, alternate
-from edgeailite.cost.latency.runners import tflite_runner
 from edgeailite.environment import machine_facts, machine_title
 from edgeailite.export import to_onnx
 from edgeailite.export.naming import file_names
+from edgeailite.export.passes import apply_passes
 from edgeailite.export.tflite_file import write_tflite
 from edgeailite.export.to_tflite import to_tflite
 from edgeailite.modelcard import ModelCard
@@ -51,11 +53,11 @@ from edgeailite.quantization import calibrate, convert, prepare, set_input_range
 from edgeailite.quantization.lowering import lower
 from edgeailite.runs.open import load_network
 from edgeailite.runtime.session import open_session
-from edgeailite.runtime.tflite_file import read_tflite
 from edgeailite.runtime.tflite_session import tflite_interpreter
 
-HEADS = {"logits": "none", "classes": "before_upsampling"}  # folder -> ArgMax of ONNX files
+HEADS = ("logits", "classes")  # folders
 TFLITE_HEADS = {"logits": ("logits",), "classes": ("argmax", "codes")}
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 ONNX_RUNTIMES = {"onnxruntime": "onnxruntime", "openvino": "openvino float32", "openvino bfloat16": "openvino bfloat16"}
 FLOAT = "float.onnx in onnxruntime"
 AIM = 3.0  # int8 in the fastest runtime, times as fast as float32 in onnxruntime
@@ -72,10 +74,13 @@ def main() -> None:
     parser.add_argument("--calibration", type=int, default=8, help="training pictures that ranges are taken from")
     parser.add_argument("--threads", type=int, nargs="+", default=(1, 2))
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--heads", nargs="+", default=list(HEADS), choices=list(HEADS))
+    parser.add_argument(
+        "--clock", default="wall", choices=tuple(CLOCKS), help="cpu: for a machine that does other work"
+    )
+    parser.add_argument("--heads", nargs="+", default=list(HEADS), choices=HEADS)
     args = parser.parse_args()
     machine = machine_title(machine_facts(max(args.threads)))
-    print(f"{machine}; onnxruntime {onnxruntime.__version__}, {args.rounds} rounds")
+    print(f"{machine}; onnxruntime {onnxruntime.__version__}, {args.rounds} rounds, {args.clock} time")
     for run in args.runs:
         folder = args.folder / run.stem
         if not folder.is_dir():
@@ -84,7 +89,7 @@ def main() -> None:
         for threads in args.threads:
             for head in args.heads:
                 title = f"{run.stem}, {args.size[0]}x{args.size[1]}, {head}, {threads} thread(s)"
-                print_table(title, timings(folder / head, head, threads, args.rounds))
+                print_table(title, timings(folder / head, head, threads, args.rounds, args.clock))
 
 
 def write_files(run: Path, folder: Path, size: tuple[int, int], data_path: Path | None, pictures: int) -> None:
@@ -93,20 +98,19 @@ def write_files(run: Path, folder: Path, size: tuple[int, int], data_path: Path 
     card = checkpoint.card.with_size(size)
     images = inputs(card, data_path, "train", pictures)
     quantized = quantize(network, card, images, exact_resizes=True)
-    long_scales = quantize(network, card, images, exact_resizes=False)
-    for head, argmax in HEADS.items():
+    models = {
+        "float": to_onnx(network, card, size=size),
+        "int8": to_onnx(quantized, card, size=size),
+        "int8_long_scales": to_onnx(quantize(network, card, images, exact_resizes=False), card, size=size),
+    }
+    for head in HEADS:
         (folder / head).mkdir(parents=True)
-        models: dict[str, tuple[nn.Module, dict[str, Any]]] = {
-            "float": (network, {}),
-            "int8": (quantized, {}),
-            "int8_kernels": (quantized, {"kernels": "onnxruntime"}),
-            "int8_long_scales": (long_scales, {}),
-        }
-        for name, (model, options) in models.items():
-            data = to_onnx(model, card, size=size, argmax=argmax, **options).SerializeToString()
-            (folder / head / f"{name}.onnx").write_bytes(data)
+        for name, model in models.items():
+            onnx.save(model if head == "logits" else with_argmax(model, size), str(folder / head / f"{name}.onnx"))
+        rewritten = apply_passes(onnx.load(str(folder / head / "int8.onnx")), "onnxruntime")
+        onnx.save(rewritten, str(folder / head / "int8_kernels.onnx"))
         for kind in TFLITE_HEADS[head]:
-            name = "int8" if kind in ("logits", "argmax") else f"int8_{kind}"
+            name = "int8_codes" if kind == "codes" else "int8"
             (folder / head / f"{name}.tflite").write_bytes(to_tflite(quantized, card, size=size, head=kind).data)
             (folder / head / f"{name}_resize.tflite").write_bytes(with_resizes(quantized, size, kind))
 
@@ -138,7 +142,7 @@ def same_answers(folder: Path) -> bool:
     return bool(np.array_equal(answers[0].view(np.int32), answers[1].view(np.int32)))
 
 
-def timings(folder: Path, head: str, threads: int, rounds: int) -> dict[str, Timing]:
+def timings(folder: Path, head: str, threads: int, rounds: int, clock: str) -> dict[str, Timing]:
     """Time every file of a folder in its runtimes, in turns; what a runtime refuses is left out and said."""
     runs: dict[str, Run] = {}
     for name, make in runners(folder, head, threads):
@@ -147,7 +151,7 @@ def timings(folder: Path, head: str, threads: int, rounds: int) -> dict[str, Tim
         except Exception as error:  # noqa: BLE001 - runtimes raise many kinds, without a common base
             print(f"{name}: {reason(error)}")
     before = os.getloadavg()[0]
-    found = alternate(runs, rounds=rounds, warmup=5)
+    found = alternate(runs, rounds=rounds, warmup=5, clock=CLOCKS[clock])
     print(f"\nload average {before:.1f} before, {os.getloadavg()[0]:.1f} behind")
     return found
 
@@ -158,20 +162,23 @@ def runners(folder: Path, head: str, threads: int) -> Iterator[tuple[str, Callab
         for title, runtime in ONNX_RUNTIMES.items():
             yield f"{path.name} in {title}", partial(runner, path, runtime, threads)
     for path in sorted(folder.glob("*.tflite")):
-        make = classes_of_codes if head == "classes" and "codes" in path.stem else tflite_runner
-        yield f"{path.name} in LiteRT", partial(make, path, threads=threads)
+        enlarged = head == "classes" and "codes" in path.stem
+        yield f"{path.name} in LiteRT", partial(litert_runner, path, threads, enlarged)
 
 
-def classes_of_codes(path: Path, *, threads: int) -> Run:
-    """The codes of the decoder's size and their best class, enlarged by the nearest neighbour, in numpy."""
-    model = tflite_interpreter(read_tflite(path).data, name=str(path), threads=threads, kernels="xnnpack")
-    [image], [codes] = model.get_input_details(), model.get_output_details()
-    model.set_tensor(image["index"], np.random.default_rng(0).integers(-128, 128, image["shape"]).astype(np.int8))
-    factor = int(image["shape"][1] // codes["shape"][1])
+def litert_runner(path: Path, threads: int, enlarged: bool) -> Run:
+    """A .tflite file of any tool; with `enlarged` the best class of its codes is taken and enlarged, by numpy."""
+    model = tflite_interpreter(path.read_bytes(), name=str(path), threads=threads, kernels="xnnpack")
+    [image], [output] = model.get_input_details(), model.get_output_details()
+    low, high = (-128, 128) if image["dtype"] == np.int8 else (-2, 2)
+    model.set_tensor(image["index"], np.random.default_rng(0).uniform(low, high, image["shape"]).astype(image["dtype"]))
+    factor = int(image["shape"][1] // output["shape"][1])
 
     def run() -> object:
         model.invoke()
-        labels = model.get_tensor(codes["index"]).argmax(-1).astype(np.uint8)
+        if not enlarged:
+            return None
+        labels = model.get_tensor(output["index"]).argmax(-1).astype(np.uint8)
         return labels.repeat(factor, 1).repeat(factor, 2)
 
     return run

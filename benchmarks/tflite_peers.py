@@ -6,9 +6,8 @@
 
 Ranges come from the same pictures. Per file: its size, mIoU in LiteRT (XNNPACK), and the share of pixels with the same
 class in LiteRT's reference kernels, and in the tool's own simulation: ours is the integer-exact network in the
-arithmetic `xnnpack`, litert-torch's the converted PT2E graph; ai-edge-quantizer has none. Values are compared, too: how
-many differ between kernels and between simulation and file. Speed: copy the files into the folders of
-`benchmarks/runtimes.py`.
+arithmetic `xnnpack`, litert-torch's the converted PT2E graph; ai-edge-quantizer has none. Speed: copy the files into
+the folders of `benchmarks/runtimes.py`.
 """
 
 from __future__ import annotations
@@ -34,7 +33,6 @@ from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import calibrate, integer_exact, prepare, set_input_range
 from edgeailite.runs.dataset import dataset_of
 from edgeailite.runs.open import OpenModel, load_network
-from edgeailite.runtime.tflite_file import read_tflite
 from edgeailite.runtime.tflite_session import codes_of, tflite_interpreter
 
 OURS = "edgeailite"
@@ -47,6 +45,7 @@ def main() -> None:
     parser.add_argument("--data_path", type=Path, help="folder of the data set; default as in training")
     parser.add_argument("--split", default="test")
     parser.add_argument("--pictures", type=float, default=40.0, help="part of --split for mIoU: 0 = all, else how many")
+    parser.add_argument("--reference", type=int, default=1, help="pictures for the reference kernels, which are slow")
     args = parser.parse_args()
     known = json.loads((args.folder / "network.json").read_text())
     size = (known["size"][0], known["size"][1])
@@ -89,7 +88,7 @@ class Scores:
     @staticmethod
     def of(path: Path, kernels: str) -> Scores:
         """Load a file; `kernels` is `xnnpack` or `reference`."""
-        return Scores(tflite_interpreter(read_tflite(path).data, name=str(path), threads=1, kernels=kernels))
+        return Scores(tflite_interpreter(path.read_bytes(), name=str(path), threads=1, kernels=kernels))
 
     def __call__(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run it; a file may take and give channels first or last, floats or codes."""
@@ -110,7 +109,8 @@ def quality(path: Path, card: ModelCard, args: argparse.Namespace) -> list[str]:
     """Cells: mIoU, classes as in the reference kernels, classes as in the tool's own simulation."""
     images = np.load(args.folder / "compared.npy")
     try:
-        found, other = (classes(Scores.of(path, kernels), images) for kernels in ("xnnpack", "reference"))
+        found = classes(Scores.of(path, "xnnpack"), images)
+        other = classes(Scores.of(path, "reference"), images[: args.reference])
     except Exception as error:  # noqa: BLE001 - a peer's file may fail in any way, and that is a result
         return [reason(error), "-", "-"]
     simulated_labels = args.folder / f"{path.stem}-labels.npy"

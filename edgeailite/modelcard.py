@@ -17,6 +17,8 @@ from edgeailite.untrusted import Fields, shown
 REGRESSION = "depth"
 TASKS = ("segmentation", REGRESSION, "motion")
 DEFAULT_OPTIONS: dict[str, Any] = {"inputs": 1, "output_range": {}, "upsampling": "bilinear", "align_corners": False}
+NETWORK = "network"  # an option: sha256 of the ONNX file from elsewhere that holds the network
+HEXADECIMAL = re.compile(r"[0-9a-f]{64}")
 OUTPUT_NAME = re.compile(r"[\w-]{1,64}")  # it becomes part of file names
 LONGEST_SIDE, MOST_PIXELS = 65_535, 2**24  # of the input
 MOST_INPUTS, MOST_OUTPUTS, MOST_CHANNELS = 8, 16, 4096
@@ -29,6 +31,7 @@ class ModelCard:
     """Network name, channels per output, class names and colours, preprocessing, data set it was trained on.
 
     `options` is what else `create_model` was given and is not its default; `changed_options(model.options)` finds it.
+    A network that was read from an ONNX file has the option `network`, the file's sha256.
     """
 
     model_name: str
@@ -190,7 +193,9 @@ def _checked_options(card: Fields) -> dict[str, Any]:
     if card.values.get("options") is None:  # files of older versions have none
         return {}
     options = card.fields("options")
-    _refuse_unknown(options, tuple(DEFAULT_OPTIONS))
+    _refuse_unknown(options, (*DEFAULT_OPTIONS, NETWORK))
+    if NETWORK in options.values and not HEXADECIMAL.fullmatch(options.text(NETWORK, longest=64)):
+        raise options.refuse(NETWORK, "64 hexadecimal digits")
     if "inputs" in options.values:
         options.whole("inputs", 1, MOST_INPUTS)
     if "upsampling" in options.values:

@@ -40,6 +40,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "models": Verb("models", "ModelsConfig", "list networks with parameters and GigaMACs", ("pattern",)),
         "choose": Verb("choose", "ChooseConfig", "networks within a budget of GigaMACs or milliseconds"),
         "complexity": Verb("complexity", "ComplexityConfig", "what a network costs, layer by layer", ("model",)),
+        "card": Verb("card", "CardConfig", "describe an ONNX file from elsewhere, for the other verbs", ("file",)),
     },
     "train and quantize": {
         "train": Verb("train", "TrainConfig", "train a network from labelled images"),

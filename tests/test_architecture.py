@@ -16,7 +16,7 @@ PACKAGE = ROOT / "edgeailite"
 
 ROOMS = [
     {"config", "presets"},  # 0: what a person decides
-    {"models", "data", "metrics", "distributed", "drawing", "device"},  # 1: the parts
+    {"models", "foreign", "data", "metrics", "distributed", "drawing", "device"},  # 1: the parts
     {"pretrained", "quantization", "runtime"},  # 2: weights, the integer part, files where they run
     {"runs"},  # 3: run folders, opening what is in them
     {"export"},  # 4: from a run to a proven file

@@ -17,6 +17,7 @@ KINDS = [row.config for row in VERBS.values()]
 REQUIRED = {
     "a": Path("a"),
     "b": Path("b"),
+    "file": Path("f.onnx"),
     "model": Path("m"),
     "run": Path("r"),
     "input": (Path("i"),),

@@ -17,7 +17,7 @@ ACCELERATORS = (
 )  # fmt: skip
 """Ethos-U NPUs that Arm's compiler Vela knows, by family and 8-bit MACs per cycle."""
 ARITHMETICS = ("onnxruntime_x86", "onnxruntime_sse2", "onnxruntime_arm64", "tflite_reference", "xnnpack")
-UNSET = -1  # a number that was not given, where a class has a `usual` one
+UNSET = -(2**31)  # a number that was not given, where a class has a `usual` one
 SMALLEST = 32  # pixels of height and width that every network takes
 MOST_THREADS, MOST_WORKERS = 4096, 1024  # each is a thread or a process, whoever asked for it
 

@@ -190,7 +190,7 @@ class ExportConfig:
     simplify: bool = True
     """Run onnxsim and check that nothing changed."""
     kernels: Literal["plain", "onnxruntime"] = "plain"
-    """onnxruntime: rewrite the int8 file for speed on x86 there; same results bit for bit, more MACs (of zeros)."""
+    """onnxruntime: rewrite the int8 file for speed on x86 there; same results bit for bit, more MACs."""
 
     def __post_init__(self) -> None:
         check(self.opset is None or 17 <= self.opset <= 23, "opset", self.opset, "17 to 23")

@@ -50,7 +50,9 @@ class CalibrateSubject:
 
     group("start and data")
     run: Path
-    """Float run folder or checkpoint."""
+    """Float run folder, checkpoint, or float .onnx file with a card (`edgeailite card`)."""
+    pictures: Path | None = None
+    """Folder of pictures to observe instead of a data set; they need no labels."""
     save_path: Path | None = None
     """Run folder to write; default <run>_ptq."""
     scheme: SchemeName = "ort_u8s8"
@@ -86,7 +88,7 @@ class Refinement:
 
 @dataclass(frozen=True)
 class CalibrateConfig(Machine, Refinement, Calibration, CalibrateSubject):  # the options of the last come first
-    """Quantize a float run after training: find ranges from a few training pictures, without training."""
+    """Quantize a float run or ONNX file after training: find ranges from a few pictures, without training."""
 
     group("machine")
     batch_size: int = 4
@@ -97,7 +99,9 @@ class CalibrateConfig(Machine, Refinement, Calibration, CalibrateSubject):  # th
     """Build everything, observe and validate a picture or two; write nothing."""
 
     renamed: ClassVar = {"images": "calibration_images"}
-    first: ClassVar = ("run", "save_path", "weights", "scheme", "data_path", "calibration_images", "plan", "dry_run")
+    first: ClassVar = (
+        "run", "save_path", "pictures", "weights", "scheme", "data_path", "calibration_images", "plan", "dry_run",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check_machine(self.threads, workers=self.workers, seed=self.seed)
@@ -107,6 +111,7 @@ class CalibrateConfig(Machine, Refinement, Calibration, CalibrateSubject):  # th
             for name in ("equalize", "correct_bias", "adaround"):
                 value = getattr(self, name)
                 check(not value, name, value, "none beside pretrained, which is taken as it is")
+        check(self.pictures is None or self.data_path is None, "pictures", self.pictures, "none beside data_path")
         self.check_calibration()
         check_least(self, 1, "batch_size", "refine_images")
         check_least(self, 0, "adaround")
@@ -117,7 +122,7 @@ class AnalyzeConfig(Machine, Calibration):
     """Rank layers by what quantizing each costs: sensitivity.json and .png in the run folder; and write plans."""
 
     run: Path
-    """Float run folder or checkpoint."""
+    """Float run folder, checkpoint, or float .onnx file with a card (`edgeailite card`)."""
     scheme: SchemeName = "ort_u8s8"
     """Scheme that is analysed, as in calibrate."""
     data_path: Path | None = None
@@ -176,7 +181,7 @@ class QuantizeSubject:
 
     group("start and data")
     run: Path
-    """Float run folder or checkpoint."""
+    """Float run folder, checkpoint, or float .onnx file with a card (`edgeailite card`)."""
     save_path: Path | None = None
     """Run folder to write; default <run>_qat."""
     resume: bool = False

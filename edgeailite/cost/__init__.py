@@ -53,7 +53,8 @@ def complexity(model: nn.Module, height_width: tuple[int, int], *, inputs: int =
 def layer_macs(model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1) -> list[tuple[str, int]]:
     """Return (module name, MACs) of the modules that compute something themselves, in order of definition.
 
-    What a module's children do is not counted again for the module; the MACs add up to those of `complexity`.
+    What a module's children do is not counted again for the module; the MACs add up to those of `complexity`. Names are
+    those after fusing (`models.fusing`), which a quantized network has too.
     """
     from edgeailite.cost.torch_graph import record
     from edgeailite.models.fusing import fuse

@@ -101,7 +101,7 @@ def _check_metadata(path: Path) -> None:
 def _count_run(path: Path, config: ComplexityConfig) -> CountedModel:
     """Count the network of a run folder or checkpoint, as its card says."""
     from edgeailite.cost.model_cost import float_costs
-    from edgeailite.runs.checkpoint import find_checkpoint, load_checkpoint
+    from edgeailite.runs.checkpoint import find_checkpoint, load_checkpoint, run_folder
 
     if not path.exists():
         raise DataError(
@@ -111,7 +111,7 @@ def _count_run(path: Path, config: ComplexityConfig) -> CountedModel:
     _refuse_building(config, f"the network in {path} has its own")
     checkpoint = load_checkpoint(find_checkpoint(path))
     card = checkpoint.card
-    costs = float_costs(card, config.img_resize or (card.preprocessing.size,))
+    costs = float_costs(card, config.img_resize or (card.preprocessing.size,), folder=run_folder(path))
     if config.int8:
         costs = {size: int8_cost(cost) for size, cost in costs.items()}
     kind = "int8 estimate" if config.int8 else "float network"

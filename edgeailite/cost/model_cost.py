@@ -17,11 +17,14 @@ def cost_of(source: Path, opened: OpenModel) -> Cost:
     size = opened.card.preprocessing.size
     if opened.is_file:
         return file_cost(source, opened.fixed_size or size)
-    return float_costs(opened.card, [size])[size]
+    return float_costs(opened.card, [size], folder=opened.folder)[size]
 
 
-def float_costs(card: ModelCard, sizes: Iterable[Size]) -> dict[Size, Cost]:
-    """Count the float network that a card describes at each size (height, width)."""
+def float_costs(card: ModelCard, sizes: Iterable[Size], *, folder: Path | None = None) -> dict[Size, Cost]:
+    """Count the float network that a card describes at each size (height, width).
+
+    `folder` is that of the run, in which a network that came from an ONNX file lies.
+    """
     with shapes_only():
-        network = build_network(card)
+        network = build_network(card, folder=folder).to("meta")
     return {size: torch_cost(network, size, inputs=len(card.inputs)) for size in sizes}

@@ -14,7 +14,7 @@ from pathlib import Path
 from edgeailite.data.files.listing import LISTS_FOLDER, not_there, read_lines, relative
 from edgeailite.data.sets.folder_files import TWO_NAMES
 from edgeailite.data.source import DataSource, Item
-from edgeailite.errors import UsageError, option
+from edgeailite.errors import UsageError
 from edgeailite.files import unwritable, write_atomic
 from edgeailite.untrusted import printable
 
@@ -89,10 +89,9 @@ def line_of(item: Item, root: Path) -> str:
 def write_list(path: Path, lines: Iterable[str], *, over: bool = False) -> None:
     """Write a list. Raises DataError where that cannot be, and unless `over` UsageError where there is one already."""
     if path.exists() and not over:
-        problem, fix = f"{path.name} is there already", f"remove it, or choose another {option('save_path')}"
-        raise UsageError(problem, about="save_path", value=path.parent, fix=fix, code="not-ours")
+        raise UsageError(f"{path.parent}: {path.name} is there already", fix="remove it", code="not-ours")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, "".join(f"{line}\n" for line in lines).encode("utf-8", errors="surrogateescape"))
     except OSError as error:
-        raise unwritable(path, error, fix=f"choose another {option('save_path')}") from None
+        raise unwritable(path, error, fix="give leave to write there, or make room") from None

@@ -51,6 +51,9 @@ def export_run(config: ExportConfig) -> Export:
     >>> str(made.files[0]), made.size, made.opset
     ('runs/night/model.onnx', (32, 64), 21)
     """
+    if config.run.suffix == ".onnx":
+        fix = f"quantize it: edgeailite calibrate {config.run} {option('pictures')} FOLDER, then export that run"
+        raise UsageError("is an ONNX file already", path=config.run, fix=fix, code="wrong-kind")
     checkpoint, module = load_network(chosen_weights(config.run, config.weights))
     card, target = checkpoint.card, TARGETS[config.target]
     if config.img_resize is not None:

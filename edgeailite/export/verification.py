@@ -20,7 +20,7 @@ from edgeailite.export.parity import Subject, prove
 from edgeailite.files import write_atomic
 from edgeailite.modelcard import ModelCard
 from edgeailite.runs.checkpoint import run_folder
-from edgeailite.runs.dataset import dataset_of
+from edgeailite.runs.dataset import pictures_or_dataset
 from edgeailite.runs.open import load_network
 from edgeailite.runs.weights import chosen_weights
 from edgeailite.runtime import load_onnx
@@ -83,7 +83,7 @@ def on_data_set(
     `proof` is `prove` or `prove_tflite` of a subject; it takes the pictures and the options of `config`. `label` stands
     beside the progress bar.
     """
-    source = dataset_of(card, None, config.data_path, config.split)
+    source = pictures_or_dataset(card, config.data_path, config.split)
     items = [item.images for item in source.items][:: stride(len(source.items), config.images)]
     with progress(label, len(items)) as (bar, task):
         results = proof(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeailite.onnxfile.reading import OWN, OnnxFile, own_sizes, read_onnx, unreadable
+from edgeailite.onnxfile.reading import OWN, OnnxFile, own_sizes, read_onnx, unreadable, with_outside_data
 from edgeailite.onnxfile.shapes import Sizes
 
-__all__ = ["OWN", "OnnxFile", "Sizes", "own_sizes", "read_onnx", "unreadable"]
+__all__ = ["OWN", "OnnxFile", "Sizes", "own_sizes", "read_onnx", "unreadable", "with_outside_data"]

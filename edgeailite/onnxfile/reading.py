@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from stat import S_ISREG
@@ -81,6 +81,27 @@ def unreadable(name: object, reason: str) -> DataError:
     return DataError(
         f"cannot be read as ONNX ({printable(reason)[:400]})", path=str(name), fix="export it again", code="damaged"
     )
+
+
+def with_outside_data(file: OnnxFile) -> OnnxFile:
+    """Return a file whose constants are all in memory, also those that lie beside it.
+
+    Raises DataError where such a constant is not finite, or has not as many bytes as its sides say.
+    """
+    if file.is_whole:
+        return file
+    constants = dict(file.graph.constants)
+    try:
+        for name, tensor in constants.items():
+            if tensor.external is not None:
+                assert file.path is not None, "the reader refuses such constants of a file that came as bytes"
+                raw = _external_content(tensor, tensor.external, file.path.parent)
+                constants[name] = replace(tensor, raw=memoryview(raw), external=None)
+        graph = replace(file.graph, constants=constants)
+        check_constants(graph, strict=False)
+    except Damaged as error:
+        raise unreadable(file.name, str(error)) from None
+    return replace(file, graph=graph)
 
 
 def own_sizes(file: OnnxFile, height_width: tuple[int, int]) -> Sizes:
@@ -173,6 +194,16 @@ def _check_external(graph: Graph, path: Path | None) -> None:
         total += _external_bytes(tensor, tensor.external, path.parent)
     if total > MOST_EXTERNAL:
         raise Damaged(f"{total} bytes of data outside the file; at most {MOST_EXTERNAL} are read")
+
+
+def _external_content(tensor: Tensor, external: Mapping[str, str], folder: Path) -> bytes:
+    length = _external_bytes(tensor, external, folder)
+    try:
+        with open_regular(folder / external["location"]) as file:
+            file.seek(int(external.get("offset") or 0))
+            return file.read(length)
+    except OSError as error:
+        raise Damaged(f"{tensor.name}: external data cannot be read ({error})") from None
 
 
 def _external_bytes(tensor: Tensor, external: Mapping[str, str], folder: Path) -> int:

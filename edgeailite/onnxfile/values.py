@@ -60,6 +60,7 @@ VALUES: dict[str, Compute] = {
     "Add": _of_two(np.add),
     "And": _of_two(np.logical_and),
     "Cast": lambda call, shape: call.value(0).astype(TYPES[call.node.attributes["to"]]),
+    "CastLike": lambda call, shape: call.value(0).astype(call.value(1).dtype),
     "Ceil": _of_one(np.ceil),
     "Concat": lambda call, shape: np.concatenate(
         [call.value(index) for index in range(len(call.values))], call.node.attributes["axis"]
@@ -72,8 +73,10 @@ VALUES: dict[str, Compute] = {
     "Floor": _of_one(np.floor),
     "Gather": lambda call, shape: np.take(call.value(0), call.value(1), call.attribute("axis", 0)),
     "Greater": _of_two(np.greater),
+    "GreaterOrEqual": _of_two(np.greater_equal),
     "Identity": _of_one(np.asarray),
     "Less": _of_two(np.less),
+    "LessOrEqual": _of_two(np.less_equal),
     "Max": _of_two(np.maximum),
     "Min": _of_two(np.minimum),
     "Mul": _of_two(np.multiply),
@@ -83,6 +86,7 @@ VALUES: dict[str, Compute] = {
     "Range": _ranged,
     "ReduceProd": lambda call, shape: np.prod(call.value(0)).reshape(shape).astype(call.value(0).dtype),
     "Reshape": _reshaped,
+    "Sign": _of_one(np.sign),
     "Shape": lambda call, shape: np.array(call.sides(), np.int64),
     "Slice": _sliced,
     "Sqrt": _of_one(np.sqrt),

@@ -165,6 +165,15 @@ def beside(folder: Path, ending: str) -> Path:
     return Path(f"{folder}{ending}")
 
 
+def start_of(source: Path) -> Path:
+    """Return the path that names what is made of a source: its run folder, or an ONNX file without its ending.
+
+    >>> str(start_of(Path("nets/theirs.onnx")))
+    'nets/theirs'
+    """
+    return source.with_suffix("") if source.suffix == ".onnx" else run_folder(source)
+
+
 def refuse_used(folder: Path, *, resumes: bool = True) -> None:
     """Raise DataError if the folder holds a run already; called before the work whose result the folder shall hold.
 

@@ -1,13 +1,48 @@
-"""Opens the data set that an opened model can be measured on: labels for every output, of the classes that it knows."""
+"""Opens what an opened model can be measured on: a data set with labels for its outputs, or pictures alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from edgeailite.data import DATASETS, DataSource, default_path, open_dataset
-from edgeailite.data.source import ClassTarget
+from edgeailite.data.files.images import IMAGE_SUFFIXES
+from edgeailite.data.files.listing import files_below
+from edgeailite.data.source import ClassTarget, Item
 from edgeailite.errors import DataError, UsageError, option
 from edgeailite.modelcard import ModelCard
+
+PICTURES = "pictures"
+"""In a card, the name of a data set that is a folder of pictures without labels."""
+
+
+def pictures_in(card: ModelCard, folder: Path) -> DataSource:
+    """Open the pictures at any depth of a folder, for a network that takes one; they have no labels.
+
+    Raises UsageError for a network of several inputs, DataError for a folder without pictures.
+    """
+    if len(card.inputs) != 1:
+        raise UsageError(
+            f"the network takes {len(card.inputs)} pictures at a time ({', '.join(card.inputs)})",
+            about="pictures",
+            value=folder,
+            fix=f"give {option('data_path')} of its data set",
+        )
+    found = files_below(folder, IMAGE_SUFFIXES) if folder.is_dir() else {}
+    if not found:
+        problem = "no such folder" if not folder.is_dir() else "no pictures in it"
+        raise DataError(problem, path=folder, fix="give a folder of pictures", code="folder-missing")
+    return DataSource(PICTURES, "all", tuple(Item((path,), {}) for path in found.values()), {})
+
+
+def pictures_or_dataset(card: ModelCard, path: Path | None, split: str) -> DataSource:
+    """Open the pictures to compare answers on: those of the card's folder without labels, or of its data set.
+
+    `path` is another folder than the card's. Raises the errors of `pictures_in` and `dataset_of`.
+    """
+    folder = path or (None if card.data_path is None else Path(card.data_path))
+    if card.dataset_name == PICTURES and folder is not None:
+        return pictures_in(card, folder)
+    return dataset_of(card, None, path, split)
 
 
 def dataset_of(card: ModelCard, name: str | None, path: Path | None, split: str) -> DataSource:
@@ -18,6 +53,11 @@ def dataset_of(card: ModelCard, name: str | None, path: Path | None, split: str)
     folder the data set lies.
     """
     name = name or card.dataset_name
+    if name == PICTURES:
+        raise UsageError(
+            "the model knows no labelled data set",
+            fix=f"give {option('dataset_name')} NAME and {option('data_path')}, here or to `edgeailite card`",
+        )
     found = path or (None if card.data_path is None else Path(card.data_path))
     if found is None and name in DATASETS and not default_path(name).is_dir():
         raise DataError(

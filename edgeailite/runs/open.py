@@ -11,13 +11,14 @@ import torch
 from torch import nn
 
 from edgeailite.errors import DataError, UsageError, option
-from edgeailite.modelcard import DEFAULT_OPTIONS, ModelCard
+from edgeailite.modelcard import DEFAULT_OPTIONS, NETWORK, ModelCard
 from edgeailite.models import create_model
 from edgeailite.quantization import OBSERVERS, SCHEMES, Plan, integer_exact, learn_ranges, prepare, set_state
 from edgeailite.quantization.integer import IntegerModel
 from edgeailite.quantization.modules import ActivationQuantizer
 from edgeailite.quantization.plan_files import as_dict, saved_plan
 from edgeailite.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, run_folder
+from edgeailite.runs.network_file import float_network, kept_network
 from edgeailite.runs.predictors import Predict, file_predictor, torch_predictor
 from edgeailite.runtime import Compute, ExportedModel, load_onnx, load_tflite, openvino_run
 from edgeailite.untrusted import Fields, shown
@@ -117,12 +118,16 @@ def open_model(
 def load_network(source: Path) -> tuple[Checkpoint, nn.Module]:
     """Load the checkpoint of a run folder or file, and its network in eval mode: float, or prepared with its ranges.
 
+    A float .onnx file with a card gives the network that is read from it, and a checkpoint as of a run.
     Raises DataError for a file whose parts do not fit each other, or whose values cannot be used.
     """
+    if source.suffix == ".onnx":
+        card, network = float_network(source)
+        return Checkpoint(card, network.state_dict(), {}), network
     file = find_checkpoint(source)
     checkpoint = load_checkpoint(file)
     _check_room(checkpoint, file)
-    model: nn.Module = build_network(checkpoint.card, where=str(file))
+    model: nn.Module = build_network(checkpoint.card, where=str(file), folder=run_folder(source))
     if checkpoint.quantization is not None:
         checkpoint = replace(checkpoint, quantization=checked_quantization(checkpoint.quantization, where=str(file)))
         model = _prepared(model, checkpoint.quantization or {}, file)
@@ -135,8 +140,13 @@ def load_network(source: Path) -> tuple[Checkpoint, nn.Module]:
     return checkpoint, model.eval()
 
 
-def build_network(card: ModelCard, *, where: str = "card") -> nn.Module:
-    """Build the network of a card, with initial weights. Raises DataError, naming `where`, for an unknown network."""
+def build_network(card: ModelCard, *, where: str = "card", folder: Path | None = None) -> nn.Module:
+    """Build the network of a card, with initial weights. Raises DataError, naming `where`, for an unknown network.
+
+    A network that came from an ONNX file is read from the copy in the run's `folder`, with the file's weights.
+    """
+    if NETWORK in card.options:
+        return kept_network(card, folder, where=where)
     unknown = sorted(set(card.options) - set(DEFAULT_OPTIONS))
     if unknown:
         raise DataError(f"{where}: options: {shown(unknown[0])} is none; known are {', '.join(DEFAULT_OPTIONS)}")
@@ -172,6 +182,8 @@ def checked_quantization(values: Mapping[str, Any], *, where: str) -> dict[str, 
 def _check_room(checkpoint: Checkpoint, file: Path) -> None:
     """Refuse a card that asks for more than its file holds, before a network of that size is built."""
     weights, card = checkpoint.state_dict, checkpoint.card
+    if NETWORK in card.options:  # the size of its file is what the network takes
+        return
     decoders = {key.split(".")[1] for key in weights if key.startswith("decoders.")}
     largest = max((max(value.shape, default=0) for value in weights.values()), default=0)
     channels = max(card.outputs.values(), default=0)

@@ -17,12 +17,13 @@ def chosen_weights(source: Path, weights: Weights = "best", *, told: bool = True
     """Return the checkpoint file to take from a run folder, and tell in a note which it is; other paths stay.
 
     "best" is `best.pt`, or `last.pt` of a run that was not validated yet; "last" is `last.pt`. Without `told` there is
-    no note. Raises DataError for a folder without such a file.
+    no note. A folder without checkpoints stays as well: who opens it says so. Raises DataError for a run without the
+    weights that were asked for.
 
     >>> chosen_weights(Path("runs/night")).as_posix(), chosen_weights(Path("runs/night/model.onnx")).name
     ('runs/night/best.pt', 'model.onnx')
     """
-    if not source.is_dir():
+    if not any((source / name).is_file() for name in (BEST, LAST)):
         return source
     file = find_checkpoint(source, prefer=(BEST, LAST) if weights == "best" else (LAST,))
     if told:

@@ -86,7 +86,8 @@ def load_onnx(
     """
     file = read_onnx(source)
     if not file.is_own:
-        raise DataError("no edgeailite metadata", path=file.name, fix="export it here", code="wrong-kind")
+        fix = f"describe it: edgeailite card {file.name} --classes ..."
+        raise DataError("no edgeailite metadata", path=file.name, fix=fix, code="wrong-kind")
     about = admit(file)
     session = _session(file, about.settings, threads=threads, level=level, save_optimized=save_optimized)
     for output in session.get_outputs():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, fx
 
 from edgeailite.config import AnalyzeConfig
@@ -41,7 +41,7 @@ from edgeailite.quantization.sensitivity import (
     single_parts,
 )
 from edgeailite.runs.checkpoint import run_folder
-from edgeailite.runs.open import OpenModel, build_network
+from edgeailite.runs.open import OpenModel
 from edgeailite.runs.weights import chosen_weights
 from edgeailite.training.calibration import calibrated, open_float, splits_of
 
@@ -175,9 +175,9 @@ def worst(lost: dict[str, float]) -> float:
 
 
 def _macs(opened: OpenModel) -> dict[str, int]:
-    card = opened.card
-    with torch.device("meta"):
-        network = build_network(card)
+    card, network = opened.card, copy.deepcopy(opened.module)
+    assert network is not None
+    network.to("meta")
     size = card.preprocessing.size
     return dict(layer_macs(network, size, inputs=len(card.inputs)))
 

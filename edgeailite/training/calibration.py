@@ -23,7 +23,7 @@ from edgeailite.data.loader import eval_loader
 from edgeailite.data.tensors import to_input
 from edgeailite.device import select_device, set_threads
 from edgeailite.environment import environment
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, option
 from edgeailite.evaluation import Protocol, torch_predictor
 from edgeailite.evaluation.measure import measure
 from edgeailite.evaluation.summary import headline
@@ -51,12 +51,15 @@ from edgeailite.runs.checkpoint import (
     refuse_used,
     run_folder,
     save_checkpoint,
+    start_of,
     start_run,
 )
-from edgeailite.runs.dataset import dataset_of
+from edgeailite.runs.dataset import PICTURES, dataset_of, pictures_in
+from edgeailite.runs.network_file import keep_network
 from edgeailite.runs.open import OpenModel, load_network
 from edgeailite.runs.weights import chosen_weights
 
+COMPARED = 16  # pictures on which the quantized network is compared with the float one, without labels
 RECORDED = ("scheme", "percentile", "observer", "equalize", "correct_bias", "adaround", "refine_images")
 
 
@@ -66,7 +69,10 @@ Calibrating = CalibrateConfig | AnalyzeConfig | QuantizeConfig
 
 @dataclass(frozen=True)
 class CalibratedRun:
-    """A calibrated run: its folder, and its scores on the validation split (`miou`, `ard`) as shares."""
+    """A calibrated run: its folder, and its scores on the validation split (`miou`, `ard`) as shares.
+
+    Of pictures without labels the scores are the agreement with the float network, `OUTPUT_as_float`.
+    """
 
     folder: Path
     scores: Mapping[str, float]
@@ -88,15 +94,18 @@ def calibrate_run(config: CalibrateConfig) -> CalibratedRun:
         short = dataclasses.replace(config, calibration_images=images, adaround=steps, batch_size=1, workers=0)
         with tempfile.TemporaryDirectory() as folder:
             return _calibrate(short, Path(folder))
-    folder_of_run = config.save_path or beside(run_folder(config.run), "_ptq")
+    folder_of_run = config.save_path or beside(start_of(config.run), "_ptq")
     refuse_used(folder_of_run, resumes=False)
     return _calibrate(config, folder_of_run)
 
 
 def _calibrate(config: CalibrateConfig, folder: Path) -> CalibratedRun:
     checkpoint, opened = open_float(chosen_weights(config.run, config.weights), config.data_path)
+    train, val = _pictures_of(config, checkpoint)
+    if config.pictures is not None and checkpoint.card.data_path is None:  # what verify takes its pictures from
+        card = dataclasses.replace(checkpoint.card, dataset_name=PICTURES, data_path=str(config.pictures.resolve()))
+        checkpoint = dataclasses.replace(checkpoint, card=card)
     plan = read_plan(config.plan, scheme=config.scheme)
-    train, val = splits_of(opened.card, train_config(checkpoint.config), config.data_path)
     if config.pretrained is not None:
         method = "published ranges"
         model = published(opened, config.pretrained).to(select_device(config.device))
@@ -106,17 +115,53 @@ def _calibrate(config: CalibrateConfig, folder: Path) -> CalibratedRun:
             opened, train, config=config, plan=plan, batch_size=config.batch_size, device=select_device(config.device)
         )
     start_run(folder, plain(config), environment())
+    keep_network(config.run, folder)
     quantization = {name: getattr(config, name) for name in RECORDED}
     quantization |= {"method": method, "exact_resizes": True, **recorded(plan)}
     written = Checkpoint(checkpoint.card, model.state_dict(), checkpoint.config, quantization)
     for name in (LAST, BEST):
         save_checkpoint(folder / name, written)
+    if val is None:
+        return CalibratedRun(folder, _agreement(opened, model, train))
     quantized = OpenModel(
         checkpoint.card, torch_predictor(model, checkpoint.card.preprocessing), "quantized", folder, model
     )
     protocol = Protocol(epoch_size=1.0 if config.dry_run else 0.0)
     tally = measure(quantized, val, workers=config.workers, protocol=protocol)
     return CalibratedRun(folder, headline(tally))
+
+
+def _pictures_of(config: CalibrateConfig, checkpoint: Checkpoint) -> tuple[DataSource, DataSource | None]:
+    """Return the pictures to observe and the labelled split to measure on; None for pictures without labels."""
+    if config.pictures is not None:
+        return pictures_in(checkpoint.card, config.pictures), None
+    if checkpoint.card.dataset_name == PICTURES:
+        raise UsageError("names no data set", path=config.run, fix=f"give {option('pictures')} FOLDER", code="no-fit")
+    return splits_of(checkpoint.card, train_config(checkpoint.config), config.data_path)
+
+
+@torch.inference_mode()
+def _agreement(opened: OpenModel, model: fx.GraphModule, source: DataSource) -> dict[str, float]:
+    """Compare a quantized network with the float one on a few pictures.
+
+    Returns `OUTPUT_as_float`: the share of pixels with the same class, or for an output without classes 1 - error (root
+    mean square) / standard deviation.
+    """
+    assert opened.module is not None
+    indices = list(range(0, len(source.items), -(-len(source.items) // COMPARED)))
+    device = next(model.parameters()).device
+    float_network, parts = opened.module.to(device).eval(), dict[str, list[float]]()
+    model.eval()
+    for batch in _inputs(source, opened.card, indices, batch_size=1, workers=0):
+        images = [image.to(device) for image in batch]
+        expected, got = float_network(*images), model(*images)
+        for name, value in expected.items():
+            if value.dim() > 1 and value.shape[1] > 1:
+                share = (value.argmax(1) == got[name].argmax(1)).float().mean()
+            else:
+                share = 1 - (value - got[name]).square().mean().sqrt() / value.std().clamp(min=1e-12)
+            parts.setdefault(f"{name}_as_float", []).append(float(share))
+    return {name: float(np.mean(values)) for name, values in parts.items()}
 
 
 def open_float(source: Path, data_path: Path | None) -> tuple[Checkpoint, OpenModel]:

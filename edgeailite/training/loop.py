@@ -197,7 +197,7 @@ def fit(
             for line in watch.remarks:
                 watch.note(line)
         if any(gather(learner.stop, learner.processes)):  # asked after the last update
-            raise _stopped(trainer, "stopped after the last epoch")
+            raise stopped_by(trainer, "stopped after the last epoch")
     return row
 
 
@@ -248,13 +248,13 @@ class _Report:
         except Interrupted as error:
             if self.last is not None:
                 self.save(self.last)
-            raise _stopped(trainer, str(error)) from None
+            raise stopped_by(trainer, str(error)) from None
         except NonFiniteError as error:
             saved = save_batch(trainer.folder, error.batch, rank=trainer.learner.processes.rank)
             raise DivergedError(f"{error}; the batch is in {saved}") from None
 
 
-def _stopped(trainer: Trainer, problem: str) -> Interrupted:
+def stopped_by(trainer: Trainer, problem: str) -> Interrupted:
     """Return the end of an interrupted run whose state is saved, with the command that resumes it."""
     folder = shlex.quote(str(trainer.folder))
     if trainer.quantization is None:

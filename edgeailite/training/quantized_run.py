@@ -20,7 +20,8 @@ from edgeailite.errors import DataError, UsageError, option
 from edgeailite.quantization import Plan, learn_ranges, normalised_by, set_state
 from edgeailite.quantization.modules import QuantConv2d
 from edgeailite.quantization.plan_files import plan_of, read_plan, recorded
-from edgeailite.runs.checkpoint import Checkpoint, beside, refuse_used, run_folder
+from edgeailite.runs.checkpoint import Checkpoint, beside, refuse_used, start_of
+from edgeailite.runs.network_file import keep_network
 from edgeailite.runs.open import OpenModel
 from edgeailite.runs.resume import begin_run, goes_on, resumed_config
 from edgeailite.runs.weights import chosen_weights
@@ -72,6 +73,7 @@ def quantize_run(config: QuantizeConfig) -> TrainingResult:
         trainer.data = data
         if start is None:
             from_first(lambda: begin_run(this.folder, config), place.processes)
+            from_first(lambda: keep_network(config.run, this.folder), place.processes)
         last = fit(trainer, source, val, transforms=Transforms(views, eval_transform(before)), loop=loop, start=start)
         return ended(this, last, began)
 
@@ -86,7 +88,7 @@ def _begin(config: QuantizeConfig, place: Place) -> tuple[QuantizeConfig, Path, 
 
 
 def _folder(config: QuantizeConfig) -> Path:
-    return config.save_path or beside(run_folder(config.run), "_qat")
+    return config.save_path or beside(start_of(config.run), "_qat")
 
 
 def _short(config: QuantizeConfig, processes: int) -> QuantizeConfig:

@@ -16,7 +16,7 @@ from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import empty
 from edgeailite.quantization import Plan, wide_parts
 from edgeailite.quantization.plan_files import read_plan, write_plan
-from edgeailite.runs.checkpoint import LAST, load_checkpoint, save_checkpoint
+from edgeailite.runs.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from edgeailite.runs.open import load_network
 from edgeailite.training.analysis import drops, worst
 from tests.commands.real_runs import quantize_words, train_words
@@ -42,7 +42,8 @@ def planted(float_run, tmp_path_factory) -> Path:
     for name in ("decoders.0.pred.0.1.weight", "decoders.0.pred.0.1.bias"):
         state[name][0] *= 100
     state["decoders.0.pred.1.0.weight"][:, 0] /= 100
-    save_checkpoint(folder / LAST, dataclasses.replace(checkpoint, state_dict=state))
+    for name in (LAST, BEST):
+        save_checkpoint(folder / name, dataclasses.replace(checkpoint, state_dict=state))
     return folder
 
 

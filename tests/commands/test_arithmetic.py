@@ -103,7 +103,6 @@ def test_what_has_no_arithmetic_of_its_own(run, command, tmp_path):
             "--arithmetic: neither",
         ),
         (("verify", run, "--trace", "integer_exact", "integer_exact:neon"), "--arithmetic neon: there is no such row"),
-        (("verify", run, "--trace", "integer_exact", "integer_exact:xnnpack"), "computes a lowered network"),
     ):
         ended = command(*words)
         assert (ended.code, reason in ended.err) == (2, True), ended

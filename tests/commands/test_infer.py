@@ -139,7 +139,7 @@ def test_unreadable_pictures_are_skipped_and_listed(run, tmp_path, capsys):
     output = capsys.readouterr()
     assert "empty.png: empty file" in output.err
     assert "broken.jpg: truncated picture" in output.err
-    assert [line.split("│")[2].strip() for line in output.out.splitlines() if "skipped" in line] == ["2"]
+    assert [line.split()[-1] for line in output.out.splitlines() if "skipped" in line] == ["2"]
 
 
 @pytest.mark.parametrize("names", [["one.png"], ["one.png", "two.jpg"]])

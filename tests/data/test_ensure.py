@@ -22,9 +22,8 @@ def test_a_missing_split_is_named_by_the_option_of_the_verb(tmp_path):
     for name in ("a", "b"):
         write_png(tmp_path / f"images/train/{name}.png", np.zeros((8, 8, 3), np.uint8))
         write_png(tmp_path / f"labels/train/{name}.png", np.zeros((8, 8), np.uint8))
-    with pytest.raises(
-        UsageError, match=r"^--val_split val: .* has train; add val, or name another: --val_split NAME$"
-    ):
+    fix = r"add val, or name another: --val_split NAME, or divide the pictures: `edgeailite data split .*`"
+    with pytest.raises(UsageError, match=rf"^--val_split val: .* has train; {fix}$"):
         open_labelled("folder", tmp_path, "val", option="val_split")
     with pytest.raises(UsageError, match=r"^--split val: .* has train$"):
         open_labelled("folder", tmp_path, "val")

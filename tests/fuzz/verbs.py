@@ -38,6 +38,28 @@ def of_file(world: World, file: Path, contract: Path | None = None) -> list[tupl
         ["bench", file, "--rounds", 1, "--operators", 3, "--device", "tda4vm", *ONE],
         ["complexity", file, "--json", "True", "--layers", "all", "--size", 64, 96],
         ["verify", file, "--trace", "ort:DISABLED", "ort:ALL", "--trace_pictures", picture(world), *ONE],
+        ["card", file, "--like", world.seeds / "files/model.onnx", "--save_path", "new.onnx"],
+        [
+            "card",
+            file,
+            "--classes",
+            "road",
+            "sky",
+            "car",
+            "--mean",
+            0,
+            0,
+            0,
+            "--scale",
+            1,
+            1,
+            1,
+            "--img_resize",
+            32,
+            48,
+        ],
+        ["calibrate", file, "--pictures", world.seeds / "data/images/val", "--save_path", "new", *QUIET],
+        ["quantize", file, *where, "--save_path", "new", "--dry_run", "True", *QUIET],
     ]
     return [*((line, False) for line in lines), (["serve", file, "--port", 0], True)]
 

@@ -201,11 +201,12 @@ def enlarging(factor: int, channels: int = 3) -> fx.GraphModule:
     return fx.GraphModule(root, graph)
 
 
-@pytest.mark.parametrize("factor", [2, 4, 8])
-def test_enlarged_codes_and_their_convolution_are_the_bilinear_resize(factor):
+@pytest.mark.parametrize("factor, size", [(2, (5, 7)), (4, (5, 7)), (8, (5, 7)), (2, (1, 4)), (4, (1, 1))])
+def test_enlarged_codes_and_their_convolution_are_the_bilinear_resize(factor, size):
     pytest.importorskip("ai_edge_litert")
-    program, image = lower(enlarging(factor), (5, 7), head="codes"), pixels(1, (5, 7))[0][0]
-    assert kinds(program) == ["RESIZE_NEAREST_NEIGHBOR", "MIRROR_PAD", "DEPTHWISE_CONV_2D"]
+    program, image = lower(enlarging(factor), size, head="codes"), pixels(1, size)[0][0]
+    ends_repeated = ["SLICE", "SLICE", "CONCATENATION"]
+    assert kinds(program) == [*ends_repeated * 2, "RESIZE_NEAREST_NEIGHBOR", "SLICE", "DEPTHWISE_CONV_2D"]
     codes = int8_codes(program, image)
     check_everywhere(program, codes)
     larger = F.interpolate(image.double() * 64, scale_factor=factor, mode="bilinear").permute(0, 2, 3, 1).numpy()

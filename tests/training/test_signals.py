@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from edgeailite.cli import parse
+from edgeailite.config import QuantizeConfig, TrainConfig
 from edgeailite.runs.checkpoint import LAST, load_checkpoint
+from edgeailite.training.loop import Trainer, stopped_by
 from tests.commands.real_runs import start, train_words
 
 
@@ -54,3 +57,15 @@ def test_more_epochs_than_the_run_had(miniature, tmp_path, command):
     assert [row.split(",")[0] for row in (run / "metrics.csv").read_text().splitlines()] == ["epoch", "1", "2"]
     ended = command("train", "--resume", run, "--epochs", 1)
     assert "not taken: --epochs (the run's is 2)" in ended.err
+
+
+@pytest.mark.parametrize("quantization", [None, {"scheme": "ort_u8s8"}])
+def test_the_command_that_goes_on_is_read_by_our_own_command_line(tmp_path, quantization):
+    folder = tmp_path / "a run"
+    trainer = Trainer(folder, None, {"run": "runs/a b"}, None, lambda epoch: 1.0, quantization)
+    words = shlex.split(stopped_by(trainer, "stopped").fix)
+    config = parse(words[1], words[2:])
+    if quantization is None:
+        assert config == TrainConfig(resume=folder)
+    else:
+        assert config == QuantizeConfig(Path("runs/a b"), folder, resume=True)

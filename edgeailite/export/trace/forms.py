@@ -36,7 +36,7 @@ from edgeailite.modelcard import ModelCard, input_name
 from edgeailite.preprocessing import Preprocessing, preprocess
 from edgeailite.quantization.arithmetic import arithmetic_of
 from edgeailite.runs.checkpoint import run_folder
-from edgeailite.runs.dataset import dataset_of
+from edgeailite.runs.dataset import pictures_or_dataset
 from edgeailite.runs.open import load_network
 from edgeailite.runs.weights import chosen_weights
 from edgeailite.runtime import card_of_metadata
@@ -172,7 +172,7 @@ def _pictures(config: VerifyConfig, setting: Setting, pictures: Sequence[Path] |
     elif setting.card is None:
         raise UsageError(f"{config.model}: names no data set; give {option('trace_pictures')} FOLDER")
     else:
-        items = [item.images for item in dataset_of(setting.card, None, config.data_path, config.split).items]
+        items = [item.images for item in pictures_or_dataset(setting.card, config.data_path, config.split).items]
     return items[:: stride(len(items), config.images)]
 
 

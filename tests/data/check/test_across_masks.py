@@ -150,7 +150,10 @@ def test_all_masks_in_colours_are_told_to_say_colors(tmp_path):
         colour(root, str(path.relative_to(root / "labels").with_suffix("")))
     found, _ = check(root)
     messages = [message for code, _, message in found if code == "colour-mask"]
-    assert messages and all("which colour is which class: colors: {" in message for message in messages)
+    first, *others = messages
+    assert f"{len(messages)} masks have 3 colours together: say in dataset.yaml which is which class" in first
+    assert first.count(": CLASS") == 3
+    assert others and all("among those named for" in message and "colors:" not in message for message in others)
 
 
 def test_several_colour_masks_are_counted():

@@ -50,14 +50,12 @@ def quantized() -> torch.fx.GraphModule:
 @pytest.mark.parametrize("kernels", ARITHMETICS)
 @pytest.mark.parametrize("scheme", TARGET.schemes)
 def test_litert_gives_the_program_s_codes_in_every_scheme(scheme, kernels):
-    written = made(toy_quantized(scheme), head="quantized")
+    head = "codes" if scheme == "portable" else "quantized"  # at full size it would have ties, and is refused
+    written = made(toy_quantized(scheme), head=head)
     model = load_tflite(written.data, threads=1, kernels=kernels)
     codes = input_codes(image(1).numpy(), model.inputs[0][1])
     expected = run_program(written.program, [codes], ARITHMETICS[kernels])["segmentation"]
-    tensor = read_tflite(written.data).tensors[model.outputs["segmentation"][0]]
-    found = model.run(image(1).numpy())["segmentation"]
-    found = np.rint(found / tensor.scale + tensor.zero_point).transpose(0, 2, 3, 1)
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(model.compute([codes])["segmentation"], expected)
 
 
 @pytest.mark.parametrize("head", HEADS)

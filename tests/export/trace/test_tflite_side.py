@@ -16,7 +16,7 @@ from edgeailite.export.trace.torch_side import torch_side
 from edgeailite.quantization import Plan, calibrate, prepare, set_input_range
 from edgeailite.runtime.tflite_file import read_tflite
 from edgeailite.runtime.tflite_recheck import ARITHMETICS
-from tests.export.toy import SIZE, image, toy, toy_card
+from tests.export.toy import SIZE, image, toy, toy_card, toy_quantized
 
 pytest.importorskip("ai_edge_litert")
 IMAGES = [(image(2).numpy(),)]
@@ -72,6 +72,16 @@ def test_tensors_have_the_names_and_values_of_the_network_in_onnxruntime(prepare
     assert found.matching.by == "name"
     equal = [row.second for row in found.rows if row.sqnr_db is None]
     assert equal == ["image", "stem.2", "depthwise.2", "project.0", "add", "deep.2", "interpolate", "cat", "pred"]
+
+
+def test_without_ties_no_pair_of_arithmetics_differs(tmp_path):
+    model = toy_quantized("portable")
+    written = to_tflite(model, toy_card(), size=SIZE)
+    arm = torch_side("integer_exact:onnxruntime_arm64", model)
+    file = tflite_side("file", saved(tmp_path, written.data), kernels="reference")
+    assert trace(arm, file, IMAGES).first_difference is None
+    found = trace(*(program_side(name, written.program, name) for name in ARITHMETICS.values()), IMAGES)
+    assert found.first_difference is None
 
 
 def test_between_two_arithmetics_a_single_step_departs(written):

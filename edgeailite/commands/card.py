@@ -1,0 +1,63 @@
+"""`edgeailite card`: describe an ONNX file from elsewhere, so that the other verbs take it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from edgeailite.config import CardConfig, check
+from edgeailite.console import print_result
+from edgeailite.data.files.listing import read_lines
+from edgeailite.errors import UsageError, option
+from edgeailite.export.describe import Description, describe, input_size
+from edgeailite.export.files import write_model
+from edgeailite.modelcard import ModelCard
+from edgeailite.preprocessing import Preprocessing
+from edgeailite.runs.dataset import PICTURES
+from edgeailite.runs.open import open_model
+
+
+def run(config: CardConfig) -> int:
+    """Write the copy with the card and print where it is and what it says."""
+    like = None if config.like is None else open_model(config.like, device=torch.device("cpu")).card
+    model, card = describe(config.file, _description(config, like))
+    path = config.save_path or config.file.with_name(f"{config.file.stem}_card.onnx")
+    if path.resolve() == config.file.resolve():
+        raise UsageError("is the file itself, which stays as it is", about="save_path", value=path, fix="name another")
+    write_model(path, model)
+    size = f"{card.preprocessing.height}x{card.preprocessing.width}"
+    outputs = ", ".join(f"{name} ({channels})" for name, channels in card.outputs.items())
+    next_step = f"edgeailite calibrate {path} {option('pictures')} FOLDER"
+    values = {"file": str(path), "input": size, "outputs": outputs, "classes": len(card.classes), "next": next_step}
+    print_result("card", values)
+    return 0
+
+
+def _description(config: CardConfig, like: ModelCard | None) -> Description:
+    size = input_size(config.file) or config.img_resize or (None if like is None else like.preprocessing.size)
+    if size is None:
+        raise UsageError(
+            "leaves height and width of its pictures open", path=config.file, fix=f"give {option('img_resize')} H W"
+        )
+    for name in ("mean", "scale"):
+        given_so = like is not None or getattr(config, name) is not None
+        check(given_so, name, getattr(config, name), f"three numbers, or {option('like')} beside it")
+    before = Preprocessing(*size) if like is None else like.preprocessing.with_size(size)
+    given = {name: getattr(config, name) for name in ("mean", "scale", "channel_order", "interpolation")}
+    preprocessing = replace(before, **{name: value for name, value in given.items() if value is not None})
+    classes = _names(config.classes) or (() if like is None else like.classes)
+    numbers = config.palette
+    palette = tuple((numbers[i], numbers[i + 1], numbers[i + 2]) for i in range(0, len(numbers), 3))
+    if not palette and like is not None and len(like.palette) == len(classes):
+        palette = like.palette
+    dataset = config.dataset_name or (PICTURES if like is None else like.dataset_name)
+    return Description(preprocessing, classes, palette, config.outputs, dataset)
+
+
+def _names(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of classes; a single word that is a text file holds one per line."""
+    if len(words) == 1 and Path(words[0]).suffix == ".txt":
+        return tuple(read_lines(Path(words[0])).values())
+    return words

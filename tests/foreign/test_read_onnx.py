@@ -1,0 +1,380 @@
+"""What is read from an ONNX file computes what onnxruntime computes, in the normal form."""
+
+import numpy as np
+import pytest
+import torch
+
+from edgeailite.foreign.read_onnx import read_onnx
+from tests.foreign.onnx_models import compare, kinds, model, numbers, weights
+
+CONV = ("Conv", "image w b", "c", {"pads": [1, 1, 1, 1]})
+PARTS = {"w": weights(8, 3, 3, 3), "b": weights(8)}
+ROOT_HALF, SIX, THREE, HALF, ONE = (np.float32(v) for v in (0.5**0.5, 6, 3, 0.5, 1))
+NORM = {"g": weights(8) + 1, "o": weights(8), "m": weights(8), "v": weights(8) ** 2 + 0.1}
+
+
+def up(mode, coordinates, scale=2.0, nearest="floor"):
+    more = {"nearest_mode": nearest} if mode == "nearest" else {}
+    return ("Resize", "c  s", "y", {"mode": mode, "coordinate_transformation_mode": coordinates, **more}), {
+        "s": np.array([1, 1, scale, scale], np.float32)
+    }
+
+
+def resize(*args, **options):
+    node, constants = up(*args, **options)
+    kind, _, results, attributes = node
+    return [(kind, "c none s", results, attributes)], constants | {"none": np.zeros(0, np.float32)}
+
+
+# name -> (nodes after a convolution that makes `c`, constants, what the network then calls)
+CASES = {
+    "clip6": ([("Clip", "c lo hi", "y", {})], {"lo": np.float32(0), "hi": SIX}, ["Conv2d", "ReLU6"]),
+    "clip": ([("Clip", "c lo hi", "y", {})], {"lo": np.float32(-1), "hi": ONE}, ["Conv2d", "Hardtanh"]),
+    "max0": ([("Max", "c lo", "y", {})], {"lo": np.float32(0)}, ["Conv2d", "ReLU"]),
+    "norm": ([("BatchNormalization", "c g o m v", "y", {})], NORM, ["Conv2d", "BatchNorm2d"]),
+    "norm alone": (
+        [("Relu", "c", "r", {}), ("BatchNormalization", "r g o m v", "y", {"epsilon": 1e-3})],
+        NORM,
+        ["Conv2d", "ReLU", "Conv2d"],
+    ),
+    "silu": ([("Sigmoid", "c", "s", {}), ("Mul", "s c", "y", {})], {}, ["Conv2d", "SiLU"]),
+    "mish": (
+        [("Softplus", "c", "s", {}), ("Tanh", "s", "t", {}), ("Mul", "c t", "y", {})],
+        {},
+        ["Conv2d", "Mish"],
+    ),
+    "hard-swish": ([("HardSwish", "c", "y", {})], {}, ["Conv2d", "Hardswish"]),
+    "hard-swish of hard-sigmoid": (
+        [("HardSigmoid", "c", "s", {"alpha": 1 / 6}), ("Mul", "c s", "y", {})],
+        {},
+        ["Conv2d", "Hardswish"],
+    ),
+    "hard-swish by parts": (
+        [
+            ("Add", "c three", "a", {}),
+            ("Clip", "a zero six", "k", {}),
+            ("Mul", "c k", "p", {}),
+            ("Div", "p six", "y", {}),
+        ],
+        {"zero": np.float32(0), "three": THREE, "six": SIX},
+        ["Conv2d", "Hardswish"],
+    ),
+    "hard-swish by parts, in another order": (
+        [
+            ("Add", "three c", "a", {}),
+            ("Clip", "a zero six", "k", {}),
+            ("Div", "k six", "d", {}),
+            ("Mul", "d c", "y", {}),
+        ],
+        {"zero": np.float32(0), "three": THREE, "six": SIX},
+        ["Conv2d", "Hardswish"],
+    ),
+    "hard-sigmoid of Keras": (
+        [("Relu", "c", "r", {}), ("HardSigmoid", "r", "y", {})],
+        {},
+        ["Conv2d", "ReLU", "mul", "add", "Hardtanh"],
+    ),
+    "gelu by parts": (
+        [
+            ("Mul", "c root", "k", {}),
+            ("Erf", "k", "e", {}),
+            ("Add", "e one", "f", {}),
+            ("Mul", "c f", "p", {}),
+            ("Mul", "p half", "y", {}),
+        ],
+        {"root": ROOT_HALF, "one": ONE, "half": HALF},
+        ["Conv2d", "GELU"],
+    ),
+    "gelu by parts, divided": (
+        [
+            ("Div", "c root", "k", {}),
+            ("Erf", "k", "e", {}),
+            ("Add", "e one", "f", {}),
+            ("Mul", "c half", "p", {}),
+            ("Mul", "p f", "y", {}),
+        ],
+        {"root": np.float32(2**0.5), "one": ONE, "half": HALF},
+        ["Conv2d", "GELU"],
+    ),
+    "leaky": ([("LeakyRelu", "c", "y", {"alpha": 0.1})], {}, ["Conv2d", "LeakyReLU"]),
+    "prelu": ([("PRelu", "c s", "y", {})], {"s": weights(8, 1, 1)}, ["Conv2d", "PReLU"]),
+    "elu": ([("Elu", "c", "y", {"alpha": 0.7})], {}, ["Conv2d", "ELU"]),
+    "transposed 2 2": (
+        [("ConvTranspose", "c u", "y", {"strides": [2, 2]})],
+        {"u": weights(8, 5, 2, 2)},
+        ["Conv2d", "Conv2d", "PixelShuffle"],
+    ),
+    "transposed 3 2 1 1": (
+        [("ConvTranspose", "c u k", "y", {"strides": [2, 2], "pads": [1] * 4, "output_padding": [1, 1]})],
+        {"u": weights(8, 5, 3, 3), "k": weights(5)},
+        ["Conv2d", "pad", "Conv2d", "PixelShuffle"],
+    ),
+    "transposed 4 2 1": (
+        [("ConvTranspose", "c u", "y", {"strides": [2, 2], "pads": [1] * 4})],
+        {"u": weights(8, 5, 4, 4)},
+        ["Conv2d", "Conv2d", "PixelShuffle"],
+    ),
+    "transposed 3 2, cut": (
+        [("ConvTranspose", "c u", "y", {"strides": [2, 2]})],
+        {"u": weights(8, 5, 3, 3)},
+        None,
+    ),
+    "transposed 5 3 in groups, dilated": (
+        [("ConvTranspose", "c u", "y", {"strides": [3, 3], "pads": [2, 1, 1, 2], "group": 4, "dilations": [2, 1]})],
+        {"u": weights(8, 2, 3, 5)},
+        None,
+    ),
+    "transposed 3 1": (
+        [("ConvTranspose", "c u", "y", {"pads": [1] * 4})],
+        {"u": weights(8, 5, 3, 3)},
+        ["Conv2d", "Conv2d"],
+    ),
+    "transposed, then norm and ReLU": (
+        [
+            ("ConvTranspose", "c u", "t", {"strides": [2, 2]}),
+            ("BatchNormalization", "t g o m v", "n", {}),
+            ("Relu", "n", "y", {}),
+        ],
+        {"u": weights(8, 8, 2, 2), **NORM},
+        ["Conv2d", "Conv2d", "BatchNorm2d", "ReLU", "PixelShuffle"],
+    ),
+    "uneven padding": (
+        [("Conv", "c u", "y", {"strides": [2, 2], "pads": [0, 0, 1, 1]})],
+        {"u": weights(4, 8, 3, 3)},
+        ["Conv2d", "pad", "Conv2d"],
+    ),
+    "SAME": (
+        [("Conv", "c u", "y", {"auto_pad": "SAME_UPPER"})],
+        {"u": weights(4, 8, 3, 3)},
+        ["Conv2d", "Conv2d"],
+    ),
+    "pad": (
+        [("Pad", "c p", "y", {})],
+        {"p": numbers(0, 0, 1, 2, 0, 0, 3, 0)},
+        ["Conv2d", "pad"],
+    ),
+    "pad to a tensor's size": (
+        [
+            ("MaxPool", "c", "d", {"kernel_shape": [4, 4], "strides": [4, 4]}),
+            ("ConvTranspose", "d u", "e", {"strides": [4, 4]}),
+            *[("Shape", f"{name}", f"{name}s", {"start": 2}) for name in "ce"],
+            ("Sub", "cs es", "t", {}),
+            ("Div", "t two", "half", {}),
+            ("Sub", "t half", "rest", {}),
+            ("Concat", "half rest", "p", {"axis": 0}),
+            ("Pad", "e p none a", "f", {}),
+            ("Concat", "f c", "y", {"axis": 1}),
+        ],
+        {"u": weights(8, 8, 4, 4), "two": numbers(2), "none": np.float32(0), "a": numbers(2, 3)},
+        None,
+    ),
+    "max pool up": (
+        [("MaxPool", "c", "y", {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1})],
+        {},
+        ["Conv2d", "MaxPool2d"],
+    ),
+    "max pool, uneven, of values from 0": (
+        [
+            ("Relu", "c", "r", {}),
+            ("MaxPool", "r", "y", {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [0, 0, 1, 1]}),
+        ],
+        {},
+        ["Conv2d", "ReLU", "pad", "MaxPool2d"],
+    ),
+    "average pool": (
+        [("AveragePool", "c", "y", {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4})],
+        {},
+        ["Conv2d", "AvgPool2d"],
+    ),
+    "average pool with its border": (
+        [("AveragePool", "c", "y", {"kernel_shape": [3, 3], "pads": [0, 1, 1, 1], "count_include_pad": 1})],
+        {},
+        ["Conv2d", "pad", "AvgPool2d"],
+    ),
+    "mean of the picture": (
+        [("ReduceMean", "c a", "y", {"keepdims": 1})],
+        {"a": numbers(-1, 2)},
+        ["Conv2d", "AdaptiveAvgPool2d"],
+    ),
+    "mean, flat, linear": (
+        [("ReduceMean", "c a", "p", {"keepdims": 0}), ("Gemm", "p f k", "y", {"transB": 1})],
+        {"a": numbers(2, 3), "f": weights(5, 8), "k": weights(5)},
+        ["Conv2d", "AdaptiveAvgPool2d", "flatten", "Linear"],
+    ),
+    "pool, reshape, matrix product and bias": (
+        [
+            ("GlobalAveragePool", "c", "p", {}),
+            ("Shape", "p", "s", {}),
+            ("Gather", "s i", "n", {"axis": 0}),
+            ("Concat", "n rest", "t", {"axis": 0}),
+            ("Reshape", "p t", "q", {}),
+            ("MatMul", "q f", "r", {}),
+            ("Add", "r k", "y", {}),
+        ],
+        {"i": numbers(0), "rest": numbers(-1), "f": weights(8, 5), "k": weights(5)},
+        ["Conv2d", "AdaptiveAvgPool2d", "flatten", "Linear"],
+    ),
+    "squeeze": (
+        [("GlobalMaxPool", "c", "p", {}), ("Squeeze", "p a", "y", {})],
+        {"a": numbers(2, 3)},
+        ["Conv2d", "amax", "flatten"],
+    ),
+    "squeeze and excite": (
+        [
+            ("GlobalAveragePool", "c", "p", {}),
+            ("Conv", "p u", "q", {}),
+            ("HardSigmoid", "q", "r", {"alpha": 1 / 6}),
+            ("Mul", "c r", "y", {}),
+        ],
+        {"u": weights(8, 8, 1, 1)},
+        ["Conv2d", "AdaptiveAvgPool2d", "Conv2d", "Hardsigmoid", "mul"],
+    ),
+    "one minus": (
+        [("Sigmoid", "c", "s", {}), ("Sub", "one s", "y", {})],
+        {"one": ONE},
+        ["Conv2d", "Sigmoid", "sub"],
+    ),
+    "a number per channel": (
+        [("Relu", "c", "r", {}), ("Mul", "r s", "t", {}), ("Sub", "t o", "y", {})],
+        {"s": weights(8, 1, 1), "o": weights(1, 8, 1, 1)},
+        ["Conv2d", "ReLU", "mul", "sub"],
+    ),
+    "bias by itself": (
+        [("Conv", "c u", "d", {}), ("Add", "d o", "y", {})],
+        {"u": weights(4, 8, 1, 1), "o": weights(4, 1, 1)},
+        ["Conv2d", "Conv2d"],
+    ),
+    "resize by a factor": (*resize("linear", "half_pixel"), None),
+    "resize by pytorch_half_pixel": (*resize("linear", "pytorch_half_pixel", 3.0), None),
+    "resize with corners": (*resize("linear", "align_corners"), None),
+    "resize nearest": (*resize("nearest", "asymmetric"), None),
+    "resize nearest, half pixel": (*resize("nearest", "half_pixel", nearest="round_prefer_floor"), None),
+    "resize to a tensor's size": (
+        [
+            ("MaxPool", "c", "d", {"kernel_shape": [2, 2], "strides": [2, 2]}),
+            ("Shape", "c", "s", {}),
+            ("Slice", "s two four", "t", {}),
+            ("Resize", "d none none t", "e", {"mode": "linear", "axes": [2, 3]}),
+            ("Concat", "e c", "y", {"axis": 1}),
+        ],
+        {"two": numbers(2), "four": numbers(4), "none": np.zeros(0, np.float32)},
+        ["Conv2d", "MaxPool2d", "getattr", "getitem", "interpolate", "cat"],
+    ),
+    "channel shuffle": (
+        [
+            ("Reshape", "c a", "r", {}),
+            ("Transpose", "r", "t", {"perm": [0, 2, 1, 3, 4]}),
+            ("Shape", "c", "s", {}),
+            ("Reshape", "t s", "y", {}),
+        ],
+        {"a": numbers(2, 2, 4, 0, -1)},
+        "sizes",
+    ),
+    "depth to space": ([("DepthToSpace", "c", "y", {"blocksize": 2, "mode": "CRD"})], {}, ["Conv2d", "PixelShuffle"]),
+    "depth to space, depth first": ([("DepthToSpace", "c", "y", {"blocksize": 2})], {}, None),
+    "split": (
+        [("Split", "c", "a1 a2", {"axis": 1, "num_outputs": 2}), ("Concat", "a2 a1", "y", {"axis": -3})],
+        {},
+        ["Conv2d", "getitem", "getitem", "cat"],
+    ),
+    "slice": (
+        [("Slice", "c s e a", "y", {})],
+        {"s": numbers(1, -20), "e": numbers(5, 1000), "a": numbers(1, 3)},
+        ["Conv2d", "getitem", "getitem"],
+    ),
+    "crop": (
+        [("Slice", "c s e a", "y", {})],
+        {"s": numbers(2, 2), "e": numbers(-2, -2), "a": numbers(2, 3)},
+        ["Conv2d", "getitem", "getitem"],
+    ),
+    "pick": ([("Gather", "c i", "y", {"axis": 1})], {"i": numbers(2, 3)}, ["Conv2d", "getitem"]),
+    "largest of channels": (
+        [("ReduceMax", "c a", "y", {"keepdims": 1})],
+        {"a": numbers(1)},
+        ["Conv2d", "amax"],
+    ),
+    "softmax": ([("Softmax", "c", "y", {"axis": 1})], {}, ["Conv2d", "softmax"]),
+    "square": ([("Pow", "c two", "y", {})], {"two": np.float32(2)}, ["Conv2d", "mul"]),
+    "nothing": (
+        [("Identity", "c", "d", {}), ("Dropout", "d", "e", {}), ("Cast", "e", "y", {"to": 1})],
+        {},
+        ["Conv2d"],
+    ),
+    "permuted and back": (
+        [
+            ("Transpose", "c", "d", {"perm": [0, 2, 3, 1]}),
+            ("Transpose", "d", "e", {"perm": [0, 3, 1, 2]}),
+            ("Relu", "e", "y", {}),
+        ],
+        {},
+        ["Conv2d", "ReLU"],
+    ),
+    "weights that are computed": (
+        [
+            ("Identity", "u", "u1", {}),
+            ("Mul", "u1 k", "u2", {}),
+            ("Transpose", "u2", "u3", {"perm": [1, 0, 2, 3]}),
+            ("Conv", "c u3", "y", {}),
+        ],
+        {"u": weights(8, 4, 1, 1), "k": np.float32(2)},
+        ["Conv2d", "Conv2d"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_reads_an_operator_as_onnxruntime_computes_it(name):
+    nodes, constants, expected = CASES[name]
+    if name == "channel shuffle":  # its Reshape names all sides but one
+        nodes = [CONV, *nodes]
+        file = model(nodes, PARTS | constants, shape=(2, 3, 48, 64))
+        compare(file, ((48, 64),))
+        return
+    network = compare(model([CONV, *nodes], PARTS | constants))
+    if expected is not None:
+        assert kinds(network) == expected
+
+
+def test_nodes_that_no_output_needs_are_left_out():
+    file = model([CONV, ("NoSuchOperator", "c", "z", {}), ("Relu", "c", "y", {})], PARTS)
+    assert kinds(read_onnx(file)) == ["Conv2d", "ReLU"]
+
+
+def test_layers_that_share_weights_are_two_modules_with_one_parameter():
+    file = model(
+        [("Conv", "image w", "a", {}), ("Relu", "a", "b", {}), ("Conv", "b w", "y", {})], {"w": weights(3, 3, 3, 3)}
+    )
+    network = compare(file)
+    first, _, second = (node.target for node in network.graph.nodes if node.op == "call_module")
+    assert first != second
+    assert network.get_submodule(first).weight is network.get_submodule(second).weight
+
+
+def test_names_of_the_file_stay_where_python_allows_them():
+    names = ["encoder.0.conv.weight", "at/slash.weight", "class.weight", "forward.weight", "a.b.weight", "a.weight"]
+    nodes = [("Conv", f"{'image' if i == 0 else f't{i}'} {name}", f"t{i + 1}", {}) for i, name in enumerate(names)]
+    nodes[-1] = (nodes[-1][0], nodes[-1][1], "y", {})
+    network = read_onnx(model(nodes, {name: weights(3, 3, 1, 1) for name in names}))
+    assert list(network.state_dict()) == [
+        "encoder.0.conv.weight", "at_slash.weight", "at_class.weight", "at_forward.weight", "a.b.weight", "a_2.weight"
+    ]  # fmt: skip
+
+
+def test_a_file_of_one_size_takes_batches_of_any():
+    nodes = [CONV, ("GlobalAveragePool", "c", "p", {}), ("Reshape", "p s", "y", {})]
+    network = read_onnx(model(nodes, PARTS | {"s": numbers(1, 8)}, shape=(1, 3, 48, 64)))
+    with torch.no_grad():
+        assert network(torch.zeros(5, 3, 48, 64))["y"].shape == (5, 8)
+
+
+@pytest.mark.parametrize("opset", [11, 13, 17, 21])
+def test_opsets_from_11_on(opset):
+    axes = {"axes": [2, 3]} if opset < 13 else {}
+    nodes = [
+        CONV,
+        ("Clip", "c lo hi", "d", {}),
+        ("Squeeze", "p" if axes else "p a", "y", axes),
+    ]
+    nodes.insert(2, ("GlobalAveragePool", "d", "p", {}))
+    constants = PARTS | {"lo": np.float32(0), "hi": SIX} | ({} if axes else {"a": numbers(2, 3)})
+    assert kinds(compare(model(nodes, constants, opset=opset))) == ["Conv2d", "ReLU6", "AdaptiveAvgPool2d", "flatten"]
