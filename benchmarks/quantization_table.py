@@ -80,6 +80,7 @@ def rows(epochs: int) -> list[Row]:
     for scheme in SCHEMES[1:]:
         found.append(Row(f"{scheme} percentile", "calibrate", ("--scheme", scheme)))
         found.append(Row(f"{scheme} percentile + all three", "calibrate", ("--scheme", scheme, *ALL_REFINED)))
+    found.append(Row("portable percentile + bias", "calibrate", ("--scheme", "portable", *REFINED["bias"])))
     found.append(Row(f"ort_u8s8 mixed, at most {MAX_DROP} lost on val", "plan", ("--max_drop", MAX_DROP)))
     for scheme in SCHEMES:
         own = epochs if scheme == SCHEMES[0] else max(1, epochs // 2)
