@@ -80,11 +80,13 @@ def _weights(read: Reader, node: Node, index: int = 1) -> Array:
     return value
 
 
-def _bias(read: Reader, node: Node, index: int = 2) -> nn.Parameter | None:
-    if len(node.inputs) <= index or not node.inputs[index]:
+def _bias(read: Reader, node: Node, outputs: int) -> nn.Parameter | None:
+    if len(node.inputs) < 3 or not node.inputs[2]:
         return None
-    _weights(read, node, index)
-    return read.parameter(node.inputs[index])
+    shape = _weights(read, node, 2).shape
+    if shape != (outputs,):
+        raise read.refuse(node, f"adds a bias of shape {shape} to {outputs} channels", fix="export it again")
+    return read.parameter(node.inputs[2])
 
 
 def _conv(read: Reader, node: Node) -> fx.Node:
@@ -93,7 +95,7 @@ def _conv(read: Reader, node: Node) -> fx.Node:
     kernel, strides, dilations = weights.shape[2:], _pair(read, node, "strides"), _pair(read, node, "dilations")
     x, padding = _padded(read, read.tensor(node.inputs[0]), _pads(read, node, (kernel[0], kernel[1])))
     groups, name = int(node.attributes.get("group", 1)), node.inputs[1]
-    conv = convolution(read.parameter(name), _bias(read, node), strides, padding, dilations, groups)
+    conv = convolution(read.parameter(name), _bias(read, node, len(weights)), strides, padding, dilations, groups)
     return read.module(node, conv, x, weight=name)
 
 
@@ -132,7 +134,7 @@ def _transposed(read: Reader, node: Node) -> fx.Node:
     if min(made.pads) < 0:
         raise read.refuse(node, f"has padding {pads} beyond its kernel")
     x, padding = _padded(read, read.tensor(node.inputs[0]), made.pads)
-    bias = _bias(read, node)
+    bias = _bias(read, node, per_group * groups)
     if bias is not None:
         bias = nn.Parameter(bias.detach().repeat_interleave(strides[0] ** 2))
     conv = convolution(nn.Parameter(torch.from_numpy(made.weight)), bias, (1, 1), padding, (1, 1), groups)
@@ -310,7 +312,12 @@ def _global_average(read: Reader, node: Node) -> nn.Module:
 
 def _two(function: Callable[..., object]) -> Translate:
     """Arithmetic on two tensors, or one and a constant."""
-    return lambda read, node: read.call(function, *(operand(read, node, name) for name in node.inputs))
+
+    def translate(read: Reader, node: Node) -> fx.Node:
+        first, second = node.inputs
+        return read.call(function, operand(read, node, first), operand(read, node, second))
+
+    return translate
 
 
 def operand(read: Reader, node: Node, name: str) -> fx.Node:

@@ -180,8 +180,7 @@ def _pad(read: Reader, node: Node) -> fx.Node:
     if not used:
         return x
     mode = (node.attributes.get("mode") or b"constant").decode("utf-8", "replace")
-    smallest = min(min(*before, *behind) for before, behind in used.values())
-    if mode != "constant" or number or rank != 4 or not set(used) <= {2, 3} or smallest < 0:
+    if mode != "constant" or number or rank != 4 or not set(used) <= {2, 3}:
         raise read.refuse(node, f"pads otherwise than with zeros around the picture (mode {mode}, value {number:g})")
     (top, bottom), (left, right) = (_ends(read, node, axis, *used[axis]) if axis in used else (0, 0) for axis in (2, 3))
     return read.call(F.pad, x, [left, right, top, bottom])

@@ -1,14 +1,16 @@
-"""Checks that a graph is in the normal form that `edgeailite.foreign` describes."""
+"""Checks that a graph is in the normal form that `edgeailite.foreign` describes, and that its parts fit each other."""
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
-from edgeailite.errors import UsageError
+from edgeailite.errors import DataError, UsageError
 from edgeailite.untrusted import printable
 
 MODULES = (
@@ -41,3 +43,40 @@ def check_normal_form(network: fx.GraphModule, *, where: str) -> None:
                 fix="export the network without it, or cut the graph in front of it",
                 code="wrong-kind",
             )
+
+
+class _Shapes(fx.Interpreter):
+    """Runs a network on tensors without values, whatever its weights are on."""
+
+    def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
+        return super().get_attr(target, args, kwargs).to("meta")
+
+    def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
+        module = self.fetch_attr(target)
+        tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        state = {name: tensor.to("meta") for name, tensor in tensors.items()}
+        return torch.func.functional_call(module, state, args, kwargs)
+
+
+def check_shapes(
+    network: fx.GraphModule, inputs: Sequence[Sequence[int]], outputs: Mapping[str, Sequence[int]], *, where: str
+) -> None:
+    """Run a network without values and compare the shapes of its outputs with those that are expected.
+
+    Raises DataError, naming the file `where`, for parts that do not fit each other.
+    """
+    images = [torch.empty(tuple(shape), device="meta") for shape in inputs]
+    try:
+        with torch.no_grad():
+            found: Mapping[str, Tensor] = _Shapes(network).run(*images)
+        shapes = {name: tuple(value.shape) for name, value in found.items()}
+        problem = "" if shapes == {name: tuple(shape) for name, shape in outputs.items()} else "its outputs differ"
+    except Exception as error:  # noqa: BLE001 - torch raises many kinds on shapes that do not fit
+        problem = next(iter(str(error).splitlines()), type(error).__name__)
+    if problem:
+        raise DataError(
+            f"its layers do not fit each other ({printable(problem)[:200]})",
+            path=where,
+            fix="export it again",
+            code="damaged",
+        )

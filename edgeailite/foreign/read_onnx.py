@@ -13,7 +13,7 @@ from torch import fx
 from edgeailite.errors import DataError, UsageError
 from edgeailite.foreign.layers import LAYERS
 from edgeailite.foreign.moves import MOVES
-from edgeailite.foreign.normal_form import check_normal_form
+from edgeailite.foreign.normal_form import check_normal_form, check_shapes
 from edgeailite.foreign.reader import FIXED_SIZE, Reader
 from edgeailite.foreign.rewrites import REWRITES
 from edgeailite.onnxfile import OnnxFile, Sizes, unreadable, with_outside_data
@@ -70,6 +70,11 @@ def read_onnx(source: Path | str | bytes | onnx.ModelProto) -> fx.GraphModule:
     network.delete_all_unused_submodules()
     network.graph.lint()
     network.recompile()
+    for sizes in read.samples:
+        inputs, outputs = (
+            {port.name: sizes.shapes[port.name] for port in ports} for ports in (file.graph.inputs, file.graph.outputs)
+        )
+        check_shapes(network, list(inputs.values()), outputs, where=file.name)
     return network.eval()
 
 

@@ -20,6 +20,7 @@ from edgeailite.onnxfile.layers import LAYERS
 from edgeailite.onnxfile.moving import MOVING
 from edgeailite.onnxfile.values import KNOWN_WITHOUT_VALUES, VALUES
 from edgeailite.onnxfile.wire import Damaged, Graph, Node
+from edgeailite.untrusted import shown
 
 RULES = LAYERS | MOVING
 MOST_VALUES = 65_536  # elements of a value that takes part in the computation of sizes
@@ -62,6 +63,9 @@ def _add(found: Sizes, node: Node, limits: Limits) -> None:
     rule = None if node.domain else RULES.get(node.op)
     if rule is None:
         raise Damaged(f"{node.op} ({node.label}) is no operator that export writes")
+    unknown = next((name for name in node.inputs if name and name not in found.shapes), None)
+    if unknown is not None:
+        raise Damaged(f"{node.op} ({node.label}) takes {shown(unknown)}, whose sides are not known")
     call = Call(
         node,
         tuple(found.shapes[name] if name else None for name in node.inputs),

@@ -158,7 +158,7 @@ def _learned(values: Tensor, cap: Tensor, learn: Patches, error: Error, *, steps
 def _factor(conv: QuantConv2d, bn: tuple[Tensor, ...]) -> Tensor:
     """Factor of BatchNorm on the weight, per output channel: (out, 1, 1, 1)."""
     if not bn:
-        return torch.ones_like(conv.weight[:, :1, :1, :1])
+        return torch.ones(len(conv.weight), 1, 1, 1).to(conv.weight)
     return (bn[0] * torch.rsqrt(bn[3] + conv.bn_eps)).view(-1, 1, 1, 1)
 
 
@@ -175,7 +175,8 @@ def _store(conv: QuantConv2d, codes: Tensor, scale: Tensor, in_scale: Tensor, bn
     """
     weight, _ = conv.folded(*bn)
     old = conv.weight.clone()
-    conv.weight.copy_(torch.where(_fixed(conv, weight, bn), old, codes * scale / _factor(conv, bn)))
+    new = torch.where(_fixed(conv, weight, bn), old.view_as(weight), codes * scale / _factor(conv, bn))
+    conv.weight.copy_(new.view_as(old))
     read = conv.integer_parameters(in_scale, *bn)
     wrong = (read.weight.float() / conv.grid.step != codes).flatten(1).any(1)
     conv.weight[wrong] = old[wrong]

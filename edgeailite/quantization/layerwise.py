@@ -98,7 +98,12 @@ def _layer(model: fx.GraphModule, node: fx.Node, exact: list[Values], quantized:
         name=str(node.target),
         module=module,
         arguments=tuple(quantized[0][argument] for argument in node.args[1:]),
-        inputs=[values[node.args[0]] for values in quantized],
-        targets=[values[node] for values in exact],
+        inputs=[_as_picture(values[node.args[0]]) for values in quantized],
+        targets=[_as_picture(values[node]) for values in exact],
         activation=model.get_submodule(str(users[0].target)) if is_module(users[0], ACTIVATIONS) else None,
     )
+
+
+def _as_picture(x: Tensor) -> Tensor:
+    """(N,C) of a linear layer -> (N,C,1,1), which it takes as well."""
+    return x if x.dim() == 4 else x[:, :, None, None]

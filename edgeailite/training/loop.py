@@ -352,14 +352,15 @@ def _failures_told(trainer: Trainer) -> Iterator[None]:
 def _interruptible(learner: Learner) -> Iterator[None]:
     """Let SIGINT and SIGTERM stop after the running update; a second one stops at once.
 
-    Signals within TOGETHER seconds are one: `timeout` signals its command and then the command's process group.
+    Several SIGTERMs within TOGETHER seconds are one: `timeout` signals its command and then the command's group.
     """
     first = math.inf
 
     def request(number: int, frame: object) -> None:
         nonlocal first
-        learner.stop, first = True, min(first, time.monotonic())
-        if time.monotonic() - first > TOGETHER:
+        now, asked = time.monotonic(), first < math.inf
+        learner.stop, first = True, min(first, now)
+        if asked and (number == signal.SIGINT or now - first > TOGETHER):
             for name in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(name, previous[name])
             signal.raise_signal(number)

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SMALL = ["--img_resize", "64", "64", "--batch_size", "2", "--workers", "0", "--device", "cpu", "--threads", "1"]
 QUIET = ["--amp", "off", "--overlays", "0", "--tensorboard", "off"]
-FLAGS = [*SMALL, *QUIET, "--epochs", "2", "--lr", "1e-3", "--warmup_epochs", "0.5"]
+FLAGS = [*SMALL, *QUIET, "--pretrained", "none", "--epochs", "2", "--lr", "1e-3", "--warmup_epochs", "0.5"]
 
 DYING = """
 import os, signal, sys, time

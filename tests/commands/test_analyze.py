@@ -116,6 +116,7 @@ def test_a_drop_that_8_bits_meet_gives_an_empty_plan(float_run, tmp_path, comman
     assert json.loads(ended.out.splitlines()[0])["layers"]
     plan = json.loads((tmp_path / "plan.json").read_text())
     assert (plan["weights"], plan["activations"], plan["cost"]) == ({}, {}, 1)
+    assert "every layer can be int8" in ended.out and "edgeailite calibrate" not in ended.out
     assert plan["predicted_drop"] <= 100
 
 

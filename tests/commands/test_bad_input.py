@@ -28,13 +28,13 @@ class Payload:
 
 
 def says(ended, code: int, *parts: str) -> None:
-    """One line, the documented code, and everything that has to be named."""
+    """One line of error after notes on what is used, the documented code, and everything that has to be named."""
     assert ended.code == code, ended
-    lines = ended.err.splitlines()
-    assert len(lines) == 1, ended.err
-    assert lines[0].startswith("error: ")
+    *notes, error = ended.err.splitlines()
+    assert all(line.startswith(("data: ", "weights: ")) for line in notes), ended.err
+    assert error.startswith("error: ")
     for part in parts:
-        assert part in lines[0], (part, lines[0])
+        assert part in error, (part, error)
 
 
 def first(root: Path, kind: str) -> Path:
@@ -42,9 +42,8 @@ def first(root: Path, kind: str) -> Path:
 
 
 def train(command, data: Path, *more: object, workers: int = 0):
-    return command(
-        "train", "--data_path", data, "--save_path", data.parent / "run", "--workers", workers, *FLAGS, *more
-    )
+    words = ("train", "--dataset_name", "streets", "--pretrained", "none", "--data_path", data, "--workers", workers)
+    return command(*words, "--save_path", data.parent / "run", *FLAGS, *more)
 
 
 # --- words

@@ -153,7 +153,7 @@ def test_an_output_that_is_no_map_is_refused(tmp_path, command):
     assert (ended.code, "output y is -, expected 1xCxHxW or 1xC" in ended.err) == (2, True)
 
 
-@pytest.mark.parametrize("opset", [12, 18])
+@pytest.mark.parametrize("opset", [pytest.param(12, marks=pytest.mark.slow), 18])
 def test_a_network_for_whole_pictures_is_proven(miniature, opset, tmp_path, monkeypatch, command):
     nodes = [
         ("Conv", "image w", "c", {"strides": [2, 2]}),
@@ -260,7 +260,10 @@ VERBS = {
 }
 
 
-@pytest.mark.parametrize("name", VERBS)
+SLOW = ("infer a run", "infer its file", "validate", "complexity of a run", "trace", "bench")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in VERBS])
 def test_verbs_take_the_file_and_the_run(name, carded, quantized, miniature, tmp_path, command):
     places = {
         "FILE": carded,

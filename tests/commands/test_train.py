@@ -253,11 +253,13 @@ def test_signal_to_a_real_process_saves_and_exits_130(data, tmp_path, number):
     """Ctrl-C in a terminal and `timeout` reach the loader processes too, so the whole group is told."""
     folder = tmp_path / "run"
     flags = f"--data_path {data} --save_path {folder} --img_resize 64 64 --batch_size 2 --epochs 1000 --workers 1"
-    flags += " --dataset_name streets"
+    flags += " --dataset_name streets --pretrained none"
     words = [sys.executable, "-m", "edgeailite", "train", *flags.split(), "--device", "cpu", "--threads", "1"]
     with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stderr is not None
         first = process.stderr.readline()
+        if not first.startswith("epoch 1/1000 "):
+            process.kill()  # or nobody would ever read its end
         assert first.startswith("epoch 1/1000 "), first + process.stderr.read()
         os.killpg(process.pid, number)
         err = process.stderr.read()

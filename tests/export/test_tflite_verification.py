@@ -60,6 +60,7 @@ def test_where_both_fail_both_are_said_and_a_departure_decides_the_code(files):
 
 
 def test_a_float_run_has_no_tflite_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "chosen_weights", lambda run, weights: run)
     monkeypatch.setattr(module, "load_network", lambda source: (None, nn.Identity()))
     with pytest.raises(DataError, match=r"model_int8\.tflite: a float run, which has no \.tflite file"):
         verify_tflite(VerifyConfig(tmp_path))

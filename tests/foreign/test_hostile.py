@@ -1,16 +1,20 @@
 """Malformed and hostile ONNX files end in one line, whatever is wrong with them."""
 
 import os
+import random
 import time
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeailite.errors import EdgeailiteError
 from edgeailite.foreign.read_onnx import read_onnx
 from tests.foreign.onnx_models import model, numbers, weights
+from tests.foreign.test_read_onnx import CASES, PARTS
+from tests.foreign.test_read_onnx import CONV as CONV_OF_CASES
 
 SECONDS = 5
 W = {"w": weights(8, 3, 3, 3)}
@@ -388,3 +392,52 @@ def test_one_line_for_a_cut_file(tmp_path):
 
 def test_takes_a_loaded_model():
     assert read_onnx(onnx.load_from_string(simple().SerializeToString())).graph is not None
+
+
+NUMBERS = (0, -1, 1, 2, 3, 7, -9, 100, 2**40, -(2**62))
+CHANGES = 200
+
+
+def changed(rng, files):
+    """One of the files of `test_read_onnx` with an attribute, an input, an operator or a constant changed."""
+    file = onnx.ModelProto()
+    file.CopyFrom(rng.choice(files))
+    graph = file.graph
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        node, way = rng.choice(graph.node), rng.randrange(5)
+        if way == 0 and node.attribute:
+            attribute = rng.choice(node.attribute)
+            if attribute.ints:
+                attribute.ints[rng.randrange(len(attribute.ints))] = rng.choice(NUMBERS)
+            else:
+                attribute.i = rng.choice(NUMBERS)
+        elif way == 1 and node.input:
+            names = ["", "image", "c", *(tensor.name for tensor in graph.initializer)]
+            node.input[rng.randrange(len(node.input))] = rng.choice(names)
+        elif way == 2 and node.input:
+            del node.input[rng.randrange(len(node.input))]
+        elif way == 3:
+            node.op_type = rng.choice([other.op_type for one in files for other in one.graph.node])
+        elif way == 4 and graph.initializer:
+            tensor = rng.choice(graph.initializer)
+            value = numpy_helper.to_array(tensor)
+            forms = (value.reshape(-1), value.astype(np.int64), value[..., None], np.zeros(0, value.dtype), -value)
+            tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(rng.choice(forms)), tensor.name))
+    return file
+
+
+def test_changed_files_are_read_and_run_or_refused_in_one_line():
+    rng = random.Random(1)
+    files = [model([CONV_OF_CASES, *nodes], PARTS | constants) for nodes, constants, _ in CASES.values()]
+    read = 0
+    for _ in range(CHANGES):
+        file = changed(rng, files)
+        try:
+            network = read_onnx(file)
+        except EdgeailiteError as error:
+            assert "\n" not in str(error)
+            continue
+        with torch.no_grad():
+            assert set(network(torch.zeros(2, 3, 48, 64))) == {"y"}
+        read += 1
+    assert 0.1 * CHANGES < read < 0.9 * CHANGES

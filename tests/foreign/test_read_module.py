@@ -71,6 +71,7 @@ def test_a_module_with_open_size(caplog):
     assert network.get_submodule("block").weight is network.get_submodule("block_2").weight
 
 
+@pytest.mark.slow
 def test_a_module_of_one_size_is_read_at_it(caplog):
     network = read_module(NeedsItsSize(), torch.zeros(1, 3, 32, 48))
     with torch.no_grad():

@@ -153,6 +153,11 @@ CASES = {
         {"p": numbers(0, 0, 1, 2, 0, 0, 3, 0)},
         ["Conv2d", "pad"],
     ),
+    "pad by less than nothing": (
+        [("Pad", "c p", "y", {})],
+        {"p": numbers(0, 0, -1, 2, 0, 0, 3, -4)},
+        ["Conv2d", "pad"],
+    ),
     "pad to a tensor's size": (
         [
             ("MaxPool", "c", "d", {"kernel_shape": [4, 4], "strides": [4, 4]}),

@@ -10,6 +10,8 @@ from torch.nn.utils import parametrizations
 
 from edgeailite.errors import UsageError
 from edgeailite.quantization import calibrate, convert, integer_exact, prepare, set_input_range, set_state
+from edgeailite.quantization.adaround import adaround
+from edgeailite.quantization.bias_correction import correct_bias
 from edgeailite.quantization.graph import named_outputs, trace
 from edgeailite.quantization.modules import ImpliedReLU
 from edgeailite.quantization.normalise import normalise
@@ -149,6 +151,21 @@ def test_training_reaches_constants_and_linear_layers():
             name for name, p in prepared.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0
         }
         assert names <= with_gradient
+
+
+def test_refinements_know_linear_layers_and_lone_norms():
+    """Weights move within a step, biases by the mean error; the network stays near the float one."""
+    torch.manual_seed(0)
+    layers = (block(3, WIDTH), nn.BatchNorm2d(WIDTH), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTH, 5))
+    network_ = nn.Sequential(*layers)
+    prepared = prepare(network_.eval(), percentile=100.0)
+    batches = [torch.cat([x for (x,) in pixels(8, SIZE, seed=seed)]) for seed in (1, 2)]
+    calibrate(prepared, batches)
+    before = prepared.get_submodule("4").weight.clone()
+    assert "4" in adaround(prepared, batches, steps=20)
+    assert prepared.get_submodule("4").weight.shape == before.shape == (5, WIDTH)
+    assert "4" in correct_bias(prepared, batches)
+    same(integer_exact(prepared)(batches[0]), network_(batches[0]).detach(), tolerance=0.1)
 
 
 class Sharing(nn.Module):

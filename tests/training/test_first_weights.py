@@ -50,7 +50,14 @@ def started(monkeypatch) -> list:
 
 def config_for(data, folder, **options) -> TrainConfig:
     return TrainConfig(
-        data_path=data, save_path=folder, model_name=MODEL, img_resize=(64, 64), batch_size=2, workers=0, **options
+        dataset_name="streets",
+        data_path=data,
+        save_path=folder,
+        model_name=MODEL,
+        img_resize=(64, 64),
+        batch_size=2,
+        workers=0,
+        **options,
     )
 
 

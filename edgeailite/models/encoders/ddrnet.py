@@ -35,6 +35,19 @@ class OpenBasicBlock(BasicBlock):
         return self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x))))) + x
 
 
+class ForkedBasicBlock(BasicBlock):
+    """x + f(x), f two 3x3 convolutions: without and with the activation, added up once for each.
+
+    A sum with one reader takes its activation along into an integer kernel; an activation alone has none in .tflite.
+    The order of the summands differs, or onnxruntime would make one sum of both again.
+    """
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """Return the sum, and its activation."""
+        y = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
+        return y + x, self.relu2(x + y)
+
+
 class OpenBottleneck(GroupBottleneck):
     """Shortcut + f(x), f 1x1, 3x3, 1x1 to twice the planes, without the activation after the sum."""
 
@@ -84,8 +97,8 @@ class DualResolution(Encoder):
         super().__init__(_first_blocks, {"layer2": (HIGH, 8)}, stem=Stem("layer1", WIDTH), inputs=inputs)
         self.channels, self.strides = (HIGH, OUT), (8, 8)
         deep = 4 * WIDTH
-        self.layer3, self.layer4 = _layer(HIGH, deep, stride=2), _layer(deep, 2 * deep, stride=2)
-        self.layer3_, self.layer4_ = _layer(HIGH, HIGH), _layer(HIGH, HIGH)
+        self.layer3, self.layer4 = _forked(HIGH, deep, stride=2), _forked(deep, 2 * deep, stride=2)
+        self.layer3_, self.layer4_ = _forked(HIGH, HIGH), _forked(HIGH, HIGH)
         self.compression3, self.compression4 = _conv_bn(deep, HIGH, 1), _conv_bn(2 * deep, HIGH, 1)
         self.down3 = _conv_bn(HIGH, deep, 3, stride=2)
         self.down4 = nn.Sequential(
@@ -94,25 +107,21 @@ class DualResolution(Encoder):
         self.layer5_ = nn.Sequential(OpenBottleneck(HIGH, HIGH))
         self.layer5 = nn.Sequential(OpenBottleneck(2 * deep, 2 * deep, stride=2))
         self.spp = DAPPM(4 * deep, POOLED, OUT)
-        self.relus = nn.ModuleList(nn.ReLU() for _ in range(9))
+        self.relus = nn.ModuleList(nn.ReLU() for _ in range(5))
 
     def forward(self, *images: Tensor) -> list[Tensor]:
         """Return (N,64,H/8,W/8), for deep supervision, and (N,128,H/8,W/8)."""
         [both] = super().forward(*images)
         both = self.relus[0](both)
-        low, high = self.layer3(both), self.layer3_(both)
-        low, high = (
-            low + self.down3(self.relus[1](high)),
-            high + resize_like(self.compression3(self.relus[2](low)), high),
-        )
-        half_way = high
-        low, high = self.layer4(self.relus[3](low)), self.layer4_(self.relus[4](high))
-        low, high = (
-            low + self.down4(self.relus[5](high)),
-            high + resize_like(self.compression4(self.relus[6](low)), high),
-        )
-        high = self.layer5_(self.relus[7](high))
-        return [half_way, resize_like(self.spp(self.layer5(self.relus[8](low))), high) + high]
+        (low, low_active), (high, high_active) = self.layer3(both), self.layer3_(both)
+        low = self.relus[1](low + self.down3(high_active))
+        half_way = high + resize_like(self.compression3(low_active), high)
+        high = self.relus[2](half_way)
+        (low, low_active), (high, high_active) = self.layer4(low), self.layer4_(high)
+        low = self.relus[3](low + self.down4(high_active))
+        high = self.relus[4](high + resize_like(self.compression4(low_active), high))
+        high = self.layer5_(high)
+        return [half_way, resize_like(self.spp(self.layer5(low)), high) + high]
 
 
 def _first_blocks() -> dict[str, nn.Module]:
@@ -129,6 +138,10 @@ def _first_blocks() -> dict[str, nn.Module]:
 
 def _layer(in_channels: int, channels: int, *, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(BasicBlock(in_channels, channels, stride=stride), OpenBasicBlock(channels, channels))
+
+
+def _forked(in_channels: int, channels: int, *, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(BasicBlock(in_channels, channels, stride=stride), ForkedBasicBlock(channels, channels))
 
 
 def _conv_bn(in_channels: int, channels: int, size: int, *, stride: int = 1) -> nn.Sequential:
