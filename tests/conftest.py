@@ -15,6 +15,7 @@ from edgeailite.__main__ import main
 from edgeailite.console import show_notes
 from edgeailite.errors import spell_options_as_flags
 
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets it in its workers, and tables would be as wide as it says
 show_notes()  # tests call verbs, and what verbs call, as the command line does
 spell_options_as_flags()
 

@@ -16,7 +16,7 @@ from edgeailite.data.sets.cityscapes import CLASS_TABLE
 from edgeailite.export import to_onnx, verify_run
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.runs.checkpoint import LAST, Checkpoint, save_checkpoint
+from edgeailite.runs.checkpoint import BEST, Checkpoint, save_checkpoint
 from tests.golden import MODEL, golden_model
 
 PACKAGE = Path(errors.__file__).parent
@@ -37,7 +37,7 @@ def night(tmp_path_factory, miniature) -> Path:
     card = ModelCard(MODEL, {"segmentation": len(names)}, names, palette, Preprocessing(*SIZE), "streets", DATA)
     network = golden_model()
     (root / RUN).mkdir(parents=True)
-    save_checkpoint(root / RUN / LAST, Checkpoint(card, network.state_dict(), {}))
+    save_checkpoint(root / RUN / BEST, Checkpoint(card, network.state_dict(), {}))
     (root / RUN / "model.onnx").write_bytes(to_onnx(network, card, size=SIZE).SerializeToString(deterministic=True))
     shutil.copytree(miniature, root / DATA)
     verify_run(VerifyConfig(root / RUN, data_path=root / DATA, images=1, sizes=(), export_again=False, threads=1))

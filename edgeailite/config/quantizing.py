@@ -51,8 +51,6 @@ class CalibrateSubject:
     group("start and data")
     run: Path
     """Float run folder, checkpoint, or float .onnx file with a card (`edgeailite card`)."""
-    pictures: Path | None = None
-    """Folder of pictures to observe instead of a data set; they need no labels."""
     save_path: Path | None = None
     """Run folder to write; default <run>_ptq."""
     scheme: SchemeName = "ort_u8s8"
@@ -68,6 +66,8 @@ class CalibrateSubject:
     weights: Weights = "best"
     """Of a run folder: best.pt, of its best validation score, or last.pt, of its last epoch. A file is taken as it
     is."""
+    pictures: Path | None = None
+    """Folder of pictures to observe instead of a data set; they need no labels."""
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def opened(run: Run, folder: Path) -> Iterator[None]:
     source = SimpleNamespace(items=items, name="pictures", split="val")
     with (
         mock.patch("edgeailite.export.verification.load_network", lambda _: (checkpoint, run.module)),
-        mock.patch("edgeailite.export.verification.dataset_of", lambda *_: source),
+        mock.patch("edgeailite.export.verification.pictures_or_dataset", lambda *_: source),
         mock.patch.object(identity, "to_onnx", functools.partial(_kept, run.kind)),
     ):
         yield

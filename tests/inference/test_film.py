@@ -38,7 +38,7 @@ def by_brightness(images):
 def network(monkeypatch, tmp_path) -> OpenModel:
     """A network of two classes in place of the one that would be opened."""
     card = ModelCard("none", {"segmentation": 2}, ("dark", "bright"), PALETTE, Preprocessing(HEIGHT, WIDTH), "none")
-    opened = OpenModel(card, by_brightness, "onnx", tmp_path, None)
+    opened = OpenModel(card, by_brightness, "onnx", tmp_path, None, file=tmp_path / MODEL)
     (tmp_path / MODEL).write_bytes(b"stands for a model")
     monkeypatch.setattr(label, "open_model", lambda *_, **__: opened)
     return opened
