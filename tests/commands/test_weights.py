@@ -66,6 +66,7 @@ def test_labels_and_accuracy_are_theirs(run, command, miniature, tmp_path, weigh
     assert folder["miou"] == file["miou"]
 
 
+@pytest.mark.slow
 def test_a_file_is_proven_with_the_weights_that_were_exported(run, command, tmp_path):
     copy = shutil.copytree(run, tmp_path / "run")
     verify = ("verify", copy, "--images", 1, "--sizes", 64, 64)

@@ -33,7 +33,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "inputs", "outputs"), CASES)
-@pytest.mark.parametrize("open_size", [False, True])
+@pytest.mark.parametrize("open_size", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_estimate_is_the_exported_file_layer_by_layer(name, inputs, outputs, open_size, tmp_path):
     network = sweep_model(name, inputs=inputs, outputs=outputs)
     file = tmp_path / "model_int8.onnx"

@@ -48,13 +48,13 @@ FLOAT_TOLERANCE = 1e-4  # of the outputs' standard deviation where that is above
 FLOAT_DEFAULT = [  # name, inputs, outputs
     ("fpn_aspp_regnetx400mf_fd_edgeailite", 1, 2),  # maximum pooling; fd
     ("v1_resnet34_psp_bilinear", 1, 1),  # align_corners
-    ("resnet18_upernet_lite", 2, 1),
+    pytest.param("resnet18_upernet_lite", 2, 1, marks=pytest.mark.slow),
 ]
-INT8_DEFAULT = [
-    ("fpn_aspp_regnetx400mf_edgeailite", 1, 1),  # grouped convolutions
+INT8_DEFAULT = [  # grouped convolutions are in test_passes
+    pytest.param("fpn_aspp_regnetx400mf_edgeailite", 1, 1, marks=pytest.mark.slow),
     ("unet_aspp_mobilenetv2_tv_1p4_edgeailite", 1, 1),  # ReLU6 that shares a scale with negative values
-    ("deeplabv3plus_resnet50_p5_edgeailite", 1, 2),  # maximum pooling; depth
-    ("mobilenetv2dilated_upernet_lite", 1, 1),
+    pytest.param("deeplabv3plus_resnet50_p5_edgeailite", 1, 2, marks=pytest.mark.slow),  # maximum pooling; depth
+    pytest.param("mobilenetv2dilated_upernet_lite", 1, 1, marks=pytest.mark.slow),
     ("resnet18_c1", 2, 1),
     ("unet_aspp_mobileone_s0_fd_edgeailite", 1, 1),  # branches that are fused before
     ("ddrnet23_slim", 1, 1),  # averages over windows; resizes by any factor inside

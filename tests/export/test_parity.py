@@ -179,7 +179,7 @@ def _contract(subject: Subject) -> dict:
     return json.loads(json.dumps(contract))
 
 
-@pytest.mark.parametrize("argmax", ["full", "before_upsampling"])
+@pytest.mark.parametrize("argmax", [pytest.param("full", marks=pytest.mark.slow), "before_upsampling"])
 def test_files_with_argmax_inside_agree(argmax, int8_subject, float_subject, tmp_path):
     for subject in (int8_subject, float_subject):
         file = tmp_path / f"{subject.kind}.onnx"
