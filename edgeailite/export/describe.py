@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import colorsys
 import io
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +38,7 @@ QUANTIZERS = ("QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "
 
 @dataclass(frozen=True)
 class Description:
-    """What a person says of a file: names of classes and their colours, rules for pictures, data set.
+    """Facts that a person gives about a file: names of classes and their colours, rules for pictures, data set.
 
     `outputs` are the file's outputs that are kept, the one with the classes first; () keeps all.
     """
@@ -269,4 +268,3 @@ def _write_metadata(model: onnx.ModelProto, file: OnnxFile, card: ModelCard) -> 
     del model.metadata_props[:]
     plain = {key: value for key, value in kept.items() if not key.startswith("edgeailite.")}
     onnx.helper.set_model_props(model, dict(sorted({**plain, **ours}.items())))
-    assert json.loads(ours["edgeailite.card"])

@@ -30,7 +30,7 @@ LARGEST_STEP = 1  # between a part in float here and in the file, handed the sam
 
 @dataclass
 class Part:
-    """How near a part in float comes to the file's: the largest difference in steps, and the share of equal codes."""
+    """Distance of a part in float from the file's: the largest difference in steps, and the share of equal codes."""
 
     largest_step: int = 0
     equal: float = 1.0

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx
 
-from edgeailite.quantization.graph import of_sizes
+from edgeailite.quantization.graph import of_sizes, unused_name
 
 FUNCTIONS = {operator.add: "Add", torch.add: "Add", torch.cat: "Concat", F.interpolate: "Resize"}
 ATEN = {"Add": "aten.add.Tensor", "Concat": "aten.cat.", "Resize": "aten.upsample_"}  # tells them from shape arithmetic
@@ -113,12 +113,9 @@ def _properties(node: onnx.NodeProto) -> dict[str, str]:
 
 
 def _unused(name: str, taken: set[str]) -> str:
-    candidate, count = name, 0
-    while candidate in taken:
-        count += 1
-        candidate = f"{name}_{count}"
-    taken.add(candidate)
-    return candidate
+    found = unused_name(name, taken.__contains__)
+    taken.add(found)
+    return found
 
 
 def _strip(model: onnx.ModelProto) -> None:

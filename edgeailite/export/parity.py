@@ -41,7 +41,7 @@ from edgeailite.quantization import convert, wide_parts
 from edgeailite.quantization.graph import named_outputs, trace
 from edgeailite.quantization.integer import IntegerModel
 from edgeailite.quantization.prepare import float_parts_of
-from edgeailite.quantization.tie_safe import tie_safe_operations
+from edgeailite.quantization.tie_safe import tie_safe_additions, tie_safe_operations
 from edgeailite.runtime import Golden, OnnxModel, load_onnx, run, run_picture
 from edgeailite.runtime.contract import PROVEN_LEVELS, first_departure, labels_of
 from edgeailite.runtime.contract_file import FLOAT_PARTS_PROMISE, WIDE_PROMISE
@@ -90,7 +90,7 @@ class Subject:
 
     @property
     def promise(self) -> str | None:
-        """What is promised of an int8 file that is not exact in every bit; None of others."""
+        """Promise of an int8 file that is not exact in every bit; None of others."""
         if self.wide:
             return WIDE_PROMISE
         return FLOAT_PARTS_PROMISE if self.float_parts else None
@@ -325,7 +325,8 @@ def _check_label_maps(subject: Subject, expected: Mapping[str, Array], scores: M
 
 def count_additions(prepared: nn.Module) -> dict[str, int]:
     """Count the additions that every runtime computes alike (`quantization.tie_safe`), and all additions."""
-    return count_tie_safe(prepared)["additions"]
+    assert isinstance(prepared, fx.GraphModule)
+    return dict(zip(("tie_safe", "total"), tie_safe_additions(prepared), strict=True))
 
 
 def count_tie_safe(prepared: nn.Module) -> dict[str, dict[str, int]]:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from edgeailite.quantization.enlarge_codes import EnlargeCodes
-from edgeailite.quantization.graph import ACTIVATIONS, activation_limits, is_module
+from edgeailite.quantization.graph import ACTIVATIONS, activation_limits, is_module, unused_name
 from edgeailite.quantization.grids import WeightGrid
 from edgeailite.quantization.modules import ActivationQuantizer, IntegerParameters, QuantConv2d, QuantLinear
 from edgeailite.quantization.operators import Total
@@ -273,10 +273,7 @@ def _bake_layer(node: fx.Node, layer: QuantConv2d, *, opset: int, form: Form) ->
     root = node.graph.owning_module
     tensors = [_attribute(root, argument.target) for argument in node.args[1:]]
     if not is_module(node, QuantConv2d):
-        path, count = str(node.target), 1
-        while any(name == f"{path}_{count}" for name, _ in root.named_modules()):
-            count += 1
-        node.target = f"{path}_{count}"
+        node.target = unused_name(str(node.target), dict(root.named_modules()).__contains__)
     parameters = _integer_layer(layer, tensors, opset=opset, form=form)
     root.set_submodule(str(node.target), parameters)
     node.args = node.args[:1]

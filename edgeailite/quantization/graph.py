@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -106,6 +106,19 @@ def named_outputs(values: Any) -> dict[str, Any]:
         return dict(values)
     values = values if isinstance(values, Sequence) else (values,)
     return {f"{OUTPUT}{index or ''}": value for index, value in enumerate(values)}
+
+
+def unused_name(name: str, is_taken: Callable[[str], bool]) -> str:
+    """Return `name`, or the first of `name_1`, `name_2`, ... that is not taken.
+
+    >>> unused_name("conv", {"conv", "conv_1"}.__contains__)
+    'conv_2'
+    """
+    candidate, count = name, 0
+    while is_taken(candidate):
+        count += 1
+        candidate = f"{name}_{count}"
+    return candidate
 
 
 def output_nodes(graph: fx.Graph) -> dict[str, fx.Node]:

@@ -134,7 +134,7 @@ class WeightGrid:
         return largest / self.high
 
     def _closer_power(self, weight: Tensor, scale: Tensor) -> Tensor:
-        """Of `scale` and its half, which clips, take for each channel what gives the smaller squared error."""
+        """Take `scale` or its half, which clips: for each channel the one with the smaller squared error."""
         errors = [
             (self.codes(weight, s) * s.view(-1, *[1] * (weight.dim() - 1)) - weight).square().flatten(1).sum(1)
             for s in (scale, scale / 2)

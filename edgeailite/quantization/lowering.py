@@ -56,6 +56,7 @@ from edgeailite.quantization.graph import (
     named_outputs,
     of_sizes,
     output_nodes,
+    unused_name,
 )
 from edgeailite.quantization.program import Kind, Operator, Program, Value, Window
 from edgeailite.quantization.scale_limits import check_scales
@@ -420,12 +421,9 @@ class _Lowering(fx.Interpreter):
 
     def _unused(self, name: str) -> str:
         """Reserve a name: every tensor has its own, though modules may be called twice."""
-        candidate, count = name, 0
-        while candidate in self.taken:
-            count += 1
-            candidate = f"{name}_{count}"
-        self.taken.add(candidate)
-        return candidate
+        found = unused_name(name, self.taken.__contains__)
+        self.taken.add(found)
+        return found
 
     def _constant(
         self, name: str, data: NDArray[Any], *, scale: NDArray[np.float32] | None = None, axis: int = 0

@@ -17,6 +17,7 @@ import copy
 import operator
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from numbers import Number
 from typing import Any
 
@@ -25,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from edgeailite.errors import UsageError
-from edgeailite.quantization.graph import NEAREST, is_module, of_sizes
+from edgeailite.quantization.graph import NEAREST, is_module, of_sizes, unused_name
 from edgeailite.quantization.operators import (
     Chunk,
     FloatPart,
@@ -466,11 +467,7 @@ class _Normaliser:
                 user.replace_input_with(x, node)
 
     def _unused(self, path: str) -> str:
-        candidate, count = path, 0
-        while has_attribute(self.root, candidate):
-            count += 1
-            candidate = f"{path}_{count}"
-        return candidate
+        return unused_name(path, partial(has_attribute, self.root))
 
     def lone_norms(self) -> None:
         """Put a depthwise convolution with weights of 1 before a BatchNorm that follows none, to be folded into."""

@@ -24,6 +24,7 @@ import difflib
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from torch import fx, nn
 
@@ -47,6 +48,7 @@ from edgeailite.quantization.graph import (
     of_sizes,
     readers,
     trace,
+    unused_name,
 )
 from edgeailite.quantization.grids import ActivationGrid, WeightGrid
 from edgeailite.quantization.modules import INTEGER_BITS, ActivationQuantizer, ImpliedReLU, QuantConv2d, QuantLinear
@@ -122,7 +124,7 @@ def prepare(
     graph_module.add_module("ranges", nn.Module())
     for group in _groups(graph_module):
         first = group.sites[0][0]
-        name = _unused(graph_module.ranges, _tensor_name(first))
+        name = unused_name(_tensor_name(first), partial(hasattr, graph_module.ranges))  # a range for each call
         grid = ActivationGrid(record, plan.activations.get(name, 8), exact_resizes and _is_resized(group))
         how = CONSTANTS if is_constant(first) else {"percentile": percentile, "observer": observer}
         quantizer = ActivationQuantizer(grid, _observed(group), **how)
@@ -330,15 +332,6 @@ def _tensor_name(node: fx.Node) -> str:
     if node.target is operator.getitem:
         return input_name(node.args[1])
     return str(node.target).replace(".", "_") if node.op in ("call_module", "get_attr") else node.name
-
-
-def _unused(ranges: nn.Module, name: str) -> str:
-    """A layer may be called several times: each call has a range of its own."""
-    candidate, count = name, 0
-    while hasattr(ranges, candidate):
-        count += 1
-        candidate = f"{name}_{count}"
-    return candidate
 
 
 def _pass_input_scales(graph_module: fx.GraphModule) -> None:

@@ -16,7 +16,7 @@ from torch import fx, nn
 
 from edgeailite.errors import UsageError, option
 from edgeailite.quantization.enlarge import shapes_of
-from edgeailite.quantization.graph import is_module, is_resize, leaves_network
+from edgeailite.quantization.graph import is_module, is_resize, leaves_network, unused_name
 from edgeailite.quantization.modules import ActivationQuantizer, QuantConv2d
 from edgeailite.quantization.operators import PRODUCERS
 from edgeailite.quantization.schemes import EVERYTHING_AS_THE_SCHEME, Plan
@@ -70,11 +70,7 @@ def _module_name(node: fx.Node, graph_module: fx.GraphModule) -> str:
     """Return the path of the module that held the resize, with `.interpolate` behind; no module has it yet."""
     stack = list(node.meta.get("nn_module_stack") or {})
     path = f"{str(stack[-1]).split('@')[0]}.{node.name.rstrip('_0123456789')}" if stack else node.name
-    taken, candidate, count = dict(graph_module.named_modules()), path.lstrip("."), 0
-    while candidate in taken:
-        count += 1
-        candidate = f"{path.lstrip('.')}_{count}"
-    return candidate
+    return unused_name(path.lstrip("."), dict(graph_module.named_modules()).__contains__)
 
 
 def connect(graph_module: fx.GraphModule) -> None:

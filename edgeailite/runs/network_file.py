@@ -19,7 +19,7 @@ from edgeailite.foreign import read_onnx
 from edgeailite.modelcard import NETWORK, ModelCard
 from edgeailite.onnxfile.reading import LARGEST
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.runtime import load_onnx
+from edgeailite.runtime import OnnxModel, load_onnx
 from edgeailite.runtime.metadata import NO_ARGMAX
 
 NETWORK_FILE = "network.onnx"
@@ -38,7 +38,7 @@ def float_network(path: Path) -> tuple[ModelCard, fx.GraphModule]:
         what = "int8" if model.kind != "float" else "ends in ArgMax"
         raise UsageError(f"is {what}, not a float file that can be quantized", path=path, code="wrong-kind")
     network = read_onnx(data)
-    _check_read(network, path, model.card)
+    _check_read(network, model, path)
     options = {**model.card.options, NETWORK: sha256_of([data])}
     return replace(model.card, options=options), network
 
@@ -76,10 +76,10 @@ def _content(path: Path) -> bytes:
         ) from None
 
 
-def _check_read(network: fx.GraphModule, path: Path, card: ModelCard) -> None:
+def _check_read(network: fx.GraphModule, model: OnnxModel, path: Path) -> None:
     """Raise DataError where the network that was read does not compute what onnxruntime computes of the file."""
-    images = [_noise(card.preprocessing, seed) for seed in range(len(card.inputs))]
-    expected = load_onnx(path).run(*images)
+    images = [_noise(model.card.preprocessing, seed) for seed in range(len(model.card.inputs))]
+    expected = model.run(*images)
     with torch.inference_mode():
         got = network(*map(torch.from_numpy, images))
     for name, value in expected.items():

@@ -30,6 +30,7 @@ from edgeailite.quantization.graph import (
     output_nodes,
     reads_shape,
     trace,
+    unused_name,
 )
 from edgeailite.quantization.integer import IntegerExact
 from edgeailite.quantization.modules import ActivationQuantizer, set_state
@@ -140,18 +141,9 @@ def _names(traced: fx.GraphModule) -> dict[fx.Node, str]:
         elif is_module(node, nn.BatchNorm2d) and is_module(node.args[0], nn.Conv2d):
             names[node] = str(node.args[0].target)
         elif node.op == "call_module":
-            names[node] = _unused(str(node.target), taken)
+            names[node] = unused_name(str(node.target), taken.__contains__)  # called again, as in the converted network
             taken.add(names[node])
     return names
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    """A layer that is called again has another name, as in the converted network."""
-    candidate, count = name, 0
-    while candidate in taken:
-        count += 1
-        candidate = f"{name}_{count}"
-    return candidate
 
 
 def _quantizers(traced: fx.GraphModule, kind: type[nn.Module]) -> dict[fx.Node, str]:
