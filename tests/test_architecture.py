@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from edgeailite.verbs import VERBS
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "edgeailite"
 
@@ -52,6 +54,14 @@ FRONT_DOORS = {
     "edgeailite/export/trace/forms.py",
     "edgeailite/export/verification.py",
 }
+
+# Verbs on exported files run without these packages (tests/test_without_torch.py runs them): neither the verb nor what
+# it imports may import one at once; a function may.
+TRAINING = {"torch", "torchvision", "onnxscript", "onnxsim", "safetensors", "matplotlib"}
+VERBS_OF_FILES = {
+    "verify", "infer", "bench", "serve", "validate", "compare", "complexity", "card", "doctor", "devices_list",
+    "devices_fit", "data_check", "data_split", "data_stats", "data_show", "data_get", "presets",
+}  # fmt: skip
 
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 60
@@ -132,6 +142,48 @@ def test_no_verb_imports_a_verb(path):
     assert not [name for name in names_of(path) if name.startswith("edgeailite.commands")]
     functions = [node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if hasattr(node, "name")]
     assert "run" in functions
+
+
+def modules_at_once(path: Path) -> Iterator[str]:
+    """Names with dots that a file imports when it is imported: not in functions, not `if TYPE_CHECKING`."""
+    waiting: list[ast.stmt] = list(ast.parse(path.read_text(encoding="utf-8")).body)
+    for node in waiting:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If):
+            waiting += node.orelse if ast.unparse(node.test) == "TYPE_CHECKING" else [*node.body, *node.orelse]
+        elif isinstance(node, ast.Try | ast.With):
+            waiting += node.body
+
+
+def files_at_once(name: str) -> Iterator[Path]:
+    """The package's files that are imported with a name with dots: its packages, and itself if it is a module."""
+    parts = name.split(".")
+    for end in range(1, len(parts) + 1):
+        place = ROOT.joinpath(*parts[:end])
+        yield from (file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file())
+
+
+def users_of(packages: set[str], start: Path) -> list[str]:
+    """Which files, of those imported at once from `start` on, import one of these packages."""
+    waiting, found = [start], []
+    for path in waiting:
+        names = [*modules_at_once(path)]
+        found += [f"{name_of(path)}: {name}" for name in names if name.partition(".")[0] in packages]
+        waiting += {file for name in names for file in files_at_once(name)} - set(waiting)
+    return found
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS_OF_FILES))
+def test_verbs_of_files_import_nothing_of_training(verb):
+    assert users_of(TRAINING, PACKAGE / "commands" / f"{verb}.py") == []
+
+
+def test_the_rule_about_training_itself():
+    assert any(row.endswith(": torch") for row in users_of(TRAINING, PACKAGE / "commands/train.py"))
+    assert {row.module for row in VERBS.values()} >= VERBS_OF_FILES
 
 
 def test_verbs_stay_thin():

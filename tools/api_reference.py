@@ -31,7 +31,7 @@ MODULES: dict[str, str] = {
     "edgeailite.foreign": "networks from elsewhere",
     "edgeailite.quantization": "int8 networks",
     "edgeailite.export": "ONNX files",
-    "edgeailite.export.describe": "cards for files from elsewhere",
+    "edgeailite.runs.describe": "cards for files from elsewhere",
     "edgeailite.export.parity": "the proof",
     "edgeailite.export.agreement": "how near two answers are",
     "edgeailite.runtime": "files at work, contracts",

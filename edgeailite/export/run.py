@@ -17,8 +17,8 @@ from edgeailite.export.targets import TARGETS, Request, Target, write
 from edgeailite.export.to_tflite import WrittenProgram
 from edgeailite.export.vela import CompiledFile, VelaEstimate
 from edgeailite.modelcard import ModelCard
-from edgeailite.runs.checkpoint import run_folder
-from edgeailite.runs.open import load_network
+from edgeailite.runs.folder import run_folder
+from edgeailite.runs.network import load_network
 from edgeailite.runs.weights import chosen_weights
 
 

@@ -26,14 +26,13 @@ from edgeailite import __version__
 from edgeailite.config import InferConfig
 from edgeailite.console import log, progress
 from edgeailite.data.files.images import IMAGE_SUFFIXES
-from edgeailite.device import select_device, set_threads
+from edgeailite.data.parallel_map import parallel_map
 from edgeailite.errors import DataError, UsageError, option
 from edgeailite.evaluation import PLAIN, Views, class_maps, results_at
 from edgeailite.files import sha256_of
 from edgeailite.inference.drawing import PICTURES, outputs_of
 from edgeailite.inference.film import label_video
 from edgeailite.inference.labels import original_values
-from edgeailite.inference.parallel_map import parallel_map
 from edgeailite.inference.pictures import (
     EARLIER_RESULT,
     FINISHED,
@@ -87,10 +86,9 @@ def label_inputs(config: InferConfig) -> LabellingSummary:
     """
     source = inputs(config.input, apart_from=config.save_path, root=config.root)
     total = _count(source)
-    set_threads(config.threads)
     opened = open_model(
         chosen_weights(config.model, config.weights),
-        device=select_device(config.device),
+        device=config.device,
         threads=config.threads,
         runtime=config.runtime,
     )
@@ -272,7 +270,7 @@ def label_picture(
     Pictures are preprocessed as in validation. The result has their size, or `size` (height, width). Of several outputs
     with classes it is `segmentation`, or the first. With `views` the pictures are looked at several times.
 
-    >>> network = open_model(Path("runs/night/model.onnx"), device=select_device("cpu"))
+    >>> network = open_model(Path("runs/night/model.onnx"))
     >>> label_picture(network, np.zeros((48, 96, 3), np.uint8)).shape
     (48, 96)
     """

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from edgeailite.data.augment.transforms import resize_image
 from edgeailite.data.files.images import decode_image, read_file
-from edgeailite.data.tensors import picture_tensor
+from edgeailite.data.samples import picture_planes
 from edgeailite.errors import DataError
 from edgeailite.files import write_result
 from edgeailite.inference.drawing import Output, draw
@@ -47,7 +46,7 @@ class Picture:
 
     found: Input
     image: Image
-    inputs: tuple[Tensor, ...]
+    inputs: tuple[Image, ...]
 
 
 @dataclass(frozen=True)
@@ -99,9 +98,9 @@ class PictureReader:
         return Picture(found, image, tuple(as_input(each, self.preprocessing) for each in images))
 
 
-def as_input(image: Image, preprocessing: Preprocessing, *, size: tuple[int, int] | None = None) -> Tensor:
+def as_input(image: Image, preprocessing: Preprocessing, *, size: tuple[int, int] | None = None) -> Image:
     """Return a picture (H,W,3) as an input (1,3,height,width) uint8, resized as in validation, or to `size`."""
-    return picture_tensor(resize_image(image, size or preprocessing.size, preprocessing.interpolation))[None]
+    return picture_planes(resize_image(image, size or preprocessing.size, preprocessing.interpolation))[None]
 
 
 def write(settings: ResultSettings, target: Path, image: Image, results: Mapping[str, NDArray[Any]]) -> list[float]:
