@@ -83,7 +83,7 @@ def depth_colors(depth: NDArray[np.floating], scale: Scale) -> Image:
     known = np.isfinite(depth) & (depth > 0)
     share = (np.where(known, depth, scale.low) - scale.low) / max(scale.high - scale.low, 1e-6)
     place = np.minimum(256 * (1 - np.clip(share, 0, 1)), 255).astype(np.uint8)
-    colors = cv2.applyColorMap(place, cv2.COLORMAP_VIRIDIS)[..., ::-1].copy()  # BGR -> RGB
+    colors = np.array(cv2.applyColorMap(place, cv2.COLORMAP_VIRIDIS)[..., ::-1], np.uint8)  # BGR -> RGB
     colors[~known] = 0
     return colors
 
