@@ -2,9 +2,9 @@
 
     python tools/without_torch.py RUN DATA [--python OTHER/bin/python]
 
-RUN is a run folder with model_int8.onnx and contract_int8.json, DATA a data set of its classes (images/val, labels/val).
-Makes the environment in a temporary folder (pip install of this checkout), unless `--python` names one that has no torch;
-runs the verbs that need none, and times `infer` there and in the environment of this program, in turns.
+RUN is a run folder with model_int8.onnx and contract_int8.json, DATA a data set of its classes (images/val and
+labels/val). Makes the environment in a temporary folder, by pip install of this checkout, unless `--python` names one
+without torch; runs the verbs that need none, and times `infer` there and in the environment of this program, in turns.
 """
 
 from __future__ import annotations
