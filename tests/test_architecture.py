@@ -181,6 +181,38 @@ def test_verbs_of_files_import_nothing_of_training(verb):
     assert users_of(TRAINING, PACKAGE / "commands" / f"{verb}.py") == []
 
 
+# What runs on a device runs on any system: these modules and names are POSIX's. Fetching data sets locks its folder.
+POSIX_MODULES = {"fcntl", "resource", "pwd", "grp", "termios", "pty", "tty", "syslog", "posix"}
+POSIX_NAMES = {
+    "fork", "getuid", "geteuid", "setsid", "killpg", "sysconf", "uname", "mkfifo", "nice", "statvfs", "fchmod",
+    "sched_getaffinity", "O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_DIRECTORY", "SIGKILL", "SIGHUP", "SIGUSR1",
+    "SIGALRM", "setitimer", "pthread_sigmask",
+}  # fmt: skip
+ASKED_BEFORE = {  # by `hasattr` in the same expression, or in a `try` that takes the name's absence
+    "edgeailite/data/samples.py: os.sched_getaffinity",
+    "edgeailite/environment.py: os.sched_getaffinity",
+    "edgeailite/serve/metrics.py: os.sysconf",
+}
+
+
+def posix_in(path: Path) -> set[str]:
+    """What a file uses of POSIX alone when it is imported, or as `os.NAME` or `signal.NAME` anywhere."""
+    found = {f"import {name}" for name in modules_at_once(path) if name.partition(".")[0] in POSIX_MODULES}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and node.attr in POSIX_NAMES and ast.unparse(node.value) in ("os", "signal"):
+            found.add(ast.unparse(node))
+    return {f"{name_of(path)}: {name}" for name in found}
+
+
+def test_what_runs_on_a_device_is_not_of_posix_alone():
+    waiting = [PACKAGE / "commands" / f"{verb}.py" for verb in sorted(VERBS_OF_FILES - {"data_get"})]
+    waiting += [PACKAGE / "serve/server.py", PACKAGE / "export/camera.py"]  # imported when it starts; a program
+    for path in waiting:
+        waiting += {file for name in modules_at_once(path) for file in files_at_once(name)} - set(waiting)
+    assert set().union(*map(posix_in, waiting)) == ASKED_BEFORE
+    assert posix_in(PACKAGE / "download.py") == {"edgeailite/download.py: import fcntl"}
+
+
 def test_the_rule_about_training_itself():
     assert any(row.endswith(": torch") for row in users_of(TRAINING, PACKAGE / "commands/train.py"))
     assert {row.module for row in VERBS.values()} >= VERBS_OF_FILES

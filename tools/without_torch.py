@@ -1,10 +1,10 @@
 """Exported files without torch, for real: an environment with the base dependencies alone, every verb in it, its size.
 
-    python tools/without_torch.py RUN DATA [--python OTHER/bin/python]
+    python tools/without_torch.py MODEL CONTRACT DATA [--python OTHER/bin/python]
 
-RUN is a run folder with model_int8.onnx and contract_int8.json, DATA a data set of its classes (images/val and
-labels/val). Makes the environment in a temporary folder, by pip install of this checkout, unless `--python` names one
-without torch; runs the verbs that need none, and times `infer` there and in the environment of this program, in turns.
+DATA is a data set of the file's classes, with images/val and labels/val. Makes the environment in a temporary folder,
+by pip install of this checkout, unless `--python` names one without torch; runs the verbs that need none, and times
+`infer` there and in the environment of this program, in turns.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ NEEDS_TORCH = "train --data_path {data} --save_path runs/own"
 def run(python: Path, line: str, folder: Path) -> tuple[int, float, str]:
     """Run a command of edgeailite; return its exit code, seconds and the last line of what it printed as an error."""
     variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    if python == Path(sys.executable):
+        variables["PYTHONPATH"] = str(ROOT)  # this checkout in both
     began = time.perf_counter()
     words = [str(python), "-m", "edgeailite", *line.split()]
     done = subprocess.run(words, cwd=folder, env=variables, capture_output=True, text=True, check=False)
@@ -64,15 +66,12 @@ def made(folder: Path) -> Path:
 def main() -> int:
     """Print a table of verbs and the times; 1 if a verb failed or torch is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="run folder with model_int8.onnx and contract_int8.json")
-    parser.add_argument("data", type=Path, help="data set of the run's classes")
+    parser.add_argument("model", type=Path, help="exported file")
+    parser.add_argument("contract", type=Path, help="its contract")
+    parser.add_argument("data", type=Path, help="data set of its classes")
     parser.add_argument("--python", type=Path, help="interpreter of an environment with the base dependencies")
     words = parser.parse_args()
-    places = {
-        "model": words.run.absolute() / "model_int8.onnx",
-        "contract": words.run.absolute() / "contract_int8.json",
-        "data": words.data.absolute(),
-    }
+    places = {name: getattr(words, name).absolute() for name in ("model", "contract", "data")}
     with tempfile.TemporaryDirectory(prefix="edgeailite-base-") as name:
         here = Path(name)
         python = words.python or made(here / "environment")

@@ -1,4 +1,4 @@
-"""A folder to copy to a device: an exported file, its contract, classes and colours, a camera loop, what to type there."""
+"""A folder for a device: an exported file, its contract, classes and colours, a camera loop, and what to type."""
 
 from __future__ import annotations
 

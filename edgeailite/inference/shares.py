@@ -98,7 +98,9 @@ class Table:
 
 def _descriptor(path: Path) -> int:
     """Open a table for reading and writing, made if it is not there. Raises OSError for a link or no file."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
+    flags = os.O_RDWR | os.O_CREAT
+    for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_BINARY"):  # a system has some of them
+        flags |= getattr(os, name, 0)
     descriptor = os.open(path, flags, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
