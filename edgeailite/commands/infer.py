@@ -8,7 +8,7 @@ from typing import Any
 
 from edgeailite.config import InferConfig
 from edgeailite.console import log, print_result
-from edgeailite.fleet import is_job, label_job
+from edgeailite.fleet.job import is_job, label_job
 from edgeailite.inference import label_inputs
 from edgeailite.inference.manifest import Summary
 from edgeailite.inference.merge import MISSING, merge

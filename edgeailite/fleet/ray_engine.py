@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.errors import DataError, EdgeailiteError, UsageError
 from edgeailite.fleet.stores import INSTALL, pyarrow
 
 Batch = dict[str, NDArray[Any]]
+AHEAD = 4  # chunks per worker that are under way
 RESTARTS = 1000  # of an actor, and of a task: more kills than a job may see
 
 
@@ -115,17 +116,22 @@ def _ours(error: BaseException) -> EdgeailiteError:
     return DataError(f"ray: {lines[-1][:300] if lines else type(error).__name__}", code="lost-process")
 
 
-def each(function: Callable[[Any], Any], argument: Any) -> Sequence[Any]:
-    """Return what a function makes of an argument, in a list: for actors that answer with one row."""
-    return [function(argument)]
+def in_order(function: Callable[..., Any], chunks: Iterable[Any], shared: Any, *, workers: Workers) -> Iterator[Any]:
+    """Yield `function(chunk, *shared)` of each chunk, in order, computed by tasks; a lost task is done again.
 
-
-def column(values: Sequence[Any]) -> NDArray[Any]:
-    """Return values as a column of objects.
-
-    >>> column(["a", "b"]).tolist()
-    ['a', 'b']
+    A few chunks per worker are under way at a time. Raises as `run` does.
     """
-    made = np.empty(len(values), object)
-    made[:] = values
-    return made
+    ray = start(workers)
+    task = ray.remote(num_cpus=workers.cpus, max_retries=-1)(function)
+    size = workers.concurrency or max(1, int(ray.cluster_resources().get("CPU", 1) / workers.cpus))
+    arguments = [ray.put(value) for value in shared]
+    waiting: deque[Any] = deque()
+    try:
+        for chunk in chunks:
+            waiting.append(task.remote(chunk, *arguments))
+            if len(waiting) >= AHEAD * size:
+                yield ray.get(waiting.popleft())
+        while waiting:
+            yield ray.get(waiting.popleft())
+    except ray.exceptions.RayError as error:
+        raise _ours(error) from None
