@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from edgeailite.errors import DataError
 from edgeailite.files import sha256_of
-from edgeailite.fleet.stores import address_of, join, pyarrow, write_bytes
+from edgeailite.fleet.stores import address_of, join, open_store, pyarrow, write_bytes
 from edgeailite.inference.predictor import Labelled
 from edgeailite.inference.writing import foreign
 
@@ -124,9 +124,7 @@ def remove_leftovers(folder: str, named: set[str]) -> int:
     """Remove tar shards and Parquet files of killed workers that are not `named`; return their number."""
     address = address_of(folder)
     if address is not None:
-        from edgeailite.fleet.stores import _open
-
-        system, base = _open(address)
+        system, base = open_store(address)
         fs = pyarrow("fs")
         found = [one.path for one in system.get_file_info(fs.FileSelector(base, allow_not_found=True))]
         removed = [path for path in found if _is_leftover(path.rpartition("/")[2], named)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,7 +16,8 @@ from edgeailite.data.files.images import MAX_FILE
 from edgeailite.errors import DataError, UsageError
 from edgeailite.files import open_regular, unreadable, write_result
 
-SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])")
+SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/{1,3}(?=[^/])")
+PARTS = re.compile(r"([a-z0-9+.-]+)://([^/?]*)([^?]*)(\?.*)?")
 WILD = re.compile(r"[*?\[]")
 INSTALL = 'pip install "edgeailite[ray]"'
 
@@ -28,7 +30,9 @@ def address_of(path: Path | str) -> str | None:
     """
     text = str(path)  # a Path has lost one of the two slashes
     match = SCHEME.match(text)
-    return None if match is None else f"{match[1]}://{text[match.end() :]}"
+    if match is None:
+        return None
+    return f"{match[1]}://{'/' if match[1] == 'file' else ''}{text[match.end() :]}"
 
 
 def pyarrow(module: str) -> Any:
@@ -41,17 +45,28 @@ def pyarrow(module: str) -> Any:
         raise UsageError(f"pyarrow is not installed; {INSTALL}", code="not-installed") from None
 
 
-def _open(address: str) -> tuple[Any, str]:
+def open_store(address: str) -> tuple[Any, str]:
     """Return the file system of an address, and the path in it. Raises UsageError for one that nobody can open."""
+    match = PARTS.fullmatch(address)
+    if match is None:
+        raise UsageError(f"{address}: no address such as s3://bucket/folder")
+    scheme, bucket, path, options = match[1], match[2], match[3], match[4] or ""
+    if scheme == "file":
+        return _system("file:///"), path
+    return _system(f"{scheme}://{bucket}{options}"), f"{bucket}{path}"
+
+
+@lru_cache(32)
+def _system(address: str) -> Any:
+    """Return the file system of a bucket, opened once."""
     fs = pyarrow("fs")
     try:
-        return fs.FileSystem.from_uri(address)
+        return fs.FileSystem.from_uri(address)[0]
     except (ValueError, OSError) as error:
-        scheme, _, path = address.partition("://")
         try:
             import fsspec
 
-            return fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem(scheme))), path
+            return fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem(address.partition("://")[0])))
         except (ImportError, ValueError):
             raise UsageError(f"{address}: cannot be opened ({str(error).splitlines()[0][:160]})") from None
 
@@ -73,7 +88,7 @@ def open_stream(place: str) -> IO[bytes]:
     address = address_of(place)
     if address is None:
         return open_regular(Path(place))
-    system, path = _open(address)
+    system, path = open_store(address)
     return system.open_input_stream(path)
 
 
@@ -82,7 +97,7 @@ def open_random(place: str) -> Any:
     address = address_of(place)
     if address is None:
         return pyarrow("lib").OSFile(place)
-    system, path = _open(address)
+    system, path = open_store(address)
     return system.open_input_file(path)
 
 
@@ -93,7 +108,7 @@ def write_bytes(place: str, data: bytes) -> None:
         write_result(Path(place), data, "save_path")
         return
     try:
-        system, path = _open(address)
+        system, path = open_store(address)
         if system.type_name == "local" or system.type_name.startswith("py::fsspec"):
             system.create_dir(path.rpartition("/")[0], recursive=True)
         with system.open_output_stream(path) as file:  # an object appears when the stream is closed
@@ -119,7 +134,7 @@ def found_below(address: str) -> Iterator[tuple[str, str]]:
     head, pattern = _split(place)
     fs = pyarrow("fs")
     try:
-        system, base = _open(head + mark + options)
+        system, base = open_store(head + mark + options)
         info = system.get_file_info(base)
         if info.type == fs.FileType.File:
             files = [base]
