@@ -167,8 +167,10 @@ def _parquet_rows(unit: Unit, column: str) -> Iterator[Row]:
                 value = row[pictures]
                 data = value.get("bytes") if isinstance(value, dict) else value  # as Hugging Face stores pictures
                 name = str(row[names]) if names else f"{PurePosixPath(unit.place).stem}/{number:09d}"
-                problem = _bad_name(name) or ("" if isinstance(data, bytes) else f"{name}: no bytes in {pictures}")
-                yield Row(name, name, data if not problem else b"", problem, 0.0)
+                problem = _bad_name(name)
+                if not isinstance(data, bytes):
+                    problem, data = problem or f"{name}: no bytes in {pictures}", b""
+                yield Row(name, name, data, problem, 0.0)
                 number += 1
 
 
