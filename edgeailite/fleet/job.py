@@ -200,7 +200,7 @@ def _named(tables: Path) -> set[str]:
 
 @contextmanager
 def _counted(config: InferConfig, units: Sequence[Unit]) -> Iterator[Any]:
-    """Yield a function that counts pictures, in a bar and in the file of `--metrics`."""
+    """Yield a function that counts pictures, in a bar and in the file of `metrics`."""
     pictures = len(units) if all(unit.kind == PICTURE for unit in units) else None
     rates = Rates(len(units), pictures, config.metrics)
     with progress("infer", len(units)) as (bar, bar_task):

@@ -45,7 +45,7 @@ def start(workers: Workers) -> Any:
             ray.init(workers.address, log_to_driver=False, logging_level=logging.ERROR, **more)
         except (ConnectionError, ValueError, RuntimeError) as error:
             problem = str(error).splitlines()[0][:200]
-            fix = "start one with `ray start --head`, or name another"
+            fix = "start one with ray, or name another"
             raise UsageError(problem, about="address", value=workers.address, fix=fix, code="offline") from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()

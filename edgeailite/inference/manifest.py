@@ -8,9 +8,9 @@ them at the end, by a sort whose memory is bounded. So a killed job goes on wher
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import json
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,13 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.errors import DataError, option
-from edgeailite.files import atomic_file, open_regular, unreadable, unwritable
+from edgeailite.files import atomic_file, growing_sha256, open_regular, own_file, sha256_of, unreadable, unwritable
 from edgeailite.untrusted import json_value
 
 MANIFEST, JOURNAL = "manifest.jsonl", "manifest.journal"
 FORMAT = "edgeailite manifest 1"
 LONGEST_LINE = 1 << 17  # bytes
 IN_MEMORY = 200_000  # lines that are sorted at a time
+OURS = (b'{"manifest": ', b'{"name": ')  # starts of lines, the longest first
 LISTED = 1000  # names that a summary holds
 FIELDS = ("name", "input", "labels", "model", "arithmetic")
 
@@ -73,7 +74,7 @@ class Summary:
 
 def labels_sha256(labels: Mapping[str, NDArray[Any]]) -> str:
     """Hash the label maps of a picture: for each output its name, type and size, then its values row by row."""
-    digest = hashlib.sha256()
+    digest = growing_sha256()
     for name, values in labels.items():
         digest.update(f"{name} {values.dtype.str} {values.shape[0]} {values.shape[1]}\n".encode())
         digest.update(np.ascontiguousarray(values).data)
@@ -99,12 +100,15 @@ class Journal:
         self.known: set[str] = set()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            for name in (JOURNAL, MANIFEST):
+                _check_ours(folder / name)
             if go_on:
                 self._take_up()
             else:
                 for name in (JOURNAL, MANIFEST):
                     (folder / name).unlink(missing_ok=True)
-            self._file: BinaryIO = self.path.open("ab")
+            self._file: BinaryIO = os.fdopen(own_file(self.path), "r+b")
+            self._file.seek(0, os.SEEK_END)
         except OSError as error:
             raise unwritable(self.path, error, fix=f"choose another {option('save_path')}") from None
 
@@ -138,7 +142,7 @@ class Journal:
         if not self.path.exists():
             return
         whole = 0
-        with self.path.open("r+b") as journal:
+        with os.fdopen(own_file(self.path), "r+b") as journal:
             while (line := journal.readline(LONGEST_LINE)).endswith(b"\n"):
                 try:
                     entry = parsed(line, where=str(self.path))
@@ -148,6 +152,18 @@ class Journal:
                 if not entry.failed:
                     self.known.add(entry.name)
             journal.truncate(whole)
+
+
+def _check_ours(path: Path) -> None:
+    """Raise DataError for a file of this name that infer did not write."""
+    try:
+        with open_regular(path) as file:
+            start = file.read(len(OURS[0]))
+    except FileNotFoundError:
+        return
+    if start and not any(start.startswith(own) for own in OURS):
+        problem = "not written by infer"
+        raise DataError(problem, fix=f"choose another {option('save_path')}", path=path, code="not-ours")
 
 
 def sorted_lines(path: Path, *, in_memory: int = IN_MEMORY) -> Iterator[bytes]:
@@ -164,7 +180,7 @@ def sorted_lines(path: Path, *, in_memory: int = IN_MEMORY) -> Iterator[bytes]:
         yield from merged_lines(runs)
 
 
-def merged_lines(paths: Sequence[Path], *, skip: int = 0) -> Iterator[bytes]:
+def merged_lines(paths: Sequence[Path]) -> Iterator[bytes]:
     """Yield the lines of sorted files in order of their bytes."""
     files = [path.open("rb") for path in paths]
     try:
@@ -176,7 +192,7 @@ def merged_lines(paths: Sequence[Path], *, skip: int = 0) -> Iterator[bytes]:
 
 def write_manifest(path: Path, lines: Iterable[bytes]) -> Summary:
     """Write sorted lines as a manifest: each once, failed ones only of pictures that nobody labelled."""
-    summary, digest = Summary(), hashlib.sha256()
+    summary, digest = Summary(), growing_sha256()
     try:
         with atomic_file(path) as file:
             for line in _condensed(lines, summary, where=str(path)):
@@ -216,7 +232,7 @@ def _last_line(summary: Summary) -> bytes:
 
 def read_manifest(path: Path) -> Iterator[Entry]:
     """Yield the entries of a manifest. Raises DataError for a file that is none, was cut off or was changed."""
-    digest, last = hashlib.sha256(), b""
+    digest, last = growing_sha256(), b""
     try:
         with open_regular(path) as file:
             number = 0
@@ -252,5 +268,4 @@ def sampled(entries: Iterable[Entry], share: float, seed: int) -> list[Entry]:
 
 def part_of_name(name: str) -> float:
     """Return a number from 0 to below 1 that depends on a name alone, evenly spread over names."""
-    digest = hashlib.sha256(name.encode(errors="surrogateescape")).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48
+    return int(sha256_of(name.encode(errors="surrogateescape"))[:12], 16) / 2**48

@@ -7,14 +7,16 @@ so that they are equal for every number of parts.
 from __future__ import annotations
 
 import csv
+import io
 import json
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgeailite.errors import DataError, option
-from edgeailite.files import atomic_file, unwritable, write_result
+from edgeailite.files import atomic_file, open_regular, unwritable, write_result
 from edgeailite.inference.manifest import (
     MANIFEST,
     Summary,
@@ -25,7 +27,7 @@ from edgeailite.inference.manifest import (
 )
 from edgeailite.inference.results import RECORD, SKIPPED, read_record
 from edgeailite.inference.shards import FOLDER, Shard
-from edgeailite.inference.shares import CSV, ENCODING
+from edgeailite.inference.shares import CSV, cell
 from edgeailite.inference.sources import STDIN, inputs
 from edgeailite.inference.writing import remove_leftovers_below
 
@@ -125,20 +127,18 @@ def _merge_table(folder: Path, parts: Sequence[Shard], name: str) -> bool:
     if not tables:
         (folder / name).unlink(missing_ok=True)
         return False
-    rows = folder / f"{name}.rows.partial"
     try:
-        with rows.open("wb") as file:
-            for table in tables:
-                with table.open("rb") as source:
-                    head = source.readline()
-                    file.writelines(source)
-        with atomic_file(folder / name) as file:
-            file.write(head)
-            file.writelines(sorted_lines(rows))
+        with tempfile.TemporaryDirectory() as temporary, atomic_file(folder / name) as merged:
+            rows = Path(temporary, name)
+            with rows.open("wb") as file:
+                for table in tables:
+                    with open_regular(table) as source:
+                        head = source.readline()
+                        file.writelines(source)
+            merged.write(head)
+            merged.writelines(sorted_lines(rows))
     except OSError as error:
         raise unwritable(folder / name, error, fix="free disk space, or change rights") from None
-    finally:
-        rows.unlink(missing_ok=True)
     return True
 
 
@@ -155,6 +155,7 @@ def _missing(folder: Path, record: dict[str, Any]) -> int | None:
         return None
     names = sorted(there - {entry.name for entry in read_manifest(folder / MANIFEST)})
     if names:
-        with (folder / MISSING).open("w", **ENCODING) as file:
-            csv.writer(file, lineterminator="\n").writerows([["picture"], *([name] for name in names)])
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([["picture"], *([cell(name)] for name in names)])
+        write_result(folder / MISSING, text.getvalue().encode(errors="surrogateescape"), "merge")
     return len(names)

@@ -40,7 +40,7 @@ class Shard:
 
 
 def shard_of(text: str, environment: Mapping[str, str]) -> Shard:
-    """Return the part that `--shard` names. With `auto`, index and count are those of the job in the environment.
+    """Return the part that a text names. With `auto`, index and count are those of the job in the environment.
 
     Read are JOB_COMPLETION_INDEX (Kubernetes, which sets no count: `auto/N`), SLURM_ARRAY_TASK_ID with _MIN, _STEP and
     _COUNT, RANK with WORLD_SIZE (torchrun); the first that is set counts. Raises UsageError.

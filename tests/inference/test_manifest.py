@@ -118,6 +118,19 @@ def test_a_changed_manifest_is_refused(tmp_path, fault):
         list(read_manifest(path))
 
 
+@pytest.mark.parametrize("name", [MANIFEST, JOURNAL])
+def test_files_of_others_stay(tmp_path, name):
+    (tmp_path / name).write_text("theirs\n")
+    for go_on in (False, True):
+        with pytest.raises(DataError, match="not written by infer"):
+            Journal(tmp_path, go_on=go_on)
+    (tmp_path / name).unlink()
+    (tmp_path / "other").write_text("")
+    (tmp_path / JOURNAL).symlink_to(tmp_path / "other")
+    with pytest.raises(DataError, match="cannot be written"):
+        Journal(tmp_path, go_on=True)
+
+
 def test_a_link_is_not_written_through(tmp_path):
     (tmp_path / "other").write_text("theirs")
     (tmp_path / MANIFEST).symlink_to(tmp_path / "other")
