@@ -1,7 +1,7 @@
 """What becomes of networks of other people: read, quantized, written as an int8 file, and the file proven.
 
     pip install "edgeailite[bench]"
-    python -m benchmarks.foreign_networks --results FILE.jsonl            # the 54 networks; again: those that are missing
+    python -m benchmarks.foreign_networks --results FILE.jsonl            # the 54; again: those without a row
     python -m benchmarks.foreign_networks --results FILE.jsonl --only tv.resnet18 hand.ENet --again
     python -m benchmarks.foreign_networks --results FILE.jsonl --others   # networks that nothing was fitted to
 
@@ -47,7 +47,10 @@ from edgeailite.quantization.graph import named_outputs
 from edgeailite.runtime import load_onnx, run
 
 EXPORTERS = ("read_module", "opset11", "opset13", "opset17")
-SIZES = {"smp.PAN/resnet18": (128, 160), "smp.DPT/tu-vit_tiny_patch16_224": (224, 224)}  # networks that take no smaller pictures
+SIZES = {
+    "smp.PAN/resnet18": (128, 160),
+    "smp.DPT/tu-vit_tiny_patch16_224": (224, 224),
+}  # networks that take no smaller pictures
 SIZE, OTHER_SIZES = (96, 128), ((101, 139), (160, 224))  # the second for networks that take multiples of 32
 PICTURES = 2
 PROCESSES = multiprocessing.get_context("fork")  # so that torch is imported once
@@ -190,7 +193,7 @@ def other_size(module: nn.Module, network: nn.Module) -> tuple[int, int] | None:
         try:
             if difference(module, network, pictures_as_input(size)[0]) <= WRONG:
                 return size
-        except Exception:  # noqa: BLE001, S112 - torch's own reasons why a network takes certain sizes alone
+        except Exception:  # noqa: BLE001 - torch's own reasons why a network takes certain sizes alone
             continue
     return None
 
@@ -208,7 +211,9 @@ def proven(network: fx.GraphModule, size: tuple[int, int], other: tuple[int, int
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model_int8.onnx"
-        onnx.save(to_onnx(quantized, card, size=size if other is None else None), str(path))  # one export, which takes seconds
+        onnx.save(
+            to_onnx(quantized, card, size=size if other is None else None), str(path)
+        )  # one export, which takes seconds
         subject = Subject(quantized, card, path)
         found = prove(subject, pictures(size), threads=1, export_again=False)
         if other is not None:
@@ -218,7 +223,9 @@ def proven(network: fx.GraphModule, size: tuple[int, int], other: tuple[int, int
     if "promise" not in found:
         return row | {"outcome": "proven", "detail": ""}
     steps = max((part["largest_step"] for part in found["float_parts"].values()), default=0)
-    detail = f"{len(parts)} parts, {100 * row['share']:.2f} % of MACs integer, at most {steps} step off: " + ", ".join(parts)
+    detail = f"{len(parts)} parts, {100 * row['share']:.2f} % of MACs integer, at most {steps} step off: " + ", ".join(
+        parts
+    )
     return row | {"outcome": "proven but for", "detail": detail}
 
 
@@ -240,7 +247,9 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         share = f"{100 * row['share']:.2f}" if "share" in row else "-"
         print(f"| {row['name']} | {row['outcome']} | {share} | {row.get('other') or '-'} | {row['detail'][:200]} |")
     counts = Counter(row["outcome"] for row in rows)
-    print("\n" + ", ".join(f"{outcome} {counts[outcome]}" for outcome in OUTCOMES if counts[outcome]), f"of {len(rows)}")
+    print(
+        "\n" + ", ".join(f"{outcome} {counts[outcome]}" for outcome in OUTCOMES if counts[outcome]), f"of {len(rows)}"
+    )
 
 
 if __name__ == "__main__":

@@ -91,7 +91,9 @@ class DAPPM(nn.Module):
 class DDRNet23Slim(nn.Module):
     def __init__(self, classes=19, planes=32):
         super().__init__()
-        self.conv1 = nn.Sequential(*conv_bn(3, planes, 3, 2), nn.ReLU(True), *conv_bn(planes, planes, 3, 2), nn.ReLU(True))
+        self.conv1 = nn.Sequential(
+            *conv_bn(3, planes, 3, 2), nn.ReLU(True), *conv_bn(planes, planes, 3, 2), nn.ReLU(True)
+        )
         self.relu = nn.ReLU(inplace=False)
         self.layer1 = make_layer(BasicBlock, planes, planes, 2)
         self.layer2 = make_layer(BasicBlock, planes, planes * 2, 2, 2)
@@ -102,7 +104,9 @@ class DDRNet23Slim(nn.Module):
         self.down3 = conv_bn(64, 128, 3, 2)
         self.down4 = nn.Sequential(*conv_bn(64, 128, 3, 2), nn.ReLU(inplace=True), *conv_bn(128, 256, 3, 2))
         self.spp = DAPPM(512, 128, 128)
-        self.final_layer = nn.Sequential(bn_relu_conv(128, 64, 3), nn.BatchNorm2d(64), nn.ReLU(), nn.Conv2d(64, classes, 1))
+        self.final_layer = nn.Sequential(
+            bn_relu_conv(128, 64, 3), nn.BatchNorm2d(64), nn.ReLU(), nn.Conv2d(64, classes, 1)
+        )
 
     def forward(self, x):
         size = [x.shape[-2] // 8, x.shape[-1] // 8]

@@ -68,7 +68,9 @@ def make_single(block, inputs, planes, stride=1):
 class PIDNetS(nn.Module):
     def __init__(self, classes=19, m=2, n=3, planes=32):
         super().__init__()
-        self.conv1 = nn.Sequential(*conv_bn(3, planes, 3, 2), nn.ReLU(True), *conv_bn(planes, planes, 3, 2), nn.ReLU(True))
+        self.conv1 = nn.Sequential(
+            *conv_bn(3, planes, 3, 2), nn.ReLU(True), *conv_bn(planes, planes, 3, 2), nn.ReLU(True)
+        )
         self.relu = nn.ReLU(inplace=True)
         self.layer1 = make_layer(BasicBlock, planes, planes, m)
         self.layer2 = make_layer(BasicBlock, planes, planes * 2, m, 2)
@@ -83,7 +85,9 @@ class PIDNetS(nn.Module):
         self.diff3, self.diff4 = conv_bn(planes * 4, planes, 3), conv_bn(planes * 8, planes * 2, 3)
         self.layer5_d = make_layer(Bottleneck, 64, 64, 1)
         self.spp, self.dfm = PAPPM(planes * 16, 96, planes * 4), LightBag(planes * 4)
-        self.head = nn.Sequential(bn_relu_conv(planes * 4, 128, 3), nn.BatchNorm2d(128), nn.ReLU(), nn.Conv2d(128, classes, 1))
+        self.head = nn.Sequential(
+            bn_relu_conv(planes * 4, 128, 3), nn.BatchNorm2d(128), nn.ReLU(), nn.Conv2d(128, classes, 1)
+        )
 
     def forward(self, x):
         size = [x.shape[-2] // 8, x.shape[-1] // 8]

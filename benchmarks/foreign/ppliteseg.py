@@ -36,9 +36,7 @@ class SpatialAttentionFusion(nn.Module):
         super().__init__()
         self.conv_x = ConvBNAct(low, high, 3, nn.ReLU(), padding=1)
         self.conv_out = ConvBNAct(high, outputs, 3, nn.ReLU(), padding=1)
-        self.conv_xy_atten = nn.Sequential(
-            ConvBNAct(4, 2, 3, nn.LeakyReLU(), padding=1), ConvBNAct(2, 1, 3, padding=1)
-        )
+        self.conv_xy_atten = nn.Sequential(ConvBNAct(4, 2, 3, nn.LeakyReLU(), padding=1), ConvBNAct(2, 1, 3, padding=1))
 
     def forward(self, low, high):
         x = self.conv_x(low)

@@ -1,11 +1,13 @@
 """SegNet (Badrinarayanan et al. 2017), with three stages: max pooling whose places the decoder uses again."""
 
+import itertools
+
 from torch import nn
 
 
 def block(*channels):
     layers = []
-    for inputs, outputs in zip(channels, channels[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(channels):
         layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(True)]
     return nn.Sequential(*layers)
 

@@ -1,5 +1,7 @@
 """U-Net (Ronneberger et al. 2015, arXiv:1505.04597) with padding, as it is often written; transposed or bilinear."""
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -47,7 +49,7 @@ class UNet(nn.Module):
         sides = [width, width * 2, width * 4, width * 8, width * 16 // factor]
         self.inc = DoubleConv(3, width)
         self.downs = nn.ModuleList(
-            nn.Sequential(nn.MaxPool2d(2), DoubleConv(a, b)) for a, b in zip(sides, sides[1:], strict=False)
+            nn.Sequential(nn.MaxPool2d(2), DoubleConv(a, b)) for a, b in itertools.pairwise(sides)
         )
         outputs = [width * 8 // factor, width * 4 // factor, width * 2 // factor, width]
         inputs = [width * 16, width * 8, width * 4, width * 2]

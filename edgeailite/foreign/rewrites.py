@@ -187,10 +187,11 @@ def _merge_group_norm(network: fx.GraphModule, node: fx.Node) -> None:
     assert isinstance(module, nn.InstanceNorm1d)
     if to_groups.target is not torch.reshape or len(readers) != 1 or readers[0].target is not torch.reshape:
         return
-    x, (batch, *_) = to_groups.args
+    x, lengths = to_groups.args[0], tuple(to_groups.args[1])
     sides = x.meta.get(SIDES, ())
     if len(sides) != 4 or sides != readers[0].meta.get(SIDES) or sides[1] is None or sides[1] % module.num_features:
         return
+    batch = lengths[0]
     if not isinstance(batch, fx.Node) or batch.target is not operator.getitem or batch.args[0].args != (x, "shape"):
         return
     norm = nn.GroupNorm(module.num_features, sides[1], module.eps)
