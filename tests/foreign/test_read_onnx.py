@@ -493,6 +493,29 @@ def test_an_amount_that_is_0_at_even_sides_is_no_constant():
     compare(model(nodes, PARTS | constants), ((48, 64), (33, 45), (34, 45), (33, 46)))
 
 
+def test_same_padding_by_arithmetic_on_sizes():
+    """As exporters write TensorFlow's: what is missing to a multiple of the stride, in halves."""
+    nodes = [
+        ("Shape", "image", "s", {"start": 2}),
+        ("Add", "s one", "a", {}),
+        ("Div", "a two", "h", {}),
+        ("Mul", "h two", "up", {}),
+        ("Add", "up one", "wanted", {}),
+        ("Sub", "wanted s", "b", {}),
+        ("Clip", "b nought", "missing", {}),
+        ("Div", "missing two", "first", {}),
+        ("Sub", "missing first", "last", {}),
+        ("Concat", "first last", "pads", {"axis": 0}),
+        ("Pad", "image pads nothing axes", "p", {}),
+        ("Conv", "p w", "y", {"strides": [2, 2]}),
+    ]
+    constants = {
+        "one": numbers(1), "two": numbers(2), "nought": np.int64(0), "axes": numbers(2, 3), "nothing": np.float32(0),
+        "w": PARTS["w"],
+    }  # fmt: skip
+    compare(model(nodes, constants), ((48, 64), (33, 45), (34, 45)))
+
+
 def test_samples_tell_apart_what_halving_leaves():
     for samples in (ODD, [(height // 64, width // 64) for height, width in EVEN]):
         for sides in zip(*samples, strict=True):
