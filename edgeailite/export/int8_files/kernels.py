@@ -85,7 +85,7 @@ def _numbers(call: Call, weight: Array, x: Codes, geometry: tuple[Any, ...]) -> 
         if np.abs(factor - 1).max() > BIAS_SCALE:  # the file's number, of which the kernel knows nothing
             bias = torch.from_numpy(codes * factor)
         else:
-            bias = torch.from_numpy(np.ascontiguousarray(codes))
+            bias = torch.from_numpy(codes.copy())
         if len(bias) != outputs:
             return None
     weight_scale = torch.from_numpy(np.ascontiguousarray(np.broadcast_to(scale, (outputs,))))

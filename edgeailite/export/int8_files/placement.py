@@ -18,14 +18,14 @@ import onnx
 from onnx import numpy_helper
 
 from edgeailite.export.int8_files.file import Int8File
-from edgeailite.export.int8_files.kernels import RULES
+from edgeailite.export.int8_files.kernels import FUNCTIONS, RULES
 from edgeailite.export.int8_files.values import BYTES, Array
 from edgeailite.runtime import open_session
 from edgeailite.runtime.failures import run_session
 from edgeailite.runtime.session import with_outputs
 
 FUSED = {"FusedConv": "Conv", "NhwcFusedConv": "Conv", "FusedGemm": "Gemm", "FusedMatMul": "MatMul"}
-COMPUTES = (*RULES, "ConvTranspose")
+COMPUTES = {*RULES, "ConvTranspose"} - FUNCTIONS.keys()  # a function is a table, whoever computes it
 FIRST_ZERO_POINT = {"QLinearConcat": 1}  # where a kernel has it; 2 of others
 SHIFT = 128  # of signed codes that became unsigned ones
 
@@ -101,11 +101,14 @@ def _inner_name(
         return node.output[0]
     if node.name in kept:
         return str(kept[node.name].output[0])
-    maker = sources.get(node.input[0])
+    name = node.input[0]
+    maker = sources.get(name)
     while maker is not None and maker.op_type in ("Relu", "Clip"):
-        maker = sources.get(maker.input[0])
+        name = maker.input[0]
+        maker = sources.get(name)
     if maker is not None and maker.name in kept:
-        return str(kept[maker.name].output[0])
+        outputs, index = kept[maker.name].output, list(maker.output).index(name)
+        return str(outputs[index]) if index < len(outputs) else None
     return None
 
 
