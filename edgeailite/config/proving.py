@@ -205,8 +205,8 @@ class VerifyConfig:
     model: Path
     """Run folder, checkpoint, or an .onnx or .tflite file followed by its contract."""
     contract: Path | None = None
-    """contract.json of the file (needs numpy and onnxruntime only; a .tflite file numpy and LiteRT). With --pictures: where
-    to write it; default contract_int8.json beside the file."""
+    """contract.json of the file (needs numpy and onnxruntime only; a .tflite file numpy and LiteRT). With --pictures:
+    where to write it; default contract_int8.json beside the file."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     split: str = "val"
@@ -231,8 +231,8 @@ class VerifyConfig:
     json: bool = False
     """Print one JSON object instead of a table."""
     pictures: Path | None = None
-    """Folder of pictures on which an int8 .onnx file of any tool (QDQ or QOperator) is proven by itself: what onnxruntime
-    computes here against what the file's integers say. Writes its contract."""
+    """Folder of pictures on which an int8 .onnx file of any tool (QDQ or QOperator) is proven by itself: what
+    onnxruntime computes here against what the file's integers say. Writes its contract."""
 
     group("find the layer that differs")
     trace: tuple[str, str] | None = None
@@ -267,7 +267,9 @@ class VerifyConfig:
         check_size("img_resize", self.img_resize, least=1)
         if self.pictures is not None:
             check(self.trace is None, "pictures", self.pictures, f"none beside {option('trace')}")
-            check(self.model.suffix == ".onnx", "pictures", self.pictures, "none for a run, which has pictures of its own")
+            check(
+                self.model.suffix == ".onnx", "pictures", self.pictures, "none for a run, which has pictures of its own"
+            )
         if self.trace is None:
             for name in ("trace_plot", "trace_pictures"):
                 check(getattr(self, name) is None, name, getattr(self, name), f"none without {option('trace')}")

@@ -193,9 +193,7 @@ class IntegerConv(nn.Module):
         self.register_buffer("bias_zero_point", torch.zeros_like(parameters.bias_scale, dtype=parameters.bias.dtype))
 
     @classmethod
-    def of_numbers(
-        cls, weight: Tensor, weight_scale: Tensor, bias: Tensor, geometry: tuple[Any, ...]
-    ) -> IntegerConv:
+    def of_numbers(cls, weight: Tensor, weight_scale: Tensor, bias: Tensor, geometry: tuple[Any, ...]) -> IntegerConv:
         """Return a convolution for `integer.convolve` of weight codes without zero point, scales and bias codes.
 
         `geometry` is stride, padding, dilation and groups, as `F.conv2d` takes them.

@@ -223,7 +223,8 @@ def _check_kind(file: Path, data: bytes, model: OnnxModel, contract: Contract) -
             path=contract.where,
             code="unexpected-value",
         )
-    if contract.wide and contract.describes_itself and "edgeailite.wide" not in model.session.get_modelmeta().custom_metadata_map:
+    promised = not contract.describes_itself or "edgeailite.wide" in model.session.get_modelmeta().custom_metadata_map
+    if contract.wide and not promised:
         raise DataError(
             f"exact: expected true, for {file} has no parts of 16 bits, found false",
             path=contract.where,

@@ -12,7 +12,6 @@ from edgeailite.environment import environment, machine_arithmetic
 from edgeailite.errors import DataError
 from edgeailite.export.contract import GOLDEN_PICTURES, difference, small
 from edgeailite.export.int8_files.evaluate import Evaluation, Outcome
-from edgeailite.export.int8_files.file import Int8File
 from edgeailite.export.int8_files.placement import placement_of
 from edgeailite.export.int8_files.prove import Picture, Proof
 from edgeailite.files import sha256_of

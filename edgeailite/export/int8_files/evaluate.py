@@ -1,19 +1,19 @@
 """Evaluates an int8 ONNX file of any tool (QDQ or QOperator) as its integers say, on one picture.
 
 Rules:
- 1. An operator between DequantizeLinear and QuantizeLinear, or one of the QLinear family, is computed by the rule of its
-    integer kernel (`kernels`), if onnxruntime has that kernel there (`placement`).
+ 1. An operator between DequantizeLinear and QuantizeLinear, or one of the QLinear family, is computed by the rule of
+    its integer kernel (`kernels`), if onnxruntime has that kernel there (`placement`).
  2. What copies or picks values (MOVES), and float operations that round once or not at all (ROUND_ONCE), are exact.
  3. A bilinear resize of exact values is rule 4 of `quantization.integer`.
  4. Everything else has no rule: it is computed in float by onnxruntime's single operator, and the result is not exact.
-    Where it is quantized, the codes of the file itself are taken instead (`given`), so that what follows is exact again;
-    how far the two are apart is kept (`Part`). So are functions that have a result next to a tie.
+    Where it is quantized, the codes of the file itself are taken instead (`given`), so that what follows is exact
+    again; how far the two are apart is kept (`Part`). So are functions that have a result next to a tie.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
@@ -35,7 +35,6 @@ from edgeailite.export.int8_files.values import (
     Value,
     attributes_of,
     quantizer,
-    tensor,
 )
 from edgeailite.quantization.arithmetic import Arithmetic
 from edgeailite.quantization.convert import Quantize

@@ -76,7 +76,9 @@ def _size(file: OnnxFile, port: Port) -> tuple[int, int] | None:
             fix="give a file that takes such pictures",
         )
     if isinstance(shape[0], int) and shape[0] > 1:
-        raise DataError(f"takes {shape[0]} pictures at once", path=file.name, fix="export it for one, or an open number")
+        raise DataError(
+            f"takes {shape[0]} pictures at once", path=file.name, fix="export it for one, or an open number"
+        )
     height, width = shape[2:]
     return (height, width) if isinstance(height, int) and isinstance(width, int) and height and width else None
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgeailite.export.int8_files.values import Array, Quantized, Value, tensor
+from edgeailite.export.int8_files.values import Array, Quantized, Value
 from edgeailite.quantization.arithmetic import Arithmetic
 from edgeailite.quantization.codes import Codes
 from edgeailite.quantization.convert import IntegerConv, Quantize
@@ -88,7 +88,7 @@ def _numbers(call: Call, weight: Array, x: Codes, geometry: tuple[Any, ...]) -> 
             bias = torch.from_numpy(codes.copy())
         if len(bias) != outputs:
             return None
-    weight_scale = torch.from_numpy(np.ascontiguousarray(np.broadcast_to(scale, (outputs,))))
+    weight_scale = torch.from_numpy(np.broadcast_to(scale, (outputs,)).copy())
     return IntegerConv.of_numbers(torch.from_numpy(weight), weight_scale, bias, geometry)
 
 

@@ -52,8 +52,8 @@ class FileVerification:
         proof, lines = self.proof, []
         layers = len(proof.macs)
         lines.append(
-            f"layers: {layers - len(proof.float_layers)} of {layers} run as integers, {_percent(proof.integer_macs)} of "
-            f"the multiply-accumulates; {proof.tensors} code tensors, all that follow from rules equal in every bit"
+            f"layers: {layers - len(proof.float_layers)} of {layers} run as integers, {_percent(proof.integer_macs)} "
+            f"of the multiply-accumulates; {proof.tensors} code tensors, all that follow from rules equal in every bit"
         )
         if proof.float_layers:
             lines.append(f"in float: {_named(proof.float_layers)}")
@@ -68,9 +68,7 @@ class FileVerification:
         unread = [part.tensor for part in proof.parts.values() if not part.read]
         if unread:
             lines.append(f"not readable in onnxruntime's graph: {_named(unread)}")
-        lines += [
-            f"{size}: refused ({value['refused']})" for size, value in proof.sizes.items() if "refused" in value
-        ]
+        lines += [f"{size}: refused ({value['refused']})" for size, value in proof.sizes.items() if "refused" in value]
         return lines
 
 

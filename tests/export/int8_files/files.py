@@ -36,9 +36,7 @@ def model(nodes, constants, *, outputs=("y",), shape=(1, 3, *SIZE), opset=17, do
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
     held = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     opsets = [helper.make_opsetid(name, version) for name, version in (("", opset), *domains)]
-    return helper.make_model(
-        helper.make_graph(made, "graph", ports, ends, held), opset_imports=opsets, ir_version=8
-    )
+    return helper.make_model(helper.make_graph(made, "graph", ports, ends, held), opset_imports=opsets, ir_version=8)
 
 
 def network() -> onnx.ModelProto:

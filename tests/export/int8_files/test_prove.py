@@ -25,7 +25,6 @@ def proven(file: Int8File, **options) -> Proof:
     return prove_int8(file, pictures(), Preprocessing(*SIZE), **options)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("kind", FORMATS)
 def test_every_form_of_file_is_proven(tmp_path, kind):
     proof = proven(opened(quantized(tmp_path, kind)))
@@ -44,7 +43,6 @@ def test_every_form_of_file_is_proven(tmp_path, kind):
 PLANTED = {"w1": "node_0", "w2": "node_2", "w4": "node_15", "wl": "node_18"}
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("weight", PLANTED)
 @pytest.mark.parametrize("kind", ["QDQ u8s8 per channel", "QOperator u8u8"])
 def test_one_weight_code_is_named_at_its_layer(tmp_path, kind, weight):
