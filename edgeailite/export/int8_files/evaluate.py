@@ -193,8 +193,8 @@ class _Node:
             return self._settled(source.codes, exact=True, what=self.label)
         values = _plain(source)
         output = quantizer(scale, zero, unsigned=False)
-        codes = torch.round(torch.from_numpy(values.array) / output.scale) + output.zero_point.float()
-        return self._settled(_clamped(codes, output, zero), exact=values.exact, what=self.label)
+        steps = torch.round(torch.from_numpy(values.array) / output.scale) + output.zero_point.float()
+        return self._settled(_clamped(steps, output, zero), exact=values.exact, what=self.label)
 
     def _quantizer_inputs(self) -> tuple[Value, Array, Array]:
         source, scale = self.operands[0], self.operands[1]
