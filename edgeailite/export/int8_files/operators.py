@@ -28,7 +28,7 @@ class Operators:
         """Return the node's outputs for the values of its inputs, None for one that is left out."""
         feed = {f"i{index}": value for index, value in enumerate(values) if value is not None}
         fixed = {f"i{index}" for index, name in enumerate(node.input) if name in self.constants}
-        key = (node.output[0], tuple((name, str(value.dtype), value.ndim) for name, value in feed.items()))
+        key = (node.output[0], tuple((name, str(value.dtype), _sides(value)) for name, value in feed.items()))
         if key not in self.sessions:
             self.sessions[key] = self._session(node, feed, fixed)
         session = self.sessions[key]
@@ -45,7 +45,7 @@ class Operators:
         del alone.input[:]
         alone.input.extend(f"i{index}" if f"i{index}" in feed else "" for index in range(len(node.input)))
         ports = [
-            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), [None] * value.ndim)
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), _sides(value))
             for name, value in feed.items()
             if name not in fixed
         ]
@@ -58,6 +58,11 @@ class Operators:
         options.intra_op_num_threads = 1
         with said(f"{self.name}: onnxruntime cannot run {label_of(node)} alone"):
             return cpu_session(model.SerializeToString(), options)
+
+
+def _sides(value: Array) -> tuple[int | None, ...]:
+    """Sides of an input as they are declared: open, but for lists, whose length tells the rank of a result."""
+    return value.shape if value.ndim < 2 else (None,) * value.ndim
 
 
 def label_of(node: onnx.NodeProto) -> str:

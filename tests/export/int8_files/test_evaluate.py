@@ -172,3 +172,13 @@ def test_other_files_are_refused_in_one_line(tmp_path, kind):
     with pytest.raises(DataError, match=said) as caught:
         proof_of(tmp_path, make())
     assert "\n" not in str(caught.value)
+
+
+def test_sizes_that_are_computed_from_the_picture(tmp_path):
+    """As torch's exporter writes `interpolate(y, size=x.shape[2:])`."""
+    nodes = [
+        *pair("image", "a", "u"), ("MaxPool", ["u"], ["p"], {"kernel_shape": [2, 2], "strides": [2, 2]}),
+        ("Shape", ["image"], ["sides"], {}), ("Resize", ["p", "", "", "sides"], ["y"], {"mode": "linear"}),
+    ]  # fmt: skip
+    proof = proof_of(tmp_path, model(nodes, grid("a"), shape=("N", 3, "H", "W")), sizes=((17, 24),))
+    assert proof.exact and proof.sizes["17x24 EXTENDED"]["max_difference"] == 0.0
