@@ -18,7 +18,7 @@ HEADS = ("logits", "quantized", "codes", "argmax")
 CODES = ("int8", "int16")
 OPERATORS = frozenset((
     "ADD", "ARG_MAX", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEQUANTIZE", "GATHER", "MAX_POOL_2D", "MEAN",
-    "MIRROR_PAD", "PAD", "QUANTIZE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE",
+    "MIRROR_PAD", "PAD", "QUANTIZE", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE",
 ))  # fmt: skip
 """Those that export writes."""
 
