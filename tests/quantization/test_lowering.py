@@ -210,7 +210,8 @@ def test_enlarged_codes_and_their_convolution_are_the_bilinear_resize(factor, si
     pytest.importorskip("ai_edge_litert")
     program, image = lower(enlarging(factor), size, head="codes"), pixels(1, size)[0][0]
     ends_repeated = ["SLICE", "SLICE", "CONCATENATION"]
-    repeats, phases = {2: (2, 0), 4: (1, 4), 6: (2, 3), 8: (2, 4), 10: (2, 5), 12: (3, 4), 14: (7, 2), 16: (4, 4)}[factor]
+    parts = {2: (2, 0), 4: (1, 4), 6: (2, 3), 8: (2, 4), 10: (2, 5), 12: (3, 4), 14: (7, 2), 16: (4, 4)}
+    repeats, phases = parts[factor]
     nearest = ["RESIZE_NEAREST_NEIGHBOR"] * (repeats > 1)
     by_phases = ["CONCATENATION", *["DEPTHWISE_CONV_2D"] * phases, "CONCATENATION", "RESHAPE", "SLICE"]
     expected = [*ends_repeated * 2, *nearest, *(by_phases if phases else ["SLICE", "DEPTHWISE_CONV_2D"])]
