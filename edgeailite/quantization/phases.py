@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgeailite.quantization.convert import IntegerConv, IntegerParameters
+from edgeailite.quantization.convert import IntegerConv
 from edgeailite.quantization.grids import WeightGrid
-from edgeailite.quantization.modules import QuantConv2d
+from edgeailite.quantization.modules import IntegerParameters, QuantConv2d
 from edgeailite.quantization.schemes import DEFAULT_SCHEME, SCHEMES
 
 MOST_PHASES = 5  # of one direction: as many parts has a concatenation that XNNPACK takes
