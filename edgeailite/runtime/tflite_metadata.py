@@ -52,9 +52,7 @@ def is_quantized(tensor: Tensor) -> bool:
 def admit_tflite(file: TfliteFile) -> tuple[About, str]:
     """Read an exported file's metadata and its head, and check its graph against them. Raises DataError."""
     if not file.is_own:
-        fix = (
-            "export it here, or describe the ONNX file of this network (edgeailite card); complexity and bench take it"
-        )
+        fix = "export it here, or describe the network's ONNX file (edgeailite card); complexity and bench take it"
         raise DataError("no edgeailite metadata", path=file.name, fix=fix, code="wrong-kind")
     texts = file.texts()
     about, head = about_of_metadata(texts, where=file.name), texts.get(HEAD, "")
