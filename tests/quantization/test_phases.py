@@ -7,14 +7,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from edgeailite.quantization import calibrate, convert, prepare, set_input_range
+from edgeailite.quantization import calibrate, convert, integer_exact, prepare, set_input_range
 from edgeailite.quantization.convert import IntegerConv
 from edgeailite.quantization.enlarge import convolve_resizes
 from edgeailite.quantization.enlarge_codes import EnlargeCodes
+from edgeailite.quantization.lowering import lower
 from edgeailite.quantization.phases import LARGEST_WEIGHT, MOST_PHASES, fold, phase_convolutions
+from edgeailite.quantization.tflite_rules import RULES, run_program
 from edgeailite.quantization.tie_free import WEIGHT_STEP, taps
 from tests.quantization.test_enlarge import enlarging
 from tests.quantization.tiny import pixels
+from tests.tflite_schema import check_everywhere, int8_codes
 
 
 @pytest.mark.parametrize("step", [1, WEIGHT_STEP])
@@ -57,3 +60,19 @@ def test_each_part_has_the_scale_and_bias_of_the_whole(scheme):
         assert set(part.weight_scale.reshape(-1).tolist()) == set(whole.weight_scale.reshape(-1).tolist())
         assert set(part.bias.tolist()) == set(whole.bias.tolist())
         assert int(part.weight.to(int).sum((1, 2, 3))[0]) == int(whole.weight.to(int).sum((1, 2, 3))[0])
+
+
+@pytest.mark.parametrize("factor", [4, 8])
+def test_a_scheme_without_ties_stays_without(factor):
+    """Its weights are four times as large, so codes are repeated more often."""
+    pytest.importorskip("ai_edge_litert")
+    model = prepare(enlarging(factor), "portable", percentile=100.0)
+    set_input_range(model, -2.0, 127 / 64)
+    calibrate(model, pixels(seed=1))
+    program, (image,) = lower(convert(model.eval()), (24, 32)), pixels(1, seed=5)[0]
+    assert sum(op.kind == "RESHAPE" for op in program.operators) == 1
+    codes = int8_codes(program, image)
+    check_everywhere(program, codes)
+    expected = integer_exact(model)(image)["segmentation"].permute(0, 2, 3, 1).numpy()
+    for arithmetic in RULES:
+        np.testing.assert_array_equal(run_program(program, codes, arithmetic)["segmentation"], expected)
