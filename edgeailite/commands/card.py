@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from edgeailite.config import CardConfig, check
 from edgeailite.console import print_result
 from edgeailite.data.files.listing import read_lines
 from edgeailite.errors import UsageError, option
-from edgeailite.export.describe import Description, describe, input_size
-from edgeailite.export.files import write_model
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.runs.dataset import PICTURES
+from edgeailite.runs.describe import Description, describe, input_size
+from edgeailite.runs.onnx_model import write_model
 from edgeailite.runs.open import open_model
 
 
@@ -24,7 +22,7 @@ def run(config: CardConfig) -> int:
     if config.file.suffix == ".tflite":
         fix = "give the ONNX file of this network; `complexity` and `bench` take it as it is"
         raise UsageError("is no ONNX file, which alone can be described", path=config.file, fix=fix, code="wrong-kind")
-    like = None if config.like is None else open_model(config.like, device=torch.device("cpu")).card
+    like = None if config.like is None else open_model(config.like, device="cpu").card
     model, card = describe(config.file, _description(config, like))
     path = config.save_path or config.file.with_name(f"{config.file.stem}_card.onnx")
     if path.resolve() == config.file.resolve():
