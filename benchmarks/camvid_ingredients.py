@@ -41,7 +41,17 @@ def train(row: str, run: Path, options: argparse.Namespace, seed: int) -> None:
     if (run / "last.pt").is_file():
         words = ["train", "--resume", str(run)]
     else:
-        flags = (*SMALL.split(), "--epochs", str(options.epochs), "--seed", str(seed), "--threads", "1", "--workers", "0")
+        flags = (
+            *SMALL.split(),
+            "--epochs",
+            str(options.epochs),
+            "--seed",
+            str(seed),
+            "--threads",
+            "1",
+            "--workers",
+            "0",
+        )
         changed = ROWS[row].split()
         words = ["preset", "camvid_pretrained", *flags, "--data_path", str(options.camvid), "--save_path", str(run)]
         words += changed
