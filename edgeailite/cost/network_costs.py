@@ -2,8 +2,8 @@
 
 The output of a convolution at stride s has ceil(H / s) x ceil(W / s) positions, because kernels are odd and padded by
 half, or a number that pictures do not change (pyramid pooling). So a row of `network_costs.csv` holds the MACs per
-position at every stride. `tools/network_costs.py` writes the table by counting; the tests count again. Networks that
-round otherwise at odd sizes are not in it.
+position at every stride. `tools/network_costs.py` writes the table by counting; the tests count again. Networks on VGG
+are not in it: their pooling rounds down.
 """
 
 from __future__ import annotations

@@ -16,8 +16,9 @@ SAMPLE = (
 )
 
 
-def test_every_network_is_stored_and_no_other():
-    assert sorted(network_costs()) == list_models(), "run tools/network_costs.py --only NAME"
+def test_every_network_is_stored_but_those_with_vgg_whose_pooling_rounds_down():
+    wanted = [name for name in list_models() if not name.startswith("v1_vgg")]
+    assert sorted(network_costs()) == wanted, "run tools/network_costs.py --only NAME"
 
 
 @pytest.mark.parametrize(
