@@ -32,7 +32,7 @@ STARTS: dict[str, Preset] = {
         "--class_weights enet --evaluate_every 20",
     ),
     "camvid_pretrained": Preset(
-        "CamVid 480x360, 11 classes, from ImageNet weights, about two hours on one core; needs --data_path",
+        "CamVid 480x360 from ImageNet weights, one to two hours on one core; needs --data_path",
         "train",
         "--dataset_name camvid --model_name fpn_aspp_efficientnet_lite0_edgeailite --pretrained imagenet "
         "--img_resize 360 480 --rand_crop 256 320 --rand_scale 0.6 1.5 --epochs 45 --batch_size 8 "
