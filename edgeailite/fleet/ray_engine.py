@@ -16,7 +16,6 @@ from edgeailite.fleet.stores import INSTALL, pyarrow
 
 Batch = dict[str, NDArray[Any]]
 AHEAD = 4  # chunks per worker that are under way
-RESTARTS = 1000  # of an actor, and of a task: more kills than a job may see
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Workers:
 
 
 def start(workers: Workers) -> Any:
-    """Connect to the cluster, or start one here; return the module `ray`. Raises UsageError."""
+    """Connect to the cluster, or start one here; return the module `ray`. Raises UsageError, DataError."""
     try:
         import ray
         import ray.data
@@ -43,8 +42,10 @@ def start(workers: Workers) -> Any:
         more = {} if workers.address else {"include_dashboard": False}
         try:
             ray.init(workers.address, log_to_driver=False, logging_level=logging.ERROR, **more)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            problem = str(error).splitlines()[0][:200]
+        except Exception as error:  # noqa: BLE001 - ray raises Exception itself where its processes do not start in time
+            problem = f"ray did not start ({str(error).splitlines()[0][:200]})"
+            if workers.address is None:
+                raise DataError(problem, fix="try again, or give the address of a cluster", code="offline") from None
             fix = "start one with ray, or name another"
             raise UsageError(problem, about="address", value=workers.address, fix=fix, code="offline") from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -67,7 +68,8 @@ def run(
 ) -> Iterator[Batch]:
     """Yield what actors make of rows, in any order: `actor(argument)(columns)` yields columns.
 
-    Rows are handed out `batch` at a time. An actor or a node that is lost is replaced, and its rows are done again.
+    Rows are handed out `batch` at a time. An actor or a node that is lost is replaced, and its rows are done again,
+    as often as it takes, which is what Ray Data does unasked.
     Raises the EdgeailiteError that an actor raised, DataError for what Ray itself reports.
     """
     ray = start(workers)
@@ -83,8 +85,6 @@ def run(
         batch_format="numpy",
         compute=ray.data.ActorPoolStrategy(size=size),
         num_cpus=workers.cpus,
-        max_restarts=RESTARTS,
-        max_task_retries=RESTARTS,
     )
     try:
         yield from made.iter_batches(batch_size=None, batch_format="numpy")
