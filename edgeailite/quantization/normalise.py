@@ -14,6 +14,7 @@ back unchanged: networks of this package, and those that `edgeailite.foreign` re
 from __future__ import annotations
 
 import copy
+import math
 import operator
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -127,10 +128,20 @@ class _Normaliser:
             self._function(node)
         else:
             self._in_place(node, bool(getattr(module, "inplace", False)))
-            if isinstance(module, nn.AvgPool2d) and module.padding in (0, (0, 0)):
-                module.count_include_pad = False  # the same without padding, and onnxruntime's meaning with ceil_mode
+            if isinstance(module, nn.AvgPool2d):
+                self._average(node, module)
             elif isinstance(module, nn.BatchNorm2d):
                 complete_statistics(str(node.target), module)
+
+    def _average(self, node: fx.Node, pool: nn.AvgPool2d) -> None:
+        """Count padding only where torch and onnxruntime do it alike: with ceil_mode it becomes zeros of its own."""
+        height, width = pool.padding if isinstance(pool.padding, tuple) else (pool.padding, pool.padding)
+        if pool.count_include_pad and pool.ceil_mode and (height or width) and not pool.divisor_override:
+            padded = self._insert(node, F.pad, (tensor(node), [width, width, height, height]))
+            self._pad(padded)
+            node.args, node.kwargs, pool.padding = (padded,), {}, 0
+        if pool.padding in (0, (0, 0)):
+            pool.count_include_pad = False  # the same without padding, and onnxruntime's meaning with ceil_mode
 
     def _function(self, node: fx.Node) -> None:
         if node.target is torch._assert or (node.target is getattr and not node.users):  # of an assertion's message
@@ -263,7 +274,7 @@ class _Normaliser:
 
     def _move(self, node: fx.Node) -> None:
         arguments = node.args[1:]
-        if node.target in SHAPED and len(arguments) > 1:
+        if node.target in SHAPED and (len(arguments) > 1 or _is_length(arguments[:1])):
             arguments = (arguments,)
         node.kwargs = {key: value for key, value in node.kwargs.items() if key not in ("input", "self")}
         self._as_module(node, Move(node.target), tensor(node), *arguments, keep_options=True)
@@ -307,11 +318,11 @@ class _Normaliser:
 
     def _pad(self, node: fx.Node) -> None:
         how = arguments(node, pad=NEEDED, mode="constant", value=0.0)
-        if how["mode"] == "constant" and how["value"]:
-            raise UsageError(
-                f"F.pad with {how['value']} cannot be quantized, only with 0", path=node.name, code="no-integer-form"
-            )
-        self._as_module(node, Pad(how["mode"]), tensor(node), how["pad"])
+        value = float(how["value"] or 0.0) if how["mode"] == "constant" else 0.0
+        if not math.isfinite(value):
+            problem = f"F.pad with {value} cannot be quantized, only with finite numbers"
+            raise UsageError(problem, path=node.name, code="no-integer-form")
+        self._as_module(node, Pad(how["mode"]), tensor(node), how["pad"], *((value,) if value else ()))
 
     def _concatenate(self, node: fx.Node) -> None:
         tensors = node.args[0] if node.args else node.kwargs["tensors"]
@@ -493,3 +504,8 @@ class _Normaliser:
                     path = self._unused(str(node.target))
                     self.root.add_submodule(path, copy.deepcopy(module))
                     node.target = path
+
+
+def _is_length(arguments: tuple[Any, ...]) -> bool:
+    """Tell if an argument is a single number, not a list of them: `x.flip(3)`, `x.view(-1)`."""
+    return any(isinstance(a, int) or (isinstance(a, fx.Node) and is_one_size(a)) for a in arguments)

@@ -28,7 +28,7 @@ from functools import partial
 
 from torch import fx, nn
 
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, option
 from edgeailite.modelcard import input_name
 from edgeailite.models.fusing import fuse
 from edgeailite.quantization.graph import (
@@ -237,6 +237,7 @@ def _refuse_module(path: str, module: nn.Module) -> None:
     known = (QuantConv2d, TieFreeResize, *ACTIVATIONS, *MOVES, *PRODUCERS)
     if isinstance(module, FLOATS) or not isinstance(module, known):
         hint = BILINEAR_HINT if isinstance(module, nn.ConvTranspose2d) else IN_FLOAT
+        hint = f"leave it in float: {option('float_parts')} True" if isinstance(module, FLOATS) else hint
         kind = module.extra_repr() if isinstance(module, FloatPart) else type(module).__name__
         raise UsageError(f"{kind} cannot be quantized to int8 here", path=path, fix=hint, code="no-integer-form")
 

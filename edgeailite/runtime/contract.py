@@ -26,9 +26,11 @@ from edgeailite.files import read_regular, sha256_of, unreadable
 from edgeailite.modelcard import ModelCard, input_name
 from edgeailite.preprocessing import preprocess
 from edgeailite.runtime.contract_file import (
+    FLOAT_PARTS,
+    FLOAT_PARTS_PROMISE,
     FORMAT,
+    WEAKER,
     WIDE_EQUAL_ARGMAX,
-    WIDE_PROMISE,
     Contract,
     contract_of,
     golden_in,
@@ -135,7 +137,7 @@ def recheck(
         same = all(golden_in(case, expected) is case for case in checked.golden)
         results |= {"arithmetic": arithmetic, "expected": expected, "same_as_x86": same}
     if checked.wide:
-        results |= {"exact": False, "promise": WIDE_PROMISE}
+        results |= {"exact": False, "promise": checked.promise}
     model = None
     for level in PROVEN_LEVELS:
         model = load_onnx(file, threads=threads, level=level)
@@ -147,6 +149,8 @@ def recheck(
         results[level] = {"equal_argmax": min(shares, default=None)}
     assert model is not None
     check_description(file, model, checked)
+    if checked.promise == FLOAT_PARTS_PROMISE:
+        results["float_parts"] = json.loads(model.session.get_modelmeta().custom_metadata_map[FLOAT_PARTS])
     return results
 
 
@@ -197,9 +201,10 @@ def _check_kind(file: Path, data: bytes, model: OnnxModel, contract: Contract) -
             path=contract.where,
             code="unexpected-value",
         )
-    if contract.wide and "edgeailite.wide" not in model.session.get_modelmeta().custom_metadata_map:
+    if contract.wide and WEAKER[contract.promise] not in model.session.get_modelmeta().custom_metadata_map:
+        kind = "in float" if contract.promise == FLOAT_PARTS_PROMISE else "of 16 bits"
         raise DataError(
-            f"exact: expected true, for {file} has no parts of 16 bits, found false",
+            f"exact: expected true, for {file} has no parts {kind}, found false",
             path=contract.where,
             code="unexpected-value",
         )
