@@ -105,7 +105,8 @@ def _macs(module: nn.Module | None, node: fx.Node, shapes: Mapping[fx.Node, torc
     if isinstance(module, nn.Linear):
         return prod(shapes[node]) * module.in_features
     if isinstance(module, FloatPart):
-        return _macs_of_matrices(module, [shapes[source] for source in node.all_input_nodes], shapes[node])
+        operands = [value for value in (*node.args, *node.kwargs.values()) if isinstance(value, fx.Node)]
+        return _macs_of_matrices(module, [shapes[operand] for operand in operands], shapes[node])
     return 0
 
 

@@ -66,6 +66,7 @@ from edgeailite.quantization.lowering_operators import (
     nearest,
     table,
 )
+from edgeailite.quantization.operators import FloatPart
 from edgeailite.quantization.program import Kind, Program, Value, Window
 from edgeailite.quantization.program_builder import ProgramBuilder, Waiting, torch_shape
 from edgeailite.quantization.scale_limits import check_scales
@@ -182,7 +183,7 @@ class _Lowering(fx.Interpreter):
             return Waiting("REGIONS", [x], (1, *module.output_size, x.shape[3]))
         if isinstance(module, EnlargeCodes):
             return self._enlarge(name, x, module.factor, *more)
-        kind = type(module).__name__
+        kind = module.extra_repr() if isinstance(module, FloatPart) else type(module).__name__
         raise UsageError(
             f"{kind} has no form in TensorFlow Lite here", path=name, fix=FULL_PRECISION, code="no-integer-form"
         )

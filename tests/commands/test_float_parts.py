@@ -57,7 +57,7 @@ def test_they_are_named_by_calibrate_verify_contract_and_report(carded, miniatur
     ended = command("verify", file, contract, "--threads", 1)
     assert (ended.code, "proven but for softmax in float" in ended.out) == (0, True), ended.err
     ended = command("export", run, "--target", "tflite")
-    assert (ended.code, "softmax: FloatPart has no form in TensorFlow Lite" in ended.err) == (2, True)
+    assert (ended.code, "softmax: softmax has no form in TensorFlow Lite" in ended.err) == (2, True)
 
 
 @pytest.mark.slow

@@ -122,9 +122,14 @@ def test_a_card_with_other_outputs_is_refused(subject):
         to_onnx(subject.module, card, size=SIZE)
 
 
-def test_tensorflow_lite_refuses_by_name(subject):
-    with pytest.raises(UsageError, match=r"^hardswish: Hardswish has no form in TensorFlow Lite"):
-        lower(convert(subject.module), SIZE)
+def test_it_has_a_form_in_tensorflow_lite(subject):
+    kinds = [operator.kind for operator in lower(convert(subject.module), SIZE).operators]
+    assert (kinds.count("CAST"), kinds.count("MUL"), kinds.count("DEPTHWISE_CONV_2D")) == (8, 2, 4)
+
+
+def test_parts_in_float_are_refused_there_by_name(tmp_path):
+    with pytest.raises(UsageError, match=r"^norm: GroupNorm has no form in TensorFlow Lite"):
+        lower(convert(normalised(tmp_path).module), SIZE)
 
 
 class Normalised(nn.Module):

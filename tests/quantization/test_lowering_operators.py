@@ -169,7 +169,7 @@ def test_a_table_has_the_codes_of_float_arithmetic(module):
 @pytest.mark.parametrize(
     ("body", "module", "said"),
     [
-        (lambda x: x * x.sum(1, keepdim=True), None, "sum: a sum over axes has no form in TensorFlow Lite here"),
+        (lambda x: x * x.sum(1, keepdim=True), None, "a sum over axes has no form in TensorFlow Lite here"),
         (call, nn.AvgPool2d(3, 2, 1, count_include_pad=False), "module: an average pooling that does not count its"),
         (call, nn.AvgPool2d(3, 2, ceil_mode=True), "module: an average pooling that rounds its size up"),
         (call, nn.AdaptiveMaxPool2d(2), "module: an adaptive maximum pooling"),
