@@ -46,20 +46,12 @@ from edgeailite.quantization import (
 )
 from edgeailite.quantization.plan_files import read_plan, recorded
 from edgeailite.quantization.prepare import float_parts_of
-from edgeailite.runs.checkpoint import (
-    BEST,
-    LAST,
-    Checkpoint,
-    beside,
-    refuse_used,
-    run_folder,
-    save_checkpoint,
-    start_of,
-    start_run,
-)
+from edgeailite.runs.checkpoint import Checkpoint, save_checkpoint
 from edgeailite.runs.dataset import PICTURES, dataset_of, pictures_in
+from edgeailite.runs.folder import BEST, LAST, beside, refuse_used, run_folder, start_of, start_run
+from edgeailite.runs.network import load_network
 from edgeailite.runs.network_file import keep_network
-from edgeailite.runs.open import OpenModel, load_network
+from edgeailite.runs.open import OpenModel
 from edgeailite.runs.weights import chosen_weights
 from edgeailite.runtime.contract_file import but_for
 

@@ -8,7 +8,8 @@ import onnx
 import pytest
 
 from edgeailite.report.facts import read_parity, verdicts_of
-from edgeailite.runs.checkpoint import LAST, load_checkpoint
+from edgeailite.runs.checkpoint import load_checkpoint
+from edgeailite.runs.folder import LAST
 from tests.foreign.onnx_models import model, weights
 
 RULES = ("--mean", 128, 128, 128, "--scale", 0.015625, 0.015625, 0.015625, "--img_resize", 64, 64)
