@@ -36,10 +36,10 @@ GROUPED_CONVOLUTION = 6
 OPTIONS = {
     "ADD": "Add", "ARG_MAX": "ArgMax", "CONCATENATION": "Concatenation", "CONV_2D": "Conv2D",
     "DEPTHWISE_CONV_2D": "DepthwiseConv2D", "DEQUANTIZE": "Dequantize", "GATHER": "Gather", "MAX_POOL_2D": "Pool2D",
-    "MEAN": "Reducer", "MIRROR_PAD": "MirrorPad", "PAD": "Pad", "QUANTIZE": "Quantize",
+    "MEAN": "Reducer", "MIRROR_PAD": "MirrorPad", "PAD": "Pad", "QUANTIZE": "Quantize", "RESHAPE": "Reshape",
     "RESIZE_BILINEAR": "ResizeBilinear", "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighbor", "SLICE": "Slice",
     "CAST": "Cast", "DEPTH_TO_SPACE": "DepthToSpace", "MUL": "Mul", "REDUCE_MAX": "Reducer", "REDUCE_MIN": "Reducer",
-    "RESHAPE": "Reshape", "SPACE_TO_DEPTH": "SpaceToDepth", "SUB": "Sub", "TRANSPOSE": "Transpose",
+    "SPACE_TO_DEPTH": "SpaceToDepth", "SUB": "Sub", "TRANSPOSE": "Transpose",
 }  # fmt: skip
 ARENA = 64 << 20  # bytes for TensorFlow Lite Micro
 NOT_IN_MICRO = {"RESIZE_BILINEAR", "MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR"}

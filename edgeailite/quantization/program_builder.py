@@ -30,7 +30,7 @@ class Waiting:
     has no form in 16 bits.
     """
 
-    kind: Kind | Literal["INPUT", "REGIONS", "TABLE"]
+    kind: Kind | Literal["INPUT", "REGIONS", "TABLE", "ENLARGED", "PHASES"]
     inputs: list[Value]
     shape: tuple[int, ...]
     options: dict[str, Any] = field(default_factory=dict)

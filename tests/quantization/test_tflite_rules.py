@@ -287,6 +287,8 @@ def test_copies_of_codes(kind):
     if kind == "int8":  # of what a resize copies there are no 16 bits
         places = constant("places", np.array([0, 0, 2, 1, 3, 3], np.int32))
         check("GATHER", [x, places], tensor("y", (1, 5, 6, 3), 0.02, zero, kind), [codes], axis=2)
+        shape = constant("shape", np.array([1, 10, 2, 3], np.int32))
+        check("RESHAPE", [x, shape], tensor("y", (1, 10, 2, 3), 0.02, zero, kind), [codes])
 
 
 COPIES = {  # operator, input, output, what stands beside the input, options
