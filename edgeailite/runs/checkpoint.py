@@ -31,6 +31,7 @@ from edgeailite.untrusted import Fields, is_printable, printable, shown
 FORMAT = 1
 BEST, LAST, PREVIOUS = "best.pt", "last.pt", "last.previous.pt"
 CONFIG, ENVIRONMENT, METRICS = "config.yaml", "env.json", "metrics.csv"
+PRETRAINED = "pretrained.json"  # what a run started from, or was made of
 MOST_METRICS = 64 << 20  # bytes of metrics.csv
 LONGEST_COLUMN = 200  # characters
 
@@ -123,12 +124,10 @@ def _is_whole(value: object) -> bool:
 
 
 def _start_from(values: object, path: Path) -> str:
-    """Return the advice for weights that have no card."""
+    """Return the advice for weights that have no card: the verb that makes a run of them, or says why it cannot."""
     name = which_network(values, path)
-    return (
-        f"weights without a card are to start from: edgeailite train --pretrained {printable(str(path))} "
-        f"--model_name {name or 'NAME'}"
-    )
+    network = f" --model_name {name}" if name else ""
+    return f"weights of another tool become a run by: edgeailite import {printable(str(path))}{network}"
 
 
 def _weights(fields: Fields) -> dict[str, Tensor]:
