@@ -3,7 +3,8 @@
 For each picture NAME_label.png (class indices), NAME_color.png and NAME_overlay.png at the picture's own size, in the
 same folders below `save_path` as below the input; `write` chooses. NAME is the stem, or the whole file name where two
 files of a folder share a stem; of networks with several outputs NAME_OUTPUT. Of videos NAME_overlay.mp4. Beside them
-`shares.csv` and `shares.json` (classes of every picture), `skipped.csv` (what could not be read) and `infer.json`.
+`legend.png` (the colours of the classes), `shares.csv` and `shares.json` (classes of every picture), `skipped.csv`
+(what could not be read) and `infer.json`.
 No file is ever replaced that infer did not write.
 """
 
@@ -29,8 +30,8 @@ from edgeailite.data.files.images import IMAGE_SUFFIXES
 from edgeailite.device import select_device, set_threads
 from edgeailite.errors import DataError, UsageError, option
 from edgeailite.evaluation import PLAIN, Views, class_maps, results_at
-from edgeailite.files import sha256_of
-from edgeailite.inference.drawing import PICTURES, outputs_of
+from edgeailite.files import sha256_of, write_result
+from edgeailite.inference.drawing import PICTURES, legend_of, outputs_of
 from edgeailite.inference.film import label_video
 from edgeailite.inference.labels import original_values
 from edgeailite.inference.parallel_map import parallel_map
@@ -47,6 +48,7 @@ from edgeailite.inference.pictures import (
 )
 from edgeailite.inference.results import Results, check_outputs, settle
 from edgeailite.inference.sources import Input, Inputs, inputs, lines_of
+from edgeailite.inference.writing import foreign, png
 from edgeailite.runs.open import OpenModel, open_model
 from edgeailite.runs.weights import chosen_weights
 from edgeailite.untrusted import printable
@@ -54,6 +56,7 @@ from edgeailite.untrusted import printable
 MOST_UNREAD = 1000  # lines of a list on stdin, if none before them names a picture: then it is no list of pictures
 MOST_REPEATED = 10_000  # lines in a row
 SUFFIXES_SHOWN = 8
+LEGEND_FILE = "legend.png"
 UNDER_WAY = 32  # pictures that may be read, predicted or written at one time; there are fewer
 
 
@@ -97,6 +100,7 @@ def label_inputs(config: InferConfig) -> LabellingSummary:
     _check_streams(config, opened)
     settings = result_settings(config, opened)
     settle(config.save_path, _made_with(config, opened), resume=config.resume)
+    _write_legend(settings)
     began = time.perf_counter()
     with Results(settings, resume=config.resume) as results, progress("infer", total) as (bar, task):
         found = source(lines_of(sys.stdin.buffer)) if source.listed else source()
@@ -114,6 +118,18 @@ def label_inputs(config: InferConfig) -> LabellingSummary:
                 bar.remove_task(part)
                 bar.advance(task)
     return _ended(config, results, time.perf_counter() - began, source.others)
+
+
+def _write_legend(settings: ResultSettings) -> None:
+    """Write the names of the classes and their colours beside pictures in colour."""
+    drawn = legend_of(settings.outputs) if set(settings.kinds) - {"labels"} else None
+    path = settings.folder / LEGEND_FILE
+    if drawn is None:
+        return
+    if foreign([path]) is not None:
+        log(f"{path}: was not written by infer and stays; it would hold the colours of the classes")
+        return
+    write_result(path, png(drawn), "save_path")
 
 
 def _check_list(results: Results) -> None:

@@ -53,7 +53,7 @@ def ti_layout(wrapped) -> tuple[str, object, str]:
 # layout: the network, the files, the kind that is recognised
 LAYOUTS = {
     "TI": ti_layout(lambda weights: weights),
-    **{f"TI under {key}": ti_layout(lambda weights, key=key: {key: weights, "epoch": 3}) for key in PREFERRED},
+    **{f"TI under {key}": ti_layout(lambda weights, key=key: {key: weights, "epoch": 3}) for key in PREFERRED[1:]},
     **{
         f"TI behind {prefix}": ti_layout(lambda weights, prefix=prefix: {"state_dict": prefixed(prefix, weights)})
         for prefix in ("module.", "module.module.", "_orig_mod.", "model.", "model.net.")
