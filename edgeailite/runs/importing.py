@@ -92,10 +92,11 @@ def import_run(config: ImportConfig) -> ImportedRun:
     Raises UsageError for options that do not suit the file, DataError for a file that cannot be used; a file whose
     tensors do not fit is refused with the network that they fit, or the nearest.
 
-    >>> config = ImportConfig(checkpoint=("model_best.pth",), model_name="deeplabv3plus_mobilenetv2_tv_edgeailite")
-    >>> imported = import_run(config)
-    >>> imported.card.model_name, imported.card.outputs
-    ('deeplabv3plus_mobilenetv2_tv_edgeailite', {'segmentation': 19})
+    >>> network = create_model("deeplabv3plus_mobilenetv2_tv_edgeailite", 19)
+    >>> torch.save({"state_dict": network.state_dict()}, "model_best.pth")
+    >>> imported = import_run(ImportConfig(checkpoint=("model_best.pth",), model_name=network.name))
+    >>> imported.folder.as_posix(), imported.card.outputs
+    ('runs/model_best', {'segmentation': 19})
     """
     folder = config.save_path or Path("runs") / Path(config.checkpoint[0].rstrip("/")).stem
     refuse_used(folder, resumes=False)
