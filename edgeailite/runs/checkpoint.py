@@ -126,7 +126,7 @@ def _is_whole(value: object) -> bool:
 def _start_from(values: object, path: Path) -> str:
     """Return the advice for weights that have no card: the verb that makes a run of them, or says why it cannot."""
     name = which_network(values, path)
-    network = f" --model_name {name}" if name else ""
+    network = f" {option('model_name')} {name}" if name else ""
     return f"weights of another tool become a run by: edgeailite import {printable(str(path))}{network}"
 
 

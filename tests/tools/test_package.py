@@ -20,7 +20,7 @@ def test_every_file_of_the_package_is_in_the_wheel():
     others = {path for path in package.rglob("*") if path.is_file() and path.suffix not in {".py", *MADE}}
     assert others, "pages and tables are expected here"
     assert others - listed == set()
-    folders = {path.parent for path in (*package.rglob("*.py"), *others)}
+    folders = {path.parent for path in package.rglob("*.py")}
     assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []  # found as packages
 
 
