@@ -171,6 +171,11 @@ def labels_of(dataset_name: str, data_path: Path | None, split: str = "val") -> 
 def _labels(config: ImportConfig, found: RecognisedWeights, name: str, like: ModelCard | None) -> tuple[Labels, str]:
     """Return outputs, classes and inputs from the data set, the model that is like this one, or the file; checked."""
     dataset = dataset_name_of(config.dataset_name, config.data_path, otherwise=PICTURES)
+    named = [name for name in ("classes", "palette", "outputs") if getattr(config, name)]
+    if named and (dataset != PICTURES or like is not None):
+        who = option("like") if dataset == PICTURES else dataset
+        value = " ".join(map(str, getattr(config, named[0])))[:100]
+        raise UsageError(f"{who} names them already", about=named[0], value=value, fix="leave one of them out")
     if dataset != PICTURES:
         labels = labels_of(dataset, config.data_path)
     elif like is not None:

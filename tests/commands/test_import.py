@@ -250,6 +250,9 @@ def test_another_number_of_classes_than_the_data_set(command, tmp_path, miniatur
     ended = command("import", file, "--model_name", TI, "--save_path", tmp_path / "run", "--data_path", miniature)
     assert ended.code == 2
     assert "has 4 channels in segmentation, streets has 19; give the data set it was trained on" in ended.err
+    words = ("--save_path", tmp_path / "run", "--data_path", miniature, "--classes", "a", "b")
+    ended = command("import", file, "--model_name", TI, *words)
+    assert ended.code == 2 and "--classes a b: streets names them already; leave one of them out" in ended.err
 
 
 def test_a_checkpoint_of_ours_needs_no_import_and_a_foreign_file_names_it(command, tmp_path):
