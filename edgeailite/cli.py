@@ -72,7 +72,10 @@ def _parse_with_tyro(kind: type[Any], args: list[str], values: dict[str, Any], *
     import tyro
 
     required = [field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING]
-    if missing := [name for name in required if name not in {*_flags(args), *values}]:
+    given = {*_flags(args), *values}
+    if not given & set(getattr(kind, "needless", ())):
+        required += getattr(kind, "needed", ())
+    if missing := [name for name in required if name not in given]:
         usage = f"{prog} {' '.join(required).upper()} [options]"
         raise UsageError(f"{prog}: missing {', '.join(missing)}; usage: {usage}")
     defaults = [part for name, value in values.items() for part in _as_flags(name, value)]

@@ -126,6 +126,19 @@ def _descriptor(path: Path) -> int:
     return descriptor
 
 
+def own_file(path: Path) -> int:
+    """Open a file for reading and writing, made if it is not there; return its descriptor.
+
+    Raises OSError for a link, since what it leads to would be written, and for what is no file.
+    """
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a file")
+    return descriptor
+
+
 def sha256_of(source: Path | bytes | Iterable[bytes]) -> str:
     """Return the SHA-256 of a file, of bytes, or of bytes that come in parts, in hexadecimal digits. Raises OSError."""
     if isinstance(source, Path):
@@ -135,6 +148,11 @@ def sha256_of(source: Path | bytes | Iterable[bytes]) -> str:
     for part in [source] if isinstance(source, bytes) else source:
         digest.update(part)
     return digest.hexdigest()
+
+
+def growing_sha256() -> hashlib._Hash:
+    """Return a SHA-256 of nothing yet: `update` adds bytes or an array's data, `hexdigest` gives the digits so far."""
+    return hashlib.sha256()
 
 
 def _kind(mode: int) -> str:

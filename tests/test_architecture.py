@@ -22,7 +22,7 @@ ROOMS = [
     {"export"},  # 4: from a run to a proven file
     {"evaluation", "cost"},  # 5: what a network gives, and what it takes
     {"training", "inference", "report"},  # 6
-    {"serve"},  # 7: labels as inference does
+    {"serve", "fleet"},  # 7: label as inference does
     {"commands", "cli"},  # 8
     {"__main__"},  # 9
     {"compat"},  # 10: command lines of others, over the verbs

@@ -28,9 +28,9 @@ REQUIRED = {
 
 def build(kind: str, **values: object):
     """A configuration with something for every option that has no default."""
-    fields = dataclasses.fields(getattr(configs, kind))
-    needed = {field.name: REQUIRED[field.name] for field in fields if field.default is dataclasses.MISSING}
-    return getattr(configs, kind)(**needed | values)
+    cls = getattr(configs, kind)
+    names = [field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
+    return cls(**{name: REQUIRED[name] for name in (*names, *getattr(cls, "needed", ()))} | values)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -189,7 +189,7 @@ usage() {
 usage: tools/setup.sh [--cpu | --cuda] [EXTRA]
 
 Finds a Python that has everything edgeailite needs, or makes .venv in the repository root and installs it there;
-prints the interpreter. EXTRA is one of pyproject.toml's: openvino, tflite, tensorboard, weights, bench, dev.
+prints the interpreter. EXTRA is one of pyproject.toml's: openvino, tflite, tensorboard, weights, ray, bench, dev.
 A second run does nothing.
 
 When installing on Linux without an NVIDIA driver, torch and torchvision come from https://download.pytorch.org/whl/cpu
@@ -215,7 +215,7 @@ if [ "${BASH_SOURCE[0]}" = "$0" ]; then
         esac
     done
     if [ -n "$extra" ] && ! grep -q "^$extra = \[" "$EDGEAILITE_ROOT/pyproject.toml"; then
-        say "error: unknown extra $extra; there are openvino, tflite, tensorboard, weights, bench, dev"
+        say "error: unknown extra $extra; there are openvino, tflite, tensorboard, weights, ray, bench, dev"
         exit 2
     fi
     setup_python "$extra" "$choice"

@@ -11,13 +11,15 @@ from edgeailite.data.check import CODES, Checkup
 from edgeailite.data.check.begin import checked
 from edgeailite.data.check.findings import LEVELS
 from edgeailite.data.check.summary import summary, write_lists
+from edgeailite.data.check.survey import Spread
 from edgeailite.data.check.text import describe
 from edgeailite.untrusted import printable
 
 
 def run(config: DataCheckConfig) -> int:
     """Check, print, write; 3 with errors, 1 with warnings, else 0."""
-    with checked("check", config.dataset_name, config.data_path, config.split, config.workers) as checkup:
+    where = (config.dataset_name, config.data_path, config.split)
+    with checked("check", *where, config.workers, _spread(config)) as checkup:
         if config.html is not None:
             from edgeailite.report.data_page import write_page  # matplotlib and jinja2 only where they are used
 
@@ -65,3 +67,12 @@ def as_text(checkup: Checkup, show: int) -> str:
     counts = ", ".join(f"{found.count(level)} {level}{'' if found.count(level) == 1 else 's'}" for level in LEVELS)
     total = sum(len(one.source.items) for one in checkup.surveys.values())
     return "\n\n".join([*parts, f"data check: {checkup.name}, {total} pictures: {counts}"])
+
+
+def _spread(config: DataCheckConfig) -> Spread | None:
+    """Return the function that examines pictures on other machines, if the options ask for them."""
+    if config.engine == "local":
+        return None
+    from edgeailite.fleet.validation import spread_of  # it brings in what labels pictures
+
+    return spread_of(config)

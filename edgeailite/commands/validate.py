@@ -6,13 +6,13 @@ from typing import Any
 
 from edgeailite.config import ValidateConfig
 from edgeailite.console import log, print_json, print_result
-from edgeailite.evaluation import validate
+from edgeailite.evaluation import Validation, validate
 from edgeailite.evaluation.summary import flat, never_predicted
 
 
 def run(config: ValidateConfig) -> int:
     """Print mIoU, pixel accuracy and IoU per class, ARD and RMSE of depth; of each output."""
-    found = validate(config)
+    found = _on_ray(config) if config.engine == "ray" else validate(config)
     data = f"{found.source.name} {found.source.split}"
     if config.json:
         what: dict[str, Any] = {
@@ -30,3 +30,9 @@ def run(config: ValidateConfig) -> int:
     for line in never_predicted(found.tally, found.source):
         log(line)
     return 0
+
+
+def _on_ray(config: ValidateConfig) -> Validation:
+    from edgeailite.fleet.validation import validate_job  # it brings in what labels pictures
+
+    return validate_job(config)

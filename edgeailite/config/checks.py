@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, option
 
 Device = Literal["auto", "cpu", "cuda"]
 Amp = Literal["auto", "off", "bf16", "fp16"]
@@ -100,6 +100,30 @@ class Computing:
     """Where torch computes; auto = on the GPU if there is one."""
     threads: int | None = None
     """CPU threads; default all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """Options for the machines that a job runs on."""
+
+    group("beyond one machine")
+    engine: Literal["local", "ray"] = "local"
+    """local: this machine; ray: the workers of a Ray cluster, or of one that is started here."""
+    address: str | None = None
+    """With --engine ray: address of the cluster, or auto; default $RAY_ADDRESS, else one is started here."""
+    concurrency: int | None = None
+    """With --engine ray: number of workers; default as many as there are CPUs for."""
+    actor_cpus: float = 1.0
+    """With --engine ray: CPUs of each worker."""
+
+
+def check_engine(options: Engine) -> None:
+    """Raise UsageError for workers that cannot be, or without the engine that has them."""
+    check_least(options, 1, "concurrency")
+    check(0 < options.actor_cpus <= MOST_THREADS, "actor_cpus", options.actor_cpus, f"above 0, at most {MOST_THREADS}")
+    for name, usual in (("address", None), ("concurrency", None), ("actor_cpus", 1.0)):
+        value = getattr(options, name)
+        check(options.engine == "ray" or value == usual, name, value, f"{option('engine')} ray beside it")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from edgeailite.config.checks import Loading, check, check_least, check_machine, check_size
+from edgeailite.config.checks import (
+    Engine,
+    Loading,
+    check,
+    check_engine,
+    check_least,
+    check_machine,
+    check_size,
+)
 from edgeailite.errors import option
 
 CACHE = Path("data/cache")
@@ -30,7 +38,7 @@ class DataGetConfig:
 
 
 @dataclass(frozen=True)
-class DataCheckConfig(Loading):
+class DataCheckConfig(Loading, Engine):
     """Look at every picture and mask of a data set, and compare its splits. No picture or mask is changed.
 
     Exit code 3 if errors were found, 1 if only warnings, else 0.
@@ -58,6 +66,7 @@ class DataCheckConfig(Loading):
 
     def __post_init__(self) -> None:
         check_machine(None, workers=self.workers)
+        check_engine(self)
         check_least(self, 0, "show")
         check(
             self.save_path is None or self.fix == "list", "save_path", self.save_path, f"{option('fix')} list with it"

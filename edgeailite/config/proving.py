@@ -8,11 +8,13 @@ from typing import ClassVar, Literal
 
 from edgeailite.config.checks import (
     Computing,
+    Engine,
     Machine,
     Weights,
     check,
     check_accelerator,
     check_arithmetic,
+    check_engine,
     check_machine,
     check_size,
     group,
@@ -21,7 +23,7 @@ from edgeailite.errors import option
 
 
 @dataclass(frozen=True)
-class ValidateConfig(Machine):
+class ValidateConfig(Machine, Engine):
     """Measure accuracy of a run folder, a checkpoint or an exported file."""
 
     group("data")
@@ -82,6 +84,7 @@ class ValidateConfig(Machine):
 
     def __post_init__(self) -> None:
         check_machine(self.threads, workers=self.workers)
+        check_engine(self)
         check_arithmetic(self.arithmetic)
         check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         check(self.epoch_size >= 0, "epoch_size", self.epoch_size, "0 or more")

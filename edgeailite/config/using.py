@@ -5,28 +5,29 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from edgeailite.config.checks import Computing, Weights, check, check_least, check_machine, group
+from edgeailite.config.checks import Computing, Engine, Weights, check, check_engine, check_least, check_machine, group
 from edgeailite.errors import option
 
-Written = Literal["labels", "colors", "overlay", "side_by_side", "shares"]
+Written = Literal["labels", "colors", "overlay", "side_by_side", "shares", "manifest"]
 HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
 @dataclass(frozen=True)
-class InferConfig(Computing):
+class InferConfig(Computing, Engine):
     """Label pictures and videos: label PNG, colour map, overlay, class shares, video."""
 
-    model: Path
+    model: Path | None = None
     """Run folder, checkpoint, .onnx or .tflite file, float or int8."""
-    input: tuple[Path, ...]
-    """Pictures, folders (any depth), 'patterns*', videos, camera:0, or - for a list of paths on stdin."""
+    input: tuple[Path, ...] = ()
+    """Pictures, folders (any depth), 'patterns*', videos, camera:0, or - for a list of paths on stdin; tar shards and
+    Parquet files of pictures, s3://bucket/folder, gs://..."""
     save_path: Path = Path("predictions")
     """Folder to write to; results keep the names and sub-folders of the inputs."""
     write: tuple[Written, ...] = ("labels", "colors", "overlay", "shares")
     """labels: PNG of classes, or 16-bit PNG of depth; colors; overlay; side_by_side; shares: of classes, CSV and
-    JSON."""
+    JSON; manifest: a line of hashes for each picture."""
     alpha: float = 0.5
     """Weight of the colours in the overlay: 0 shows the picture alone, 1 the colours alone."""
     weights: Weights = "best"
@@ -63,14 +64,45 @@ class InferConfig(Computing):
     smooth: float = 0.0
     """Average predictions over frames, 0 (none) to below 1; flicker is printed with and without."""
 
+    group("beyond one machine")
+    shard: str | None = None
+    """I/N: label only part I (0 to N-1) of N, by the pictures' names. auto or auto/N takes I (and N) from a Kubernetes
+    Indexed Job, a Slurm array or torchrun. Tables are kept apart for --merge; implies a manifest."""
+    merge: Path | None = None
+    """Join the tables of all parts below this folder, the save_path of the parts; no model and input are needed."""
+    check: Path | None = None
+    """Recompute a sample of this manifest.jsonl here and compare; model and inputs are the job's, unless given."""
+    sample: float = 0.001
+    """With --check: share of the pictures to recompute, above 0 to 1; at least one picture."""
+    seed: int = 0
+    """With --check: another seed takes other pictures."""
+    save_format: Literal["files", "tar", "parquet"] = "files"
+    """files: PNG files; tar: WebDataset shards; parquet: rows with label PNGs, class shares and hashes."""
+    column: str = ""
+    """Extension of the pictures in tar shards (jpg), or their column in Parquet files; default all pictures."""
+    batch: int = 64
+    """Pictures that a worker labels and writes at a time."""
+    tables: Path = Path("predictions")
+    """With a save_path such as s3://bucket/labels: local folder of the tables, which are copied there at the end."""
+    metrics: Path | None = None
+    """Also write done, failed, rate and time left to this file, as Prometheus text."""
+
     group("machine")
     runtime: Literal["onnxruntime", "openvino"] = "onnxruntime"
     """What computes .onnx files (LiteRT computes .tflite files)."""
 
+    needed: ClassVar = ("model", "input")
+    needless: ClassVar = ("merge", "check")  # beside one of these, what is needed may be left out
+
     def __post_init__(self) -> None:
-        check_machine(self.threads)
-        check(bool(self.input), "input", self.input, "at least one picture, folder, video or camera")
+        check_machine(self.threads, seed=self.seed)
+        check_engine(self)
+        check(1 <= self.batch <= 65536, "batch", self.batch, "1 to 65536")
+        alone = self.merge is not None or self.check is not None
+        check(alone or bool(self.input), "input", self.input, "at least one picture, folder, video or camera")
         check(bool(self.write), "write", self.write, "at least one of labels colors overlay side_by_side shares")
+        check(self.merge is None or self.check is None, "check", self.check, f"no {option('merge')} beside it")
+        check(0 < self.sample <= 1, "sample", self.sample, "above 0, at most 1")
         check(0 <= self.alpha <= 1, "alpha", self.alpha, "0 to 1")
         check(0 <= self.smooth < 1, "smooth", self.smooth, "from 0 to below 1")
         check_least(self, 0, "max_frames")

@@ -3,10 +3,10 @@
 from edgeailite.evaluation.bootstrap import differences, interval
 from edgeailite.evaluation.comparison import Comparison, compare
 from edgeailite.evaluation.evaluate import class_maps, evaluate, outputs_at, results_at
-from edgeailite.evaluation.measure import Validation, measure, validate
+from edgeailite.evaluation.measure import Prepared, Validation, measure, prepare_validation, summarize, validate
 from edgeailite.evaluation.pairing import Disagreement, Pair, class_numbers, depth_numbers, pair_up
 from edgeailite.evaluation.protocol import Protocol, part_of
-from edgeailite.evaluation.tally import ClassTally, DepthTally, Tally, Tasks, empty, merge
+from edgeailite.evaluation.tally import ClassTally, DepthTally, Tally, Tasks, as_plain, empty, from_plain, merge
 from edgeailite.evaluation.views import PLAIN, Views
 from edgeailite.evaluation.windows import sliding_window
 from edgeailite.runs.predictors import Predict, file_predictor, torch_predictor
@@ -19,11 +19,13 @@ __all__ = [
     "DepthTally",
     "Pair",
     "Predict",
+    "Prepared",
     "Protocol",
     "Tally",
     "Tasks",
     "Validation",
     "Views",
+    "as_plain",
     "class_maps",
     "class_numbers",
     "compare",
@@ -32,14 +34,17 @@ __all__ = [
     "empty",
     "evaluate",
     "file_predictor",
+    "from_plain",
     "interval",
     "measure",
     "merge",
     "outputs_at",
     "pair_up",
     "part_of",
+    "prepare_validation",
     "results_at",
     "sliding_window",
+    "summarize",
     "torch_predictor",
     "validate",
 ]

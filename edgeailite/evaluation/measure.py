@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -52,6 +52,33 @@ def validate(config: ValidateConfig) -> Validation:
     >>> list(found.scores)[:3], found.pictures
     (['miou', 'pixel_accuracy', 'overall'], 2)
     """
+    prepared = prepare_validation(config)
+    tally = measure(
+        prepared.model,
+        prepared.source,
+        workers=config.workers,
+        batch_size=config.batch_size,
+        protocol=prepared.protocol,
+    )
+    return summarize(config, prepared, tally)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is needed to measure: an opened model, a split and the protocol."""
+
+    model: OpenModel
+    source: DataSource
+    protocol: Protocol
+
+    @property
+    def indices(self) -> list[int]:
+        """Return the split's pictures that are measured."""
+        return part_of(len(self.source.items), self.protocol.epoch_size)
+
+
+def prepare_validation(config: ValidateConfig) -> Prepared:
+    """Open the model and the split that the options name."""
     set_threads(config.threads)
     model = open_model(
         chosen_weights(config.model, config.weights),
@@ -61,13 +88,17 @@ def validate(config: ValidateConfig) -> Validation:
         threads=config.threads,
     )
     protocol = protocol_of(config, model)
-    source = dataset_of(model.card, config.dataset_name, config.data_path, config.split)
-    tally = measure(model, source, workers=config.workers, batch_size=config.batch_size, protocol=protocol)
+    return Prepared(model, dataset_of(model.card, config.dataset_name, config.data_path, config.split), protocol)
+
+
+def summarize(config: ValidateConfig, prepared: Prepared, tally: Tally) -> Validation:
+    """Return the scores of a tally of all pictures; write what the options ask for."""
+    model, source = prepared.model, prepared.source
     scores = as_dict(tally, source, absent=config.miou_absent)
     if config.confusion is not None:
         scores["confusion"] = [str(path) for path in write_confusions(config.confusion, tally, source)]
-    pictures = len(part_of(len(source.items), protocol.epoch_size))
-    return Validation(model, source, tally, scores, protocol.input_size(model.card.preprocessing), pictures)
+    size = prepared.protocol.input_size(model.card.preprocessing)
+    return Validation(model, source, tally, scores, size, len(prepared.indices))
 
 
 def measure(
@@ -79,12 +110,14 @@ def measure(
     protocol: Protocol = AS_TRAINED,
     on_picture: Callable[[Tally], None] = lambda picture: None,
     label: str = "validate",
+    indices: Sequence[int] | None = None,
 ) -> Tally:
     """Compare every output of a model with the labels of a split; return the counts by output.
 
-    `on_picture` is called with each picture's own counts, in order; `label` names the progress bar.
+    `on_picture` is called with each picture's own counts, in order; `label` names the progress bar. `indices` are the
+    pictures to look at, by default those of the protocol.
     """
-    indices = part_of(len(source.items), protocol.epoch_size)
+    indices = part_of(len(source.items), protocol.epoch_size) if indices is None else list(indices)
     transform = protocol.transform(model.card.preprocessing)
     loader = eval_loader(source, transform, batch_size=batch_size, workers=workers, indices=indices)
     with progress(label, len(indices)) as (bar, task):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,3 +90,31 @@ def _merged(parts: Sequence[ClassTally | DepthTally]) -> ClassTally | DepthTally
         np.sum([part.boundary for part in classes], axis=0),
         tuple(scores for part in classes for scores in part.contours),
     )
+
+
+def as_plain(tally: Tally) -> dict[str, Any]:
+    """Return a tally as values for JSON, which keeps every bit of a float; `from_plain` makes it a tally again."""
+    return {name: _plain(part) for name, part in tally.items()}
+
+
+def _plain(part: ClassTally | DepthTally) -> dict[str, Any]:
+    if isinstance(part, DepthTally):
+        return {"depth": [[sums.relative, sums.squared, sums.pixels] for sums in part.pictures]}
+    contours = [values.tolist() for values in part.contours]
+    return {"confusion": part.confusion.tolist(), "boundary": part.boundary.tolist(), "contours": contours}
+
+
+def from_plain(values: Mapping[str, Any]) -> Tally:
+    """Return the tally that `as_plain` described.
+
+    >>> from_plain(as_plain({"depth": DepthTally((DepthSums(0.1, 0.2, 3),))}))
+    {'depth': DepthTally(pictures=(DepthSums(relative=0.1, squared=0.2, pixels=3),))}
+    """
+    return {name: _part(part) for name, part in values.items()}
+
+
+def _part(values: Mapping[str, Any]) -> ClassTally | DepthTally:
+    if "depth" in values:
+        return DepthTally(tuple(DepthSums(*sums) for sums in values["depth"]))
+    confusion, boundary = (np.array(values[name], np.int64) for name in ("confusion", "boundary"))
+    return ClassTally(confusion, boundary, tuple(np.array(each, np.float64) for each in values["contours"]))

@@ -49,12 +49,16 @@ class Output:
         """Return True if the output has metres, not classes."""
         return not self.classes
 
-    def path(self, target: Path, kind: str, suffix: str = "png") -> Path:
-        """Return the file of a kind of result."""
+    def file_of(self, kind: str, suffix: str = "png") -> str:
+        """Return the end of the name of a kind of result: "label.png", or "OUTPUT_label.png" of several outputs."""
         words = [self.name, WORDS.get(kind, kind)]
         if kind == "labels" and self.is_depth:
             words = [self.name or REGRESSION]
-        return target.with_name("_".join([target.name, *filter(None, words)]) + f".{suffix}")
+        return "_".join(filter(None, words)) + f".{suffix}"
+
+    def path(self, target: Path, kind: str, suffix: str = "png") -> Path:
+        """Return the file of a kind of result."""
+        return target.with_name(f"{target.name}_{self.file_of(kind, suffix)}")
 
 
 def outputs_of(card: ModelCard, values: Mapping[str, NDArray[np.uint8]]) -> tuple[Output, ...]:
@@ -84,7 +88,7 @@ def draw(output: Output, result: Array, image: Array, kinds: Sequence[str], *, a
     """Draw these kinds of pictures from a result of the image's size: classes (H,W) uint8 or metres (H,W) float32."""
     colors = colors_of(output, result) if set(kinds) - {"labels"} else image
     rules: dict[str, Callable[[], Array]] = {
-        "labels": lambda: _stored(output, result),
+        "labels": lambda: stored(output, result),
         "colors": lambda: colors,
         "overlay": lambda: _tinted(output, result, image, colors, alpha),
         "side_by_side": lambda: np.concatenate([image, colors], axis=1),
@@ -115,9 +119,9 @@ def colors_of(output: Output, result: Array) -> Array:
     return colorize(result, output.palette)
 
 
-def _stored(output: Output, result: Array) -> Array:
-    """Return the array that the file with values holds."""
+def stored(output: Output, result: Array) -> Array:
+    """Return the label map of a result, as its file holds it: (H,W) uint8, of depth uint16 in 1/256 metre."""
     if output.is_depth:
-        stored = np.rint(np.nan_to_num(result, nan=0, posinf=0, neginf=0) * DEPTH_UNIT)
-        return np.clip(stored, 0, np.iinfo(np.uint16).max).astype(np.uint16)
+        units = np.rint(np.nan_to_num(result, nan=0, posinf=0, neginf=0) * DEPTH_UNIT)
+        return np.clip(units, 0, np.iinfo(np.uint16).max).astype(np.uint16)
     return result if output.values is None else output.values[result]

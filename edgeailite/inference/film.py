@@ -89,14 +89,14 @@ def label_video(
             capture = stack.enter_context(opened(found.source, found.camera))
         except DataError as error:
             log(printable(f"skipped {error}"))
-            results.skip(found, str(error))
+            results.skip(found.source, str(error))
             return
         write_record(record, {"finished": False})
         made = _label(config, network, settings, found, results, _Opening(capture, files, on_frame))
     problem = _problem(found, made["frames"], capture, config.max_frames)
     if problem:
         log(printable(f"skipped {problem}"))
-        results.skip(found, problem)
+        results.skip(found.source, problem)
     if made["frames"]:
         results.labelled += 1
         results.videos[str(found.source)] = made

@@ -10,6 +10,7 @@ No file is ever replaced that infer did not write.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter, deque
@@ -27,13 +28,13 @@ from edgeailite import __version__
 from edgeailite.config import InferConfig
 from edgeailite.console import log, progress
 from edgeailite.data.files.images import IMAGE_SUFFIXES
-from edgeailite.device import select_device, set_threads
 from edgeailite.errors import DataError, UsageError, option
 from edgeailite.evaluation import PLAIN, Views, class_maps, results_at
-from edgeailite.files import sha256_of, write_result
-from edgeailite.inference.drawing import PICTURES, legend_of, outputs_of
+from edgeailite.files import write_result
+from edgeailite.inference.drawing import PICTURES, legend_of
 from edgeailite.inference.film import label_video
-from edgeailite.inference.labels import original_values
+from edgeailite.inference.manifest import Summary
+from edgeailite.inference.naming import absolute
 from edgeailite.inference.parallel_map import parallel_map
 from edgeailite.inference.pictures import (
     EARLIER_RESULT,
@@ -46,11 +47,13 @@ from edgeailite.inference.pictures import (
     as_input,
     write,
 )
+from edgeailite.inference.predictor import Predictor
+from edgeailite.inference.rates import Rates
 from edgeailite.inference.results import Results, check_outputs, settle
-from edgeailite.inference.sources import Input, Inputs, inputs, lines_of
+from edgeailite.inference.shards import Shard, shard_of
+from edgeailite.inference.sources import Input, Inputs, inputs, is_stream, lines_of
 from edgeailite.inference.writing import foreign, png
-from edgeailite.runs.open import OpenModel, open_model
-from edgeailite.runs.weights import chosen_weights
+from edgeailite.runs.open import OpenModel
 from edgeailite.untrusted import printable
 
 MOST_UNREAD = 1000  # lines of a list on stdin, if none before them names a picture: then it is no list of pictures
@@ -65,6 +68,7 @@ class LabellingSummary:
     """Summary of labelled inputs: counts by name, seconds, and the record of each video.
 
     `skipped` could not be read and are listed in `skipped.csv`; `others` counts files that are no pictures, by suffix.
+    `manifest` is there if one was written.
     """
 
     folder: Path
@@ -72,6 +76,7 @@ class LabellingSummary:
     seconds: float
     videos: Mapping[str, Any]
     others: Counter[str]
+    manifest: Summary | None = None
 
     @property
     def skipped(self) -> int:
@@ -88,26 +93,24 @@ def label_inputs(config: InferConfig) -> LabellingSummary:
     >>> done.counts["labelled"] > 0, done.skipped, Path("labels/shares.csv").exists()
     (True, 0, True)
     """
-    source = inputs(config.input, apart_from=config.save_path, root=config.root)
+    shard = None if config.shard is None else shard_of(config.shard, os.environ)
+    source = inputs(config.input, apart_from=config.save_path, root=config.root, shard=shard)
     total = _count(source)
-    set_threads(config.threads)
-    opened = open_model(
-        chosen_weights(config.model, config.weights),
-        device=select_device(config.device),
-        threads=config.threads,
-        runtime=config.runtime,
-    )
+    predictor = predictor_of(config)
+    opened = predictor.opened
     _check_streams(config, opened)
-    settings = result_settings(config, opened)
-    settle(config.save_path, _made_with(config, opened), resume=config.resume)
+    settings = result_settings(config, predictor, shard)
+    settle(settings.tables, made_with(config, predictor), resume=config.resume, asked=asked_for(config, source))
     _write_legend(settings)
     began = time.perf_counter()
+    rates = Rates(total, total, config.metrics)
     with Results(settings, resume=config.resume) as results, progress("infer", total) as (bar, task):
         found = source(lines_of(sys.stdin.buffer)) if source.listed else source()
         for moving, group in groupby(found, key=lambda each: each.moves):
             if not moving:
-                for _ in label_pictures(config, opened, settings, group, results):
-                    bar.advance(task)
+                for _ in label_pictures(config, predictor, settings, group, results):
+                    rates.add(failed=results.skipped > rates.failed)
+                    bar.update(task, advance=1, description=f"infer, {rates.words()}")
                     if source.listed:
                         _check_list(results)
                 continue
@@ -117,6 +120,8 @@ def label_inputs(config: InferConfig) -> LabellingSummary:
                 label_video(config, opened, settings, each, results, on_frame=shown)
                 bar.remove_task(part)
                 bar.advance(task)
+                rates.add(failed=results.skipped > rates.failed)
+    rates.write(finished=True)
     return _ended(config, results, time.perf_counter() - began, source.others)
 
 
@@ -146,7 +151,7 @@ def _count(source: Inputs) -> int | None:
     if source.listed:
         return None
     count = sum(1 for _ in source())
-    if not count:
+    if not count and source.shard is None:
         words = " ".join(map(str, source.words))
         found = f"; found {_by_suffix(source.others)}" if source.others else ""
         raise DataError(
@@ -155,49 +160,73 @@ def _count(source: Inputs) -> int | None:
     return count
 
 
-def result_settings(config: InferConfig, opened: OpenModel) -> ResultSettings:
-    """Return the result files that the options ask for, of this network's outputs."""
-    values = original_values(opened.card, config.data_path) if config.original_ids else {}
-    outputs = outputs_of(opened.card, values)
+def predictor_of(config: InferConfig) -> Predictor:
+    """Open the network that the options name, for the results that they ask for."""
+    return Predictor(model_of(config), **predictor_options(config))
+
+
+def model_of(config: InferConfig) -> Path:
+    """Return the model that the options name. Raises UsageError if there is none."""
+    if config.model is None:
+        raise UsageError("infer: missing model; usage: edgeailite infer MODEL INPUT [options]")
+    return config.model
+
+
+def predictor_options(config: InferConfig) -> dict[str, Any]:
+    """Return the options of a `Predictor`, as plain values that can be sent to other machines."""
+    names = ("alpha", "weights", "device", "threads", "runtime", "original_ids", "data_path")
     kinds = tuple(kind for kind in PICTURES if kind in config.write)
-    check_outputs(outputs, kinds)
-    shares = "shares" in config.write and any(not output.is_depth for output in outputs)
-    return ResultSettings(config.save_path, outputs, kinds, config.alpha, shares=shares)
+    return {name: getattr(config, name) for name in names} | {"write": kinds}
+
+
+def result_settings(config: InferConfig, predictor: Predictor, shard: Shard | None = None) -> ResultSettings:
+    """Return the result files that the options ask for, of this network's outputs. A part of a job has a manifest."""
+    check_outputs(predictor.outputs, predictor.kinds)
+    shares = "shares" in config.write and any(not output.is_depth for output in predictor.outputs)
+    manifest = "manifest" in config.write or shard is not None
+    part = "" if shard is None else shard.folder
+    folder, kinds = config.save_path, predictor.kinds
+    return ResultSettings(folder, predictor.outputs, kinds, config.alpha, shares=shares, manifest=manifest, part=part)
 
 
 def label_pictures(
-    config: InferConfig, opened: OpenModel, settings: ResultSettings, pictures: Iterator[Input], results: Results
+    config: InferConfig, predictor: Predictor, settings: ResultSettings, pictures: Iterator[Input], results: Results
 ) -> Iterator[Input]:
     """Label a stream of pictures, some of them under way at a time; gives each when it is done."""
-    camera = config.camera_input % len(opened.card.inputs)
+    card = predictor.opened.card
     read = PictureReader(
         settings,
-        opened.card.preprocessing,
+        card.preprocessing,
         config.beside,
-        camera=camera,
+        camera=config.camera_input % len(card.inputs),
         resume=config.resume,
         known=results.known if config.resume else frozenset(),
+        in_manifest=results.in_manifest if config.resume else frozenset(),
     )
 
     def predicted() -> Iterator[tuple[Picture, Any] | SkippedPicture]:
         for picture in parallel_map(read, _each_once(pictures)):
-            yield picture if isinstance(picture, SkippedPicture) else (picture, opened.predict(picture.inputs))
+            yield (
+                picture if isinstance(picture, SkippedPicture) else (picture, predictor.opened.predict(picture.inputs))
+            )
 
-    def written(step: tuple[Picture, Any] | SkippedPicture) -> tuple[Picture, list[float]] | SkippedPicture:
-        """Write the results of one predicted picture; return its shares."""
+    def written(step: tuple[Picture, Any] | SkippedPicture) -> SkippedPicture | tuple[Picture, list[float], Any]:
+        """Write the results of one predicted picture; return its rows for the tables."""
         if isinstance(step, SkippedPicture):
             return step
         picture, outputs = step
         found = results_at(outputs, picture.image.shape[:2])
-        return picture, write(settings, picture.found.target, picture.image, found)
+        shares = write(settings, picture.found.target, picture.image, found)
+        entry = predictor.entry(picture.found.name, picture.sha256, found) if settings.manifest else None
+        return picture, shares, entry
 
     for step in parallel_map(written, predicted()):
         if isinstance(step, SkippedPicture):
-            _leave(step, results)
+            _leave(step, results, predictor)
             yield step.found
         else:
-            picture, shares = step
-            results.done(str(picture.found.source), picture.image.shape, shares)
+            picture, shares, entry = step
+            results.done(str(picture.found.source), picture.image.shape, shares, entry)
             results.labelled += 1
             yield picture.found
 
@@ -218,14 +247,14 @@ def _each_once(pictures: Iterator[Input]) -> Iterator[Input]:
             yield found
 
 
-def _leave(left: SkippedPicture, results: Results) -> None:
+def _leave(left: SkippedPicture, results: Results, predictor: Predictor) -> None:
     if left.why == FINISHED:
         results.finished += 1
     elif left.why == EARLIER_RESULT:
         results.left_out += 1
     else:
         log(printable(f"skipped {left.why}"))
-        results.skip(left.found, left.why)
+        results.skip(left.found.source, left.why, predictor.entry(left.found.name, left.sha256, None))
 
 
 def _check_streams(config: InferConfig, opened: OpenModel) -> None:
@@ -241,25 +270,31 @@ def _check_streams(config: InferConfig, opened: OpenModel) -> None:
         raise UsageError(f"the network's inputs are 0 to {needed - 1}", about="camera_input", value=config.camera_input)
 
 
-def _made_with(config: InferConfig, opened: OpenModel) -> dict[str, Any]:
+def made_with(config: InferConfig, predictor: Predictor) -> dict[str, Any]:
     """Return everything that decides the results, for the record beside them."""
     names = ("runtime", "write", "original_ids", "alpha", "video", "video_format", "smooth", "frames", "fps")
     options = {name: getattr(config, name) for name in names}
     return {
         "edgeailite": __version__,
-        "network": opened.card.model_name,
-        "sha256": sha256_of(opened.file),
+        "network": predictor.opened.card.model_name,
+        "sha256": predictor.model_sha256,
         **options,
         "write": sorted(config.write),
     }
 
 
+def asked_for(config: InferConfig, source: Inputs) -> dict[str, Any]:
+    """Return where model and pictures are, for the record: another machine may find them elsewhere."""
+    words = [str(word) if is_stream(word) else str(absolute(word)) for word in config.input]
+    return {"model": str(absolute(model_of(config))), "input": words, "root": str(absolute(source.root))}
+
+
 def _ended(config: InferConfig, results: Results, seconds: float, others: Counter[str]) -> LabellingSummary:
     """Return the record of the inputs that were labelled. Raises DataError if no input was."""
     done = results.labelled + results.finished
-    if not done and not results.skipped and not results.left_out:
+    if not done and not results.skipped and not results.left_out and config.shard is None:
         raise DataError("-: no paths on stdin; write one a line", code="missing-file")
-    if not done and results.skipped:
+    if not done and results.skipped and config.shard is None:
         words = " ".join(map(str, config.input))
         many = f"{words}: none of {results.skipped} pictures can be read"
         raise DataError(results.first_problem if results.skipped == 1 else many)
@@ -271,7 +306,7 @@ def _ended(config: InferConfig, results: Results, seconds: float, others: Counte
     if others:
         counts["no_pictures_left_out"] = others.total()
         log(f"left out, no pictures: {_by_suffix(others)}")
-    return LabellingSummary(config.save_path, counts, seconds, results.videos, others)
+    return LabellingSummary(config.save_path, counts, seconds, results.videos, others, results.manifest)
 
 
 def _by_suffix(others: Counter[str]) -> str:

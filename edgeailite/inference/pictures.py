@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from edgeailite.data.augment.transforms import resize_image
 from edgeailite.data.files.images import decode_image, read_file
 from edgeailite.data.tensors import picture_tensor
 from edgeailite.errors import DataError
-from edgeailite.files import write_result
+from edgeailite.files import sha256_of, write_result
 from edgeailite.inference.drawing import Output, draw
 from edgeailite.inference.shares import cell, class_shares
 from edgeailite.inference.sources import Input, companion
@@ -28,13 +28,23 @@ FINISHED, EARLIER_RESULT = "finished", "earlier result"
 
 @dataclass(frozen=True)
 class ResultSettings:
-    """Result files for every picture: kinds of every output, below a folder. `shares`: whether to keep rows."""
+    """Result files for every picture: kinds of every output, below a folder. `shares`: whether to keep rows.
+
+    `manifest`: whether to keep one. `part` is the folder, below this one, of the tables of a part of a job.
+    """
 
     folder: Path
     outputs: tuple[Output, ...]
     kinds: tuple[str, ...]
     alpha: float
     shares: bool = True
+    manifest: bool = False
+    part: str = ""
+
+    @property
+    def tables(self) -> Path:
+        """Return the folder of the tables."""
+        return self.folder / self.part
 
     def files(self, target: Path) -> list[Path]:
         """Return the files of a picture whose results have this relative path."""
@@ -48,6 +58,7 @@ class Picture:
     found: Input
     image: Image
     inputs: tuple[Tensor, ...]
+    sha256: str = ""  # of the file's bytes, for a manifest
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,7 @@ class SkippedPicture:
 
     found: Input
     why: str
+    sha256: str = ""  # of the file's bytes, for a manifest
 
 
 @dataclass(frozen=True)
@@ -72,16 +84,19 @@ class PictureReader:
     camera: int = 0
     resume: bool = False
     known: frozenset[str] = frozenset()  # pictures with a row of shares
+    in_manifest: frozenset[str] = frozenset()  # names of those with a line of the manifest
 
     def __call__(self, found: Input) -> Picture | SkippedPicture:
         """Never raises for what a file holds."""
         files = self.settings.files(found.target)
-        if self.resume and finished(files) and (not self.settings.shares or cell(str(found.source)) in self.known):
+        if self.resume and finished(files) and self._has_rows(found):
             return SkippedPicture(found, FINISHED)
+        digest = ""
         try:
             if found.problem:
                 raise DataError(f"{found.source}: {found.problem}")
             data = read_file(found.source)[0]
+            digest = sha256_of(data) if self.settings.manifest else ""
             if is_result(data):
                 return SkippedPicture(found, EARLIER_RESULT)
             in_the_way = foreign(files)
@@ -94,9 +109,14 @@ class PictureReader:
             others = [companion(folder, found) for folder in self.beside]
             images = [decode_image(path, read_file(path)[0]) for path in others]
         except DataError as error:
-            return SkippedPicture(found, str(error))
+            return SkippedPicture(found, str(error), digest)
         images.insert(self.camera, image)
-        return Picture(found, image, tuple(as_input(each, self.preprocessing) for each in images))
+        return Picture(found, image, tuple(as_input(each, self.preprocessing) for each in images), digest)
+
+    def _has_rows(self, found: Input) -> bool:
+        """Return True if the picture is in all tables that are kept."""
+        shares = not self.settings.shares or cell(str(found.source)) in self.known
+        return shares and (not self.settings.manifest or found.name in self.in_manifest)
 
 
 def as_input(image: Image, preprocessing: Preprocessing, *, size: tuple[int, int] | None = None) -> Tensor:
@@ -106,11 +126,23 @@ def as_input(image: Image, preprocessing: Preprocessing, *, size: tuple[int, int
 
 def write(settings: ResultSettings, target: Path, image: Image, results: Mapping[str, NDArray[Any]]) -> list[float]:
     """Write the pictures of all outputs (by key; of the image's size); gives the row of class shares."""
-    for output in settings.outputs:
-        drawn = draw(output, results[output.key], image, settings.kinds, alpha=settings.alpha)
-        for kind, pixels in drawn.items():
-            write_result(output.path(settings.folder / target, kind), png(pixels), "save_path")
+    for output, kind, data in encoded(settings.outputs, settings.kinds, image, results, alpha=settings.alpha):
+        write_result(output.path(settings.folder / target, kind), data, "save_path")
     return shares_of(settings.outputs, results) if settings.shares else []
+
+
+def encoded(
+    outputs: Sequence[Output],
+    kinds: Sequence[str],
+    image: Image,
+    results: Mapping[str, NDArray[Any]],
+    *,
+    alpha: float,
+) -> Iterator[tuple[Output, str, bytes]]:
+    """Yield the PNG of each kind of each output, from results (by key; of the image's size)."""
+    for output in outputs:
+        for kind, pixels in draw(output, results[output.key], image, kinds, alpha=alpha).items():
+            yield output, kind, png(pixels)
 
 
 def shares_of(outputs: Sequence[Output], results: Mapping[str, NDArray[Any]]) -> list[float]:

@@ -7,16 +7,18 @@ a row for each input that could not be labelled, `shares.csv` one for each that 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from edgeailite.errors import DataError, UsageError, option
 from edgeailite.files import read_regular, write_result
 from edgeailite.inference.drawing import Output
+from edgeailite.inference.manifest import Entry, Journal, Summary
 from edgeailite.inference.pictures import ResultSettings
 from edgeailite.inference.shares import CSV, JSON, Table, share_columns, write_json
-from edgeailite.inference.sources import Input
 from edgeailite.inference.writing import remove_leftovers_below
 from edgeailite.untrusted import json_value, printable
 
@@ -29,9 +31,10 @@ class Results:
     """Counts, and the tables of a folder. Use it in a `with`: the tables are completed at its end."""
 
     def __init__(self, settings: ResultSettings, *, resume: bool) -> None:
-        self.folder, self.outputs = settings.folder, settings.outputs
+        self.folder, self.outputs = settings.tables, settings.outputs
         self.labelled = self.finished = self.skipped = self.left_out = 0
         self.first_problem = ""
+        self.others: Counter[str] = Counter()
         self.videos: dict[str, Mapping[str, Any]] = {}
         self._skips: Table | None = None
         if (self.folder / SKIPPED).exists():
@@ -39,21 +42,32 @@ class Results:
             (self.folder / SKIPPED).unlink()
         columns = share_columns(settings.outputs)
         self.table = Table(self.folder / CSV, columns, go_on=resume) if settings.shares else None
+        self.journal = Journal(self.folder, go_on=resume) if settings.manifest else None
+        self.manifest: Summary | None = None
 
     @property
     def known(self) -> frozenset[str]:
         """Return the pictures that have a row of shares already."""
         return frozenset(self.table.known if self.table is not None else ())
 
-    def done(self, name: str, size: Sequence[int], shares: Sequence[float]) -> None:
-        """Keep the row of a picture or frame that was labelled."""
+    @property
+    def in_manifest(self) -> frozenset[str]:
+        """Return the names of the pictures that have a line of the manifest already."""
+        return frozenset(self.journal.known if self.journal is not None else ())
+
+    def done(self, name: str, size: Sequence[int], shares: Sequence[float], entry: Entry | None = None) -> None:
+        """Keep the rows of a picture or frame that was labelled."""
         if self.table is not None:
             self.table.add([name, *size[:2], *shares])
+        if self.journal is not None and entry is not None:
+            self.journal.add(entry)
 
-    def skip(self, found: Input, reason: str) -> None:
+    def skip(self, source: Path | str, reason: str, entry: Entry | None = None) -> None:
         """Keep why an input was not labelled."""
+        if self.journal is not None and entry is not None:
+            self.journal.add(entry)
         self._skips = self._skips or Table(self.folder / SKIPPED, ("input", "reason"))
-        self._skips.add([found.source, reason])
+        self._skips.add([source, reason])
         self.first_problem = self.first_problem or printable(reason)
         self.skipped += 1
 
@@ -65,10 +79,19 @@ class Results:
             table.close()
         if self.table is not None and error[0] is None:
             write_json(self.table.path, self.folder / JSON, self.outputs)
+        if self.journal is not None:
+            self.journal.close()
+            if error[0] is None:
+                self.manifest = self.journal.finish()
 
 
-def settle(folder: Path, made_with: Mapping[str, Any], *, resume: bool) -> None:
-    """Write the record. With `resume`, raise UsageError where an earlier one says something else; leftovers go."""
+def settle(
+    folder: Path, made_with: Mapping[str, Any], *, resume: bool, asked: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Write the record. With `resume`, raise UsageError where an earlier one says something else; leftovers go.
+
+    `asked` is kept beside it and may differ.
+    """
     path = folder / RECORD
     before = read_record(path)
     if before is None and (path.exists() or path.is_symlink()):
@@ -85,7 +108,7 @@ def settle(folder: Path, made_with: Mapping[str, Any], *, resume: bool) -> None:
                 )
     if resume:
         remove_leftovers_below(folder)
-    write_result(path, json.dumps(wanted, indent=1) + "\n", "save_path")
+    write_result(path, json.dumps(wanted | dict(asked), indent=1) + "\n", "save_path")
 
 
 def read_record(path: Path) -> dict[str, Any] | None:

@@ -8,11 +8,9 @@ a kill, is dropped when the file is opened again.
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.errors import DataError, option
-from edgeailite.files import atomic_file, open_regular, unwritable
+from edgeailite.files import atomic_file, open_regular, own_file, unwritable
 from edgeailite.inference.drawing import Output
 from edgeailite.untrusted import printable
 
@@ -60,7 +58,7 @@ class Table:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _check_ours(path, self.columns)
-            self.file = os.fdopen(_descriptor(path), "r+", **ENCODING)
+            self.file = os.fdopen(own_file(path), "r+", **ENCODING)
             if go_on:
                 self.known = _mend(self.file.buffer, head)
             else:
@@ -94,16 +92,6 @@ class Table:
 
     def _unwritable(self, error: OSError) -> DataError:
         return DataError(f"{self.path}: cannot be written ({error.strerror}); choose another {option('save_path')}")
-
-
-def _descriptor(path: Path) -> int:
-    """Open a table for reading and writing, made if it is not there. Raises OSError for a link or no file."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, 0o666)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a file")
-    return descriptor
 
 
 def _check_ours(path: Path, columns: Sequence[str]) -> None:

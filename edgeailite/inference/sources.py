@@ -21,6 +21,7 @@ from edgeailite.data.files.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from edgeailite.errors import DataError, UsageError
 from edgeailite.files import TEMPORARY, open_regular, unreadable
 from edgeailite.inference.naming import VIDEO_SUFFIXES, absolute, composed, forget_names, place, result_path
+from edgeailite.inference.shards import Shard
 
 STDIN = "-"
 CAMERA = re.compile(r"camera:(\d+)")
@@ -41,6 +42,11 @@ class Input:
     target: Path
     relative: Path
     problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return the picture's name in a manifest: its path below the root, with slashes."""
+        return self.relative.as_posix()
 
     @property
     def camera(self) -> int | None:
@@ -64,6 +70,7 @@ class Inputs:
     words: tuple[Path, ...]
     root: Path
     apart_from: Path  # the folder of results: not looked through
+    shard: Shard | None = None  # the part of a job: only its pictures are yielded
     others: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -72,8 +79,12 @@ class Inputs:
         return any(str(word) == STDIN for word in self.words)
 
     def __call__(self, lines: Iterable[bytes] = ()) -> Iterator[Input]:
-        """All of them in order; `lines` are those of stdin."""
+        """All of them in order, or those of the part; `lines` are those of stdin."""
         self.others.clear()
+        every = self._every(lines)
+        yield from every if self.shard is None else (found for found in every if self.shard.takes(found.name))
+
+    def _every(self, lines: Iterable[bytes]) -> Iterator[Input]:
         for word in self.words:
             if str(word) == STDIN:
                 yield from map(self._found, _paths(lines))
@@ -104,8 +115,8 @@ class Inputs:
         return Input(path, result_path(path, self.root), place(path, self.root), problem)
 
 
-def inputs(words: Sequence[Path], *, apart_from: Path, root: Path | None = None) -> Inputs:
-    """Return the inputs that words name; their root, unless given, is their common folder.
+def inputs(words: Sequence[Path], *, apart_from: Path, root: Path | None = None, shard: Shard | None = None) -> Inputs:
+    """Return the inputs that words name, or the `shard` of them; their root, unless given, is their common folder.
 
     Raises DataError for a word that names nothing.
     """
@@ -116,12 +127,12 @@ def inputs(words: Sequence[Path], *, apart_from: Path, root: Path | None = None)
         common = Path()
         if len(words) > 1:
             raise UsageError("- (the list on stdin) stands alone; put the other inputs into the list")
-    return Inputs(tuple(words), root or common, apart_from)
+    return Inputs(tuple(words), root or common, apart_from, shard)
 
 
 def _base(word: Path) -> Path | None:
     """Return the folder that a word starts from. Raises DataError if there is none."""
-    if str(word) == STDIN or CAMERA.fullmatch(str(word)):
+    if is_stream(word):
         return None
     if _is_folder(word):
         return word
@@ -133,6 +144,11 @@ def _base(word: Path) -> Path | None:
     if next(glob.iglob(str(word), recursive=True), None) is None:  # noqa: PTH207 - as above
         raise DataError(f"{word}: nothing matches this pattern", code="missing-file")
     return Path(*word.parts[:wild])
+
+
+def is_stream(word: Path) -> bool:
+    """Return True for the list on stdin or a camera: no path."""
+    return str(word) == STDIN or CAMERA.fullmatch(str(word)) is not None
 
 
 def _is_folder(word: Path) -> bool:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from edgeailite.files import TEMPORARY, open_regular
 
-LEFTOVER = re.compile(r"\..*(\.png|infer\.json|shares\.json|_video\.json)\.[0-9a-f]{16}" + re.escape(TEMPORARY))
+WHOLE = r"\.png|infer\.json|shares\.json|shares\.csv|skipped\.csv|_video\.json|manifest\.jsonl"
+LEFTOVER = re.compile(rf"\..*({WHOLE})\.[0-9a-f]{{16}}{re.escape(TEMPORARY)}")
 TAG = b"Software\0edgeailite infer"
 PNG_HEAD = 33  # bytes of signature and IHDR, which come first
 _CHUNK = b"tEXt" + TAG

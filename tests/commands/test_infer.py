@@ -22,7 +22,7 @@ from edgeailite.data.loader import eval_loader
 from edgeailite.data.source import Item, segmentation
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import class_maps
-from edgeailite.inference import label as labelling
+from edgeailite.inference import predictor
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
@@ -290,7 +290,7 @@ def test_resuming_leaves_what_is_finished(run, tmp_path, monkeypatch):
     for index in range(8):
         picture(root / f"{index}.png")
     config = InferConfig(run, (root,), out, resume=True)
-    opened = labelling.open_model(run, device=CPU)
+    opened = predictor.open_model(run, device=CPU)
     calls = []
 
     def predict(images):
@@ -299,7 +299,7 @@ def test_resuming_leaves_what_is_finished(run, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return opened.predict(images)
 
-    monkeypatch.setattr(labelling, "open_model", lambda *_, **__: replace(opened, predict=predict))
+    monkeypatch.setattr(predictor, "open_model", lambda *_, **__: replace(opened, predict=predict))
     with pytest.raises(KeyboardInterrupt):
         infer.run(config)
     done = len(rows(out / "shares.csv"))

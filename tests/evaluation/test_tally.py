@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 
-from edgeailite.evaluation import ClassTally, DepthTally, empty, merge
+from edgeailite.evaluation import ClassTally, DepthTally, as_plain, empty, from_plain, merge
 from edgeailite.metrics import DepthSums
 
 NAN = math.nan
@@ -38,3 +39,20 @@ def test_merged_tallies_add():
     assert merged["a"].boundary_f() == tally([0.0, NAN, NAN], [1.0, 0.5, NAN]).boundary_f()
     assert merged["b"].scores().ard == pytest.approx(5 / 9)
     assert merged["b"].scores().rmse == pytest.approx(math.sqrt(7 / 9))
+
+
+def test_a_tally_survives_json_in_every_bit():
+    """Workers of a job send tallies as JSON."""
+    rng = np.random.default_rng(0)
+    depth = tuple(DepthSums(*rng.random(2).tolist(), 3) for _ in range(4))
+    sent = {
+        "s": ClassTally(
+            rng.integers(0, 2**62, (3, 3)), rng.integers(0, 9, (3, 2)), (np.array([0.1, math.nan, 1 / 3]),) * 2
+        ),
+        "d": DepthTally((*depth, DepthSums(1e-310, 1e300, 0))),
+    }
+    found = from_plain(json.loads(json.dumps(as_plain(sent))))
+    assert found["d"] == sent["d"]
+    assert (found["s"].confusion == sent["s"].confusion).all() and found["s"].confusion.dtype == np.int64
+    assert (found["s"].boundary == sent["s"].boundary).all()
+    assert np.array(found["s"].contours).tobytes() == np.array(sent["s"].contours).tobytes()

@@ -17,7 +17,7 @@ from edgeailite.commands import infer
 from edgeailite.config import InferConfig
 from edgeailite.data.files.images import read_image, read_label
 from edgeailite.errors import DataError, UsageError
-from edgeailite.inference import label, label_picture, video
+from edgeailite.inference import label_picture, predictor, video
 from edgeailite.inference.video import Writer
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
@@ -40,7 +40,7 @@ def network(monkeypatch, tmp_path) -> OpenModel:
     card = ModelCard("none", {"segmentation": 2}, ("dark", "bright"), PALETTE, Preprocessing(HEIGHT, WIDTH), "none")
     opened = OpenModel(card, by_brightness, "onnx", tmp_path, None, file=tmp_path / MODEL)
     (tmp_path / MODEL).write_bytes(b"stands for a model")
-    monkeypatch.setattr(label, "open_model", lambda *_, **__: opened)
+    monkeypatch.setattr(predictor, "open_model", lambda *_, **__: opened)
     return opened
 
 
@@ -130,14 +130,14 @@ def test_a_finished_video_is_left_and_another_is_made_anew(tmp_path, monkeypatch
     def stopped(images):
         raise KeyboardInterrupt
 
-    whole = label.open_model()
-    monkeypatch.setattr(label, "open_model", lambda *_, **__: replace(whole, predict=stopped))
+    whole = predictor.open_model()
+    monkeypatch.setattr(predictor, "open_model", lambda *_, **__: replace(whole, predict=stopped))
     with pytest.raises(KeyboardInterrupt):
         infer.run(config)
     assert not list((tmp_path / "out").glob("*.mp4"))
-    monkeypatch.setattr(label, "open_model", lambda *_, **__: whole)
+    monkeypatch.setattr(predictor, "open_model", lambda *_, **__: whole)
     assert infer.run(config) == 0
-    monkeypatch.setattr(label, "open_model", lambda *_, **__: replace(whole, predict=stopped))
+    monkeypatch.setattr(predictor, "open_model", lambda *_, **__: replace(whole, predict=stopped))
     assert infer.run(config) == 0
     assert len((tmp_path / "out/shares.csv").read_text().splitlines()) == 4
 
@@ -200,7 +200,7 @@ def test_class_maps_have_no_average(tmp_path, network, monkeypatch):
     def classes(images):
         return {"segmentation": by_brightness(images)["segmentation"].argmax(1)}
 
-    monkeypatch.setattr(label, "open_model", lambda *_, **__: replace(network, predict=classes))
+    monkeypatch.setattr(predictor, "open_model", lambda *_, **__: replace(network, predict=classes))
     source = film(tmp_path / "a.avi", [0, 255])
     assert infer.run(options(tmp_path, source)) == 0
     with pytest.raises(UsageError, match="export it with --argmax none"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from edgeailite.data.check.classes import check_split_classes
 from edgeailite.data.check.findings import CODES, Finding, Findings, Level
 from edgeailite.data.check.leftovers import check_lists, stray_files
 from edgeailite.data.check.opening import Mirror, Open, mirrored, open_split
-from edgeailite.data.check.survey import SplitSurvey, survey
+from edgeailite.data.check.survey import SplitSurvey, Spread, survey
 from edgeailite.data.duplicates import DIGEST_BYTES, nearest, split_sequences
 from edgeailite.data.sets.folder_files import CALLED, NAME
 from edgeailite.errors import DataError, UsageError
@@ -67,14 +68,16 @@ def check_dataset(
     *,
     workers: int = 0,
     progress: Callable[[str, int, int], None] = lambda split, done, total: None,
+    spread: Spread | None = None,
 ) -> Iterator[Checkup]:
     """Check some splits of a data set; the result can be read inside the `with` block.
 
-    `read(root, split)` opens a split, `progress(split, done, total)` is told of every picture.
+    `read(root, split)` opens a split, `progress(split, done, total)` is told of every picture. `spread` examines items
+    on other machines, in place of `workers` processes here.
     """
     with mirrored(root) as mirror:
         checkup = Checkup(name, root, real=mirror.real)
-        _open(checkup, read, splits, mirror, workers, progress)
+        _open(checkup, read, splits, mirror, partial(survey, workers=workers, spread=spread), progress)
         checkup.findings.add(mirror.findings)
         sources = [one.source for one in checkup.surveys.values()]
         strays = [finding.renamed(mirror.real) for finding in stray_files(sources)]
@@ -128,7 +131,7 @@ def _open(
     read: Open,
     splits: Sequence[str],
     mirror: Mirror,
-    workers: int,
+    look: Callable[..., SplitSurvey],
     progress: Callable[[str, int, int], None],
 ) -> None:
     """Open and survey the splits one by one."""
@@ -155,9 +158,7 @@ def _open(
                 done += count
                 progress(split, done, total)
 
-            checkup.surveys[split] = survey(
-                opened.source, checkup.findings, workers=workers, progress=advance, real=mirror.real
-            )
+            checkup.surveys[split] = look(opened.source, checkup.findings, progress=advance, real=mirror.real)
     some = bool(checkup.surveys or checkup.findings.kept)
     missing = "split-missing" if some else "listing"
     told = absent if some else absent[:1]  # where there is nothing, the first usual split says so for all

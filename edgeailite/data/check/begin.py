@@ -11,6 +11,7 @@ from typing import Literal
 from edgeailite.console import progress
 from edgeailite.data import DATASETS, default_path, open_dataset
 from edgeailite.data.check import Checkup, check_dataset, splits_of
+from edgeailite.data.check.survey import Spread
 from edgeailite.data.loader import worker_count
 from edgeailite.data.recognise import OWN, dataset_name_of
 from edgeailite.errors import DataError, option
@@ -35,8 +36,18 @@ def locate(given: str, path: Path | None) -> tuple[str, Path]:
 
 
 @contextmanager
-def checked(verb: str, given: str, path: Path | None, split: str, workers: int | Literal["auto"]) -> Iterator[Checkup]:
-    """Look at one split, or all that there are, of the data set `given`; "" is what the folder holds."""
+def checked(
+    verb: str,
+    given: str,
+    path: Path | None,
+    split: str,
+    workers: int | Literal["auto"],
+    spread: Spread | None = None,
+) -> Iterator[Checkup]:
+    """Look at one split, or all that there are, of the data set `given`; "" is what the folder holds.
+
+    `spread` examines pictures on other machines, in place of `workers` processes here.
+    """
     name, root = locate(given, path)
     read = partial(open_dataset, name)
     splits = splits_of(read, root) if split == "all" else (split,)
@@ -45,8 +56,8 @@ def checked(verb: str, given: str, path: Path | None, split: str, workers: int |
         def advance(split: str, done: int, total: int) -> None:
             bar.update(task, description=f"{verb} {split}", completed=done, total=total)
 
-        count = processes(workers, root)
-        with check_dataset(name, read, root, splits, workers=count, progress=advance) as checkup:
+        count = 0 if spread is not None else processes(workers, root)
+        with check_dataset(name, read, root, splits, workers=count, progress=advance, spread=spread) as checkup:
             yield checkup
 
 

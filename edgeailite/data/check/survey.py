@@ -11,8 +11,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,8 @@ SIZES_KEPT = 1000
 IGNORED = 255
 
 Examine = Callable[[Item, Targets, str], ItemReport]
+Spread = Callable[[Sequence[Item], Targets, str], Iterator[ItemReport]]
+"""Items, the targets of their data set and the name of the one whose classes are counted -> reports, in order."""
 
 
 @dataclass
@@ -91,10 +94,17 @@ def survey(
     progress: Callable[[int], None] = lambda done: None,
     check: Examine = examine,
     real: Callable[[str], str] = lambda text: text,
+    spread: Spread | None = None,
 ) -> SplitSurvey:
-    """Examine every item of a split. `progress(number)` is called as items are done; `real` mends paths in findings."""
+    """Examine every item of a split. `progress(number)` is called as items are done; `real` mends paths in findings.
+
+    `spread` examines items elsewhere, and yields their reports in order; by default `workers` processes do it here.
+    """
     result = SplitSurvey(source)
-    examined = _examined(source.items, source.targets, main_target(source), check, workers)
+    if spread is None:
+        examined = _examined(source.items, source.targets, main_target(source), check, workers)
+    else:
+        examined = spread([placed(item, real) for item in source.items], source.targets, main_target(source))
     for index, one in enumerate(examined):
         result.add(index, one)
         findings.add(finding.renamed(real) for finding in one.findings)
@@ -112,7 +122,7 @@ def _examined(items: Sequence[Item], targets: Targets, main: str, check: Examine
     try:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupt) as pool:
             for chunk in chunks:
-                waiting.append(pool.submit(_examine_all, check, chunk, targets, main))
+                waiting.append(pool.submit(examine_all, chunk, targets, main, check))
                 if len(waiting) >= AHEAD * workers:
                     yield from waiting.popleft().result()
             while waiting:
@@ -123,12 +133,20 @@ def _examined(items: Sequence[Item], targets: Targets, main: str, check: Examine
         ) from None
 
 
+def placed(item: Item, real: Callable[[str], str]) -> Item:
+    """Return an item with the paths of the data set itself, which other machines know, in place of a mirror's."""
+    images = tuple(Path(real(str(path))) for path in item.images)
+    labels = {name: Path(real(str(value))) if isinstance(value, Path) else value for name, value in item.labels.items()}
+    return replace(item, images=images, labels=labels)
+
+
 def _ignore_interrupt() -> None:
     """Ctrl-C reaches every process of a terminal; only the first has to say so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _examine_all(check: Examine, items: Iterable[Item], targets: Targets, main: str) -> list[ItemReport]:
+def examine_all(items: Iterable[Item], targets: Targets, main: str, check: Examine = examine) -> list[ItemReport]:
+    """Return the reports of some items: what a process or a machine does at a time."""
     return [check(item, targets, main) for item in items]
 
 

@@ -1,0 +1,24 @@
+"""The smallest file that labels pictures: one convolution with classes and preprocessing in its metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+
+from edgeailite.export.describe import Description, describe
+from edgeailite.preprocessing import Preprocessing
+from tests.foreign.onnx_models import model, weights
+
+SIDE = 64
+CLASSES = ("a", "b", "c")
+
+
+def small_file(folder: Path, *, seed: int = 0) -> Path:
+    """Write `small.onnx` into a folder; another seed gives another network."""
+    nodes = [("Conv", "image w b", "logits", {"pads": [1] * 4})]
+    constants = {"w": weights(len(CLASSES), 3, 3, 3, seed=seed), "b": weights(len(CLASSES), seed=seed)}
+    onnx.save(model(nodes, constants, outputs=("logits",)), folder / "plain.onnx")
+    described, _ = describe(folder / "plain.onnx", Description(Preprocessing(SIDE, SIDE), CLASSES))
+    onnx.save(described, folder / "small.onnx")
+    return folder / "small.onnx"
