@@ -189,10 +189,50 @@ def _linear(read: Reader, node: Node, weight: nn.Parameter, bias: nn.Parameter |
 
 
 def _matmul(read: Reader, node: Node) -> fx.Node:
-    weights = read.constant(node.inputs[1])
-    if weights is None or weights.ndim != 2:
-        raise read.refuse(node, "multiplies two tensors that are computed from pictures, as attention does")
+    """A linear layer, or the product of two tensors of attention, which stays in float."""
+    first, second = (read.constant(name) for name in node.inputs)
+    if first is None and second is None:
+        return read.call(torch.matmul, *(read.tensor(name) for name in node.inputs))
+    if second is None or second.ndim != 2:
+        raise read.refuse(node, "multiplies by a constant that is no matrix on the right")
     return _linear(read, node, read.parameter(node.inputs[1], lambda value: value.T), None)
+
+
+def _layer_norm(read: Reader, node: Node) -> fx.Node:
+    """Normalisation over the last sides of a tensor."""
+    shape = read.shape(node.inputs[0])
+    axis = read.axis(node, int(node.attributes.get("axis", -1)), len(shape))
+    if any(node.outputs[1:]):
+        raise read.refuse(node, "also gives its mean or deviation")
+    if any(len(set(read.sides(node.inputs[0], place))) > 1 for place in range(axis, len(shape))):
+        raise read.refuse(node, "normalises over a side that depends on the picture's size", fix=FIXED_SIZE)
+    module = nn.LayerNorm(shape[axis:], _attribute(node, "epsilon", 1e-5), device="meta")
+    whole = lambda value: np.broadcast_to(value, shape[axis:])  # noqa: E731 - used twice, here alone
+    module.weight = read.parameter(node.inputs[1], whole)
+    has_bias = len(node.inputs) > 2 and node.inputs[2]
+    module.bias = read.parameter(node.inputs[2], whole) if has_bias else nn.Parameter(torch.zeros(shape[axis:]))
+    return read.module(node, module, read.tensor(node.inputs[0]), weight=node.inputs[1])
+
+
+def _instance_norm(read: Reader, node: Node) -> fx.Node:
+    """Normalisation of each channel by its own picture; `rewrites` finds the group normalisation that it is part of."""
+    scale, bias = _weights(read, node), _weights(read, node, 2)
+    kinds = {3: nn.InstanceNorm1d, 4: nn.InstanceNorm2d}
+    kind = kinds.get(len(read.shape(node.inputs[0])))
+    if kind is None or not scale.shape == bias.shape == (read.shape(node.inputs[0])[1],):
+        raise read.refuse(node, "works on other than two sides of pictures, or another number of channels")
+    module = kind(len(scale), _attribute(node, "epsilon", 1e-5), affine=True, device="meta")
+    module.weight, module.bias = read.parameter(node.inputs[1]), read.parameter(node.inputs[2])
+    return read.module(node, module, read.tensor(node.inputs[0]), weight=node.inputs[1])
+
+
+def _group_norm(read: Reader, node: Node) -> fx.Node:
+    """Normalisation over groups of channels; scale and bias are per group before opset 21, per channel since."""
+    groups, channels = int(node.attributes["num_groups"]), read.shape(node.inputs[0])[1]
+    module = nn.GroupNorm(groups, channels, _attribute(node, "epsilon", 1e-5), device="meta")
+    each = lambda value: np.repeat(value, channels // len(value))  # noqa: E731 - used twice, here alone
+    module.weight, module.bias = read.parameter(node.inputs[1], each), read.parameter(node.inputs[2], each)
+    return read.module(node, module, read.tensor(node.inputs[0]), weight=node.inputs[1])
 
 
 def _clip(read: Reader, node: Node) -> fx.Node:
@@ -321,7 +361,7 @@ def _two(function: Callable[..., object]) -> Translate:
 
 
 def operand(read: Reader, node: Node, name: str) -> fx.Node:
-    """Return an operand of arithmetic; a constant must be one number, or one number per channel."""
+    """Return an operand of arithmetic, a tensor or a constant."""
     value = read.constant(name)
     if value is None:
         return read.tensor(name)
@@ -331,18 +371,16 @@ def operand(read: Reader, node: Node, name: str) -> fx.Node:
 
 
 def _shaped(read: Reader, node: Node, value: Array) -> Array:
+    """Return a constant with as many sides as the result; one number has none."""
     if value.size == 1:
         return value.reshape(())
-    rank = len(read.shape(node.outputs[0]))
-    value = value.reshape((1,) * (rank - value.ndim) + value.shape)
-    channel = 1 if rank == 4 else rank - 1
-    if any(side != 1 for axis, side in enumerate(value.shape) if axis != channel):
-        raise read.refuse(node, f"uses a constant of shape {value.shape}, not one number or one per channel")
-    return value
+    return value.reshape((1,) * (len(read.shape(node.outputs[0])) - value.ndim) + value.shape)
 
 
 def _divided(read: Reader, node: Node) -> fx.Node:
     divisor = read.constant(node.inputs[1])
+    if divisor is None and read.constant(node.inputs[0]) is None:  # of a normalisation by its parts: `rewrites`
+        return read.call(operator.truediv, *(read.tensor(name) for name in node.inputs))
     if divisor is None or not np.all(divisor):
         raise read.refuse(node, "divides by a tensor that is computed from pictures, or by 0")
     inverse = _shaped(read, node, 1 / divisor.astype(np.float64))
@@ -412,8 +450,11 @@ LAYERS: Table = {
     "Gemm": _gemm,
     "GlobalAveragePool": _of_module(_global_average),
     "GlobalMaxPool": lambda read, node: read.call(torch.amax, read.tensor(node.inputs[0]), [2, 3], True),
+    "GroupNormalization": _group_norm,
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _of_module(lambda read, node: nn.Hardswish()),
+    "InstanceNormalization": _instance_norm,
+    "LayerNormalization": _layer_norm,
     "LeakyRelu": _of_module(lambda read, node: nn.LeakyReLU(_attribute(node, "alpha", 0.01))),
     "MatMul": _matmul,
     "Max": _limit(1),
@@ -431,6 +472,7 @@ LAYERS: Table = {
     "Sigmoid": _of_module(lambda read, node: nn.Sigmoid()),
     "Softmax": _softmax,
     "Softplus": _of_module(lambda read, node: nn.Softplus()),
+    "Sqrt": _raw(torch.sqrt),
     "Sub": _two(operator.sub),
     "Sum": _sum,
     "Swish": _of_module(_swish),

@@ -14,6 +14,7 @@ from torch import fx, nn
 from edgeailite.foreign.reader import FIXED_SIZE, Length, Reader, Table, is_float
 from edgeailite.onnxfile.wire import Node
 
+STRIDES = (2, 3, 4, 8, 16)  # of windows with SAME padding
 HALF_PIXEL = (b"half_pixel", b"pytorch_half_pixel")
 
 
@@ -194,11 +195,24 @@ def _ends(read: Reader, node: Node, axis: int, before: Sequence[int], behind: Se
     other = next((n for n in read.sources(node.inputs[1:]) if _sides(read, n, axis) == wanted), None)
     totals = [a + b for a, b in zip(before, behind, strict=True)]
     halves = [total // 2 for total in totals]
-    if other is None or (list(before) != halves and len(set(before)) > 1):
+    padded = _up_to_multiple(read, node.inputs[0], axis, wanted) if other is None else read.read_side(other, axis)
+    if padded is None or (list(before) != halves and len(set(before)) > 1):
         raise read.refuse(node, "pads by amounts that cannot be found again", fix=FIXED_SIZE)
-    total = read.call(operator.sub, read.read_side(other, axis), read.read_side(node.inputs[0], axis))
+    total = read.call(operator.sub, padded, read.read_side(node.inputs[0], axis))
     first: Length = read.call(operator.floordiv, total, 2) if list(before) == halves else before[0]
     return first, read.call(operator.sub, total, first)
+
+
+def _up_to_multiple(read: Reader, name: str, axis: int, wanted: Sequence[int]) -> fx.Node | None:
+    """Return a side brought up to a multiple of a stride, and a constant: the SAME padding of TensorFlow."""
+    sides = read.sides(name, axis)
+    for stride in STRIDES:
+        more = {want - -(-side // stride) * stride for side, want in zip(sides, wanted, strict=True)}
+        if len(more) == 1:
+            up = read.call(operator.add, read.read_side(name, axis), stride - 1)
+            up = read.call(operator.mul, read.call(operator.floordiv, up, stride), stride)
+            return read.call(operator.add, up, more.pop())
+    return None
 
 
 def _sides(read: Reader, name: str, axis: int) -> tuple[int, ...]:

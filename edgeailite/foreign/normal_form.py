@@ -18,10 +18,12 @@ MODULES = (
     nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.Hardsigmoid, nn.Hardswish, nn.SiLU, nn.GELU, nn.Mish,
     nn.LeakyReLU, nn.PReLU, nn.ELU, nn.Softplus,
     nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
+    nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm2d,
 )  # fmt: skip
 FUNCTIONS = (
     operator.add, operator.sub, operator.mul, operator.floordiv, operator.getitem, getattr, torch.cat, F.interpolate,
     F.pad, torch.flatten, torch.reshape, torch.permute, torch.mean, torch.amax, torch.sum, torch.softmax,
+    torch.matmul,
 )  # fmt: skip
 
 

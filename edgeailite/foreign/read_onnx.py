@@ -15,7 +15,7 @@ from edgeailite.foreign.layers import LAYERS
 from edgeailite.foreign.moves import MOVES
 from edgeailite.foreign.normal_form import check_normal_form, check_shapes
 from edgeailite.foreign.reader import FIXED_SIZE, Reader
-from edgeailite.foreign.rewrites import REWRITES
+from edgeailite.foreign.rewrites import REWRITES, SIDES
 from edgeailite.onnxfile import OnnxFile, Sizes, unreadable, with_outside_data
 from edgeailite.onnxfile import read_onnx as read_file
 from edgeailite.onnxfile.shapes import Limits, sizes_of
@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 TABLE = {**MOVES, **LAYERS}
 OLDEST_OPSET = 11
 LIMITS = Limits(elements=2**31, operations=2**53)
-ODD = ((97, 161), (130, 199), (163, 233))  # (height, width) of samples: what differs at odd sizes is told apart
-EVEN = ((192, 320), (256, 448), (320, 576))  # for networks that only take multiples of 64
+# (height, width) of samples. Halved again and again, rounding down or up, each side is odd in one sample and even in
+# another: an amount that depends on that is no constant.
+ODD = ((97, 161), (118, 174), (143, 219))
+EVEN = ((192, 320), (256, 384), (384, 512))  # for networks that only take multiples of 64
+HELD_OUT_ODD, HELD_OUT_EVEN = (112, 144), (320, 256)  # sizes that nothing is concluded from
 BATCHES = (2, 3, 5)
 OPEN = (0, -1)  # numbers that some exporters write for a side of any length
 LARGEST_SIDE = 65_535
@@ -55,7 +58,8 @@ def read_onnx(source: Path | str | bytes | onnx.ModelProto) -> fx.GraphModule:
     """
     file = _needed(with_outside_data(read_file(_plain(source))))
     _check(file)
-    read = Reader(file, _samples(file))
+    samples, held_out = _samples(file)
+    read = Reader(file, samples)
     images = read.graph.placeholder("*images")
     for index, port in enumerate(file.graph.inputs):
         read.tensors[port.name] = read.call(operator.getitem, images, index)
@@ -70,12 +74,33 @@ def read_onnx(source: Path | str | bytes | onnx.ModelProto) -> fx.GraphModule:
     network.delete_all_unused_submodules()
     network.graph.lint()
     network.recompile()
-    for sizes in read.samples:
-        inputs, outputs = (
-            {port.name: sizes.shapes[port.name] for port in ports} for ports in (file.graph.inputs, file.graph.outputs)
-        )
-        check_shapes(network, list(inputs.values()), outputs, where=file.name)
+    for sizes in samples:
+        _check_sample(network, file, sizes)
+    if len(samples) > 1:
+        _check_held_out(network, file, held_out)
     return network.eval()
+
+
+def _check_sample(network: fx.GraphModule, file: OnnxFile, sizes: Sizes) -> None:
+    """Run the network without values at a sample size. Raises DataError."""
+    inputs, outputs = (
+        {port.name: sizes.shapes[port.name] for port in ports} for ports in (file.graph.inputs, file.graph.outputs)
+    )
+    check_shapes(network, list(inputs.values()), outputs, where=file.name)
+
+
+def _check_held_out(network: fx.GraphModule, file: OnnxFile, size: tuple[int, int]) -> None:
+    """Try a size that nothing was concluded from. Raises UsageError where the network that was read differs there."""
+    shapes = {port.name: _sample_shape(file, port, size=size, batch=BATCHES[0]) for port in file.graph.inputs}
+    try:
+        _check_sample(network, file, sizes_of(file.graph, shapes, LIMITS))
+    except (Damaged, DataError):
+        raise UsageError(
+            f"its sizes at {size[0]}x{size[1]} do not follow from those at others",
+            path=file.name,
+            fix=FIXED_SIZE,
+            code="wrong-kind",
+        ) from None
 
 
 def _plain(source: Path | str | bytes | onnx.ModelProto) -> Path | bytes:
@@ -132,24 +157,26 @@ def _check_operator(file: OnnxFile, node: Node) -> None:
         )
 
 
-def _samples(file: OnnxFile) -> list[Sizes]:
-    """Compute the sizes of all tensors for some sizes of the picture; one, where the file fixes all."""
+def _samples(file: OnnxFile) -> tuple[list[Sizes], tuple[int, int]]:
+    """Compute the sizes of all tensors for some sizes of the picture (one, where the file fixes all); also return the
+    size that is held out.
+    """
     faults: list[str] = []
-    for sizes in (ODD, EVEN):
+    for sizes, held_out in ((ODD, HELD_OUT_ODD), (EVEN, HELD_OUT_EVEN)):
         shapes = [
-            {port.name: _sample_shape(file, port, index, size) for port in file.graph.inputs}
-            for index, size in enumerate(sizes)
+            {port.name: _sample_shape(file, port, size=size, batch=batch) for port in file.graph.inputs}
+            for size, batch in zip(sizes, BATCHES, strict=True)
         ]
         if all(shape == shapes[0] for shape in shapes):
             shapes = shapes[:1]
         try:
-            return [sizes_of(file.graph, shape, LIMITS) for shape in shapes]
+            return [sizes_of(file.graph, shape, LIMITS) for shape in shapes], held_out
         except Damaged as error:
             faults.append(str(error))
     raise unreadable(file.name, f"its sizes cannot be computed: {faults[-1]}; if it is whole, {FIXED_SIZE}")
 
 
-def _sample_shape(file: OnnxFile, port: Port, index: int, size: tuple[int, int]) -> tuple[int, ...]:
+def _sample_shape(file: OnnxFile, port: Port, *, size: tuple[int, int], batch: int) -> tuple[int, ...]:
     """Return a shape for an input whose open sides take the sample's values."""
     if port.element not in FLOAT_TYPES:
         raise UsageError(
@@ -162,7 +189,7 @@ def _sample_shape(file: OnnxFile, port: Port, index: int, size: tuple[int, int])
         raise UsageError(
             f"input {printable(port.name)[:100]} has {what}, expected (N,3,H,W)", path=file.name, fix="export it again"
         )
-    given = (BATCHES[index], 3, *size)
+    given = (batch, 3, *size)
     sides = tuple(
         side if isinstance(side, int) and side not in OPEN else given[axis] for axis, side in enumerate(port.shape)
     )
@@ -200,6 +227,7 @@ def _translate(read: Reader, node: Node) -> None:
     for name, result in zip(node.outputs, made if isinstance(made, list) else [made], strict=False):
         read.tensors[name] = result
         result.meta.setdefault("onnx", f"{node.op} ({node.label})")
+        result.meta.setdefault(SIDES, read.known_sides(name))
 
 
 def _output(read: Reader, name: str) -> fx.Node:

@@ -182,6 +182,11 @@ class Reader:
         """Return a side of a tensor at each sample size."""
         return tuple(int(sizes.shapes[name][axis]) for sizes in self.samples)
 
+    def known_sides(self, name: str) -> tuple[int | None, ...]:
+        """Return the sides of a tensor, None for those that depend on the picture's size."""
+        alike = [set(self.sides(name, axis)) for axis in range(len(self.shape(name)))]
+        return tuple(sides.pop() if len(sides) == 1 else None for sides in alike)
+
     def numbers(self, node: Node, index: int, attribute: str) -> list[int] | None:
         """Return an attribute, as in older opsets, or the constant input at `index` as whole numbers."""
         if attribute in node.attributes:
@@ -236,10 +241,11 @@ class Reader:
         for name, axis in places:
             if self.sides(name, axis) == tuple(values):
                 return self.read_side(name, axis)
-        for name, axis in places:
-            found = _linear(self.sides(name, axis), values)
-            if found is not None:
-                return self._computed(self.read_side(name, axis), *found)
+        for formula in (_scaled, _linear):  # the likelier one first: few samples fit many formulas
+            for name, axis in places:
+                found = formula(self.sides(name, axis), values)
+                if found is not None:
+                    return self._computed(self.read_side(name, axis), *found)
         raise self.refuse(node, "has a size that cannot be found again", fix=FIXED_SIZE)
 
     def _computed(self, side: fx.Node, factor: int, more: int, divisor: int) -> fx.Node:
@@ -249,19 +255,29 @@ class Reader:
         return side if divisor == 1 else self.call(operator.floordiv, side, divisor)
 
 
-def _linear(sides: Sequence[int], values: Sequence[int]) -> tuple[int, int, int] | None:
-    """Find (factor, summand, divisor) that make the values of the sides."""
+def _scaled(sides: Sequence[int], values: Sequence[int]) -> tuple[int, int, int] | None:
+    """Find (factor, 0, 1) or (1, summand, divisor) that make the values of the sides."""
     pairs = list(zip(sides, values, strict=True))
     if len(set(sides)) < 2:
         return None
     for factor in FACTORS:
-        more = values[0] - factor * sides[0]
-        if all(side * factor + more == value for side, value in pairs):
-            return factor, more, 1
+        if all(side * factor == value for side, value in pairs):
+            return factor, 0, 1
     for divisor in DIVISORS:
         for more in range(divisor):
             if all((side + more) // divisor == value for side, value in pairs):
                 return 1, more, divisor
+    return None
+
+
+def _linear(sides: Sequence[int], values: Sequence[int]) -> tuple[int, int, int] | None:
+    """Find (factor, summand, 1) that make the values of the sides."""
+    if len(set(sides)) < 2:
+        return None
+    for factor in FACTORS:
+        more = values[0] - factor * sides[0]
+        if all(side * factor + more == value for side, value in zip(sides, values, strict=True)):
+            return factor, more, 1
     return None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -19,6 +20,7 @@ POINTWISE = (
 )  # fmt: skip
 NEAR = 1e-5  # relative difference of constants that are meant to be equal: files hold them in float32 or less
 PIXEL_SHUFFLE = (0, 1, 4, 2, 5, 3)
+SIDES = "sides"  # of what a node gives, in its `meta`: a number, or None where it depends on the picture's size
 
 
 def merge_activations(network: fx.GraphModule) -> None:
@@ -124,9 +126,9 @@ def _module(network: fx.GraphModule, node: object) -> nn.Module | None:
     return network.get_submodule(str(node.target))
 
 
-def _replace(network: fx.GraphModule, node: fx.Node, module: nn.Module, x: fx.Node) -> fx.Node:
-    """Put a module in the place of a node; it is named after the node."""
-    name = free_name(network, node.name)
+def _replace(network: fx.GraphModule, node: fx.Node, module: nn.Module, x: fx.Node, *, name: str = "") -> fx.Node:
+    """Put a module in the place of a node; it is called `name`, or after the node."""
+    name = free_name(network, name or node.name)
     network.add_module(name, module.eval())
     with network.graph.inserting_before(node):
         call = network.graph.call_module(name, (x,))
@@ -143,6 +145,85 @@ def free_name(network: fx.GraphModule, name: str) -> str:
         count += 1
         found = f"{name}_{count}"
     return found
+
+
+def merge_norms(network: fx.GraphModule) -> None:
+    """Recognise layer normalisation by its parts, and group normalisation as that of instances between reshapes."""
+    for node in list(network.graph.nodes):
+        if node.target is operator.truediv:
+            _merge_layer_norm(network, node)
+        elif isinstance(_module(network, node), nn.InstanceNorm1d):
+            _merge_group_norm(network, node)
+
+
+def _merge_layer_norm(network: fx.GraphModule, node: fx.Node) -> None:
+    """(x - mean) / sqrt(mean((x - mean)^2) + eps) over the last side, and the factor and summand behind it."""
+    centred, root = node.args
+    if centred.target is not operator.sub or root.target is not torch.sqrt or root.args[0].target is not operator.add:
+        return
+    x, mean = centred.args
+    eps = next((number for part in root.args[0].args if (number := _number(network, part)) is not None), None)
+    variance = next((part for part in root.args[0].args if part.target is torch.mean), None)
+    side = (centred.meta.get(SIDES) or (None,))[-1]
+    last = [len(centred.meta.get(SIDES, ())) - 1]
+    if eps is None or variance is None or side is None or mean.target is not torch.mean:
+        return
+    square = variance.args[0]
+    if square.target is not operator.mul or mean.args != (x, last, True) or variance.args[1:] != (last, True):
+        return
+    if any(not _is_difference(part, x, mean) for part in square.args):
+        return
+    _scale(network, _replace(network, node, nn.LayerNorm(side, eps), x, name="layer_norm"))
+
+
+def _is_difference(node: fx.Node, x: fx.Node, mean: fx.Node) -> bool:
+    """Tell if a node is x - mean; exporters write it once or twice."""
+    return node.target is operator.sub and node.args[0] is x and node.args[1].args == mean.args
+
+
+def _merge_group_norm(network: fx.GraphModule, node: fx.Node) -> None:
+    """Reshape to (N, groups, -1), normalisation of instances, reshape back, and the factor and summand behind it."""
+    module, to_groups, readers = _module(network, node), node.args[0], _readers(node)
+    assert isinstance(module, nn.InstanceNorm1d)
+    if to_groups.target is not torch.reshape or len(readers) != 1 or readers[0].target is not torch.reshape:
+        return
+    x, lengths = to_groups.args[0], tuple(to_groups.args[1])
+    sides = x.meta.get(SIDES, ())
+    if len(sides) != 4 or sides != readers[0].meta.get(SIDES) or sides[1] is None or sides[1] % module.num_features:
+        return
+    batch = lengths[0]
+    if not isinstance(batch, fx.Node) or batch.target is not operator.getitem or batch.args[0].args != (x, "shape"):
+        return
+    norm = nn.GroupNorm(module.num_features, sides[1], module.eps)
+    norm.weight = nn.Parameter(module.weight.detach().repeat_interleave(sides[1] // module.num_features))
+    norm.bias = nn.Parameter(module.bias.detach().repeat_interleave(sides[1] // module.num_features))
+    _scale(network, _replace(network, readers[0], norm, x, name=f"{node.name}_groups"))
+
+
+def _readers(node: fx.Node) -> list[fx.Node]:
+    """Users of a node's values, without those of its shape."""
+    return [user for user in node.users if user.target is not getattr]
+
+
+def _scale(network: fx.GraphModule, node: fx.Node) -> None:
+    """Take the factor and summand behind a normalisation into it, one number per channel or per last side each."""
+    norm: Any = _module(network, node)
+    channel = -1 if isinstance(norm, nn.LayerNorm) else -3
+    for function in (operator.mul, operator.add):
+        reader = next(iter(readers := _readers(node)))
+        if len(readers) > 1 or reader.target is not function:
+            continue
+        value = next((found for part in reader.args if (found := _constant(network, part)) is not None), None)
+        if value is None or not (value.numel() == 1 or value.numel() == value.shape[channel] == len(norm.weight)):
+            continue
+        value = value.reshape(-1)
+        if function is operator.mul:
+            norm.weight = nn.Parameter(norm.weight.detach() * value)
+            norm.bias = nn.Parameter(norm.bias.detach() * value)
+        else:
+            norm.bias = nn.Parameter(norm.bias.detach() + value)
+        reader.replace_all_uses_with(node)
+        network.graph.erase_node(reader)
 
 
 def drop_neutral(network: fx.GraphModule) -> None:
@@ -172,11 +253,19 @@ def fold_constants(network: fx.GraphModule) -> None:
         if value is None or not isinstance(module, nn.Conv2d | nn.Linear) or len(layer.users) != 1:
             continue
         outputs = module.weight.shape[0]
-        if value.numel() not in (1, outputs) or _is_shared(network, module):
+        if not _is_per_output(value, layer, module) or _is_shared(network, module):
             continue
         _fold(module, node.target, value.reshape(-1).expand(outputs))
         node.replace_all_uses_with(layer)
         network.graph.erase_node(node)
+
+
+def _is_per_output(value: Tensor, layer: fx.Node, module: nn.Conv2d | nn.Linear) -> bool:
+    """Tell if a constant is one number, or one for each channel of a layer's result."""
+    rank, channel = (4, 1) if isinstance(module, nn.Conv2d) else (len(layer.meta.get(SIDES, ())), -1)
+    return value.numel() == 1 or (
+        value.dim() == rank and value.numel() == value.shape[channel] == module.weight.shape[0]
+    )
 
 
 def _is_shared(network: fx.GraphModule, module: nn.Module) -> bool:
@@ -302,12 +391,30 @@ def _merge_pixel_shuffle(network: fx.GraphModule, node: fx.Node, source: fx.Node
         _replace(network, readers[0], nn.PixelShuffle(factor), source.args[0])
 
 
+def flatten_linear(network: fx.GraphModule) -> None:
+    """Give a linear layer on more than two sides, as transformers have, a tensor of two, and its result the sides."""
+    for node in list(network.graph.nodes):
+        module, sides = _module(network, node), node.meta.get(SIDES, ())
+        if not isinstance(module, nn.Linear) or len(sides) < 3:
+            continue
+        x = node.args[0]
+        with network.graph.inserting_before(node):
+            shape = network.graph.call_function(getattr, (x, "shape"))
+            kept = [network.graph.call_function(operator.getitem, (shape, axis)) for axis in range(len(sides) - 1)]
+            node.args = (network.graph.call_function(torch.reshape, (x, (-1, module.in_features))),)
+        with network.graph.inserting_after(node):
+            result = network.graph.call_function(torch.reshape, (node, (*kept, module.out_features)))
+        node.replace_all_uses_with(result, delete_user_cb=lambda user, own=result: user is not own)
+
+
 REWRITES: tuple[Callable[[fx.GraphModule], None], ...] = (
     drop_neutral,
     merge_activations,
     merge_activations,  # a HardSigmoid by its parts may be half of a HardSwish
+    merge_norms,
     merge_moves,
     fold_constants,
     shuffle_last,
     replace_lone_norms,
+    flatten_linear,
 )

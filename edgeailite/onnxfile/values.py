@@ -55,6 +55,17 @@ def _filled(call: Call, shape: Shape) -> Array:
     return np.full(shape, call.filling().reshape(()))
 
 
+def _clipped(call: Call, shape: Shape) -> Array:
+    """Limits are inputs, or attributes as in older opsets."""
+    given = [index < len(call.shapes) and call.shapes[index] is not None for index in (1, 2)]
+    low, high = (
+        call.value(index) if known else call.attribute(name, None)
+        for index, name, known in zip((1, 2), ("min", "max"), given, strict=True)
+    )
+    data = call.value(0)
+    return data if low is None and high is None else np.clip(data, low, high).astype(data.dtype)
+
+
 VALUES: dict[str, Compute] = {
     "Abs": _of_one(np.abs),
     "Add": _of_two(np.add),
@@ -62,6 +73,7 @@ VALUES: dict[str, Compute] = {
     "Cast": lambda call, shape: call.value(0).astype(TYPES[call.node.attributes["to"]]),
     "CastLike": lambda call, shape: call.value(0).astype(call.value(1).dtype),
     "Ceil": _of_one(np.ceil),
+    "Clip": _clipped,
     "Concat": lambda call, shape: np.concatenate(
         [call.value(index) for index in range(len(call.values))], call.node.attributes["axis"]
     ),
@@ -79,6 +91,7 @@ VALUES: dict[str, Compute] = {
     "LessOrEqual": _of_two(np.less_equal),
     "Max": _of_two(np.maximum),
     "Min": _of_two(np.minimum),
+    "Mod": lambda call, shape: (np.fmod if call.attribute("fmod", 0) else np.mod)(call.value(0), call.value(1)),
     "Mul": _of_two(np.multiply),
     "Neg": _of_one(np.negative),
     "Not": _of_one(np.logical_not),

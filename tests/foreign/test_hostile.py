@@ -282,8 +282,18 @@ def computed_weights():
     return model([("Conv", "image image", "y", {})], shape=(3, 3, 8, 8))
 
 
-def attention():
-    return model([("Transpose", "image", "t", {"perm": [0, 1, 3, 2]}), ("MatMul", "image t", "y", {})])
+def matrix_on_the_left():
+    return model([("MatMul", "w image", "y", {})], {"w": weights(8, 8)}, shape=(1, 3, 8, 8))
+
+
+def mean_of_a_side_that_is_open():
+    nodes = [("LayerNormalization", "image g o", "y", {})]
+    return model(nodes, {"g": weights(161), "o": weights(161)})
+
+
+def instances_in_a_row():
+    nodes = [("Reshape", "image s", "r", {}), ("InstanceNormalization", "r g g", "y", {})]
+    return model(nodes, {"s": numbers(0, 3, -1), "g": weights(3)})
 
 
 def constant_output():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from functools import partial
 
 import pytest
@@ -10,6 +11,8 @@ import torch
 import torchvision
 from torch import nn
 
+from benchmarks.foreign.table import FAMILIES, NAMES
+from benchmarks.foreign_networks import EXPORTERS, attempt
 from edgeailite.foreign import read_module
 from edgeailite.quantization import calibrate, integer_exact, prepare
 
@@ -73,3 +76,25 @@ def test_a_network_is_read_and_quantized(name):
     for output, value in expected.items():
         assert decibels(value, fake[output]) > LEAST
         assert decibels(fake[output], exact[output]) > STEADY
+
+
+UNPOOLING = ("hand.ENet", "hand.SegNet")
+HAS_SMP = importlib.util.find_spec("segmentation_models_pytorch") is not None  # of the extra `bench`
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if HAS_SMP or not name.startswith("smp.")], ids=lambda name: name.replace("/", "-")
+)
+def test_a_network_of_the_benchmark_is_proven(name):
+    """But for what stays in float; max unpooling is refused by name."""
+    row = attempt(name, EXPORTERS[0])
+    if name in UNPOOLING:
+        assert row["outcome"] == "refused" and "\n" not in row["detail"]
+    else:
+        assert row["outcome"] in ("proven", "proven but for"), row
+
+
+def test_the_benchmark_has_54_networks_of_four_families():
+    assert len(set(NAMES)) == len(NAMES) == 54
+    assert {name.partition(".")[0] for name in NAMES} == set(FAMILIES)

@@ -1,15 +1,19 @@
 """What is read from an ONNX file computes what onnxruntime computes, in the normal form."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 
-from edgeailite.foreign.read_onnx import read_onnx
+from edgeailite.errors import UsageError
+from edgeailite.foreign.read_onnx import EVEN, ODD, read_onnx
 from tests.foreign.onnx_models import compare, kinds, model, numbers, weights
 
 CONV = ("Conv", "image w b", "c", {"pads": [1, 1, 1, 1]})
 PARTS = {"w": weights(8, 3, 3, 3), "b": weights(8)}
 ROOT_HALF, SIX, THREE, HALF, ONE = (np.float32(v) for v in (0.5**0.5, 6, 3, 0.5, 1))
+TO_LAST, TO_FIRST = {"perm": [0, 2, 3, 1]}, {"perm": [0, 3, 1, 2]}
 NORM = {"g": weights(8) + 1, "o": weights(8), "m": weights(8), "v": weights(8) ** 2 + 0.1}
 
 
@@ -244,6 +248,89 @@ CASES = {
         {"s": weights(8, 1, 1), "o": weights(1, 8, 1, 1)},
         ["Conv2d", "ReLU", "mul", "sub"],
     ),
+    "a number per column": (
+        [("Transpose", "c", "t", TO_LAST), ("Sub", "t o", "u", {}), ("Transpose", "u", "y", TO_FIRST)],
+        {"o": weights(8)},
+        ["Conv2d", "permute", "sub", "permute"],
+    ),
+    "a number per place behind a layer": (
+        [
+            ("GlobalAveragePool", "c", "p", {}),
+            ("Conv", "p u", "q", {}),
+            ("Add", "q o", "y", {}),
+        ],
+        {"u": weights(4, 8, 1, 1), "o": weights(1, 1, 1, 4)},
+        ["Conv2d", "AdaptiveAvgPool2d", "Conv2d", "add"],
+    ),
+    "layer norm": (
+        [
+            ("Transpose", "c", "t", TO_LAST),
+            ("LayerNormalization", "t g o", "u", {"epsilon": 1e-3}),
+            ("Transpose", "u", "y", TO_FIRST),
+        ],
+        {"g": weights(8) + 1, "o": weights(8)},
+        ["Conv2d", "permute", "LayerNorm", "permute"],
+    ),
+    "layer norm by parts": (
+        [
+            ("Transpose", "c", "t", TO_LAST),
+            ("ReduceMean", "t last", "m", {}),
+            ("Sub", "t m", "d", {}),
+            ("Pow", "d two", "q", {}),
+            ("ReduceMean", "q last", "v", {}),
+            ("Add", "v eps", "e", {}),
+            ("Sqrt", "e", "r", {}),
+            ("Div", "d r", "n", {}),
+            ("Mul", "n g", "h", {}),
+            ("Add", "h o", "k", {}),
+            ("Transpose", "k", "y", TO_FIRST),
+        ],
+        {"g": weights(8) + 1, "o": weights(8), "last": numbers(-1), "two": np.float32(2), "eps": np.float32(1e-3)},
+        ["Conv2d", "permute", "LayerNorm", "permute"],
+    ),
+    "group norm": (
+        [("GroupNormalization", "c g o", "y", {"num_groups": 2})],
+        {"g": weights(2) + 1, "o": weights(2)},
+        ["Conv2d", "GroupNorm"],
+    ),
+    "group norm by parts": (
+        [
+            ("Reshape", "c groups", "a", {}),
+            ("InstanceNormalization", "a i z", "n", {}),
+            ("Shape", "c", "s", {}),
+            ("Reshape", "n s", "d", {}),
+            ("Mul", "d g", "e", {}),
+            ("Add", "e o", "y", {}),
+        ],
+        {
+            "groups": numbers(0, 2, -1),
+            "i": np.ones(2, np.float32),
+            "z": np.zeros(2, np.float32),
+            "g": weights(8, 1, 1) + 1,
+            "o": weights(8, 1, 1),
+        },
+        ["Conv2d", "GroupNorm"],
+    ),
+    "instance norm": (
+        [("InstanceNormalization", "c g o", "y", {})],
+        {"g": weights(8) + 1, "o": weights(8)},
+        ["Conv2d", "InstanceNorm2d"],
+    ),
+    "linear layer at each place": (
+        [
+            ("Transpose", "c", "t", TO_LAST),
+            ("MatMul", "t u", "v", {}),
+            ("Add", "v o", "w_", {}),
+            ("Transpose", "w_", "y", TO_FIRST),
+        ],
+        {"u": weights(8, 4), "o": weights(4)},
+        ["Conv2d", "permute", *["getattr", *["getitem"] * 3], "reshape", "Linear", "reshape", "permute"],
+    ),
+    "product of tensors": (
+        [("Transpose", "c", "t", {"perm": [0, 1, 3, 2]}), ("MatMul", "c t", "m", {}), ("Softmax", "m", "y", {})],
+        {},
+        ["Conv2d", "permute", "matmul", "softmax"],
+    ),
     "bias by itself": (
         [("Conv", "c u", "d", {}), ("Add", "d o", "y", {})],
         {"u": weights(4, 8, 1, 1), "o": weights(4, 1, 1)},
@@ -383,3 +470,72 @@ def test_opsets_from_11_on(opset):
     nodes.insert(2, ("GlobalAveragePool", "d", "p", {}))
     constants = PARTS | {"lo": np.float32(0), "hi": SIX} | ({} if axes else {"a": numbers(2, 3)})
     assert kinds(compare(model(nodes, constants, opset=opset))) == ["Conv2d", "ReLU6", "AdaptiveAvgPool2d", "flatten"]
+
+
+def test_an_amount_that_is_0_at_even_sides_is_no_constant():
+    """Pooling, doubling and a padding to the old size, as U-Nets have them."""
+    nodes = [
+        CONV,
+        ("MaxPool", "c", "d", {"kernel_shape": [2, 2], "strides": [2, 2]}),
+        ("Resize", "d none two", "e", {"mode": "nearest", "coordinate_transformation_mode": "asymmetric",
+                                       "nearest_mode": "floor"}),
+        ("Shape", "c", "s", {"start": 2}),
+        ("Shape", "e", "t", {"start": 2}),
+        ("Sub", "s t", "missing", {}),
+        ("Concat", "zeros missing", "pads", {"axis": 0}),
+        ("Pad", "e pads nothing axes", "p", {}),
+        ("Concat", "c p", "y", {"axis": 1}),
+    ]  # fmt: skip
+    constants = {
+        "none": np.zeros(0, np.float32), "two": np.array([1, 1, 2, 2], np.float32), "zeros": numbers(0, 0),
+        "axes": numbers(2, 3), "nothing": np.float32(0),
+    }  # fmt: skip
+    compare(model(nodes, PARTS | constants), ((48, 64), (33, 45), (34, 45), (33, 46)))
+
+
+def test_same_padding_by_arithmetic_on_sizes():
+    """As exporters write TensorFlow's: what is missing to a multiple of the stride, in halves."""
+    nodes = [
+        ("Shape", "image", "s", {"start": 2}),
+        ("Add", "s one", "a", {}),
+        ("Div", "a two", "h", {}),
+        ("Mul", "h two", "up", {}),
+        ("Add", "up one", "wanted", {}),
+        ("Sub", "wanted s", "b", {}),
+        ("Clip", "b nought", "missing", {}),
+        ("Div", "missing two", "first", {}),
+        ("Sub", "missing first", "last", {}),
+        ("Concat", "first last", "pads", {"axis": 0}),
+        ("Pad", "image pads nothing axes", "p", {}),
+        ("Conv", "p w", "y", {"strides": [2, 2]}),
+    ]
+    constants = {
+        "one": numbers(1), "two": numbers(2), "nought": np.int64(0), "axes": numbers(2, 3), "nothing": np.float32(0),
+        "w": PARTS["w"],
+    }  # fmt: skip
+    compare(model(nodes, constants), ((48, 64), (33, 45), (34, 45)))
+
+
+def test_samples_tell_apart_what_halving_leaves():
+    for samples in (ODD, [(height // 64, width // 64) for height, width in EVEN]):
+        for sides in zip(*samples, strict=True):
+            for times in range(6 if samples is ODD else 2):
+                assert len({(side >> times) % 2 for side in sides}) == 2
+                assert len({(side - 1 >> times) % 2 for side in sides}) == 2
+
+
+def test_a_size_that_nothing_was_concluded_from_is_tried(monkeypatch):
+    """With samples whose widths are all odd, the padding of a column looks like a constant."""
+    module = sys.modules[read_onnx.__module__]  # the package has a function of that name
+    monkeypatch.setattr(module, "ODD", ((97, 161), (130, 199), (163, 233)))
+    nodes = [
+        ("Shape", "image", "s", {"start": 3}),
+        ("Div", "s two", "half", {}),
+        ("Mul", "half two", "even", {}),
+        ("Sub", "s even", "one", {}),
+        ("Concat", "zero one", "pads", {"axis": 0}),
+        ("Pad", "image pads nothing axes", "y", {}),
+    ]
+    constants = {"two": numbers(2), "zero": numbers(0), "axes": numbers(3), "nothing": np.float32(0)}
+    with pytest.raises(UsageError, match="its sizes at 112x144 do not follow"):
+        read_onnx(model(nodes, constants))

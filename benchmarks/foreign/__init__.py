@@ -1,0 +1,1 @@
+"""Small networks written from their papers, as somebody without this package would write them."""
