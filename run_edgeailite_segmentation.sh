@@ -38,5 +38,5 @@ esac
 
 # shellcheck source=tools/setup.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/tools/setup.sh"
-setup_python "" "$choice"
+setup_python train "$choice"
 exec "$PYTHON" -P -m edgeailite "${command[@]}"

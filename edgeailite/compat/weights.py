@@ -22,7 +22,8 @@ from edgeailite.preprocessing import Preprocessing
 from edgeailite.pretrained import describe, fetch, read_weights
 from edgeailite.pretrained.by_name import WORDS
 from edgeailite.pretrained.open_weights import open_source
-from edgeailite.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from edgeailite.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgeailite.runs.folder import find_checkpoint
 from edgeailite.runs.importing import labels_of, weights_as_checkpoint
 from edgeailite.runs.open import is_exported
 from edgeailite.training.first_weights import preprocessing_of

@@ -188,6 +188,9 @@ class ExportConfig:
     c_array: bool = False
     """With --target tflite: write the file as C source too, model_int8.h and model_int8.c, with golden cases by which a
     board can be checked."""
+    bundle: Path | None = None
+    """Folder to write as well, to copy to a device: the file, its contract if it is proven, classes and colours, a loop
+    for cameras, requirements and a README."""
     opset: int | None = None
     """ONNX opset, at least 17; default 21, for tensorrt 17, for tidl 18."""
     simplify: bool = True

@@ -10,11 +10,10 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import cv2
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from edgeailite.drawing.plots import FAINT, INK, Palette, colorize
@@ -85,7 +84,8 @@ def depth_colors(depth: NDArray[np.floating], scale: Scale) -> Image:
     """Colour depth (H,W) in metres as viridis (H,W,3), near is bright; unknown (0) and infinite values are black."""
     known = np.isfinite(depth) & (depth > 0)
     share = (np.where(known, depth, scale.low) - scale.low) / max(scale.high - scale.low, 1e-6)
-    colors = np.rint(255 * colormaps["viridis"](1 - np.clip(share, 0, 1))[..., :3]).astype(np.uint8)
+    place = np.minimum(256 * (1 - np.clip(share, 0, 1)), 255).astype(np.uint8)
+    colors = np.array(cv2.applyColorMap(place, cv2.COLORMAP_VIRIDIS)[..., ::-1], np.uint8)  # BGR -> RGB
     colors[~known] = 0
     return colors
 
@@ -274,8 +274,12 @@ def _depth_bar(page: Image, middle: int, scale: Scale) -> list[Label]:
 
 
 def _written(page: Image, texts: Sequence[Label]) -> Image:
-    """The page with texts on it; no other pixel changes."""
+    """The page with texts on it; no other pixel changes. Without matplotlib OpenCV writes them, in plain letters."""
+    if find_spec("matplotlib") is None:
+        return _typed(page, texts)
     height, width = page.shape[:2]
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     for left, middle, text, color in texts:
         size = TEXT * 72 / DPI
@@ -288,3 +292,13 @@ def _written(page: Image, texts: Sequence[Label]) -> Image:
     written = page.copy()
     written[inked] = np.rint((1 - alpha) * page[inked] + alpha * drawn[inked][:, :3])
     return written
+
+
+def _typed(page: Image, texts: Sequence[Label]) -> Image:
+    """The page with texts in OpenCV's letters; those that it lacks are question marks."""
+    typed = page.copy()
+    for left, middle, text, color in texts:
+        ink = [int(color[at : at + 2], 16) for at in (1, 3, 5)]
+        plain = text.encode("ascii", "replace").decode()
+        cv2.putText(typed, plain, (left, middle + 4), cv2.FONT_HERSHEY_SIMPLEX, 0.36, ink, 1, cv2.LINE_AA)
+    return typed

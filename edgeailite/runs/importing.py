@@ -35,10 +35,12 @@ from edgeailite.pretrained.open_weights import open_source
 from edgeailite.pretrained.recognise import RecognisedWeights
 from edgeailite.pretrained.report import LoadReport
 from edgeailite.pretrained.shapes import class_counts
-from edgeailite.runs.checkpoint import BEST, LAST, PRETRAINED, Checkpoint, refuse_used, save_checkpoint, start_run
+from edgeailite.runs.checkpoint import Checkpoint, save_checkpoint
 from edgeailite.runs.dataset import PICTURES
 from edgeailite.runs.described import RULES, class_names, colours_of, with_given_rules
-from edgeailite.runs.open import is_exported, load_network
+from edgeailite.runs.folder import BEST, LAST, PRETRAINED, refuse_used, start_run
+from edgeailite.runs.network import load_network
+from edgeailite.runs.open import is_exported
 from edgeailite.runtime import load_onnx, load_tflite
 
 OWN, QAT = "edgeailite checkpoint", "after quantization-aware training"  # in kinds of files

@@ -14,8 +14,9 @@ from edgeailite.models import create_model
 from edgeailite.pretrained import published_state_dict
 from edgeailite.pretrained.find_state_dict import PREFERRED
 from edgeailite.report.reproduce import commands_of
-from edgeailite.runs.checkpoint import BEST, LAST, load_checkpoint
-from edgeailite.runs.open import load_network
+from edgeailite.runs.checkpoint import load_checkpoint
+from edgeailite.runs.folder import BEST, LAST
+from edgeailite.runs.network import load_network
 from tests.pretrained.test_ade20k import pair_of
 from tests.pretrained.test_backbones import MOBILENET
 from tests.pretrained.test_ranges import qat_file

@@ -138,3 +138,9 @@ def test_a_legend_has_a_field_of_every_class_however_many():
     rows = [class_row("a", image, None, np.zeros((20, 30), np.int64), ((9, 8, 7),))]
     plain, named = sheet(rows, title="t"), sheet(rows, title="t", classes=[("road", (9, 8, 7))])
     assert named.shape[0] == plain.shape[0] + sheets.FOOT and (named[: plain.shape[0]] == plain).all()
+
+
+def test_texts_are_written_without_matplotlib_too(monkeypatch):
+    monkeypatch.setattr(sheets, "find_spec", lambda name: None)
+    strip = legend([("road", (128, 64, 128)), ("Straße", (0, 0, 142))], width=200)
+    assert ((strip[:, 30:60] < 128).all(2)).any()
