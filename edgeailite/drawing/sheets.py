@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import cv2
 import numpy as np
@@ -275,10 +274,11 @@ def _depth_bar(page: Image, middle: int, scale: Scale) -> list[Label]:
 
 def _written(page: Image, texts: Sequence[Label]) -> Image:
     """The page with texts on it; no other pixel changes. Without matplotlib OpenCV writes them, in plain letters."""
-    if find_spec("matplotlib") is None:
-        return _typed(page, texts)
     height, width = page.shape[:2]
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        return _typed(page, texts)
 
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     for left, middle, text, color in texts:
