@@ -49,6 +49,7 @@ NO_CONFIG = {*ROOMS[1], *ROOMS[2], "export", "evaluation"}
 FRONT_DOORS = {
     "edgeailite/evaluation/comparison.py",
     "edgeailite/evaluation/measure.py",
+    "edgeailite/export/int8_files/verify.py",
     "edgeailite/export/run.py",
     "edgeailite/export/tflite_verification.py",
     "edgeailite/export/trace/forms.py",
