@@ -37,5 +37,5 @@ esac
 
 # shellcheck source=tools/setup.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/tools/setup.sh"
-setup_python "" "$cpu"
+setup_python train "$cpu"
 exec "$PYTHON" -P -m edgeailite "${command[@]}"

@@ -36,8 +36,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeailite.environment import cpu_model
-from edgeailite.export.describe import Description, describe
 from edgeailite.preprocessing import Preprocessing
+from edgeailite.runs.describe import Description, describe
 
 SIDE, CLASSES, PER_SHARD = 64, ("a", "b", "c"), 250
 PARTS, KILLED = 8, (2, 5)

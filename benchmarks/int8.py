@@ -44,7 +44,8 @@ from edgeailite.export import to_onnx
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import calibrate, integer_exact, prepare, set_input_range
 from edgeailite.runs.dataset import dataset_of
-from edgeailite.runs.open import OpenModel, load_network
+from edgeailite.runs.network import load_network
+from edgeailite.runs.open import OpenModel
 from edgeailite.runtime import OnnxModel
 
 RUNTIMES = ("onnxruntime", "openvino float32", "openvino bfloat16")

@@ -51,7 +51,7 @@ from edgeailite.export.to_tflite import to_tflite
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import calibrate, convert, prepare, set_input_range
 from edgeailite.quantization.lowering import lower
-from edgeailite.runs.open import load_network
+from edgeailite.runs.network import load_network
 from edgeailite.runtime.session import open_session
 from edgeailite.runtime.tflite_session import tflite_interpreter
 

@@ -32,7 +32,8 @@ from edgeailite.export.to_tflite import to_tflite
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import calibrate, integer_exact, prepare, set_input_range
 from edgeailite.runs.dataset import dataset_of
-from edgeailite.runs.open import OpenModel, load_network
+from edgeailite.runs.network import load_network
+from edgeailite.runs.open import OpenModel
 from edgeailite.runtime.tflite_session import tflite_interpreter
 
 OURS = "edgeailite"

@@ -16,6 +16,7 @@ from edgeailite import __version__
 from edgeailite.verbs import VERBS, verbs_of
 
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "CUDA out of memory")  # in torch's RuntimeErrors
+TRAINING = ("torch", "torchvision", "onnxscript", "onnxsim", "safetensors", "matplotlib")  # packages of extra `train`
 LONGEST_ERROR = 1900  # characters of an error; the middle of a longer one is left out
 
 
@@ -131,8 +132,14 @@ def _run(verb: str, args: list[str]) -> int:
     from edgeailite.cli import parse
 
     config: Any = parse(verb, args)
-    command = importlib.import_module(f"edgeailite.commands.{VERBS[verb].module}")
-    return int(command.run(config))
+    try:
+        command = importlib.import_module(f"edgeailite.commands.{VERBS[verb].module}")
+        return int(command.run(config))
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name not in TRAINING:
+            raise
+        raise UsageError(f'{verb}: this needs {name}: pip install "edgeailite[train]"', code="not-installed") from None
 
 
 def _analysis(args: list[str]) -> tuple[str, list[str]]:

@@ -21,6 +21,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+OWN_EXTRA = re.compile(r"edgeailite\[(\w+)\]")  # an extra that holds another one
+TRAIN = "train"  # the extra with torch, for everything but files
 CHECKOUT = Path(__file__).resolve().parents[1]
 CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16", "asimddp", "i8mm")
 VNNI = {"avx512_vnni", "avx_vnni"}  # either: x86 then adds products of int8 in 32 bits
@@ -44,14 +46,26 @@ class Requirement(NamedTuple):
 
 def requirements(extras: Iterable[str] = ()) -> list[Requirement]:
     """List the requirements of the package and of extras, from the checkout's pyproject.toml or else its metadata."""
+    base, optional = _declared()
+    lines, waiting = [*base], [*extras]
+    for extra in waiting:  # which grows: an extra may hold another
+        for line in optional.get(extra, []):
+            own = OWN_EXTRA.fullmatch(line.strip())
+            (waiting if own else lines).append(own[1] if own else line)
+    return [_requirement(line) for line in dict.fromkeys(lines)]
+
+
+def _declared() -> tuple[list[str], dict[str, list[str]]]:
+    """Return the lines of the package's dependencies, and those of each extra."""
     pyproject = CHECKOUT / "pyproject.toml"
     if pyproject.is_file():
         project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
-        lines = [*project["dependencies"], *(line for e in extras for line in project["optional-dependencies"][e])]
-        return [_requirement(line) for line in lines]
-    wanted = {f'extra == "{extra}"' for extra in extras}
-    split = [line.partition(";") for line in metadata.requires("edgeailite") or []]
-    return [_requirement(line) for line, _, marker in split if not marker or marker.strip() in wanted]
+        return project["dependencies"], project["optional-dependencies"]
+    optional: dict[str, list[str]] = {"": []}
+    for text in metadata.requires("edgeailite") or []:
+        line, _, marker = text.partition(";")
+        optional.setdefault(marker.strip().removeprefix('extra == "').removesuffix('"'), []).append(line)
+    return optional.pop(""), optional
 
 
 def _requirement(line: str) -> Requirement:
@@ -194,7 +208,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "packages": {requirement.name: installed(requirement.name) for requirement in requirements()},
+        "packages": {requirement.name: installed(requirement.name) for requirement in requirements([TRAIN])},
         "cpu": cpu_model(),
         "cpu_features": cpu_features(),
         "cores": usable_cores(),

@@ -99,6 +99,14 @@ def normalize(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray
     return np.ascontiguousarray(values.transpose(2, 0, 1))
 
 
+def normalize_batch(images: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Normalise (N,3,H,W) uint8 RGB of the right size to float32 of the same shape."""
+    ordered = images[:, ::-1] if preprocessing.channel_order == "BGR" else images
+    mean, scale = (np.array(part, np.float32)[:, None, None] for part in (preprocessing.mean, preprocessing.scale))
+    values: NDArray[np.float32] = (ordered.astype(np.float32) - mean) * scale
+    return values
+
+
 def preprocess(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
     """Resize and normalise a picture (H,W,3) uint8 RGB to a network input (1,3,height,width) float32."""
     if preprocessing.interpolation not in RESIZES:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import onnx
 
-from edgeailite.export.describe import Description, describe
 from edgeailite.preprocessing import Preprocessing
+from edgeailite.runs.describe import Description, describe
 from tests.foreign.onnx_models import model, weights
 
 SIDE = 64

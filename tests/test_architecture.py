@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from edgeailite.verbs import VERBS
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "edgeailite"
 
@@ -47,11 +49,20 @@ NO_CONFIG = {*ROOMS[1], *ROOMS[2], "export", "evaluation"}
 FRONT_DOORS = {
     "edgeailite/evaluation/comparison.py",
     "edgeailite/evaluation/measure.py",
+    "edgeailite/export/int8_files/verify.py",
     "edgeailite/export/run.py",
     "edgeailite/export/tflite_verification.py",
     "edgeailite/export/trace/forms.py",
     "edgeailite/export/verification.py",
 }
+
+# Verbs on exported files run without these packages (tests/test_without_torch.py runs them): neither the verb nor what
+# it imports may import one at once; a function may.
+TRAINING = {"torch", "torchvision", "onnxscript", "onnxsim", "safetensors", "matplotlib"}
+VERBS_OF_FILES = {
+    "verify", "infer", "bench", "serve", "validate", "compare", "complexity", "card", "doctor", "devices_list",
+    "devices_fit", "data_check", "data_split", "data_stats", "data_show", "data_get", "presets",
+}  # fmt: skip
 
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 60
@@ -134,6 +145,80 @@ def test_no_verb_imports_a_verb(path):
     assert "run" in functions
 
 
+def modules_at_once(path: Path) -> Iterator[str]:
+    """Names with dots that a file imports when it is imported: not in functions, not `if TYPE_CHECKING`."""
+    waiting: list[ast.stmt] = list(ast.parse(path.read_text(encoding="utf-8")).body)
+    for node in waiting:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If):
+            waiting += node.orelse if ast.unparse(node.test) == "TYPE_CHECKING" else [*node.body, *node.orelse]
+        elif isinstance(node, ast.Try | ast.With):
+            waiting += node.body
+
+
+def files_at_once(name: str) -> Iterator[Path]:
+    """The package's files that are imported with a name with dots: its packages, and itself if it is a module."""
+    parts = name.split(".")
+    for end in range(1, len(parts) + 1):
+        place = ROOT.joinpath(*parts[:end])
+        yield from (file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file())
+
+
+def users_of(packages: set[str], start: Path) -> list[str]:
+    """Which files, of those imported at once from `start` on, import one of these packages."""
+    waiting, found = [start], []
+    for path in waiting:
+        names = [*modules_at_once(path)]
+        found += [f"{name_of(path)}: {name}" for name in names if name.partition(".")[0] in packages]
+        waiting += {file for name in names for file in files_at_once(name)} - set(waiting)
+    return found
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS_OF_FILES))
+def test_verbs_of_files_import_nothing_of_training(verb):
+    assert users_of(TRAINING, PACKAGE / "commands" / f"{verb}.py") == []
+
+
+# What runs on a device runs on any system: these modules and names are POSIX's. Fetching data sets locks its folder.
+POSIX_MODULES = {"fcntl", "resource", "pwd", "grp", "termios", "pty", "tty", "syslog", "posix"}
+POSIX_NAMES = {
+    "fork", "getuid", "geteuid", "setsid", "killpg", "sysconf", "uname", "mkfifo", "nice", "statvfs", "fchmod",
+    "sched_getaffinity", "O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_DIRECTORY", "SIGKILL", "SIGHUP", "SIGUSR1",
+    "SIGALRM", "setitimer", "pthread_sigmask",
+}  # fmt: skip
+ASKED_BEFORE = {  # by `hasattr` in the same expression, or in a `try` that takes the name's absence
+    "edgeailite/data/samples.py: os.sched_getaffinity",
+    "edgeailite/environment.py: os.sched_getaffinity",
+    "edgeailite/serve/metrics.py: os.sysconf",
+}
+
+
+def posix_in(path: Path) -> set[str]:
+    """What a file uses of POSIX alone when it is imported, or as `os.NAME` or `signal.NAME` anywhere."""
+    found = {f"import {name}" for name in modules_at_once(path) if name.partition(".")[0] in POSIX_MODULES}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and node.attr in POSIX_NAMES and ast.unparse(node.value) in ("os", "signal"):
+            found.add(ast.unparse(node))
+    return {f"{name_of(path)}: {name}" for name in found}
+
+
+def test_what_runs_on_a_device_is_not_of_posix_alone():
+    waiting = [PACKAGE / "commands" / f"{verb}.py" for verb in sorted(VERBS_OF_FILES - {"data_get"})]
+    waiting += [PACKAGE / "serve/server.py", PACKAGE / "export/camera.py"]  # imported when it starts; a program
+    for path in waiting:
+        waiting += {file for name in modules_at_once(path) for file in files_at_once(name)} - set(waiting)
+    assert set().union(*map(posix_in, waiting)) == ASKED_BEFORE
+    assert posix_in(PACKAGE / "download.py") == {"edgeailite/download.py: import fcntl"}
+
+
+def test_the_rule_about_training_itself():
+    assert any(row.endswith(": torch") for row in users_of(TRAINING, PACKAGE / "commands/train.py"))
+    assert {row.module for row in VERBS.values()} >= VERBS_OF_FILES
+
+
 def test_verbs_stay_thin():
     """Parse, call, print."""
     lines = [len(path.read_text(encoding="utf-8").splitlines()) for path in VERB_FILES]
@@ -192,7 +277,12 @@ def test_sha256_and_temporary_files_have_one_place():
 
 # What parses or explains a command line, or is one. Texts of options in config may name others; its messages may not.
 SPEAKS_FLAGS = {"__main__", "cli", "usage", "verbs", "commands", "compat", "presets"}
-WRITES_COMMANDS = {"edgeailite/errors.py", "edgeailite/report/reproduce.py"}
+WRITES_COMMANDS = {
+    "edgeailite/export/bundle.py",
+    "edgeailite/export/camera.py",
+    "edgeailite/errors.py",
+    "edgeailite/report/reproduce.py",
+}
 OF_OTHERS = {
     "git": {"--abbrev", "--always", "--dirty", "--exclude"},
     "torchrun": {"--max-restarts", "--nproc-per-node", "--rdzv-id", "--standalone"},

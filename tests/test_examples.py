@@ -16,7 +16,8 @@ from edgeailite.data.sets.cityscapes import CLASS_TABLE
 from edgeailite.export import to_onnx, verify_run
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.runs.checkpoint import BEST, Checkpoint, save_checkpoint
+from edgeailite.runs.checkpoint import Checkpoint, save_checkpoint
+from edgeailite.runs.folder import BEST
 from tests.golden import MODEL, golden_model
 
 PACKAGE = Path(errors.__file__).parent

@@ -7,7 +7,10 @@ import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
 from edgeailite.runtime import load_onnx
 from tests.markdown import ROOT
@@ -45,6 +48,22 @@ class Network(nn.Module):
 '''
 
 
+class Noise(CalibrationDataReader):
+    """One random picture."""
+
+    def __init__(self, name: str) -> None:
+        self.left = [{name: np.random.default_rng(0).normal(size=(1, 3, 64, 96)).astype(np.float32)}]
+
+    def get_next(self):
+        return self.left.pop() if self.left else None
+
+
+def quantize_elsewhere(source: Path, path: Path) -> None:
+    """Quantize a float file with onnxruntime's own tool."""
+    name = onnx.load(str(source)).graph.input[0].name
+    quantize_static(str(source), str(path), Noise(name), weight_type=QuantType.QInt8, per_channel=True)
+
+
 @pytest.fixture(scope="module")
 def folder(miniature, tmp_path_factory):
     """A folder with the network, names of classes, pictures, and a labelled data set; the page's export is there."""
@@ -57,6 +76,7 @@ def folder(miniature, tmp_path_factory):
         patch.chdir(folder)
         patch.syspath_prepend(str(folder))
         exec(EXPORT, {})
+    quantize_elsewhere(folder / "theirs.onnx", folder / "theirs_int8.onnx")
     yield folder
     sys.modules.pop("network", None)
 

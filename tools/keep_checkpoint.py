@@ -14,7 +14,8 @@ from pathlib import Path
 
 import torch
 
-from edgeailite.runs.checkpoint import LAST, Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from edgeailite.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgeailite.runs.folder import LAST, find_checkpoint
 
 
 def main() -> None:

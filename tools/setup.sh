@@ -10,7 +10,7 @@
 #   4. a new .venv, made here
 # Environments that were not made here are never changed, except a .venv in the repository root.
 #
-# What .venv holds is written in .venv itself: `installed-base` and `installed-dev` carry a checksum of the
+# What .venv holds is written in .venv itself: `installed-train` and `installed-dev` carry a checksum of the
 # pyproject.toml they were installed from; `installing` carries the process at work, and outlives one that was cut off.
 set -euo pipefail
 
@@ -33,12 +33,12 @@ find_python() {
     fail "edgeailite needs Python >= 3.11; found ${found:-no python3 on PATH}: install one (python.org, apt install python3.11-venv, pyenv, uv)"
 }
 
-# unmet PYTHON EXTRA: prints what pyproject.toml asks for and PYTHON lacks; fails when PYTHON cannot tell.
+# unmet PYTHON EXTRAS: prints what pyproject.toml asks for and PYTHON lacks; fails when PYTHON cannot tell.
 unmet() {
     PYTHONPATH="$EDGEAILITE_ROOT" "$1" -c '
 import sys
 from edgeailite.environment import unmet_requirements
-print(", ".join(unmet_requirements(sys.argv[1:])))' ${2:+"$2"} 2>/dev/null
+print(", ".join(unmet_requirements(sys.argv[1:])))' ${2//,/ } 2>/dev/null
 }
 
 # What the tests need without its dependencies: pycls would bring opencv-python, which overwrites the headless build.
@@ -59,12 +59,13 @@ can_run() {
 
 checksum() { cksum <"$EDGEAILITE_ROOT/pyproject.toml"; }
 
-# venv_is_ready EXTRA: was it installed from today's pyproject.toml? Any extra includes the base.
+# venv_is_ready EXTRAS: was it installed from today's pyproject.toml? dev includes train.
 venv_is_ready() {
     local venv="$EDGEAILITE_ROOT/.venv" stamp now
     [ -x "$venv/bin/python" ] && [ ! -e "$venv/installing" ] || return 1
     now="$(checksum)"
-    for stamp in "$venv/installed-"${1:-*}; do
+    for stamp in "$venv/installed-"*; do
+        case "$stamp" in *"-$1" | *"-$1,"*) ;; *-dev) [ "$1" = train ] || continue ;; *) continue ;; esac
         [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$now" ] && "$venv/bin/python" -c '' 2>/dev/null && return 0
     done
     return 1
@@ -119,7 +120,7 @@ for line in tomllib.load(open(sys.argv[1], "rb"))["project"]["dependencies"]:
     if [ "$1" = dev ]; then
         install_alone "$venv/bin/python" || fail "pip could not install $ALONE (see above): check the network, then run this again"
     fi
-    checksum >"$venv/installed-${1:-base}"
+    checksum >"$venv/installed-$1"
     rm -f -- "$venv/installing"
 }
 
@@ -148,7 +149,8 @@ usage() {
 usage: tools/setup.sh [--cpu] [EXTRA]
 
 Finds a Python that has everything edgeailite needs, or makes .venv in the repository root and installs it there;
-prints the interpreter. EXTRA is one of pyproject.toml's: openvino, tflite, tensorboard, weights, ray, bench, dev.
+prints the interpreter. EXTRA is one of pyproject.toml's beside train: openvino, tflite, tensorboard, weights, ray, bench,
+dev.
 A second run does nothing.
 
   --cpu    when installing: torch and torchvision from https://download.pytorch.org/whl/cpu (0.2 GB) instead of PyPI,
@@ -171,6 +173,7 @@ if [ "${BASH_SOURCE[0]}" = "$0" ]; then
         say "error: unknown extra $extra; there are openvino, tflite, tensorboard, weights, ray, bench, dev"
         exit 2
     fi
+    [ "$extra" = dev ] || extra="train${extra:+,$extra}"
     setup_python "$extra" "$cpu"
     printf '%s\n' "$PYTHON"
 fi

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeailite.export.graphs import fold_batch_norms
-from edgeailite.runs.open import load_network
+from edgeailite.runs.network import load_network
 
 
 def folder() -> Path:

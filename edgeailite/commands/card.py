@@ -5,23 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from edgeailite.config import CardConfig, check
 from edgeailite.console import print_result
 from edgeailite.data.files.listing import read_lines
 from edgeailite.errors import UsageError, option
-from edgeailite.export.describe import Description, describe, input_size
-from edgeailite.export.files import write_model
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.runs.dataset import PICTURES
+from edgeailite.runs.describe import Description, describe, input_size
+from edgeailite.runs.onnx_model import write_model
 from edgeailite.runs.open import open_model
 
 
 def run(config: CardConfig) -> int:
     """Write the copy with the card and print where it is and what it says."""
-    like = None if config.like is None else open_model(config.like, device=torch.device("cpu")).card
+    like = None if config.like is None else open_model(config.like, device="cpu").card
     model, card = describe(config.file, _description(config, like))
     path = config.save_path or config.file.with_name(f"{config.file.stem}_card.onnx")
     if path.resolve() == config.file.resolve():

@@ -27,7 +27,7 @@ from edgeailite.evaluation.summary import headline
 from edgeailite.export import export_run, verify_run
 from edgeailite.inference.label import label_inputs
 from edgeailite.report import write_report
-from edgeailite.runs.checkpoint import BEST, LAST
+from edgeailite.runs.folder import BEST, LAST
 from edgeailite.training.calibration import calibrate_run
 from edgeailite.training.float_run import train
 from edgeailite.training.quantized_run import quantize_run

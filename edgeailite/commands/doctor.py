@@ -1,8 +1,8 @@
 """`edgeailite doctor`: what is wrong with this installation or machine, each finding with its fix.
 
 The facts come from environment.py; here stands what follows from them. Needs nothing but the standard library: where
-rich is missing or the output is no terminal, the same findings come as plain lines. Where neither torch nor tyro is
-installed, which is enough for re-checking files, only what that needs is looked at.
+rich is missing or the output is no terminal, the same findings come as plain lines. Where torch is not installed, what
+files need is looked at; where neither torch nor tyro is, what re-checking them needs.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def run(config: DoctorConfig) -> int:
 
 def examine(folder: Path) -> list[Finding]:
     """All findings; the folder is where results would be written."""
-    if not environment.installed("torch") and not environment.installed("tyro"):
-        return _examine_for_rechecks(folder)
+    if not environment.installed("torch"):
+        return _examine_without_torch(folder)
     questions = (EMULATION, "torch_facts", "torchvision_facts", "cv2_facts", KERNELS)
     with ThreadPoolExecutor(2) as pool:  # the first takes as long as the others together
         answers = [pool.submit(environment.ask_apart, question) for question in questions]
@@ -71,7 +71,7 @@ def examine(folder: Path) -> list[Finding]:
     driver = Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None
     return [
         check_python(sys.version_info[:3]),
-        *(check_requirement(requirement) for requirement in environment.requirements()),
+        *(check_requirement(requirement) for requirement in environment.requirements([environment.TRAIN])),
         check_torch(torch),
         check_torchvision(torchvision, torch),
         check_cv2(cv2, [name for name in CV2_BUILDS if environment.installed(name)]),
@@ -81,14 +81,16 @@ def examine(folder: Path) -> list[Finding]:
     ]
 
 
-def _examine_for_rechecks(folder: Path) -> list[Finding]:
-    """Findings where numpy and onnxruntime are installed to re-check files, and nothing else is."""
-    needed = environment.requirements()
-    left = ", ".join(each.name for each in needed if each.name not in RECHECK and not environment.installed(each.name))
+def _examine_without_torch(folder: Path) -> list[Finding]:
+    """Findings where torch is not installed: on what files need, or without tyro on what re-checking them needs."""
+    files = environment.installed("tyro") is not None
+    use = "exported files" if files else "`edgeailite verify FILE contract.json` alone"
+    builds = [name for name in CV2_BUILDS if environment.installed(name)]
     return [
         check_python(sys.version_info[:3]),
-        Finding("ok", "installation", f"for `edgeailite verify FILE contract.json` alone; not installed: {left}"),
-        *(check_requirement(requirement) for requirement in needed if requirement.name in RECHECK),
+        Finding("ok", "installation", f'for {use}; the rest needs torch: pip install "edgeailite[train]"'),
+        *(check_requirement(each) for each in environment.requirements() if files or each.name in RECHECK),
+        *([check_cv2(environment.ask_apart("cv2_facts"), builds)] if files else []),
         *_check_machine(folder, environment.ask_apart(KERNELS), None),
     ]
 

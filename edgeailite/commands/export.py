@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import onnx
 
@@ -29,7 +30,7 @@ def run(config: ExportConfig) -> int:
         {
             "file": str(path),
             "kilobytes": path.stat().st_size // 1000,
-            **({"further files": ", ".join(file.name for file in more)} if more else {}),
+            **({"further files": ", ".join(_place(file, path) for file in more)} if more else {}),
             "target": made.target.about,
             **({} if made.opset is None else {"opset": made.opset}),
             "inputs": ", ".join(made.card.inputs),
@@ -41,6 +42,11 @@ def run(config: ExportConfig) -> int:
         },
     )
     return 0
+
+
+def _place(file: Path, first: Path) -> str:
+    """Return a file's name, with its folder where that is not the first file's."""
+    return file.name if file.parent == first.parent else str(file)
 
 
 def _content(model: onnx.ModelProto | WrittenProgram) -> tuple[list[str], list[str]]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from edgeailite.config import ServeConfig
 from edgeailite.console import log
-from edgeailite.device import set_threads
 from edgeailite.environment import usable_cores
 from edgeailite.errors import UsageError
 from edgeailite.files import read_regular
@@ -32,7 +31,6 @@ def run(config: ServeConfig) -> int:
     except ModuleNotFoundError as error:
         raise UsageError(f"serve needs {error.name}; pip install flask waitress", code="not-installed") from None
     paths = named(config.models)
-    set_threads(config.threads)
     sys.setswitchinterval(SWITCH)
     service = Service(
         tuple(paths),

@@ -22,11 +22,14 @@ def run(config: VerifyConfig) -> int:
     """Print the agreement; ParityError (exit 4) names the first layer that departs."""
     if config.trace is not None:
         _trace(config, *config.trace)
+    elif config.pictures is not None:
+        _prove_file(config)
     elif config.contract is not None:
         _recheck(config)
     elif config.model.suffix in (".onnx", TFLITE):
+        prove = ", or pictures to prove it on" if config.model.suffix == ".onnx" else ""
         raise UsageError(
-            f"verify {config.model}: give its contract too: edgeailite verify {config.model} contract.json"
+            f"verify {config.model}: give its contract too: edgeailite verify {config.model} contract.json{prove}"
         )
     else:
         _prove(config)
@@ -53,6 +56,20 @@ def _prove(config: VerifyConfig) -> None:
     finally:
         if config.json and values:
             print(json.dumps(values))
+
+
+def _prove_file(config: VerifyConfig) -> None:
+    """Prove an int8 file of any tool by its own integers."""
+    from edgeailite.export import verify_int8_file
+
+    found = verify_int8_file(config)
+    numbers = {**found.results, "contract": str(found.contract)}
+    if config.json:
+        print(json.dumps(numbers))
+        return
+    _show(found.verdict, numbers, height_width=found.size)
+    for line in found.remarks:
+        print(f"  {line}")
 
 
 def _recheck(config: VerifyConfig) -> None:

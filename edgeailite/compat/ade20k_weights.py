@@ -6,7 +6,7 @@ from edgeailite.compat.ade20k_reading import Ade20kCommand
 from edgeailite.compat.running import say
 from edgeailite.errors import DataError, UsageError
 from edgeailite.pretrained import PUBLISHED, weights_for
-from edgeailite.runs.checkpoint import BEST, LAST
+from edgeailite.runs.folder import BEST, LAST
 
 MODEL = ("dataset_name", "data_path", "model_name", "img_resize", "image_mean", "image_scale", "input_channel_reverse",
          "interpolation", "align_corners", "pretrained")  # fmt: skip

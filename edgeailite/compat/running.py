@@ -60,7 +60,7 @@ def say(notes: Sequence[str]) -> None:
 def train(command: Command) -> int:
     """Run `edgeailite train`; with --quantize True also quantization-aware training, or that of a given network."""
     from edgeailite.compat.weights import as_words, holds_network
-    from edgeailite.runs.checkpoint import LAST
+    from edgeailite.runs.folder import LAST
 
     options = {name: values for name, values in command.options.items() if name not in QUANTIZATION}
     if "resume" not in options:
@@ -177,7 +177,8 @@ def _folder_words(command: Command) -> list[str]:
 def _pictures(command: Command, model: Path) -> int:
     """Return the number of training pictures for `--epoch_size`: all for 0, a share below 1, else the number itself."""
     from edgeailite.config.stored import train_config
-    from edgeailite.runs.checkpoint import find_checkpoint, load_checkpoint
+    from edgeailite.runs.checkpoint import load_checkpoint
+    from edgeailite.runs.folder import find_checkpoint
     from edgeailite.training.calibration import splits_of
 
     checkpoint = load_checkpoint(find_checkpoint(model))
@@ -192,7 +193,8 @@ def _pictures(command: Command, model: Path) -> int:
 
 
 def _check_quantized(model: Path, command: Command) -> None:
-    from edgeailite.runs.checkpoint import find_checkpoint, load_checkpoint
+    from edgeailite.runs.checkpoint import load_checkpoint
+    from edgeailite.runs.folder import find_checkpoint
     from edgeailite.runs.open import is_exported
 
     if not command.quantize or is_exported(model):

@@ -26,7 +26,8 @@ from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.pretrained import describe, fetch, load_pretrained, read_weights
 from edgeailite.pretrained.by_name import WORDS
-from edgeailite.runs.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from edgeailite.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgeailite.runs.folder import find_checkpoint
 from edgeailite.runs.open import is_exported
 from edgeailite.training.first_weights import preprocessing_of
 from edgeailite.training.learner import output_channels

@@ -188,6 +188,9 @@ class ExportConfig:
     c_array: bool = False
     """With --target tflite: write the file as C source too, model_int8.h and model_int8.c, with golden cases by which a
     board can be checked."""
+    bundle: Path | None = None
+    """Folder to write as well, to copy to a device: the file, its contract if it is proven, classes and colours, a loop
+    for cameras, requirements and a README."""
     opset: int | None = None
     """ONNX opset, at least 17; default 21, for tensorrt 17, for tidl 18."""
     simplify: bool = True
@@ -208,7 +211,8 @@ class VerifyConfig:
     model: Path
     """Run folder, checkpoint, or an .onnx or .tflite file followed by its contract."""
     contract: Path | None = None
-    """contract.json of the file (needs numpy and onnxruntime only; a .tflite file numpy and LiteRT)."""
+    """contract.json of the file (needs numpy and onnxruntime only; a .tflite file numpy and LiteRT). With --pictures:
+    where to write it; default contract_int8.json beside the file."""
     data_path: Path | None = None
     """Folder of the data set; default as in training."""
     split: str = "val"
@@ -232,6 +236,9 @@ class VerifyConfig:
     """CPU threads; default all."""
     json: bool = False
     """Print one JSON object instead of a table."""
+    pictures: Path | None = None
+    """Folder of pictures on which an int8 .onnx file of any tool (QDQ or QOperator) is proven by itself: what
+    onnxruntime computes here against what the file's integers say. Writes its contract."""
 
     group("find the layer that differs")
     trace: tuple[str, str] | None = None
@@ -247,7 +254,8 @@ class VerifyConfig:
     trace_pictures: Path | None = None
     """Picture or folder of pictures to trace with; default the data set's."""
     img_resize: tuple[int, int] | None = None
-    """With --trace, for files without our metadata: input size, height and width (pixel values as in our networks)."""
+    """With --trace or --pictures, for files without our metadata: input size, height and width (pixel values as in our
+    networks)."""
 
     def __post_init__(self) -> None:
         check_machine(self.threads)
@@ -263,9 +271,16 @@ class VerifyConfig:
         if self.trace_plot is not None:
             check(self.trace_plot.suffix == ".png", "trace_plot", self.trace_plot, "a file name *.png")
         check_size("img_resize", self.img_resize, least=1)
+        if self.pictures is not None:
+            check(self.trace is None, "pictures", self.pictures, f"none beside {option('trace')}")
+            check(
+                self.model.suffix == ".onnx", "pictures", self.pictures, "none for a run, which has pictures of its own"
+            )
         if self.trace is None:
-            for name in ("trace_plot", "trace_pictures", "img_resize"):
+            for name in ("trace_plot", "trace_pictures"):
                 check(getattr(self, name) is None, name, getattr(self, name), f"none without {option('trace')}")
+            alone = self.img_resize is None or self.pictures is not None
+            check(alone, "img_resize", self.img_resize, f"none without {option('trace')} or {option('pictures')}")
             check(not self.trace_local, "trace_local", self.trace_local, f"False without {option('trace')}")
 
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from edgeailite.config import DEFAULT_SIZE, Size
 from edgeailite.cost import Cost, Layer, file_cost
 from edgeailite.cost.devices import INT8_SUFFIX
-from edgeailite.cost.random_weights import untrained, untrained_int8
 from edgeailite.errors import DataError, UsageError
-from edgeailite.export import to_onnx
-from edgeailite.export.files import write_model
-from edgeailite.modelcard import ModelCard
-from edgeailite.models import ALIASES, MODELS, unknown_model
-from edgeailite.runs.open import load_network
 from edgeailite.runtime.tflite_file import read_tflite
 from edgeailite.runtime.tflite_session import check_installed
 from edgeailite.runtime.tflite_trial import try_tflite
 from edgeailite.runtime.trial import check_file
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgeailite.modelcard import ModelCard
 
 
 @dataclass(frozen=True)
@@ -78,13 +76,24 @@ def open_subjects(
         elif source.endswith(".onnx"):
             subjects.append(_of_file(source, Path(source), size))
             check_file(Path(source), height_width=subjects[-1].height_width, threads=threads)
-        elif source in MODELS or source in ALIASES:
+        elif is_name(source):
             subjects += [_of_name(source, kind, folder, size=size or name_size, classes=classes) for kind in kinds]
         elif Path(source).exists():
             subjects.append(_of_run(Path(source), folder / f"run{index}.onnx", size))
         else:
+            from edgeailite.models import unknown_model
+
             raise UsageError(f"{source}: no such file or run; as a name: {unknown_model(source)}", code="missing-file")
     return subjects
+
+
+def is_name(source: str) -> bool:
+    """Return True for the name of a network; files are none, and torch is not imported for them."""
+    if source.endswith((".onnx", ".tflite")):
+        return False
+    from edgeailite.models import ALIASES, MODELS
+
+    return source in MODELS or source in ALIASES
 
 
 def _of_file(name: str, path: Path, size: Size | None, network: nn.Module | None = None) -> Subject:
@@ -104,6 +113,8 @@ def image_size(cost: Cost) -> Size | None:
 
 
 def _of_name(name: str, kind: str, folder: Path, *, size: Size, classes: int | None) -> Subject:
+    from edgeailite.cost.random_weights import untrained, untrained_int8
+
     network, card = untrained(name, classes, size)
     path = folder / f"{name}-{size[0]}x{size[1]}-{len(card.classes)}-{kind}.onnx"
     if not path.is_file():
@@ -113,6 +124,8 @@ def _of_name(name: str, kind: str, folder: Path, *, size: Size, classes: int | N
 
 
 def _of_run(run: Path, path: Path, size: Size | None) -> Subject:
+    from edgeailite.runs.network import load_network
+
     checkpoint, network = load_network(run)
     size = size or checkpoint.card.preprocessing.size
     _export(network, checkpoint.card.with_size(size), path)
@@ -120,5 +133,8 @@ def _of_run(run: Path, path: Path, size: Size | None) -> Subject:
 
 
 def _export(network: nn.Module, card: ModelCard, path: Path) -> None:
+    from edgeailite.export import to_onnx
+    from edgeailite.runs.onnx_model import write_model
+
     size = card.preprocessing.size
     write_model(path, to_onnx(network, card, size=size))

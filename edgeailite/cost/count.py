@@ -1,7 +1,7 @@
 """Count what a network costs: by its name, of a run, of a checkpoint or of an exported file; or all names side by side.
 
-What counts is defined in `edgeailite.cost.layer` and docs/cost.md. Only what a network name needs is imported at once:
-a file or a run brings its own imports.
+What counts is defined in `edgeailite.cost.layer` and docs/cost.md. A file is counted without torch; a network's name or
+a run imports it.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeailite.config import DEFAULT_SIZE, ComplexityConfig, Size
 from edgeailite.console import log, progress
 from edgeailite.cost import Cost, file_cost, int8_cost, pareto, torch_cost
-from edgeailite.cost.accuracies import Accuracy, read_accuracies
 from edgeailite.cost.tables import network_row
 from edgeailite.errors import DataError, UsageError, option
-from edgeailite.models import ALIASES, MODELS, create_model, list_models
-from edgeailite.models.shapes_only import shapes_only
+
+if TYPE_CHECKING:
+    from edgeailite.cost.accuracies import Accuracy
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ def count(config: ComplexityConfig) -> CountedModel:
     name = str(config.model)
     if Path(name).suffix in (".onnx", ".tflite"):
         return _count_file(Path(name), config)
+    from edgeailite.models import ALIASES, MODELS
+
     if name in MODELS or name in ALIASES or not (Path(name).exists() or "/" in name or name.endswith(".pt")):
         costs = count_network(
             name,
@@ -57,6 +59,9 @@ def count_network(
     name: str, sizes: Sequence[Size], *, num_classes: int | None, inputs: int, int8: bool
 ) -> dict[Size, Cost]:
     """Count a network by name, or the int8 network that it is expected to become, at each size."""
+    from edgeailite.models import create_model
+    from edgeailite.models.shapes_only import shapes_only
+
     with shapes_only():
         model = create_model(name, num_classes, inputs=inputs)
     costs = {size: torch_cost(model, size, inputs=inputs) for size in sizes}
@@ -101,7 +106,8 @@ def _check_metadata(path: Path) -> None:
 def _count_run(path: Path, config: ComplexityConfig) -> CountedModel:
     """Count the network of a run folder or checkpoint, as its card says."""
     from edgeailite.cost.model_cost import float_costs
-    from edgeailite.runs.checkpoint import find_checkpoint, load_checkpoint, run_folder
+    from edgeailite.runs.checkpoint import load_checkpoint
+    from edgeailite.runs.folder import find_checkpoint, run_folder
 
     if not path.exists():
         raise DataError(
@@ -128,6 +134,8 @@ def _refuse_building(config: ComplexityConfig, reason: str) -> None:
 
 def names_of(pattern: str | None) -> list[str]:
     """Return the network names that match a shell pattern. Raises UsageError if none does."""
+    from edgeailite.models import list_models
+
     names = list_models(pattern or "*")
     if not names:
         raise UsageError(f"no network matches {pattern!r}; try `edgeailite models`")
@@ -141,6 +149,8 @@ def compare_networks(config: ComplexityConfig) -> list[dict[str, Any]]:
 
     A result that names its size is counted at that size; a network without results at the sizes asked for.
     """
+    from edgeailite.cost.accuracies import read_accuracies
+
     results = [result for path in config.results for result in read_accuracies(path)]
     names = names_of(config.model)
     outside = [result.network for result in results if result.network not in names]

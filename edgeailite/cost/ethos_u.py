@@ -17,7 +17,7 @@ from edgeailite.cost.random_weights import settle, untrained, untrained_int8
 from edgeailite.errors import UsageError, option
 from edgeailite.export.to_tflite import to_tflite
 from edgeailite.export.vela import VelaEstimate, check_vela, compile_tflite
-from edgeailite.runs.open import load_network
+from edgeailite.runs.network import load_network
 from edgeailite.runtime.tflite_file import read_tflite
 
 HEAD = "codes"

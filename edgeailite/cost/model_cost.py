@@ -8,8 +8,7 @@ from pathlib import Path
 from edgeailite.config import Size
 from edgeailite.cost import Cost, file_cost, torch_cost
 from edgeailite.modelcard import ModelCard
-from edgeailite.models.shapes_only import shapes_only
-from edgeailite.runs.open import OpenModel, build_network
+from edgeailite.runs.open import OpenModel
 
 
 def cost_of(source: Path, opened: OpenModel) -> Cost:
@@ -25,6 +24,9 @@ def float_costs(card: ModelCard, sizes: Iterable[Size], *, folder: Path | None =
 
     `folder` is that of the run, in which a network that came from an ONNX file lies.
     """
+    from edgeailite.models.shapes_only import shapes_only
+    from edgeailite.runs.network import build_network
+
     with shapes_only():
         network = build_network(card, folder=folder).to("meta")
     return {size: torch_cost(network, size, inputs=len(card.inputs)) for size in sizes}

@@ -8,7 +8,7 @@ from edgeailite import errors
 from edgeailite.console import log, progress
 from edgeailite.data import DataSource, default_path, open_dataset
 from edgeailite.data.lists import list_file
-from edgeailite.data.loader import worker_count
+from edgeailite.data.samples import worker_count
 from edgeailite.data.streets.dataset import write_streets
 from edgeailite.errors import UsageError
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -11,22 +10,21 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from edgeailite.data.augment.ade20k import Ade20kTransform, PaddedBatch
 from edgeailite.data.augment.transforms import Transform
 from edgeailite.data.batches import ALL, AspectBatches, EpochBatches, Key, Portion
-from edgeailite.data.files.cache import CachedSource
-from edgeailite.data.items import picture_size, read_item
+from edgeailite.data.items import picture_size
+from edgeailite.data.samples import read_sample, worker_count
 from edgeailite.data.source import DataSource
-from edgeailite.data.tensors import Sample, picture_tensor, target_tensor
+from edgeailite.data.tensors import Sample
 from edgeailite.errors import DataError, option
 
 __all__ = [
     "Batches", "EpochBatches", "Portion", "Sample", "Samples", "Transform",
-    "eval_loader", "lost_worker", "train_loader", "worker_count",
+    "eval_loader", "lost_worker", "train_loader",
 ]  # fmt: skip
 
 
@@ -50,14 +48,9 @@ class Samples(Dataset[Sample]):
     def __getitem__(self, key: Key) -> Sample:
         epoch, index, *edge = key
         transform = self.transform.at(*edge) if edge and isinstance(self.transform, Ade20kTransform) else self.transform
-        source, item = self.source, self.source.items[index]
-        images, targets = source.read(index) if isinstance(source, CachedSource) else read_item(source, item)
-        order = sorted(range(len(images)), key=lambda stream: stream != item.camera)  # transforms take it first
-        rng = np.random.default_rng([self.seed, epoch, index])
-        views, targets = transform(tuple(images[stream] for stream in order), targets, rng)
-        tensors = {stream: picture_tensor(view) for stream, view in zip(order, views, strict=True)}
-        pictures = tuple(tensors[stream] for stream in range(len(images)))
-        return pictures, {name: target_tensor(values) for name, values in targets.items()}
+        images, targets = read_sample(self.source, index, transform, (self.seed, epoch, index))
+        tensors = {name: torch.from_numpy(values) for name, values in targets.items()}
+        return tuple(map(torch.from_numpy, images)), tensors
 
 
 @dataclass(frozen=True)
@@ -226,11 +219,3 @@ def _processes(count: int, start_method: str | None) -> dict[str, Any]:
         "worker_init_fn": _outlive_signals,
         "generator": torch.Generator(),  # its own: torch's, which dropout draws from, must not depend on loaders
     }
-
-
-def worker_count(workers: int | Literal["auto"]) -> int:
-    """Return the given number, or one per core up to 8 (none on a single core)."""
-    if workers != "auto":
-        return workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 8) if cores > 1 else 0

@@ -9,12 +9,14 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Palette = Sequence[tuple[int, int, int]]
 
@@ -43,6 +45,13 @@ def overlay(image: NDArray[np.uint8], colors: NDArray[np.uint8], alpha: float) -
     return np.rint(mixed).astype(np.uint8)
 
 
+def _figure(**settings: Any) -> Figure:
+    """Make an empty figure. matplotlib is imported with the first one: colours of labels need none."""
+    from matplotlib.figure import Figure
+
+    return Figure(**settings)
+
+
 @dataclass(frozen=True)
 class Panel:
     """One field of `panels_figure`: lines by name, each with one value per epoch (NaN for no value)."""
@@ -63,7 +72,7 @@ def panels_figure(
     columns = 2 if len(panels) <= 4 else 3
     rows = math.ceil(len(panels) / columns)
     size = PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows + (0.3 if title else 0)
-    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    figure = _figure(figsize=size, dpi=DPI, layout="constrained")
     if title:
         figure.suptitle(_plain(title), fontsize=11, color=INK, x=0.01, ha="left")
     fields = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -79,7 +88,7 @@ def class_bars(names: Sequence[str], iou: Sequence[float], palette: Palette) -> 
     """Draw IoU per class in per cent, best first, in the classes' colours; absent classes (NaN) get no bar."""
     present = [index for index, value in enumerate(iou) if value == value]
     order = sorted(present, key=lambda index: -iou[index]) + [i for i in range(len(iou)) if i not in present]
-    figure = Figure(figsize=(5.6, 0.8 + 0.27 * len(names)), dpi=DPI, layout="constrained")
+    figure = _figure(figsize=(5.6, 0.8 + 0.27 * len(names)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     for row, index in enumerate(order):
         value = 100 * iou[index]
@@ -106,7 +115,7 @@ def confusion_figure(confusion: NDArray[np.int64], names: Sequence[str]) -> byte
         share = 100 * confusion / np.where(total > 0, total, np.nan)
     count = len(names)
     side = min(2.2 + 0.36 * count, 11.0)
-    figure = Figure(figsize=(max(side, CONFUSION_INCHES), side * 0.96), dpi=DPI, layout="constrained")
+    figure = _figure(figsize=(max(side, CONFUSION_INCHES), side * 0.96), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     axes.imshow(np.nan_to_num(share), cmap="Blues", vmin=0, vmax=100)
     size = 8.0 if count <= NUMBERS_UP_TO else 2.5 + 130 / count
@@ -157,7 +166,7 @@ def layer_bars(
     names: Sequence[str], values: Sequence[float], *, title: str, kinds: Sequence[str] = (), size: float = 8
 ) -> bytes:
     """Draw horizontal bars of layers in the order given; `kinds` says for each which of two colours it has."""
-    figure = Figure(figsize=(5.6 + 0.2 * (8 - size), 0.8 + 0.27 * len(names)), dpi=DPI, layout="constrained")
+    figure = _figure(figsize=(5.6 + 0.2 * (8 - size), 0.8 + 0.27 * len(names)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     for kind, color in zip(sorted(set(kinds)) or [""], (MIOU, LOSS), strict=False):
         rows = [row for row in range(len(names)) if not kinds or kinds[row] == kind]
@@ -177,7 +186,7 @@ def layer_bars(
 
 def memory_curve(held: Mapping[str, Sequence[int]]) -> bytes:
     """Draw activation memory in MB while each layer runs, one step curve per network over its share of layers run."""
-    figure = Figure(figsize=(6.4, 3.2), dpi=DPI, layout="constrained")
+    figure = _figure(figsize=(6.4, 3.2), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     for (name, bytes_held), color in zip(held.items(), (MIOU, LOSS), strict=False):
         megabytes = [value / 1e6 for value in bytes_held]
@@ -194,7 +203,7 @@ def memory_curve(held: Mapping[str, Sequence[int]]) -> bytes:
 
 def intensity_scatter(groups: Mapping[str, Sequence[tuple[float, float]]]) -> bytes:
     """Draw layers as (operations per byte, MACs) dots on log scales, one colour per group of them."""
-    figure = Figure(figsize=(6.4, 3.2), dpi=DPI, layout="constrained")
+    figure = _figure(figsize=(6.4, 3.2), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     for (name, points), color in zip(groups.items(), (MIOU, LOSS, "#5b8c5a", "#8a6aa8"), strict=False):
         axes.scatter([x for x, _ in points], [y for _, y in points], s=18, color=color, alpha=0.7, lw=0, label=name)
@@ -210,7 +219,9 @@ def intensity_scatter(groups: Mapping[str, Sequence[tuple[float, float]]]) -> by
 
 def tradeoff(points: Sequence[tuple[str, float, float]], front: Sequence[int], *, labels: tuple[str, str]) -> bytes:
     """Draw networks as (name, cost, worth) dots, cost on a log scale; those of the `front` are named and joined."""
-    figure = Figure(figsize=(8.4, 5.0), dpi=DPI, layout="constrained")
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    figure = _figure(figsize=(8.4, 5.0), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     axes.scatter([x for _, x, _ in points], [y for _, _, y in points], s=20, color=ACCURACY, lw=0)
     best = [points[index] for index in front]
@@ -231,7 +242,7 @@ def tradeoff(points: Sequence[tuple[str, float, float]], front: Sequence[int], *
 
 def growth_curve(points: Sequence[tuple[str, float | None]], *, title: str, departure: int | None = None) -> bytes:
     """Draw SQNR in dB from layer to layer as (name or "", value or None for equal); dashed where it first departs."""
-    figure = Figure(figsize=(8.4, 3.6), dpi=DPI, layout="constrained")
+    figure = _figure(figsize=(8.4, 3.6), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     known = [(index, value) for index, (_, value) in enumerate(points) if value is not None]
     axes.plot([x for x, _ in known], [y for _, y in known], color=MIOU, linewidth=1.4, marker="o", markersize=3)
@@ -265,6 +276,8 @@ def _title(axes: Axes, text: str) -> None:
 
 
 def _over_epochs(axes: Axes, epochs: Sequence[int]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_xlabel("epoch", color=FAINT, fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
@@ -273,6 +286,8 @@ def _over_epochs(axes: Axes, epochs: Sequence[int]) -> None:
 
 def _logarithmic(axes: Axes) -> None:
     """Log scale with plain numbers at 1, 2 and 5."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(lambda value, position: f"{value:g}")

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from edgeailite.drawing.plots import FAINT, INK, Palette, colorize
@@ -84,7 +82,8 @@ def depth_colors(depth: NDArray[np.floating], scale: Scale) -> Image:
     """Colour depth (H,W) in metres as viridis (H,W,3), near is bright; unknown (0) and infinite values are black."""
     known = np.isfinite(depth) & (depth > 0)
     share = (np.where(known, depth, scale.low) - scale.low) / max(scale.high - scale.low, 1e-6)
-    colors = np.rint(255 * colormaps["viridis"](1 - np.clip(share, 0, 1))[..., :3]).astype(np.uint8)
+    place = np.minimum(256 * (1 - np.clip(share, 0, 1)), 255).astype(np.uint8)
+    colors = np.array(cv2.applyColorMap(place, cv2.COLORMAP_VIRIDIS)[..., ::-1], np.uint8)  # BGR -> RGB
     colors[~known] = 0
     return colors
 
@@ -225,6 +224,8 @@ def _depth_bar(page: Image, middle: int, scale: Scale) -> list[Label]:
 def _written(page: Image, texts: Sequence[Label]) -> Image:
     """The page with texts on it; no other pixel changes."""
     height, width = page.shape[:2]
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     for left, middle, text, color in texts:
         size = TEXT * 72 / DPI

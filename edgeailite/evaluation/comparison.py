@@ -19,11 +19,10 @@ from edgeailite.config import CompareConfig
 from edgeailite.console import log, progress
 from edgeailite.data import DataSource
 from edgeailite.data.augment.transforms import EvalTransform
-from edgeailite.data.loader import eval_loader
-from edgeailite.data.tensors import Sample
-from edgeailite.device import select_device, set_threads
 from edgeailite.errors import UsageError, option
 from edgeailite.evaluation.bootstrap import differences, interval
+from edgeailite.evaluation.evaluate import Batch
+from edgeailite.evaluation.measure import batches
 from edgeailite.evaluation.pairing import Disagreement, Pair, class_numbers, depth_numbers, pair_up
 from edgeailite.evaluation.protocol import part_of
 from edgeailite.evaluation.summary import classes_of, tasks_of
@@ -61,7 +60,6 @@ def compare(config: CompareConfig) -> Comparison:
     >>> found.outputs["segmentation"]["miou"]["difference"]
     0.0
     """
-    set_threads(config.threads)
     models = _open_both(config)
     source = dataset_of(models[0].card, config.dataset_name, config.data_path, config.split)
     _check_same_meaning(config, models)
@@ -107,9 +105,8 @@ def _rank(entry: tuple[float, int, Disagreement]) -> tuple[float, int]:
 
 def _open_both(config: CompareConfig) -> tuple[OpenModel, OpenModel]:
     """Open A and B. Raises UsageError where integer kernels are asked for and neither is a quantized run."""
-    device = select_device(config.device)
     paths = [chosen_weights(path, config.weights) for path in (config.a, config.b)]
-    opened = [open_model(path, device=device, threads=config.threads) for path in paths]
+    opened = [open_model(path, device=config.device, threads=config.threads) for path in paths]
     if config.integer_exact or config.arithmetic is not None:
         if all(model.kind != "quantized" for model in opened):
             asked = option("integer_exact" if config.arithmetic is None else "arithmetic")
@@ -118,7 +115,7 @@ def _open_both(config: CompareConfig) -> tuple[OpenModel, OpenModel]:
             if opened[index].kind == "quantized":
                 opened[index] = open_model(
                     path,
-                    device=device,
+                    device=config.device,
                     integer_exact_mode=True,
                     arithmetic=config.arithmetic,
                     threads=config.threads,
@@ -177,15 +174,23 @@ def _count(
 
 def _samples(
     config: CompareConfig, models: tuple[OpenModel, OpenModel], source: DataSource, indices: list[int]
-) -> Iterator[tuple[Sample, Sample]]:
+) -> Iterator[tuple[Batch, Batch]]:
     """Yield each sample as A and as B take it; it is read once where both take it alike."""
     takes = [model.card.preprocessing for model in models]
     sizes = [(pre.height, pre.width, pre.interpolation) for pre in takes]
+    alike = sizes[0] == sizes[1] and models[0].is_file == models[1].is_file
     loaders = [
-        eval_loader(source, EvalTransform((height, width), rule), batch_size=1, workers=config.workers, indices=indices)
-        for height, width, rule in dict.fromkeys(sizes)
+        batches(
+            model,
+            source,
+            EvalTransform((height, width), rule),
+            batch_size=1,
+            workers=config.workers,
+            indices=indices,
+        )
+        for model, (height, width, rule) in list(zip(models, sizes, strict=True))[: 1 if alike else 2]
     ]
-    if len(loaders) == 1:
+    if alike:
         yield from ((sample, sample) for sample in loaders[0])
     else:
         yield from zip(*loaders, strict=True)

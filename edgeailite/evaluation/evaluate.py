@@ -10,22 +10,22 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
-from edgeailite.data.tensors import Sample
 from edgeailite.evaluation.tally import ClassTally, DepthTally, Tally, Tasks, empty, merge
+from edgeailite.evaluation.values import Values, mirrored, on_host, resized, softmax
 from edgeailite.evaluation.views import PLAIN, Views, resize_batch
 from edgeailite.evaluation.windows import need_values
 from edgeailite.metrics import boundary_counts, confusion_matrix, contour_scores, depth_sums
 from edgeailite.runs.predictors import Predict
 
+Batch = tuple[tuple[Values, ...], Mapping[str, Values]]
+"""Pictures (N,3,H,W) uint8, one per input, and targets (N,H,W) by name."""
+
 
 def evaluate(
     predict: Predict,
-    loader: Iterable[Sample],
+    loader: Iterable[Batch],
     tasks: Tasks,
     *,
     views: Views = PLAIN,
@@ -44,7 +44,7 @@ def evaluate(
         found = {name: results(outputs[name]) for name in tasks}
         for index in range(len(images[0])):
             picture: Tally = {
-                name: _tally(targets[name][index].numpy(), found[name][index], classes, boundary=boundary)
+                name: _tally(on_host(targets[name][index]), found[name][index], classes, boundary=boundary)
                 for name, classes in tasks.items()
             }
             total = merge([total, picture])
@@ -53,28 +53,28 @@ def evaluate(
 
 
 def outputs_at(
-    predict: Predict, images: tuple[Tensor, ...], size: tuple[int, int], *, views: Views = PLAIN
-) -> dict[str, Tensor]:
+    predict: Predict, images: tuple[Values, ...], size: tuple[int, int], *, views: Views = PLAIN
+) -> dict[str, Values]:
     """Predict every output at `size` (height, width).
 
     Returns logits or mean shares (N,C,H,W), depth (N,1,H,W), or class maps (N,H,W) of files with ArgMax.
     """
     if views.plain:
-        return {name: _resized(value, size) for name, value in predict(images).items()}
-    total: dict[str, Tensor] = {}
+        return {name: resized(value, size) for name, value in predict(images).items()}
+    total: dict[str, Values] = {}
     height, width = images[0].shape[2:]
-    looks = [(view, mirrored) for view in views.sizes(height, width) for mirrored in (False, True)[: 1 + views.flip]]
-    for view, mirrored in looks:
+    looks = [(view, turned) for view in views.sizes(height, width) for turned in (False, True)[: 1 + views.flip]]
+    for view, turned in looks:
         shown = tuple(resize_batch(image, view, views.interpolation) for image in images)
-        for name, value in predict(tuple(image.flip(3) for image in shown) if mirrored else shown).items():
+        for name, value in predict(tuple(map(mirrored, shown)) if turned else shown).items():
             need_values(name, value)
-            share = _shares(_resized(value.flip(3) if mirrored else value, size))
+            share = _shares(resized(mirrored(value) if turned else value, size))
             total[name] = total[name] + share if name in total else share
     return {name: value / len(looks) for name, value in total.items()}
 
 
 def class_maps(
-    predict: Predict, images: tuple[Tensor, ...], size: tuple[int, int], *, output: str, views: Views = PLAIN
+    predict: Predict, images: tuple[Values, ...], size: tuple[int, int], *, output: str, views: Views = PLAIN
 ) -> NDArray[np.integer]:
     """Predict the class maps (N,H,W) of one output at `size` (height, width)."""
     if views.plain:
@@ -82,52 +82,44 @@ def class_maps(
     return results(outputs_at(predict, images, size, views=views)[output])
 
 
-def _results_at(value: Tensor, size: tuple[int, int]) -> NDArray[Any]:
+def _results_at(value: Values, size: tuple[int, int]) -> NDArray[Any]:
     """Return `results` of an output at `size`, with little memory for logits on the CPU."""
-    if value.ndim == 4 and 1 < value.shape[1] <= 256 and value.device.type == "cpu" and value.is_contiguous():
+    here = isinstance(value, np.ndarray) or (value.device.type == "cpu" and value.is_contiguous())
+    if here and value.ndim == 4 and 1 < value.shape[1] <= 256:
         return _class_by_class(value, size)
-    return results(_resized(value, size))
+    return results(resized(value, size))
 
 
-def _class_by_class(value: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
+def _class_by_class(value: Values, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return the argmax of resized logits with two planes in memory instead of one for each class.
 
     It also takes half the time: argmax over the second dimension jumps through memory. Equal values give the first.
     """
-    best = _resized(value[:, :1], size)[:, 0]
-    labels = torch.zeros(best.shape, dtype=torch.uint8)
+    best = on_host(resized(value[:, :1], size))[:, 0]
+    labels = np.zeros(best.shape, np.uint8)
     for index in range(1, value.shape[1]):
-        plane = _resized(value[:, index : index + 1], size)[:, 0]
-        labels.masked_fill_(plane > best, index)
-        best = torch.maximum(best, plane)
-    found: NDArray[np.uint8] = labels.numpy()
-    return found
+        plane = on_host(resized(value[:, index : index + 1], size))[:, 0]
+        np.copyto(labels, index, where=plane > best)
+        best = np.maximum(best, plane)
+    return labels
 
 
-def results(value: Tensor) -> NDArray[Any]:
+def results(value: Values) -> NDArray[Any]:
     """Turn logits, shares or class maps into class maps (N,H,W), and one channel into depths (N,H,W)."""
     if value.ndim == 4:
         value = value[:, 0] if value.shape[1] == 1 else value.argmax(1)
-    return value.cpu().numpy()
+    return on_host(value)
 
 
-def results_at(outputs: Mapping[str, Tensor], size: tuple[int, ...]) -> dict[str, NDArray[Any]]:
+def results_at(outputs: Mapping[str, Values], size: tuple[int, ...]) -> dict[str, NDArray[Any]]:
     """Return the first picture's classes (H,W) uint8 and depths at `size`, from the outputs of a predictor."""
     found = {name: _results_at(value[:1], (size[0], size[1]))[0] for name, value in outputs.items()}
     return {name: value if value.dtype == np.float32 else value.astype(np.uint8) for name, value in found.items()}
 
 
-def _shares(value: Tensor) -> Tensor:
+def _shares(value: Values) -> Values:
     """Apply softmax over the classes; depth stays as it is."""
-    return value if value.shape[1] == 1 else value.softmax(1)
-
-
-def _resized(value: Tensor, size: tuple[int, int]) -> Tensor:
-    if tuple(value.shape[-2:]) == size:
-        return value
-    if value.is_floating_point():
-        return F.interpolate(value, size, mode="bilinear", align_corners=False)
-    return F.interpolate(value[:, None].float(), size, mode="nearest")[:, 0].long()
+    return value if value.shape[1] == 1 else softmax(value)
 
 
 def _tally(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,10 +10,10 @@ from typing import Any, Literal
 from edgeailite.config import ValidateConfig
 from edgeailite.console import progress
 from edgeailite.data import DataSource
-from edgeailite.data.loader import eval_loader
-from edgeailite.device import select_device, set_threads
+from edgeailite.data.augment.transforms import Transform
+from edgeailite.data.samples import array_batches
 from edgeailite.errors import UsageError, option
-from edgeailite.evaluation.evaluate import evaluate
+from edgeailite.evaluation.evaluate import Batch, evaluate
 from edgeailite.evaluation.protocol import Protocol, part_of
 from edgeailite.evaluation.summary import as_dict, tasks_of, write_confusions
 from edgeailite.evaluation.tally import Tally
@@ -79,10 +79,9 @@ class Prepared:
 
 def prepare_validation(config: ValidateConfig) -> Prepared:
     """Open the model and the split that the options name."""
-    set_threads(config.threads)
     model = open_model(
         chosen_weights(config.model, config.weights),
-        device=select_device(config.device),
+        device=config.device,
         integer_exact_mode=config.integer_exact,
         arithmetic=config.arithmetic,
         threads=config.threads,
@@ -119,7 +118,7 @@ def measure(
     """
     indices = part_of(len(source.items), protocol.epoch_size) if indices is None else list(indices)
     transform = protocol.transform(model.card.preprocessing)
-    loader = eval_loader(source, transform, batch_size=batch_size, workers=workers, indices=indices)
+    loader = batches(model, source, transform, batch_size=batch_size, workers=workers, indices=indices)
     with progress(label, len(indices)) as (bar, task):
 
         def count(picture: Tally) -> None:
@@ -134,6 +133,23 @@ def measure(
             boundary=protocol.boundary,
             on_picture=count,
         )
+
+
+def batches(
+    model: OpenModel,
+    source: DataSource,
+    transform: Transform,
+    *,
+    batch_size: int,
+    workers: int | Literal["auto"],
+    indices: list[int],
+) -> Iterable[Batch]:
+    """Read pictures and labels in order: for a file as arrays, by threads; for a torch network by its loader."""
+    if model.is_file:
+        return array_batches(source, transform, batch_size=batch_size, workers=workers, indices=indices)
+    from edgeailite.data.loader import eval_loader
+
+    return eval_loader(source, transform, batch_size=batch_size, workers=workers, indices=indices)
 
 
 def protocol_of(config: ValidateConfig, model: OpenModel) -> Protocol:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.data.tensors import Sample
-from edgeailite.evaluation.evaluate import outputs_at, results
+from edgeailite.evaluation.evaluate import Batch, outputs_at, results
 from edgeailite.evaluation.tally import Tasks
+from edgeailite.evaluation.values import on_host
 from edgeailite.metrics import confusion_matrix, depth_sums
 from edgeailite.metrics.scores import mean_iou
 from edgeailite.runs.predictors import Predict
@@ -58,7 +58,7 @@ class Pair:
 
 def pair_up(
     predict: tuple[Predict, Predict],
-    samples: Iterable[tuple[Sample, Sample]],
+    samples: Iterable[tuple[Batch, Batch]],
     tasks: Tasks,
     *,
     on_picture: Callable[[dict[str, Pair]], None],
@@ -76,7 +76,7 @@ def pair_up(
         for index in range(len(images_a[0])):
             on_picture(
                 {
-                    name: pair(targets[name][index].numpy(), found_a[name][index], found_b[name][index], classes)
+                    name: pair(on_host(targets[name][index]), found_a[name][index], found_b[name][index], classes)
                     for name, classes in tasks.items()
                 }
             )

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from edgeailite.data.augment.transforms import resize_image
+from edgeailite.evaluation.values import Values, alike, on_host
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Views:
 PLAIN = Views()
 
 
-def resize_batch(images: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
+def resize_batch(images: Values, size: tuple[int, int], interpolation: str) -> Values:
     """Resize uint8 pictures (N,3,H,W) as preprocessing does."""
     if tuple(images.shape[2:]) == size:
         return images
-    pictures = [resize_image(image.permute(1, 2, 0).numpy(), size, interpolation) for image in images]
-    return torch.stack([torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures])
+    resized = [resize_image(picture.transpose(1, 2, 0), size, interpolation) for picture in on_host(images)]
+    return alike(np.stack([picture.transpose(2, 0, 1) for picture in resized]), images)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
 
 from edgeailite.data.augment.extras import BORDER
 from edgeailite.errors import UsageError
+from edgeailite.evaluation.values import Values, alike, is_class_map, on_host, zeros
 from edgeailite.runs.predictors import Predict
 
 
@@ -18,22 +17,22 @@ def sliding_window(predict: Predict, window: tuple[int, int], stride: tuple[int,
     mean colour. Raises UsageError for the class maps of a file with ArgMax, which cannot be averaged.
     """
 
-    def slide(images: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def slide(images: tuple[Values, ...]) -> dict[str, Values]:
         """Return the average of the predictions of all windows that see a pixel."""
         height, width = images[0].shape[2:]
         padded = tuple(filled(image, window) for image in images)
-        total: dict[str, Tensor] = {}
-        seen = torch.zeros(padded[0].shape[2:])
+        total: dict[str, Values] = {}
+        seen = np.zeros(padded[0].shape[2:], np.float32)
         for y in starts(padded[0].shape[2], window[0], stride[0]):
             for x in starts(padded[0].shape[3], window[1], stride[1]):
                 place = (..., slice(y, y + window[0]), slice(x, x + window[1]))
                 seen[place] += 1
-                for name, value in predict(tuple(image[place].contiguous() for image in padded)).items():
+                for name, value in predict(tuple(image[place] for image in padded)).items():
                     need_values(name, value)
                     if name not in total:
-                        total[name] = value.new_zeros((*value.shape[:2], *seen.shape))
+                        total[name] = zeros(value, (*value.shape[:2], *seen.shape))
                     total[name][place] += value
-        return {name: (value / seen.to(value.device))[..., :height, :width] for name, value in total.items()}
+        return {name: (value / alike(seen, value))[..., :height, :width] for name, value in total.items()}
 
     return slide
 
@@ -43,15 +42,17 @@ def starts(size: int, window: int, stride: int) -> list[int]:
     return sorted({min(start, size - window) for start in range(0, size - window + stride, stride)})
 
 
-def filled(image: Tensor, size: tuple[int, int]) -> Tensor:
+def filled(image: Values, size: tuple[int, int]) -> Values:
     """Pad pictures (N,3,H,W) uint8 to at least `size` with mean colour, below and at the right."""
     below, right = (max(0, wanted - side) for wanted, side in zip(size, image.shape[2:], strict=True))
-    return F.pad(image, (0, right, 0, below), value=BORDER[0]) if below or right else image
+    if not (below or right):
+        return image
+    return alike(np.pad(on_host(image), ((0, 0), (0, 0), (0, below), (0, right)), constant_values=BORDER[0]), image)
 
 
-def need_values(name: str, value: Tensor) -> None:
+def need_values(name: str, value: Values) -> None:
     """Raise UsageError for a class map, which cannot be averaged."""
-    if not value.is_floating_point():
+    if is_class_map(value):
         raise UsageError(
             f"output {name}: a file with ArgMax gives classes, which cannot be averaged over views or windows; "
             "export it with `edgeailite export RUN --argmax none`",

@@ -62,13 +62,13 @@ def golden_case(subject: Subject, *pictures: Picture) -> dict[str, Any]:
     for name in ONNXRUNTIME_ROWS:
         if name != BASE:
             try:
-                found[name] = _difference(case, make_golden(subject, *pictures, arithmetic=name).to_dict())
+                found[name] = difference(case, make_golden(subject, *pictures, arithmetic=name).to_dict())
             except UsageError:  # an operator that was never compared with its kernels: nothing is claimed
                 continue
     return case | {"arithmetics": found}
 
 
-def _difference(case: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any] | str:
+def difference(case: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any] | str:
     """Return outputs and layers (their sha256) that differ from those of the case; `BASE` if none does."""
     outputs = {name: value for name, value in other["outputs"].items() if value != case["outputs"][name]}
     pairs = zip(case["layers"], other["layers"], strict=True)

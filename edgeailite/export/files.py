@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import onnx
-
 from edgeailite.export.targets import Content, Files
 from edgeailite.export.to_tflite import WrittenProgram
 from edgeailite.export.vela import CompiledFile
@@ -21,7 +19,7 @@ def write_files(path: Path, files: Files) -> list[Path]:
     stem = path.name.removesuffix(next(iter(files)))
     paths = [path, *(path.with_name(stem + end) for end in list(files)[1:])]
     for file, content in zip(paths, files.values(), strict=True):
-        _write(file, _bytes_of(content))
+        write_result(file, _bytes_of(content), "output")
     return paths
 
 
@@ -29,12 +27,3 @@ def _bytes_of(content: Content) -> str | bytes:
     if isinstance(content, WrittenProgram | CompiledFile):
         return content.data
     return content if isinstance(content, str) else content.SerializeToString(deterministic=True)
-
-
-def write_model(path: Path, model: onnx.ModelProto) -> None:
-    """Write an ONNX model, whole or not at all. Raises DataError if the folder cannot be written."""
-    _write(path, model.SerializeToString(deterministic=True))
-
-
-def _write(path: Path, content: str | bytes) -> None:
-    write_result(path, content, "output")

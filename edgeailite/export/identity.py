@@ -19,9 +19,10 @@ from torch import fx, nn
 from edgeailite import __version__
 from edgeailite.errors import DataError, ParityError, option
 from edgeailite.export.passes import Kernels
-from edgeailite.export.to_onnx import card_entries, to_onnx
+from edgeailite.export.to_onnx import to_onnx
 from edgeailite.files import read_regular, unreadable
 from edgeailite.modelcard import ModelCard
+from edgeailite.runs.onnx_model import card_entries
 from edgeailite.runtime import OnnxModel
 from edgeailite.runtime.contract import first_difference
 from edgeailite.untrusted import json_value, printable, shown

@@ -34,7 +34,7 @@ from edgeailite.export.float_parts import PartlyFloat, integer_share
 from edgeailite.export.graphs import append_argmax
 from edgeailite.export.inner_tensors import absent_layer, file_layers, integer_tensors, torch_float_tensors
 from edgeailite.export.passes import ACTIVATIONS, Index, Kernels
-from edgeailite.export.to_onnx import to_onnx, weights_hash
+from edgeailite.export.to_onnx import to_onnx
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing, preprocess
 from edgeailite.quantization import convert, wide_parts
@@ -42,6 +42,7 @@ from edgeailite.quantization.graph import named_outputs, trace
 from edgeailite.quantization.integer import IntegerModel
 from edgeailite.quantization.prepare import float_parts_of
 from edgeailite.quantization.tie_safe import tie_safe_additions, tie_safe_operations
+from edgeailite.runs.onnx_model import weights_hash
 from edgeailite.runtime import Golden, OnnxModel, load_onnx, run, run_picture
 from edgeailite.runtime.contract import PROVEN_LEVELS, first_departure, labels_of
 from edgeailite.runtime.contract_file import FLOAT_PARTS_PROMISE, WIDE_PROMISE

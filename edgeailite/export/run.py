@@ -10,6 +10,7 @@ import onnx
 
 from edgeailite.config import ExportConfig
 from edgeailite.errors import UsageError, option
+from edgeailite.export.bundle import write_bundle
 from edgeailite.export.c_array import c_files
 from edgeailite.export.files import FILE_NAMES, TFLITE_NAME, write_files
 from edgeailite.export.lint import Finding
@@ -17,9 +18,11 @@ from edgeailite.export.targets import TARGETS, Request, Target, write
 from edgeailite.export.to_tflite import WrittenProgram
 from edgeailite.export.vela import CompiledFile, VelaEstimate
 from edgeailite.modelcard import ModelCard
-from edgeailite.runs.checkpoint import run_folder
-from edgeailite.runs.open import load_network
+from edgeailite.runs.folder import run_folder
+from edgeailite.runs.network import load_network
 from edgeailite.runs.weights import chosen_weights
+
+BUNDLED = ("onnxruntime", "openvino")  # targets whose file the camera loop runs
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ def export_run(config: ExportConfig) -> Export:
         header, source = c_files(model, path.name.removesuffix(".tflite"))
         contents |= {".h": header, ".c": source}
     files = write_files(path, contents)
+    if config.bundle is not None:
+        files += write_bundle(config.bundle, path, card)
     return Export(files, model, card, target, opset, size, findings, estimate)
 
 
@@ -91,6 +96,9 @@ def _name(target: Target, *, quantized: bool) -> str:
 
 def _check_files(config: ExportConfig, target: Target) -> None:
     """Raise UsageError for a file name by which the other format would be expected, and for C source of ONNX files."""
+    if config.bundle is not None and (target.opset is None or target.name not in BUNDLED):
+        problem = "the camera loop runs files of targets " + " and ".join(BUNDLED)
+        raise UsageError(problem, about="bundle", value=config.bundle, fix=f"leave out {option('target')}")
     if config.c_array and target.opset is not None:
         problem = f"{option('c_array')}: of a .tflite file; add {option('target')} tflite, or leave it out"
         raise UsageError(problem)

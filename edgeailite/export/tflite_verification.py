@@ -16,8 +16,8 @@ from edgeailite.export.files import FILE_NAMES, TFLITE_NAME
 from edgeailite.export.tflite_contract import tflite_contract
 from edgeailite.export.tflite_parity import prove_tflite, tflite_subject
 from edgeailite.export.verification import Verification, on_data_set, verify_run, write_contract
-from edgeailite.runs.checkpoint import run_folder
-from edgeailite.runs.open import load_network
+from edgeailite.runs.folder import run_folder
+from edgeailite.runs.network import load_network
 from edgeailite.runs.weights import chosen_weights
 
 TFLITE_CONTRACT = "contract_int8_tflite.json"

@@ -9,7 +9,7 @@ import json
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import onnx
@@ -22,12 +22,12 @@ from edgeailite.errors import UsageError, option
 from edgeailite.export.graphs import ARGMAX_MODES, append_argmax, fold_batch_norms
 from edgeailite.export.naming import operator_names, rename
 from edgeailite.export.passes import Kernels, apply_passes
-from edgeailite.files import sha256_of
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import convert, scheme_of, wide_parts
 from edgeailite.quantization.convert import DEFAULT_FORM, Form
 from edgeailite.quantization.graph import named_outputs, output_nodes
 from edgeailite.quantization.prepare import float_parts_of
+from edgeailite.runs.onnx_model import card_entries, weights_hash
 from edgeailite.runtime.metadata import SESSION_SETTINGS, SIGNED_CODES
 
 NEWEST_IR = 10  # nothing newer is used
@@ -36,7 +36,7 @@ OLDEST_EXPORTED = 18  # torch writes this one or newer; 17 is converted from it
 WIDE_OPSET = 21  # the first whose quantizers know 16 bits
 KEPT = ("Conv", "QuantizeLinear", "DequantizeLinear", "Add", "Concat", "Resize")
 
-__all__ = ["ARGMAX_MODES", "to_onnx", "weights_hash"]
+__all__ = ["ARGMAX_MODES", "to_onnx"]
 
 
 def to_onnx(
@@ -151,17 +151,6 @@ def _check_bits(model: fx.GraphModule, opset: int) -> None:
         )
 
 
-def weights_hash(model: onnx.ModelProto) -> str:
-    """Return the sha256 over names, types, shapes and bytes of all initializers."""
-
-    def parts() -> Iterator[bytes]:
-        for tensor in sorted(model.graph.initializer, key=lambda t: t.name):
-            yield f"{tensor.name} {tensor.data_type} {list(tensor.dims)}".encode()
-            yield onnx.numpy_helper.to_array(tensor).tobytes()
-
-    return sha256_of(parts())
-
-
 def _export(
     traced: fx.GraphModule, inputs: Sequence[str], *, opset: int, size: tuple[int, int] | None
 ) -> onnx.ModelProto:
@@ -219,21 +208,6 @@ def _metadata(model: onnx.ModelProto, card: ModelCard, *, argmax: str, kernels: 
         "edgeailite.kernels": kernels,
         "edgeailite.weights_sha256": weights_hash(model),
         **card_entries(card),
-    }
-
-
-def card_entries(card: ModelCard) -> dict[str, str]:
-    """Return the metadata made from the card: the card itself, and plain entries for other programs."""
-    return {
-        "edgeailite.card": json.dumps({**card.to_dict(), "data_path": None}, sort_keys=True),
-        "edgeailite.tasks": json.dumps(card.tasks),
-        "classes": ",".join(card.classes),
-        "palette": json.dumps(card.palette),
-        "mean": json.dumps(card.preprocessing.mean),
-        "scale": json.dumps(card.preprocessing.scale),
-        "channel_order": card.preprocessing.channel_order,
-        "input_size": f"{card.preprocessing.height}x{card.preprocessing.width}",
-        "interpolation": card.preprocessing.interpolation,
     }
 
 

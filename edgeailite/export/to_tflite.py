@@ -14,13 +14,13 @@ from torch import fx
 from edgeailite import __version__
 from edgeailite.export.naming import file_names
 from edgeailite.export.tflite_file import little_endian, write_tflite
-from edgeailite.export.to_onnx import card_entries
 from edgeailite.files import sha256_of
 from edgeailite.modelcard import ModelCard
 from edgeailite.quantization import convert, scheme_of, wide_parts
 from edgeailite.quantization.enlarge import convolve_resizes
 from edgeailite.quantization.lowering import lower
 from edgeailite.quantization.program import Program
+from edgeailite.runs.onnx_model import card_entries
 from edgeailite.runtime.tflite_file import Damaged, TfliteFile, unreadable
 from edgeailite.runtime.tflite_metadata import HEAD
 

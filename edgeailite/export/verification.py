@@ -19,9 +19,9 @@ from edgeailite.export.identity import at_size_of
 from edgeailite.export.parity import Subject, prove
 from edgeailite.files import write_atomic
 from edgeailite.modelcard import ModelCard
-from edgeailite.runs.checkpoint import run_folder
 from edgeailite.runs.dataset import pictures_or_dataset
-from edgeailite.runs.open import load_network
+from edgeailite.runs.folder import run_folder
+from edgeailite.runs.network import load_network
 from edgeailite.runs.weights import chosen_weights
 from edgeailite.runtime import load_onnx
 

@@ -115,6 +115,8 @@ def _task(config: InferConfig, place: str, shard: Shard | None, skip: frozenset[
     model = model_of(config)
     data = model.read_bytes() if config.engine == "ray" and is_exported(model) else None
     options = predictor_options(config)
+    if config.data_path is not None:
+        options["data_path"] = config.data_path.absolute()
     if config.threads is None and config.engine == "ray":
         options["threads"] = max(1, int(config.actor_cpus))
     return Task(str(model.absolute()), options, _absolute(place), config.save_format, data, config.batch, config.column,

@@ -16,7 +16,6 @@ from edgeailite.fleet.stores import INSTALL, pyarrow
 
 Batch = dict[str, NDArray[Any]]
 AHEAD = 4  # chunks per worker that are under way
-RESTARTS = 1000  # of an actor, and of a task: more kills than a job may see
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,8 @@ def run(
 ) -> Iterator[Batch]:
     """Yield what actors make of rows, in any order: `actor(argument)(columns)` yields columns.
 
-    Rows are handed out `batch` at a time. An actor or a node that is lost is replaced, and its rows are done again.
+    Rows are handed out `batch` at a time. An actor or a node that is lost is replaced, and its rows are done again,
+    as often as it takes, which is what Ray Data does unasked.
     Raises the EdgeailiteError that an actor raised, DataError for what Ray itself reports.
     """
     ray = start(workers)
@@ -83,8 +83,6 @@ def run(
         batch_format="numpy",
         compute=ray.data.ActorPoolStrategy(size=size),
         num_cpus=workers.cpus,
-        max_restarts=RESTARTS,
-        max_task_retries=RESTARTS,
     )
     try:
         yield from made.iter_batches(batch_size=None, batch_format="numpy")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,10 +28,15 @@ CHUNK = 32  # pictures that a worker measures or examines at a time
 
 
 class Scorer:
-    """An actor that measures parts of a split. Model and data must be at the same paths on each machine."""
+    """An actor that measures parts of a split. Model and data must be at the same paths on each machine.
 
-    def __init__(self, config: ValidateConfig) -> None:
-        self.config, self.prepared = config, prepare_validation(config)
+    It gets the options and the folder that relative paths start from.
+    """
+
+    def __init__(self, task: tuple[ValidateConfig, str]) -> None:
+        self.config, folder = task
+        os.chdir(folder)
+        self.prepared = prepare_validation(self.config)
 
     def __call__(self, batch: Batch) -> Batch:
         """Return the tally of each row's pictures, from `first` to before `last` of those that are measured."""
@@ -62,7 +69,7 @@ def validate_job(config: ValidateConfig) -> Validation:
     sent = replace(config, confusion=None, threads=config.threads or max(1, int(config.actor_cpus)))
     found: dict[int, str] = {}
     with progress("validate", count) as (bar, task):
-        for columns in run(Scorer, sent, rows, workers=workers_of(config), batch=1):
+        for columns in run(Scorer, (sent, str(Path.cwd())), rows, workers=workers_of(config), batch=1):
             for first, tally in zip(columns["first"], columns["tally"], strict=True):
                 found[int(first)] = str(tally)
                 bar.update(task, advance=min(size, count - int(first)))
@@ -78,5 +85,11 @@ def spread_of(config: Any) -> Spread:
 
 def _examined(items: Sequence[Item], targets: Targets, main: str, *, workers: Workers) -> Iterator[ItemReport]:
     chunks = (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))
-    for reports in in_order(examine_all, chunks, (targets, main), workers=workers):
+    for reports in in_order(_examine_from, chunks, (targets, main, str(Path.cwd())), workers=workers):
         yield from reports
+
+
+def _examine_from(items: Sequence[Item], targets: Targets, main: str, folder: str) -> list[ItemReport]:
+    """Examine items whose relative paths start from a folder."""
+    os.chdir(folder)
+    return examine_all(items, targets, main)

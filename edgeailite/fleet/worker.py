@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeailite.data.parallel_map import parallel_map
 from edgeailite.fleet.sinks import Format, Written, sink_of
 from edgeailite.fleet.units import PICTURE, Row, Unit, rows_of
 from edgeailite.inference.manifest import Entry
-from edgeailite.inference.parallel_map import parallel_map
 from edgeailite.inference.predictor import Labelled, Predictor
 from edgeailite.inference.shards import Shard
 

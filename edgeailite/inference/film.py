@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from edgeailite.config import InferConfig
 from edgeailite.console import log
+from edgeailite.data.parallel_map import parallel_map
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import results_at
+from edgeailite.evaluation.values import Values
 from edgeailite.inference.drawing import draw
-from edgeailite.inference.parallel_map import parallel_map
 from edgeailite.inference.pictures import ResultSettings, as_input, shares_of, write
 from edgeailite.inference.results import Results, is_video_result, read_record, write_record
 from edgeailite.inference.smoothing import Flicker, Smoother
@@ -153,7 +153,7 @@ class _Film:
         keys = tuple(output.key for output in settings.outputs if not output.is_depth)
         self.plain, self.calm, self.smooth = Flicker(keys), Flicker(keys), Smoother(config.smooth)
 
-    def predicted(self, capture: Capture) -> Iterator[tuple[int, Image, dict[str, Tensor]]]:
+    def predicted(self, capture: Capture) -> Iterator[tuple[int, Image, dict[str, Values]]]:
         """Number, frame and (averaged) outputs."""
         pre = self.network.card.preprocessing
         prepared = parallel_map(
@@ -167,7 +167,7 @@ class _Film:
                 self.calm(averaged)
             yield index, frame, averaged
 
-    def drawn(self, step: tuple[int, Image, dict[str, Tensor]]) -> DrawnFrame:
+    def drawn(self, step: tuple[int, Image, dict[str, Values]]) -> DrawnFrame:
         """Draw what the video shows of a frame; write the frame's own pictures."""
         index, frame, outputs = step
         found = results_at(outputs, frame.shape[:2])

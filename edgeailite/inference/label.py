@@ -27,13 +27,13 @@ from edgeailite import __version__
 from edgeailite.config import InferConfig
 from edgeailite.console import log, progress
 from edgeailite.data.files.images import IMAGE_SUFFIXES
+from edgeailite.data.parallel_map import parallel_map
 from edgeailite.errors import DataError, UsageError, option
 from edgeailite.evaluation import PLAIN, Views, class_maps, results_at
 from edgeailite.inference.drawing import PICTURES
 from edgeailite.inference.film import label_video
 from edgeailite.inference.manifest import Summary
 from edgeailite.inference.naming import absolute
-from edgeailite.inference.parallel_map import parallel_map
 from edgeailite.inference.pictures import (
     EARLIER_RESULT,
     FINISHED,
@@ -306,7 +306,7 @@ def label_picture(
     Pictures are preprocessed as in validation. The result has their size, or `size` (height, width). Of several outputs
     with classes it is `segmentation`, or the first. With `views` the pictures are looked at several times.
 
-    >>> network = open_model(Path("runs/night/model.onnx"), device=select_device("cpu"))
+    >>> network = open_model(Path("runs/night/model.onnx"))
     >>> label_picture(network, np.zeros((48, 96, 3), np.uint8)).shape
     (48, 96)
     """

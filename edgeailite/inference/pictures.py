@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from edgeailite.data.augment.transforms import resize_image
 from edgeailite.data.files.images import decode_image, read_file
-from edgeailite.data.tensors import picture_tensor
+from edgeailite.data.samples import picture_planes
 from edgeailite.errors import DataError
 from edgeailite.files import sha256_of, write_result
 from edgeailite.inference.drawing import Output, draw
@@ -57,7 +56,7 @@ class Picture:
 
     found: Input
     image: Image
-    inputs: tuple[Tensor, ...]
+    inputs: tuple[Image, ...]
     sha256: str = ""  # of the file's bytes, for a manifest
 
 
@@ -119,9 +118,9 @@ class PictureReader:
         return shares and (not self.settings.manifest or found.name in self.in_manifest)
 
 
-def as_input(image: Image, preprocessing: Preprocessing, *, size: tuple[int, int] | None = None) -> Tensor:
+def as_input(image: Image, preprocessing: Preprocessing, *, size: tuple[int, int] | None = None) -> Image:
     """Return a picture (H,W,3) as an input (1,3,height,width) uint8, resized as in validation, or to `size`."""
-    return picture_tensor(resize_image(image, size or preprocessing.size, preprocessing.interpolation))[None]
+    return picture_planes(resize_image(image, size or preprocessing.size, preprocessing.interpolation))[None]
 
 
 def write(settings: ResultSettings, target: Path, image: Image, results: Mapping[str, NDArray[Any]]) -> list[float]:

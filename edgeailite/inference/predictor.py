@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgeailite.config import Weights
 from edgeailite.data.files.images import decode_image
-from edgeailite.device import select_device, set_threads
+from edgeailite.data.parallel_map import parallel_map
 from edgeailite.environment import machine_arithmetic
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import results_at
@@ -24,7 +24,6 @@ from edgeailite.files import sha256_of
 from edgeailite.inference.drawing import Output, outputs_of, stored
 from edgeailite.inference.labels import original_values
 from edgeailite.inference.manifest import Entry, labels_sha256
-from edgeailite.inference.parallel_map import parallel_map
 from edgeailite.inference.pictures import Image, as_input, encoded, shares_of
 from edgeailite.inference.writing import is_result
 from edgeailite.runs.open import OpenModel, open_model
@@ -78,9 +77,8 @@ class Predictor:
         original_ids: bool = False,
         data_path: Path | None = None,
     ) -> None:
-        set_threads(threads)
         self.opened: OpenModel = open_model(
-            chosen_weights(model, weights), device=select_device(device), threads=threads, runtime=runtime
+            chosen_weights(model, weights), device=device, threads=threads, runtime=runtime
         )
         values = original_values(self.opened.card, data_path) if original_ids else {}
         self.outputs: tuple[Output, ...] = outputs_of(self.opened.card, values)

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from edgeailite.errors import UsageError, option
+from edgeailite.evaluation.values import Array, Values, is_class_map, on_host
 
 
 class Smoother:
@@ -23,23 +23,29 @@ class Smoother:
 
     def __init__(self, weight: float) -> None:
         self.weight = weight
-        self.average: dict[str, Tensor] = {}
+        self.average: dict[str, Array] = {}
 
-    def __call__(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def __call__(self, outputs: Mapping[str, Values]) -> dict[str, Values]:
         """Raises UsageError for class maps, which have no average."""
         if not self.weight:
             return dict(outputs)
         for name, value in outputs.items():
-            if not value.is_floating_point():
+            if is_class_map(value):
                 raise UsageError(
                     f"{option('smooth')}: the file's output {name} is classes already; export it with "
                     f"{option('argmax')} none",
                     code="wrong-kind",
                 )
-            before = self.average.get(name)
-            same = before is not None and before.shape == value.shape
-            self.average[name] = torch.lerp(value, before, self.weight) if same and before is not None else value
+            now, before = on_host(value), self.average.get(name)
+            same = before is not None and before.shape == now.shape
+            self.average[name] = _between(now, before, self.weight) if same and before is not None else now
         return dict(self.average)
+
+
+def _between(now: Array, before: Array, weight: float) -> Array:
+    """Return `(1 - weight) * now + weight * before` in float32, from the nearer end."""
+    step, share = before - now, np.float32(weight)
+    return now + share * step if weight < 0.5 else before - step * (np.float32(1) - share)
 
 
 class Flicker:
@@ -47,15 +53,15 @@ class Flicker:
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         self.keys = keys
-        self.before: dict[str, Tensor] = {}
+        self.before: dict[str, Array] = {}
         self.total = dict.fromkeys(keys, 0.0)
         self.pairs = 0
 
-    def __call__(self, outputs: Mapping[str, Tensor]) -> None:
+    def __call__(self, outputs: Mapping[str, Values]) -> None:
         """Compare a frame with the one before."""
         now = {key: _classes(outputs[key]) for key in self.keys}
         for key, before in self.before.items():
-            self.total[key] += float((now[key] != before).float().mean())
+            self.total[key] += float((now[key] != before).mean())
         self.pairs += bool(self.before)
         self.before = now
 
@@ -65,5 +71,6 @@ class Flicker:
         return {key: total / max(self.pairs, 1) for key, total in self.total.items()}
 
 
-def _classes(value: Tensor) -> Tensor:
-    return value.argmax(1) if value.ndim == 4 else value
+def _classes(value: Values) -> Array:
+    found = on_host(value)
+    return found.argmax(1) if found.ndim == 4 else found

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -190,6 +191,19 @@ class IntegerConv(nn.Module):
         self.register_buffer("bias", parameters.bias)
         self.register_buffer("bias_scale", parameters.bias_scale)
         self.register_buffer("bias_zero_point", torch.zeros_like(parameters.bias_scale, dtype=parameters.bias.dtype))
+
+    @classmethod
+    def of_numbers(cls, weight: Tensor, weight_scale: Tensor, bias: Tensor, geometry: tuple[Any, ...]) -> IntegerConv:
+        """Return a convolution for `integer.convolve` of weight codes without zero point, scales and bias codes.
+
+        `geometry` is stride, padding, dilation and groups, as `F.conv2d` takes them.
+        """
+        conv = cls.__new__(cls)
+        nn.Module.__init__(conv)
+        conv.geometry, conv.integer, conv.opset = geometry, True, DEFAULT_OPSET
+        for name, value in (("weight", weight), ("weight_scale", weight_scale), ("bias", bias)):
+            conv.register_buffer(name, value)
+        return conv
 
     def forward(self, x: Tensor) -> Tensor:
         axis = 0 if self.weight_scale.dim() else 1  # one scale has no axis; 1 is what ONNX writes by default

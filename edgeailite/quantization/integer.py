@@ -103,7 +103,7 @@ class IntegerExact(fx.Interpreter):
         if isinstance(module, CodePool):
             return _pool(module, value)
         if isinstance(module, IntegerConv):
-            return _convolve(module, value)
+            return convolve(module, value)
         if isinstance(module, Constant):
             return _as_codes(module, module.codes_.float())
         if isinstance(module, Quantize):
@@ -168,11 +168,12 @@ def _as_codes(module: Quantize, codes: Tensor) -> Codes:
 
 def _multiply_matrices(module: IntegerLinear, x: Codes) -> Pending:
     """A linear layer is the convolution of one pixel (rule 1)."""
-    pixel = _convolve(module.as_convolution(), replace(x, codes=x.codes[:, :, None, None]))
+    pixel = convolve(module.as_convolution(), replace(x, codes=x.codes[:, :, None, None]))
     return lambda output: pixel(output).flatten(1)
 
 
-def _convolve(module: IntegerConv, x: Codes) -> Pending:
+def convolve(module: IntegerConv, x: Codes) -> Pending:
+    """Convolve codes (N,C,H,W), or multiply them (N,C) by a matrix, by rule 1."""
     if isinstance(module, IntegerLinear):
         return _multiply_matrices(module, x)
     if x.wide or not module.integer:
@@ -208,6 +209,8 @@ def _dense_sum(codes: Tensor, weight: Tensor, geometry: list[Any]) -> Tensor:
     """Split the input channels in halves until every partial sum is exact in float32."""
     if _largest_sum(weight) < EXACT_IN_FLOAT32:
         return F.conv2d(codes, weight, None, *geometry)
+    if weight.shape[1] == 1:
+        return F.conv2d(codes.double(), weight.double(), None, *geometry)
     halves = zip(codes.tensor_split(2, 1), weight.tensor_split(2, 1), strict=True)
     first, second = (_dense_sum(c, w, geometry) for c, w in halves)
     return first.double() + second.double()

@@ -14,6 +14,11 @@
     in the loop, so the same everywhere).
 13. Sums and means over axes: the whole sum of (code - zero point), exact in float32 below 2^24, times scale / count.
 14. A resize with aligned corners is that of rule 4 with centres i x (L - 1) / (L' - 1); compared on x86 alone.
+Rules of kernels that files of other tools have, and ours avoid:
+15. Average over a whole picture (QLinearGlobalAveragePool): float32(sum of (code - zero point)) x
+    (scale_x / (scale_y x count)), rounded half to even, plus zero point, all in float32
+    (onnxruntime/contrib_ops/cpu/quantization/qlinear_global_average_pool.cc).
+16. Concatenation at other scales (QLinearConcat): each part by rule 5, a copy where scale and zero point are the same.
 """
 
 from __future__ import annotations
@@ -185,6 +190,24 @@ def window_sums(x: Tensor, pool: nn.AvgPool2d) -> tuple[Tensor, Tensor]:
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return value if isinstance(value, tuple) else (value, value)
+
+
+def global_average(x: Codes) -> Pending:
+    """Average codes (N,C,H,W) over height and width, (N,C,1,1), by rule 15."""
+    count = float(x.codes.shape[2] * x.codes.shape[3])
+    sums = (x.codes - x.zero_point).double().sum((2, 3), keepdim=True).float()
+    return lambda output: torch.round(sums * (x.scale / (output.scale * count))) + output.zero_point.float()
+
+
+def concatenate_rescaled(parts: Sequence[Codes], dim: int, output: Quantize) -> Tensor:
+    """Concatenate codes of any scales by rule 16; the result is not yet clamped."""
+    return torch.cat([_rescaled(part, output) for part in parts], dim)
+
+
+def _rescaled(x: Codes, output: Quantize) -> Tensor:
+    if bool(x.scale == output.scale) and bool(x.zero_point == output.zero_point.float()):
+        return x.codes
+    return rounded(x.dequantize(), output)
 
 
 def _total(module: CodeTotal, x: Codes) -> Tensor:

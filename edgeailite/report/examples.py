@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from edgeailite.data import DataSource
 from edgeailite.data.augment.transforms import resize_image
 from edgeailite.data.files.images import read_image
+from edgeailite.data.samples import picture_planes
 from edgeailite.data.source import DepthTarget
-from edgeailite.data.tensors import picture_tensor
 from edgeailite.drawing.plots import colorize, overlay
 from edgeailite.drawing.sheets import depth_colors, depth_differences, depth_scale
 from edgeailite.evaluation import ClassTally, DepthTally, Tally, results_at
@@ -60,7 +60,7 @@ def predictions(
     """Predict classes and depths at `size` from pictures (H,W,3), one per input, preprocessed as in validation."""
     pre = opened.card.preprocessing
     shown = pre.size
-    images = tuple(picture_tensor(resize_image(picture, shown, pre.interpolation))[None] for picture in pictures)
+    images = tuple(picture_planes(resize_image(picture, shown, pre.interpolation))[None] for picture in pictures)
     return results_at(opened.predict(images), size)
 
 

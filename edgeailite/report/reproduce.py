@@ -13,7 +13,7 @@ from edgeailite.config import CalibrateConfig, QuantizeConfig, TrainConfig, Weig
 from edgeailite.config.stored import current_names, plain, stored_options
 from edgeailite.errors import DataError
 from edgeailite.files import read_regular
-from edgeailite.runs.checkpoint import CONFIG, run_folder
+from edgeailite.runs.folder import CONFIG, run_folder
 from edgeailite.untrusted import shown, yaml_value
 
 VERBS = {"train": TrainConfig, "quantize": QuantizeConfig, "calibrate": CalibrateConfig}

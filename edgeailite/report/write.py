@@ -42,8 +42,9 @@ from edgeailite.report.page import render
 from edgeailite.report.record import ClassResult, DepthResult, Example, FormScores, Report, Verdict
 from edgeailite.report.reproduce import commands_of
 from edgeailite.report.text import flatten
-from edgeailite.runs.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, read_metrics, run_folder
+from edgeailite.runs.checkpoint import Checkpoint, load_checkpoint
 from edgeailite.runs.dataset import dataset_of
+from edgeailite.runs.folder import BEST, LAST, read_metrics, run_folder
 from edgeailite.runs.open import OpenModel, open_model
 from edgeailite.runs.weights import chosen_weights
 

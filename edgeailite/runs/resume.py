@@ -13,7 +13,7 @@ from edgeailite.distributed import Processes, from_first, gather, job, named_job
 from edgeailite.environment import environment
 from edgeailite.errors import DataError, option
 from edgeailite.files import read_regular
-from edgeailite.runs.checkpoint import CONFIG, ENVIRONMENT, LAST, PREVIOUS, start_run
+from edgeailite.runs.folder import CONFIG, ENVIRONMENT, LAST, PREVIOUS, start_run
 from edgeailite.untrusted import json_value, yaml_value
 
 Run = TypeVar("Run", TrainConfig, QuantizeConfig)

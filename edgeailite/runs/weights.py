@@ -9,7 +9,7 @@ from pathlib import Path
 from edgeailite.config import Weights
 from edgeailite.console import log
 from edgeailite.errors import option
-from edgeailite.runs.checkpoint import BEST, LAST, find_checkpoint, read_metrics
+from edgeailite.runs.folder import BEST, LAST, find_checkpoint, read_metrics
 from edgeailite.runs.metric_columns import best_score, number, score_text
 
 

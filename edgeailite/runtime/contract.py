@@ -10,6 +10,7 @@ parts: its preprocessing is checked in every bit, its labels on `WIDE_EQUAL_ARGM
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
@@ -21,14 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.environment import machine_arithmetic
-from edgeailite.errors import DataError, ParityError, option
+from edgeailite.errors import DataError, ParityError, UsageError, option
 from edgeailite.files import read_regular, sha256_of, unreadable
-from edgeailite.modelcard import ModelCard, input_name
+from edgeailite.modelcard import ModelCard, input_name, preprocessing_of
 from edgeailite.preprocessing import preprocess
 from edgeailite.runtime.contract_file import (
     FORMAT,
     WIDE_EQUAL_ARGMAX,
-    WIDE_PROMISE,
     Contract,
     contract_of,
     golden_in,
@@ -47,8 +47,9 @@ from edgeailite.runtime.fingerprint import (
     sums_of,
 )
 from edgeailite.runtime.machine import here, origin, reasons
-from edgeailite.runtime.session import Array, OnnxModel, load_onnx, tensors
-from edgeailite.untrusted import printable, shown
+from edgeailite.runtime.session import Array, OnnxModel, admit, load_onnx, open_session, tensors
+from edgeailite.runtime.trial import check_file
+from edgeailite.untrusted import Fields, printable, shown
 
 __all__ = ["FORMAT", "PROVEN_LEVELS", "Golden", "Layer", "first_departure", "labels_of", "recheck"]
 
@@ -135,10 +136,12 @@ def recheck(
         same = all(golden_in(case, expected) is case for case in checked.golden)
         results |= {"arithmetic": arithmetic, "expected": expected, "same_as_x86": same}
     if checked.wide:
-        results |= {"exact": False, "promise": WIDE_PROMISE}
+        results |= {"exact": False, "promise": checked.promise}
+    if not checked.describes_itself:
+        _try_others(file, checked, threads=threads)
     model = None
     for level in PROVEN_LEVELS:
-        model = load_onnx(file, threads=threads, level=level)
+        model = _opened(file, checked, level=level, threads=threads)
         _check_kind(file, data, model, checked)
         shares: list[float] = []
         for index, golden in enumerate(checked.golden):
@@ -185,6 +188,29 @@ def _read(file: Path) -> bytes:
         raise unreadable(file, error, fix="give an ONNX file") from None
 
 
+def _try_others(file: Path, contract: Contract, *, threads: int | None) -> None:
+    """Run a file that does not describe itself once in a child. Raises DataError; also for one that does."""
+    pre = preprocessing_of(Fields.of(contract.preprocessing, where=f"{contract.where}: preprocessing"))
+    found = check_file(file, height_width=pre.size, threads=threads or 1)
+    if found.is_own:
+        with contextlib.suppress(DataError):
+            admit(found)
+            raise UsageError(
+                "describes_itself: expected true, for the file has our metadata, found false",
+                path=contract.where,
+                fix="prove the file again",
+            )
+
+
+def _opened(file: Path, contract: Contract, *, level: str, threads: int | None) -> OnnxModel:
+    """Open the file; one that does not describe itself with the contract's preprocessing."""
+    if contract.describes_itself:
+        return load_onnx(file, threads=threads, level=level)
+    pre = preprocessing_of(Fields.of(contract.preprocessing, where=f"{contract.where}: preprocessing"))
+    session = open_session(file, threads=threads, level=level)
+    return OnnxModel(session, ModelCard("", {}, (), (), pre, ""), "int8", "none", None, printable(str(file)))
+
+
 def _check_kind(file: Path, data: bytes, model: OnnxModel, contract: Contract) -> None:
     """Check that the contract promises what this kind of file requires: no weaker promise, no fewer comparisons."""
     if model.kind == "float" and QUANTIZER in data:
@@ -197,7 +223,8 @@ def _check_kind(file: Path, data: bytes, model: OnnxModel, contract: Contract) -
             path=contract.where,
             code="unexpected-value",
         )
-    if contract.wide and "edgeailite.wide" not in model.session.get_modelmeta().custom_metadata_map:
+    promised = not contract.describes_itself or "edgeailite.wide" in model.session.get_modelmeta().custom_metadata_map
+    if contract.wide and not promised:
         raise DataError(
             f"exact: expected true, for {file} has no parts of 16 bits, found false",
             path=contract.where,

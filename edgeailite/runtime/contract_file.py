@@ -3,7 +3,8 @@
 Formats: 1 holds one picture and one image per golden case, 2 lists of them. 3 adds to each output of numbers `sums`
 over all of its values, and the file's card. 4 adds `arithmetics` to each golden case of an exact int8 file: its entries
 are those of `BASE`, and for each other arithmetic (a row of `quantization.arithmetic`) the outputs and layers that
-differ, or the name of `BASE` where none does. Tolerances in a contract must equal the constants of this program, so a
+differ, or the name of `BASE` where none does. `describes_itself` is false in contracts of files of other tools, which
+have no card: preprocessing is the contract's. Tolerances in a contract must equal the constants of this program, so a
 contract cannot widen them.
 """
 
@@ -54,7 +55,8 @@ class Contract:
     """The contents of a contract that a re-check needs; `where` names it in messages.
 
     `golden` cases hold `pictures`, `images`, `outputs`, `layers` and `arithmetics`, as checked values. `preprocessing`
-    and `card` are None where the contract does not say them (formats 1 and 2). `proven` says with which onnxruntime and
+    and `card` are None where the contract does not say them (formats 1 and 2; no card of a file that does not describe
+    itself). `promise` is that of an int8 file which is not exact. `proven` says with which onnxruntime and
     on which processor the file was proven, "" if that is not known.
     """
 
@@ -66,6 +68,8 @@ class Contract:
     card: Mapping[str, Any] | None
     where: str
     proven: str = ""
+    describes_itself: bool = True
+    promise: str = WIDE_PROMISE
 
     @property
     def wide(self) -> bool:
@@ -122,7 +126,7 @@ def contract_of(values: Mapping[str, Any], *, where: str = "contract") -> Contra
         raise fields.refuse("format", f"one of {', '.join(map(str, READABLE))}")
     _check_head(fields)
     kind = fields.text("kind", choices=KINDS)
-    whole = _format(values) >= WHOLE
+    whole, describes_itself = _format(values) >= WHOLE, fields.truth("describes_itself", default=True)
     if fields.any("sha256") is None:
         raise fields.refuse("sha256", "the SHA-256 of the file, in hexadecimal digits")
     golden = _golden(fields)
@@ -137,9 +141,11 @@ def contract_of(values: Mapping[str, Any], *, where: str = "contract") -> Contra
         values["sha256"],
         golden,
         fields.fields("preprocessing").values if whole or values.get("preprocessing") is not None else None,
-        fields.fields("card").values if whole else None,
+        fields.fields("card").values if whole and describes_itself else None,
         where,
         _proven(values.get("environment")),
+        describes_itself,
+        values.get("tolerance", {}).get("int8") or WIDE_PROMISE,
     )
 
 
@@ -331,16 +337,16 @@ def _image(fields: Fields) -> Mapping[str, Any]:
 
 
 def _output(fields: Fields) -> Mapping[str, Any]:
-    """A fingerprint, and labels where there are classes: of logits (N,C,H,W) with several channels, of label maps."""
+    """A fingerprint, and labels where there are classes: of logits (N,C,H,W) or (N,C) with C > 1, of label maps."""
     _check_fingerprint(fields)
     shape = fields.values["shape"]
-    labelled = len(shape) == 3 or (len(shape) == 4 and shape[1] > 1)
-    if not labelled and len(shape) != 4:
-        raise fields.refuse("shape", "N, C, H, W of scores or N, H, W of labels")
+    labelled = len(shape) == 3 or (len(shape) in (2, 4) and shape[1] > 1)
+    if not labelled and len(shape) not in (2, 4):
+        raise fields.refuse("shape", "N, C, H, W or N, C of scores, or N, H, W of labels")
     if labelled or "labels" in fields.values:
-        labels = fields.fields("labels")
-        if _packed(labels) != [shape[0], *shape[-2:]]:
-            raise labels.refuse("shape", f"{[shape[0], *shape[-2:]]}, as the output has")
+        labels, places = fields.fields("labels"), [shape[0], *(shape[-2:] if len(shape) > 2 else ())]
+        if _packed(labels) != places:
+            raise labels.refuse("shape", f"{places}, as the output has")
     if "sums" in fields.values:
         fields.numbers("sums", SUMS)
     return fields.values

@@ -76,7 +76,7 @@ def resident_bytes() -> float:
     """Return the memory of this process that is in RAM; 0 if the system does not say."""
     try:
         return float(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
+    except (OSError, ValueError, IndexError, AttributeError):
         return 0.0
 
 

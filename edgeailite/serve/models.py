@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from edgeailite import __version__
-from edgeailite.device import select_device
 from edgeailite.errors import UsageError
 from edgeailite.files import sha256_of
 from edgeailite.inference import label_picture
@@ -43,7 +42,7 @@ def named(models: tuple[str, ...]) -> dict[str, Path]:
 
 def served(name: str, path: Path, *, threads: int) -> ServedModel:
     """Open a model and label one picture with it, so that the first request is as fast as the next."""
-    opened = open_model(chosen_weights(path), device=select_device("cpu"), threads=threads)
+    opened = open_model(chosen_weights(path), device="cpu", threads=threads)
     _check_takes_pictures(opened.card, path)
     output = opened.card.classified[0]
     model = ServedModel(

@@ -10,7 +10,6 @@ import errno
 import logging
 import math
 import os
-import resource
 import signal
 import socket
 import sys
@@ -59,7 +58,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
     ) -> None:
         self.life, self.metrics, self.client_timeout = service.life, service.metrics, client_timeout
         self.callers, self.bodies, self.largest_answers = service.callers, Budget(service.total), service.total
-        self.most = most_connections(*resource.getrlimit(resource.RLIMIT_NOFILE))
+        self.most = most_connections(open_files())
         self.patience = math.inf  # seconds that a request may take to arrive while draining
         self._accept_from = self._said = 0.0
         dispatcher = ThreadedTaskDispatcher()
@@ -191,9 +190,19 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
         wasyncore.close_all(self._map)
 
 
-def most_connections(descriptors: int, hard: int = resource.RLIM_INFINITY) -> int:
-    """Return the largest number of connections for a process that may open so many files."""
-    return CONNECTIONS if descriptors == resource.RLIM_INFINITY else max(8, min(CONNECTIONS, descriptors - OTHER_FILES))
+def open_files() -> int | None:
+    """Return how many files this process may open; None where there is no limit, as on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if most == resource.RLIM_INFINITY else most
+
+
+def most_connections(descriptors: int | None) -> int:
+    """Return the largest number of connections for a process that may open so many files; None is no limit."""
+    return CONNECTIONS if descriptors is None else max(8, min(CONNECTIONS, descriptors - OTHER_FILES))
 
 
 def listen(service: Service, *, host: str, port: int, client_timeout: float) -> Server:

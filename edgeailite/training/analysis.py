@@ -40,7 +40,7 @@ from edgeailite.quantization.sensitivity import (
     sensitivity,
     single_parts,
 )
-from edgeailite.runs.checkpoint import run_folder
+from edgeailite.runs.folder import run_folder
 from edgeailite.runs.open import OpenModel
 from edgeailite.runs.weights import chosen_weights
 from edgeailite.training.calibration import calibrated, open_float, splits_of

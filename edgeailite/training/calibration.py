@@ -43,20 +43,12 @@ from edgeailite.quantization import (
     set_state,
 )
 from edgeailite.quantization.plan_files import read_plan, recorded
-from edgeailite.runs.checkpoint import (
-    BEST,
-    LAST,
-    Checkpoint,
-    beside,
-    refuse_used,
-    run_folder,
-    save_checkpoint,
-    start_of,
-    start_run,
-)
+from edgeailite.runs.checkpoint import Checkpoint, save_checkpoint
 from edgeailite.runs.dataset import PICTURES, dataset_of, pictures_in
+from edgeailite.runs.folder import BEST, LAST, beside, refuse_used, run_folder, start_of, start_run
+from edgeailite.runs.network import load_network
 from edgeailite.runs.network_file import keep_network
-from edgeailite.runs.open import OpenModel, load_network
+from edgeailite.runs.open import OpenModel
 from edgeailite.runs.weights import chosen_weights
 
 COMPARED = 16  # pictures on which the quantized network is compared with the float one, without labels

@@ -27,7 +27,8 @@ from edgeailite.files import write_result
 from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import DEEP_SUPERVISION, Pixel2Pixel, create_model
 from edgeailite.pretrained import LoadReport, describe, load_pretrained
-from edgeailite.runs.checkpoint import LAST, Checkpoint, beside
+from edgeailite.runs.checkpoint import Checkpoint
+from edgeailite.runs.folder import LAST, beside
 from edgeailite.runs.resume import begin_run, goes_on, resumed_config
 from edgeailite.training.first_weights import first_weights, preprocessing_of, with_first_weights
 from edgeailite.training.job import Kind, TrainingResult, agree_on_data, ended, job, short

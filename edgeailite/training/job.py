@@ -16,7 +16,8 @@ from edgeailite.device import select_device, set_threads
 from edgeailite.distributed import end_processes, from_first, start_processes
 from edgeailite.errors import UsageError, option
 from edgeailite.modelcard import ModelCard
-from edgeailite.runs.checkpoint import Checkpoint, read_metrics
+from edgeailite.runs.checkpoint import Checkpoint
+from edgeailite.runs.folder import read_metrics
 from edgeailite.runs.metric_columns import best_score
 from edgeailite.runs.resume import device_of
 from edgeailite.training.learner import Place

@@ -24,20 +24,8 @@ from edgeailite.data.source import ClassTarget
 from edgeailite.distributed import gather, lost_process, wait_for_all
 from edgeailite.errors import DataError, DivergedError, Interrupted, LostProcessError, UsageError, option
 from edgeailite.modelcard import ModelCard
-from edgeailite.runs.checkpoint import (
-    BEST,
-    LAST,
-    METRICS,
-    PREVIOUS,
-    Checkpoint,
-    append_metrics,
-    keep_metrics,
-    load_checkpoint,
-    locked,
-    save_batch,
-    save_checkpoint,
-    tidy,
-)
+from edgeailite.runs.checkpoint import Checkpoint, load_checkpoint, save_batch, save_checkpoint
+from edgeailite.runs.folder import BEST, LAST, METRICS, PREVIOUS, append_metrics, keep_metrics, locked, tidy
 from edgeailite.training.monitor import Watch
 from edgeailite.training.state import DATA, MACHINE, check_state, machine, other_machine, restore
 from edgeailite.training.step import Learner, NonFiniteError, Step, train_epoch

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from edgeailite.drawing.plots import Palette, panels_figure
 from edgeailite.drawing.sheets import class_row, depth_row, depth_scale, encode
 from edgeailite.files import remove_leftovers, write_atomic
-from edgeailite.runs.checkpoint import read_metrics
+from edgeailite.runs.folder import read_metrics
 from edgeailite.runs.metric_columns import (
     LOSS,
     WEIGHT,

@@ -20,7 +20,8 @@ from edgeailite.errors import DataError, UsageError, option
 from edgeailite.quantization import Plan, learn_ranges, normalised_by, set_state
 from edgeailite.quantization.modules import QuantConv2d
 from edgeailite.quantization.plan_files import plan_of, read_plan, recorded
-from edgeailite.runs.checkpoint import Checkpoint, beside, refuse_used, start_of
+from edgeailite.runs.checkpoint import Checkpoint
+from edgeailite.runs.folder import beside, refuse_used, start_of
 from edgeailite.runs.network_file import keep_network
 from edgeailite.runs.open import OpenModel
 from edgeailite.runs.resume import begin_run, goes_on, resumed_config

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeailite.errors import option
-from edgeailite.runs.checkpoint import BEST, read_metrics
+from edgeailite.runs.folder import BEST, read_metrics
 from edgeailite.runs.metric_columns import best_score, metric_of, number, score_columns, score_text
 from edgeailite.training.job import TrainingResult
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import torch
 
-from edgeailite.runs.checkpoint import LAST, load_checkpoint
+from edgeailite.runs.checkpoint import load_checkpoint
+from edgeailite.runs.folder import LAST
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -16,8 +16,9 @@ from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import empty
 from edgeailite.quantization import Plan, wide_parts
 from edgeailite.quantization.plan_files import read_plan, write_plan
-from edgeailite.runs.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
-from edgeailite.runs.open import load_network
+from edgeailite.runs.checkpoint import load_checkpoint, save_checkpoint
+from edgeailite.runs.folder import BEST, LAST
+from edgeailite.runs.network import load_network
 from edgeailite.training.analysis import drops, worst
 from tests.commands.real_runs import quantize_words, train_words
 

@@ -15,7 +15,8 @@ from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.quantization import calibrate, prepare, set_input_range
 from edgeailite.quantization.arithmetic import ARITHMETICS, ONNXRUNTIME_ROWS
-from edgeailite.runs.checkpoint import LAST, Checkpoint, save_checkpoint
+from edgeailite.runs.checkpoint import Checkpoint, save_checkpoint
+from edgeailite.runs.folder import LAST
 from tests.export.toy import SIZE as TOY_SIZE
 from tests.export.toy import toy_card, toy_quantized
 from tests.golden import golden_card, golden_model, smooth_pictures

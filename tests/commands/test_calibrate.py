@@ -13,8 +13,10 @@ import torch
 
 from edgeailite.__main__ import main
 from edgeailite.quantization import prepare, published_names
-from edgeailite.runs.checkpoint import LAST, load_checkpoint, save_checkpoint
-from edgeailite.runs.open import load_network, open_model
+from edgeailite.runs.checkpoint import load_checkpoint, save_checkpoint
+from edgeailite.runs.folder import LAST
+from edgeailite.runs.network import load_network
+from edgeailite.runs.open import open_model
 from edgeailite.training import calibration
 from tests.commands.real_runs import train_words
 

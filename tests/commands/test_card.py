@@ -12,8 +12,9 @@ from onnx import numpy_helper
 
 from edgeailite.data.sets.cityscapes import SEMANTIC
 from edgeailite.onnxfile import read_onnx
-from edgeailite.runs.checkpoint import LAST, load_checkpoint
-from edgeailite.runs.open import load_network
+from edgeailite.runs.checkpoint import load_checkpoint
+from edgeailite.runs.folder import LAST
+from edgeailite.runs.network import load_network
 from edgeailite.runtime import card_of_metadata, load_onnx
 from tests.foreign.onnx_models import model, weights
 

@@ -148,7 +148,7 @@ def test_where_only_files_are_rechecked_nothing_else_is_missed(healthy, capsys):
     assert code == 0
     assert {"numpy", "onnxruntime", "arithmetic", "onnxruntime int8", "CPU"} < set(findings)
     assert findings["installation"]["value"] == (
-        "for `edgeailite verify FILE contract.json` alone; not installed: torch, onnx, tyro, rich"
+        'for `edgeailite verify FILE contract.json` alone; the rest needs torch: pip install "edgeailite[train]"'
     )
     healthy.versions["onnxruntime"] = "1.23.2"
     code, findings = report(capsys)

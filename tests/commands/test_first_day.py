@@ -8,7 +8,8 @@ import pytest
 
 from edgeailite.data.files.images import write_png
 from edgeailite.data.lists import list_file
-from edgeailite.runs.checkpoint import LAST, load_checkpoint
+from edgeailite.runs.checkpoint import load_checkpoint
+from edgeailite.runs.folder import LAST
 from tests.commands.real_runs import FLAGS
 from tests.data.trees import text
 

@@ -26,7 +26,8 @@ from edgeailite.inference import predictor
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.runs.checkpoint import LAST, Checkpoint, save_checkpoint
+from edgeailite.runs.checkpoint import Checkpoint, save_checkpoint
+from edgeailite.runs.folder import LAST
 from edgeailite.runs.open import open_model
 from tests.data.corruption import (
     HEIC,

@@ -28,7 +28,8 @@ from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.quantization import prepare, set_state
-from edgeailite.runs.checkpoint import LAST, Checkpoint, save_checkpoint
+from edgeailite.runs.checkpoint import Checkpoint, save_checkpoint
+from edgeailite.runs.folder import LAST
 from edgeailite.runs.open import open_model
 from tests.data.trees import mask, picture
 from tests.golden import golden_model

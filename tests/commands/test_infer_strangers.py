@@ -17,7 +17,8 @@ from edgeailite.inference.video import Writer
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.runs.checkpoint import LAST, Checkpoint, save_checkpoint
+from edgeailite.runs.checkpoint import Checkpoint, save_checkpoint
+from edgeailite.runs.folder import LAST
 from tests.data.corruption import HEIC, encoded, smooth
 
 IMAGE = smooth(40, 56)

@@ -14,8 +14,9 @@ from edgeailite.errors import UsageError
 from edgeailite.quantization.grids import short_scale
 from edgeailite.quantization.modules import ActivationQuantizer
 from edgeailite.quantization.tie_safe import tie_safe_additions
-from edgeailite.runs.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint, save_checkpoint
-from edgeailite.runs.open import load_network
+from edgeailite.runs.checkpoint import load_checkpoint, save_checkpoint
+from edgeailite.runs.folder import BEST, LAST, find_checkpoint
+from edgeailite.runs.network import load_network
 from edgeailite.runs.resume import resumed_config
 from edgeailite.training import calibration, quantized_run
 from edgeailite.training.optim import RANGES

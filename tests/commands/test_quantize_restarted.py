@@ -5,7 +5,7 @@ import torch
 
 from edgeailite.config import QuantizeConfig
 from edgeailite.distributed import ALONE
-from edgeailite.runs.checkpoint import LAST
+from edgeailite.runs.folder import LAST
 from edgeailite.runs.resume import begin_run
 from edgeailite.training import quantized_run
 from edgeailite.training.learner import Place

@@ -20,7 +20,8 @@ from edgeailite.errors import DataError
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.runs.checkpoint import LAST, Checkpoint, append_metrics, save_checkpoint, start_run
+from edgeailite.runs.checkpoint import Checkpoint, save_checkpoint
+from edgeailite.runs.folder import LAST, append_metrics, start_run
 
 CLASSES = len(CLASS_TABLE)
 LABELS = (7, 11, 0)  # road, building, and a picture with nothing labelled

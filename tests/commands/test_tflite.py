@@ -20,7 +20,8 @@ from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing, preprocess
 from edgeailite.quantization import calibrate, prepare, set_input_range
-from edgeailite.runs.checkpoint import LAST, Checkpoint, save_checkpoint
+from edgeailite.runs.checkpoint import Checkpoint, save_checkpoint
+from edgeailite.runs.folder import LAST
 from edgeailite.runs.open import open_model
 from edgeailite.runtime.tflite_file import read_tflite
 from edgeailite.serve import models

@@ -19,7 +19,8 @@ from edgeailite.config import Objective, TrainConfig
 from edgeailite.config.stored import plain
 from edgeailite.data import open_dataset
 from edgeailite.errors import DataError, DivergedError, Interrupted, UsageError
-from edgeailite.runs.checkpoint import BEST, LAST, PREVIOUS, load_checkpoint
+from edgeailite.runs.checkpoint import load_checkpoint
+from edgeailite.runs.folder import BEST, LAST, PREVIOUS
 from edgeailite.training import float_run as training
 from edgeailite.training import loop
 from edgeailite.training.learner import class_weights

@@ -8,7 +8,8 @@ import pytest
 
 from edgeailite.data.files.images import write_png
 from edgeailite.data.sets.voc import voc_colours
-from edgeailite.runs.checkpoint import LAST, load_checkpoint
+from edgeailite.runs.checkpoint import load_checkpoint
+from edgeailite.runs.folder import LAST
 from tests.data.trees import palette_mask, text
 
 SIZE = (64, 64)

@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from edgeailite.runs.checkpoint import LAST, load_checkpoint, locked
+from edgeailite.runs.checkpoint import load_checkpoint
+from edgeailite.runs.folder import LAST, locked
 from edgeailite.training import float_run as training
 from edgeailite.training import loop
 from tests.commands.real_runs import ROOT, start, train_words

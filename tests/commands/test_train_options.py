@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from edgeailite.distributed import ALONE
-from edgeailite.runs.checkpoint import BEST, LAST, load_checkpoint
+from edgeailite.runs.checkpoint import load_checkpoint
+from edgeailite.runs.folder import BEST, LAST
 from edgeailite.training import float_run as training
 from edgeailite.training import job, loop, validation
 from edgeailite.training.learner import Place

@@ -15,8 +15,9 @@ from edgeailite.errors import DataError, UsageError
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing, preprocess
-from edgeailite.runs.checkpoint import LAST, Checkpoint, save_checkpoint
+from edgeailite.runs.checkpoint import Checkpoint, save_checkpoint
 from edgeailite.runs.dataset import dataset_of
+from edgeailite.runs.folder import LAST
 
 SIZE = (64, 96)  # not the size of the pictures, so that logits have to be resized
 

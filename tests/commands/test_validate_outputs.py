@@ -24,9 +24,11 @@ from edgeailite.export import to_onnx
 from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing, preprocess
-from edgeailite.runs.checkpoint import LAST, Checkpoint, load_checkpoint, save_checkpoint
+from edgeailite.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgeailite.runs.dataset import dataset_of
-from edgeailite.runs.open import load_network, open_model
+from edgeailite.runs.folder import LAST
+from edgeailite.runs.network import load_network
+from edgeailite.runs.open import open_model
 
 NAME = "deeplabv3plus_mobilenetv2_tv_edgeailite"
 FORM = "streets_depth_semantic_motion_multi_input"

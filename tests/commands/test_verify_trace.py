@@ -17,7 +17,8 @@ from edgeailite.export import to_onnx
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.quantization import calibrate, prepare, set_input_range
-from edgeailite.runs.checkpoint import LAST, Checkpoint, save_checkpoint
+from edgeailite.runs.checkpoint import Checkpoint, save_checkpoint
+from edgeailite.runs.folder import LAST
 from tests.cost.latency.tiny import tiny_file
 from tests.golden import golden_card, golden_model, smooth_pictures
 

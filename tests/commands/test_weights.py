@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from edgeailite.__main__ import main
-from edgeailite.runs.checkpoint import BEST, LAST, append_metrics, load_checkpoint, save_checkpoint
+from edgeailite.runs.checkpoint import load_checkpoint, save_checkpoint
+from edgeailite.runs.folder import BEST, LAST, append_metrics
 from tests.commands.real_runs import train_words
 
 MACHINE = ("--device", "cpu", "--threads", 1)

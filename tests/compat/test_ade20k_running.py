@@ -10,7 +10,7 @@ from edgeailite.compat import ade20k_running
 from edgeailite.compat.ade20k_reading import read
 from edgeailite.compat.ade20k_weights import find_weights, first_weights
 from edgeailite.errors import DataError, UsageError
-from edgeailite.runs.checkpoint import LAST
+from edgeailite.runs.folder import LAST
 
 CSAIL = "http://sceneparsing.csail.mit.edu/model"
 

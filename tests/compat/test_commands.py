@@ -20,7 +20,8 @@ from edgeailite.compat.weights import training_config
 from edgeailite.data.files.images import read_image, read_label
 from edgeailite.models import create_model
 from edgeailite.pretrained import open_weights
-from edgeailite.runs.checkpoint import LAST, load_checkpoint
+from edgeailite.runs.checkpoint import load_checkpoint
+from edgeailite.runs.folder import LAST
 from tests.compat.world import save_backbone, save_network, write_world
 
 TEXT = Path(__file__).resolve().parents[1] / "reference/published_commands.txt"

@@ -13,7 +13,8 @@ from edgeailite.compat.weights import as_model, holds_network
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.runs.checkpoint import LAST, Checkpoint, load_checkpoint, save_checkpoint
+from edgeailite.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgeailite.runs.folder import LAST
 from tests.commands.real_runs import SMALL
 from tests.compat.world import save_backbone, save_network
 from tests.conftest import write_miniature

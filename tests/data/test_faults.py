@@ -22,7 +22,8 @@ from edgeailite.errors import DataError
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model, list_models
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.runs.checkpoint import LAST, Checkpoint, save_checkpoint
+from edgeailite.runs.checkpoint import Checkpoint, save_checkpoint
+from edgeailite.runs.folder import LAST
 from tests.data.corruption import WAYS, encoded, mask, picture, smooth
 from tests.data.fault_cases import CASES, ERROR, OK, STEM, H, W, turned_with_mask, write_clean
 from tests.data.stranger_cases import STRANGERS

@@ -15,7 +15,8 @@ from edgeailite.data.augment.extras import Extras
 from edgeailite.data.augment.published import PublishedTransform
 from edgeailite.data.augment.transforms import EvalTransform, TrainTransform
 from edgeailite.data.files.images import write_png
-from edgeailite.data.loader import EpochBatches, Samples, eval_loader, train_loader, worker_count
+from edgeailite.data.loader import EpochBatches, Samples, eval_loader, train_loader
+from edgeailite.data.samples import worker_count
 from edgeailite.data.source import Item, segmentation
 from edgeailite.errors import DataError
 

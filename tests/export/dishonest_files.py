@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeailite.export.to_onnx import weights_hash
+from edgeailite.runs.onnx_model import weights_hash
 
 Change = Callable[[onnx.ModelProto], None]
 

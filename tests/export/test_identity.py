@@ -18,7 +18,7 @@ from edgeailite import __version__
 from edgeailite.errors import ParityError
 from edgeailite.export import identity
 from edgeailite.export.identity import NOT_COMPARED, SAME_BYTES, SAME_GRAPH, check_description, compare_with_export
-from edgeailite.export.to_onnx import card_entries
+from edgeailite.runs.onnx_model import card_entries
 from tests.export.toy import toy_card
 
 CARD = toy_card()

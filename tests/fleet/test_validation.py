@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from edgeailite.fleet import validation
-from edgeailite.runs.checkpoint import LAST, Checkpoint, save_checkpoint
+from edgeailite.runs.checkpoint import Checkpoint, save_checkpoint
+from edgeailite.runs.folder import LAST
 
 
 @pytest.fixture

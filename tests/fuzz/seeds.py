@@ -27,8 +27,9 @@ from edgeailite.export.to_onnx import _metadata
 from edgeailite.files import sha256_of
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing, preprocess
-from edgeailite.runs.checkpoint import Checkpoint, append_metrics, save_checkpoint, start_run
-from edgeailite.runs.open import build_network
+from edgeailite.runs.checkpoint import Checkpoint, save_checkpoint
+from edgeailite.runs.folder import append_metrics, start_run
+from edgeailite.runs.network import build_network
 from edgeailite.runtime import Golden, load_onnx, run
 from edgeailite.runtime.contract import FORMAT, Layer, described
 from edgeailite.runtime.session import tensors

@@ -12,7 +12,8 @@ import torch
 import torchvision
 
 from edgeailite.compat import ade20k, pixel2pixel
-from edgeailite.runs.checkpoint import LAST, load_checkpoint
+from edgeailite.runs.checkpoint import load_checkpoint
+from edgeailite.runs.folder import LAST
 from tests.commands.test_train_datasets import write_ade20k, write_voc
 
 ROOT = Path(__file__).resolve().parents[2]

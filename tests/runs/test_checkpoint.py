@@ -17,20 +17,18 @@ from edgeailite.errors import DataError
 from edgeailite.modelcard import ModelCard
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.runs.checkpoint import (
+from edgeailite.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edgeailite.runs.folder import (
     BEST,
     LAST,
     PREVIOUS,
-    Checkpoint,
     append_metrics,
     beside,
     find_checkpoint,
     keep_metrics,
-    load_checkpoint,
     locked,
     read_metrics,
     run_folder,
-    save_checkpoint,
     start_run,
     tidy,
 )
@@ -198,7 +196,7 @@ def test_start_run_writes_what_is_needed_and_refuses_a_second(tmp_path):
 def test_a_folder_belongs_to_one_process(tmp_path):
     code = f"""
 from pathlib import Path
-from edgeailite.runs.checkpoint import locked
+from edgeailite.runs.folder import locked
 with locked(Path({str(tmp_path)!r})):
     print("held", flush=True)
     input()

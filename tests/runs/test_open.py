@@ -11,8 +11,9 @@ from edgeailite.errors import DataError
 from edgeailite.modelcard import changed_options
 from edgeailite.models import create_model
 from edgeailite.quantization import prepare
-from edgeailite.runs.checkpoint import LAST, Checkpoint, save_checkpoint
-from edgeailite.runs.open import load_network
+from edgeailite.runs.checkpoint import Checkpoint, save_checkpoint
+from edgeailite.runs.folder import LAST
+from edgeailite.runs.network import load_network
 from tests.golden import golden_card
 
 CASES = {

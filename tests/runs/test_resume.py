@@ -10,7 +10,8 @@ from edgeailite.config import TrainConfig
 from edgeailite.distributed import ALONE, Processes
 from edgeailite.errors import DataError, Interrupted
 from edgeailite.runs import resume
-from edgeailite.runs.checkpoint import LAST, PREVIOUS, load_checkpoint
+from edgeailite.runs.checkpoint import load_checkpoint
+from edgeailite.runs.folder import LAST, PREVIOUS
 from edgeailite.runs.resume import begin_run, device_of, goes_on, resumed_config
 from edgeailite.training import job
 from tests.commands.test_train import assert_same_run, config_for, stop_after

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from edgeailite.errors import DataError
-from edgeailite.runs.checkpoint import BEST, LAST, append_metrics
+from edgeailite.runs.folder import BEST, LAST, append_metrics
 from edgeailite.runs.weights import chosen_weights
 
 

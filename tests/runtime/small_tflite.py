@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from edgeailite.export.to_onnx import card_entries
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.quantization.program import Program
+from edgeailite.runs.onnx_model import card_entries
 from tests.export.programs import Builder, scale
 
 SIZE = (8, 12)

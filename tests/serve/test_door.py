@@ -253,7 +253,7 @@ def test_who_is_worked_for_is_not_closed():
 
 
 def test_descriptors_bound_the_connections():
-    assert server.most_connections(resource.RLIM_INFINITY) == server.CONNECTIONS
+    assert server.most_connections(None) == server.CONNECTIONS
     assert server.most_connections(1024) == server.CONNECTIONS
     assert server.most_connections(64) == 16
     assert server.most_connections(20) == 8

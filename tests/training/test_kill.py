@@ -15,7 +15,7 @@ import pytest
 
 from edgeailite.__main__ import main
 from edgeailite.data.streets.dataset import write_streets
-from edgeailite.runs.checkpoint import LAST
+from edgeailite.runs.folder import LAST
 from tests.commands.real_runs import (
     assert_same_state,
     going_on,

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from edgeailite.__main__ import main
-from edgeailite.runs.checkpoint import BEST, LAST, load_checkpoint
+from edgeailite.runs.checkpoint import load_checkpoint
+from edgeailite.runs.folder import BEST, LAST
 from tests.commands.real_runs import DYING, ROOT, assert_same_state, train_words
 
 pytestmark = pytest.mark.slow  # each starts two or four processes; the sums themselves are in tests/test_distributed.py

@@ -12,7 +12,8 @@ import pytest
 
 from edgeailite.cli import parse
 from edgeailite.config import QuantizeConfig, TrainConfig
-from edgeailite.runs.checkpoint import LAST, load_checkpoint
+from edgeailite.runs.checkpoint import load_checkpoint
+from edgeailite.runs.folder import LAST
 from edgeailite.training.loop import Trainer, stopped_by
 from tests.commands.real_runs import start, train_words
 

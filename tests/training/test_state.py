@@ -15,7 +15,8 @@ from edgeailite.config import QuantizeConfig
 from edgeailite.data import open_dataset
 from edgeailite.distributed import ALONE
 from edgeailite.errors import DataError, Interrupted
-from edgeailite.runs.checkpoint import LAST, load_checkpoint
+from edgeailite.runs.checkpoint import load_checkpoint
+from edgeailite.runs.folder import LAST
 from edgeailite.training import state
 from edgeailite.training.job import Job, agree_on_data
 from edgeailite.training.learner import Place

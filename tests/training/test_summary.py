@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from edgeailite.runs.checkpoint import BEST, LAST, append_metrics
+from edgeailite.runs.folder import BEST, LAST, append_metrics
 from edgeailite.training.summary import ending, last_epoch
 
 

@@ -10,14 +10,13 @@ from typing import Any
 
 from edgeailite.config import BenchConfig
 from edgeailite.console import log
-from edgeailite.cost.candidates import Subject, open_subjects
+from edgeailite.cost.candidates import Subject, is_name, open_subjects
 from edgeailite.cost.devices import Profile, estimate, load_profile
 from edgeailite.cost.latency.measure import Timing, alternate
 from edgeailite.cost.latency.operators import OperatorTime, onnx_operators, torch_operators
 from edgeailite.cost.latency.runners import LITERT, onnx_runner, tflite_runner, torch_runner
 from edgeailite.environment import machine_facts, usable_cores
 from edgeailite.errors import DataError, UsageError, option
-from edgeailite.models import ALIASES, MODELS
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def time_networks(config: BenchConfig) -> NetworkTimes:
 
 def _check_names(config: BenchConfig) -> None:
     """Raises UsageError for options that build a network, where none is given by name."""
-    named = [model for model in config.models if model in MODELS or model in ALIASES]
+    named = [model for model in config.models if is_name(model)]
     if not named and (config.int8 or config.num_classes is not None):
         both = f"{option('num_classes')} and {option('int8')}"
         raise UsageError(f"{both}: belong to networks given by name; {config.models[0]} has its own")

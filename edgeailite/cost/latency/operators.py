@@ -12,14 +12,15 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from edgeailite.cost.latency.runners import bound, onnx_session, random_inputs, torch_images
 from edgeailite.untrusted import json_value, printable
+
+if TYPE_CHECKING:
+    from torch import nn
 
 DECORATION = re.compile(r"^fused |_nchwc$|_token_\d+$|_nhwc$")
 
@@ -78,6 +79,8 @@ def torch_operators(
     model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1, threads: int, rounds: int = 10
 ) -> list[OperatorTime]:
     """Time torch's operators by kind, slowest first: mean and minimum per forward pass, without their callees."""
+    import torch
+
     torch.set_num_threads(threads)
     images = torch_images(height_width, inputs)
     model = model.eval().to("cpu")

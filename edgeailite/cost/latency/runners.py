@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from edgeailite.errors import DataError, UsageError, option
 from edgeailite.runtime.failures import run_session, said
@@ -22,6 +20,10 @@ from edgeailite.runtime.openvino_session import openvino_session
 from edgeailite.runtime.session import cpu_session
 from edgeailite.runtime.tflite_file import read_tflite
 from edgeailite.runtime.tflite_session import tflite_interpreter
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 RUNTIMES = ("onnxruntime", "openvino", "torch")
 LITERT = "litert"  # runs .tflite files, whatever is asked for
@@ -133,6 +135,8 @@ def tflite_runner(path: Path, *, threads: int) -> Runner:
 
 def torch_runner(model: nn.Module, height_width: tuple[int, int], *, inputs: int = 1, threads: int) -> Runner:
     """Return a call that runs a network eagerly on the CPU, batch 1; `threads` holds for the whole process."""
+    import torch
+
     torch.set_num_threads(threads)
     images = torch_images(height_width, inputs)
     model = model.eval().to("cpu")
@@ -146,5 +150,7 @@ def torch_runner(model: nn.Module, height_width: tuple[int, int], *, inputs: int
 
 def torch_images(height_width: tuple[int, int], inputs: int) -> tuple[torch.Tensor, ...]:
     """Make random pictures (1,3,H,W) from -2 to 2."""
+    import torch
+
     generator = torch.Generator().manual_seed(0)
     return tuple(torch.rand(1, 3, *height_width, generator=generator) * 4 - 2 for _ in range(inputs))

@@ -12,8 +12,8 @@ from edgeailite.console import progress
 from edgeailite.data import DATASETS, default_path, open_dataset
 from edgeailite.data.check import Checkup, check_dataset, splits_of
 from edgeailite.data.check.survey import Spread
-from edgeailite.data.loader import worker_count
 from edgeailite.data.recognise import OWN, dataset_name_of
+from edgeailite.data.samples import worker_count
 from edgeailite.errors import DataError, option
 
 FEW = 64  # pictures that one process looks at sooner than others start

@@ -35,9 +35,9 @@ from edgeailite.export.verification import stride
 from edgeailite.modelcard import ModelCard, input_name
 from edgeailite.preprocessing import Preprocessing, preprocess
 from edgeailite.quantization.arithmetic import arithmetic_of
-from edgeailite.runs.checkpoint import run_folder
 from edgeailite.runs.dataset import pictures_or_dataset
-from edgeailite.runs.open import load_network
+from edgeailite.runs.folder import run_folder
+from edgeailite.runs.network import load_network
 from edgeailite.runs.weights import chosen_weights
 from edgeailite.runtime import card_of_metadata
 from edgeailite.runtime.tflite_file import read_tflite

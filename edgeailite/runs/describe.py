@@ -19,7 +19,6 @@ from onnx.external_data_helper import load_external_data_for_model
 
 from edgeailite import __version__
 from edgeailite.errors import DataError, UsageError, option
-from edgeailite.export.to_onnx import card_entries, weights_hash
 from edgeailite.modelcard import MOST_CHANNELS, OUTPUT_NAME, REGRESSION, TASKS, ModelCard, input_name, task_type
 from edgeailite.onnxfile import OnnxFile, read_onnx, with_outside_data
 from edgeailite.onnxfile.call import as_text
@@ -27,6 +26,7 @@ from edgeailite.onnxfile.shapes import Limits, sizes_of
 from edgeailite.onnxfile.wire import Damaged, Port
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.runs.dataset import PICTURES
+from edgeailite.runs.onnx_model import card_entries, weights_hash
 from edgeailite.runtime import load_onnx
 from edgeailite.untrusted import printable, shown
 

@@ -8,7 +8,7 @@ from itertools import count, islice
 
 import pytest
 
-from edgeailite.inference.parallel_map import parallel_map
+from edgeailite.data.parallel_map import parallel_map
 
 
 def test_order_is_that_of_the_stream():

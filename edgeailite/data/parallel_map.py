@@ -1,4 +1,4 @@
-"""A function over a stream, by a few threads, in order and with few items under way: how `infer` reads and writes.
+"""A function over a stream, by a few threads, in order and with few items under way: how pictures are read and written.
 
 Decoders and encoders of OpenCV release Python's lock, so that they work beside the network. However long the stream,
 `threads` and `ahead` bound what is in memory.
