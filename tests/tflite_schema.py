@@ -24,7 +24,7 @@ KERNELS = {"reference": "BUILTIN_REF", "xnnpack": "BUILTIN", "without delegate":
 
 INT8_VERSIONS = {
     "ADD": 2, "ARG_MAX": 2, "CONCATENATION": 2, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "DEQUANTIZE": 2, "GATHER": 2,
-    "MAX_POOL_2D": 2, "MEAN": 2, "MIRROR_PAD": 2, "PAD": 2, "QUANTIZE": 1, "RESIZE_BILINEAR": 3,
+    "MAX_POOL_2D": 2, "MEAN": 2, "MIRROR_PAD": 2, "PAD": 2, "QUANTIZE": 1, "RESHAPE": 1, "RESIZE_BILINEAR": 3,
     "RESIZE_NEAREST_NEIGHBOR": 2, "SLICE": 2,
 }  # fmt: skip
 INT16_VERSIONS = {
@@ -35,7 +35,7 @@ GROUPED_CONVOLUTION = 6
 OPTIONS = {
     "ADD": "Add", "ARG_MAX": "ArgMax", "CONCATENATION": "Concatenation", "CONV_2D": "Conv2D",
     "DEPTHWISE_CONV_2D": "DepthwiseConv2D", "DEQUANTIZE": "Dequantize", "GATHER": "Gather", "MAX_POOL_2D": "Pool2D",
-    "MEAN": "Reducer", "MIRROR_PAD": "MirrorPad", "PAD": "Pad", "QUANTIZE": "Quantize",
+    "MEAN": "Reducer", "MIRROR_PAD": "MirrorPad", "PAD": "Pad", "QUANTIZE": "Quantize", "RESHAPE": "Reshape",
     "RESIZE_BILINEAR": "ResizeBilinear", "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighbor", "SLICE": "Slice",
 }  # fmt: skip
 ARENA = 64 << 20  # bytes for TensorFlow Lite Micro

@@ -19,6 +19,9 @@ from edgeailite.runs.open import open_model
 
 def run(config: CardConfig) -> int:
     """Write the copy with the card and print where it is and what it says."""
+    if config.file.suffix == ".tflite":
+        fix = "give the ONNX file of this network; `complexity` and `bench` take it as it is"
+        raise UsageError("is no ONNX file, which alone can be described", path=config.file, fix=fix, code="wrong-kind")
     like = None if config.like is None else open_model(config.like, device="cpu").card
     model, card = describe(config.file, _description(config, like))
     path = config.save_path or config.file.with_name(f"{config.file.stem}_card.onnx")

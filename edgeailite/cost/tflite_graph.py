@@ -25,6 +25,7 @@ WORDS = {
     "MIRROR_PAD": "pad",
     "SLICE": "copy",
     "GATHER": "copy",
+    "RESHAPE": "copy",
 }
 BYTES = {"float32": 4, "int32": 4, "int64": 8, "int16": 2, "float16": 2}
 INTEGER = ("int8", "int16", "uint8")

@@ -42,6 +42,7 @@ METHODS = {
     "MIRROR_PAD": "MirrorPad",
     "PAD": "Pad",
     "QUANTIZE": "Quantize",
+    "RESHAPE": "Reshape",
     "RESIZE_BILINEAR": "ResizeBilinear",
     "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighbor",
     "SLICE": "Slice",

@@ -41,6 +41,7 @@ OPERATORS = {
     "MIRROR_PAD": (77, 2, 3),
     "PAD": (22, 2, 3),
     "QUANTIZE": (89, 1, 1),
+    "RESHAPE": (17, 1, 1),
     "RESIZE_BILINEAR": (15, 2, 4),
     "RESIZE_NEAREST_NEIGHBOR": (74, 2, 4),
     "SLICE": (48, 2, 4),

@@ -32,7 +32,7 @@ class Workers:
 
 
 def start(workers: Workers) -> Any:
-    """Connect to the cluster, or start one here; return the module `ray`. Raises UsageError."""
+    """Connect to the cluster, or start one here; return the module `ray`. Raises UsageError, DataError."""
     try:
         import ray
         import ray.data
@@ -42,8 +42,10 @@ def start(workers: Workers) -> Any:
         more = {} if workers.address else {"include_dashboard": False}
         try:
             ray.init(workers.address, log_to_driver=False, logging_level=logging.ERROR, **more)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            problem = str(error).splitlines()[0][:200]
+        except Exception as error:  # noqa: BLE001 - ray raises Exception itself where its processes do not start in time
+            problem = f"ray did not start ({str(error).splitlines()[0][:200]})"
+            if workers.address is None:
+                raise DataError(problem, fix="try again, or give the address of a cluster", code="offline") from None
             fix = "start one with ray, or name another"
             raise UsageError(problem, about="address", value=workers.address, fix=fix, code="offline") from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -13,8 +13,10 @@ Rules:
     range follows from its end that is farther from zero; weights stay 8 bits and biases are int64.
  6. `EnlargeCodes(k)`: the outermost rows and columns are repeated once (SLICE and CONCATENATION), then all of them k
     times (RESIZE_NEAREST_NEIGHBOR), and k / 2 are cut off at each end. MIRROR_PAD would do it in one, but LiteRT's
-    takes ten times as long as all this and the convolution (36 ms for 256 channels of 96x192). To a size that is no
-    k-fold, it is two GATHER.
+    takes ten times as long as all this and the convolution (36 ms for 256 channels of 96x192). From k = 4 on all are
+    repeated fewer times, and the convolution becomes one per phase of its rows (`phases`), with the phases of the
+    columns side by side as channels; CONCATENATION and RESHAPE put them in order. To a size that is no k-fold, it is
+    two GATHER.
  7. The last resize, whose result only leaves the network, keeps the scale of its input. Of a scheme without ties it is
     computed in float, of dequantized values: by a power of two all its sums are exact.
 Anything else is refused with the layer's name.
@@ -37,7 +39,6 @@ from edgeailite.modelcard import REGRESSION, input_name, task_type
 from edgeailite.quantization.convert import (
     MIDDLE,
     TIE_FREE,
-    TOLERANCE,
     CodePool,
     Constant,
     IntegerConv,
@@ -58,6 +59,8 @@ from edgeailite.quantization.graph import (
     output_nodes,
     unused_name,
 )
+from edgeailite.quantization.lowered_values import fused_activation, narrow_value, scale_of, wide_value
+from edgeailite.quantization.phases import phase_convolutions
 from edgeailite.quantization.program import Kind, Operator, Program, Value, Window
 from edgeailite.quantization.scale_limits import check_scales
 from edgeailite.quantization.tflite_rules import LARGEST_DISTANCE
@@ -72,8 +75,8 @@ HEADS: dict[str, str] = {
 }
 LABEL = "_label"  # ends the names of class maps, as in ONNX files
 CHANNELS = 3  # of a picture
-FUSING = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D")  # operators that clamp for the activation behind them
-RELU6 = 6.0
+SMALL_FACTOR = 2  # of a resize whose phases take as long as the whole
+FUSING = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "PHASES")  # operators that clamp for the activation behind them
 WIDE_STEPS = 128  # of int16 in a step of int8: every distance from a zero point, up to 255, has a code
 FULL_PRECISION = "export the network in float, or leave this part out of the plan"
 
@@ -85,7 +88,7 @@ class _Pending:
     `shape` is the output's, `limits` those of activations, `conv` the convolution and its path.
     """
 
-    kind: Kind | Literal["INPUT", "REGIONS"]
+    kind: Kind | Literal["INPUT", "REGIONS", "ENLARGED", "PHASES"]
     inputs: list[Value]
     shape: tuple[int, ...]
     options: dict[str, Any] = field(default_factory=dict)
@@ -177,7 +180,7 @@ class _Lowering(fx.Interpreter):
             kind = "a constant" if isinstance(module, Constant) else "a linear layer"
             raise UsageError(f"{kind} has no form in TensorFlow Lite here", path=name, fix=FULL_PRECISION)
         if isinstance(module, Quantize):
-            if isinstance(x, Value) or _goes_through_activation(node):
+            if isinstance(x, Value) or x.kind == "ENLARGED" or _goes_through_activation(node):
                 return x  # the second half of a pair, or the tensor's own scale again
             return self._emit(self._name(node.args[0]), x, module)
         if isinstance(module, ACTIVATIONS):
@@ -206,19 +209,21 @@ class _Lowering(fx.Interpreter):
         if is_wide:
             inputs = [self._widen(value) if value.type == "int8" else value for value in inputs]
             back = not quantize.wide()
-            output = _wide(self._unused(f"{name}.wide") if back else name, pending.shape, quantize)
+            output = wide_value(self._unused(f"{name}.wide") if back else name, pending.shape, quantize)
         else:
-            back, output = False, _narrow(name, pending.shape, quantize)
+            back, output = False, narrow_value(name, pending.shape, quantize)
         options = dict(pending.options)
         if pending.kind in FUSING:
-            options["activation"] = _fused_activation(name, pending.limits, quantize)
-        if pending.conv is not None:
-            inputs = [*inputs, *self._parameters(*pending.conv, inputs[0], pending.kind)]
-        if pending.kind == "REGIONS":
+            options["activation"] = fused_activation(name, pending.limits, quantize)
+        if pending.kind == "PHASES":
+            self._phases(pending, inputs[0], output, options["activation"])
+        elif pending.kind == "REGIONS":
             self._regions(inputs[0], output)
         else:
+            if pending.conv is not None:
+                inputs = [*inputs, *self._parameters(*pending.conv, inputs[0], pending.kind)]
             self._append(pending.kind, inputs, output, **options)
-        return self._append("QUANTIZE", [output], _narrow(name, pending.shape, quantize)) if back else output
+        return self._append("QUANTIZE", [output], narrow_value(name, pending.shape, quantize)) if back else output
 
     def _append(self, kind: Kind, inputs: Sequence[Value], output: Value, **options: Any) -> Value:
         self.program.operators.append(Operator(kind, list(inputs), output, options))
@@ -227,11 +232,11 @@ class _Lowering(fx.Interpreter):
     def _input(self, pending: _Pending, quantize: Quantize) -> Value:
         """Pictures have 8 bits, whatever the plan gives to the range."""
         index = pending.options["index"]
-        value = _narrow(self._unused(input_name(index)), pending.shape, quantize)
+        value = narrow_value(self._unused(input_name(index)), pending.shape, quantize)
         if quantize.wide():
             bottom, top = quantize.bounds()
             step = (top - bottom) / LARGEST_DISTANCE
-            value.scale, value.zero_point = _scale(step), round(-MIDDLE - bottom / step)
+            value.scale, value.zero_point = scale_of(step), round(-MIDDLE - bottom / step)
         self.inputs[index] = value
         return value
 
@@ -243,7 +248,9 @@ class _Lowering(fx.Interpreter):
             self.widened[x] = self._append("QUANTIZE", [x], wide)
         return self.widened[x]
 
-    def _convolution(self, name: str, module: IntegerConv, x: Value) -> _Pending:
+    def _convolution(self, name: str, module: IntegerConv, x: Value | _Pending) -> _Pending:
+        if isinstance(x, _Pending):
+            return replace(x, kind="PHASES", conv=(name, module))
         if module.weight.dtype != torch.int8:
             problem = "weights of 16 bits have no form in TensorFlow Lite, whose weights have 8"
             raise UsageError(
@@ -315,18 +322,48 @@ class _Lowering(fx.Interpreter):
         options = {"align_corners": corners, "half_pixel_centers": not corners}
         return _Pending("RESIZE_BILINEAR", [x, size], (1, height, width, x.shape[3]), options)
 
-    def _enlarge(self, name: str, x: Value, factor: int, size: Sequence[int] = ()) -> Value:
-        """Rule 6."""
+    def _enlarge(self, name: str, x: Value, factor: int, size: Sequence[int] = ()) -> Value | _Pending:
+        """Rule 6; what is left to the convolution of the result waits for it."""
         whole = (factor * x.shape[1], factor * x.shape[2])
         if size and tuple(size) != whole:
             return self._gather(name, self._gather(name, x, 2, size[1], factor), 1, size[0], factor)
         for axis in (1, 2):
             x = self._repeat_ends(f"{name}.{axis}", x, axis)
+        if factor > SMALL_FACTOR:
+            return _Pending("ENLARGED", [x], (1, *whole, x.shape[3]), {"factor": factor})
+        nearest = self._nearest(name, x, factor)
+        return self._slice(f"{name}.middle", nearest, (factor // 2, factor // 2, whole[0] + factor, whole[1] + factor))
+
+    def _nearest(self, name: str, x: Value, factor: int) -> Value:
+        """Repeat rows and columns `factor` times."""
         height, width = x.shape[1] * factor, x.shape[2] * factor
         larger = self._constant(f"{name}.size", np.array([height, width], np.int32))
         nearest = replace(x, name=self._unused(f"{name}.nearest"), shape=(1, height, width, x.shape[3]))
-        self._append("RESIZE_NEAREST_NEIGHBOR", [x, larger], nearest, align_corners=False, half_pixel_centers=False)
-        return self._slice(f"{name}.middle", nearest, (factor // 2, factor // 2, height - factor, width - factor))
+        flags = {"align_corners": False, "half_pixel_centers": False}
+        return self._append("RESIZE_NEAREST_NEIGHBOR", [x, larger], nearest, **flags)
+
+    def _phases(self, pending: _Pending, x: Value, y: Value, activation: str) -> None:
+        """Rule 6 from a factor of 4 on."""
+        assert pending.conv is not None
+        (name, module), factor = pending.conv, int(pending.options["factor"])
+        repeats, convolutions = phase_convolutions(module, factor)
+        count, step = len(convolutions), (1, 1)
+        x = self._nearest(name, x, repeats) if repeats > 1 else x
+        columns = replace(x, name=self._unused(f"{name}.columns"), shape=(*x.shape[:3], count * x.shape[3]))
+        x = self._append("CONCATENATION", [x] * count, columns, axis=3)
+        (_, height, width, channels), rows = x.shape, []
+        options = {"stride": step, "dilation": step, "padding": "VALID", "depth_multiplier": 1}
+        for index, part in enumerate(convolutions):
+            of_row, shape = f"{name}.row{index}", (1, height - repeats, width - repeats, channels)
+            inputs = [x, *self._parameters(of_row, part, x, "DEPTHWISE_CONV_2D")]
+            row = replace(y, name=self._unused(of_row), shape=shape)
+            rows.append(self._append("DEPTHWISE_CONV_2D", inputs, row, activation=activation, **options))
+        lines = replace(y, name=self._unused(f"{name}.rows"), shape=(1, shape[1], count * shape[2], channels))
+        self._append("CONCATENATION", rows, lines, axis=2)
+        whole = (1, count * shape[1], count * shape[2], y.shape[3])
+        map_ = replace(y, name=self._unused(f"{name}.map"), shape=whole)
+        self._append("RESHAPE", [lines, self._constant(f"{name}.shape", np.array(whole, np.int32))], map_)
+        self._slice(name, map_, (factor // 2, factor // 2, *y.shape[1:3]), y)
 
     def _repeat_ends(self, name: str, x: Value, axis: int) -> Value:
         """Add a copy of the first and of the last row (axis 1) or column (axis 2)."""
@@ -363,13 +400,13 @@ class _Lowering(fx.Interpreter):
     def _mean(self, name: str, x: Value, y: Value) -> Value:
         return self._append("MEAN", [x, self._constant(f"{name}.axes", np.array([1, 2], np.int32))], y, keep_dims=True)
 
-    def _slice(self, name: str, x: Value, part: tuple[int, int, int, int]) -> Value:
-        """`part` is top, left, height, width."""
+    def _slice(self, name: str, x: Value, part: tuple[int, int, int, int], y: Value | None = None) -> Value:
+        """Cut out `part`, which is top, left, height, width, as `y` if that is there already."""
         top, left, height, width = part
         begin = self._constant(f"{name}.begin", np.array([0, top, left, 0], np.int32))
         size = self._constant(f"{name}.size", np.array([1, height, width, x.shape[3]], np.int32))
-        cut = replace(x, name=self._unused(f"{name}.part"), shape=(1, height, width, x.shape[3]))
-        return self._append("SLICE", [x, begin, size], cut)
+        y = y or replace(x, name=self._unused(f"{name}.part"), shape=(1, height, width, x.shape[3]))
+        return self._append("SLICE", [x, begin, size], y)
 
     def _output(self, name: str, value: Value | _Pending) -> None:
         """Add what the head asks for (rule 7) and call the result by the output's name."""
@@ -457,41 +494,3 @@ def _activated(name: str, module: nn.Module, x: _Pending | Value) -> _Pending:
         raise UsageError(f"TensorFlow Lite: {problem}", path=name, fix=FULL_PRECISION, code="no-integer-form")
     low, high = activation_limits(module)
     return replace(x, limits=(max(low, x.limits[0]), min(high, x.limits[1])))
-
-
-def _fused_activation(name: str, limits: tuple[float, float], quantize: Quantize) -> str:
-    """Choose the fused activation that clamps to `limits` as far as the output's codes reach beyond (rule 2)."""
-    (low, high), (bottom, top), near = limits, quantize.bounds(), TOLERANCE * float(quantize.scale)
-    if quantize.wide():  # int16 reaches as far below zero as above; codes that began at zero did a ReLU's work
-        low, bottom = max(low, 0.0) if bottom == 0 else low, min(bottom, -top)
-    below, above = bottom + near < low, high < top - near
-    if low == 0 and not above and (below or high == float("inf")):
-        return "RELU"
-    if low == 0 and high == RELU6:
-        return "RELU6"
-    if not below and not above:
-        return "NONE"
-    raise UsageError(
-        f"an activation with limits {low:g} and {high:g} has no form in TensorFlow Lite",
-        path=name,
-        fix="use ReLU or ReLU6, or calibrate so that the range ends where the activation does",
-        code="no-integer-form",
-    )
-
-
-def _narrow(name: str, shape: tuple[int, ...], quantize: Quantize) -> Value:
-    """Describe a tensor of 8 bits behind this quantizer (rule 1)."""
-    shift = MIDDLE if quantize.zero_point.dtype == torch.uint8 else 0
-    return Value(name, shape, "int8", _scale(float(quantize.scale)), int(quantize.zero_point) - shift)
-
-
-def _wide(name: str, shape: tuple[int, ...], quantize: Quantize) -> Value:
-    """Describe a tensor of 16 bits behind this quantizer: symmetric, as far as its farther end (rule 5)."""
-    first, last = quantize.codes()
-    zero = int(quantize.zero_point)
-    farther = max(zero - first, last + 1 - zero)
-    return Value(name, shape, "int16", _scale(float(quantize.scale) * farther / 2**15))
-
-
-def _scale(step: float) -> NDArray[np.float32]:
-    return np.array([step], np.float32)

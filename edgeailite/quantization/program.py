@@ -27,6 +27,7 @@ Kind = Literal[
     "MIRROR_PAD",
     "PAD",
     "QUANTIZE",
+    "RESHAPE",
     "RESIZE_BILINEAR",
     "RESIZE_NEAREST_NEIGHBOR",
     "SLICE",

@@ -24,7 +24,8 @@ named below the folders `tensorflow/lite/kernels/internal` (reference) and `src`
  8. QUANTIZE between 8 and 16 bits: rule 2 of (code - zero point) with s_x / s_y (`requantize.h`).
  9. Convolution in 16 bits: int64 bias; m' = (m + 2^15) >> 16 (at most 0x7FFF), one rounding with halves up
     (`common.cc`, MultiplyByQuantizedMultiplier of int64).
-10. CONCATENATION, SLICE, GATHER, PAD (zero point), MIRROR_PAD, RESIZE_NEAREST_NEIGHBOR, MAX_POOL_2D copy codes.
+10. CONCATENATION, SLICE, GATHER, RESHAPE, PAD (zero point), MIRROR_PAD, RESIZE_NEAREST_NEIGHBOR, MAX_POOL_2D copy
+    codes.
 11. ARG_MAX takes the first of equals. DEQUANTIZE is float32(code - zero point) x scale.
 12. XNNPACK leaves to LiteRT's own kernels what has int16, and an ADD with an s / s_y that is not from 2^-10 to below
     2^8. Those kernels follow the rules of the reference, but in ADD take both shifts of a side at once, with one
@@ -418,6 +419,10 @@ def _slice(_: Rules, op: Operator, codes: Array, begin: Array, size: Array) -> A
     return codes[tuple(slice(first, first + count) for first, count in zip(begin, size, strict=True))]
 
 
+def _reshape(_: Rules, op: Operator, codes: Array, shape: Array) -> Array:
+    return codes.reshape(shape)
+
+
 def _gather(_: Rules, op: Operator, codes: Array, places: Array) -> Array:
     return codes.take(places, op.options["axis"])
 
@@ -452,6 +457,7 @@ KERNELS: Mapping[str, Callable[..., Array]] = {
     "MIRROR_PAD": _mirror_pad,
     "PAD": _pad,
     "QUANTIZE": _quantize,
+    "RESHAPE": _reshape,
     "RESIZE_BILINEAR": _resize,
     "RESIZE_NEAREST_NEIGHBOR": _nearest,
     "SLICE": _slice,

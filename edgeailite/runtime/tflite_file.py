@@ -172,6 +172,12 @@ class _Bytes:
         """Where the offset at `place` points."""
         return place + int(self.number("<I", place))
 
+    def part(self, start: int, size: int) -> memoryview:
+        """Bytes that stand by themselves, and count as read."""
+        self.bytes -= size
+        self.check(start, size)
+        return self.view[start : start + size]
+
     def vector(self, place: int, size: int) -> tuple[int, int]:
         """Where the elements of a vector begin, and how many there are."""
         count = int(self.number("<I", place))
@@ -251,9 +257,9 @@ def _file(name: str, path: Path | None, data: bytes) -> TfliteFile:
 
 
 def _buffer(table: _Table) -> memoryview | None:
-    if table.number(1, "<Q") > 1:
-        raise Damaged("data behind its tables, which only files of more than 2 GB need")
-    return table.content(0)
+    """The data of a constant, in its table or, as ai-edge-quantizer writes them, behind all tables."""
+    start, size = table.number(1, "<Q"), table.number(2, "<Q")
+    return table.content(0) if start <= 1 else table.source.part(start, size)
 
 
 def _tensor(table: _Table, buffers: Sequence[memoryview | None]) -> Tensor:

@@ -18,7 +18,7 @@ HEADS = ("logits", "quantized", "codes", "argmax")
 CODES = ("int8", "int16")
 OPERATORS = frozenset((
     "ADD", "ARG_MAX", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEQUANTIZE", "GATHER", "MAX_POOL_2D", "MEAN",
-    "MIRROR_PAD", "PAD", "QUANTIZE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE",
+    "MIRROR_PAD", "PAD", "QUANTIZE", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE",
 ))  # fmt: skip
 """Those that export writes."""
 
@@ -52,7 +52,8 @@ def is_quantized(tensor: Tensor) -> bool:
 def admit_tflite(file: TfliteFile) -> tuple[About, str]:
     """Read an exported file's metadata and its head, and check its graph against them. Raises DataError."""
     if not file.is_own:
-        raise DataError("no edgeailite metadata", path=file.name, fix="export it here", code="wrong-kind")
+        fix = "export it here, or describe the network's ONNX file (edgeailite card); complexity and bench take it"
+        raise DataError("no edgeailite metadata", path=file.name, fix=fix, code="wrong-kind")
     texts = file.texts()
     about, head = about_of_metadata(texts, where=file.name), texts.get(HEAD, "")
     if head not in HEADS or (head == "argmax") != (about.argmax != NO_ARGMAX) or about.kind != "int8":

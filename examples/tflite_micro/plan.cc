@@ -7,7 +7,7 @@
 #include <cstdio>
 
 #ifndef ARENA_BYTES
-#define ARENA_BYTES (MODEL_INT8_LIVE_BYTES * 5 / 4)
+#define ARENA_BYTES (MODEL_INT8_LIVE_BYTES * 3 / 2 + 4096) /* places leave gaps */
 #endif
 
 namespace {

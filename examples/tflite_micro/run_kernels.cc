@@ -274,6 +274,11 @@ bool slice(const Node &node) {
     return true;
 }
 
+bool reshape(const Node &node) {
+    memcpy(data_of(node.index()), data_of(node.index(0)), bytes_of(node.index()));
+    return true;
+}
+
 bool arg_max(const Node &node) {
     const int x = node.index(0), y = node.index();
     tflite::reference_ops::ArgMinMax(shape(x), codes(x), words(node.index(1)), shape(y),
@@ -303,6 +308,7 @@ bool apply(const Node &node, int kind) {
     case tflite::BuiltinOperator_MEAN: return mean(node);
     case tflite::BuiltinOperator_MIRROR_PAD: return mirror_pad(node);
     case tflite::BuiltinOperator_PAD: return pad(node);
+    case tflite::BuiltinOperator_RESHAPE: return reshape(node);
     case tflite::BuiltinOperator_RESIZE_BILINEAR: return resize(node);
     case tflite::BuiltinOperator_RESIZE_NEAREST_NEIGHBOR: return resize_nearest(node);
     case tflite::BuiltinOperator_SLICE: return slice(node);

@@ -10,7 +10,7 @@
 #include <cstdio>
 
 #ifndef ARENA_BYTES /* arena_used() says how many are enough */
-#define ARENA_BYTES (MODEL_INT8_LIVE_BYTES * 5 / 4 + 256 * 1024)
+#define ARENA_BYTES (MODEL_INT8_LIVE_BYTES * 3 / 2 + 256 * 1024)
 #endif
 
 alignas(16) static uint8_t arena[ARENA_BYTES];

@@ -148,6 +148,12 @@ def test_what_is_wrong_with_a_description(file, command, words, said):
     assert ended.err.count("\n") == 1
 
 
+def test_a_tflite_file_is_told_where_it_may_go(tmp_path, command):
+    ended = command("card", tmp_path / "theirs.tflite", *RULES, "--classes", "a", "b")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "is no ONNX file, which alone can be described; give the ONNX file of this network" in ended.err
+
+
 def test_an_output_that_is_no_map_is_refused(tmp_path, command):
     onnx.save(model([("ReduceMean", "image", "y", {"keepdims": 0})], opset=13), tmp_path / "flat.onnx")
     ended = command("card", tmp_path / "flat.onnx", "--classes", "a", "b", "c", *RULES, *SIZE)

@@ -86,6 +86,14 @@ def every_operator() -> Program:
     nearest = {"align_corners": False, "half_pixel_centers": False}
     twice = make.add("RESIZE_NEAREST_NEIGHBOR", [joined, whole], "twice", (1, height, width, 32), **nearest)
     mirrored = make.add("MIRROR_PAD", [twice, pads], "mirrored", (1, height + 2, width + 2, 32), mode="SYMMETRIC")
+    flat = (1, 1, (height + 2) * (width + 2), 32)
+    mirrored = make.add("RESHAPE", [mirrored, constant("flat", flat)], "flattened", flat)
+    mirrored = make.add(
+        "RESHAPE",
+        [mirrored, constant("back", (1, height + 2, width + 2, 32))],
+        "unflattened",
+        (1, height + 2, width + 2, 32),
+    )
     rows = constant("rows", [0, *range(height), height])
     mirrored = make.add("GATHER", [mirrored, rows], "gathered", (1, height + 2, width + 2, 32), axis=1)
     head = make.convolution(mirrored, "head", 5, padding="SAME", scale=scale(0.2), zero_point=-7)

@@ -15,6 +15,7 @@ from edgeailite.export.self_test import SIZE as SMALL_SIZE
 from edgeailite.export.self_test import random_images, small_network
 from edgeailite.quantization import Plan, calibrate, convert, integer_exact, prepare, set_input_range
 from edgeailite.quantization.convert import Form
+from edgeailite.quantization.enlarge import convolve_resizes
 from edgeailite.quantization.lowering import HEADS, lower
 from edgeailite.quantization.schemes import SCHEMES
 from edgeailite.quantization.tflite_rules import RULES, run_program
@@ -153,7 +154,7 @@ def test_two_pictures():
 def check_network(name: str, scheme: str, *, inputs: int, outputs: int, sizes: list[tuple[int, int]]) -> None:
     converted = convert(quantized(sweep_model(name, inputs=inputs, outputs=outputs), scheme))
     for size in sizes:
-        program = lower(converted, size)
+        program = lower(convolve_resizes(converted, size), size)  # as in files
         check_everywhere(program, int8_codes(program, *smooth_pixels(inputs, (1, *size), seed=9)))
 
 

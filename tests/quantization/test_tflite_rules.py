@@ -247,6 +247,8 @@ def test_copies_of_codes(kind):
     if kind == "int8":  # of what a resize copies there are no 16 bits
         places = constant("places", np.array([0, 0, 2, 1, 3, 3], np.int32))
         check("GATHER", [x, places], tensor("y", (1, 5, 6, 3), 0.02, zero, kind), [codes], axis=2)
+        shape = constant("shape", np.array([1, 10, 2, 3], np.int32))
+        check("RESHAPE", [x, shape], tensor("y", (1, 10, 2, 3), 0.02, zero, kind), [codes])
 
 
 @pytest.mark.parametrize("factor", [2, 4, 6, 8, 16])
@@ -279,7 +281,7 @@ def test_multipliers_next_to_powers_of_two():
 
 def test_what_the_tables_hold():
     assert set(INT8_VERSIONS) == set(KERNELS) == set(get_args(Kind))
-    assert set(INT16_VERSIONS) == set(KERNELS) - {"ARG_MAX", "GATHER"}
+    assert set(INT16_VERSIONS) == set(KERNELS) - {"ARG_MAX", "GATHER", "RESHAPE"}
     assert set(KERNELS) >= NOT_IN_MICRO | NOT_IN_XNNPACK
     assert set(WIDE_RULES) == set(RULES)
 

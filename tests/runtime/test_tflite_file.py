@@ -69,6 +69,32 @@ def test_constants_are_arrays_of_their_shape(read):
     assert half.array().tolist() == [6, 10]
 
 
+def with_data_behind(data: bytes, *, beyond: int = 0) -> bytes:
+    """The file with its larger constants after the tables, as ai-edge-quantizer writes them."""
+    schema, flatbuffers = pytest.importorskip("ai_edge_litert.schema_py_generated"), pytest.importorskip("flatbuffers")
+    model = schema.ModelT.InitFromPackedBuf(data)
+    moved = [buffer for buffer in model.buffers if buffer.data is not None and len(buffer.data) >= 64]
+    contents = [buffer.data.tobytes() for buffer in moved]
+
+    def packed(start: int) -> bytes:
+        for buffer, content in zip(moved, contents, strict=True):
+            buffer.data, buffer.offset, buffer.size = None, start, len(content)
+            start += len(content)
+        builder = flatbuffers.Builder(1 << 16)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    assert moved
+    return packed(len(packed(2)) + beyond) + b"".join(contents)
+
+
+def test_constants_behind_the_tables_are_read_and_stay_inside_the_file(data, read):
+    found = read_tflite(with_data_behind(data))
+    assert {t.name: bytes(t.data or b"") for t in found.tensors} == {t.name: bytes(t.data or b"") for t in read.tensors}
+    with pytest.raises(DataError, match="it ends at byte"):
+        read_tflite(with_data_behind(data, beyond=1))
+
+
 def refused_or_read(data: bytes) -> bool:
     """Whether it is read; anything but an answer or a DataError, or a long time, fails the test."""
     began = time.process_time()
