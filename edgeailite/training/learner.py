@@ -41,6 +41,7 @@ def task_options(
     """
     return TaskOptions(
         segmentation=config.loss,
+        label_smoothing=config.label_smoothing,
         dice=config.dice,
         lovasz=config.lovasz,
         class_weights=class_weights(config, source, device, processes),
