@@ -39,7 +39,7 @@ from edgeailite.modelcard import ModelCard
 from edgeailite.onnxfile import read_onnx as read_file
 from edgeailite.preprocessing import Preprocessing, preprocess
 from edgeailite.quantization import calibrate, integer_exact, prepare, set_input_range
-from edgeailite.runs.open import load_network
+from edgeailite.runs.network import load_network
 from edgeailite.runtime import open_session
 
 FPN = Path(__file__).parent / "camvid" / "camvid_fpn_1.pt"

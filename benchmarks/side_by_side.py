@@ -1,11 +1,13 @@
-"""Our networks beside those of segmentation_models.pytorch and torchvision: float, onnxruntime, one alternating run.
+"""Our networks beside those of segmentation_models.pytorch and torchvision: onnxruntime, one alternating run.
 
     pip install --no-deps --target PEERS segmentation-models-pytorch timm "huggingface-hub<1" requests urllib3 tqdm
-    PYTHONPATH=.:PEERS python benchmarks/side_by_side.py --size 384 768 --threads 2 --rounds 30
+    PYTHONPATH=.:PEERS python benchmarks/side_by_side.py --size 384 768 --threads 2 --rounds 30 --kinds float32 int8
 
-Prints the Markdown table of docs/models.md. All weights are random (speed does not depend on them), all files come from
-the same exporter (torch.onnx, fixed size, onnxsim), all give logits of 19 classes at the size of the picture, and GMACs
-and parameters are counted from the files (BatchNorm is folded) by the same rules. Peers that are not installed are left
+Prints the Markdown table of docs/models.md; int8 files are ours alone. With --results (a file of `edgeailite validate
+--json True`, or a CSV with network and miou) it has a column mIoU of the float network, and --plot draws it over
+milliseconds with the Pareto front. All weights are random (speed does not depend on them), all files come from the same
+exporter (torch.onnx, fixed size, onnxsim), all give logits of 19 classes at the size of the picture, and GMACs and
+parameters are counted from the files (BatchNorm is folded) by the same rules. Peers that are not installed are left
 out, and said so. Exported files go to a fresh folder, unless --cache keeps them: whoever keeps them answers for their
 being of this version.
 """
@@ -15,7 +17,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +26,12 @@ import onnxsim
 import torch
 from torch import Tensor, nn
 
+from edgeailite.cost import pareto
+from edgeailite.cost.accuracies import read_accuracies
 from edgeailite.cost.candidates import Subject, open_subjects
+from edgeailite.cost.devices import INT8_SUFFIX
 from edgeailite.cost.latency import Timing, alternate, onnx_runner
+from edgeailite.drawing.plots import tradeoff
 from edgeailite.environment import machine_facts
 
 OURS = (
@@ -35,6 +41,13 @@ OURS = (
     "fpn_aspp_mobilenetv2_tv_fd_edgeailite",
     "fpn_aspp_regnetx400mf_edgeailite",
     "fpn_aspp_regnetx800mf_edgeailite",
+    "fpn_aspp_efficientnet_lite0_edgeailite",
+    "deeplabv3plus_efficientnet_lite0_edgeailite",
+    "fpn_aspp_mobilenetv4_conv_small_edgeailite",
+    "fpn_aspp_mobilenetv4_conv_medium_edgeailite",
+    "fpn_aspp_repvgg_a0_edgeailite",
+    "fpn_aspp_mobileone_s0_edgeailite",
+    "ddrnet23_slim",
 )
 CLASSES = 19
 OPSET = 20  # at 21 the exporter writes GroupNormalization, a function whose shapes onnx does not infer
@@ -95,8 +108,15 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(384, 768))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--networks", nargs="+", default=OURS, help="networks of ours, by name")
+    parser.add_argument("--kinds", nargs="+", choices=("float32", "int8"), default=("float32",))
+    parser.add_argument("--no_peers", action="store_true", help="our networks alone")
+    parser.add_argument("--results", type=Path, help="accuracies of our networks")
+    parser.add_argument("--plot", type=Path, help="PNG to draw, of the networks that have an accuracy")
     parser.add_argument("--cache", type=Path, help="folder to keep exported files in; default a fresh one")
     args = parser.parse_args()
+    if args.plot is not None and args.results is None:
+        parser.error("--plot: give the accuracies with --results")
     if args.cache is not None:
         run(args)
         return
@@ -109,8 +129,8 @@ def run(args: argparse.Namespace) -> None:
     """All of it, with exported files in `args.cache`."""
     args.cache.mkdir(parents=True, exist_ok=True)
     size = (args.size[0], args.size[1])
-    subjects = open_subjects(OURS, args.cache, size=size, classes=CLASSES)
-    for name, build in peers().items():
+    subjects = open_subjects(args.networks, args.cache, size=size, classes=CLASSES, kinds=args.kinds)
+    for name, build in () if args.no_peers else peers().items():
         path = args.cache / f"{name.replace(' ', '_')}-{size[0]}x{size[1]}.onnx"
         export_peer(build, path, size)
         [subject] = open_subjects([str(path)], args.cache, size=size)
@@ -118,11 +138,26 @@ def run(args: argparse.Namespace) -> None:
     runs = {s.name: onnx_runner(s.file, "onnxruntime", threads=args.threads, height_width=size) for s in subjects}
     timings = alternate(runs, rounds=args.rounds, warmup=5)
     facts = machine_facts(args.threads)
-    print(f"\n{size[0]}x{size[1]}, float32, {args.threads} threads, onnxruntime {facts['onnxruntime']}, CPU with")
+    miou = {} if args.results is None else {one.network: one.miou for one in read_accuracies(args.results)}
+    print(f"\n{size[0]}x{size[1]}, {args.threads} threads, onnxruntime {facts['onnxruntime']}, CPU with")
     print(f"{' '.join(facts['features'])}; {args.rounds} rounds in turns\n")
-    print("| network | GMACs | parameters | median ms | 10 to 90 % | minimum ms |\n|---|---|---|---|---|---|")
+    accuracy = ("mIoU, %",) if miou else ()
+    heads = ("network", "GMACs", "parameters", "median ms", "10 to 90 %", "minimum ms", *accuracy)
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for subject in sorted(subjects, key=lambda subject: timings[subject.name].median):
-        print(row(subject, timings[subject.name]))
+        rated = miou.get(subject.name.removesuffix(INT8_SUFFIX))
+        print(row(subject, timings[subject.name]), *(["-" if rated is None else f"{rated:.2f}", "|"] if miou else []))
+    if args.plot is not None:
+        draw(args.plot, {name: (timings[name].median, miou[name]) for name in timings if name in miou})
+
+
+def draw(path: Path, points: Mapping[str, tuple[float, float]]) -> None:
+    """Write the plot of float networks: milliseconds, accuracy and their Pareto front."""
+    if not points:
+        raise SystemExit("--plot: --results holds no network that was timed in float32")
+    front = pareto(list(points.values()))
+    labels = ("median milliseconds", "mIoU, %")
+    path.write_bytes(tradeoff([(name, *point) for name, point in points.items()], front, labels=labels))
 
 
 def row(subject: Subject, timing: Timing) -> str:

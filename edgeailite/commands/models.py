@@ -14,9 +14,11 @@ from torch import nn
 from edgeailite.config import ModelsConfig
 from edgeailite.console import print_table, progress
 from edgeailite.cost import complexity
+from edgeailite.cost.network_costs import STRIDES, NetworkCost, network_costs
 from edgeailite.errors import UsageError
 from edgeailite.models import ALIASES, MODELS, Pixel2Pixel, create_model, list_models
 from edgeailite.models.fusing import fuse
+from edgeailite.models.shapes_only import shapes_only
 from edgeailite.pretrained import Offer, offers, weights_for
 
 SORTS: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -24,8 +26,6 @@ SORTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "parameters": lambda row: (row["parameters"], row["name"]),
     "gmacs": lambda row: (row["macs"], row["name"]),
 }
-
-STRIDES = [2**power for power in range(8)]
 
 
 def run(config: ModelsConfig) -> int:
@@ -53,28 +53,43 @@ def run(config: ModelsConfig) -> int:
     return 0
 
 
-def describe(name: str, num_classes: int | None, height_width: tuple[int, int], *, inputs: int = 1) -> dict[str, Any]:
-    """Return a network's row in the table of `edgeailite models`, computed from shapes alone."""
-    decoded: list[torch.Size] = []
-    with torch.device("meta"):
-        model = fuse(create_model(name, num_classes, inputs=inputs))
-        parameters = sum(p.numel() for p in model.parameters())
-        model.decoders[0].register_forward_hook(lambda module, given, result: decoded.append(result.shape))
-        macs = complexity(_without_batch_norm(model), height_width, inputs=inputs).macs
+def describe(
+    name: str, num_classes: int | None, height_width: tuple[int, int], *, inputs: int = 1, stored: bool = True
+) -> dict[str, Any]:
+    """Return a network's row in the table of `edgeailite models`: from stored costs, else counted from shapes alone."""
+    cost = network_costs().get(name) if stored else None
+    if cost is None or inputs != 1 or num_classes not in (None, cost.classes):
+        cost, macs = _counted(name, num_classes, height_width, inputs=inputs)
+    else:
+        macs = cost.macs(height_width)
     return {
         "name": name,
-        "family": model.family,
-        "classes": model.outputs["segmentation"],
-        "parameters": parameters,
+        "family": MODELS[name].family,
+        "classes": cost.classes,
+        "parameters": cost.parameters,
         "macs": macs,
         "giga_macs": macs / 1e9,
-        "strides": list(model.encoder.strides),
-        "decoder_stride": next(s for s in STRIDES if -(-height_width[0] // s) == decoded[0][2]),
+        "strides": list(cost.strides),
+        "decoder_stride": cost.decoder_stride,
         "weights": [record.name for record in weights_for(name)],
         "imagenet": [
             {"name": offer.weights.name, "state": offer.state, "source": offer.source} for offer in offers(name)
         ],
     }
+
+
+def _counted(
+    name: str, num_classes: int | None, height_width: tuple[int, int], *, inputs: int
+) -> tuple[NetworkCost, int]:
+    """Build a network from shapes alone; return its facts, and its MACs at this size."""
+    decoded: list[torch.Size] = []
+    with shapes_only():
+        model = fuse(create_model(name, num_classes, inputs=inputs))
+    parameters = sum(p.numel() for p in model.parameters())
+    model.decoders[0].register_forward_hook(lambda module, given, result: decoded.append(result.shape))
+    macs = complexity(_without_batch_norm(model), height_width, inputs=inputs).macs
+    stride = next(s for s in STRIDES if -(-height_width[0] // s) == decoded[0][2])
+    return NetworkCost(model.outputs["segmentation"], parameters, model.encoder.strides, stride, {}), macs
 
 
 def _without_batch_norm(model: Pixel2Pixel) -> Pixel2Pixel:

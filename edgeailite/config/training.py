@@ -156,6 +156,8 @@ class Objective:
     """Loss ohem: at least this share of the labelled pixels count, the hardest."""
     focal_gamma: float = 2.0
     """Loss focal: exponent of 1 - probability; 0 is cross entropy."""
+    label_smoothing: float = 0.0
+    """Loss cross_entropy: share of each pixel's label that is spread evenly over all classes, e.g. 0.1."""
     dice: float = 0.0
     """Weight of the Dice loss, added to that of the pixels."""
     lovasz: float = 0.0
@@ -183,6 +185,10 @@ class Objective:
         """Raise UsageError for a value out of range."""
         check(0 < self.ohem_threshold <= 1, "ohem_threshold", self.ohem_threshold, "above 0, at most 1")
         check(0 < self.ohem_share <= 1, "ohem_share", self.ohem_share, "a share above 0, at most 1")
+        smoothing = self.label_smoothing
+        check(0 <= smoothing < 1, "label_smoothing", smoothing, "a share from 0 to below 1")
+        alone = smoothing == 0 or self.loss == "cross_entropy"
+        check(alone, "label_smoothing", smoothing, f"0 with {option('loss')} {self.loss}: only cross_entropy has it")
         check_least(self, 0, "focal_gamma", "dice", "lovasz", "depth_relative", "deep_supervision")
         check(min(self.depth_weights) >= 0, "depth_weights", self.depth_weights, "0 or more each")
         check(max(*self.depth_weights, self.depth_relative) > 0, "depth_weights", self.depth_weights, "one above 0")

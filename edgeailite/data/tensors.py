@@ -18,9 +18,10 @@ def picture_tensor(image: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(picture_planes(image))
 
 
-def to_input(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Normalise uint8 RGB (N,3,H,W) to float32, on the device it is on."""
-    ordered = images.flip(1) if preprocessing.channel_order == "BGR" else images
-    mean = torch.tensor(preprocessing.mean, device=images.device).view(1, 3, 1, 1)
-    scale = torch.tensor(preprocessing.scale, device=images.device).view(1, 3, 1, 1)
+def to_input(images: Tensor | NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor:
+    """Normalise uint8 RGB (N,3,H,W), a tensor or an array, to float32, on the device it is on."""
+    given = torch.as_tensor(images)
+    ordered = given.flip(1) if preprocessing.channel_order == "BGR" else given
+    mean = torch.tensor(preprocessing.mean, device=given.device).view(1, 3, 1, 1)
+    scale = torch.tensor(preprocessing.scale, device=given.device).view(1, 3, 1, 1)
     return (ordered.float() - mean) * scale

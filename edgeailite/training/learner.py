@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from edgeailite.config import Loop, Objective
 from edgeailite.console import progress
 from edgeailite.data import DataSource
-from edgeailite.data.source import ClassTarget, DepthTarget
+from edgeailite.data.source import ClassTarget
 from edgeailite.device import select_amp
 from edgeailite.distributed import ALONE, Processes, from_first, mean_over, share_model, synchronise_batchnorm
 from edgeailite.errors import UsageError, option
@@ -32,13 +32,6 @@ class Place:
     processes: Processes
 
 
-def output_channels(source: DataSource) -> dict[str, int]:
-    """Return the outputs of a network for this data set with their channels; depth has one."""
-    return {
-        name: 1 if isinstance(target, DepthTarget) else len(target.classes) for name, target in source.targets.items()
-    }
-
-
 def task_options(
     config: Objective, source: DataSource, device: torch.device, processes: Processes = ALONE
 ) -> TaskOptions:
@@ -48,6 +41,7 @@ def task_options(
     """
     return TaskOptions(
         segmentation=config.loss,
+        label_smoothing=config.label_smoothing,
         dice=config.dice,
         lovasz=config.lovasz,
         class_weights=class_weights(config, source, device, processes),

@@ -33,12 +33,14 @@ TEACHER = "teacher of "  # before the name of an output, among the targets
 class TaskOptions:
     """Options for the losses of outputs. Raises UsageError for an unknown loss and for numbers out of range.
 
-    `segmentation` names a row of PIXEL_LOSSES, for class maps (motion as well); `dice` and `lovasz` weigh what is added
+    `segmentation` names a row of PIXEL_LOSSES, for class maps (motion as well), of which cross_entropy has
+    `label_smoothing`; `dice` and `lovasz` weigh what is added
     to it. `class_weights` holds weights (C,) by output, on any device. `depth` weighs smooth L1, scale and spread,
     `depth_relative` the relative error; `deep_supervision` the second prediction, 0.4 as in the ADE20K recipes.
     """
 
     segmentation: str = "cross_entropy"
+    label_smoothing: float = 0.0
     dice: float = 0.0
     lovasz: float = 0.0
     class_weights: Mapping[str, Tensor] = field(default_factory=dict)
@@ -60,6 +62,8 @@ class TaskOptions:
         if not min(*self.depth, self.depth_relative) >= 0 or not max(*self.depth, self.depth_relative) > 0:
             given = (*self.depth, self.depth_relative)
             raise UsageError(f"depth is {given}; expected weights of 0 or more, one of them above 0")
+        if not 0 <= self.label_smoothing < 1:
+            raise UsageError(f"label_smoothing is {self.label_smoothing}; expected from 0 to below 1")
         for name in ("ohem_threshold", "ohem_min_share"):
             value = getattr(self, name)
             if not 0 < value <= 1:
@@ -68,7 +72,9 @@ class TaskOptions:
 
 PixelLoss = Callable[[Tensor, Tensor, Tensor | None, TaskOptions], LossSum]
 PIXEL_LOSSES: dict[str, PixelLoss] = {
-    "cross_entropy": lambda x, y, weight, options: cross_entropy_sum(x, y, weight=weight),
+    "cross_entropy": lambda x, y, weight, options: cross_entropy_sum(
+        x, y, weight=weight, smoothing=options.label_smoothing
+    ),
     "ohem": lambda x, y, weight, options: ohem(
         x, y, weight=weight, threshold=options.ohem_threshold, min_share=options.ohem_min_share
     ),

@@ -54,6 +54,7 @@ def loss_of(source: DataSource, **options: object) -> dict[str, float]:
         ({"loss": "ohem", "ohem_share": 0.9, "ohem_threshold": 0.01}, {"loss": "ohem", "ohem_threshold": 0.01}),
         ({"loss": "focal"}, {}),
         ({"loss": "focal", "focal_gamma": 1.0}, {"loss": "focal"}),
+        ({"label_smoothing": 0.1}, {}),
         ({"dice": 0.5}, {}),
         ({"lovasz": 0.5}, {}),
         ({"class_weights": "enet"}, {}),

@@ -195,6 +195,7 @@ def test_an_output_without_target_is_named():
         ({"ohem_min_share": 1.5}, "ohem_min_share is 1.5"),
         ({"deep_supervision": -0.4}, "deep_supervision is -0.4"),
         ({"focal_gamma": -2.0}, "focal_gamma is -2.0"),
+        ({"label_smoothing": 1.0}, "label_smoothing is 1.0; expected from 0 to below 1"),
     ],
 )
 def test_options_that_cannot_work(options, message):

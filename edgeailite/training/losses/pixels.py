@@ -25,12 +25,18 @@ def cross_entropy(logits: Tensor, target: Tensor, *, weight: Tensor | None = Non
     return cross_entropy_sum(logits, target, weight=weight, ignore=ignore).mean()
 
 
-def cross_entropy_sum(logits: Tensor, target: Tensor, *, weight: Tensor | None = None, ignore: int = IGNORE) -> LossSum:
-    """Sum the class-weighted cross entropy; mass is the sum of the weights of the labelled pixels."""
+def cross_entropy_sum(
+    logits: Tensor, target: Tensor, *, weight: Tensor | None = None, smoothing: float = 0.0, ignore: int = IGNORE
+) -> LossSum:
+    """Sum the class-weighted cross entropy; mass is the sum of the weights of the labelled pixels.
+
+    `smoothing` (0..1) is the share of a pixel's label that is spread evenly over all classes, each then weighted as
+    its class (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567, as torch computes it).
+    """
     logits = at_least_float32(logits)
     if weight is not None:
         weight = weight.to(logits)
-    total = F.cross_entropy(logits, target, weight, ignore_index=ignore, reduction="sum")
+    total = F.cross_entropy(logits, target, weight, ignore_index=ignore, reduction="sum", label_smoothing=smoothing)
     return LossSum(total, _pixel_weights(logits, target, weight, ignore).sum())
 
 

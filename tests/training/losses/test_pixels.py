@@ -110,3 +110,19 @@ def test_a_class_may_be_the_ignored_value(weight):
     for loss in (cross_entropy_sum, focal, ohem):
         options = {focal: {"gamma": 0.0}, ohem: {"threshold": 1.0}}.get(loss, {})
         assert loss(logits, target, weight=weight, ignore=1, **options).mean().item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
+def test_smoothing_spreads_a_share_of_each_label_over_the_classes(weight):
+    logits, target = batch(ignored=0.4)
+    x = logits.detach().double().numpy()
+    surprise = np.log(np.exp(x).sum(1, keepdims=True)) - x
+    w = np.ones(5) if weight is None else weight.numpy()
+    total = 0.0
+    for n, y, x_ in np.argwhere(target.numpy() != 255):
+        label = np.full(5, 0.1 / 5)
+        label[target[n, y, x_]] += 0.9
+        total += (label * w * surprise[n, :, y, x_]).sum()
+    loss = cross_entropy_sum(logits, target, weight=weight, smoothing=0.1)
+    assert loss.total.item() == pytest.approx(total, rel=1e-5)
+    assert loss.mass == cross_entropy_sum(logits, target, weight=weight).mass
