@@ -47,10 +47,14 @@ from edgeailite.quantization.graph import named_outputs
 from edgeailite.runtime import load_onnx, run
 
 EXPORTERS = ("read_module", "opset11", "opset13", "opset17")
-SIZES = {
+SIZES = {  # of networks that do not take SIZE: smallest pictures, and grids of a pyramid that divide the features
     "smp.PAN/resnet18": (128, 160),
+    "smp.PSPNet/resnet18": (96, 192),
+    "smp.UPerNet/resnet18": (192, 192),
+    "hand.FastSCNN": (192, 192),
+    "hand.PPLiteSeg": (128, 128),
     "smp.DPT/tu-vit_tiny_patch16_224": (224, 224),
-}  # networks that take no smaller pictures
+}
 SIZE, OTHER_SIZES = (96, 128), ((101, 139), (160, 224))  # the second for networks that take multiples of 32
 PICTURES = 2
 PROCESSES = multiprocessing.get_context("fork")  # so that torch is imported once

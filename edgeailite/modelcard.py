@@ -5,6 +5,7 @@ Checkpoint, ONNX metadata and contract hold the same record.
 
 from __future__ import annotations
 
+import colorsys
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -23,6 +24,7 @@ OUTPUT_NAME = re.compile(r"[\w-]{1,64}")  # it becomes part of file names
 LONGEST_SIDE, MOST_PIXELS = 65_535, 2**24  # of the input
 MOST_INPUTS, MOST_OUTPUTS, MOST_CHANNELS = 8, 16, 4096
 LONGEST_NAME, LONGEST_PATH = 200, 4096
+HUE_STEP = 0.381966  # of the circle: neighbours and their neighbours differ
 SMALLEST_SCALE = 1e-30  # of the preprocessing, which multiplies by it
 
 
@@ -132,6 +134,16 @@ def palette_of(values: Fields, count: int) -> tuple[tuple[int, int, int], ...]:
 def changed_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of `Pixel2Pixel.options` that differ from their defaults: the form that a card keeps."""
     return {name: value for name, value in _options(options).items() if value != DEFAULT_OPTIONS.get(name)}
+
+
+def default_palette(count: int) -> tuple[tuple[int, int, int], ...]:
+    """Return so many colours (red, green, blue) that are easy to tell apart, the same at each call.
+
+    >>> default_palette(2)
+    ((217, 65, 65), (65, 217, 109))
+    """
+    colours = (colorsys.hsv_to_rgb(index * HUE_STEP % 1, 0.7, 0.85 - 0.3 * (index // 8 % 2)) for index in range(count))
+    return tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colours)
 
 
 def input_name(index: int) -> str:

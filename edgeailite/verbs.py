@@ -41,6 +41,9 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "choose": Verb("choose", "ChooseConfig", "networks within a budget of GigaMACs or milliseconds"),
         "complexity": Verb("complexity", "ComplexityConfig", "what a network costs, layer by layer", ("model",)),
         "card": Verb("card", "CardConfig", "describe an ONNX file from elsewhere, for the other verbs", ("file",)),
+        "import": Verb(
+            "import_weights", "ImportConfig", "weights from elsewhere to a run, for all verbs", ("checkpoint+",)
+        ),
     },
     "train and quantize": {
         "train": Verb("train", "TrainConfig", "train a network from labelled images"),

@@ -222,7 +222,7 @@ def test_the_rule_about_training_itself():
 def test_verbs_stay_thin():
     """Parse, call, print."""
     lines = [len(path.read_text(encoding="utf-8").splitlines()) for path in VERB_FILES]
-    assert sum(lines) <= 3500 and len(lines) <= 27 and max(lines) <= 300
+    assert sum(lines) <= 3500 and len(lines) <= 28 and max(lines) <= 300
 
 
 def test_the_rule_itself():

@@ -39,7 +39,7 @@ def ours(words: list[str]) -> list[str] | None:
     if words and words[0] == "torchrun" and "edgeailite" in words:
         return words[words.index("edgeailite") + 1 :]
     if words and words[0] == RUN_SCRIPT:
-        rest = [word for word in words[1:] if word not in ("--cpu", "--list")]
+        rest = [word for word in words[1:] if word not in ("--cpu", "--cuda", "--list")]
         return ["preset", *rest] if rest and rest != ["PRESET"] else ["demo"]
     return None
 

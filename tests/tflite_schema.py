@@ -24,8 +24,9 @@ KERNELS = {"reference": "BUILTIN_REF", "xnnpack": "BUILTIN", "without delegate":
 
 INT8_VERSIONS = {
     "ADD": 2, "ARG_MAX": 2, "CONCATENATION": 2, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "DEQUANTIZE": 2, "GATHER": 2,
-    "MAX_POOL_2D": 2, "MEAN": 2, "MIRROR_PAD": 2, "PAD": 2, "QUANTIZE": 1, "RESHAPE": 1, "RESIZE_BILINEAR": 3,
-    "RESIZE_NEAREST_NEIGHBOR": 2, "SLICE": 2,
+    "MAX_POOL_2D": 2, "MEAN": 2, "MIRROR_PAD": 2, "PAD": 2, "QUANTIZE": 1, "RESIZE_BILINEAR": 3,
+    "RESIZE_NEAREST_NEIGHBOR": 2, "SLICE": 2, "CAST": 1, "DEPTH_TO_SPACE": 1, "MUL": 2, "REDUCE_MAX": 2,
+    "REDUCE_MIN": 2, "RESHAPE": 1, "SPACE_TO_DEPTH": 2, "SUB": 2, "TRANSPOSE": 2,
 }  # fmt: skip
 INT16_VERSIONS = {
     "ADD": 4, "CONCATENATION": 3, "CONV_2D": 4, "DEPTHWISE_CONV_2D": 5, "DEQUANTIZE": 3, "MAX_POOL_2D": 3, "MEAN": 3,
@@ -37,11 +38,15 @@ OPTIONS = {
     "DEPTHWISE_CONV_2D": "DepthwiseConv2D", "DEQUANTIZE": "Dequantize", "GATHER": "Gather", "MAX_POOL_2D": "Pool2D",
     "MEAN": "Reducer", "MIRROR_PAD": "MirrorPad", "PAD": "Pad", "QUANTIZE": "Quantize", "RESHAPE": "Reshape",
     "RESIZE_BILINEAR": "ResizeBilinear", "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighbor", "SLICE": "Slice",
+    "CAST": "Cast", "DEPTH_TO_SPACE": "DepthToSpace", "MUL": "Mul", "REDUCE_MAX": "Reducer", "REDUCE_MIN": "Reducer",
+    "SPACE_TO_DEPTH": "SpaceToDepth", "SUB": "Sub", "TRANSPOSE": "Transpose",
 }  # fmt: skip
 ARENA = 64 << 20  # bytes for TensorFlow Lite Micro
 NOT_IN_MICRO = {"RESIZE_BILINEAR", "MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR"}
 """Operators that TensorFlow Lite Micro lacks for int16."""
-NOT_IN_XNNPACK = {"MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR", "GATHER", "ARG_MAX"}
+NOT_IN_XNNPACK = {
+    "MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR", "GATHER", "ARG_MAX", "CAST",
+}  # fmt: skip
 """Copies and comparisons that LiteRT's own kernels compute."""
 MOST_PARTS = 5
 """Of a concatenation that XNNPACK takes; pyramid pooling to 6x6 has 6."""
@@ -57,8 +62,12 @@ def schema() -> Any:
 def version_of(op: Operator) -> int:
     if op.kind == "CONV_2D" and op.inputs[0].shape[3] != op.inputs[1].shape[3]:
         return GROUPED_CONVOLUTION
-    if op.kind == "ARG_MAX" and op.inputs[0].type == "float32":
+    if (op.kind == "ARG_MAX" and op.inputs[0].type == "float32") or op.inputs[0].type == "int32":
         return 1
+    if op.kind == "MUL" and op.inputs[0].scale[0] * op.inputs[1].scale[0] >= op.output.scale[0]:
+        return 3
+    if op.kind in ("TRANSPOSE", "SLICE") and len(op.inputs[0].shape) > 4:
+        return {"TRANSPOSE": 4, "SLICE": 5}[op.kind]
     return (INT16_VERSIONS if is_wide(op) else INT8_VERSIONS)[op.kind]
 
 
@@ -129,8 +138,13 @@ def _operator(s: Any, model: Any, op: Operator, places: dict[Value, int]) -> Any
         for field, setting in _fields(s, op, key, entry).items():
             assert hasattr(result.builtinOptions, field), (op.kind, field)
             setattr(result.builtinOptions, field, setting)
-    if op.kind == "ADD":
+    if op.kind in ("ADD", "SUB"):
         result.builtinOptions.potScaleInt16 = False
+    if op.kind == "CAST":
+        types = (op.inputs[0].type, op.output.type)
+        result.builtinOptions.inDataType, result.builtinOptions.outDataType = (
+            getattr(s.TensorType, kind.upper()) for kind in types
+        )
     if op.kind == "ARG_MAX":
         result.builtinOptions.outputType = s.TensorType.INT32
     return result
@@ -278,7 +292,11 @@ def is_in_xnnpack(op: Operator) -> bool:
     """True of an operator that XNNPACK computes."""
     if op.kind == "CONCATENATION" and len(op.inputs) > MOST_PARTS:
         return False
-    if op.kind == "ADD":
+    if op.output.type == "int32":
+        return False
+    if op.kind == "MUL":
+        return 2**-16 <= op.inputs[0].scale[0] * op.inputs[1].scale[0] / op.output.scale[0] < 2**8
+    if op.kind in ("ADD", "SUB"):
         ratios = [float(value.scale[0] / op.output.scale[0]) for value in op.inputs]
         return not is_wide(op) and min(ratios) >= 2**-10 and max(ratios) < 2**8
     return not is_wide(op) and op.kind not in NOT_IN_XNNPACK

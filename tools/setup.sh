@@ -99,21 +99,62 @@ make_venv() {
     }
 }
 
-# install EXTRA CPU: the package itself (editable) and what it needs.
+# PyTorch's builds without CUDA (0.2 GB); on PyPI those for Linux bring CUDA along (6 GB).
+TORCH_INDEX="${EDGEAILITE_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}"
+NVIDIA_DRIVER=/proc/driver/nvidia/version  # there while the driver is loaded
+PATIENCE=5                                 # seconds for the index's first answer
+
+has_nvidia() { [ -e "$NVIDIA_DRIVER" ] || nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
+
+# answers PYTHON URL: does a server give an answer of any kind within seconds?
+answers() {
+    "$1" -c '
+import sys, urllib.error, urllib.request
+try:
+    urllib.request.urlopen(sys.argv[1], timeout=float(sys.argv[2]))
+except urllib.error.HTTPError:
+    pass
+except OSError:
+    sys.exit(1)' "$2" "$PATIENCE" 2>/dev/null
+}
+
+# torch_of PYTHON: what pyproject.toml asks for of torch and torchvision, one per line.
+torch_of() {
+    "$1" -c '
+import re, sys, tomllib
+project = tomllib.load(open(sys.argv[1], "rb"))["project"]
+lines = [*project["dependencies"], *sum(project.get("optional-dependencies", {}).values(), [])]
+print("\n".join(dict.fromkeys(line for line in lines if re.match(r"torch(vision)?\b", line))))' "$EDGEAILITE_ROOT/pyproject.toml"
+}
+
+# install_torch CHOICE PIP ...: installs torch without CUDA, where that was asked for (cpu) or there is no NVIDIA driver ("").
+# With `cuda`, with a driver, and outside Linux, where no build has CUDA, it leaves torch to the package index.
+install_torch() {
+    local choice="$1" torch=() line
+    shift
+    if [ -z "$choice" ]; then
+        if [ "$(uname -s)" != Linux ] || has_nvidia; then return; fi
+        say "no NVIDIA driver is loaded: torch without CUDA (0.2 GB instead of 6); --cuda takes the other"
+        answers "$1" "$TORCH_INDEX/torch/" || {
+            say "$TORCH_INDEX cannot be reached: torch is taken from the package index, with CUDA (6 GB)"
+            return
+        }
+    elif [ "$choice" = cuda ]; then
+        return
+    fi
+    while IFS= read -r line; do torch+=("$line"); done < <(torch_of "$1")
+    say "installing ${torch[*]} from $TORCH_INDEX"
+    "$@" --index-url "$TORCH_INDEX" "${torch[@]}" >&2 && return
+    [ -z "$choice" ] || fail "pip could not install torch from $TORCH_INDEX (see above): check the network, or leave out --cpu"
+    say "that failed: torch is taken from the package index, with CUDA (6 GB)"
+}
+
+# install EXTRA CHOICE: the package itself (editable) and what it needs; CHOICE as for install_torch.
 install() {
-    local venv="$EDGEAILITE_ROOT/.venv" quiet=() torch=()
+    local venv="$EDGEAILITE_ROOT/.venv" quiet=()
     [ -t 2 ] || quiet=(--quiet)
     local pip=("$venv/bin/python" -m pip --disable-pip-version-check install ${quiet[@]+"${quiet[@]}"})
-    if [ "$2" = cpu ]; then
-        while IFS= read -r line; do torch+=("$line"); done < <("$venv/bin/python" -c '
-import sys, tomllib
-for line in tomllib.load(open(sys.argv[1], "rb"))["project"]["dependencies"]:
-    if line.startswith("torch"):
-        print(line)' "$EDGEAILITE_ROOT/pyproject.toml")
-        say "installing ${torch[*]} from PyTorch's CPU index"
-        "${pip[@]}" --index-url https://download.pytorch.org/whl/cpu "${torch[@]}" >&2 ||
-            fail "pip could not install torch from PyTorch's CPU index (see above): check the network, or leave out --cpu"
-    fi
+    install_torch "$2" "${pip[@]}"
     say "installing edgeailite${1:+[$1]}: this takes minutes the first time"
     (cd -- "$EDGEAILITE_ROOT" && "${pip[@]}" --editable ".${1:+[$1]}" >&2) ||
         fail "pip could not install edgeailite (see above): check the network and the disk space, then run this again"
@@ -124,9 +165,9 @@ for line in tomllib.load(open(sys.argv[1], "rb"))["project"]["dependencies"]:
     rm -f -- "$venv/installing"
 }
 
-# setup_python EXTRA CPU: sets PYTHON. EXTRA is "" or the name of an extra in pyproject.toml; CPU is "cpu" or "".
+# setup_python EXTRA CHOICE: sets PYTHON. EXTRA is "" or the name of an extra in pyproject.toml; CHOICE is "cpu", "cuda" or "".
 setup_python() {
-    local extra="${1:-}" cpu="${2:-}" active="${VIRTUAL_ENV:-${CONDA_PREFIX:-}}" python begin=$SECONDS
+    local extra="${1:-}" choice="${2:-}" active="${VIRTUAL_ENV:-${CONDA_PREFIX:-}}" python begin=$SECONDS
     local venv="$EDGEAILITE_ROOT/.venv"
     if [ -n "$active" ] && ! [ "$active" -ef "$venv" ] && can_run "$active/bin/python" "$extra" "the active environment $active"; then
         PYTHON="$active/bin/python"
@@ -136,7 +177,7 @@ setup_python() {
         PYTHON="$python"
     else
         make_venv
-        install "$extra" "$cpu"
+        install "$extra" "$choice"
         PYTHON="$venv/bin/python"
         say "set-up took $((SECONDS - begin)) s: $venv"
     fi
@@ -146,25 +187,31 @@ setup_python() {
 
 usage() {
     cat <<'HELP'
-usage: tools/setup.sh [--cpu] [EXTRA]
+usage: tools/setup.sh [--cpu | --cuda] [EXTRA]
 
 Finds a Python that has everything edgeailite needs, or makes .venv in the repository root and installs it there;
 prints the interpreter. EXTRA is one of pyproject.toml's beside train: openvino, tflite, tensorboard, weights, ray, bench,
 dev.
 A second run does nothing.
 
-  --cpu    when installing: torch and torchvision from https://download.pytorch.org/whl/cpu (0.2 GB) instead of PyPI,
-           whose Linux builds bring the CUDA libraries along (.venv then has 6 GB). An environment that exists already stays as it is.
+When installing on Linux without an NVIDIA driver, torch and torchvision come from https://download.pytorch.org/whl/cpu
+(0.2 GB) instead of PyPI, whose Linux builds bring the CUDA libraries along (.venv then has 6 GB). Where that address
+cannot be reached, they come from PyPI after all. An environment that exists already stays as it is.
+
+  --cpu    from that address in any case, or an error
+  --cuda   from PyPI in any case
+
+EDGEAILITE_TORCH_INDEX names another address of builds without CUDA, such as a mirror.
 HELP
 }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
-    cpu=""
+    choice=""
     extra=""
     for argument in "$@"; do
         case "$argument" in
             --help | -h) usage; exit 0 ;;
-            --cpu) cpu=cpu ;;
+            --cpu | --cuda) choice="${argument#--}" ;;
             -*) say "error: unknown flag $argument"; usage >&2; exit 2 ;;
             *) extra="$argument" ;;
         esac
@@ -174,6 +221,6 @@ if [ "${BASH_SOURCE[0]}" = "$0" ]; then
         exit 2
     fi
     [ "$extra" = dev ] || extra="train${extra:+,$extra}"
-    setup_python "$extra" "$cpu"
+    setup_python "$extra" "$choice"
     printf '%s\n' "$PYTHON"
 fi

@@ -8,7 +8,7 @@ set -euo pipefail
 # shellcheck source=tools/setup.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 case "${1:-}" in
-    --cpu) setup_python dev cpu; shift ;;
+    --cpu | --cuda) setup_python dev "${1#--}"; shift ;;
     *) setup_python dev ;;
 esac
 cd -- "$EDGEAILITE_ROOT"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
 from edgeailite.config import CardConfig, check
 from edgeailite.console import print_result
-from edgeailite.data.files.listing import read_lines
 from edgeailite.errors import UsageError, option
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.runs.dataset import PICTURES
 from edgeailite.runs.describe import Description, describe, input_size
+from edgeailite.runs.described import class_names, colours_of, with_given_rules
 from edgeailite.runs.onnx_model import write_model
 from edgeailite.runs.open import open_model
 
@@ -46,19 +43,9 @@ def _description(config: CardConfig, like: ModelCard | None) -> Description:
         given_so = like is not None or getattr(config, name) is not None
         check(given_so, name, getattr(config, name), f"three numbers, or {option('like')} beside it")
     before = Preprocessing(*size) if like is None else like.preprocessing.with_size(size)
-    given = {name: getattr(config, name) for name in ("mean", "scale", "channel_order", "interpolation")}
-    preprocessing = replace(before, **{name: value for name, value in given.items() if value is not None})
-    classes = _names(config.classes) or (() if like is None else like.classes)
-    numbers = config.palette
-    palette = tuple((numbers[i], numbers[i + 1], numbers[i + 2]) for i in range(0, len(numbers), 3))
+    classes = class_names(config.classes) or (() if like is None else like.classes)
+    palette = colours_of(config.palette)
     if not palette and like is not None and len(like.palette) == len(classes):
         palette = like.palette
     dataset = config.dataset_name or (PICTURES if like is None else like.dataset_name)
-    return Description(preprocessing, classes, palette, config.outputs, dataset)
-
-
-def _names(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of classes; a single word that is a text file holds one per line."""
-    if len(words) == 1 and Path(words[0]).suffix == ".txt":
-        return tuple(read_lines(Path(words[0])).values())
-    return words
+    return Description(with_given_rules(before, config), classes, palette, config.outputs, dataset)

@@ -15,7 +15,8 @@ from edgeailite.data.check.begin import locate
 from edgeailite.data.check.survey import main_target
 from edgeailite.data.files.images import write_png
 from edgeailite.data.items import read_item
-from edgeailite.drawing.plots import colorize, overlay
+from edgeailite.drawing.plots import background, tint
+from edgeailite.drawing.sheets import legend
 from edgeailite.errors import DataError
 
 GAP = 4  # pixels between pictures
@@ -36,7 +37,12 @@ def run(config: DataShowConfig) -> int:
             skipped += 1
     if not tiles:
         raise DataError(f"data set {name}: none of {skipped} pictures can be shown; run data check")
-    write(config.output, sheet(tiles, config.columns))
+    page = sheet(tiles, config.columns)
+    if main_target(source):
+        page = np.concatenate(
+            [page, legend(tuple(zip(source.classes, source.palette, strict=True)), width=page.shape[1])]
+        )
+    write(config.output, page)
     print_result("data show", {"sheet": str(config.output), "pictures": len(tiles), "skipped": skipped})
     return 1 if skipped else 0
 
@@ -56,9 +62,8 @@ def tile(source: DataSource, index: int, config: DataShowConfig) -> Image:
     if not main:
         return small
     classes = resize_label(targets[main], size)
-    mixed = overlay(small, colorize(classes, source.palette), config.alpha)
-    mixed[classes == 255] = small[classes == 255]
-    return mixed
+    plain = background(source.classes, source.palette)
+    return tint(small, classes, source.palette, alpha=config.alpha, plain=plain)
 
 
 def sheet(tiles: list[Image], columns: int) -> Image:

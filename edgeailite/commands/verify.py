@@ -13,6 +13,7 @@ from typing import Any
 from edgeailite.config import VerifyConfig
 from edgeailite.errors import EdgeailiteError, UsageError
 from edgeailite.runtime import load_contract, origin, recheck, recheck_tflite
+from edgeailite.runtime.contract_file import but_for
 
 TFLITE = ".tflite"
 SHOWN = ("equal_argmax", "max_difference")  # columns of the table
@@ -84,6 +85,8 @@ def _recheck(config: VerifyConfig) -> None:
         title = f"{config.model} gives the answers of the contract on {results['pictures']} pictures"
     exact = config.model.suffix == TFLITE or "arithmetic" in results
     every_bit = ", every bit as expected" if exact else ""
+    if "float_parts" in results:
+        every_bit = f", {but_for(results['float_parts'])}"
     if config.json:
         print(json.dumps(results))
     else:

@@ -10,27 +10,23 @@ import dataclasses
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgeailite.cli import parse
 from edgeailite.config import TrainConfig
 from edgeailite.config.stored import plain
 from edgeailite.console import log
-from edgeailite.data import open_dataset
-from edgeailite.data.sets.ade20k import names_and_colours
-from edgeailite.data.source import SEGMENTATION, ClassTarget
-from edgeailite.errors import DataError, UsageError
-from edgeailite.modelcard import ModelCard, changed_options
-from edgeailite.models import create_model
+from edgeailite.errors import UsageError
+from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.pretrained import describe, fetch, load_pretrained, read_weights
+from edgeailite.pretrained import describe, fetch, read_weights
 from edgeailite.pretrained.by_name import WORDS
+from edgeailite.pretrained.open_weights import open_source
 from edgeailite.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgeailite.runs.folder import find_checkpoint
+from edgeailite.runs.importing import labels_of, weights_as_checkpoint
 from edgeailite.runs.open import is_exported
 from edgeailite.training.first_weights import preprocessing_of
-from edgeailite.training.learner import output_channels
 
 CARD_OPTIONS = ("img_resize", "image_mean", "image_scale", "input_channel_reverse", "interpolation")
 NETWORK_OPTIONS = ("model_name", "dataset_name", "upsampling", "align_corners", "pretrained", "allow_head_mismatch")
@@ -81,8 +77,6 @@ def holds_network(sources: Sequence[str]) -> bool:
         return False
     if len(sources) == 2 or _own_checkpoint(sources) is not None:
         return True
-    from edgeailite.pretrained.open_weights import open_source
-
     return "decoders." not in open_source(sources[0])[0].explained
 
 
@@ -97,55 +91,24 @@ def _own_checkpoint(sources: Sequence[str]) -> Checkpoint | None:
     return load_checkpoint(path) if isinstance(values, dict) and "card" in values and "format" in values else None
 
 
-@dataclass(frozen=True)
-class Labels:
-    """Facts of a network's labels: channels by output, names and colours of classes, number of input pictures."""
-
-    outputs: Mapping[str, int]
-    classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
-    inputs: int = 1
-
-
-def labels_of(config: TrainConfig) -> Labels:
-    """Return the labels of the configuration's data set; those of ADE20K's 150 classes even without its files."""
-    if config.dataset_name == "ade20k_segmentation":
-        names, colours = names_and_colours()
-        return Labels({SEGMENTATION: len(names)}, names, colours)
-    source = open_dataset(config.dataset_name, config.data_path, "val")
-    target = next((target for target in source.targets.values() if isinstance(target, ClassTarget)), None)
-    classes, palette = ((), ()) if target is None else (target.classes, target.palette)
-    return Labels(output_channels(source), classes, palette, len(source.items[0].images))
-
-
 def published_checkpoint(config: TrainConfig) -> Checkpoint:
     """Load published weights into the configured network; its card is made from both and the data set."""
-    labels = labels_of(config)
-    model = create_model(
-        config.model_name,
-        outputs=labels.outputs,
-        inputs=labels.inputs,
-        upsampling=config.upsampling,
-        align_corners=config.align_corners,
+    found, name = open_source(config.pretrained or ())
+    checkpoint, report = weights_as_checkpoint(
+        found,
+        name,
+        model_name=config.model_name,
+        labels=labels_of(config.dataset_name, config.data_path),
+        options={"upsampling": config.upsampling, "align_corners": config.align_corners},
     )
-    report = load_pretrained(model, config.pretrained or ())
     log(describe(report))
-    if any(key.startswith("decoders.") for key in report.missing):
-        raise DataError(
-            f"{report.source}: {report.kind}, not a whole network; train from it first (--phase training)",
-            code="wrong-kind",
-        )
-    card = ModelCard(
-        model.name,
-        labels.outputs,
-        labels.classes,
-        labels.palette,
-        preprocessing_of(config),
-        config.dataset_name,
-        None if config.data_path is None else str(config.data_path.resolve()),
-        changed_options(model.options),
+    card = dataclasses.replace(
+        checkpoint.card,
+        preprocessing=preprocessing_of(config),
+        dataset_name=config.dataset_name,
+        data_path=None if config.data_path is None else str(config.data_path.resolve()),
     )
-    return Checkpoint(card, model.state_dict(), plain(config))
+    return dataclasses.replace(checkpoint, card=card, config=plain(config))
 
 
 def _changed(card: ModelCard, given: Mapping[str, Sequence[str]]) -> ModelCard:

@@ -24,7 +24,7 @@ from edgeailite.config.data import (
     DataSplitConfig,
     DataStatsConfig,
 )
-from edgeailite.config.foreign import CardConfig
+from edgeailite.config.foreign import CardConfig, ImportConfig
 from edgeailite.config.proving import CompareConfig, ExportConfig, ReportConfig, ValidateConfig, VerifyConfig
 from edgeailite.config.quantizing import AnalyzeConfig, CalibrateConfig, Observer, QuantizeConfig, SchemeName
 from edgeailite.config.start import DemoConfig, DoctorConfig, PresetsConfig
@@ -36,7 +36,7 @@ __all__ = [
     "Amp", "Device", "Loop", "Objective", "Observer", "SchemeName", "Size", "Weights",
     "DemoConfig", "PresetsConfig", "DoctorConfig",
     "DataGetConfig", "DataCheckConfig", "DataSplitConfig", "DataStatsConfig", "DataShowConfig", "DataCacheConfig",
-    "CardConfig",
+    "CardConfig", "ImportConfig",
     "ModelsConfig", "ChooseConfig", "ComplexityConfig", "BenchConfig", "DevicesListConfig", "DevicesFitConfig",
     "TrainConfig", "CalibrateConfig", "AnalyzeConfig", "QuantizeConfig",
     "ValidateConfig", "CompareConfig", "ExportConfig", "VerifyConfig", "ReportConfig",

@@ -38,6 +38,11 @@ class Calibration:
     percentile: float = 99.99
     """Share of values inside the ranges, per cent, for the percentile observer (tidl_pow2 has TI's own)."""
 
+    group("operators without an integer form")
+    float_parts: bool = False
+    """Leave them in float, between quantizers (normalisation over channels, attention): the file is then proven but for
+    these parts, which verify names. False: they are refused."""
+
     def check_calibration(self) -> None:
         """Raise UsageError for a value out of range."""
         check_least(self, 1, "calibration_images")
@@ -108,7 +113,7 @@ class CalibrateConfig(Machine, Refinement, Calibration, CalibrateSubject):  # th
         if self.pretrained is not None:
             check(self.scheme == "tidl_pow2", "scheme", self.scheme, "tidl_pow2 beside pretrained")
             check(self.plan is None, "plan", self.plan, "none beside pretrained, whose layers all have 8 bits")
-            for name in ("equalize", "correct_bias", "adaround"):
+            for name in ("equalize", "correct_bias", "adaround", "float_parts"):
                 value = getattr(self, name)
                 check(not value, name, value, "none beside pretrained, which is taken as it is")
         check(self.pictures is None or self.data_path is None, "pictures", self.pictures, "none beside data_path")

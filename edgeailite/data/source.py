@@ -234,3 +234,10 @@ def ranges(values: Iterable[int]) -> str:
         f"{first}..{last}" if last > first + 1 else ", ".join(map(str, sorted({first, last}))) for first, last in runs
     ]
     return ", ".join([*told[:ROWS_SHOWN], *(["..."] if len(told) > ROWS_SHOWN else [])])
+
+
+def output_channels(source: DataSource) -> dict[str, int]:
+    """Return the outputs of a network for this data set with their channels; depth has one."""
+    return {
+        name: 1 if isinstance(target, DepthTarget) else len(target.classes) for name, target in source.targets.items()
+    }

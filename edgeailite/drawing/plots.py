@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Palette = Sequence[tuple[int, int, int]]
+BACKGROUND = ("background", "bg", "void", "unlabelled", "unlabeled", "ignored", "ignore")  # names of classes
 
 DPI = 160
 INK, FAINT, GRID = "#2b3440", "#75808c", "#e3e7eb"
@@ -43,6 +44,43 @@ def overlay(image: NDArray[np.uint8], colors: NDArray[np.uint8], alpha: float) -
     """Mix two (H,W,3) uint8 pictures: `alpha` of `colors` over the rest of `image`."""
     mixed = (1 - alpha) * image.astype(np.float32) + alpha * colors.astype(np.float32)
     return np.rint(mixed).astype(np.uint8)
+
+
+def background(classes: Sequence[str], palette: Palette) -> frozenset[int]:
+    """Return the classes that a picture is not tinted with: those with such a name, and those whose colour is black.
+
+    >>> sorted(background(("background", "road", "sky"), ((9, 9, 9), (128, 64, 128), (0, 0, 0))))
+    [0, 2]
+    """
+    named = {index for index, name in enumerate(classes) if name.lower() in BACKGROUND}
+    return frozenset(named | {index for index, color in enumerate(palette) if not any(color)})
+
+
+def untinted(labels: NDArray[np.integer], palette: Palette, plain: Collection[int]) -> NDArray[np.bool_]:
+    """Return where classes (H,W) are `plain`, ignored or without a colour."""
+    bare = np.ones(len(palette) + 1, bool)
+    bare[[index for index in range(len(palette)) if index not in plain]] = False
+    known = (labels >= 0) & (labels < len(palette))
+    found: NDArray[np.bool_] = bare[np.where(known, labels, len(palette))]
+    return found
+
+
+def tint(
+    image: NDArray[np.uint8],
+    labels: NDArray[np.integer],
+    palette: Palette,
+    *,
+    alpha: float,
+    plain: Collection[int] = (),
+) -> NDArray[np.uint8]:
+    """Mix the colours of classes (H,W) with a picture (H,W,3) uint8, which stays as it is where they are `plain`.
+
+    So it does where a label is ignored or has no colour.
+    """
+    mixed = overlay(image, colorize(labels, palette), alpha)
+    bare = untinted(labels, palette, plain)
+    mixed[bare] = image[bare]
+    return mixed
 
 
 def _figure(**settings: Any) -> Figure:

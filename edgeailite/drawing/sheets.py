@@ -31,6 +31,7 @@ COMPRESSION = 6  # of PNG: 9 takes three times as long for one per cent
 DPI = 128  # a power of two: pixels / DPI * DPI are the same pixels
 
 Color = tuple[int, int, int]
+Meaning = tuple[str, Color]  # of a colour
 Label = tuple[int, int, str, str]  # left, middle, text, colour
 
 
@@ -126,26 +127,42 @@ def depth_row(
     return Row(image, depth_colors(label, scale), colors, depth_differences(label, prediction), captions)
 
 
-def sheet(rows: Sequence[Row], *, title: str, scale: Scale | None = None, tile_width: int = TILE_WIDTH) -> Image:
-    """Draw the page (H,W,3) uint8 RGB: a title, names of columns, rows with captions, a legend of the colours."""
+def sheet(
+    rows: Sequence[Row],
+    *,
+    title: str,
+    scale: Scale | None = None,
+    classes: Sequence[Meaning] = (),
+    tile_width: int = TILE_WIDTH,
+) -> Image:
+    """Draw the page (H,W,3) uint8 RGB: a title, names of columns, rows with captions, legends of the colours.
+
+    `classes` are the names and colours of classes.
+    """
     fields = [Fields(row.image, (row.label, row.prediction, row.differences), row.captions) for row in rows]
     names = ("right", "wrong", "not labelled")
     if scale is not None:
         names = ("right", f"{100 * FULL_ERROR:.0f} % off", "not known")
     meanings = tuple(zip(names, (RIGHT, WRONG, IGNORED), strict=True))
-    return laid_out(fields, columns=COLUMNS, meanings=meanings, title=title, scale=scale, tile_width=tile_width)
+    return laid_out(
+        fields, columns=COLUMNS, meanings=meanings, title=title, scale=scale, classes=classes, tile_width=tile_width
+    )
 
 
 def laid_out(
     rows: Sequence[Fields],
     *,
     columns: Sequence[str],
-    meanings: Sequence[tuple[str, Color]],
+    meanings: Sequence[Meaning],
     title: str,
     scale: Scale | None = None,
+    classes: Sequence[Meaning] = (),
     tile_width: int = TILE_WIDTH,
 ) -> Image:
-    """Lay out a page (H,W,3) uint8 RGB of rows; `meanings` are the names of the last column's colours."""
+    """Lay out a page (H,W,3) uint8 RGB of rows.
+
+    `meanings` are the names of the last column's colours, `classes` those of the maps'.
+    """
     heights = [max(1, round(row.image.shape[0] * tile_width / row.image.shape[1])) for row in rows]
     width = GAP + len(columns) * (tile_width + GAP)
     foot = FOOT * (1 if scale is None else 2)
@@ -166,14 +183,43 @@ def laid_out(
     texts += _meanings(page, top + FOOT // 2, meanings)
     if scale is not None:
         texts += _depth_bar(page, top + FOOT + FOOT // 2, scale)
-    return _written(page, texts)
+    return np.concatenate([_written(page, texts), *([legend(classes, width=width)] if classes else [])])
 
 
-def encode(rows: Sequence[Row], *, title: str, scale: Scale | None = None, limit: int) -> tuple[Image, bytes]:
+def legend(classes: Sequence[Meaning], *, width: int) -> Image:
+    """Draw the names and colours of classes (H,width,3) uint8 RGB, in as many lines as they need."""
+    rows: list[list[tuple[int, str, Color]]] = [[]]
+    left = GAP
+    for name, color in classes:
+        text = _cut(name, width - 2 * GAP - 18)
+        step = 18 + int(LETTER * len(text)) + 2 * GAP
+        if left > GAP and left + step > width:
+            rows.append([])
+            left = GAP
+        rows[-1].append((left, text, color))
+        left += step
+    strip = np.full((FOOT * len(rows), width, 3), 255, np.uint8)
+    texts: list[Label] = []
+    for number, row in enumerate(rows):
+        middle = number * FOOT + FOOT // 2
+        for left, text, color in row:
+            _patch(strip, left, middle, color)
+            texts.append((left + 18, middle, text, INK))
+    return _written(strip, texts)
+
+
+def encode(
+    rows: Sequence[Row],
+    *,
+    title: str,
+    scale: Scale | None = None,
+    classes: Sequence[Meaning] = (),
+    limit: int,
+) -> tuple[Image, bytes]:
     """Return the widest sheet whose PNG has at most `limit` bytes, or the narrowest there can be, and that PNG."""
     width = TILE_WIDTH
     while True:
-        page = sheet(rows, title=title, scale=scale, tile_width=width)
+        page = sheet(rows, title=title, scale=scale, classes=classes, tile_width=width)
         bgr = cv2.cvtColor(page, cv2.COLOR_RGB2BGR)
         data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, COMPRESSION])[1].tobytes()
         if len(data) <= limit or width <= LEAST_WIDTH:
@@ -201,13 +247,18 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= letters else "…" + text[-(letters - 1) :]
 
 
-def _meanings(page: Image, middle: int, meanings: Sequence[tuple[str, Color]]) -> list[Label]:
+def _patch(page: Image, left: int, middle: int, color: Color) -> None:
+    """Draw a small field of a colour with a border."""
+    page[middle - 6 : middle + 6, left : left + 12] = IGNORED
+    page[middle - 5 : middle + 5, left + 1 : left + 11] = color
+
+
+def _meanings(page: Image, middle: int, meanings: Sequence[Meaning]) -> list[Label]:
     """Patches of the last column's colours, drawn on the page; the texts that belong to them."""
     texts = []
     for index, (name, color) in enumerate(meanings):
         left = GAP + index * SLOT
-        page[middle - 6 : middle + 6, left : left + 12] = IGNORED
-        page[middle - 5 : middle + 5, left + 1 : left + 11] = color
+        _patch(page, left, middle, color)
         texts.append((left + 18, middle, name, FAINT))
     return texts
 
@@ -222,9 +273,12 @@ def _depth_bar(page: Image, middle: int, scale: Scale) -> list[Label]:
 
 
 def _written(page: Image, texts: Sequence[Label]) -> Image:
-    """The page with texts on it; no other pixel changes."""
+    """The page with texts on it; no other pixel changes. Without matplotlib OpenCV writes them, in plain letters."""
     height, width = page.shape[:2]
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        return _typed(page, texts)
 
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     for left, middle, text, color in texts:
@@ -238,3 +292,13 @@ def _written(page: Image, texts: Sequence[Label]) -> Image:
     written = page.copy()
     written[inked] = np.rint((1 - alpha) * page[inked] + alpha * drawn[inked][:, :3])
     return written
+
+
+def _typed(page: Image, texts: Sequence[Label]) -> Image:
+    """The page with texts in OpenCV's letters; those that it lacks are question marks."""
+    typed = page.copy()
+    for left, middle, text, color in texts:
+        ink = [int(color[at : at + 2], 16) for at in (1, 3, 5)]
+        plain = text.encode("ascii", "replace").decode()
+        cv2.putText(typed, plain, (left, middle + 4), cv2.FONT_HERSHEY_SIMPLEX, 0.36, ink, 1, cv2.LINE_AA)
+    return typed

@@ -32,20 +32,28 @@ BYTE_TEXTS = [f"{byte}," for byte in range(256)]
 METHODS = {
     "ADD": "Add",
     "ARG_MAX": "ArgMax",
+    "CAST": "Cast",
     "CONCATENATION": "Concatenation",
     "CONV_2D": "Conv2D",
     "DEPTHWISE_CONV_2D": "DepthwiseConv2D",
+    "DEPTH_TO_SPACE": "DepthToSpace",
     "DEQUANTIZE": "Dequantize",
     "GATHER": "Gather",
     "MAX_POOL_2D": "MaxPool2D",
     "MEAN": "Mean",
     "MIRROR_PAD": "MirrorPad",
+    "MUL": "Mul",
     "PAD": "Pad",
     "QUANTIZE": "Quantize",
+    "REDUCE_MAX": "ReduceMax",
+    "REDUCE_MIN": "ReduceMin",
     "RESHAPE": "Reshape",
     "RESIZE_BILINEAR": "ResizeBilinear",
     "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighbor",
     "SLICE": "Slice",
+    "SPACE_TO_DEPTH": "SpaceToDepth",
+    "SUB": "Sub",
+    "TRANSPOSE": "Transpose",
 }
 """Operators by the methods `Add...` of TensorFlow Lite Micro's MicroMutableOpResolver."""
 

@@ -15,7 +15,7 @@ from edgeailite.export.parity import Picture, Subject, make_golden
 from edgeailite.files import sha256_of
 from edgeailite.quantization.arithmetic import ONNXRUNTIME_ROWS
 from edgeailite.runtime.contract import described
-from edgeailite.runtime.contract_file import BASE, FLOAT_LOGIT_TOLERANCE, FLOAT_TOLERANCE, FORMAT
+from edgeailite.runtime.contract_file import BASE, EVERY_BIT, FLOAT_LOGIT_TOLERANCE, FLOAT_TOLERANCE, FORMAT
 
 GOLDEN_PICTURES = 2
 GOLDEN_WIDTH, GOLDEN_TALLEST = 160, 8192
@@ -36,7 +36,7 @@ def contract_values(subject: Subject, items: Sequence[tuple[Path, ...]], results
         "exact": subject.kind == "int8" and subject.promise is None,
         "sha256": sha256_of(subject.file),
         "tolerance": {
-            "int8": (subject.promise or "every bit") if subject.kind == "int8" else None,
+            "int8": (subject.promise or EVERY_BIT) if subject.kind == "int8" else None,
             "float_logits_std": FLOAT_LOGIT_TOLERANCE,
             "float_layer_std": FLOAT_TOLERANCE,
         },

@@ -7,12 +7,13 @@ are at most one step off: sums of float32 have an order of the machine's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from edgeailite.errors import ParityError
@@ -101,7 +102,19 @@ def _macs(module: nn.Module | None, node: fx.Node, shapes: Mapping[fx.Node, torc
         return prod(shapes[node]) * prod(module.weight.shape[1:])
     if isinstance(module, nn.ConvTranspose2d):
         return prod(shapes[node.args[0]]) * prod(module.weight.shape[1:])
-    operands = [source for source in node.all_input_nodes if source in shapes]
-    if isinstance(module, FloatPart) and len(operands) > 1:  # a product of matrices
-        return prod(shapes[node]) * shapes[operands[0]][-1] * (len(operands) - 1)
+    if isinstance(module, nn.Linear):
+        return prod(shapes[node]) * module.in_features
+    if isinstance(module, FloatPart):
+        operands = [value for value in (*node.args, *node.kwargs.values()) if isinstance(value, fx.Node)]
+        return _macs_of_matrices(module, [shapes[operand] for operand in operands], shapes[node])
     return 0
+
+
+def _macs_of_matrices(module: FloatPart, operands: Sequence[torch.Size], result: torch.Size) -> int:
+    """Count a product of two tensors as matrices, or both of attention: queries by keys, weights by values."""
+    if len(operands) < 2:
+        return 0
+    if module.function is F.scaled_dot_product_attention:
+        queries, keys = operands[:2]
+        return (prod(queries) + prod(result)) * keys[-2]
+    return prod(result) * operands[0][-1]

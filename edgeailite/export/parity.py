@@ -54,6 +54,7 @@ LEVELS = ("EXTENDED", "ALL", "DISABLED")
 PICTURES_WITHOUT_OPTIMISATION = 2  # slow, and reported only
 CONTROL_PICTURES = 2  # that show how steady the network is, should that be asked
 LAYERS_SIZE = (128, 160)  # height and width, at most, at which the conversion is looked at layer by layer
+RESHAPE = "Reshape"
 LABEL = "_label"  # ends the names of label maps
 INTEGER_KERNELS = {"Conv": "QLinearConv", "Add": "QLinearAdd", "Concat": "QLinearConcat"}
 BETWEEN_QUANTIZERS = {  # only there: functions and sums of other people's networks have such operators inside, in float
@@ -158,14 +159,22 @@ def _between_quantizers(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     found = []
     for node in graph.node:
         if node.op_type in BETWEEN_QUANTIZERS:
-            makers = [index.maker.get(name) for name in node.input]
+            makers = [_before_reshape(index, name) for name in node.input]
             reader = index.sole_reader(node.output[0])
+            if reader is not None and reader.op_type == RESHAPE:  # rows of a linear layer
+                reader = index.sole_reader(reader.output[0])
             if reader is not None and reader.op_type in ACTIVATIONS:
                 reader = index.sole_reader(reader.output[0])
             read = all(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers)
             if read and reader is not None and reader.op_type == "QuantizeLinear":
                 found.append(node)
     return found
+
+
+def _before_reshape(index: Index, name: str) -> onnx.NodeProto | None:
+    """Return the node that makes a tensor, up to its shape."""
+    maker = index.maker.get(name)
+    return index.maker.get(maker.input[0]) if maker is not None and maker.op_type == RESHAPE else maker
 
 
 def _is_shape_arithmetic(node: onnx.NodeProto, shape_values: set[str]) -> bool:

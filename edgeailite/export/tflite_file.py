@@ -26,25 +26,35 @@ PADDINGS = {"SAME": 0, "VALID": 1}
 MIRROR_MODES = {"REFLECT": 0, "SYMMETRIC": 1}
 LARGEST_OLD_CODE = 127  # of an operator; larger ones have this in the field that older readers look at
 GROUPED = 6  # version of CONV_2D with groups
+SIDES = 4  # of a tensor; with more these have versions of their own
+MANY_SIDES = {"SLICE": 5, "TRANSPOSE": 4}
 
 # The type of an operator's option table, and its versions for int8 and int16.
 OPERATORS = {
     "ADD": (11, 2, 3),
     "ARG_MAX": (40, 2, 2),
+    "CAST": (37, 1, 1),
     "CONCATENATION": (10, 2, 3),
     "CONV_2D": (1, 3, 4),
     "DEPTHWISE_CONV_2D": (2, 3, 5),
+    "DEPTH_TO_SPACE": (94, 1, 1),
     "DEQUANTIZE": (38, 2, 3),
     "GATHER": (23, 2, 4),
     "MAX_POOL_2D": (5, 2, 3),
     "MEAN": (27, 2, 3),
     "MIRROR_PAD": (77, 2, 3),
+    "MUL": (21, 2, 4),
     "PAD": (22, 2, 3),
     "QUANTIZE": (89, 1, 1),
+    "REDUCE_MAX": (27, 2, 3),
+    "REDUCE_MIN": (27, 2, 3),
     "RESHAPE": (17, 1, 1),
     "RESIZE_BILINEAR": (15, 2, 4),
     "RESIZE_NEAREST_NEIGHBOR": (74, 2, 4),
     "SLICE": (48, 2, 4),
+    "SPACE_TO_DEPTH": (19, 2, 2),
+    "SUB": (28, 2, 5),
+    "TRANSPOSE": (26, 2, 5),
 }
 
 Kind = Literal["Bool", "Int8", "Uint8", "Int32", "Uint32", "table"]
@@ -74,12 +84,24 @@ def version_of(operator: Operator) -> int:
         return GROUPED
     if operator.kind == "QUANTIZE":
         return 2 if operator.output.type == "int16" else 1
-    if operator.kind == "ARG_MAX" and first.type == "float32":
+    if (operator.kind == "ARG_MAX" and first.type == "float32") or first.type == "int32":
         return 1
+    if operator.kind == "MUL" and _ratio_of_product(operator) >= 1:
+        return 3
+    if operator.kind in MANY_SIDES and len(first.shape) > SIDES:
+        return MANY_SIDES[operator.kind]
     if operator.kind.startswith("RESIZE") and first.type in ("int8", "float32"):
         newer = options.get("half_pixel_centers") or (operator.kind != "RESIZE_BILINEAR" and options["align_corners"])
         return 3 if newer else of_int8
     return of_int16 if first.type == "int16" else of_int8
+
+
+def _ratio_of_product(operator: Operator) -> float:
+    a, b, y = (value.scale for value in (*operator.inputs, operator.output))
+    assert a is not None
+    assert b is not None
+    assert y is not None
+    return float(a[0] * b[0] / y[0])
 
 
 class _Writer:
@@ -226,16 +248,23 @@ def _options(operator: Operator) -> Iterator[Field]:
         yield from _pair(1, options["stride"])
         yield from _pair(3, options["kernel"])
         yield (5, "Int8", activation)
-    elif kind == "ADD":
+    elif kind in ("ADD", "SUB"):
         yield (0, "Int8", activation)
         yield (1, "Bool", False)  # pot_scale_int16, which is true by default
+    elif kind == "MUL":
+        yield (0, "Int8", activation)
+    elif kind == "CAST":
+        yield (0, "Int8", TYPES[operator.inputs[0].type])
+        yield (1, "Int8", TYPES[operator.output.type])
+    elif kind in ("DEPTH_TO_SPACE", "SPACE_TO_DEPTH"):
+        yield (0, "Int32", options["block_size"])
     elif kind in ("CONCATENATION", "GATHER"):
         yield (0, "Int32", options["axis"])
     elif kind.startswith("RESIZE"):
         first = 2 if kind == "RESIZE_BILINEAR" else 0
         yield (first, "Bool", options["align_corners"])
         yield (first + 1, "Bool", options["half_pixel_centers"])
-    elif kind == "MEAN":
+    elif kind in ("MEAN", "REDUCE_MAX", "REDUCE_MIN"):
         yield (0, "Bool", options["keep_dims"])
     elif kind == "MIRROR_PAD":
         yield (0, "Int8", MIRROR_MODES[options["mode"]])

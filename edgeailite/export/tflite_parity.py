@@ -42,7 +42,9 @@ from edgeailite.export.to_tflite import WrittenProgram, file_hash, to_tflite
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import preprocess, quantized_input
 from edgeailite.quantization import convert, scheme_of
+from edgeailite.quantization.lowered import channels_first
 from edgeailite.quantization.program import Program, Value
+from edgeailite.quantization.program_builder import CHANNELS_LAST, PICTURE
 from edgeailite.quantization.tflite_rules import run_operator, run_program
 from edgeailite.runtime.tflite_file import TfliteFile, read_tflite
 from edgeailite.runtime.tflite_metadata import admit_tflite
@@ -169,7 +171,7 @@ def _quantization(value: Value) -> tuple[Any, int, str]:
 def _scores(subject: TfliteSubject, images: Sequence[Array]) -> dict[str, Array]:
     """Logits (1,C,H,W) of the program, in the arithmetic `tflite_reference`."""
     found = run_program(subject.scores, program_codes(subject.scores, images), "tflite_reference")
-    return {name: np.ascontiguousarray(value.transpose(0, 3, 1, 2)) for name, value in found.items()}
+    return {name: channels_first(value) for name, value in found.items()}
 
 
 def _compare(
@@ -304,8 +306,8 @@ def check_operators(subject: TfliteSubject, program: Program, images: Sequence[A
 
 
 def _channels_last(codes: Array) -> Array:
-    """Codes (1,C,H,W) as a program has them: int8 and NHWC."""
-    last = codes.transpose(0, 2, 3, 1)
+    """Codes (1,C,H,W) as a program has them: int8 and NHWC; those of no picture in their own order."""
+    last = codes.transpose(CHANNELS_LAST) if codes.ndim == PICTURE else codes
     return (last.astype(np.int16) - MIDDLE).astype(np.int8) if codes.dtype == np.uint8 else last
 
 

@@ -28,6 +28,7 @@ from edgeailite.quantization.convert import DEFAULT_FORM, Form
 from edgeailite.quantization.graph import named_outputs, output_nodes
 from edgeailite.quantization.prepare import float_parts_of
 from edgeailite.runs.onnx_model import card_entries, weights_hash
+from edgeailite.runtime.contract_file import FLOAT_PARTS_PROMISE, WEAKER, WIDE_PROMISE
 from edgeailite.runtime.metadata import SESSION_SETTINGS, SIGNED_CODES
 
 NEWEST_IR = 10  # nothing newer is used
@@ -215,6 +216,6 @@ def _quantization_metadata(model: fx.GraphModule) -> dict[str, str]:
     """Return the metadata of quantization: scheme, parts that are not 8-bit integers, settings for signed codes."""
     scheme = scheme_of(model)
     settings = SIGNED_CODES if scheme.signed else {}
-    wide = wide_parts(model) + float_parts_of(model)
+    weaker = {WIDE_PROMISE: wide_parts(model), FLOAT_PARTS_PROMISE: float_parts_of(model)}
     about = {"edgeailite.scheme": scheme.name, SESSION_SETTINGS: json.dumps(settings)}
-    return about | ({"edgeailite.wide": json.dumps(wide)} if wide else {})
+    return about | {WEAKER[promise]: json.dumps(parts) for promise, parts in weaker.items() if parts}

@@ -24,6 +24,7 @@ from edgeailite.runs.folder import run_folder
 from edgeailite.runs.network import load_network
 from edgeailite.runs.weights import chosen_weights
 from edgeailite.runtime import load_onnx
+from edgeailite.runtime.contract_file import but_for
 
 CONTRACT_NAMES = {"float": "contract.json", "int8": "contract_int8.json"}
 
@@ -47,6 +48,10 @@ class Verification:
         """Say in a sentence what was shown; nothing is called proven of which only pictures were compared."""
         levels = [part for part in self.results.values() if isinstance(part, Mapping) and "pictures" in part]
         seen = f"{self.results['data']}, {levels[0]['pictures']} pictures"
+        if self.proven and "float_parts" in self.results:
+            return f"{self.run} is {but_for(list(self.results['float_parts']), self.results['integer_macs'])}: {seen}"
+        if self.proven and "promise" in self.results:
+            return f"{self.run} keeps its promise, {self.results['promise']}: {seen}"
         if self.proven:
             return f"{self.run} is proven: {seen}"
         return f"{self.run} agrees with its file on pictures; nothing else was compared: {seen}"

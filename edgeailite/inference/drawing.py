@@ -2,7 +2,7 @@
 
 labels         classes (H,W) uint8, or the data set's own values; depth: uint16 in 1/256 metre, 0 = not known
 colors         the palette's colours; depth: viridis from near (bright) to far
-overlay        the colours mixed with the picture
+overlay        the colours mixed with the picture, which stays as it is where a class is background
 side_by_side   the picture, and the colours beside it
 """
 
@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.drawing.plots import Palette, colorize, overlay
-from edgeailite.drawing.sheets import Scale, depth_colors, depth_scale
+from edgeailite.drawing.plots import Palette, background, colorize, overlay, tint
+from edgeailite.drawing.sheets import Scale, depth_colors, depth_scale, legend
 from edgeailite.modelcard import REGRESSION, ModelCard
 
 Array = NDArray[Any]
 PICTURES = ("labels", "colors", "overlay", "side_by_side")
 WORDS = {"labels": "label", "colors": "color"}  # in file names
+LEGEND = 640  # pixels: width of the file with the names of classes
 DEPTH_UNIT = 256  # stored per metre, as KITTI has it
 SPREAD = ((0, 0, 0), (119, 11, 32), (0, 130, 180), (107, 142, 35), (250, 170, 30), (244, 35, 232), (152, 251, 152))
 
@@ -89,10 +90,26 @@ def draw(output: Output, result: Array, image: Array, kinds: Sequence[str], *, a
     rules: dict[str, Callable[[], Array]] = {
         "labels": lambda: stored(output, result),
         "colors": lambda: colors,
-        "overlay": lambda: overlay(image, colors, alpha),
+        "overlay": lambda: _tinted(output, result, image, colors, alpha),
         "side_by_side": lambda: np.concatenate([image, colors], axis=1),
     }
     return {kind: rules[kind]() for kind in kinds}
+
+
+def _tinted(output: Output, result: Array, image: Array, colors: Array, alpha: float) -> Array:
+    """Mix a picture with the colours of a result; where a class is background it stays as it is."""
+    if output.is_depth:
+        return overlay(image, colors, alpha)
+    plain = background(output.classes, output.palette)
+    return tint(image, result, output.palette, alpha=alpha, plain=plain)
+
+
+def legend_of(outputs: Sequence[Output]) -> Array | None:
+    """Draw the names and colours of all classes, (H,W,3) uint8; None where no output has classes."""
+    strips = [
+        legend(tuple(zip(each.classes, each.palette, strict=True)), width=LEGEND) for each in outputs if each.classes
+    ]
+    return np.concatenate(strips) if strips else None
 
 
 def colors_of(output: Output, result: Array) -> Array:

@@ -3,7 +3,8 @@
 For each picture NAME_label.png (class indices), NAME_color.png and NAME_overlay.png at the picture's own size, in the
 same folders below `save_path` as below the input; `write` chooses. NAME is the stem, or the whole file name where two
 files of a folder share a stem; of networks with several outputs NAME_OUTPUT. Of videos NAME_overlay.mp4. Beside them
-`shares.csv` and `shares.json` (classes of every picture), `skipped.csv` (what could not be read) and `infer.json`.
+`legend.png` (the colours of the classes), `shares.csv` and `shares.json` (classes of every picture), `skipped.csv`
+(what could not be read) and `infer.json`.
 No file is ever replaced that infer did not write.
 """
 
@@ -30,7 +31,8 @@ from edgeailite.data.files.images import IMAGE_SUFFIXES
 from edgeailite.data.parallel_map import parallel_map
 from edgeailite.errors import DataError, UsageError, option
 from edgeailite.evaluation import PLAIN, Views, class_maps, results_at
-from edgeailite.inference.drawing import PICTURES
+from edgeailite.files import write_result
+from edgeailite.inference.drawing import PICTURES, legend_of
 from edgeailite.inference.film import label_video
 from edgeailite.inference.manifest import Summary
 from edgeailite.inference.naming import absolute
@@ -50,12 +52,14 @@ from edgeailite.inference.rates import Rates
 from edgeailite.inference.results import Results, check_outputs, settle
 from edgeailite.inference.shards import Shard, shard_of
 from edgeailite.inference.sources import Input, Inputs, inputs, is_stream, lines_of
+from edgeailite.inference.writing import foreign, png
 from edgeailite.runs.open import OpenModel
 from edgeailite.untrusted import printable
 
 MOST_UNREAD = 1000  # lines of a list on stdin, if none before them names a picture: then it is no list of pictures
 MOST_REPEATED = 10_000  # lines in a row
 SUFFIXES_SHOWN = 8
+LEGEND_FILE = "legend.png"
 UNDER_WAY = 32  # pictures that may be read, predicted or written at one time; there are fewer
 
 
@@ -97,6 +101,7 @@ def label_inputs(config: InferConfig) -> LabellingSummary:
     _check_streams(config, opened)
     settings = result_settings(config, predictor, shard)
     settle(settings.tables, made_with(config, predictor), resume=config.resume, asked=asked_for(config, source))
+    _write_legend(settings)
     began = time.perf_counter()
     rates = Rates(total, total, config.metrics)
     with Results(settings, resume=config.resume) as results, progress("infer", total) as (bar, task):
@@ -118,6 +123,18 @@ def label_inputs(config: InferConfig) -> LabellingSummary:
                 rates.add(failed=results.skipped > rates.failed)
     rates.write(finished=True)
     return _ended(config, results, time.perf_counter() - began, source.others)
+
+
+def _write_legend(settings: ResultSettings) -> None:
+    """Write the names of the classes and their colours beside pictures in colour."""
+    drawn = legend_of(settings.outputs) if set(settings.kinds) - {"labels"} else None
+    path = settings.folder / LEGEND_FILE
+    if drawn is None:
+        return
+    if foreign([path]) is not None:
+        log(f"{path}: was not written by infer and stays; it would hold the colours of the classes")
+        return
+    write_result(path, png(drawn), "save_path")
 
 
 def _check_list(results: Results) -> None:

@@ -11,6 +11,7 @@ from edgeailite.models import Pixel2Pixel
 from edgeailite.pretrained.networks import networks_of
 from edgeailite.pretrained.open_weights import Source, open_source
 from edgeailite.pretrained.plain import not_finite
+from edgeailite.pretrained.recognise import RecognisedWeights
 from edgeailite.pretrained.replicate import PlacedWeights, place
 from edgeailite.pretrained.report import LoadReport, conventions, explanations, head_refusal, refusal
 from edgeailite.pretrained.shapes import Differences, differences, layer_of
@@ -42,6 +43,18 @@ def load_pretrained(
     `sha256` is checked for a single file.
     """
     found, name = open_source(source, sha256=sha256)
+    return load_recognised(model, found, name, strict=strict, allow_head_mismatch=allow_head_mismatch)
+
+
+def load_recognised(
+    model: nn.Module,
+    found: RecognisedWeights,
+    name: str,
+    *,
+    strict: bool = True,
+    allow_head_mismatch: bool = False,
+) -> LoadReport:
+    """Load weights whose kind is known already, as `load_pretrained` does; `name` is the file's in messages."""
     network = model if isinstance(model, Pixel2Pixel) else None
     placed = (
         place(found, network) if network is not None else PlacedWeights(found.weights, found.notes, found.explained)

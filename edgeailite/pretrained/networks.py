@@ -1,4 +1,4 @@
-"""Finds the network that a file of weights belongs to, by names and shapes alone; for messages."""
+"""Finds the network that a file of weights belongs to, by names and shapes alone."""
 
 from __future__ import annotations
 
@@ -50,6 +50,25 @@ def networks_of(found: RecognisedWeights) -> list[str]:
         if _same(ENCODER, given, names_of_encoder[0]):
             names += [name for name in names_of_encoder if not holds_decoder(found) or _same(DECODER, given, name)]
     return names
+
+
+def nearest_network(found: RecognisedWeights) -> tuple[str, int] | None:
+    """Return the network that has most of the tensors, by name and shape, and how many; None if none has any.
+
+    Encoders are compared first, then the networks that have the best one, since building all takes a while.
+    """
+    given = {key: value.shape for key, value in found.weights.items() if not key.endswith(STEPS)}
+
+    def common(part: str, name: str) -> int:
+        return sum(
+            _alike(shape, given[key]) for key, shape in _shapes(name).items() if key.startswith(part) and key in given
+        )
+
+    ours = any(key.startswith("encoder.features.") for key in given)
+    encoders = sorted(_by_encoder(ours), key=lambda names: -common(ENCODER, names[0]))
+    best = max(encoders[0], key=lambda name: common(DECODER, name))
+    count = common(ENCODER, best) + common(DECODER, best)
+    return (best, count) if count else None
 
 
 @cache

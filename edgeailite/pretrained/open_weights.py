@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from edgeailite.download import download
-from edgeailite.errors import DataError, UsageError, option
+from edgeailite.errors import DataError, UsageError
 from edgeailite.files import sha256_of
 from edgeailite.pretrained.find_state_dict import state_dict_of
 from edgeailite.pretrained.reading import read_weights
@@ -41,7 +41,7 @@ def fetch(source: str | Path, *, sha256: str | None = None) -> Path:
         record = record_of(source)
         size = record.size if record is not None else None
         checksum = sha256 or (record.sha256 if record else None)
-        advice = f", or give the file itself: {option('pretrained')} FILE"
+        advice = ", or give a file in place of the address"
         return download(source, sha256=checksum, size=size, tolerance=STATED_TO, advice=advice)
     path = Path(source)
     if sha256 is not None and path.is_file():

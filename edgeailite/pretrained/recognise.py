@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from edgeailite.errors import DataError, option
+from edgeailite.errors import DataError
 from edgeailite.pretrained import ddrnet_names
 from edgeailite.pretrained.branch_names import HEAD as BRANCHES_HEAD
 from edgeailite.pretrained.branch_names import rename_timm_branches
@@ -179,7 +179,7 @@ def recognise(weights: Weights, source: str, *, own: bool = False) -> Recognised
         raise DataError(
             "a decoder alone",
             path=source,
-            fix=f"give both files, the encoder's first: {option('pretrained')} ENCODER DECODER",
+            fix="give both files, the encoder's first: ENCODER DECODER",
             code="wrong-kind",
         )
     if any(key.startswith("encoder.") for key in weights):
@@ -194,7 +194,7 @@ def recognise_pair(encoder: Weights, decoder: Weights, sources: tuple[str, str])
         raise DataError(
             "holds a decoder",
             path=sources[0],
-            fix=f"give the encoder's file first: {option('pretrained')} ENCODER DECODER",
+            fix="give the encoder's file first: ENCODER DECODER",
             code="wrong-kind",
         )
     encoder, decoder = _without(encoder, "encoder."), _without(_without(decoder, "decoder."), "decoders.0.")
@@ -202,7 +202,7 @@ def recognise_pair(encoder: Weights, decoder: Weights, sources: tuple[str, str])
         raise DataError(
             "holds no ADE20K decoder",
             path=sources[1],
-            fix=f"give its file second: {option('pretrained')} ENCODER DECODER",
+            fix="give its file second: ENCODER DECODER",
             code="wrong-kind",
         )
     named = {f"encoder.{k}": v for k, v in encoder.items()} | {f"decoders.0.{k}": v for k, v in decoder.items()}

@@ -97,7 +97,7 @@ def conventions(report: LoadReport, model: nn.Module) -> Iterable[str]:
     """List the conditions, beside the weights, that the published numbers need."""
     first = str(getattr(model, "name", "")).startswith("v1_")
     if report.kind == PAIR and first and not getattr(model, "align_corners", True):
-        yield "the published numbers need create_model(..., align_corners=True)"
+        yield f"the published numbers need {option('align_corners')} True"
     of_2018 = re.search(r"(?:^|[/\\])baseline-", report.source.replace(" + ", "/"))
     if report.kind.startswith("ADE20K") and not first and of_2018:
         yield (

@@ -6,7 +6,7 @@ count or the number of inputs differs by decoder (all of a UNet's fine levels do
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,8 +17,14 @@ from edgeailite.models import Pixel2Pixel, create_model
 from edgeailite.pretrained.recognise import RecognisedWeights
 from edgeailite.pretrained.replicate import PlacedWeights, place
 
-# The last convolution of each kind of decoder: edgeailite, PPM, UPerNet, C1. The first that a decoder has counts.
-PREDICTIONS = ("pred.1.0.weight", "conv_last.4.weight", "conv_last.1.weight", "conv_last.weight")
+# The last convolution of each kind of decoder: edgeailite, PPM, UPerNet, C1, DDRNet. The first that one has counts.
+PREDICTIONS = (
+    "pred.1.0.weight",
+    "conv_last.4.weight",
+    "conv_last.1.weight",
+    "conv_last.weight",
+    "final_layer.conv2.weight",
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ def layer_of(key: str) -> str:
 
 def differences(found: RecognisedWeights, placed: PlacedWeights, model: Pixel2Pixel) -> Differences | None:
     """Return the differences if they are due to class counts and the number of inputs alone; else None."""
-    counts = class_counts(placed.weights, model) or model.outputs
+    counts = class_counts(placed.weights, tuple(model.outputs)) or model.outputs
     inputs = 1 if placed.spread else model.inputs
     try:
         twin = _built(model, counts, inputs)
@@ -55,10 +61,10 @@ def differences(found: RecognisedWeights, placed: PlacedWeights, model: Pixel2Pi
     return Differences(counts, _changed(_shapes(between), _shapes(model)), _changed(decoders, _shapes(between)))
 
 
-def class_counts(weights: Mapping[str, Tensor], model: Pixel2Pixel) -> dict[str, int] | None:
-    """Return the channels of every output in the file; None if a decoder has no prediction layer."""
+def class_counts(weights: Mapping[str, Tensor], outputs: Sequence[str]) -> dict[str, int] | None:
+    """Return the channels in the file of each of these outputs; None if a decoder has no prediction layer."""
     counts = {}
-    for number, output in enumerate(model.outputs):
+    for number, output in enumerate(outputs):
         layers = [weights.get(f"decoders.{number}.{name}") for name in PREDICTIONS]
         layer = next((w for w in layers if w is not None and w.dim() == 4), None)
         if layer is None:

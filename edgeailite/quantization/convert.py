@@ -31,6 +31,7 @@ from edgeailite.quantization.tie_free import WEIGHT_STEP, TieFreeResize, taps
 
 DEFAULT_OPSET = 21
 WIDE_CODES = (torch.uint16, torch.int16)
+MATRIX = 2  # sides
 MIDDLE = 128  # of the codes of uint8
 TIE_FREE = "tie_free"  # in `meta` of a converted graph: whether its scheme is
 TOLERANCE = 1e-3  # of a step: an activation's limit that lies this near the end of the codes is the end
@@ -220,7 +221,7 @@ class IntegerConv(nn.Module):
 
 
 class IntegerLinear(IntegerConv):
-    """A linear layer on (N, in): the convolution of one pixel, as a product of matrices in the file."""
+    """A linear layer on (..., in): the convolution of one pixel, as a product of matrices (rows, in) in the file."""
 
     def __init__(self, conv: QuantConv2d, parameters: IntegerParameters, *, opset: int = DEFAULT_OPSET) -> None:
         super().__init__(conv, parameters, opset=opset)
@@ -232,7 +233,9 @@ class IntegerLinear(IntegerConv):
         bias = self.bias
         if self.integer:
             bias = dequantize_linear(bias, self.bias_scale, self.bias_zero_point, axis=0, opset=self.opset)
-        return F.linear(x, weight, bias)
+        if x.dim() == MATRIX:
+            return F.linear(x, weight, bias)
+        return F.linear(x.flatten(0, -2), weight, bias).reshape(*x.shape[:-1], -1)
 
     def as_convolution(self) -> IntegerConv:
         """Return the convolution of one pixel with the same numbers."""

@@ -44,7 +44,7 @@ from edgeailite.quantization.convert import CodePool, Constant, FromCodes, Integ
 from edgeailite.quantization.enlarge_codes import EnlargeCodes
 from edgeailite.quantization.graph import ACTIVATIONS, ADDITIONS, NEAREST, named_outputs
 from edgeailite.quantization.lowered import LoweredPrograms
-from edgeailite.quantization.operator_rules import run_operator
+from edgeailite.quantization.operator_rules import resize_nearest, run_operator
 from edgeailite.quantization.pooling import region_sums
 
 CORNERS_COMPARED = ("onnxruntime_x86",)  # arithmetics whose resize with aligned corners was compared
@@ -167,9 +167,10 @@ def _as_codes(module: Quantize, codes: Tensor) -> Codes:
 
 
 def _multiply_matrices(module: IntegerLinear, x: Codes) -> Pending:
-    """A linear layer is the convolution of one pixel (rule 1)."""
-    pixel = convolve(module.as_convolution(), replace(x, codes=x.codes[:, :, None, None]))
-    return lambda output: pixel(output).flatten(1)
+    """A linear layer is the convolution of one pixel (rule 1), for each row."""
+    rows = x.codes.shape[:-1]
+    pixel = convolve(module.as_convolution(), replace(x, codes=x.codes.flatten(0, -2)[:, :, None, None]))
+    return lambda output: pixel(output).reshape(*rows, -1)
 
 
 def convolve(module: IntegerConv, x: Codes) -> Pending:
@@ -237,17 +238,6 @@ def _concatenate(parts: tuple[Codes, ...], dim: int) -> Codes:
 def _pool(module: CodePool, x: Codes) -> Tensor:
     sums, areas = region_sums((x.codes - x.zero_point).double(), module.output_size)
     return sums.float() * (x.scale / areas.float())
-
-
-def resize_nearest(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Copy the nearest value, (N,C,h,w) -> (N,C,*size), at the places where onnxruntime takes it."""
-    rows, columns = (_nearest(old, new, x.device) for old, new in zip(x.shape[2:], size, strict=True))
-    return x[:, :, rows][..., columns]
-
-
-def _nearest(size: int, new_size: int, device: torch.device) -> Tensor:
-    scale = torch.tensor(float(new_size)) / torch.tensor(float(size))
-    return (torch.arange(new_size, dtype=torch.float32) / scale).floor().clamp(0, size - 1).long().to(device)
 
 
 def resize_bilinear(

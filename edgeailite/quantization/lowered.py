@@ -16,6 +16,7 @@ from edgeailite.preprocessing import quantized_input
 from edgeailite.quantization.enlarge import convolve_resizes
 from edgeailite.quantization.lowering import lower
 from edgeailite.quantization.program import Program, Value
+from edgeailite.quantization.program_builder import CHANNELS_FIRST, PICTURE
 from edgeailite.quantization.tflite_rules import run_program
 
 
@@ -36,14 +37,17 @@ class LoweredPrograms:
         program = self._program((images[0].shape[1], images[0].shape[2]))
         codes = [input_codes(image.numpy(), value) for image, value in zip(images, program.inputs, strict=True)]
         outputs = run_program(program, codes, self.arithmetic)
-        return {
-            name: torch.from_numpy(np.ascontiguousarray(value[0].transpose(2, 0, 1))) for name, value in outputs.items()
-        }
+        return {name: torch.from_numpy(channels_first(value)[0]) for name, value in outputs.items()}
 
     def _program(self, size: tuple[int, int]) -> Program:
         if size not in self.programs:
             self.programs[size] = lower(convolve_resizes(self.converted, size), size, head="logits")
         return self.programs[size]
+
+
+def channels_first(values: NDArray[Any]) -> NDArray[Any]:
+    """Return a tensor of a program (1,H,W,C) as torch has it, (1,C,H,W); one that is no picture as it is."""
+    return np.ascontiguousarray(values.transpose(CHANNELS_FIRST)) if values.ndim == PICTURE else values
 
 
 def input_codes(image: NDArray[np.float32], value: Value) -> NDArray[Any]:

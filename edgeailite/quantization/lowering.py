@@ -25,13 +25,12 @@ Anything else is refused with the layer's name.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import fx, nn
 
 from edgeailite.errors import UsageError
@@ -42,7 +41,6 @@ from edgeailite.quantization.convert import (
     CodePool,
     Constant,
     IntegerConv,
-    IntegerLinear,
     Quantize,
 )
 from edgeailite.quantization.enlarge_codes import EnlargeCodes
@@ -57,11 +55,22 @@ from edgeailite.quantization.graph import (
     named_outputs,
     of_sizes,
     output_nodes,
-    unused_name,
 )
 from edgeailite.quantization.lowered_values import fused_activation, narrow_value, scale_of, wide_value
+from edgeailite.quantization.lowering_operators import (
+    append_table,
+    concatenation,
+    constant,
+    elementwise,
+    lower_operator,
+    more_rows,
+    nearest,
+    table,
+)
+from edgeailite.quantization.operators import FloatPart
 from edgeailite.quantization.phases import phase_convolutions
-from edgeailite.quantization.program import Kind, Operator, Program, Value, Window
+from edgeailite.quantization.program import Kind, Program, Value, Window
+from edgeailite.quantization.program_builder import ProgramBuilder, Waiting, torch_shape
 from edgeailite.quantization.scale_limits import check_scales
 from edgeailite.quantization.tflite_rules import LARGEST_DISTANCE
 from edgeailite.quantization.tie_free import nearest_rows
@@ -76,24 +85,9 @@ HEADS: dict[str, str] = {
 LABEL = "_label"  # ends the names of class maps, as in ONNX files
 CHANNELS = 3  # of a picture
 SMALL_FACTOR = 2  # of a resize whose phases take as long as the whole
-FUSING = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "PHASES")  # operators that clamp for the activation behind them
+FUSING = ("ADD", "SUB", "MUL", "CONV_2D", "DEPTHWISE_CONV_2D", "PHASES")  # that clamp for the activation behind them
 WIDE_STEPS = 128  # of int16 in a step of int8: every distance from a zero point, up to 255, has a code
 FULL_PRECISION = "export the network in float, or leave this part out of the plan"
-
-
-@dataclass(eq=False)
-class _Pending:
-    """An operator that waits for the scale of its output.
-
-    `shape` is the output's, `limits` those of activations, `conv` the convolution and its path.
-    """
-
-    kind: Kind | Literal["INPUT", "REGIONS", "ENLARGED", "PHASES"]
-    inputs: list[Value]
-    shape: tuple[int, ...]
-    options: dict[str, Any] = field(default_factory=dict)
-    limits: tuple[float, float] = (-float("inf"), float("inf"))
-    conv: tuple[str, IntegerConv] | None = None
 
 
 def lower(
@@ -126,7 +120,7 @@ def lower(
 
 
 class _Lowering(fx.Interpreter):
-    """Walks the graph with `Value`s and `_Pending` operators in place of tensors and fills `program`."""
+    """Walks the graph with `Value`s and `Waiting` operators in place of tensors and fills `program`."""
 
     def __init__(
         self, converted: fx.GraphModule, size: tuple[int, int], *, head: Head, names: Mapping[str, str]
@@ -134,14 +128,14 @@ class _Lowering(fx.Interpreter):
         super().__init__(converted)
         self.extra_traceback = False  # it would rewrite the sentence of an error
         self.size, self.head, self.names = size, head, names
-        self.program = Program([], {}, [])
         self.inputs: dict[int, Value] = {}
         self.widened: dict[Value, Value] = {}
-        self.taken = _output_names(converted.graph)
+        self.build = ProgramBuilder(_output_names(converted.graph))
+        self.program = self.build.program
 
     def run_node(self, node: fx.Node) -> Any:
         if is_input(node):
-            return _Pending("INPUT", [], (1, *self.size, CHANNELS), {"index": input_index(node)})
+            return Waiting("INPUT", [], (1, *self.size, CHANNELS), {"index": input_index(node)})
         if node.op == "placeholder":  # `*images`, which is_input reads
             return None
         args, kwargs = self.fetch_args_kwargs_from_env(node)
@@ -150,89 +144,94 @@ class _Lowering(fx.Interpreter):
                 self._output(name, value)
             return None
         if node.op == "call_module":
-            return self._module(node, self.module.get_submodule(str(node.target)), *(args or (None,)))
+            return self._module(node, self.module.get_submodule(str(node.target)), *(args or (None,)), **kwargs)
         if node.target is getattr:  # x.shape, in torch's order
-            return torch.Size(args[0].shape[axis] for axis in (0, 3, 1, 2))
+            return torch.Size(torch_shape(args[0].shape))
         if of_sizes(node):
             return node.target(*args, **kwargs)
         if is_addition(node):
-            return _Pending("ADD", list(args), args[0].shape)
+            return elementwise(self.build, "ADD", *args)
         if node.target is torch.cat:
-            if args[1] not in (1, -3):
-                problem = "a concatenation along another axis than channels has no form in TensorFlow Lite here"
-                raise UsageError(problem, path=node.name, fix=FULL_PRECISION)
-            parts = list(args[0])
-            return _Pending(
-                "CONCATENATION", parts, (*parts[0].shape[:3], sum(part.shape[3] for part in parts)), {"axis": 3}
-            )
+            return concatenation(*args)
         if node.target is F.interpolate:
             return self._resize(self._name(node), args[0], kwargs)
         problem = f"{node.target} has no form in TensorFlow Lite here"
         raise UsageError(problem, path=node.name, fix=FULL_PRECISION, code="no-integer-form")
 
-    def _module(self, node: fx.Node, module: nn.Module, x: Any, *size: Sequence[int]) -> Any:
+    def _module(self, node: fx.Node, module: nn.Module, x: Any, *more: Any, **options: Any) -> Any:
         """Lower a module; `x` is its input, a `Value` or an operator that waits for its scale.
 
-        `size` is what some `EnlargeCodes` have besides.
+        `more` and `options` are its further arguments, such as the size that some `EnlargeCodes` have.
         """
         name = str(node.target)
-        if isinstance(module, Constant | IntegerLinear):
-            kind = "a constant" if isinstance(module, Constant) else "a linear layer"
-            raise UsageError(f"{kind} has no form in TensorFlow Lite here", path=name, fix=FULL_PRECISION)
+        if isinstance(module, Constant):
+            return constant(self.build, name, module)
         if isinstance(module, Quantize):
-            if isinstance(x, Value) or x.kind == "ENLARGED" or _goes_through_activation(node):
+            if isinstance(x, Value) or x.kind == "ENLARGED" or (x.kind in FUSING and _goes_through_activation(node)):
                 return x  # the second half of a pair, or the tensor's own scale again
             return self._emit(self._name(node.args[0]), x, module)
         if isinstance(module, ACTIVATIONS):
-            return _activated(name, module, x)
-        if isinstance(module, IntegerConv):
-            return self._convolution(name, module, x)
+            return table(self.build, name, module, x) if isinstance(x, Value) else _activated(module, x)
         if isinstance(module, nn.MaxPool2d):
             return self._max_pool(name, module, x)
+        found = lower_operator(self.build, name, module, (x, *more), options)
+        if isinstance(found, Value) and found is not x and found.name != self._name(node):
+            found.name = self.build.unused(self._name(node))
+        if found is not None:
+            return found
+        if isinstance(module, IntegerConv):
+            return self._convolution(name, module, x)
         if isinstance(module, CodePool):
-            return _Pending("REGIONS", [x], (1, *module.output_size, x.shape[3]))
+            return Waiting("REGIONS", [x], (1, *module.output_size, x.shape[3]))
         if isinstance(module, EnlargeCodes):
-            return self._enlarge(name, x, module.factor, *size)
-        kind = type(module).__name__
+            return self._enlarge(name, x, module.factor, *more)
+        kind = module.extra_repr() if isinstance(module, FloatPart) else type(module).__name__
         raise UsageError(
             f"{kind} has no form in TensorFlow Lite here", path=name, fix=FULL_PRECISION, code="no-integer-form"
         )
 
     # --- operators
 
-    def _emit(self, name: str, pending: _Pending, quantize: Quantize) -> Value:
+    def _emit(self, name: str, pending: Waiting, quantize: Quantize) -> Value:
         """Add a pending operator, whose output has the scale of `quantize` (rules 1, 2 and 5)."""
         if pending.kind == "INPUT":
             return self._input(pending, quantize)
-        name = self._unused(name)
+        name = self.build.unused(name)
         inputs, is_wide = pending.inputs, quantize.wide() or any(value.type == "int16" for value in pending.inputs)
+        if is_wide and pending.narrow:
+            problem = "an operator of 16 bits has no form in TensorFlow Lite here"
+            raise UsageError(problem, path=name, fix=FULL_PRECISION, code="no-integer-form")
         if is_wide:
             inputs = [self._widen(value) if value.type == "int8" else value for value in inputs]
             back = not quantize.wide()
-            output = wide_value(self._unused(f"{name}.wide") if back else name, pending.shape, quantize)
+            output = wide_value(self.build.unused(f"{name}.wide") if back else name, pending.shape, quantize)
         else:
             back, output = False, narrow_value(name, pending.shape, quantize)
         options = dict(pending.options)
+        fused = fused_activation(name, pending.limits, quantize)
         if pending.kind in FUSING:
-            options["activation"] = fused_activation(name, pending.limits, quantize)
+            options["activation"] = fused
+        if pending.finish is not None:
+            output.name = self.build.unused(f"{name}.kept")
         if pending.kind == "PHASES":
-            self._phases(pending, inputs[0], output, options["activation"])
+            self._phases(pending, inputs[0], output, fused)
         elif pending.kind == "REGIONS":
             self._regions(inputs[0], output)
+        elif pending.table is not None:
+            append_table(self.build, pending.table, inputs[0], output, quantize)
         else:
             if pending.conv is not None:
                 inputs = [*inputs, *self._parameters(*pending.conv, inputs[0], pending.kind)]
-            self._append(pending.kind, inputs, output, **options)
-        return self._append("QUANTIZE", [output], narrow_value(name, pending.shape, quantize)) if back else output
+            self.build.append(cast(Kind, pending.kind), inputs, output, **options)
+        if pending.finish is not None:
+            output = pending.finish(name, output)
+            output.name = name
+        return self.build.append("QUANTIZE", [output], narrow_value(name, pending.shape, quantize)) if back else output
 
-    def _append(self, kind: Kind, inputs: Sequence[Value], output: Value, **options: Any) -> Value:
-        self.program.operators.append(Operator(kind, list(inputs), output, options))
-        return output
-
-    def _input(self, pending: _Pending, quantize: Quantize) -> Value:
+    def _input(self, pending: Waiting, quantize: Quantize) -> Value:
         """Pictures have 8 bits, whatever the plan gives to the range."""
         index = pending.options["index"]
-        value = narrow_value(self._unused(input_name(index)), pending.shape, quantize)
+        value = narrow_value(self.build.unused(input_name(index)), pending.shape, quantize)
         if quantize.wide():
             bottom, top = quantize.bounds()
             step = (top - bottom) / LARGEST_DISTANCE
@@ -244,12 +243,12 @@ class _Lowering(fx.Interpreter):
         """Give the int16 form of an int8 tensor; one for all its readers."""
         if x not in self.widened:
             assert x.scale is not None
-            wide = Value(self._unused(f"{x.name}.wide"), x.shape, "int16", x.scale / np.float32(WIDE_STEPS))
-            self.widened[x] = self._append("QUANTIZE", [x], wide)
+            wide = Value(self.build.unused(f"{x.name}.wide"), x.shape, "int16", x.scale / np.float32(WIDE_STEPS))
+            self.widened[x] = self.build.append("QUANTIZE", [x], wide)
         return self.widened[x]
 
-    def _convolution(self, name: str, module: IntegerConv, x: Value | _Pending) -> _Pending:
-        if isinstance(x, _Pending):
+    def _convolution(self, name: str, module: IntegerConv, x: Value | Waiting) -> Waiting:
+        if isinstance(x, Waiting):
             return replace(x, kind="PHASES", conv=(name, module))
         if module.weight.dtype != torch.int8:
             problem = "weights of 16 bits have no form in TensorFlow Lite, whose weights have 8"
@@ -263,7 +262,7 @@ class _Lowering(fx.Interpreter):
         if depthwise := groups == x.shape[3] > 1 and module.weight.shape[1] == 1:
             options["depth_multiplier"] = channels // groups
         kind: Kind = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
-        return _Pending(kind, [x], (1, *out, channels), options, conv=(name, module))
+        return Waiting(kind, [x], (1, *out, channels), options, conv=(name, module))
 
     def _parameters(self, name: str, module: IntegerConv, x: Value, kind: str) -> tuple[Value, Value]:
         """Weight and bias of a convolution: OHWI, or 1HWO depthwise; the bias at scale input x weight."""
@@ -278,8 +277,8 @@ class _Lowering(fx.Interpreter):
             values = module.bias.detach().double() * (module.bias_scale.double() if module.integer else 1)
             bias = np.rint(values.numpy() / (np.float64(x.scale) * np.float64(scale)))
         return (
-            self._constant(f"{name}.weight", weight, scale=scale, axis=3 if depthwise else 0),
-            self._constant(f"{name}.bias", bias.astype(np.int64 if is_wide else np.int32), scale=bias_scale),
+            self.build.constant(f"{name}.weight", weight, scale=scale, axis=3 if depthwise else 0),
+            self.build.constant(f"{name}.bias", bias.astype(np.int64 if is_wide else np.int32), scale=bias_scale),
         )
 
     def _window(self, name: str, x: Value, window: Window, *, mirror: bool = False) -> tuple[Value, list[int], bool]:
@@ -291,38 +290,40 @@ class _Lowering(fx.Interpreter):
         return self._pad(name, x, pads, shape, mirror=mirror), out, False
 
     def _pad(self, name: str, x: Value, pads: list[tuple[int, int]], shape: tuple[int, ...], *, mirror: bool) -> Value:
-        rows = self._constant(f"{name}.pads", np.array([(0, 0), *pads, (0, 0)], np.int32))
-        padded = replace(x, name=self._unused(f"{name}.padded"), shape=shape)
+        rows = self.build.constant(f"{name}.pads", np.array([(0, 0), *pads, (0, 0)], np.int32))
+        padded = replace(x, name=self.build.unused(f"{name}.padded"), shape=shape)
         if mirror:
-            return self._append("MIRROR_PAD", [x, rows], padded, mode="SYMMETRIC")
-        return self._append("PAD", [x, rows], padded)
+            return self.build.append("MIRROR_PAD", [x, rows], padded, mode="SYMMETRIC")
+        return self.build.append("PAD", [x, rows], padded)
 
-    def _max_pool(self, name: str, module: nn.MaxPool2d, x: Value) -> _Pending:
+    def _max_pool(self, name: str, module: nn.MaxPool2d, x: Value) -> Waiting:
         kernel, stride, padding, dilation = (
             value if isinstance(value, tuple) else (value, value)
             for value in (module.kernel_size, module.stride, module.padding, module.dilation)
         )
-        if dilation != (1, 1) or module.ceil_mode:
-            problem = "a maximum pooling that is dilated or rounds its size up has no form in TensorFlow Lite"
+        if dilation != (1, 1):
+            problem = "a maximum pooling that is dilated has no form in TensorFlow Lite"
             raise UsageError(problem, path=name, fix=FULL_PRECISION, code="no-integer-form")
+        if module.ceil_mode:
+            x = more_rows(self.build, name, x, Window(kernel, stride, padding, dilation))
         lowest = x.zero_point == (-MIDDLE if x.type == "int8" else -(2**15))
         x, out, same = self._window(name, x, Window(kernel, stride, padding, dilation), mirror=not lowest)
         options = {"kernel": kernel, "stride": stride, "padding": "SAME" if same else "VALID"}
-        return _Pending("MAX_POOL_2D", [x], (1, *out, x.shape[3]), options)
+        return Waiting("MAX_POOL_2D", [x], (1, *out, x.shape[3]), options)
 
-    def _resize(self, name: str, x: Value, how: Mapping[str, Any]) -> _Pending | Value:
+    def _resize(self, name: str, x: Value, how: Mapping[str, Any]) -> Waiting | Value:
         """Leave a resize pending, as its scale is not known yet; one to the same size is no resize."""
         if how.get("mode") == NEAREST:
-            raise UsageError("a resize to the nearest neighbour has no form here", path=name, fix=FULL_PRECISION)
+            return nearest(self.build, name, x, (int(how["size"][0]), int(how["size"][1])))
         height, width = (int(length) for length in how["size"])
         if (height, width) == x.shape[1:3]:
             return x
         corners = bool(how.get("align_corners"))
-        size = self._constant(f"{name}.size", np.array([height, width], np.int32))
+        size = self.build.constant(f"{name}.size", np.array([height, width], np.int32))
         options = {"align_corners": corners, "half_pixel_centers": not corners}
-        return _Pending("RESIZE_BILINEAR", [x, size], (1, height, width, x.shape[3]), options)
+        return Waiting("RESIZE_BILINEAR", [x, size], (1, height, width, x.shape[3]), options)
 
-    def _enlarge(self, name: str, x: Value, factor: int, size: Sequence[int] = ()) -> Value | _Pending:
+    def _enlarge(self, name: str, x: Value, factor: int, size: Sequence[int] = ()) -> Value | Waiting:
         """Rule 6; what is left to the convolution of the result waits for it."""
         whole = (factor * x.shape[1], factor * x.shape[2])
         if size and tuple(size) != whole:
@@ -330,54 +331,54 @@ class _Lowering(fx.Interpreter):
         for axis in (1, 2):
             x = self._repeat_ends(f"{name}.{axis}", x, axis)
         if factor > SMALL_FACTOR:
-            return _Pending("ENLARGED", [x], (1, *whole, x.shape[3]), {"factor": factor})
+            return Waiting("ENLARGED", [x], (1, *whole, x.shape[3]), {"factor": factor})
         nearest = self._nearest(name, x, factor)
         return self._slice(f"{name}.middle", nearest, (factor // 2, factor // 2, whole[0] + factor, whole[1] + factor))
 
     def _nearest(self, name: str, x: Value, factor: int) -> Value:
         """Repeat rows and columns `factor` times."""
         height, width = x.shape[1] * factor, x.shape[2] * factor
-        larger = self._constant(f"{name}.size", np.array([height, width], np.int32))
-        nearest = replace(x, name=self._unused(f"{name}.nearest"), shape=(1, height, width, x.shape[3]))
+        larger = self.build.constant(f"{name}.size", np.array([height, width], np.int32))
+        nearest = replace(x, name=self.build.unused(f"{name}.nearest"), shape=(1, height, width, x.shape[3]))
         flags = {"align_corners": False, "half_pixel_centers": False}
-        return self._append("RESIZE_NEAREST_NEIGHBOR", [x, larger], nearest, **flags)
+        return self.build.append("RESIZE_NEAREST_NEIGHBOR", [x, larger], nearest, **flags)
 
-    def _phases(self, pending: _Pending, x: Value, y: Value, activation: str) -> None:
+    def _phases(self, pending: Waiting, x: Value, y: Value, activation: str) -> None:
         """Rule 6 from a factor of 4 on."""
         assert pending.conv is not None
         (name, module), factor = pending.conv, int(pending.options["factor"])
         repeats, convolutions = phase_convolutions(module, factor)
         count, step = len(convolutions), (1, 1)
         x = self._nearest(name, x, repeats) if repeats > 1 else x
-        columns = replace(x, name=self._unused(f"{name}.columns"), shape=(*x.shape[:3], count * x.shape[3]))
-        x = self._append("CONCATENATION", [x] * count, columns, axis=3)
+        columns = replace(x, name=self.build.unused(f"{name}.columns"), shape=(*x.shape[:3], count * x.shape[3]))
+        x = self.build.append("CONCATENATION", [x] * count, columns, axis=3)
         (_, height, width, channels), rows = x.shape, []
         options = {"stride": step, "dilation": step, "padding": "VALID", "depth_multiplier": 1}
         for index, part in enumerate(convolutions):
             of_row, shape = f"{name}.row{index}", (1, height - repeats, width - repeats, channels)
             inputs = [x, *self._parameters(of_row, part, x, "DEPTHWISE_CONV_2D")]
-            row = replace(y, name=self._unused(of_row), shape=shape)
-            rows.append(self._append("DEPTHWISE_CONV_2D", inputs, row, activation=activation, **options))
-        lines = replace(y, name=self._unused(f"{name}.rows"), shape=(1, shape[1], count * shape[2], channels))
-        self._append("CONCATENATION", rows, lines, axis=2)
+            row = replace(y, name=self.build.unused(of_row), shape=shape)
+            rows.append(self.build.append("DEPTHWISE_CONV_2D", inputs, row, activation=activation, **options))
+        lines = replace(y, name=self.build.unused(f"{name}.rows"), shape=(1, shape[1], count * shape[2], channels))
+        self.build.append("CONCATENATION", rows, lines, axis=2)
         whole = (1, count * shape[1], count * shape[2], y.shape[3])
-        map_ = replace(y, name=self._unused(f"{name}.map"), shape=whole)
-        self._append("RESHAPE", [lines, self._constant(f"{name}.shape", np.array(whole, np.int32))], map_)
+        map_ = replace(y, name=self.build.unused(f"{name}.map"), shape=whole)
+        self.build.append("RESHAPE", [lines, self.build.constant(f"{name}.shape", np.array(whole, np.int32))], map_)
         self._slice(name, map_, (factor // 2, factor // 2, *y.shape[1:3]), y)
 
     def _repeat_ends(self, name: str, x: Value, axis: int) -> Value:
         """Add a copy of the first and of the last row (axis 1) or column (axis 2)."""
         ends = [(i, 0, 1, x.shape[2]) if axis == 1 else (0, i, x.shape[1], 1) for i in (0, x.shape[axis] - 1)]
         first, last = (self._slice(f"{name}.end", x, end) for end in ends)
-        longer = replace(x, name=self._unused(name), shape=tuple(n + 2 * (i == axis) for i, n in enumerate(x.shape)))
-        return self._append("CONCATENATION", [first, x, last], longer, axis=axis)
+        longer = replace(
+            x, name=self.build.unused(name), shape=tuple(n + 2 * (i == axis) for i, n in enumerate(x.shape))
+        )
+        return self.build.append("CONCATENATION", [first, x, last], longer, axis=axis)
 
     def _gather(self, name: str, x: Value, axis: int, length: int, factor: int) -> Value:
         """Copy rows or columns of `EnlargeCodes`."""
-        places = nearest_rows(x.shape[axis], length, factor, torch.device("cpu")).to(torch.int32).numpy()
-        shape = (*x.shape[:axis], len(places), *x.shape[axis + 1 :])
-        gathered = replace(x, name=self._unused(f"{name}.{'rows' if axis == 1 else 'columns'}"), shape=shape)
-        return self._append("GATHER", [x, self._constant(f"{name}.places", places)], gathered, axis=axis)
+        places = nearest_rows(x.shape[axis], length, factor, torch.device("cpu")).numpy()
+        return self.build.gather(f"{name}.{'rows' if axis == 1 else 'columns'}", x, places, axis)
 
     def _regions(self, x: Value, y: Value) -> None:
         """Rule 4: regions side by side, then rows one below another."""
@@ -390,49 +391,55 @@ class _Lowering(fx.Interpreter):
             means = []
             for j, (left, right) in enumerate(columns):
                 name, part = f"{y.name}.{i}.{j}", (top, left, bottom - top, right - left)
-                mean = replace(y, name=self._unused(name), shape=(1, 1, 1, y.shape[3]))
+                mean = replace(y, name=self.build.unused(name), shape=(1, 1, 1, y.shape[3]))
                 means.append(self._mean(name, self._slice(name, x, part), mean))
-            line = y if len(rows) == 1 else replace(y, name=self._unused(f"{y.name}.{i}"), shape=(1, 1, *y.shape[2:]))
-            lines.append(means[0] if len(means) == 1 else self._append("CONCATENATION", means, line, axis=2))
+            line = (
+                y if len(rows) == 1 else replace(y, name=self.build.unused(f"{y.name}.{i}"), shape=(1, 1, *y.shape[2:]))
+            )
+            lines.append(means[0] if len(means) == 1 else self.build.append("CONCATENATION", means, line, axis=2))
         if len(rows) > 1:
-            self._append("CONCATENATION", lines, y, axis=1)
+            self.build.append("CONCATENATION", lines, y, axis=1)
 
     def _mean(self, name: str, x: Value, y: Value) -> Value:
-        return self._append("MEAN", [x, self._constant(f"{name}.axes", np.array([1, 2], np.int32))], y, keep_dims=True)
+        return self.build.append(
+            "MEAN", [x, self.build.constant(f"{name}.axes", np.array([1, 2], np.int32))], y, keep_dims=True
+        )
 
     def _slice(self, name: str, x: Value, part: tuple[int, int, int, int], y: Value | None = None) -> Value:
         """Cut out `part`, which is top, left, height, width, as `y` if that is there already."""
         top, left, height, width = part
-        begin = self._constant(f"{name}.begin", np.array([0, top, left, 0], np.int32))
-        size = self._constant(f"{name}.size", np.array([1, height, width, x.shape[3]], np.int32))
-        y = y or replace(x, name=self._unused(f"{name}.part"), shape=(1, height, width, x.shape[3]))
-        return self._append("SLICE", [x, begin, size], y)
+        if y is None:
+            return self.build.slice(name, x, (0, top, left, 0), (1, height, width, x.shape[3]))
+        begin = self.build.constant(f"{name}.begin", np.array([0, top, left, 0], np.int32))
+        size = self.build.constant(f"{name}.size", np.array([1, height, width, x.shape[3]], np.int32))
+        return self.build.append("SLICE", [x, begin, size], y)
 
-    def _output(self, name: str, value: Value | _Pending) -> None:
+    def _output(self, name: str, value: Value | Waiting) -> None:
         """Add what the head asks for (rule 7) and call the result by the output's name."""
         x = value
-        if isinstance(value, _Pending):
+        if isinstance(value, Waiting):
             x = value.inputs[0]
             if self.head != "codes" and self.module.meta.get(TIE_FREE):
                 x = self._resized_values(name, value)
             elif self.head != "codes":
-                full = replace(x, name=self._unused(f"{name}.full"), shape=value.shape)
-                x = self._append(cast(Kind, value.kind), value.inputs, full, **value.options)
+                full = replace(x, name=self.build.unused(f"{name}.full"), shape=value.shape)
+                x = self.build.append(cast(Kind, value.kind), value.inputs, full, **value.options)
         assert isinstance(x, Value)
-        if self.head == "argmax" and task_type(name, x.shape[3]) != REGRESSION:
+        last = len(x.shape) - 1
+        if self.head == "argmax" and task_type(name, x.shape[last]) != REGRESSION:
             if x.type not in ("int8", "float32"):
                 fix = "give this output's range 8 bits in the plan"
                 raise UsageError("ARG_MAX reads 8 bits", path=name, fix=fix, code="no-integer-form")
-            axis = self._constant(f"{name}.axis", np.array([3], np.int32))
+            axis = self.build.constant(f"{name}.axis", np.array([last], np.int32))
             name += LABEL
-            x = self._append("ARG_MAX", [x, axis], Value(name, x.shape[:3], "int32"), axis=3)
+            x = self.build.append("ARG_MAX", [x, axis], Value(name, x.shape[:last], "int32"), axis=last)
         elif self.head in ("logits", "argmax") and x.type != "float32":
-            x = self._append("DEQUANTIZE", [x], Value(name, x.shape, "float32"))
+            x = self.build.append("DEQUANTIZE", [x], Value(name, x.shape, "float32"))
         if x not in self.program.outputs.values():
             x.name = name
         self.program.outputs[name] = x
 
-    def _resized_values(self, name: str, resize: _Pending) -> Value:
+    def _resized_values(self, name: str, resize: Waiting) -> Value:
         """Rule 7, of a scheme without ties."""
         if self.head == "quantized":
             problem = "int8 at full size would have ties, which this scheme is without"
@@ -447,25 +454,14 @@ class _Lowering(fx.Interpreter):
                 path=name,
                 fix=f"take a picture size whose sides are multiples of {2 ** round(np.log2(height / x.shape[1]))}",
             )
-        values = self._append("DEQUANTIZE", [x], Value(self._unused(f"{name}.values"), x.shape, "float32"))
-        full = Value(self._unused(f"{name}.full"), resize.shape, "float32")
-        return self._append("RESIZE_BILINEAR", [values, *resize.inputs[1:]], full, **resize.options)
+        values = self.build.append("DEQUANTIZE", [x], Value(self.build.unused(f"{name}.values"), x.shape, "float32"))
+        full = Value(self.build.unused(f"{name}.full"), resize.shape, "float32")
+        return self.build.append("RESIZE_BILINEAR", [values, *resize.inputs[1:]], full, **resize.options)
 
     # --- names
 
     def _name(self, node: fx.Node) -> str:
         return self.names.get(node.name) or (str(node.target) if node.op == "call_module" else node.name)
-
-    def _unused(self, name: str) -> str:
-        """Reserve a name: every tensor has its own, though modules may be called twice."""
-        found = unused_name(name, self.taken.__contains__)
-        self.taken.add(found)
-        return found
-
-    def _constant(
-        self, name: str, data: NDArray[Any], *, scale: NDArray[np.float32] | None = None, axis: int = 0
-    ) -> Value:
-        return Value(self._unused(name), data.shape, cast(Any, str(data.dtype)), scale, axis=axis, data=data)
 
 
 def _output_names(graph: fx.Graph) -> set[str]:
@@ -487,10 +483,7 @@ def _goes_through_activation(node: fx.Node) -> bool:
     return {str(user.target).removesuffix("_codes") for user in users[0].users} == {node.target}  # or its first half
 
 
-def _activated(name: str, module: nn.Module, x: _Pending | Value) -> _Pending:
+def _activated(module: nn.Module, x: Waiting) -> Waiting:
     """Hand an activation's limits to the operator before it, which clamps to them."""
-    if not isinstance(x, _Pending) or x.kind not in FUSING:
-        problem = "an activation that does not follow a convolution or addition alone has no form here"
-        raise UsageError(f"TensorFlow Lite: {problem}", path=name, fix=FULL_PRECISION, code="no-integer-form")
     low, high = activation_limits(module)
     return replace(x, limits=(max(low, x.limits[0]), min(high, x.limits[1])))

@@ -359,7 +359,7 @@ class QuantConv2d(nn.Conv2d):
 
 
 class QuantLinear(QuantConv2d):
-    """A linear layer on (N, in), as a convolution of one pixel; keeps the layer's key names and shapes.
+    """A linear layer on (..., in), as a convolution of one pixel; keeps the layer's key names and shapes.
 
     Integer parameters are those of the convolution: the weight is (out, in, 1, 1).
     """
@@ -381,10 +381,10 @@ class QuantLinear(QuantConv2d):
         return self.weight[:, :, None, None], self.bias
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """(N, in) -> (N, out), or (N, in, 1, 1) -> (N, out, 1, 1)."""
-        if x.dim() == 2:
-            return F.linear(x, weight.flatten(1), bias)
-        return super().convolve(x, weight, bias)
+        """(..., in) -> (..., out), or as a convolution (N, in, 1, 1) -> (N, out, 1, 1)."""
+        if x.shape[1:] == (self.in_channels, 1, 1):
+            return super().convolve(x, weight, bias)
+        return F.linear(x, weight.flatten(1), bias)
 
 
 def set_state(

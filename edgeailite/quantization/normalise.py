@@ -57,9 +57,11 @@ from edgeailite.quantization.spellings import (
     convolution_of,
     has_attribute,
     has_module,
+    is_length,
     is_one_size,
     linear_of,
     operands,
+    pad_value,
     tensor,
 )
 
@@ -127,10 +129,19 @@ class _Normaliser:
             self._function(node)
         else:
             self._in_place(node, bool(getattr(module, "inplace", False)))
-            if isinstance(module, nn.AvgPool2d) and module.padding in (0, (0, 0)):
-                module.count_include_pad = False  # the same without padding, and onnxruntime's meaning with ceil_mode
+            if isinstance(module, nn.AvgPool2d):
+                self._average(node, module)
             elif isinstance(module, nn.BatchNorm2d):
                 complete_statistics(str(node.target), module)
+
+    def _average(self, node: fx.Node, pool: nn.AvgPool2d) -> None:
+        """Count padding only where torch and onnxruntime do it alike: with ceil_mode it becomes zeros of its own."""
+        sides = pool.padding if isinstance(pool.padding, tuple) else (pool.padding, pool.padding)
+        if pool.count_include_pad and pool.ceil_mode and any(sides) and not pool.divisor_override:
+            padded = self._insert(node, F.pad, (tensor(node), [sides[1], sides[1], sides[0], sides[0]]))
+            self._pad(padded)
+            node.args, node.kwargs, pool.padding, sides = (padded,), {}, 0, (0, 0)
+        pool.count_include_pad &= any(sides)  # without padding both mean the same, but onnxruntime's is False
 
     def _function(self, node: fx.Node) -> None:
         if node.target is torch._assert or (node.target is getattr and not node.users):  # of an assertion's message
@@ -243,14 +254,12 @@ class _Normaliser:
         self._as_module(node, Function(node.target), tensor(node))
 
     def _float_part(self, node: fx.Node) -> None:
-        options = node.kwargs.items()
-        node.kwargs = {key: value for key, value in options if not key.startswith("_") and value is not None}
+        node.kwargs = {k: v for k, v in node.kwargs.items() if not k.startswith("_") and v is not None}
         self._as_module(node, FloatPart(node.target), *node.args, keep_options=True)
 
     def _clamp(self, node: fx.Node) -> None:
-        how = arguments(node, min=None, max=None)
-        low, high = how["min"], how["max"]
-        if any(isinstance(limit, fx.Node) for limit in (low, high)):
+        low, high = arguments(node, min=None, max=None).values()
+        if isinstance(low, fx.Node) or isinstance(high, fx.Node):
             return
         if low == 0 and high is None:
             module: nn.Module = nn.ReLU()
@@ -263,7 +272,7 @@ class _Normaliser:
 
     def _move(self, node: fx.Node) -> None:
         arguments = node.args[1:]
-        if node.target in SHAPED and len(arguments) > 1:
+        if node.target in SHAPED and (len(arguments) > 1 or is_length(arguments[:1])):
             arguments = (arguments,)
         node.kwargs = {key: value for key, value in node.kwargs.items() if key not in ("input", "self")}
         self._as_module(node, Move(node.target), tensor(node), *arguments, keep_options=True)
@@ -307,11 +316,7 @@ class _Normaliser:
 
     def _pad(self, node: fx.Node) -> None:
         how = arguments(node, pad=NEEDED, mode="constant", value=0.0)
-        if how["mode"] == "constant" and how["value"]:
-            raise UsageError(
-                f"F.pad with {how['value']} cannot be quantized, only with 0", path=node.name, code="no-integer-form"
-            )
-        self._as_module(node, Pad(how["mode"]), tensor(node), how["pad"])
+        self._as_module(node, Pad(how["mode"]), tensor(node), how["pad"], *pad_value(node, how))
 
     def _concatenate(self, node: fx.Node) -> None:
         tensors = node.args[0] if node.args else node.kwargs["tensors"]

@@ -1,6 +1,6 @@
 """Rules of the integer-exact mode for the operators of `quantization.operators`, continuing those of `integer`.
 
- 8. What moves values moves codes; rows and columns that are added have the zero point's code.
+ 8. What moves values moves codes; rows and columns that are added have the code of their value, mostly the zero point.
  9. A function of one value is a table of 256 codes: round(f(x) / scale) + zero point, f in float64. onnxruntime
     computes f in float32, or has a table of its own (QLinearSigmoid, QLinearLeakyRelu). `tie_safe` moves the scale
     until no value lies so near to a tie that this makes a difference.
@@ -81,9 +81,22 @@ def _if_safe(finish: Pending, module: nn.Module, operands: Sequence[Codes], arit
 
 def _move(module: nn.Module, x: Codes, *arguments: Any, **options: Any) -> Codes:
     """Rule 8."""
-    if isinstance(module, Pad):
-        options["value"] = float(x.zero_point)
+    if isinstance(module, Pad) and module.mode == "constant":
+        value = torch.tensor(options.get("value", arguments[1] if len(arguments) > 1 else 0.0))
+        code = torch.round(value / x.scale) + x.zero_point
+        arguments, options = arguments[:1], {"value": float(code.clamp(x.low, x.low + COUNT - 1))}
     return replace(x, codes=module(x.codes, *arguments, **options))
+
+
+def resize_nearest(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Copy the nearest value, (N,C,h,w) -> (N,C,*size), at the places where onnxruntime takes it."""
+    rows, columns = (_nearest(old, new, x.device) for old, new in zip(x.shape[2:], size, strict=True))
+    return x[:, :, rows][..., columns]
+
+
+def _nearest(size: int, new_size: int, device: torch.device) -> Tensor:
+    scale = torch.tensor(float(new_size)) / torch.tensor(float(size))
+    return (torch.arange(new_size, dtype=torch.float32) / scale).floor().clamp(0, size - 1).long().to(device)
 
 
 def _look_up(module: nn.Module, x: Codes) -> Pending:

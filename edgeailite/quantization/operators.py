@@ -39,7 +39,7 @@ class Move(nn.Module):
 
 
 class Pad(nn.Module):
-    """Add rows and columns: of a value (0, or its code), or copies of the border (`mode` as in `F.pad`)."""
+    """Add rows and columns: of a value (or its code), or copies of the border (`mode` as in `F.pad`)."""
 
     def __init__(self, mode: str = "constant") -> None:
         super().__init__()

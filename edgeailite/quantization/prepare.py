@@ -28,7 +28,7 @@ from functools import partial
 
 from torch import fx, nn
 
-from edgeailite.errors import UsageError
+from edgeailite.errors import UsageError, option
 from edgeailite.modelcard import input_name
 from edgeailite.models.fusing import fuse
 from edgeailite.quantization.graph import (
@@ -229,14 +229,13 @@ def _refuse_module(path: str, module: nn.Module) -> None:
         )
     if isinstance(module, nn.AdaptiveAvgPool2d):
         pool_size(module)
-    if isinstance(module, nn.AvgPool2d) and (
-        getattr(module, "divisor_override", None) or (module.ceil_mode and module.count_include_pad)
-    ):
-        problem = "an AvgPool2d with divisor_override, or with ceil_mode that counts padding, cannot be quantized"
-        raise UsageError(problem, path=path, fix="use count_include_pad=False", code="no-integer-form")
+    if isinstance(module, nn.AvgPool2d) and getattr(module, "divisor_override", None):
+        problem = "an AvgPool2d with divisor_override cannot be quantized"
+        raise UsageError(problem, path=path, fix="multiply its result instead", code="no-integer-form")
     known = (QuantConv2d, TieFreeResize, *ACTIVATIONS, *MOVES, *PRODUCERS)
     if isinstance(module, FLOATS) or not isinstance(module, known):
-        hint = BILINEAR_HINT if isinstance(module, nn.ConvTranspose2d) else IN_FLOAT
+        hint = f"leave it in float: {option('float_parts')} True" if isinstance(module, FLOATS) else IN_FLOAT
+        hint = BILINEAR_HINT if isinstance(module, nn.ConvTranspose2d) else hint
         kind = module.extra_repr() if isinstance(module, FloatPart) else type(module).__name__
         raise UsageError(f"{kind} cannot be quantized to int8 here", path=path, fix=hint, code="no-integer-form")
 

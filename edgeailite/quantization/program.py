@@ -17,20 +17,28 @@ from numpy.typing import NDArray
 Kind = Literal[
     "ADD",
     "ARG_MAX",
+    "CAST",
     "CONCATENATION",
     "CONV_2D",
     "DEPTHWISE_CONV_2D",
+    "DEPTH_TO_SPACE",
     "DEQUANTIZE",
     "GATHER",
     "MAX_POOL_2D",
     "MEAN",
     "MIRROR_PAD",
+    "MUL",
     "PAD",
     "QUANTIZE",
+    "REDUCE_MAX",
+    "REDUCE_MIN",
     "RESHAPE",
     "RESIZE_BILINEAR",
     "RESIZE_NEAREST_NEIGHBOR",
     "SLICE",
+    "SPACE_TO_DEPTH",
+    "SUB",
+    "TRANSPOSE",
 ]
 """TensorFlow Lite's names of the operators that a program may hold."""
 ElementType = Literal["int8", "int16", "int32", "int64", "float32"]
@@ -59,7 +67,7 @@ class Operator:
 
     `options` are the fields of its option table: `stride`, `dilation`, `kernel` as (height, width), `padding` ("SAME"
     or "VALID"), `activation` ("NONE", "RELU", "RELU6"), `depth_multiplier`, `axis`, `keep_dims`, `align_corners`,
-    `half_pixel_centers`, `mode` of MIRROR_PAD ("SYMMETRIC").
+    `half_pixel_centers`, `mode` of MIRROR_PAD ("SYMMETRIC"), `block_size`.
     """
 
     kind: Kind

@@ -25,7 +25,7 @@ def check_scales(program: Program) -> None:
     for op in program.operators:
         if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             _check_convolution(op)
-        elif op.kind == "ADD":
+        elif op.kind in ("ADD", "SUB") and op.output.type != "int32":
             ratios = [float(value.scale[0] / op.output.scale[0]) for value in op.inputs]
             most = (
                 2**14 if op.output.type == "int16" else XNNPACK_RATIOS[1] if min(ratios) >= XNNPACK_RATIOS[0] else 2**7

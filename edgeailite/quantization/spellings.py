@@ -6,6 +6,7 @@ and the names and defaults of the function's arguments behind the tensor, which 
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping
 from typing import Any
@@ -180,6 +181,20 @@ def linear_of(node: fx.Node, tensors: Mapping[str, Tensor]) -> nn.Module:
     arguments(node, weight=NEEDED, bias=None)
     out, channels = tensors["weight"].shape
     return nn.Linear(channels, out, bias="bias" in tensors)
+
+
+def pad_value(node: fx.Node, how: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return the number that `F.pad` fills with, () for 0. Raises UsageError for one that has no code."""
+    value = float(how["value"] or 0.0) if how["mode"] == "constant" else 0.0
+    if not math.isfinite(value):
+        problem = f"F.pad with {value} cannot be quantized, only with finite numbers"
+        raise UsageError(problem, path=node.name, code="no-integer-form")
+    return (value,) if value else ()
+
+
+def is_length(arguments: tuple[Any, ...]) -> bool:
+    """Tell if an argument is a single number, not a list of them: `x.flip(3)`, `x.view(-1)`."""
+    return any(isinstance(a, int) or (isinstance(a, fx.Node) and is_one_size(a)) for a in arguments)
 
 
 def is_one_size(node: fx.Node) -> bool:

@@ -24,8 +24,7 @@ named below the folders `tensorflow/lite/kernels/internal` (reference) and `src`
  8. QUANTIZE between 8 and 16 bits: rule 2 of (code - zero point) with s_x / s_y (`requantize.h`).
  9. Convolution in 16 bits: int64 bias; m' = (m + 2^15) >> 16 (at most 0x7FFF), one rounding with halves up
     (`common.cc`, MultiplyByQuantizedMultiplier of int64).
-10. CONCATENATION, SLICE, GATHER, RESHAPE, PAD (zero point), MIRROR_PAD, RESIZE_NEAREST_NEIGHBOR, MAX_POOL_2D copy
-    codes.
+10. MAX_POOL_2D and the operators of `tflite_copies` copy codes (PAD also the zero point); ADD of int32 is exact.
 11. ARG_MAX takes the first of equals. DEQUANTIZE is float32(code - zero point) x scale.
 12. XNNPACK leaves to LiteRT's own kernels what has int16, and an ADD with an s / s_y that is not from 2^-10 to below
     2^8. Those kernels follow the rules of the reference, but in ADD take both shifts of a side at once, with one
@@ -33,6 +32,9 @@ named below the folders `tensorflow/lite/kernels/internal` (reference) and `src`
     code for AVX2 and NEON (on other x86 by way of SSE4).
 13. RESIZE_BILINEAR of float32 is written by factors that are powers of two and of values with few bits; then all sums
     are exact, in any order.
+14. SUB is ADD with the second side negated.
+15. MUL, reference: rule 2 of the product of differences, with s_a s_b / s_y in float32 (`mul.cc`). XNNPACK: the product
+    in float32 times that ratio, half to even, from 2^-16 to below 2^8 (`qs8-vmul`); LiteRT's own kernel else.
 """
 
 from __future__ import annotations
@@ -51,12 +53,14 @@ from torch import Tensor
 
 from edgeailite.errors import UsageError
 from edgeailite.quantization.program import Operator, Program, Value
+from edgeailite.quantization.tflite_copies import COPIES
 
 Array = NDArray[Any]
 Seen = Callable[[Value, Array], None]
 EXACT_IN_FLOAT32, LARGEST_DISTANCE = 2**24, 255
 ADD_BITS = {"int8": 20, "int16": 15}  # behind the point, in which the reference adds
 XNNPACK_RATIOS = (2**-10, 2**8)  # of an input's scale to the output's, in additions that XNNPACK takes
+XNNPACK_PRODUCTS = (2**-16, 2**8)  # of the product of the inputs' scales to the output's
 ROWS = 32  # of a resize at a time
 LIMITS = {"int8": (-128, 127), "int16": (-(2**15), 2**15 - 1)}
 
@@ -65,7 +69,8 @@ LIMITS = {"int8": (-128, 127), "int16": (-(2**15), 2**15 - 1)}
 class Rules:
     """The kernels in which the two arithmetics differ; each gives codes as int64 before they are clamped.
 
-    `requantize(op, sums)`, `mean(op, codes)` and `add(op, a, b)` include the output's zero point. `positions(old, new,
+    `requantize(op, sums)`, `mean(op, codes, axes)`, `scale_products(op, products)` and `add(op, a, b)`, which subtracts
+    too, include the output's zero point. `positions(old, new,
     align_corners)` gives first neighbours, second ones and distances from the first in `blend`'s unit; `blend(corners,
     distances)` the weighted average of four. `six(output)` is the code at which RELU6 ends.
     """
@@ -74,7 +79,8 @@ class Rules:
     add: Callable[[Operator, Array, Array], Array]
     positions: Callable[[int, int, bool], tuple[Array, Array, Array]]
     blend: Callable[[tuple[Array, Array, Array, Array], tuple[Array, Array]], Array]
-    mean: Callable[[Operator, Array], Array]
+    mean: Callable[[Operator, Array, tuple[int, ...]], Array]
+    scale_products: Callable[[Operator, Array], Array]
     six: Callable[[Value], int]
 
 
@@ -226,6 +232,7 @@ def _added(op: Operator, scaled: Callable[[Array, int, int], Array], a: Array, b
         scaled(_distance(value, codes), *quantize_multiplier(step / twice))
         for value, codes, step in zip(op.inputs, (a, b), steps, strict=True)
     )
+    second = -second if op.kind == "SUB" else second
     last = quantize_multiplier(twice / (2 ** ADD_BITS[op.output.type] * float(_step(op.output))))
     return multiply(first + second, *last) + op.output.zero_point
 
@@ -246,11 +253,11 @@ def _blend_reference(corners: tuple[Array, Array, Array, Array], distances: tupl
     return np.sign(total) * ((np.abs(total) + 2**19) >> 20)
 
 
-def _mean_reference(op: Operator, codes: Array) -> Array:
-    (x, _), y, count = op.inputs, op.output, codes.shape[1] * codes.shape[2]
+def _mean_reference(op: Operator, codes: Array, axes: tuple[int, ...]) -> Array:
+    (x, _), y, count = op.inputs, op.output, math.prod(codes.shape[axis] for axis in axes)
     multiplier, exponent = quantize_multiplier(float(_step(x)) / float(_step(y)))
     bits = min(count.bit_length() - 1, 32, 31 + exponent)
-    total = _distance(x, codes).sum((1, 2), keepdims=True)
+    total = _distance(x, codes).sum(axes, keepdims=True)
     return multiply(total, (multiplier << bits) // count, exponent - bits) + y.zero_point
 
 
@@ -273,6 +280,7 @@ def _add_xnnpack(op: Operator, a: Array, b: Array) -> Array:
     bits = 20 - (math.frexp(float(max(ratios)))[1] - 1)
     weights = [int(np.rint(np.ldexp(ratio, bits))) for ratio in ratios]
     total = 2 ** (bits - 1)
+    weights[1] *= -1 if op.kind == "SUB" else 1
     for value, codes, weight in zip(op.inputs, (a, b), weights, strict=True):
         total = total + _distance(value, codes) * weight
     return (total >> bits) + op.output.zero_point
@@ -295,13 +303,26 @@ def _blend_xnnpack(corners: tuple[Array, Array, Array, Array], distances: tuple[
     return ((top << 11) + (bottom - top) * down + 2**21) >> 22
 
 
-def _mean_xnnpack(op: Operator, codes: Array) -> Array:
-    (x, _), y, count = op.inputs, op.output, codes.shape[1] * codes.shape[2]
+def _mean_xnnpack(op: Operator, codes: Array, axes: tuple[int, ...]) -> Array:
+    (x, _), y, count = op.inputs, op.output, math.prod(codes.shape[axis] for axis in axes)
     factor = (_step(x) / _step(y)) * (np.float32(1) / np.float32(count))
     fixed = np.float32(y.zero_point) - np.float32(count * x.zero_point) * factor
-    return np.rint(codes.sum((1, 2), keepdims=True, dtype=np.int64).astype(np.float32) * factor + fixed).astype(
-        np.int64
-    )
+    sums = codes.sum(axes, keepdims=True, dtype=np.int64).astype(np.float32)
+    return np.rint(sums * factor + fixed).astype(np.int64)
+
+
+def _scale_products_reference(op: Operator, products: Array) -> Array:
+    a, b = op.inputs
+    real = float(_step(a) * _step(b) / _step(op.output))
+    return multiply(products, *quantize_multiplier(real)) + op.output.zero_point
+
+
+def _scale_products_xnnpack(op: Operator, products: Array) -> Array:
+    a, b = op.inputs
+    ratio = _step(a) * _step(b) / _step(op.output)
+    if not XNNPACK_PRODUCTS[0] <= ratio < XNNPACK_PRODUCTS[1]:
+        return _scale_products_reference(op, products)
+    return np.rint(products.astype(np.float32) * ratio).astype(np.int64) + op.output.zero_point
 
 
 def _six_xnnpack(y: Value) -> int:
@@ -309,9 +330,13 @@ def _six_xnnpack(y: Value) -> int:
 
 
 _REFERENCE = Rules(
-    _requantize_reference, _add_reference, _positions_reference, _blend_reference, _mean_reference, _six_reference
-)
-_XNNPACK = Rules(_requantize_xnnpack, _add_xnnpack, _positions_xnnpack, _blend_xnnpack, _mean_xnnpack, _six_xnnpack)
+    _requantize_reference, _add_reference, _positions_reference, _blend_reference, _mean_reference,
+    _scale_products_reference, _six_reference,
+)  # fmt: skip
+_XNNPACK = Rules(
+    _requantize_xnnpack, _add_xnnpack, _positions_xnnpack, _blend_xnnpack, _mean_xnnpack, _scale_products_xnnpack,
+    _six_xnnpack,
+)  # fmt: skip
 RULES: Mapping[str, Rules] = {"tflite_reference": _REFERENCE, "xnnpack": _XNNPACK}
 """By the name of the arithmetic."""
 WIDE_RULES: Mapping[str, Rules] = {"tflite_reference": _REFERENCE, "xnnpack": replace(_REFERENCE, add=_add_in_blocks)}
@@ -360,7 +385,12 @@ def _torch_pads(op: Operator, shape: Sequence[int], kernel: Sequence[int], dilat
 
 
 def _add(rules: Rules, op: Operator, a: Array, b: Array) -> Array:
-    return rules.add(op, a, b)
+    return a + b if op.output.type == "int32" else rules.add(op, a, b)
+
+
+def _multiply_codes(rules: Rules, op: Operator, a: Array, b: Array) -> Array:
+    first, second = (_distance(value, codes) for value, codes in zip(op.inputs, (a, b), strict=True))
+    return rules.scale_products(op, first * second)
 
 
 def _resize(rules: Rules, op: Operator, codes: Array, size: Array) -> Array:
@@ -385,8 +415,8 @@ def _resize_values(values: Array, size: tuple[int, int]) -> Array:
     return exact.float().permute(0, 2, 3, 1).numpy()
 
 
-def _mean(rules: Rules, op: Operator, codes: Array, _: Array) -> Array:
-    return rules.mean(op, codes)
+def _mean(rules: Rules, op: Operator, codes: Array, axes: Array) -> Array:
+    return rules.mean(op, codes, tuple(int(axis) for axis in axes))
 
 
 def _quantize(_: Rules, op: Operator, codes: Array) -> Array:
@@ -403,63 +433,26 @@ def _max_pool(_: Rules, op: Operator, codes: Array) -> Array:
     return largest.permute(0, 2, 3, 1).numpy().astype(np.int64)
 
 
-def _nearest(_: Rules, op: Operator, codes: Array, size: Array) -> Array:
-    rows, columns = (
-        np.floor(np.arange(int(new)).astype(np.float32) * (np.float32(old) / np.float32(new))).astype(np.int64)
-        for old, new in zip(codes.shape[1:3], size, strict=True)
-    )
-    return codes[:, rows.clip(max=codes.shape[1] - 1)][:, :, columns.clip(max=codes.shape[2] - 1)]
-
-
-def _concatenate(_: Rules, op: Operator, *parts: Array) -> Array:
-    return np.concatenate(parts, op.options["axis"])
-
-
-def _slice(_: Rules, op: Operator, codes: Array, begin: Array, size: Array) -> Array:
-    return codes[tuple(slice(first, first + count) for first, count in zip(begin, size, strict=True))]
-
-
-def _reshape(_: Rules, op: Operator, codes: Array, shape: Array) -> Array:
-    return codes.reshape(shape)
-
-
-def _gather(_: Rules, op: Operator, codes: Array, places: Array) -> Array:
-    return codes.take(places, op.options["axis"])
-
-
-def _pad(_: Rules, op: Operator, codes: Array, pads: Array) -> Array:
-    return np.pad(codes, pads.tolist(), constant_values=op.output.zero_point)
-
-
-def _mirror_pad(_: Rules, op: Operator, codes: Array, pads: Array) -> Array:
-    return np.pad(codes, pads.tolist(), mode=op.options["mode"].lower())
-
-
-def _arg_max(_: Rules, op: Operator, codes: Array, axis: Array) -> Array:
-    return codes.argmax(int(axis[0]))
-
-
 def _dequantize(_: Rules, op: Operator, codes: Array) -> Array:
     (x,) = op.inputs
     return _distance(x, codes).astype(np.float32) * _step(x)
 
 
+def _of_copies(kernel: Callable[..., Array]) -> Callable[..., Array]:
+    return lambda _, op, *values: kernel(op, *values)
+
+
 KERNELS: Mapping[str, Callable[..., Array]] = {
     "ADD": _add,
-    "ARG_MAX": _arg_max,
-    "CONCATENATION": _concatenate,
     "CONV_2D": _convolve,
     "DEPTHWISE_CONV_2D": _convolve,
     "DEQUANTIZE": _dequantize,
-    "GATHER": _gather,
     "MAX_POOL_2D": _max_pool,
     "MEAN": _mean,
-    "MIRROR_PAD": _mirror_pad,
-    "PAD": _pad,
+    "MUL": _multiply_codes,
     "QUANTIZE": _quantize,
-    "RESHAPE": _reshape,
     "RESIZE_BILINEAR": _resize,
-    "RESIZE_NEAREST_NEIGHBOR": _nearest,
-    "SLICE": _slice,
+    "SUB": _add,
+    **{kind: _of_copies(kernel) for kind, kernel in COPIES.items()},
 }
 """By TensorFlow Lite's names: `kernel(rules, op, *values)`, int64 where codes are still to be clamped."""

@@ -12,7 +12,7 @@ from edgeailite.data import DataSource
 from edgeailite.data.files.images import read_image
 from edgeailite.data.source import ClassTarget, DepthTarget
 from edgeailite.drawing.plots import colorize
-from edgeailite.drawing.sheets import IGNORED, Fields, depth_colors, depth_scale, laid_out
+from edgeailite.drawing.sheets import IGNORED, Fields, Meaning, depth_colors, depth_scale, laid_out
 from edgeailite.evaluation import Comparison, Disagreement
 from edgeailite.evaluation.pairing import who_is_closer, who_is_right
 from edgeailite.files import write_result
@@ -41,11 +41,17 @@ def write_sheet(path: Path, found: Comparison, *, labels: tuple[str, str]) -> li
         rows = [_fields(found.models, source, name, index, part) for index, part in pictures]
         title = f"{name} of {source.name} {source.split}, where A ({labels[0]}) and B ({labels[1]}) differ most"
         columns = (*COLUMNS, f"who is {_word(classes)}")
-        page = laid_out(rows, columns=columns, meanings=meanings, title=title)
+        page = laid_out(rows, columns=columns, meanings=meanings, title=title, classes=_classes_of(source, name))
         data = cv2.imencode(".png", cv2.cvtColor(page, cv2.COLOR_RGB2BGR))[1].tobytes()
         write_result(target, data, "sheet")
         paths.append(target)
     return paths
+
+
+def _classes_of(source: DataSource, output: str) -> list[Meaning]:
+    """Return the names and colours of an output's classes; none of a depth."""
+    target = source.targets[output]
+    return list(zip(target.classes, target.palette, strict=True)) if isinstance(target, ClassTarget) else []
 
 
 def _fields(

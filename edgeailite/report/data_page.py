@@ -19,7 +19,7 @@ from edgeailite.data.check.survey import main_target
 from edgeailite.data.files.images import read_image
 from edgeailite.data.source import ClassTarget, DataSource, Item
 from edgeailite.drawing.html import photo_uri, template
-from edgeailite.drawing.plots import colorize, overlay
+from edgeailite.drawing.plots import background, colorize, overlay, untinted
 from edgeailite.errors import DataError
 from edgeailite.files import write_result
 
@@ -109,9 +109,13 @@ def _views(source: DataSource, item: Item) -> list[tuple[str, str]]:
     if classes is None:
         return views
     colours = colorize(classes, target.palette)
-    colours[_without_class(target, item.labels[main])] = NO_CLASS
+    lost = _without_class(target, item.labels[main])
+    colours[lost] = NO_CLASS
     if image is not None and image.shape[:2] == classes.shape:
-        views.append(("mask over picture", photo_uri(overlay(image, colours, ALPHA), SIDE)))
+        mixed = overlay(image, colours, ALPHA)
+        bare = untinted(classes, target.palette, background(target.classes, target.palette)) & ~lost
+        mixed[bare] = image[bare]
+        views.append(("mask over picture", photo_uri(mixed, SIDE)))
     else:
         views.append(("mask", photo_uri(colours, SIDE)))
     return views

@@ -14,7 +14,7 @@ from edgeailite.data.augment.transforms import resize_image
 from edgeailite.data.files.images import read_image
 from edgeailite.data.samples import picture_planes
 from edgeailite.data.source import DepthTarget
-from edgeailite.drawing.plots import colorize, overlay
+from edgeailite.drawing.plots import background, colorize, tint
 from edgeailite.drawing.sheets import depth_colors, depth_differences, depth_scale
 from edgeailite.evaluation import ClassTally, DepthTally, Tally, results_at
 from edgeailite.report.record import Example
@@ -76,6 +76,8 @@ def _example(opened: OpenModel, source: DataSource, output: str, scored: Picture
         views = depth_colors(depth, scale), depth_colors(guess, scale), depth_differences(depth, guess)
         return Example(item.image.name, f"ARD {percent(-score)} %", picture, *views)
     label = target.values(item.labels[output], source.name)
-    colors = colorize(predictions(opened, pictures, label.shape)[output], target.palette)
-    over = overlay(picture, colors, OVERLAY_ALPHA)
+    found = predictions(opened, pictures, label.shape)[output]
+    colors = colorize(found, target.palette)
+    plain = background(target.classes, target.palette)
+    over = tint(picture, found, target.palette, alpha=OVERLAY_ALPHA, plain=plain)
     return Example(item.image.name, f"mIoU {percent(score)} %", picture, colorize(label, target.palette), colors, over)

@@ -24,6 +24,7 @@ from edgeailite.report.record import Grid, Parity, Verdict
 from edgeailite.runs.metric_columns import best_score, epoch_line, number, panels, score_text
 from edgeailite.runtime import load_contract
 from edgeailite.runtime.contract import PROVEN_LEVELS
+from edgeailite.runtime.contract_file import but_for
 from edgeailite.runtime.tflite_recheck import LEVELS
 from edgeailite.untrusted import is_finite, json_value, shown, yaml_value
 
@@ -211,8 +212,11 @@ def _verdict(contract: Parity) -> Verdict:
     sizes = contract.results.get("sizes")
     count = len({str(name).split()[0] for name in sizes}) if isinstance(sizes, Mapping) else 0
     more = f", and at {count} further sizes" if count else ""
+    parts, share = contract.results.get("float_parts"), contract.results.get("integer_macs")
+    if isinstance(parts, Mapping):
+        what = f"{what}, {but_for(list(parts), share if is_finite(share) else None)}"
     return Verdict(
-        "good",
+        "open" if "promise" in contract.results else "good",  # a promise stands there where it is less than every bit
         f"{contract.file} was compared with the network in torch{f' on {pictures} pictures' if pictures else ''} "
         f"({'onnxruntime levels ' if proven[0] in PROVEN_LEVELS else ''}{' and '.join(proven)}{more}): {what}.",
     )

@@ -9,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeailite.config import CalibrateConfig, QuantizeConfig, TrainConfig, Weights
+from edgeailite.config import CalibrateConfig, ImportConfig, QuantizeConfig, TrainConfig, Weights
 from edgeailite.config.stored import current_names, plain, stored_options
 from edgeailite.errors import DataError
 from edgeailite.files import read_regular
 from edgeailite.runs.folder import CONFIG, run_folder
 from edgeailite.untrusted import shown, yaml_value
 
-VERBS = {"train": TrainConfig, "quantize": QuantizeConfig, "calibrate": CalibrateConfig}
-POSITIONAL = ("run",)
+VERBS = {"train": TrainConfig, "import": ImportConfig, "quantize": QuantizeConfig, "calibrate": CalibrateConfig}
+POSITIONAL = ("run", "checkpoint")
+CALIBRATED = ("calibration", "published ranges")  # methods of `calibrate`
 COMMIT = re.compile(r"[0-9a-f]{7,64}")  # a version of the code; one with "-dirty" cannot be checked out
 LARGEST = 1 << 20  # bytes of config.yaml
 LEFT_OUT = ("resume", "dry_run", "accept_changed_data")  # how it was run this time, not what was made
@@ -32,17 +33,17 @@ def command_of(verb: str, values: Mapping[str, Any]) -> str:
             continue
         value = values[field.name]
         if field.name in POSITIONAL:
-            words.insert(1 + len(verb.split()), str(value))
+            words[1 + len(verb.split()) : 1 + len(verb.split())] = _words(value)
         elif value != getattr(VERBS[verb], "usual", {}).get(field.name, _default(field)):
             words += [f"--{field.name}", *_words(value)]
     return shlex.join(words)
 
 
-def verb_of(quantization: Mapping[str, Any] | None) -> str:
-    """Return the verb that made a checkpoint: train, calibrate or quantize."""
+def verb_of(quantization: Mapping[str, Any] | None, config: Mapping[str, Any]) -> str:
+    """Return the verb that made a checkpoint: train, import, calibrate or quantize."""
     if quantization is None:
-        return "train"
-    return "calibrate" if quantization.get("method") == "calibration" else "quantize"
+        return "import" if "checkpoint" in config else "train"
+    return "calibrate" if quantization.get("method") in CALIBRATED else "quantize"
 
 
 def commands_of(
@@ -62,10 +63,10 @@ def commands_of(
         found.append(f"git checkout {commit}")
     if quantization is not None and config.get("run"):
         before = float_config(Path(str(config["run"])))
-        found += _shown_command("train", before) if before else []
+        found += _shown_command(verb_of(None, before), before) if before else []
     if config:
         older = {} if quantization is None else {"weights": "last"}  # what versions without this option began from
-        found += _shown_command(verb_of(quantization), older | dict(config))
+        found += _shown_command(verb_of(quantization, config), older | dict(config))
     name = shlex.quote(str(folder))
     exact = " --integer_exact True" if quantization is not None else ""
     name += "" if weights == "best" else " --weights last"

@@ -6,9 +6,19 @@ from edgeailite.lazy import lazily
 
 if TYPE_CHECKING:
     from edgeailite.runs.dataset import dataset_of
+    from edgeailite.runs.importing import ImportedRun, import_run
     from edgeailite.runs.open import OpenModel, open_model
 
-__all__ = ["OpenModel", "dataset_of", "open_model"]
+__all__ = ["ImportedRun", "OpenModel", "dataset_of", "import_run", "open_model"]
 
 # Reading metrics.csv needs no torch.
-__getattr__ = lazily(__name__, {"OpenModel": "open", "dataset_of": "dataset", "open_model": "open"})
+__getattr__ = lazily(
+    __name__,
+    {
+        "ImportedRun": "importing",
+        "OpenModel": "open",
+        "dataset_of": "dataset",
+        "import_run": "importing",
+        "open_model": "open",
+    },
+)

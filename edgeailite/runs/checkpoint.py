@@ -113,12 +113,10 @@ def _is_whole(value: object) -> bool:
 
 
 def _start_from(values: object, path: Path) -> str:
-    """Return the advice for weights that have no card."""
+    """Return the advice for weights that have no card: the verb that makes a run of them, or says why it cannot."""
     name = which_network(values, path)
-    return (
-        f"weights without a card are to start from: edgeailite train --pretrained {printable(str(path))} "
-        f"--model_name {name or 'NAME'}"
-    )
+    network = f" {option('model_name')} {name}" if name else ""
+    return f"weights of another tool become a run by: edgeailite import {printable(str(path))}{network}"
 
 
 def _weights(fields: Fields) -> dict[str, Tensor]:

@@ -6,7 +6,6 @@ The graph stays as it is, and the original file is not touched. A network that g
 
 from __future__ import annotations
 
-import colorsys
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,16 @@ from onnx.external_data_helper import load_external_data_for_model
 
 from edgeailite import __version__
 from edgeailite.errors import DataError, UsageError, option
-from edgeailite.modelcard import MOST_CHANNELS, OUTPUT_NAME, REGRESSION, TASKS, ModelCard, input_name, task_type
+from edgeailite.modelcard import (
+    MOST_CHANNELS,
+    OUTPUT_NAME,
+    REGRESSION,
+    TASKS,
+    ModelCard,
+    default_palette,
+    input_name,
+    task_type,
+)
 from edgeailite.onnxfile import OnnxFile, read_onnx, with_outside_data
 from edgeailite.onnxfile.call import as_text
 from edgeailite.onnxfile.shapes import Limits, sizes_of
@@ -32,7 +40,6 @@ from edgeailite.untrusted import printable, shown
 
 LIMITS = Limits(elements=2**31, operations=2**53)
 AXES_ARE_INPUTS = 13  # opset from which Unsqueeze takes its axes as an input
-HUE_STEP = 0.381966  # of the circle: neighbours and their neighbours differ
 QUANTIZERS = ("QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "DynamicQuantizeLinear")
 
 
@@ -87,16 +94,6 @@ def describe(path: Path, description: Description) -> tuple[onnx.ModelProto, Mod
     _write_metadata(model, file, card)
     load_onnx(model.SerializeToString())
     return model, card
-
-
-def default_palette(count: int) -> tuple[tuple[int, int, int], ...]:
-    """Return so many colours (red, green, blue) that are easy to tell apart, the same at each call.
-
-    >>> default_palette(2)
-    ((217, 65, 65), (65, 217, 109))
-    """
-    colours = (colorsys.hsv_to_rgb(index * HUE_STEP % 1, 0.7, 0.85 - 0.3 * (index // 8 % 2)) for index in range(count))
-    return tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colours)
 
 
 def _shapes(file: OnnxFile, size: tuple[int, int]) -> Mapping[str, tuple[int, ...]]:

@@ -22,6 +22,7 @@ from edgeailite.untrusted import is_printable
 
 BEST, LAST, PREVIOUS = "best.pt", "last.pt", "last.previous.pt"
 CONFIG, ENVIRONMENT, METRICS = "config.yaml", "env.json", "metrics.csv"
+PRETRAINED = "pretrained.json"  # what a run started from, or was made of
 MOST_METRICS = 64 << 20  # bytes of metrics.csv
 LONGEST_COLUMN = 200  # characters
 

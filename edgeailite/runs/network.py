@@ -80,6 +80,7 @@ def checked_quantization(values: Mapping[str, Any], *, where: str) -> dict[str, 
         "method": lambda name: fields.text(name, longest=100),
         "ranges": lambda name: fields.text(name, choices=["tracked", "learned"]),
         "exact_resizes": fields.truth,
+        "float_parts": fields.truth,
         "plan": lambda name: as_dict(saved_plan(fields.fields(name))),
     }
     return {
@@ -109,6 +110,7 @@ def _prepared(model: nn.Module, how: Mapping[str, Any], file: Path) -> nn.Module
             plan=Plan(**how.get("plan", {})),
             percentile=how["percentile"],
             exact_resizes=how.get("exact_resizes", False),
+            float_parts=how.get("float_parts", False),
         )
     except UsageError as error:
         raise DataError(f"{file}: quantization: {error}") from None

@@ -27,7 +27,10 @@ from edgeailite.files import read_regular, sha256_of, unreadable
 from edgeailite.modelcard import ModelCard, input_name, preprocessing_of
 from edgeailite.preprocessing import preprocess
 from edgeailite.runtime.contract_file import (
+    FLOAT_PARTS,
+    FLOAT_PARTS_PROMISE,
     FORMAT,
+    WEAKER,
     WIDE_EQUAL_ARGMAX,
     Contract,
     contract_of,
@@ -150,6 +153,8 @@ def recheck(
         results[level] = {"equal_argmax": min(shares, default=None)}
     assert model is not None
     check_description(file, model, checked)
+    if checked.promise == FLOAT_PARTS_PROMISE and checked.describes_itself:
+        results["float_parts"] = json.loads(model.session.get_modelmeta().custom_metadata_map[FLOAT_PARTS])
     return results
 
 
@@ -223,10 +228,11 @@ def _check_kind(file: Path, data: bytes, model: OnnxModel, contract: Contract) -
             path=contract.where,
             code="unexpected-value",
         )
-    promised = not contract.describes_itself or "edgeailite.wide" in model.session.get_modelmeta().custom_metadata_map
-    if contract.wide and not promised:
+    named = WEAKER[contract.promise] if contract.wide and contract.describes_itself else ""
+    if named and named not in model.session.get_modelmeta().custom_metadata_map:
+        kind = "in float" if contract.promise == FLOAT_PARTS_PROMISE else "of 16 bits"
         raise DataError(
-            f"exact: expected true, for {file} has no parts of 16 bits, found false",
+            f"exact: expected true, for {file} has no parts {kind}, found false",
             path=contract.where,
             code="unexpected-value",
         )

@@ -14,7 +14,7 @@ import base64
 import binascii
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,16 +32,21 @@ READABLE = (1, 2, 3, FORMAT)
 WHOLE = 3  # the first format with sums and card
 BASE = "onnxruntime_x86"
 KINDS = ("float", "int8")
+EVERY_BIT = "every bit"
 SAMPLE = 64  # values kept of each tensor
 SUMS = 64  # sums over all values of an output
 FLOAT_TOLERANCE = 1e-4  # of the standard deviation of a tensor
 FLOAT_LOGIT_TOLERANCE = 1e-3  # the same, of the file against torch: what a proof asks for
 WIDE_EQUAL_ARGMAX = 0.99
+FLOAT_PARTS = "edgeailite.float_parts"  # of a file's metadata
 FLOAT_PARTS_PROMISE = (
     f"proven but for parts in float; elsewhere classes equal on {100 * WIDE_EQUAL_ARGMAX:g} % of pixels"
 )
 
 WIDE_PROMISE = f"not exact (16-bit parts): classes equal on {100 * WIDE_EQUAL_ARGMAX:g} % of pixels"
+WEAKER = {WIDE_PROMISE: "edgeailite.wide", FLOAT_PARTS_PROMISE: FLOAT_PARTS}
+"""Promises short of every bit, and the entry of a file's metadata that names the parts they are made for."""
+NAMED = 3  # parts in a sentence
 LARGEST_CONTRACT = 2**25  # bytes; of a network of 75 layers they are a third of a million
 LARGEST_PICTURE = 2**25  # bytes, unpacked; label maps too
 MOST_CASES, MOST_PICTURES, MOST_OUTPUTS, MOST_LAYERS, MOST_ARITHMETICS = 8, 8, 64, 10_000, 16
@@ -54,9 +59,10 @@ AGREEMENTS = ("equal_argmax", "max_difference", "mean_difference", "std")
 class Contract:
     """The contents of a contract that a re-check needs; `where` names it in messages.
 
+    `promise` is what is kept of an int8 file: every bit, or a key of WEAKER.
     `golden` cases hold `pictures`, `images`, `outputs`, `layers` and `arithmetics`, as checked values. `preprocessing`
     and `card` are None where the contract does not say them (formats 1 and 2; no card of a file that does not describe
-    itself). `promise` is that of an int8 file which is not exact. `proven` says with which onnxruntime and
+    itself). `proven` says with which onnxruntime and
     on which processor the file was proven, "" if that is not known.
     """
 
@@ -69,11 +75,11 @@ class Contract:
     where: str
     proven: str = ""
     describes_itself: bool = True
-    promise: str = WIDE_PROMISE
+    promise: str = ""
 
     @property
     def wide(self) -> bool:
-        """True for a file with parts of 16 bits, whose bits are not promised."""
+        """True for a file with parts of 16 bits or in float, whose bits are not promised."""
         return self.kind == "int8" and not self.exact
 
     def expected(self, arithmetic: str) -> str:
@@ -135,9 +141,10 @@ def contract_of(values: Mapping[str, Any], *, where: str = "contract") -> Contra
             raise DataError(
                 f"outputs: {name}: sums: expected {SUMS} numbers, found nothing", path=where, code="missing-value"
             )
+    exact = fields.truth("exact", default=kind == "int8")
     return Contract(
         kind,
-        fields.truth("exact", default=kind == "int8"),
+        exact,
         values["sha256"],
         golden,
         fields.fields("preprocessing").values if whole or values.get("preprocessing") is not None else None,
@@ -145,7 +152,7 @@ def contract_of(values: Mapping[str, Any], *, where: str = "contract") -> Contra
         where,
         _proven(values.get("environment")),
         describes_itself,
-        values.get("tolerance", {}).get("int8") or WIDE_PROMISE,
+        _promise(fields, exact=exact),
     )
 
 
@@ -224,13 +231,32 @@ def _check_tolerance(fields: Fields) -> None:
     for key, applied in (("float_logits_std", FLOAT_LOGIT_TOLERANCE), ("float_layer_std", FLOAT_TOLERANCE)):
         if key in tolerance.values and tolerance.number(key) != applied:
             raise tolerance.refuse(key, f"{applied:g}, which is applied")
-    promises: tuple[str | None, ...] = (None, "every bit", WIDE_PROMISE, FLOAT_PARTS_PROMISE)
+    promises: tuple[str | None, ...] = (None, EVERY_BIT, *WEAKER)
     if fields.values.get("kind") == "float":
         promises = (None,)
     elif "exact" in fields.values:
         promises = promises[1:2] if fields.values["exact"] else promises[2:]
     if "int8" in tolerance.values and tolerance.values["int8"] not in promises:
         raise tolerance.refuse("int8", f"{promises[0]!r}, which is applied")
+
+
+def _promise(fields: Fields, *, exact: bool) -> str:
+    """Return what a contract promises; contracts that do not say it are of every bit, or of parts of 16 bits."""
+    given = fields.fields("tolerance").values.get("int8") if "tolerance" in fields.values else None
+    return given or (EVERY_BIT if exact else WIDE_PROMISE)
+
+
+def but_for(parts: Sequence[str], share: float | None = None) -> str:
+    """Say that nothing is proven of parts that stay in float, and which share (0 to 1) of the products is integer.
+
+    A share never rounds up to all.
+
+    >>> but_for(["norm", "softmax"], 0.99996)
+    'proven but for norm, softmax in float (99.99 % of MACs integer)'
+    """
+    more = f" and {len(parts) - NAMED} more" if len(parts) > NAMED else ""
+    integer = "" if share is None else f" ({math.floor(1e4 * share) / 100:g} % of MACs integer)"
+    return f"proven but for {', '.join(parts[:NAMED])}{more} in float{integer}"
 
 
 def _check_results(results: Fields) -> None:

@@ -15,6 +15,7 @@ from edgeailite.errors import DataError
 from edgeailite.modelcard import LONGEST_SIDE, ModelCard, card_from_dict
 from edgeailite.onnxfile import OWN, OnnxFile, Sizes
 from edgeailite.onnxfile.wire import Port
+from edgeailite.runtime.contract_file import WEAKER
 from edgeailite.untrusted import Fields, json_value, shown
 
 SESSION_SETTINGS = "edgeailite.session"  # metadata: onnxruntime's session entries under which integer kernels run
@@ -76,9 +77,9 @@ def about_of_metadata(metadata: Mapping[str, str], *, where: str = "ONNX metadat
         )
     if "edgeailite.weights_sha256" in metadata:
         _check_hash(entries, "edgeailite.weights_sha256")
-    if "edgeailite.wide" in metadata:
-        parsed = json_value(metadata["edgeailite.wide"], where=f"{where}: edgeailite.wide")
-        Fields({"edgeailite.wide": parsed}, where).texts("edgeailite.wide", most=100_000)
+    for key in WEAKER.values():
+        if key in metadata:
+            Fields({key: json_value(metadata[key], where=f"{where}: {key}")}, where).texts(key, most=100_000)
     if "ort_config" in metadata:  # onnxruntime takes settings from it where an environment variable allows it
         raise DataError(
             "ort_config: settings of onnxruntime, which export does not write", path=where, fix=ADVICE, code="damaged"

@@ -34,10 +34,11 @@ LARGEST_TENSOR = 2**29  # elements
 TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9}
 """Element types by their codes in TensorFlow Lite's schema."""
 OPERATOR_CODES = {
-    "ADD": 0, "AVERAGE_POOL_2D": 1, "CONCATENATION": 2, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 4, "DEQUANTIZE": 6,
-    "FULLY_CONNECTED": 9, "LOGISTIC": 14, "MAX_POOL_2D": 17, "MUL": 18, "RELU": 19, "RELU6": 21, "RESHAPE": 22,
-    "RESIZE_BILINEAR": 23, "SOFTMAX": 25, "CUSTOM": 32, "PAD": 34, "GATHER": 36, "TRANSPOSE": 39, "MEAN": 40,
-    "ARG_MAX": 56, "SLICE": 65, "TRANSPOSE_CONV": 67, "RESIZE_NEAREST_NEIGHBOR": 97, "MIRROR_PAD": 100, "QUANTIZE": 114,
+    "ADD": 0, "AVERAGE_POOL_2D": 1, "CONCATENATION": 2, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 4, "DEPTH_TO_SPACE": 5,
+    "DEQUANTIZE": 6, "FULLY_CONNECTED": 9, "LOGISTIC": 14, "MAX_POOL_2D": 17, "MUL": 18, "RELU": 19, "RELU6": 21,
+    "RESHAPE": 22, "RESIZE_BILINEAR": 23, "SOFTMAX": 25, "SPACE_TO_DEPTH": 26, "CUSTOM": 32, "PAD": 34, "GATHER": 36,
+    "TRANSPOSE": 39, "MEAN": 40, "SUB": 41, "CAST": 53, "ARG_MAX": 56, "SLICE": 65, "TRANSPOSE_CONV": 67,
+    "REDUCE_MAX": 82, "REDUCE_MIN": 89, "RESIZE_NEAREST_NEIGHBOR": 97, "MIRROR_PAD": 100, "QUANTIZE": 114,
 }  # fmt: skip
 """Operators by their codes in TensorFlow Lite's schema: those that export writes, and those of most other networks."""
 POOLINGS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")

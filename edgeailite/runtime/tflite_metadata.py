@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgeailite.errors import DataError
+from edgeailite.modelcard import NETWORK
 from edgeailite.runtime.metadata import ADVICE, NO_ARGMAX, About, about_of_metadata
 from edgeailite.runtime.tflite_file import Damaged, Tensor, TfliteFile, unreadable
 from edgeailite.untrusted import shown
@@ -17,25 +18,34 @@ HEAD = "edgeailite.head"
 HEADS = ("logits", "quantized", "codes", "argmax")
 CODES = ("int8", "int16")
 OPERATORS = frozenset((
-    "ADD", "ARG_MAX", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEQUANTIZE", "GATHER", "MAX_POOL_2D", "MEAN",
-    "MIRROR_PAD", "PAD", "QUANTIZE", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE",
+    "ADD", "ARG_MAX", "CAST", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEPTH_TO_SPACE", "DEQUANTIZE", "GATHER",
+    "MAX_POOL_2D", "MEAN", "MIRROR_PAD", "MUL", "PAD", "QUANTIZE", "REDUCE_MAX", "REDUCE_MIN", "RESHAPE",
+    "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE", "SPACE_TO_DEPTH", "SUB", "TRANSPOSE",
 ))  # fmt: skip
 """Those that export writes."""
 
 
 @dataclass(frozen=True)
 class Port:
-    """The types and shape that an input or output may have; a side of None is any."""
+    """The types and shape that an input or output may have; a side of None is any.
+
+    `whole`: it may also say one thing of the whole picture, without height and width.
+    """
 
     types: tuple[str, ...]
     shape: tuple[int | None, ...]
+    whole: bool = False
 
     def __str__(self) -> str:
         return f"{' or '.join(self.types)} {'x'.join('any' if side is None else str(side) for side in self.shape)}"
 
     def fits(self, tensor: Tensor) -> bool:
         """Return whether a tensor is that, with one scale if it holds codes."""
-        if tensor.type not in self.types or len(tensor.shape) != len(self.shape) or 0 in tensor.shape:
+        if tensor.type not in self.types or 0 in tensor.shape:
+            return False
+        if self.whole and tensor.shape == (1, *self.shape[3:]):
+            return True
+        if len(tensor.shape) != len(self.shape):
             return False
         if tensor.type in CODES and not is_quantized(tensor):
             return False
@@ -68,11 +78,12 @@ def admit_tflite(file: TfliteFile) -> tuple[About, str]:
 
 
 def _outputs(about: About, head: str) -> dict[str, Port]:
-    size: tuple[int | None, int | None] = about.card.preprocessing.size
+    theirs = NETWORK in about.card.options  # a network from elsewhere may have outputs of other sizes, or none
+    size: tuple[int | None, int | None] = (None, None) if theirs else about.card.preprocessing.size
     types = ("float32",) if head in ("logits", "argmax") else CODES
     sides = (None, None) if head == "codes" else size
     return {
-        name: Port(types, (1, *sides, channels)) if channels else Port(("int32",), (1, *size))
+        name: Port(types, (1, *sides, channels), theirs) if channels else Port(("int32",), (1, *size), theirs)
         for name, channels in about.outputs.items()
     }
 

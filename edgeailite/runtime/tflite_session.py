@@ -30,6 +30,7 @@ from edgeailite.runtime.tflite_metadata import admit_tflite
 from edgeailite.runtime.tflite_trial import KERNELS, try_tflite
 
 Array = NDArray[Any]
+PICTURE = 4  # sides of a tensor (1,H,W,C)
 LOUD = Lock()  # one at a time may turn stderr away
 
 
@@ -77,15 +78,15 @@ class TfliteModel:
             return {name: self.interpreter.get_tensor(index) for name, (index, _) in self.outputs.items()}
 
     def values(self, name: str, found: Array) -> Array:
-        """Turn a file's output into the network's values: (1,C,H,W) float32, or class numbers (1,H,W)."""
+        """Turn an output into the network's values: (1,C,H,W) or (1,C) float32, or class numbers (1,H,W) or (1)."""
         _, tensor = self.outputs[name]
-        if found.ndim == 3:
+        if tensor.type == "int32":
             return found
         values = found if tensor.scale is None else values_of(found, tensor)
-        if self.head == "codes":
+        if self.head == "codes" and values.ndim == PICTURE:
             corners = bool(self.card.options.get("align_corners", False))
             values = resize_bilinear(values, self.fixed_size, align_corners=corners)
-        return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
+        return np.ascontiguousarray(values.transpose(0, 3, 1, 2)) if values.ndim == PICTURE else values
 
 
 def load_tflite(source: Path | bytes, *, threads: int | None = None, kernels: str = "xnnpack") -> TfliteModel:

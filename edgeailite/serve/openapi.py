@@ -127,11 +127,12 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     text, count = {"type": "string"}, {"type": "integer", "minimum": 0}
+    described = CLASS | {"background": {"type": "boolean", "description": "overlays are not tinted with it"}}
     shares = CLASS | {"pixels": count, "share": {"type": "number", "minimum": 0, "maximum": 1}}
     return {
         "Problem": _object({"error": {"type": "string", "enum": list(STATUS)}, "message": text, "status": count}),
         "State": _object({"status": {"type": "string", "enum": ["alive", "starting", "ready", "draining"]}}),
-        "Model": _object({"name": text, "sha256": text, "classes": {"type": "array", "items": _object(CLASS)}}),
+        "Model": _object({"name": text, "sha256": text, "classes": {"type": "array", "items": _object(described)}}),
         "Models": _object(
             {
                 "default": text,

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgeailite.data.files.headers import damage, read_header, unsupported
 from edgeailite.data.files.images import check_data, decode_image
-from edgeailite.drawing.plots import colorize, overlay
+from edgeailite.drawing.plots import tint
 from edgeailite.errors import DataError
 from edgeailite.serve.errors import Problem
 from edgeailite.serve.served_model import Image, ServedModel
@@ -43,7 +43,7 @@ def decode(data: bytes, *, max_pixels: int) -> Image:
 
 
 def _overlay(image: Image, labels: Image, model: ServedModel, alpha: float) -> bytes:
-    return model.png(overlay(image, colorize(labels, model.palette), alpha))
+    return model.png(tint(image, labels, model.palette, alpha=alpha, plain=model.background))
 
 
 def _labels(image: Image, labels: Image, model: ServedModel, alpha: float) -> bytes:

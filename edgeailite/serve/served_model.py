@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.data.files.images import encode_png
+from edgeailite.drawing.plots import background
 
 Image = NDArray[np.uint8]
 
@@ -33,9 +34,15 @@ class ServedModel:
         """Return the colours by class index."""
         return tuple(color for _, color in self.classes)
 
+    @property
+    def background(self) -> frozenset[int]:
+        """Return the classes that pictures are not tinted with."""
+        return background([name for name, _ in self.classes], self.palette)
+
     def description(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         classes = [
-            {"index": index, "name": name, "color": list(color)} for index, (name, color) in enumerate(self.classes)
+            {"index": index, "name": name, "color": list(color), "background": index in self.background}
+            for index, (name, color) in enumerate(self.classes)
         ]
         return {"name": self.name, **self.facts, "classes": classes}

@@ -27,6 +27,7 @@ from edgeailite.errors import UsageError, option
 from edgeailite.evaluation import Protocol, torch_predictor
 from edgeailite.evaluation.measure import measure
 from edgeailite.evaluation.summary import headline
+from edgeailite.export.float_parts import integer_share
 from edgeailite.modelcard import ModelCard
 from edgeailite.pretrained import describe, load_pretrained, published_ranges
 from edgeailite.quantization import (
@@ -34,6 +35,7 @@ from edgeailite.quantization import (
     adaround,
     calibrate,
     constrain_weights,
+    convert,
     correct_bias,
     equalize,
     prepare,
@@ -43,6 +45,7 @@ from edgeailite.quantization import (
     set_state,
 )
 from edgeailite.quantization.plan_files import read_plan, recorded
+from edgeailite.quantization.prepare import float_parts_of
 from edgeailite.runs.checkpoint import Checkpoint, save_checkpoint
 from edgeailite.runs.dataset import PICTURES, dataset_of, pictures_in
 from edgeailite.runs.folder import BEST, LAST, beside, refuse_used, run_folder, start_of, start_run
@@ -50,9 +53,12 @@ from edgeailite.runs.network import load_network
 from edgeailite.runs.network_file import keep_network
 from edgeailite.runs.open import OpenModel
 from edgeailite.runs.weights import chosen_weights
+from edgeailite.runtime.contract_file import but_for
 
 COMPARED = 16  # pictures on which the quantized network is compared with the float one, without labels
-RECORDED = ("scheme", "percentile", "observer", "equalize", "correct_bias", "adaround", "refine_images")
+RECORDED = (
+    "scheme", "percentile", "observer", "equalize", "correct_bias", "adaround", "refine_images", "float_parts",
+)  # fmt: skip
 
 
 Calibrating = CalibrateConfig | AnalyzeConfig | QuantizeConfig
@@ -211,15 +217,19 @@ def calibrated(
         percentile=config.percentile,
         observer=config.observer,
         exact_resizes=exact_resizes,
+        float_parts=config.float_parts,
     ).to(device)
     if scheme_of(model).published_ranges:
         constrain_weights(model)
-    set_input_range(model, *opened.card.preprocessing.input_range)
+    pre = opened.card.preprocessing
+    set_input_range(model, *pre.input_range)
     calibrate(model, batches("calibrate", indices), names=[_name(train, index) for index in indices])
     if refine.adaround:
         adaround(model, list(batches("adaround", sorted(few))), steps=refine.adaround, seed=config.seed)
     if refine.correct_bias:
         correct_bias(model, list(batches("correct bias", sorted(few))))
+    if float_parts_of(model):
+        log(f"note: the file will be {but_for(float_parts_of(model), integer_share(convert(model), pre.size))}")
     return model
 
 

@@ -19,6 +19,7 @@ from edgeailite.console import log
 from edgeailite.data import DataSource, default_path
 from edgeailite.data.ensure import ensure_dataset, open_labelled
 from edgeailite.data.recognise import dataset_name_of
+from edgeailite.data.source import output_channels
 from edgeailite.data.split import need_val
 from edgeailite.data.variety import need_classes
 from edgeailite.distributed import from_first
@@ -28,7 +29,7 @@ from edgeailite.modelcard import ModelCard, changed_options
 from edgeailite.models import DEEP_SUPERVISION, Pixel2Pixel, create_model
 from edgeailite.pretrained import LoadReport, describe, load_pretrained
 from edgeailite.runs.checkpoint import Checkpoint
-from edgeailite.runs.folder import LAST, beside
+from edgeailite.runs.folder import LAST, PRETRAINED, beside
 from edgeailite.runs.resume import begin_run, goes_on, resumed_config
 from edgeailite.training.first_weights import first_weights, preprocessing_of, with_first_weights
 from edgeailite.training.job import Kind, TrainingResult, agree_on_data, ended, job, short
@@ -37,7 +38,6 @@ from edgeailite.training.learner import (
     longer,
     make_learner,
     make_losses,
-    output_channels,
     schedule,
     task_balance,
     task_options,
@@ -48,7 +48,6 @@ from edgeailite.training.step import Learner
 from edgeailite.training.tensorboard import tensorboard_writer
 from edgeailite.training.transforms import eval_transform, train_transform, training_source
 
-PRETRAINED = "pretrained.json"  # in the run folder: what was loaded to start from
 SAME_WHEN_QUANTIZING = (
     "epoch_size", "epoch_size_val", "cache", "evaluate_every", "save_every", "workers", "device", "timeout",
     "channels_last", "threads", "seed", "accept_changed_data", "dry_run",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from edgeailite.config import Loop, Objective
 from edgeailite.console import progress
 from edgeailite.data import DataSource
-from edgeailite.data.source import ClassTarget, DepthTarget
+from edgeailite.data.source import ClassTarget
 from edgeailite.device import select_amp
 from edgeailite.distributed import ALONE, Processes, from_first, mean_over, share_model, synchronise_batchnorm
 from edgeailite.errors import UsageError, option
@@ -30,13 +30,6 @@ class Place:
 
     device: torch.device
     processes: Processes
-
-
-def output_channels(source: DataSource) -> dict[str, int]:
-    """Return the outputs of a network for this data set with their channels; depth has one."""
-    return {
-        name: 1 if isinstance(target, DepthTarget) else len(target.classes) for name, target in source.targets.items()
-    }
 
 
 def task_options(

@@ -288,13 +288,15 @@ def _end_epoch(trainer: Trainer, row: dict[str, Any], batches: EpochBatches, *, 
 
 def _watch(trainer: Trainer, val: DataSource, loop: Loop) -> Watch:
     shown = trainer.learner.processes.first
+    targets = {name: target for name, target in val.targets.items() if isinstance(target, ClassTarget)}
     return Watch(
         trainer.folder,
         title=f"{trainer.card.model_name} on {trainer.card.dataset_name}",
         epochs=loop.epochs,
         tensorboard=loop.tensorboard if shown else "off",
         overlays=loop.overlays if shown else 0,
-        palettes={name: target.palette for name, target in val.targets.items() if isinstance(target, ClassTarget)},
+        palettes={name: target.palette for name, target in targets.items()},
+        classes={name: target.classes for name, target in targets.items()},
         quiet=not shown,
     )
 

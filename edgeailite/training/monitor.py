@@ -69,6 +69,7 @@ class Watch:
     tensorboard: Mode = "auto"
     overlays: int = 4
     palettes: Mapping[str, Palette] = field(default_factory=dict)
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     quiet: bool = False
     clock: Callable[[], float] = time.monotonic
 
@@ -159,7 +160,9 @@ class Watch:
         else:
             palette = self.palettes[output]
             rows = [class_row(name, image, label, prediction, palette) for name, image, label, prediction in chosen]
-        page, png = encode(rows, title=f"{output}, epoch {epoch} of {self.epochs}", scale=scale, limit=SHEET_BYTES)
+        names = () if kind == "depth" else tuple(zip(self.classes.get(output, ()), self.palettes[output], strict=False))
+        title = f"{output}, epoch {epoch} of {self.epochs}"
+        page, png = encode(rows, title=title, scale=scale, classes=names, limit=SHEET_BYTES)
         with self._optional(OVERLAYS):
             _write(self.folder / OVERLAYS / f"epoch_{epoch:04}_{output}.png", png)
             _thin_out(self.folder / OVERLAYS, output, epoch=epoch, epochs=self.epochs)

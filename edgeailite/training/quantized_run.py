@@ -195,6 +195,7 @@ def _trainer(
             "method": "qat",
             "ranges": config.ranges,
             "exact_resizes": exact_resizes,
+            "float_parts": config.float_parts,
             **recorded(plan),
         },
         before_epoch=_freezer(model, config, normalised_by(model, learner.still), learner.optimizer),

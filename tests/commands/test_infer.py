@@ -48,7 +48,7 @@ from tests.data.corruption import (
 
 PALETTE = ((128, 64, 128), (0, 0, 142), (70, 130, 180))
 CPU = torch.device("cpu")
-TABLES = {"infer.json", "shares.csv", "shares.json"}
+TABLES = {"infer.json", "legend.png", "shares.csv", "shares.json"}
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +232,7 @@ def test_shares_are_those_of_the_label_files(run, tmp_path):
 def test_what_is_written_is_a_choice(run, tmp_path):
     source, out = picture(tmp_path / "a.png", 40, 50), tmp_path / "out"
     assert infer.run(InferConfig(run, (source,), out, write=("side_by_side", "colors"))) == 0
-    assert files(out) == {"a_side_by_side.png", "a_color.png", "infer.json"}
+    assert files(out) == {"a_side_by_side.png", "a_color.png", "infer.json", "legend.png"}
     both = read_image(out / "a_side_by_side.png")
     assert (both[:, :50] == read_image(source)).all()
     assert (both[:, 50:] == read_image(out / "a_color.png")).all()

@@ -94,7 +94,7 @@ def test_every_output_gets_its_pictures(run, data, tmp_path):
     source = open_dataset(FORM, data, "val")
     predict = open_model(run, device=CPU).predict
     loader = eval_loader(source, EvalTransform(SIZE), batch_size=1, workers=0)
-    expected_files = {"infer.json", "shares.csv", "shares.json"}
+    expected_files = {"infer.json", "legend.png", "shares.csv", "shares.json"}
     for item, (images, _) in zip(source.items, loader, strict=True):
         stem = tmp_path / "streets" / item.image.stem
         expected = {name: value[0] for name, value in outputs_at(predict, images, (64, 128)).items()}

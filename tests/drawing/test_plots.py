@@ -7,6 +7,7 @@ import pytest
 from edgeailite.drawing.plots import (
     SEVERAL,
     Panel,
+    background,
     class_bars,
     colorize,
     confusion_figure,
@@ -14,6 +15,7 @@ from edgeailite.drawing.plots import (
     layer_bars,
     overlay,
     panels_figure,
+    tint,
 )
 
 PALETTE = ((10, 20, 30), (200, 100, 50))
@@ -110,3 +112,15 @@ def test_the_growth_curve_leaves_out_equal_tensors_and_draws_without_any():
     points = [("", None), ("stem_$0", 41.5), ("", 38.0), ("head", 20.25)]
     assert growth_curve(points, title="a against b", departure=1).startswith(b"\x89PNG")
     assert growth_curve([("", None)], title="equal").startswith(b"\x89PNG")
+
+
+def test_background_and_what_is_ignored_are_not_tinted():
+    image = np.full((1, 5, 3), 200, np.uint8)
+    labels = np.array([[0, 1, 2, 255, 7]])
+    palette = ((10, 10, 10), (100, 0, 0), (0, 0, 0))
+    plain = background(("Background", "road", "sky"), palette)
+    assert plain == {0, 2}
+    mixed = tint(image, labels, palette, alpha=0.5, plain=plain)
+    assert mixed[0].tolist() == [[200] * 3, [150, 100, 100], *[[200] * 3] * 3]
+    assert tint(image, labels, palette, alpha=0.5)[0, 0].tolist() == [105] * 3  # asked for
+    assert background((), ()) == frozenset()

@@ -1,5 +1,7 @@
 """Sheets: the colours of differences and depths pixel by pixel, and where they stand on the page."""
 
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from edgeailite.drawing.sheets import (
     depth_row,
     depth_scale,
     encode,
+    legend,
     sheet,
 )
 
@@ -125,3 +128,21 @@ def test_a_long_or_formula_like_name_still_fits():
     page = sheet([row], title="$x$", tile_width=WIDTH)
     gap = page[2 * sheets.HEAD + WIDTH :][: sheets.CAPTION, sheets.GAP + WIDTH : 2 * sheets.GAP + WIDTH]
     assert (gap > 240).all(), "the name does not run into the next field"
+
+
+def test_a_legend_has_a_field_of_every_class_however_many():
+    classes = [(f"class {index}", (index, 255 - index, 7)) for index in range(40)]
+    strip = legend(classes, width=300)
+    assert strip.shape[1:] == (300, 3) and strip.shape[0] % sheets.FOOT == 0 and strip.shape[0] > 3 * sheets.FOOT
+    found = {tuple(pixel) for pixel in strip.reshape(-1, 3).tolist()}
+    assert {color for _, color in classes} <= found
+    image = np.full((20, 30, 3), 90, np.uint8)
+    rows = [class_row("a", image, None, np.zeros((20, 30), np.int64), ((9, 8, 7),))]
+    plain, named = sheet(rows, title="t"), sheet(rows, title="t", classes=[("road", (9, 8, 7))])
+    assert named.shape[0] == plain.shape[0] + sheets.FOOT and (named[: plain.shape[0]] == plain).all()
+
+
+def test_texts_are_written_without_matplotlib_too(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    strip = legend([("road", (128, 64, 128)), ("Straße", (0, 0, 142))], width=200)
+    assert ((strip[:, 30:60] < 128).all(2)).any()

@@ -74,6 +74,7 @@ def every_operator() -> Program:
     part = make.add(
         "SLICE", [deep, constant("begin", [0, 1, 2, 0]), constant("size", [1, 3, 4, 16])], "part", (1, 3, 4, 16)
     )
+    part = tables_and_copies(make, part)
     mean = make.add(
         "MEAN", [part, constant("axes", [1, 2])], "mean", (1, 1, 1, 16), keep_dims=True, scale=scale(0.08), zero_point=5
     )
@@ -104,6 +105,27 @@ def every_operator() -> Program:
         "ARG_MAX", [head, constant("axis", [3])], "label", head.shape[:3], type="int32", scale=None, zero_point=0
     )
     return make.program(codes=head, depth=depth, label=labels)
+
+
+def tables_and_copies(make: Builder, x: Value) -> Value:
+    """What operators of other people's networks become, on a tensor (1,3,4,16)."""
+    turned = make.add("TRANSPOSE", [x, constant("order", [0, 3, 1, 2])], "turned", (1, 16, 3, 4))
+    flat = make.add("RESHAPE", [turned, constant("sides", [1, 3, 4, 16])], "flat", x.shape)
+    plain: dict[str, Any] = {"type": "int32", "scale": None, "zero_point": 0}
+    numbers = make.add("CAST", [flat], "numbers", x.shape, **plain)
+    places = make.add("ADD", [numbers, constant("start", [[[[128]]]])], "places", x.shape, **plain)
+    codes = make.rng.integers(-128, 128, 256).astype(np.int8)
+    table = Value("table", (256,), "int8", scale(0.03), 4, data=codes)
+    found = make.add("GATHER", [table, places], "found", x.shape, axis=0)
+    product = make.add("MUL", [found, x], "product", x.shape, scale=scale(0.2), zero_point=-3)
+    x = make.add("SUB", [product, x], "difference", x.shape, scale=scale(0.25), zero_point=9)
+    wide = make.add("DEPTH_TO_SPACE", [x], "wide_sides", (1, 6, 8, 4), block_size=2)
+    back = make.add("SPACE_TO_DEPTH", [wide], "back", x.shape, block_size=2)
+    axes = [constant(f"{name}_axes", [3]) for name in ("largest", "smallest")]
+    largest = make.add("REDUCE_MAX", [back, axes[0]], "largest", (1, 3, 4, 1), keep_dims=True)
+    smallest = make.add("REDUCE_MIN", [back, axes[1]], "smallest", (1, 3, 4, 1), keep_dims=True)
+    ends = make.add("ADD", [largest, smallest], "ends", largest.shape, scale=scale(0.5))
+    return make.add("ADD", [back, ends], "with_ends", x.shape, scale=scale(0.6))
 
 
 def pictures(count: int = 1, size: tuple[int, int] = SIZE, seed: int = 0) -> list[np.ndarray]:

@@ -122,9 +122,14 @@ def test_a_card_with_other_outputs_is_refused(subject):
         to_onnx(subject.module, card, size=SIZE)
 
 
-def test_tensorflow_lite_refuses_by_name(subject):
-    with pytest.raises(UsageError, match=r"^hardswish: Hardswish has no form in TensorFlow Lite"):
-        lower(convert(subject.module), SIZE)
+def test_it_has_a_form_in_tensorflow_lite(subject):
+    kinds = [operator.kind for operator in lower(convert(subject.module), SIZE).operators]
+    assert (kinds.count("CAST"), kinds.count("MUL"), kinds.count("DEPTHWISE_CONV_2D")) == (8, 2, 4)
+
+
+def test_parts_in_float_are_refused_there_by_name(tmp_path):
+    with pytest.raises(UsageError, match=r"^norm: GroupNorm has no form in TensorFlow Lite"):
+        lower(convert(normalised(tmp_path).module), SIZE)
 
 
 class Normalised(nn.Module):
@@ -185,3 +190,53 @@ def test_the_share_of_integers_counts_what_stays_in_float():
     pixels = SIZE[0] * SIZE[1]
     integer, transposed = 3 * 8 * 9 * pixels // 4 + 8 * 5 * pixels, 8 * 8 * 4 * pixels // 4
     assert integer_share(convert(model), SIZE) == pytest.approx(integer / (integer + transposed))
+
+
+@pytest.mark.parametrize("spelled", ["matmul", "attention"])
+def test_products_of_two_tensors_count(spelled):
+    """Queries by keys, and weights by values: 2 x positions x positions x channels."""
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 8, 4, 4)
+
+        def forward(self, image: Tensor) -> Tensor:
+            x = self.stem(image).flatten(2).transpose(1, 2)
+            if spelled == "attention":
+                return F.scaled_dot_product_attention(x, x, x)
+            return torch.matmul(torch.softmax(torch.matmul(x, x.transpose(1, 2)), -1), x)
+
+    model = prepare(Attention().eval(), float_parts=True)
+    calibrate(model, [torch.rand(1, 3, *SIZE)])
+    positions = SIZE[0] * SIZE[1] // 16
+    integer, products = 3 * 8 * 16 * positions, 2 * 8 * positions**2
+    assert integer_share(convert(model), SIZE) == pytest.approx(integer / (integer + products))
+
+
+class Tokens(nn.Module):
+    """A linear layer on a matrix of tokens, as in transformers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.mix, self.head = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 12), nn.Linear(12, 5)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        x = F.gelu(self.mix(self.stem(image).flatten(2).transpose(1, 2)))
+        return {"kind": self.head(x.mean(1))}
+
+
+def test_linear_layers_on_tokens_are_integer_kernels(tmp_path):
+    torch.manual_seed(0)
+    card = replace(CARD, outputs={"kind": 5})
+    images = [
+        to_input(torch.from_numpy(picture(i).transpose(2, 0, 1).copy())[None], card.preprocessing) for i in (0, 1)
+    ]
+    model = prepare(Tokens().eval())
+    set_input_range(model, *card.preprocessing.input_range)
+    calibrate(model, images)
+    file = tmp_path / "model_int8.onnx"
+    file.write_bytes(to_onnx(model.eval(), card, size=SIZE).SerializeToString())
+    results = prove(Subject(model, card, file), [picture(2)], export_again=False)
+    assert {results[level]["max_difference"] for level in ("EXTENDED", "ALL")} == {0.0}
+    assert (results["integer_kernels"]["QGemm"], results["integer_kernels"]["all_integer"]) == (2, True)

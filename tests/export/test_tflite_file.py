@@ -18,7 +18,8 @@ interpreter = pytest.importorskip("ai_edge_litert.interpreter")
 NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()}
 OPTIONS_OF = {
     "CONV_2D": "Conv2DOptions", "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions", "MAX_POOL_2D": "Pool2DOptions",
-    "MEAN": "ReducerOptions", "ARG_MAX": "ArgMaxOptions",
+    "MEAN": "ReducerOptions", "REDUCE_MAX": "ReducerOptions", "REDUCE_MIN": "ReducerOptions",
+    "ARG_MAX": "ArgMaxOptions",
 }  # fmt: skip
 LITERT = {"reference": "BUILTIN_REF", "xnnpack": "BUILTIN"}
 

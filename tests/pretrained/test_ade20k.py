@@ -156,7 +156,7 @@ def test_pair_of_2017_needs_align_corners(tmp_path):
     source = golden_model(V1)
     paths = pair_of(source, tmp_path / "baseline-resnet34_dilated8-c1_bilinear", suffix="best", extra=False)
     notes = load_pretrained(create_model(V1), paths).notes
-    assert notes == ("the published numbers need create_model(..., align_corners=True)",)
+    assert notes == ("the published numbers need --align_corners True",)
     model = create_model(V1, align_corners=True)
     assert load_pretrained(model, paths).notes == ()
     assert same(model, source)

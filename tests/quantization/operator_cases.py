@@ -6,6 +6,7 @@ zero points are drawn again and again, and written into the file.
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,12 +23,12 @@ from onnx import numpy_helper
 from torch import Tensor, fx, nn
 
 from edgeailite.quantization.codes import Codes
-from edgeailite.quantization.convert import FromCodes, IntegerLinear, Quantize, ToCodes
+from edgeailite.quantization.convert import CodeTotal, FromCodes, IntegerLinear, Quantize, ToCodes
 from edgeailite.quantization.grids import WeightGrid
 from edgeailite.quantization.integer import IntegerExact
 from edgeailite.quantization.modules import IntegerParameters, QuantLinear
 from edgeailite.quantization.operator_rules import FUNCTION_ERROR, all_results, no_tie
-from edgeailite.quantization.operators import TABLES, Chunk, Function, Move, Multiply, Pad, Subtract
+from edgeailite.quantization.operators import TABLES, Chunk, Function, Move, Multiply, Pad, Subtract, Total
 from edgeailite.quantization.schemes import SCHEMES
 from edgeailite.quantization.tie_safe import FUNCTION_STEP, STEPS
 
@@ -45,6 +46,11 @@ def by_module(*arguments: Any, **options: Any) -> Build:
     return lambda graph, nodes: graph.call_module("operator", (*nodes, *arguments), options)
 
 
+def first(graph: fx.Graph, nodes: list[fx.Node]) -> fx.Node:
+    """Nothing behind the input, which computes itself (`of_codes`)."""
+    return nodes[0]
+
+
 def resized(size: tuple[int, int], **how: Any) -> Build:
     """A resize to `size`."""
     return lambda graph, nodes: graph.call_function(F.interpolate, tuple(nodes), {"size": size, **how})
@@ -54,7 +60,7 @@ def resized(size: tuple[int, int], **how: Any) -> Build:
 class Case:
     """An operator with inputs of these shapes; `kernel` is what runs in onnxruntime's optimised graph.
 
-    `keeps` if the result has the scale of the input.
+    `keeps` if the result has the scale of the input, `of_codes` if the file computes on codes (`CodeTotal`).
     """
 
     kernel: str
@@ -62,6 +68,7 @@ class Case:
     shapes: Sequence[tuple[int, ...]] = ((1, 16, 64, 80),)
     build: Build = field(default_factory=by_module)
     keeps: bool = False
+    of_codes: bool = False
 
 
 def linear(channels: int, out: int) -> IntegerLinear:
@@ -74,6 +81,8 @@ def linear(channels: int, out: int) -> IntegerLinear:
     return IntegerLinear(layer, IntegerParameters(weight, scale, bias, scale * 0.02), opset=OPSET)
 
 
+WIDE = (1, 16, 512, 512)
+STRIDED = (slice(None), slice(1, 14, 3), slice(None, None, 2), slice(-20, -3))
 PLANE, CHANNELS = (1, 16, 64, 80), (1, 16, 1, 1)
 CASES: dict[str, Case] = {
     "Sigmoid": Case("QLinearSigmoid", nn.Sigmoid()),
@@ -101,6 +110,9 @@ CASES: dict[str, Case] = {
     "AvgPool2d 3/2 padded": Case("QLinearAveragePool", nn.AvgPool2d(3, 2, 1)),
     "AvgPool2d 3/2 uncounted": Case("QLinearAveragePool", nn.AvgPool2d(3, 2, 1, count_include_pad=False)),
     "AvgPool2d 2 ceil": Case("QLinearAveragePool", nn.AvgPool2d(3, 3, ceil_mode=True, count_include_pad=False)),
+    "mean over channels": Case("ReduceSum", Total((1,), keepdim=True, mean=True), (WIDE,), first, of_codes=True),
+    "mean over rows": Case("ReduceSum", Total((2,), keepdim=False, mean=True), (WIDE,), first, of_codes=True),
+    "sum over channels": Case("ReduceSum", Total((1,), keepdim=True, mean=False), (WIDE,), first, of_codes=True),
     "AvgPool2d 17/8": Case("QLinearAveragePool", nn.AvgPool2d(17, 8, 8)),
     "nearest x2": Case("Resize", build=resized((128, 160), mode="nearest"), keeps=True),
     "nearest 77x91": Case("Resize", build=resized((77, 91), mode="nearest"), keeps=True),
@@ -117,6 +129,16 @@ CASES: dict[str, Case] = {
     "flatten": Case("Reshape", Move(torch.flatten), build=by_module(1), keeps=True),
     "slice": Case("Slice", Move(_slice := lambda x, a, b: x[:, a:b]), build=by_module(2, 6), keeps=True),
     "chunk": Case("Slice", Chunk(3, 1, 1), keeps=True),
+    "slice with a step": Case("Slice", Move(operator.getitem), build=by_module(STRIDED), keeps=True),
+    "flip": Case("Slice", Move(torch.flip), build=by_module((3,)), keeps=True),
+    "reshape to five sides": Case("Reshape", Move(torch.reshape), build=by_module((1, 2, 8, 64, 80)), keeps=True),
+    "permute five sides": Case(
+        "Transpose", Move(torch.permute), ((1, 2, 8, 64, 80),), by_module((0, 2, 1, 3, 4)), keeps=True
+    ),
+    "Pad with 1.5": Case("Pad", Pad(), build=by_module([1, 2, 3, 4], 1.5), keeps=True),
+    "Pad replicate": Case("Pad", Pad("replicate"), build=by_module([1, 2, 3, 4]), keeps=True),
+    "Linear on tokens": Case("QGemm", linear(300, 100), ((2, 500, 300),)),
+    "amin": Case("ReduceMin", Move(torch.amin), build=by_module(1, True), keeps=True),
     "amax": Case("ReduceMax", Move(torch.amax), build=by_module(1, True), keeps=True),
 }
 
@@ -142,6 +164,8 @@ class Compared:
         """Compare with other scales, at both levels."""
         codes = [rng.integers(0, 256, shape).astype(np.uint8) for shape in self.case.shapes]
         self._draw_scales(rng, codes)
+        if self.case.of_codes:  # their scales are computed with when the file is written
+            self.model = _exported(self.graph, self.case.shapes)
         with torch.no_grad():
             given = [_codes(value, self.graph.get_submodule(f"in{i}")) for i, value in enumerate(codes)]
             expected = IntegerExact(self.graph).run(*given).codes.numpy()
@@ -176,7 +200,7 @@ class Compared:
                 written.add(tensor.name)
                 value = getattr(self.graph.get_submodule(owner), name).numpy()
                 tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
-        assert len(written) == 2 * (len(codes) + 1)
+        assert self.case.of_codes or len(written) == 2 * (len(codes) + 1)
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level, options.intra_op_num_threads = LEVELS[level], 1
         options.log_severity_level = 3
@@ -197,8 +221,11 @@ def _graph(case: Case) -> fx.GraphModule:
     inputs = [graph.placeholder(f"x{index}") for index in range(len(case.shapes))]
     for index in range(len(inputs)):
         root.add_module(f"in{index}", FromCodes(*_numbers(index), opset=OPSET))
+    if case.of_codes:
+        assert isinstance(case.module, Total)
+        root.in0 = CodeTotal(case.module, root.in0)
     values = [graph.call_module(f"in{index}", (node,)) for index, node in enumerate(inputs)]
-    if case.module is not None:
+    if case.module is not None and not case.of_codes:
         root.add_module("operator", case.module)
     root.add_module("end", ToCodes(*_numbers(len(inputs)), opset=OPSET))
     graph.output(graph.call_module("end", (case.build(graph, values),)))
@@ -236,6 +263,8 @@ def _plain(graph: fx.GraphModule, values: Sequence[Tensor]) -> Tensor:
     given = dict(zip(node.all_input_nodes, values, strict=True))
     arguments, options = fx.map_arg((node.args, node.kwargs), given.__getitem__)
     function = graph.get_submodule(str(node.target)) if node.op == "call_module" else node.target
+    if isinstance(function, CodeTotal):
+        return Total.forward(function, *arguments)
     if isinstance(function, IntegerLinear):
         return F.linear(*arguments, *(v.flatten(1) if v.dim() > 1 else v for v in function.as_convolution().values()))
     with torch.no_grad():

@@ -21,6 +21,10 @@ from tests.tflite_schema import INT8_VERSIONS, INT16_VERSIONS, NOT_IN_MICRO, NOT
 pytest.importorskip("ai_edge_litert")
 Array = NDArray[Any]
 SEEDS = range(3)
+NARROW = {
+    "CAST", "DEPTH_TO_SPACE", "MUL", "REDUCE_MAX", "REDUCE_MIN", "RESHAPE", "SPACE_TO_DEPTH", "SUB", "TRANSPOSE",
+}  # fmt: skip
+"""Operators that are written in 8 bits alone."""
 
 
 def tensor(name: str, shape: Sequence[int], scale: float = 0.02, zero_point: int = 0, kind: str = "int8") -> Value:
@@ -207,6 +211,42 @@ def test_averages(seed, kind):
     check("MEAN", [x, axes], y, [random_codes(rng, x)], keep_dims=True)
 
 
+@pytest.mark.parametrize("axes", [[3], [2], [1, 2, 3]])
+def test_averages_over_other_axes(axes):
+    rng = np.random.default_rng(len(axes))
+    x = tensor("x", (1, 6, 8, 16), 0.02, 7)
+    shape = [1 if axis in axes else side for axis, side in enumerate(x.shape)]
+    y = tensor("y", shape, 0.013, 5)
+    check("MEAN", [x, constant("axes", np.array(axes, np.int32))], y, [random_codes(rng, x)], keep_dims=True)
+
+
+@pytest.mark.parametrize("kind", ["MUL", "SUB"])
+@pytest.mark.parametrize("seed", range(4))
+def test_every_pair_of_codes(kind, seed):
+    """65,536 pairs; the last scale of a product is one that XNNPACK leaves to LiteRT."""
+    rng = np.random.default_rng(seed)
+    scales, zeros = rng.uniform(0.01, 0.05, 2), rng.integers(-128, 128, 3).tolist()
+    a, b = (tensor(name, (1, 256, 256, 1), scales[i], zeros[i]) for i, name in enumerate("ab"))
+    of_product = scales.prod() * (rng.uniform(40, 250) if seed < 3 else 2.0**17)
+    y = tensor("y", a.shape, of_product if kind == "MUL" else scales.max() * rng.uniform(0.7, 2), zeros[2])
+    every = np.arange(-128, 128).astype(np.int8)
+    pairs = [every.repeat(256).reshape(a.shape), np.tile(every, 256).reshape(a.shape)]
+    for activation in ("NONE", "RELU"):
+        check(kind, [a, b], y, pairs, activation=activation)
+
+
+@pytest.mark.parametrize("kind", ["MUL", "SUB", "ADD"])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 16), (1, 6, 8, 1), (1, 1, 1, 1)])
+def test_broadcast(kind, shape):
+    rng = np.random.default_rng(0)
+    x, other, y = tensor("x", (1, 6, 8, 16), 0.02, 3), tensor("g", shape, 0.03, -9), tensor("y", (1, 6, 8, 16), 0.05, 4)
+    codes = [random_codes(rng, value) for value in (x, other)]
+    check(kind, [x, other], y, codes, activation="NONE")
+    fixed = constant("fixed", codes[1], other.scale)
+    fixed.zero_point = other.zero_point
+    check(kind, [x, fixed], y, codes[:1], activation="NONE")
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_quantizing_to_16_bits_and_back(seed):
     rng = np.random.default_rng(seed)
@@ -251,6 +291,45 @@ def test_copies_of_codes(kind):
         check("RESHAPE", [x, shape], tensor("y", (1, 10, 2, 3), 0.02, zero, kind), [codes])
 
 
+COPIES = {  # operator, input, output, what stands beside the input, options
+    "reshape": ("RESHAPE", (1, 6, 8, 16), (1, 768), [1, 768], {}),
+    "transpose": ("TRANSPOSE", (1, 6, 8, 16), (1, 16, 6, 8), [0, 3, 1, 2], {}),
+    "transpose of five": ("TRANSPOSE", (1, 2, 8, 6, 8), (1, 8, 2, 6, 8), [0, 2, 1, 3, 4], {}),
+    "depth to space": ("DEPTH_TO_SPACE", (1, 6, 8, 16), (1, 12, 16, 4), None, {"block_size": 2}),
+    "space to depth": ("SPACE_TO_DEPTH", (1, 6, 9, 4), (1, 2, 3, 36), None, {"block_size": 3}),
+    "largest": ("REDUCE_MAX", (1, 6, 8, 16), (1, 6, 8, 1), [3], {"keep_dims": True}),
+    "smallest": ("REDUCE_MIN", (1, 6, 8, 16), (1, 1, 1, 16), [1, 2], {"keep_dims": True}),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_further_copies(name):
+    kind, before, after, beside, options = COPIES[name]
+    x, y = tensor("x", before, 0.02, 7), tensor("y", after, 0.02, 7)
+    more = [] if beside is None else [constant("beside", np.array(beside, np.int32))]
+    check(kind, [x, *more], y, [random_codes(np.random.default_rng(0), x)], **options)
+
+
+def test_a_table_of_every_code():
+    """CAST, ADD and GATHER, a table per channel."""
+    rng = np.random.default_rng(0)
+    x, y = tensor("x", (1, 16, 16, 3)), tensor("y", (1, 16, 16, 3), 0.03, 4)
+    entries = constant("table", rng.integers(-128, 128, 3 * 256).astype(np.int8), y.scale)
+    entries.zero_point = 4
+    start = constant("start", np.array([128, 384, 640], np.int32).reshape(1, 1, 1, 3))
+    numbers, places = (Value(name, x.shape, "int32") for name in ("codes", "places"))
+    program = Program([x], {"y": y}, [
+        Operator("CAST", [x], numbers),
+        Operator("ADD", [numbers, start], places, {"activation": "NONE"}),
+        Operator("GATHER", [entries, places], y, {"axis": 0}),
+    ])  # fmt: skip
+    codes = np.arange(-128, 128).astype(np.int8).reshape(1, 16, 16, 1).repeat(3, 3)
+    check_everywhere(program, [codes])
+    for arithmetic in RULES:
+        found = run_program(program, [codes], arithmetic)["y"]
+        np.testing.assert_array_equal(found.reshape(256, 3), entries.data.reshape(3, 256).T)
+
+
 @pytest.mark.parametrize("factor", [2, 4, 6, 8, 16])
 def test_enlarging_by_whole_factors_copies_codes(factor):
     x = tensor("x", (1, 11, 13, 2))
@@ -281,7 +360,7 @@ def test_multipliers_next_to_powers_of_two():
 
 def test_what_the_tables_hold():
     assert set(INT8_VERSIONS) == set(KERNELS) == set(get_args(Kind))
-    assert set(INT16_VERSIONS) == set(KERNELS) - {"ARG_MAX", "GATHER", "RESHAPE"}
+    assert set(INT16_VERSIONS) == set(KERNELS) - {"ARG_MAX", "GATHER"} - NARROW
     assert set(KERNELS) >= NOT_IN_MICRO | NOT_IN_XNNPACK
     assert set(WIDE_RULES) == set(RULES)
 

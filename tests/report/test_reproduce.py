@@ -35,7 +35,7 @@ def test_defaults_and_what_is_of_one_time_are_left_out():
 
 
 def test_verbs():
-    found = [verb_of(how) for how in (None, {"method": "qat"}, {"method": "calibration"}, {"scheme": "ort_u8s8"})]
+    found = [verb_of(how, {}) for how in (None, {"method": "qat"}, {"method": "calibration"}, {"scheme": "ort_u8s8"})]
     assert found == ["train", "quantize", "calibrate", "quantize"]
 
 

@@ -118,6 +118,17 @@ NASTY = (
 )
 
 
+def test_background_is_told_and_not_tinted():
+    classes = (("background", (9, 9, 9)), *zip(CLASSES[1:], PALETTE[1:], strict=True))
+    service = Service(("one",), Gate(1, queue=0, patience=1), max_body=1_000_000, max_pixels=100_000)
+    service.life.loaded({"one": ServedModel("one", classes, brightness, {"sha256": "one"})})
+    there = create_app(service).test_client()
+    assert [row["background"] for row in there.get("/model").json["classes"]] == [True, False, False, False]
+    mixed = pixels(there.post("/predict?alpha=1", data=PICTURE).data)[..., ::-1]
+    assert (LABELS == 0).any() and (mixed[LABELS == 0] == IMAGE[LABELS == 0]).all()
+    assert (mixed[LABELS == 1] == PALETTE[1]).all()
+
+
 def test_names_of_classes_and_models_are_data_everywhere():
     """In JSON, Prometheus' labels and the page's policy: nothing of a name becomes anything but text."""
     classes = tuple((name, (1, 2, 3)) for name in NASTY)

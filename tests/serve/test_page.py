@@ -1,6 +1,7 @@
-"""The page in a browser that is there already (chromium, driven by playwright; neither is a requirement of the tests).
+"""The page in a browser that is there already: chromium, driven by playwright. `.ci/run` installs it where it can.
 
-    pip install playwright axe-playwright-python
+    apt-get install chromium                 # as root, on Debian
+    pip install axe-playwright-python        # for the tests of accessibility
     tools/test.sh -m slow tests/serve/test_page.py
 
 With $EDGEAILITE_SCREENSHOTS a folder gets pictures of the page to look at; with $EDGEAILITE_SHOW_MODEL and
@@ -21,7 +22,10 @@ from tests.serve.running import CLASSES, PALETTE, picture, pixels, serving, tiny
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH; on Debian: apt-get install chromium"),
+]
 
 FLAGS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}

@@ -1,6 +1,5 @@
-"""The service against its own OpenAPI document, by schemathesis where that is installed: no server error, no surprise.
+"""The service against its own OpenAPI document, by schemathesis: no server error, no surprise.
 
-pip install schemathesis
 tools/test.sh -m slow tests/serve/test_schema.py
 """
 

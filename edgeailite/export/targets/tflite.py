@@ -57,7 +57,7 @@ def npu_resizes(program: Program) -> Iterator[Finding]:
 def npu_classes(program: Program) -> Iterator[Finding]:
     """Find an ArgMax over more classes than an Ethos-U55 or U65 takes."""
     for operator in _of(program, "ARG_MAX"):
-        classes = operator.inputs[0].shape[3]
+        classes = operator.inputs[0].shape[-1]
         if classes > MOST_CLASSES:
             yield Finding("npu-classes", operator.output.name, f"{classes}, at most {MOST_CLASSES}")
 

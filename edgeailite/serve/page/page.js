@@ -61,7 +61,7 @@ const model = () => models[by("model").selectedIndex];
 function modelChanged() {
   const { arithmetic, input, data, classes } = model();
   by("facts").textContent = `${arithmetic}, ${input.width} × ${input.height}, ${classes.length} classes of ${data}`;
-  hidden = new Set();
+  hidden = new Set(classes.filter((each) => each.background).map((each) => each.index));  // ticked, they are tinted
   makeLegend(classes.map(() => 0), false);
 }
 
