@@ -57,7 +57,8 @@ def to_onnx(
     `image`, `image1`, ..., outputs after the tasks. `form` is how a device wants its quantizers; integer-exact is what
     the default form gives. `kernels="onnxruntime"` rewrites an int8 file for speed there, bit for bit (`passes`).
     Warns of a network in training mode, which is exported as in evaluation. Raises UsageError for weights beyond one
-    file, `kernels` on float, or a plan's bits that the opset does not know.
+    file, `kernels` on float, a plan's bits that the opset does not know, or, with open size, a network that takes one
+    size only.
     """
     _check_weights_fit(model)
     if model.training:
@@ -163,16 +164,26 @@ def _export(
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's notes on its own internals
-        program = torch.onnx.export(
-            _Wrapped(traced),
-            examples,
-            dynamo=True,
-            verbose=False,
-            opset_version=opset,
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_shapes=dynamic,
-        )
+        try:
+            program = torch.onnx.export(
+                _Wrapped(traced),
+                examples,
+                dynamo=True,
+                verbose=False,
+                opset_version=opset,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_shapes=dynamic,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            if size is not None:
+                raise
+            reason = error.__cause__ or error
+            raise UsageError(
+                f"the network cannot be exported with open height and width ({str(reason).strip().splitlines()[0]})",
+                fix=f"export it with one size: leave {option('dynamic')} out",
+                code="no-fit",
+            ) from None
     assert program is not None
     return program.model_proto
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgeailite.errors import ParityError
+from edgeailite.errors import ParityError, UsageError
 from edgeailite.export import to_onnx
 from edgeailite.export.parity import Subject, integer_kernels, make_golden, prove
 from edgeailite.quantization import calibrate, prepare, set_input_range
@@ -63,6 +63,27 @@ def test_int8_file_agrees_in_every_bit_at_several_sizes(int8_subject):
         assert results[level]["equal_argmax"] == 1
     assert all(part["max_difference"] == 0 for part in results["sizes"].values())
     assert results["DISABLED"]["equal_argmax"] > 0.8  # reported as what it is: no promise without the fused kernels
+
+
+class _OneSize(nn.Module):
+    """A bias for every pixel of 64x96 images: no other size fits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, golden_model().outputs["segmentation"], 1)
+        self.bias = nn.Parameter(torch.randn(1, 1, *SIZE))
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"segmentation": self.conv(x) + self.bias}
+
+
+def test_further_sizes_of_a_network_that_takes_one_are_left_out(tmp_path, capsys):
+    subject = _subject(_OneSize().eval(), tmp_path / "model.onnx")
+    results = prove(subject, PICTURES, sizes=((33, 65),), export_again=False)
+    assert results["ALL"]["max_difference"] < 1e-5 and results["sizes"] == {}
+    assert "further sizes are left out: the network cannot be exported with open height" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="export it with one size"):
+        to_onnx(subject.module, subject.card)
 
 
 def test_every_convolution_addition_and_concatenation_is_an_integer_kernel(int8_subject):
