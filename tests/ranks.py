@@ -25,6 +25,7 @@ from edgeailite.config import Loop
 from edgeailite.data import open_dataset
 from edgeailite.data.augment.transforms import EvalTransform
 from edgeailite.data.loader import EpochBatches, Portion, Sample
+from edgeailite.data.source import output_channels
 from edgeailite.distributed import (
     ALONE,
     AllReduceBatchNorm2d,
@@ -41,7 +42,7 @@ from edgeailite.distributed import (
 from edgeailite.errors import DataError
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.training.learner import Place, make_learner, make_losses, output_channels
+from edgeailite.training.learner import Place, make_learner, make_losses
 from edgeailite.training.loss_balancing import make_balance
 from edgeailite.training.losses import cross_entropy
 from edgeailite.training.output_losses import TaskOptions

@@ -323,6 +323,7 @@ def label_picture(
     Pictures are preprocessed as in validation. The result has their size, or `size` (height, width). Of several outputs
     with classes it is `segmentation`, or the first. With `views` the pictures are looked at several times.
 
+    >>> from edgeailite.runs import open_model
     >>> network = open_model(Path("runs/night/model.onnx"))
     >>> label_picture(network, np.zeros((48, 96, 3), np.uint8)).shape
     (48, 96)

@@ -58,7 +58,7 @@ class Predictor:
     side_by_side. `original_ids` writes the data set's own label values, which are found with `data_path`.
 
     >>> predictor = Predictor(Path("runs/night/model.onnx"), write=("labels",))
-    >>> picture = Path("data/night/leftImg8bit/val/bonn/a_leftImg8bit.png").read_bytes()
+    >>> picture = next(Path("data/night/leftImg8bit/val").rglob("*.png")).read_bytes()
     >>> found = predictor({"name": np.array(["a"]), "bytes": np.array([picture], object)})
     >>> str(found["problem"][0]), len(found["labels"][0]), found["label.png"][0][:4]
     ('', 64, b'\\x89PNG')

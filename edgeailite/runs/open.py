@@ -71,6 +71,7 @@ def open_model(
     `quantization.arithmetic`); `runtime` (onnxruntime or openvino) computes .onnx files, LiteRT .tflite files. Raises
     DataError for what is missing or damaged, UsageError for options that do not suit what was opened.
 
+    >>> import numpy as np
     >>> model = open_model(Path("runs/night/model.onnx"))
     >>> picture = np.zeros((1, 3, *model.card.preprocessing.size), np.uint8)  # RGB
     >>> model.predict((picture,))["segmentation"].dtype

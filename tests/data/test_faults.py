@@ -196,7 +196,7 @@ def test_inference_skips_and_names_what_cannot_be_read(command, run, tmp_path):
         said = [line for line in lines if line.startswith(f"skipped {path}: ")]
         assert len(said) == (0 if path in readable else 1)
         assert path in readable or re.search(row.message, said[0])
-    assert len(list((tmp_path / "out").glob("*.png"))) == 3 * len(readable)
+    assert len(list((tmp_path / "out").glob("*_*.png"))) == 3 * len(readable)
 
 
 def test_batches_of_ignored_pixels_only_have_loss_zero_and_a_split_of_them_is_refused(command, tmp_path):

@@ -354,7 +354,7 @@ def test_parts_of_a_checkpoint_that_lack(tmp_path, part):
 def test_weights_without_a_card_name_their_network_and_a_fix_that_exists(tmp_path):
     name = "fpn_aspp_mobilenetv2_tv_edgeailite"
     torch.save(create_model(name, 5).state_dict(), tmp_path / "w.pth")
-    expected = rf"w\.pth: not a checkpoint of .*edgeailite train --pretrained {tmp_path}/w\.pth --model_name {name}$"
+    expected = rf"w\.pth: not a checkpoint of .*edgeailite import {tmp_path}/w\.pth --model_name {name}$"
     with pytest.raises(DataError, match=expected):
         load_checkpoint(tmp_path / "w.pth")
 

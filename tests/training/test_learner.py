@@ -8,13 +8,13 @@ from torch import nn
 
 from edgeailite.config import Loop, Objective
 from edgeailite.data import open_dataset
-from edgeailite.data.source import DataSource, DepthTarget
+from edgeailite.data.source import DataSource, DepthTarget, output_channels
 from edgeailite.distributed import ALONE, AllReduceBatchNorm2d, Processes
 from edgeailite.errors import UsageError
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.training import learner as learner_module
-from edgeailite.training.learner import Place, make_learner, make_losses, output_channels, task_balance, task_options
+from edgeailite.training.learner import Place, make_learner, make_losses, task_balance, task_options
 from edgeailite.training.loss_balancing import Balance, DynamicWeightAverage, GradNorm, Uncertainty
 from edgeailite.training.output_losses import TaskOptions
 
