@@ -222,7 +222,9 @@ def test_contact_sheet(command, data, tmp_path):
     ended = command(*words("show", data, "--output", out, "--columns", 2, "--width", 64, "--alpha", 0.0))
     assert ended.code == 0
     sheet = read_image(out)
-    assert sheet.shape == (2 * (H + 4) + 4, 2 * (W + 4) + 4, 3)
+    tiles = 2 * (H + 4) + 4
+    assert sheet.shape[0] > tiles and sheet.shape[1:] == (2 * (W + 4) + 4, 3)
+    assert (sheet[tiles:] != 255).any()  # the legend
     assert np.array_equal(sheet[4 : 4 + H, 4 : 4 + W], read_image(picture(data, "train", STEMS[0])))
     assert (sheet[:4] == 255).all()
 
