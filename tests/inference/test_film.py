@@ -73,7 +73,7 @@ def test_a_video_is_written_in_every_format(tmp_path, kind, capsys):
     source = film(tmp_path / "in/ü 1.avi", [0, 255, 0, 255, 255], rate=7.5)
     assert infer.run(options(tmp_path, source, video="colors", video_format=kind, json=True)) == 0
     made = f"ü 1_colors.{kind}".replace("colors", "color")
-    assert files(tmp_path / "out") == {made, "ü 1_video.json", "shares.csv", "shares.json", "infer.json"}
+    assert files(tmp_path / "out") == {made, "ü 1_video.json", "shares.csv", "shares.json", "infer.json", "legend.png"}
     frames, rate = frames_of(tmp_path / "out" / made)
     assert rate == pytest.approx(7.5, abs=0.01)
     assert [frame[:, WIDTH * 3 // 4].mean() > 128 for frame in frames] == [False, True, False, True, True]
