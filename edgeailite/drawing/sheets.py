@@ -268,7 +268,7 @@ def _depth_bar(page: Image, middle: int, scale: Scale) -> list[Label]:
     values = np.linspace(scale.low, scale.high, BAR)
     near = f"up to {scale.low:.1f} m"
     left = GAP + int(LETTER * len(near)) + 8
-    page[middle - 6 : middle + 6, left : left + BAR] = depth_colors(np.maximum(values, 1e-6), scale)
+    page[middle - 6 : middle + 6, left : left + BAR] = depth_colors(np.maximum(values, 1e-6)[None], scale)
     return [(GAP, middle, near, FAINT), (left + BAR + 8, middle, f"{scale.high:.1f} m and more", FAINT)]
 
 

@@ -116,7 +116,7 @@ def test_none_are_wanted(tmp_path):
 
 @pytest.mark.parametrize("epochs", [1, 7, 30, 300])
 def test_the_sheets_that_stay_are_few(tmp_path, epochs, monkeypatch):
-    monkeypatch.setattr(monitor, "encode", lambda rows, title, scale, limit: (IMAGE, b"png"))
+    monkeypatch.setattr(monitor, "encode", lambda rows, title, scale, classes, limit: (IMAGE, b"png"))
     with make(tmp_path, epochs=epochs) as watch:
         for epoch in range(1, epochs + 1):
             show(watch, epoch)
@@ -129,7 +129,7 @@ def test_the_sheets_that_stay_are_few(tmp_path, epochs, monkeypatch):
 
 
 def test_sheets_of_epochs_to_come_and_other_outputs(tmp_path, monkeypatch):
-    monkeypatch.setattr(monitor, "encode", lambda rows, title, scale, limit: (IMAGE, b"png"))
+    monkeypatch.setattr(monitor, "encode", lambda rows, title, scale, classes, limit: (IMAGE, b"png"))
     folder = tmp_path / OVERLAYS
     folder.mkdir()
     for name in ("epoch_0008_segmentation.png", "epoch_0008_motion.png", "epoch_0004_segmentation.png", "mine.png"):
