@@ -15,6 +15,7 @@ from edgeailite.verbs import VERBS
 
 KINDS = [row.config for row in VERBS.values()]
 REQUIRED = {
+    "checkpoint": ("w.pth",),
     "a": Path("a"),
     "b": Path("b"),
     "file": Path("f.onnx"),

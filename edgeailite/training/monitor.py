@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+import matplotlib.figure  # noqa: F401  here, before there are loader processes: the death of one must not end this import
 import numpy as np
 from numpy.typing import NDArray
 

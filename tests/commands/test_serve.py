@@ -123,7 +123,6 @@ def test_the_process_ends_although_a_decoder_does_not(monkeypatch, running):
     monkeypatch.setattr("edgeailite.serve.server.serve", served)
     monkeypatch.setattr("edgeailite.serve.server.listen", listened)
     monkeypatch.setattr("edgeailite.serve.app.Service", Standing)
-    monkeypatch.setattr(serve, "set_threads", lambda count: None)
     monkeypatch.setattr(os, "_exit", ended.append)
     monkeypatch.setattr("sys.setswitchinterval", lambda seconds: None)
     options = {"hosts": ("label.example.org",), "max_total_megabytes": 32.0}

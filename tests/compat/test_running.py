@@ -213,7 +213,7 @@ def test_published_weights_get_a_card_of_the_flags(network, data):
     [
         (["--phase", "validation"], 2, "--pretrained is missing"),
         (["--phase", "validation", "--pretrained", "gone.pth"], 3, "gone.pth"),
-        (["--phase", "validation", "--pretrained", "backbone.pth"], 3, "not a whole network; train from it first"),
+        (["--phase", "validation", "--pretrained", "backbone.pth"], 3, "not a whole network; train from it: "),
         (["--phase", "validation", "--pretrained", "run", "--quantize", "True"], 2, "run is a float network"),
         (
             ["--phase", "calibration", "--pretrained", "run", "--epoch_size", "x"],
