@@ -70,7 +70,7 @@ def test_the_commands_of_infer(folder):
     bash(shown.replace("find pictures", f"sleep 0.05; {late}find pictures"), folder)
     made = {str(path.relative_to(folder / "predictions")) for path in (folder / "predictions").rglob("*.*")}
     of_each = {f"{name}_{kind}.png" for name in ("a", "more/b", "more/late") for kind in ("label", "color", "overlay")}
-    assert made == of_each | {"shares.csv", "shares.json", "infer.json"}
+    assert made == of_each | {"shares.csv", "shares.json", "infer.json", "legend.png"}
     assert {path.name for path in (folder / "later").rglob("*_label.png")} == {"late_label.png"}
     assert {path.name for path in (folder / "films").iterdir()} >= {"film_side_by_side.mp4", "film_video.json"}
     with (folder / "films/shares.csv").open() as file:
