@@ -9,20 +9,19 @@ from __future__ import annotations
 import csv
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from edgeailite.config import InferConfig
 from edgeailite.console import log, progress
 from edgeailite.errors import DataError, UsageError, option
-from edgeailite.fleet.ray_engine import Workers, run
+from edgeailite.fleet.ray_engine import run, workers_of
 from edgeailite.fleet.sinks import Written, refuse_folder, remove_leftovers
 from edgeailite.fleet.stores import address_of, join, write_bytes
-from edgeailite.fleet.units import PICTURE, SHARDS, Unit, units_of
+from edgeailite.fleet.units import PICTURE, SHARDS, Unit, chunks, units_of
 from edgeailite.fleet.worker import Task, Worker, rows_from
 from edgeailite.inference.label import (
     LabellingSummary,
@@ -40,6 +39,7 @@ from edgeailite.inference.rates import Rates
 from edgeailite.inference.results import RECORD, SKIPPED, Results, settle
 from edgeailite.inference.shards import Shard, shard_of
 from edgeailite.inference.shares import CSV, ENCODING, JSON, Table
+from edgeailite.inference.sources import inputs
 from edgeailite.runs.open import is_exported
 from edgeailite.untrusted import printable
 
@@ -103,8 +103,6 @@ def _made_with(config: InferConfig, predictor: Predictor) -> dict[str, Any]:
 
 def _asked(config: InferConfig, here: InferConfig) -> dict[str, Any]:
     """Return where model and pictures are: a root on this machine, or none."""
-    from edgeailite.inference.sources import inputs
-
     local = tuple(word for word in config.input if address_of(word) is None and word.suffix.lower() not in SHARDS)
     if len(local) < len(config.input):
         return {"model": str(model_of(config)), "input": [address_of(word) or str(word) for word in config.input]}
@@ -129,10 +127,10 @@ def _absolute(place: str) -> str:
 
 def _units(config: InferConfig, shard: Shard | None, results: Results) -> list[Unit]:
     """Return the units that are not done. Raises DataError if the inputs have none."""
-    every, left = 0, []
+    every, left, known = 0, [], results.in_manifest
     for unit in units_of(config, shard):
         every += 1
-        if unit.kind == PICTURE and config.resume and unit.name in results.in_manifest:
+        if unit.kind == PICTURE and config.resume and unit.name in known:
             results.finished += 1
         else:
             left.append(replace(unit, place=_absolute(unit.place)))
@@ -147,23 +145,16 @@ def _rows(
 ) -> Iterator[tuple[Written, float]]:
     """Yield the pictures of all units, written: by workers of Ray, or by one in this process."""
     if config.engine == "ray":
-        workers = Workers(config.address, config.concurrency, config.actor_cpus)
         shards = [unit for unit in units if unit.kind != PICTURE]
         single = [unit for unit in units if unit.kind == PICTURE]
         for part, size in ((shards, 1), (single, config.batch)):
-            for columns in run(Worker, task, map(asdict, part), workers=workers, batch=size):
+            for columns in run(Worker, task, map(asdict, part), workers=workers_of(config), batch=size):
                 yield from rows_from(columns)
         return
     worker = Worker(task, predictor)
-    for chunk in _chunks(units, config.batch):
+    for chunk in chunks(units, config.batch):
         for written, shares in worker.results(chunk):
             yield from zip(written, shares, strict=True)
-
-
-def _chunks(units: Iterable[Unit], size: int) -> Iterator[list[Unit]]:
-    every = iter(units)
-    while part := list(islice(every, size)):
-        yield part
 
 
 def _keep(written: Written, results: Results, index: Table | None) -> None:

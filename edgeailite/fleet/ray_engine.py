@@ -6,13 +6,14 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from numpy.typing import NDArray
 
+from edgeailite.config.checks import Engine
 from edgeailite.errors import DataError, EdgeailiteError, UsageError
 from edgeailite.fleet.stores import INSTALL, pyarrow
+from edgeailite.fleet.units import chunks
 
 Batch = dict[str, NDArray[Any]]
 AHEAD = 4  # chunks per worker that are under way
@@ -29,6 +30,11 @@ class Workers:
     address: str | None = None
     concurrency: int | None = None
     cpus: float = 1.0
+
+
+def workers_of(options: Engine) -> Workers:
+    """Return the workers that a verb's options ask for."""
+    return Workers(options.address, options.concurrency, options.actor_cpus)
 
 
 def start(workers: Workers) -> Any:
@@ -76,8 +82,7 @@ def run(
     tables = list(_tables(rows, batch))
     if not tables:
         return
-    cpus = max(1, int(ray.cluster_resources().get("CPU", 1) / workers.cpus)) if workers.concurrency is None else None
-    size = workers.concurrency or min(cpus or 1, len(tables))
+    size = workers.concurrency or min(_room(ray, workers), len(tables))
     made = ray.data.from_arrow(tables).map_batches(
         actor,
         fn_constructor_args=(argument,),
@@ -92,11 +97,15 @@ def run(
         raise _ours(error) from None
 
 
+def _room(ray: Any, workers: Workers) -> int:
+    """Return how many workers there are CPUs for, at least one."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1) / workers.cpus))
+
+
 def _tables(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[Any]:
     """Yield Arrow tables of so many rows: a block for each call of an actor."""
     lib = pyarrow("lib")
-    every = iter(rows)
-    while part := list(islice(every, size)):
+    for part in chunks(rows, size):
         yield lib.Table.from_pylist([dict(row) for row in part])
 
 
@@ -123,7 +132,7 @@ def in_order(function: Callable[..., Any], chunks: Iterable[Any], shared: Any, *
     """
     ray = start(workers)
     task = ray.remote(num_cpus=workers.cpus, max_retries=-1)(function)
-    size = workers.concurrency or max(1, int(ray.cluster_resources().get("CPU", 1) / workers.cpus))
+    size = workers.concurrency or _room(ray, workers)
     arguments = [ray.put(value) for value in shared]
     waiting: deque[Any] = deque()
     try:

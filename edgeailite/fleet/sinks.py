@@ -11,7 +11,7 @@ import json
 import re
 import tarfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,9 +115,7 @@ def _parquet_file(batch: Sequence[tuple[str, Labelled]]) -> bytes:
 
 def record_of(one: Labelled) -> dict[str, Any]:
     """Return a picture's name, hashes, size and class shares as plain values."""
-    entry = one.entry
-    hashes = {"input": entry.input, "labels": entry.labels, "model": entry.model, "arithmetic": entry.arithmetic}
-    return {"name": entry.name, **hashes, "height": one.size[0], "width": one.size[1], "shares": list(one.shares)}
+    return {**asdict(one.entry), "height": one.size[0], "width": one.size[1], "shares": list(one.shares)}
 
 
 def remove_leftovers(folder: str, named: set[str]) -> int:

@@ -7,9 +7,11 @@ files that they were made of have the same manifest.
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from edgeailite.config import InferConfig
 from edgeailite.data.files.images import IMAGE_SUFFIXES, MAX_FILE
@@ -49,6 +51,17 @@ class Row:
     data: bytes
     problem: str
     share: float
+
+
+def chunks(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Yield `size` values at a time, at the end what is left.
+
+    >>> list(chunks("abc", 2))
+    [['a', 'b'], ['c']]
+    """
+    every = iter(values)
+    while part := list(islice(every, size)):
+        yield part
 
 
 def units_of(config: InferConfig, shard: Shard | None) -> Iterator[Unit]:

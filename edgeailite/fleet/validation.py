@@ -21,7 +21,7 @@ from edgeailite.data.check.survey import Spread, examine_all
 from edgeailite.data.source import Item
 from edgeailite.evaluation import Validation, as_plain, empty, from_plain, measure, merge, prepare_validation, summarize
 from edgeailite.evaluation.summary import tasks_of
-from edgeailite.fleet.ray_engine import Workers, in_order, run
+from edgeailite.fleet.ray_engine import Workers, in_order, run, workers_of
 
 Batch = dict[str, NDArray[Any]]
 CHUNK = 32  # pictures that a worker measures or examines at a time
@@ -53,11 +53,6 @@ class Scorer:
             indices=prepared.indices[int(first) : int(last)],
         )
         return json.dumps(as_plain(tally))
-
-
-def workers_of(config: Any) -> Workers:
-    """Return the workers that a verb's options ask for."""
-    return Workers(config.address, config.concurrency, config.actor_cpus)
 
 
 def validate_job(config: ValidateConfig) -> Validation:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from numpy.typing import NDArray
 
 from edgeailite.data.parallel_map import parallel_map
 from edgeailite.fleet.sinks import Format, Written, sink_of
-from edgeailite.fleet.units import PICTURE, Row, Unit, rows_of
-from edgeailite.inference.manifest import Entry
+from edgeailite.fleet.units import PICTURE, Row, Unit, chunks, rows_of
+from edgeailite.inference.manifest import FIELDS, Entry
 from edgeailite.inference.predictor import Labelled, Predictor
 from edgeailite.inference.shards import Shard
 
@@ -75,7 +74,7 @@ class Worker:
     def _batches(self, units: Sequence[Unit]) -> Iterator[list[Row]]:
         """Yield pictures, at most so many at a time; those of a shard apart from those of others."""
         single = [unit for unit in units if unit.kind == PICTURE]
-        yield from _parts(parallel_map(lambda unit: next(rows_of(unit, "")), single), self.task.batch)
+        yield from chunks(parallel_map(lambda unit: next(rows_of(unit, "")), single), self.task.batch)
         for unit in units:
             if unit.kind != PICTURE:
                 yield from self._of_shard(unit)
@@ -89,22 +88,12 @@ class Worker:
 
         wanted = filter(wanted_here, rows_of(unit, self.task.column))
         before: list[Row] = []
-        for part in _parts(wanted, self.task.batch):
+        for part in chunks(wanted, self.task.batch):
             if before:
                 yield before
             before = part
         if before:
             yield [*before[:-1], replace(before[-1], share=1.0)]
-
-
-def _parts(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
-    while part := list(islice(rows, size)):
-        yield part
-
-
-def units_as_columns(units: Sequence[Unit]) -> dict[str, list[str]]:
-    """Return units as columns of text."""
-    return {each.name: [getattr(unit, each.name) for unit in units] for each in fields(Unit)}
 
 
 def units_from(batch: Batch) -> list[Unit]:
@@ -116,9 +105,7 @@ def units_from(batch: Batch) -> list[Unit]:
 def rows_as_columns(written: Sequence[Written], shares: Sequence[float]) -> Batch:
     """Return results without their pictures as columns."""
     entries = [one.labelled.entry for one in written]
-    found: Batch = {
-        each.name: np.array([getattr(entry, each.name) for entry in entries], object) for each in fields(Entry)
-    }
+    found: Batch = {name: np.array([getattr(entry, name) for entry in entries], object) for name in FIELDS}
     found["problem"] = np.array([one.labelled.problem for one in written], object)
     found["file"] = np.array([one.file for one in written], object)
     found["height"] = np.array([one.labelled.size[0] for one in written], np.int64)
@@ -130,9 +117,8 @@ def rows_as_columns(written: Sequence[Written], shares: Sequence[float]) -> Batc
 
 def rows_from(batch: Batch) -> Iterator[tuple[Written, float]]:
     """Yield the results of columns, and the part of a unit's work that each was."""
-    names = [each.name for each in fields(Entry)]
     for index in range(len(batch["name"])):
-        entry = Entry(*(str(batch[name][index]) for name in names))
+        entry = Entry(*(str(batch[name][index]) for name in FIELDS))
         size = int(batch["height"][index]), int(batch["width"][index])
         shares = tuple(map(float, str(batch["class_shares"][index]).split()))
         labelled = Labelled(entry, size, shares, problem=str(batch["problem"][index]))

@@ -23,7 +23,7 @@ from edgeailite.evaluation import results_at
 from edgeailite.files import sha256_of
 from edgeailite.inference.drawing import Output, outputs_of, stored
 from edgeailite.inference.labels import original_values
-from edgeailite.inference.manifest import Entry, labels_sha256
+from edgeailite.inference.manifest import FIELDS, Entry, labels_sha256
 from edgeailite.inference.pictures import Image, as_input, encoded, shares_of
 from edgeailite.inference.writing import is_result
 from edgeailite.runs.open import OpenModel, open_model
@@ -86,13 +86,6 @@ class Predictor:
         self.model_sha256 = sha256_of(self.opened.file)
         self.arithmetic = arithmetic_name(self.opened, runtime)
 
-    def predict(self, inputs: tuple[Any, ...], size: Sequence[int]) -> dict[str, NDArray[Any]]:
-        """Return every output at `size` (height, width): classes (H,W) uint8, depths (H,W) float32 in metres.
-
-        `inputs` are pictures as `as_input` makes them, one per input of the network.
-        """
-        return results_at(self.opened.predict(inputs), tuple(size[:2]))
-
     def entry(self, name: str, input_sha256: str, results: Mapping[str, NDArray[Any]] | None) -> Entry:
         """Return the manifest's line of a picture with these results; None: it could not be labelled."""
         labels = ""
@@ -125,10 +118,7 @@ class Predictor:
 
     def columns(self, rows: Sequence[Labelled]) -> Batch:
         """Return results as columns."""
-        found: Batch = {
-            key: np.array([getattr(row.entry, key) for row in rows], object)
-            for key in ("name", "input", "labels", "model", "arithmetic")
-        }
+        found: Batch = {key: np.array([getattr(row.entry, key) for row in rows], object) for key in FIELDS}
         found["problem"] = np.array([row.problem for row in rows], object)
         for place, key in enumerate(("height", "width")):
             found[key] = np.array([row.size[place] for row in rows], np.int64)
@@ -145,10 +135,9 @@ class Predictor:
 
     def _predicted(
         self, pictures: Iterator[tuple[str, bytes, str]]
-    ) -> Iterator[tuple[str, str, Image | None, dict[str, NDArray[Any]], str]]:
+    ) -> Iterator[tuple[str, str, Image | None, dict[str, Any], str]]:
         for name, digest, image, inputs, problem in parallel_map(self._decoded, pictures):
-            results = {} if image is None else self.predict(inputs, image.shape)
-            yield name, digest, image, results, problem
+            yield name, digest, image, {} if image is None else self.opened.predict(inputs), problem
 
     def _decoded(self, row: tuple[str, bytes, str]) -> tuple[str, str, Image | None, tuple[Any, ...], str]:
         name, data, problem = row
@@ -163,15 +152,16 @@ class Predictor:
         except DataError as error:
             return name, digest, None, (), str(error)
 
-    def _encoded(self, row: tuple[str, str, Image | None, dict[str, NDArray[Any]], str]) -> Labelled:
-        name, digest, image, results, problem = row
+    def _encoded(self, row: tuple[str, str, Image | None, dict[str, Any], str]) -> Labelled:
+        name, digest, image, outputs, problem = row
         if image is None:
             return Labelled(self.entry(name, digest, None), problem=problem)
+        size = image.shape[0], image.shape[1]
+        results = results_at(outputs, size)
         files = {
             output.file_of(kind): data
             for output, kind, data in encoded(self.outputs, self.kinds, image, results, alpha=self.alpha)
         }
-        size = image.shape[0], image.shape[1]
         return Labelled(self.entry(name, digest, results), size, tuple(shares_of(self.outputs, results)), files)
 
 
