@@ -14,6 +14,7 @@ from torch import fx, nn
 
 from edgeailite.foreign.reader import FIXED_SIZE, MOST_FOLDED, Array, Reader, Table, Translate
 from edgeailite.foreign.transposed import Phases, phases
+from edgeailite.onnxfile.layers import same_padding
 from edgeailite.onnxfile.wire import Node
 
 Pads = tuple[int, int, int, int]
@@ -50,17 +51,16 @@ def _pads(read: Reader, node: Node, kernel: Pair) -> Pads:
     if auto == b"VALID":
         return 0, 0, 0, 0
     strides, dilations = _pair(read, node, "strides"), _pair(read, node, "dilations")
-    before, behind = [], []
+    found = []
     for i in (0, 1):
-        places = zip(read.sides(node.inputs[0], i + 2), read.sides(node.outputs[0], i + 2), strict=True)
-        totals = {max((out - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 - side, 0) for side, out in places}
-        if len(totals) > 1 or (strides[i] > 1 and len(set(read.sides(node.inputs[0], i + 2))) > 1):
+        sides = set(read.sides(node.inputs[0], i + 2))
+        window = {"kernel": kernel[i], "stride": strides[i], "dilation": dilations[i]}
+        amounts = {same_padding(auto, side, **window) for side in sides}
+        if len(amounts) > 1 or (strides[i] > 1 and len(sides) > 1):
             raise read.refuse(node, "is padded by amounts that depend on the picture's size (SAME)", fix=FIXED_SIZE)
-        total = totals.pop()
-        less, more = total // 2, total - total // 2
-        before.append(more if auto == b"SAME_LOWER" else less)
-        behind.append(less if auto == b"SAME_LOWER" else more)
-    return before[0], before[1], behind[0], behind[1]
+        found.append(amounts.pop())
+    (top, bottom), (left, right) = found
+    return top, left, bottom, right
 
 
 def _padded(read: Reader, x: fx.Node, pads: Pads) -> tuple[fx.Node, Pair]:

@@ -41,6 +41,17 @@ def _window(call: Call, sides: Shape, kernel: Shape) -> Shape:
     return tuple(places)
 
 
+def same_padding(auto: bytes, side: int, *, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+    """Return the places before and behind a side that SAME_UPPER or SAME_LOWER adds for a window.
+
+    >>> same_padding(b"SAME_UPPER", 8, kernel=3, stride=2, dilation=1)
+    (0, 1)
+    """
+    total = max((-(-side // stride) - 1) * stride + (kernel - 1) * dilation + 1 - side, 0)
+    less, more = total // 2, total - total // 2
+    return (more, less) if auto == b"SAME_LOWER" else (less, more)
+
+
 def _moves(call: Call, kernel: Shape) -> tuple[Shape, Shape, Shape]:
     """Strides, dilations and pads of a window."""
     count = len(kernel)

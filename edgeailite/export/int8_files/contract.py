@@ -12,7 +12,7 @@ from edgeailite.environment import environment, machine_arithmetic
 from edgeailite.errors import DataError
 from edgeailite.export.contract import GOLDEN_PICTURES, difference, small
 from edgeailite.export.int8_files.evaluate import Evaluation, Outcome
-from edgeailite.export.int8_files.placement import placement_of
+from edgeailite.export.int8_files.placement import Placement, placement_of
 from edgeailite.export.int8_files.prove import Picture, Proof
 from edgeailite.files import sha256_of
 from edgeailite.modelcard import ModelCard
@@ -40,6 +40,7 @@ def file_contract(proof: Proof, items: Sequence[Path], card: ModelCard, *, descr
     """
     step = max(1, len(items) // GOLDEN_PICTURES)
     chosen = [small(read_image(path)) for path in items[::step][:GOLDEN_PICTURES]]
+    placement = placement_of(proof.file, "EXTENDED")
     return {
         "format": FORMAT,
         "edgeailite": __version__,
@@ -56,14 +57,13 @@ def file_contract(proof: Proof, items: Sequence[Path], card: ModelCard, *, descr
         **({"card": described(card)} if describes_itself else {"describes_itself": False}),
         "environment": environment(),
         "results": proof.results,
-        "golden": [_case(proof, picture, card) for picture in chosen],
+        "golden": [_case(proof, placement, picture, card) for picture in chosen],
     }
 
 
-def _case(proof: Proof, picture: Picture, card: ModelCard) -> dict[str, Any]:
+def _case(proof: Proof, placement: Placement, picture: Picture, card: ModelCard) -> dict[str, Any]:
     """Return the golden case of a picture; of an exact file in every arithmetic in which its operators are exact."""
     file = proof.file
-    placement = placement_of(file, "EXTENDED")
     image = preprocess(picture, card.preprocessing)
     given = placement.codes(file, image)
 

@@ -188,7 +188,6 @@ class _Node:
                 codes = _clamped(source.finish(output), output, zero)
                 source.count(codes.shape)
                 return self._settled(codes, exact=not source.near_tie(output), what=source.label)
-            source = self._limited(source)
         if isinstance(source, Quantized) and _same_grid(source, scale, zero):
             return self._settled(source.codes, exact=True, what=self.label)
         values = _plain(source)
@@ -208,10 +207,6 @@ class _Node:
         low, high = output.bounds()
         step = TOLERANCE * float(output.scale)
         return kernel.low <= low + step and kernel.high >= high - step
-
-    def _limited(self, kernel: Kernel) -> Plain:
-        values = kernel.floats()
-        return replace(values, array=np.clip(values.array, np.float32(kernel.low), np.float32(kernel.high)))
 
     def _settled(self, codes: Array, *, exact: bool, what: str) -> Plain:
         """Keep the codes of a tensor; where they are not exact, take the file's own and keep the distance."""

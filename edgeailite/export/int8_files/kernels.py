@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgeailite.export.int8_files.values import Array, Quantized, Value
+from edgeailite.onnxfile.layers import same_padding
 from edgeailite.quantization.arithmetic import Arithmetic
 from edgeailite.quantization.codes import Codes
 from edgeailite.quantization.convert import IntegerConv, Quantize
@@ -126,13 +127,11 @@ def _pads(
         return top, left, bottom, right
     if auto == b"VALID":
         return 0, 0, 0, 0
-    totals = [
-        max((-(-side // step) - 1) * step + (length - 1) * gap + 1 - side, 0)
+    (top, bottom), (left, right) = (
+        same_padding(auto, side, kernel=length, stride=step, dilation=gap)
         for side, length, step, gap in zip(sides, kernel, strides, dilations, strict=True)
-    ]
-    less, more = [total // 2 for total in totals], [total - total // 2 for total in totals]
-    first, second = (more, less) if auto == b"SAME_LOWER" else (less, more)
-    return first[0], first[1], second[0], second[1]
+    )
+    return top, left, bottom, right
 
 
 def _gemm(call: Call) -> Finish | None:

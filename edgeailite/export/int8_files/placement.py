@@ -11,11 +11,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnxruntime import InferenceSession
 
 from edgeailite.export.int8_files.file import Int8File
 from edgeailite.export.int8_files.kernels import FUNCTIONS, RULES
@@ -39,16 +40,22 @@ class Placement:
     tensors: Mapping[str, str]  # code tensors of the file -> of the optimized graph
     in_float: frozenset[str] = frozenset()
     unsigned: frozenset[str] = field(default=frozenset())
+    threads: int | None = None
 
     def is_unsigned(self, label: str) -> bool:
         """Tell if a node's kernel takes unsigned codes, whatever the file has."""
         return label in self.unsigned
 
-    def codes(self, file: Int8File, image: Array, *, threads: int | None = None) -> dict[str, Array]:
+    @cached_property
+    def session(self) -> InferenceSession:
+        """Open the graph once, with its code tensors as outputs."""
+        data = with_outputs(self.data, list(dict.fromkeys(self.tensors.values())))
+        return open_session(data, threads=self.threads, level="DISABLED")
+
+    def codes(self, file: Int8File, image: Array) -> dict[str, Array]:
         """Return the code tensors of one input (1,3,H,W), by their names in the file, as the file has them."""
         names = list(dict.fromkeys(self.tensors.values()))
-        session = open_session(with_outputs(self.data, names), threads=threads, level="DISABLED")
-        found = run_session(session, {file.input: image}, names, where=file.name)
+        found = run_session(self.session, {file.input: image}, names, where=file.name)
         types = _code_types(file)
         return {
             name: _as_in_file(found[inner], types.get(name))
@@ -81,7 +88,7 @@ def placement_of(file: Int8File, level: str, *, threads: int | None = None) -> P
             inner = _inner_name(node, kept, makers, sources)
             if inner is not None:
                 tensors[node.output[0]] = inner
-    return Placement(level, optimized.SerializeToString(), tensors, frozenset(in_float), frozenset(unsigned))
+    return Placement(level, optimized.SerializeToString(), tensors, frozenset(in_float), frozenset(unsigned), threads)
 
 
 def _takes_unsigned(kernel: onnx.NodeProto, zeros: Mapping[str, onnx.TensorProto]) -> bool:
@@ -127,8 +134,3 @@ def _as_in_file(codes: Array, kind: np.dtype[np.generic] | None) -> Array:
     if kind == np.int8 and codes.dtype == np.uint8:
         return (codes.astype(np.int16) - SHIFT).astype(np.int8)
     return codes
-
-
-def constants_of(model: onnx.ModelProto) -> dict[str, Array]:
-    """Return the constants of a model by name."""
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}

@@ -131,7 +131,7 @@ class _Sessions:
     """A file in onnxruntime at all levels, and its evaluation."""
 
     def __init__(self, file: Int8File, evaluated: Int8File, threads: int | None) -> None:
-        self.file, self.threads = file, threads
+        self.file = file
         self.placements = {level: placement_of(file, level, threads=threads) for level in PROVEN_LEVELS}
         self.evaluation = Evaluation(evaluated, self.placements["EXTENDED"], arithmetic_of())
         levels = (*PROVEN_LEVELS, SIMULATION)
@@ -160,7 +160,7 @@ class _Sessions:
 
     def _codes(self, placement: Placement, image: Array, known: Outcome | None) -> dict[str, Array]:
         """Return the file's code tensors; at a second level those that have a known shape."""
-        found = placement.codes(self.file, image, threads=self.threads)
+        found = placement.codes(self.file, image)
         if known is None:
             return found
         shaped = {name: in_shape(codes, known.codes[name]) for name, codes in found.items() if name in known.codes}

@@ -13,7 +13,7 @@ from edgeailite.config import VerifyConfig
 from edgeailite.console import progress
 from edgeailite.data.files.images import read_image
 from edgeailite.device import set_threads
-from edgeailite.errors import DataError, UsageError, option
+from edgeailite.errors import DataError, UsageError, option, some_of
 from edgeailite.export.int8_files.contract import file_contract
 from edgeailite.export.int8_files.file import Int8File, int8_file
 from edgeailite.export.int8_files.prove import Proof, prove_int8
@@ -148,8 +148,7 @@ def _listed(parts: list[str]) -> str:
 
 
 def _named(names: list[str]) -> str:
-    shown = ", ".join(map(printable, names[:NAMED]))
-    return shown if len(names) <= NAMED else f"{shown} and {len(names) - NAMED} more"
+    return some_of([printable(name) for name in names], NAMED)
 
 
 def _percent(share: float) -> str:
