@@ -23,7 +23,7 @@ Readers of data sets have the codes of `edgeailite.data.check`. A wrong value of
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 _DASHES = ""  # before a name; the command line sets "--"
@@ -57,6 +57,16 @@ def did_you_mean(name: str, known: Iterable[str], *, mark: str = "", cutoff: flo
 class _Options(dict[str, str]):
     def __missing__(self, name: str) -> str:
         return option(name)
+
+
+def some_of(names: Sequence[str], most: int) -> str:
+    """List at most so many names, and say how many more there are.
+
+    >>> some_of(["a", "b", "c"], 2), some_of(["a", "b"], 2)
+    ('a, b and 1 more', 'a, b')
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def with_options(text: str) -> str:

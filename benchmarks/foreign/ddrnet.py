@@ -68,13 +68,18 @@ def conv_bn(inputs, outputs, kernel=1, stride=1):
     return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs))
 
 
+def pooled_scales(inputs, planes):
+    """Averages at four scales, the last of the whole picture, and a convolution behind each."""
+    pools = [nn.AvgPool2d(k, stride=s, padding=p) for k, s, p in ((5, 2, 2), (9, 4, 4), (17, 8, 8))]
+    return nn.ModuleList(
+        nn.Sequential(pool, bn_relu_conv(inputs, planes)) for pool in (*pools, nn.AdaptiveAvgPool2d((1, 1)))
+    )
+
+
 class DAPPM(nn.Module):
     def __init__(self, inputs, planes, outputs):
         super().__init__()
-        pools = [nn.AvgPool2d(k, stride=s, padding=p) for k, s, p in ((5, 2, 2), (9, 4, 4), (17, 8, 8))]
-        self.scales = nn.ModuleList(
-            nn.Sequential(pool, bn_relu_conv(inputs, planes)) for pool in (*pools, nn.AdaptiveAvgPool2d((1, 1)))
-        )
+        self.scales = pooled_scales(inputs, planes)
         self.scale0 = bn_relu_conv(inputs, planes)
         self.processes = nn.ModuleList(bn_relu_conv(planes, planes, 3) for _ in self.scales)
         self.compression, self.shortcut = bn_relu_conv(planes * 5, outputs), bn_relu_conv(inputs, outputs)

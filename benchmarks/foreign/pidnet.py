@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmarks.foreign.ddrnet import BasicBlock, Bottleneck, bn_relu_conv, conv_bn, make_layer
+from benchmarks.foreign.ddrnet import BasicBlock, Bottleneck, bn_relu_conv, conv_bn, make_layer, pooled_scales
 
 
 class PagFM(nn.Module):
@@ -27,10 +27,7 @@ class PAPPM(nn.Module):
 
     def __init__(self, inputs, planes, outputs):
         super().__init__()
-        pools = [nn.AvgPool2d(k, stride=s, padding=p) for k, s, p in ((5, 2, 2), (9, 4, 4), (17, 8, 8))]
-        self.scales = nn.ModuleList(
-            nn.Sequential(pool, bn_relu_conv(inputs, planes)) for pool in (*pools, nn.AdaptiveAvgPool2d((1, 1)))
-        )
+        self.scales = pooled_scales(inputs, planes)
         self.scale0 = bn_relu_conv(inputs, planes)
         self.scale_process = nn.Sequential(
             nn.BatchNorm2d(planes * 4), nn.ReLU(True),

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgeailite.data import DataSource
 from edgeailite.data.source import ClassTarget
+from edgeailite.errors import some_of
 from edgeailite.evaluation.tally import ClassTally, DepthTally, Tally, Tasks
 from edgeailite.files import write_result
 from edgeailite.metrics import Confusion, Scores
@@ -53,8 +54,7 @@ def never_predicted(tally: Tally, source: DataSource) -> list[str]:
         missed = (part.confusion.sum(1) > 0) & (part.confusion.sum(0) == 0)
         names = [name for name, one in zip(classes_of(source, output), missed, strict=True) if one]
         if names:
-            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            which = f"class {names[0]} was" if len(names) == 1 else f"classes {', '.join(names[:NAMED])}{more} were"
+            which = f"class {names[0]} was" if len(names) == 1 else f"classes {some_of(names, NAMED)} were"
             found.append(f"{'' if len(tally) == 1 else f'{output}: '}{which} never predicted")
     return found
 

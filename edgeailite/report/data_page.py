@@ -19,7 +19,7 @@ from edgeailite.data.check.survey import main_target
 from edgeailite.data.files.images import read_image
 from edgeailite.data.source import ClassTarget, DataSource, Item
 from edgeailite.drawing.html import photo_uri, template
-from edgeailite.drawing.plots import background, colorize, overlay, untinted
+from edgeailite.drawing.plots import background, colorize, overlay, tint
 from edgeailite.errors import DataError
 from edgeailite.files import write_result
 
@@ -112,9 +112,9 @@ def _views(source: DataSource, item: Item) -> list[tuple[str, str]]:
     lost = _without_class(target, item.labels[main])
     colours[lost] = NO_CLASS
     if image is not None and image.shape[:2] == classes.shape:
-        mixed = overlay(image, colours, ALPHA)
-        bare = untinted(classes, target.palette, background(target.classes, target.palette)) & ~lost
-        mixed[bare] = image[bare]
+        plain = background(target.classes, target.palette)
+        mixed = tint(image, classes, target.palette, alpha=ALPHA, plain=plain)
+        mixed[lost] = overlay(image, colours, ALPHA)[lost]
         views.append(("mask over picture", photo_uri(mixed, SIDE)))
     else:
         views.append(("mask", photo_uri(colours, SIDE)))

@@ -25,7 +25,7 @@ from edgeailite.environment import machine_arithmetic
 from edgeailite.errors import DataError, ParityError, UsageError, option
 from edgeailite.files import read_regular, sha256_of, unreadable
 from edgeailite.modelcard import ModelCard, input_name, preprocessing_of
-from edgeailite.preprocessing import preprocess
+from edgeailite.preprocessing import Preprocessing, preprocess
 from edgeailite.runtime.contract_file import (
     FLOAT_PARTS,
     FLOAT_PARTS_PROMISE,
@@ -195,8 +195,7 @@ def _read(file: Path) -> bytes:
 
 def _try_others(file: Path, contract: Contract, *, threads: int | None) -> None:
     """Run a file that does not describe itself once in a child. Raises DataError; also for one that does."""
-    pre = preprocessing_of(Fields.of(contract.preprocessing, where=f"{contract.where}: preprocessing"))
-    found = check_file(file, height_width=pre.size, threads=threads or 1)
+    found = check_file(file, height_width=_preprocessing(contract).size, threads=threads or 1)
     if found.is_own:
         with contextlib.suppress(DataError):
             admit(found)
@@ -211,9 +210,14 @@ def _opened(file: Path, contract: Contract, *, level: str, threads: int | None) 
     """Open the file; one that does not describe itself with the contract's preprocessing."""
     if contract.describes_itself:
         return load_onnx(file, threads=threads, level=level)
-    pre = preprocessing_of(Fields.of(contract.preprocessing, where=f"{contract.where}: preprocessing"))
     session = open_session(file, threads=threads, level=level)
-    return OnnxModel(session, ModelCard("", {}, (), (), pre, ""), "int8", "none", None, printable(str(file)))
+    card = ModelCard("", {}, (), (), _preprocessing(contract), "")
+    return OnnxModel(session, card, "int8", "none", None, printable(str(file)))
+
+
+def _preprocessing(contract: Contract) -> Preprocessing:
+    """Return the preprocessing that a contract says. Raises DataError."""
+    return preprocessing_of(Fields.of(contract.preprocessing, where=f"{contract.where}: preprocessing"))
 
 
 def _check_kind(file: Path, data: bytes, model: OnnxModel, contract: Contract) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.environment import int8_instructions
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, some_of
 from edgeailite.files import read_regular
 from edgeailite.untrusted import Fields, is_printable, json_value, printable, shown
 
@@ -254,9 +254,8 @@ def but_for(parts: Sequence[str], share: float | None = None) -> str:
     >>> but_for(["norm", "softmax"], 0.99996)
     'proven but for norm, softmax in float (99.99 % of MACs integer)'
     """
-    more = f" and {len(parts) - NAMED} more" if len(parts) > NAMED else ""
     integer = "" if share is None else f" ({math.floor(1e4 * share) / 100:g} % of MACs integer)"
-    return f"proven but for {', '.join(parts[:NAMED])}{more} in float{integer}"
+    return f"proven but for {some_of(parts, NAMED)} in float{integer}"
 
 
 def _check_results(results: Fields) -> None:

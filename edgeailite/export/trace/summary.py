@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgeailite.drawing.plots import growth_curve
+from edgeailite.errors import some_of
 from edgeailite.export.trace.compare import Row, Trace
 
 NAMED = 5  # tensors that a line of the summary names
@@ -28,8 +29,7 @@ def summary(found: Trace) -> list[str]:
     lines = [f"{len(found.rows)} tensors matched by {found.matching.by}, {found.pictures} picture(s)"]
     for label, names in zip(found.sides, found.matching.unmatched, strict=True):
         if names:
-            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            lines.append(f"not matched in {label}: {', '.join(names[:NAMED])}{more}")
+            lines.append(f"not matched in {label}: {some_of(names, NAMED)}")
     if found.unread:
         lines.append(
             f"not read, since reading them would change OpenVINO's result: {len(found.unread)} inputs of additions"
