@@ -194,7 +194,8 @@ class ExportConfig:
     opset: int | None = None
     """ONNX opset, at least 17; default 21, for tensorrt 17, for tidl 18."""
     simplify: bool = True
-    """Run onnxsim and check that nothing changed."""
+    """Run onnxsim on what torch's exporter wrote (networks with other operators than ours), and check that nothing
+    changed."""
     kernels: Literal["plain", "onnxruntime"] = "plain"
     """onnxruntime: rewrite the int8 file for speed on x86 there; same results bit for bit, more MACs."""
 

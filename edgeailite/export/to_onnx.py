@@ -19,6 +19,7 @@ from torch import Tensor, fx, nn
 
 from edgeailite import __version__
 from edgeailite.errors import UsageError, option
+from edgeailite.export.graph_writer import write
 from edgeailite.export.graphs import ARGMAX_MODES, append_argmax, fold_batch_norms
 from edgeailite.export.naming import operator_names, rename
 from edgeailite.export.passes import Kernels, apply_passes
@@ -105,12 +106,14 @@ def write_graph(
         card = card.with_size(size)
     if argmax != "none":
         append_argmax(traced, argmax, card.classified)
-    names = operator_names(traced.graph)
-    exported = rename(_export(traced, card.inputs, opset=max(opset, OLDEST_EXPORTED), size=size), names)
+    exported = write(traced, card.inputs, opset=max(opset, OLDEST_EXPORTED), size=size)
+    if exported is None:
+        names = operator_names(traced.graph)
+        exported = rename(_export(traced, card.inputs, opset=max(opset, OLDEST_EXPORTED), size=size), names)
+        if simplify:
+            exported = _simplify(exported)
     if opset < OLDEST_EXPORTED:
         exported = onnx.version_converter.convert_version(exported, opset)
-    if simplify:
-        exported = _simplify(exported)
     exported = apply_passes(exported, kernels)
     exported.producer_name, exported.producer_version = "edgeailite", __version__
     exported.ir_version = min(

@@ -35,17 +35,18 @@ def pool_size(pool: nn.AdaptiveAvgPool2d) -> tuple[int, int]:
 
 def region_sums(x: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Sums of (N,C,H,W) over the regions, (N,C,*size), and the areas, `size`."""
-    rows, columns = _regions(x, 2, size[0]), _regions(x, 3, size[1])
+    rows, columns = (
+        regions(x.shape[axis], count, x.device).to(x.dtype) for axis, count in zip((2, 3), size, strict=True)
+    )
     areas = rows.sum(1, keepdim=True) * columns.sum(1)
     if size == (1, 1):  # a product with one scale behind it might be fused to another order of rounding
         return x.sum((2, 3), keepdim=True), areas
     return torch.matmul(rows, torch.matmul(x, columns.t())), areas
 
 
-def _regions(x: Tensor, axis: int, count: int) -> Tensor:
-    """(count, L) in the type of `x`: 1 where a position lies in a region. Without division, for exactness."""
-    length = x.shape[axis]
-    scaled = (torch.arange(length, device=x.device) * count)[None]
-    index = torch.arange(count, device=x.device)[:, None]
-    next_index = torch.arange(1, count + 1, device=x.device)[:, None]
-    return ((scaled > index * length - count) & (scaled < next_index * length)).to(x.dtype)
+def regions(length: int, count: int, device: torch.device | None = None) -> Tensor:
+    """(count, length) float32: 1 where a position of an axis lies in a region. Without division, for exactness."""
+    scaled = (torch.arange(length, device=device) * count)[None]
+    index = torch.arange(count, device=device)[:, None]
+    next_index = torch.arange(1, count + 1, device=device)[:, None]
+    return ((scaled > index * length - count) & (scaled < next_index * length)).float()
