@@ -50,6 +50,7 @@ def everything(pooled: tuple[int, int]) -> nn.Module:
     torch.manual_seed(5)
     network = Everything(pooled).eval()
     nn.init.normal_(network.norm.bias)  # a zero bias is left out by the exporter
+    nn.init.normal_(network.head.weight)
     return network
 
 
