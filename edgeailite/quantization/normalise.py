@@ -29,6 +29,7 @@ from edgeailite.errors import UsageError
 from edgeailite.quantization.graph import NEAREST, is_module, of_sizes, unused_name
 from edgeailite.quantization.operators import (
     Chunk,
+    Divide,
     FloatPart,
     Function,
     Move,
@@ -226,7 +227,11 @@ class _Normaliser:
 
     def _divide(self, node: fx.Node) -> None:
         a, b, _ = operands(node)
-        if not isinstance(b, Number) or node.kwargs.get("rounding_mode") is not None:
+        if node.kwargs.get("rounding_mode") is not None:
+            return
+        if isinstance(a, fx.Node) and isinstance(b, fx.Node):
+            self._as_module(node, Divide(), a, b)
+        if not isinstance(b, Number):
             return
         self._as_module(node, Multiply(), a, self._operand(node, 1 / b))
 
