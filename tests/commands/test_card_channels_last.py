@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
 from edgeailite.runtime import load_onnx
 from tests.foreign.onnx_models import model, weights
@@ -80,3 +81,27 @@ def test_it_goes_the_whole_line(size, miniature, tmp_path, command):
         assert ended.code == 0, (words, ended.err)
     operators = [node.op_type for node in onnx.load(run / "model_int8.onnx").graph.node]
     assert "Transpose" not in operators  # all of them met
+
+
+class Noise(CalibrationDataReader):
+    """One random picture."""
+
+    def __init__(self) -> None:
+        self.left = [{"input_1": np.random.default_rng(0).normal(size=(1, 64, 96, 3)).astype(np.float32)}]
+
+    def get_next(self):
+        return self.left.pop() if self.left else None
+
+
+@pytest.mark.slow
+def test_an_int8_file_of_another_tool_is_proven_with_a_card(miniature, tmp_path, command):
+    nodes = [("Transpose", "input_1", "first", TO_FIRST), BODY[2], ("Relu", "c", "t", {}), ("Conv", "t k", "y", {})]
+    constants = {name: CONSTANTS[name] for name in ("w", "k")}
+    onnx.save(model(nodes, constants, shape=(1, 64, 96, 3), name="input_1"), tmp_path / "tf.onnx")
+    int8, carded, pictures = tmp_path / "int8.onnx", tmp_path / "int8_card.onnx", miniature / "leftImg8bit" / "val"
+    quantize_static(str(tmp_path / "tf.onnx"), str(int8), Noise(), weight_type=QuantType.QInt8, per_channel=True)
+    ended = command("verify", int8, "--pictures", pictures, "--img_resize", 64, 96)
+    assert (ended.code, "; `edgeailite card` writes a copy that takes them" in ended.err) == (3, True)
+    assert command("card", int8, "--classes", *"abcd", *RULES).code == 0
+    ended = command("verify", carded, "--pictures", pictures, "--images", 1)
+    assert (ended.code, f"{carded} is proven" in ended.out) == (0, True), ended.err
