@@ -110,6 +110,12 @@ def test_a_class_that_the_network_does_not_know_is_named(photos, carded, command
     )
 
 
+@pytest.mark.parametrize("words", [("--window", 33, 47), ("--output_size", 10, 10), ("--boundary", True)])
+def test_protocols_of_maps_are_refused(photos, carded, words, command):
+    ended = command("validate", carded, "--data_path", photos / "classes", *words, *MACHINE)
+    assert (ended.code, "is for maps, the network gives one class" in ended.err) == (2, True), ended.err
+
+
 def test_infer_writes_classes_and_scores(photos, carded, tmp_path, command):
     ended = command("infer", carded, photos / "plain", "--save_path", tmp_path / "out")
     assert ended.code == 0, ended.err
