@@ -16,7 +16,10 @@ from edgeailite.preprocessing import CHANNEL_ORDERS, RESIZES, Preprocessing
 from edgeailite.untrusted import Fields, shown
 
 REGRESSION = "depth"
-TASKS = ("segmentation", REGRESSION, "motion")
+CLASSIFICATION = "classification"
+FEATURES = "features"
+TASKS = ("segmentation", REGRESSION, "motion", CLASSIFICATION, FEATURES)
+"""A class for each pixel (segmentation, motion), metres, a class for the picture, and numbers without a metric."""
 DEFAULT_OPTIONS: dict[str, Any] = {"inputs": 1, "output_range": {}, "upsampling": "bilinear", "align_corners": False}
 NETWORK = "network"  # an option: sha256 of the ONNX file from elsewhere that holds the network
 HEXADECIMAL = re.compile(r"[0-9a-f]{64}")
@@ -57,15 +60,25 @@ class ModelCard:
 
     @property
     def classified(self) -> tuple[str, ...]:
-        """Return the outputs with classes, `segmentation` first, to which `classes` and `palette` belong.
+        """Return the outputs with a class for each pixel, `segmentation` first, which have colours.
 
         >>> from edgeailite.preprocessing import Preprocessing
         >>> outputs = {"depth": 1, "motion": 2, "segmentation": 19}
         >>> ModelCard("two_tasks", outputs, (), (), Preprocessing(384, 768), "cityscapes").classified
         ('segmentation', 'motion')
         """
-        names = [output for output, task in self.tasks.items() if task != REGRESSION]
+        names = [output for output in self.maps if self.tasks[output] != REGRESSION]
         return tuple(sorted(names, key=lambda name: name != TASKS[0]))
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Return the outputs that can be drawn: with a class for each pixel, or depths."""
+        return tuple(output for output, task in self.tasks.items() if task not in (CLASSIFICATION, FEATURES))
+
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """Return the outputs with one class for the whole picture, whose map has a single place."""
+        return tuple(output for output, task in self.tasks.items() if task == CLASSIFICATION)
 
     def with_size(self, size: tuple[int, int]) -> ModelCard:
         """Return the card of the same network for pictures of another height and width in pixels."""
@@ -157,6 +170,11 @@ def task_type(output: str, channels: int) -> str:
     return named or (REGRESSION if channels == 1 else TASKS[0])
 
 
+def has_classes(output: str, channels: int) -> bool:
+    """Tell if the channels of an output are scores of classes, of each pixel or of the whole picture."""
+    return task_type(output, channels) not in (REGRESSION, FEATURES)
+
+
 def _refuse_unknown(values: Fields, known: Collection[str]) -> None:
     unknown = next((key for key in values.values if key not in known), None)
     if unknown is not None:
@@ -184,7 +202,7 @@ def _classes(card: Fields, outputs: Mapping[str, int]) -> tuple[str, ...]:
     too_long = next((name for name in names if len(name) > LONGEST_NAME), None)
     if too_long is not None:
         raise DataError(f"{card.where}: classes: {shown(too_long)} has more than {LONGEST_NAME} characters")
-    channels = [count for output, count in outputs.items() if task_type(output, count) != REGRESSION]
+    channels = [count for output, count in outputs.items() if has_classes(output, count)]
     if names and len(names) not in channels:
         counts = ", ".join(f"{output} {count}" for output, count in outputs.items())
         raise DataError(

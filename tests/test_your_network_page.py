@@ -13,6 +13,7 @@ import pytest
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
 from edgeailite.runtime import load_onnx
+from tests.foreign.onnx_models import model, weights
 from tests.markdown import ROOT
 from tests.test_python_page import as_folder
 
@@ -76,6 +77,17 @@ def folder(miniature, tmp_path_factory):
         patch.chdir(folder)
         patch.syspath_prepend(str(folder))
         exec(EXPORT, {})
+    classifier = [
+        ("Conv", "image w", "c", {"strides": [2, 2]}),
+        ("GlobalAveragePool", "c", "g", {}),
+        ("Flatten", "g", "f", {}),
+        ("Gemm", "f v", "y", {"transB": 1}),
+    ]
+    constants = {"w": weights(8, 3, 3, 3), "v": weights(4, 8)}
+    onnx.save(model(classifier, constants), folder / "classifier.onnx")
+    for name, picture in zip(("sky", "car"), sorted((folder / "photos").iterdir()), strict=True):
+        (folder / "by_class" / "val" / name).mkdir(parents=True)
+        (folder / "by_class" / "val" / name / picture.name).symlink_to(picture)
     quantize_elsewhere(folder / "theirs.onnx", folder / "theirs_int8.onnx")
     yield folder
     sys.modules.pop("network", None)
@@ -88,7 +100,7 @@ def test_the_commands_run_in_their_order(folder, monkeypatch, command):
         verb, *words = shlex.split(line, comments=True)
         if verb in NOT_RUN:
             continue
-        machine = MACHINE if verb not in ("card", "export", "verify") else ()
+        machine = MACHINE if verb not in ("card", "export", "verify", "report") else ()
         workers = ("--workers", "0") if verb in ("calibrate", "validate", "compare", "analyze", "quantize") else ()
         ended = command(verb, *words, *SHORT.get(verb, ()), *machine, *workers)
         assert ended.code == 0, (line, ended.err)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from edgeailite.config import CardConfig, check
-from edgeailite.console import print_result
+from edgeailite.console import log, print_result
 from edgeailite.errors import UsageError, option
-from edgeailite.modelcard import ModelCard
+from edgeailite.modelcard import FEATURES, ModelCard
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.runs.dataset import PICTURES
 from edgeailite.runs.describe import Description, describe, input_size
@@ -30,6 +30,8 @@ def run(config: CardConfig) -> int:
     next_step = f"edgeailite calibrate {path} {option('pictures')} FOLDER"
     values = {"file": str(path), "input": size, "outputs": outputs, "classes": len(card.classes), "next": next_step}
     print_result("card", values)
+    if not card.classes and (unknown := [name for name, task in card.tasks.items() if task == FEATURES]):
+        log(f"note: {', '.join(unknown)}: numbers without a metric; {option('classes')} would name their classes")
     return 0
 
 

@@ -15,7 +15,20 @@ from edgeailite.evaluation import compare
 from edgeailite.report.comparison_sheet import write_sheet
 from edgeailite.runs.open import OpenModel
 
-NAMES = {"miou": "mIoU, %", "pixel_accuracy": "pixel accuracy, %", "ard": "ARD, %", "rmse_metres": "RMSE, m"}
+NAMES = {
+    "miou": "mIoU, %",
+    "pixel_accuracy": "pixel accuracy, %",
+    "ard": "ARD, %",
+    "rmse_metres": "RMSE, m",
+    "top1": "top-1, %",
+    "top5": "top-5, %",
+}
+NEARNESS = {
+    "max_difference": "largest |B - A|",
+    "rms_difference": "root mean square of B - A",
+    "rms_of_deviation": "the same, in standard deviations of A",
+    "cosine": "mean cosine of the angle between A and B",
+}
 COSTS = (
     ("network", "network"),
     ("type", "type"),
@@ -70,7 +83,13 @@ def _print_comparison(values: Mapping[str, Any]) -> None:
     """Print cost side by side, then for each output the numbers and who is right."""
     _print_models(values)
     for name, part in values["outputs"].items():
-        _print_output(name, part)
+        if "numbers" in part:
+            _print_numbers(name, part["numbers"])
+        else:
+            _print_output(name, part)
+    if all("numbers" in part for part in values["outputs"].values()):
+        print("no metric: the numbers say how near the two are, not which is right")
+        return
     how = values["bootstrap"]
     print(
         f"interval: the middle {how['level']} % of {how['draws']} paired draws of pictures (seed {how['seed']}); "
@@ -99,7 +118,16 @@ def _print_output(name: str, part: Mapping[str, Any]) -> None:
     for label, row in rows:
         table.add_row(label, *_cells(row))
     print_table(table)
-    print(agreement_text(part["agreement"], classes="iou" in part))
+    print(agreement_text(part["agreement"], classes="ard" not in part))
+
+
+def _print_numbers(name: str, numbers: Mapping[str, float | None]) -> None:
+    table = Table(title=name)
+    table.add_column("", overflow="fold")
+    table.add_column("", justify="right", no_wrap=True)
+    for key, label in NEARNESS.items():
+        table.add_row(label, "–" if numbers[key] is None else f"{numbers[key]:.6g}")
+    print_table(table)
 
 
 def agreement_text(part: Mapping[str, Any], *, classes: bool) -> str:
@@ -107,7 +135,9 @@ def agreement_text(part: Mapping[str, Any], *, classes: bool) -> str:
     if part["differ"] is None:
         return "no pixel is labelled"
     what = "they differ on" if classes else "one is closer by more than 1 % of the depth on"
-    text = f"{what} {part['differ']:.3f} % of {part['labelled_pixels']:,} labelled pixels"
+    whole = "pictures" in part
+    count, unit = (part["pictures"], "pictures") if whole else (part["labelled_pixels"], "labelled pixels")
+    text = f"{what} {part['differ']:.3f} % of {count:,} {unit}"
     if part["a_right"] is None:
         return text
     right = "right" if classes else "closer"

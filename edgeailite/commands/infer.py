@@ -13,6 +13,7 @@ from edgeailite.inference import label_inputs
 from edgeailite.inference.manifest import Summary
 from edgeailite.inference.merge import MISSING, merge
 from edgeailite.inference.recompute import recompute
+from edgeailite.inference.whole_pictures import CSV as CLASSES
 from edgeailite.untrusted import printable
 
 TOLD = 20  # names of each kind that are told
@@ -29,10 +30,16 @@ def run(config: InferConfig) -> int:
     values = {"model": str(config.model), **labelled.counts, "seconds": seconds, "folder": str(labelled.folder)}
     if labelled.manifest is not None:
         values |= _manifest(labelled.manifest)
+    if labelled.answers:
+        values["classes"] = str(labelled.folder / CLASSES)
     if config.json:
-        print_result("infer", {**values, "videos": labelled.videos}, as_json=True)
+        answers = {"answers": labelled.answers} if labelled.answers else {}
+        print_result("infer", {**values, "videos": labelled.videos, **answers}, as_json=True)
     else:
         print_result("infer", {**values, **_lines(labelled.videos)})
+        for name, *answer in labelled.answers:
+            pairs = zip(answer[::2], answer[1::2], strict=True)
+            print(printable(f"{name}: " + ", ".join(f"{label} {score}" for label, score in pairs)))
     doubled = labelled.manifest is not None and labelled.manifest.doubled
     return 1 if labelled.skipped or doubled else 0
 

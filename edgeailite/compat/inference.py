@@ -52,7 +52,7 @@ def label_dataset(
     opened = open_model(model, device=select_device(config.device), threads=config.threads)
     if not opened.card.classified:
         raise UsageError(
-            f"{model}: the network has no output with classes, only {', '.join(opened.card.outputs)}", code="wrong-kind"
+            f"{model}: the network has no map of classes, only {', '.join(opened.card.outputs)}", code="wrong-kind"
         )
     source = open_dataset(config.dataset_name, config.data_path, "val")
     offered, taken = len(source.items[0].images), len(opened.card.inputs)
@@ -117,7 +117,8 @@ def _labelled(opened: OpenModel, item: Item, size: tuple[int, int] | None) -> tu
     picture = pictures[item.camera]
     shown = size or (picture.shape[0], picture.shape[1])
     outputs = opened.predict(tuple(as_input(each, opened.card.preprocessing) for each in pictures))
-    return results_at(outputs, shown), resize_image(picture, shown, opened.card.preprocessing.interpolation)
+    maps = {name: outputs[name] for name in opened.card.maps}
+    return results_at(maps, shown), resize_image(picture, shown, opened.card.preprocessing.interpolation)
 
 
 def _target_path(item: Item) -> Path:

@@ -47,7 +47,7 @@ class CardConfig(Described):
 
     group("file")
     file: Path
-    """ONNX file of any tool, float or int8, whose inputs are normalised pictures (N,3,H,W)."""
+    """ONNX file of any tool, float or int8, whose inputs are normalised pictures (N,3,H,W) or (N,H,W,3)."""
     save_path: Path | None = None
     """File to write; default <file>_card.onnx beside it."""
 

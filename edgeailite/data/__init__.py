@@ -16,6 +16,7 @@ from edgeailite.data.sets.a2d2 import A2D2
 from edgeailite.data.sets.ade20k import ADE20K
 from edgeailite.data.sets.camvid import CAMVID
 from edgeailite.data.sets.cityscapes import CITYSCAPES, STREETS
+from edgeailite.data.sets.class_folders import CLASS_FOLDERS
 from edgeailite.data.sets.coco import COCO
 from edgeailite.data.sets.folder import FOLDER
 from edgeailite.data.sets.kitti import KITTI
@@ -36,6 +37,7 @@ FAMILIES: Mapping[str, Mapping[str, Callable[[Path, str], DataSource]]] = {
     "kitti": KITTI,
     "streets": STREETS,
     "folder": FOLDER,
+    "class_folders": CLASS_FOLDERS,
 }
 DATASETS: dict[str, Callable[[Path, str], DataSource]] = {
     name: form for family in FAMILIES.values() for name, form in family.items()

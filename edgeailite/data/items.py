@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgeailite.data.augment.transforms import Images, Targets
 from edgeailite.data.files.images import header_size, read_image
-from edgeailite.data.source import DataSource, Item
+from edgeailite.data.source import DataSource, Item, PictureTarget
 from edgeailite.errors import DataError
 from edgeailite.files import open_regular, unreadable
 
@@ -25,6 +25,8 @@ def read_item(source: DataSource, item: Item) -> tuple[Images, Targets]:
     for path, other in zip(item.images, images, strict=True):
         _same_size(path, "picture", other.shape, item, (height, width))
     for name, values in targets.items():
+        if isinstance(source.targets[name], PictureTarget):
+            continue
         _same_size(item.labels[name], "mask", values.shape, item, (height, width))
     return images, targets
 

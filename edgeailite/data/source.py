@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from edgeailite.data.files.images import read_depth, read_label
 from edgeailite.data.files.listing import by_stem, files_below, need_folder, pair
-from edgeailite.errors import DataError, option
+from edgeailite.errors import DataError, UsageError, option
+from edgeailite.untrusted import printable
 
 IGNORE = 255
 SEGMENTATION = "segmentation"
@@ -137,13 +138,27 @@ class DepthTarget:
 
 
 @dataclass(frozen=True)
+class PictureTarget:
+    """A class of the whole picture. An item's label is the name of its class."""
+
+    classes: tuple[str, ...]
+
+    def values(self, label: Any, name: str) -> NDArray[np.int64]:
+        """Return the class as a map of a single place (1,1). Raises DataError for a name that is no class."""
+        if label not in self.classes:
+            problem = f"data set {name}: {printable(str(label))[:100]} is none of {len(self.classes)} classes"
+            raise DataError(problem, fix="give it the name of a class", code="no-fit")
+        return np.full((1, 1), self.classes.index(label), np.int64)
+
+
+@dataclass(frozen=True)
 class DataSource:
     """A split of a data set: its items and, by name and in the order of the outputs, its targets."""
 
     name: str
     split: str
     items: tuple[Item, ...]
-    targets: Mapping[str, ClassTarget | DepthTarget]
+    targets: Mapping[str, ClassTarget | DepthTarget | PictureTarget]
 
     def __post_init__(self) -> None:
         if not self.items:
@@ -237,7 +252,17 @@ def ranges(values: Iterable[int]) -> str:
 
 
 def output_channels(source: DataSource) -> dict[str, int]:
-    """Return the outputs of a network for this data set with their channels; depth has one."""
+    """Return the outputs of a network for this data set with their channels; depth has one.
+
+    Raises UsageError for classes of whole pictures, which no network of this package gives.
+    """
+    whole = next((name for name, target in source.targets.items() if isinstance(target, PictureTarget)), None)
+    if whole is not None:
+        raise UsageError(
+            f"data set {source.name} has one class for a whole picture, but networks here give one for each pixel",
+            fix=f"take another {option('dataset_name')}; networks of others are calibrated, not trained",
+            code="wrong-kind",
+        )
     return {
-        name: 1 if isinstance(target, DepthTarget) else len(target.classes) for name, target in source.targets.items()
+        name: len(target.classes) if isinstance(target, ClassTarget) else 1 for name, target in source.targets.items()
     }

@@ -10,6 +10,7 @@ import dataclasses
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,14 @@ from edgeailite.errors import UsageError, option
 from edgeailite.evaluation.bootstrap import differences, interval
 from edgeailite.evaluation.evaluate import Batch
 from edgeailite.evaluation.measure import batches
-from edgeailite.evaluation.pairing import Disagreement, Pair, class_numbers, depth_numbers, pair_up
+from edgeailite.evaluation.nearness import near
+from edgeailite.evaluation.pairing import Disagreement, Pair, class_numbers, depth_numbers, pair_up, picture_numbers
 from edgeailite.evaluation.protocol import part_of
 from edgeailite.evaluation.summary import classes_of, tasks_of
-from edgeailite.runs.dataset import dataset_of
+from edgeailite.evaluation.tally import of_whole_pictures
+from edgeailite.metrics import TOP
+from edgeailite.modelcard import CLASSIFICATION, FEATURES
+from edgeailite.runs.dataset import dataset_of, pictures_in
 from edgeailite.runs.open import OpenModel, open_model
 from edgeailite.runs.weights import chosen_weights
 
@@ -52,6 +57,7 @@ class Comparison:
 def compare(config: CompareConfig) -> Comparison:
     """Measure two models on the same pictures of a split; return their scores and whether the difference is real.
 
+    Outputs without a metric are compared by their numbers, on pictures without labels, if the two have no others.
     Raises UsageError for models whose outputs, classes or inputs are not the same, DataError for missing or damaged
     files.
 
@@ -61,6 +67,12 @@ def compare(config: CompareConfig) -> Comparison:
     0.0
     """
     models = _open_both(config)
+    tasks = models[0].card.tasks
+    shared = [name for name in tasks if name in models[1].card.outputs]
+    _check_sheet(config, [tasks[name] for name in shared])
+    if shared and all(tasks[name] == FEATURES for name in shared):
+        _check_same_meaning(config, models)
+        return _by_numbers(config, models, shared)
     source = dataset_of(models[0].card, config.dataset_name, config.data_path, config.split)
     _check_same_meaning(config, models)
     indices = part_of(len(source.items), config.epoch_size)
@@ -72,6 +84,47 @@ def compare(config: CompareConfig) -> Comparison:
         {name: _output(config, source, name, part) for name, part in counts.items()},
         {name: [(indices[place], agreement) for place, agreement in part.worst()] for name, part in counts.items()},
     )
+
+
+def _check_sheet(config: CompareConfig, tasks: Sequence[str]) -> None:
+    """Raise UsageError for a sheet of outputs that are no pictures."""
+    if config.sheet is not None and set(tasks) <= {CLASSIFICATION, FEATURES}:
+        raise UsageError(
+            "these models answer with classes or numbers for whole pictures, which no sheet shows",
+            about="sheet",
+            value=config.sheet,
+            fix="leave it out",
+        )
+
+
+def _by_numbers(config: CompareConfig, models: tuple[OpenModel, OpenModel], outputs: Sequence[str]) -> Comparison:
+    """Compare outputs without a metric on the pictures of a folder."""
+    card = models[0].card
+    folder = config.data_path or (None if card.data_path is None else Path(card.data_path))
+    if folder is None:
+        raise UsageError(
+            f"{config.a} does not know pictures to compare on",
+            about="data_path",
+            value="none",
+            fix="name a folder of pictures",
+        )
+    source = pictures_in(card, folder)
+    indices = part_of(len(source.items), config.epoch_size)
+    with progress("compare", len(indices)) as (bar, task):
+
+        def samples() -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+            for (first, _), (second, _) in _samples(config, models, source, indices):
+                yield first, second
+                bar.advance(task)
+
+        found = near((models[0].predict, models[1].predict), samples(), outputs)
+    numbers = {name: {"numbers": {key: _digits(v) for key, v in one.numbers().items()}} for name, one in found.items()}
+    return Comparison(models, source, len(indices), numbers, {})
+
+
+def _digits(value: float) -> float | None:
+    """Return a number with six digits that count; None for one that JSON has not."""
+    return float(f"{value:.6g}") if np.isfinite(value) else None
 
 
 @dataclass
@@ -199,17 +252,23 @@ def _samples(
 def _output(config: CompareConfig, source: DataSource, name: str, part: _Counts) -> dict[str, Any]:
     """Return both models' numbers, B − A with its interval, and who is right where they differ."""
     classes = classes_of(source, name)
-    measure = class_numbers if classes else depth_numbers
+    whole = of_whole_pictures(name, len(classes) or None)
+    measure = picture_numbers if whole else class_numbers if classes else depth_numbers
     a, b = np.array(part.a), np.array(part.b)
     own = [measure(rows.sum(0, keepdims=True))[0] for rows in (a, b)]
     drawn = differences(measure, a, b, draws=config.draws, seed=config.seed)
     names = ["miou", "pixel_accuracy", *classes] if classes else ["ard", "rmse_metres"]
+    if whole:
+        names = [f"top{count}" for count in (1, TOP) if count < len(classes)]
     rows = {
         label: _row(own[0][i], own[1][i], drawn[:, i], factor=1 if label == "rmse_metres" else 100)
         for i, label in enumerate(names)
     }
     head = {label: rows.pop(label) for label in names[:2]}
-    return {**head, **({"iou": rows} if classes else {}), "agreement": _agreement(part.total, bool(classes))}
+    agreement = _agreement(part.total, bool(classes))
+    if whole:
+        agreement = {"pictures": agreement.pop("labelled_pixels"), **agreement}
+    return {**head, **({"iou": rows} if classes and not whole else {}), "agreement": agreement}
 
 
 def _row(a: float, b: float, drawn: Numbers, *, factor: int) -> dict[str, Any]:

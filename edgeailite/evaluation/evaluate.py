@@ -6,17 +6,28 @@ of files with ArgMax by nearest neighbour. Of several views, softmax shares at l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.evaluation.tally import ClassTally, DepthTally, Tally, Tasks, empty, merge
+from edgeailite.errors import DataError
+from edgeailite.evaluation.tally import (
+    ClassTally,
+    DepthTally,
+    Part,
+    PictureTally,
+    Tally,
+    Tasks,
+    empty,
+    merge,
+    of_whole_pictures,
+)
 from edgeailite.evaluation.values import Values, mirrored, on_host, resized, softmax
 from edgeailite.evaluation.views import PLAIN, Views, resize_batch
 from edgeailite.evaluation.windows import need_values
-from edgeailite.metrics import boundary_counts, confusion_matrix, contour_scores, depth_sums
+from edgeailite.metrics import boundary_counts, confusion_matrix, contour_scores, depth_sums, placing
 from edgeailite.runs.predictors import Predict
 
 Batch = tuple[tuple[Values, ...], Mapping[str, Values]]
@@ -37,19 +48,24 @@ def evaluate(
     `boundary` also counts what `boundary_iou` and `boundary_f` need. `on_picture` is called with each picture's own
     counts, in the order of the loader. Raises UsageError where the predictor does not allow `views`.
     """
-    total = empty(tasks)
+    total, measured = empty(tasks), only(predict, tasks)
     for images, targets in loader:
         size = next(iter(targets.values())).shape[1:]
-        outputs = outputs_at(predict, images, (size[0], size[1]), views=views)
-        found = {name: results(outputs[name]) for name in tasks}
+        outputs = outputs_at(measured, images, (size[0], size[1]), views=views)
+        found = {name: answers(name, outputs[name], classes) for name, classes in tasks.items()}
         for index in range(len(images[0])):
             picture: Tally = {
-                name: _tally(on_host(targets[name][index]), found[name][index], classes, boundary=boundary)
+                name: _tally(name, on_host(targets[name][index]), found[name][index], classes, boundary=boundary)
                 for name, classes in tasks.items()
             }
             total = merge([total, picture])
             on_picture(picture)
     return total
+
+
+def only(predict: Predict, outputs: Collection[str]) -> Predict:
+    """Return a predictor without the outputs that are not named."""
+    return lambda images: {name: value for name, value in predict(images).items() if name in outputs}
 
 
 def outputs_at(
@@ -111,6 +127,19 @@ def results(value: Values) -> NDArray[Any]:
     return on_host(value)
 
 
+def answers(output: str, value: Values, classes: int | None) -> NDArray[Any]:
+    """Return what an output is measured by: `results`, or for one class of the whole picture its scores (N,C).
+
+    Raises DataError for scores of more than one place.
+    """
+    if not of_whole_pictures(output, classes):
+        return results(value)
+    scores = on_host(value)
+    if scores.shape[1:] != (classes, 1, 1):
+        raise DataError(f"output {output} has values of shape {scores.shape}, not one class for the picture")
+    return scores[:, :, 0, 0]
+
+
 def results_at(outputs: Mapping[str, Values], size: tuple[int, ...]) -> dict[str, NDArray[Any]]:
     """Return the first picture's classes (H,W) uint8 and depths at `size`, from the outputs of a predictor."""
     found = {name: _results_at(value[:1], (size[0], size[1]))[0] for name, value in outputs.items()}
@@ -122,12 +151,12 @@ def _shares(value: Values) -> Values:
     return value if value.shape[1] == 1 else softmax(value)
 
 
-def _tally(
-    target: NDArray[Any], found: NDArray[Any], classes: int | None, *, boundary: bool
-) -> ClassTally | DepthTally:
+def _tally(output: str, target: NDArray[Any], found: NDArray[Any], classes: int | None, *, boundary: bool) -> Part:
     """Count one output on one picture."""
     if classes is None:
         return DepthTally((depth_sums(target, found),))
+    if of_whole_pictures(output, classes):
+        return PictureTally(classes, (placing(found, int(target.item())),))
     confusion = confusion_matrix(target, found, classes)
     if not boundary:
         return ClassTally(confusion, np.zeros((classes, 2), np.int64))

@@ -153,7 +153,14 @@ def batches(
 
 
 def protocol_of(config: ValidateConfig, model: OpenModel) -> Protocol:
-    """Return the protocol of the options. Raises UsageError for sizes that a file of one size does not take."""
+    """Return the protocol of the options. Raises UsageError for sizes that a file of one size does not take, and for
+    options of maps where the network gives one class for the whole picture.
+    """
+    for name in ("window", "output_size", "boundary"):
+        value = getattr(config, name)
+        if value and model.card.whole:
+            problem = "is for maps, the network gives one class for the whole picture"
+            raise UsageError(problem, about=name, value=value, fix="leave it out", code="wrong-kind")
     views = Views(
         config.scales,
         config.flip,

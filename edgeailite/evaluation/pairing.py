@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.evaluation.evaluate import Batch, outputs_at, results
+from edgeailite.evaluation.evaluate import Batch, answers, only, outputs_at
 from edgeailite.evaluation.tally import Tasks
 from edgeailite.evaluation.values import on_host
-from edgeailite.metrics import confusion_matrix, depth_sums
+from edgeailite.metrics import TOP, confusion_matrix, depth_sums, placing
 from edgeailite.metrics.scores import mean_iou
 from edgeailite.runs.predictors import Predict
 
@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Disagreement:
-    """Numbers of labelled pixels, of those where A and B differ, and of these where A or B is right."""
+    """Numbers of labelled pixels (or pictures), of those where A and B differ, and of these where A or B is right."""
 
     pixels: int
     differ: int
@@ -49,7 +49,9 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class Pair:
-    """One output on one picture: `a` and `b` are counts (3 x C) of classes, or (relative, squared, pixels) of depth."""
+    """One output on one picture: `a` and `b` are counts (3 x C) of classes, (relative, squared, pixels) of depth, or
+    (first, among the first five, pictures) of a class of the whole picture.
+    """
 
     a: Array
     b: Array
@@ -70,7 +72,10 @@ def pair_up(
     for (images_a, targets), (images_b, _) in samples:
         size = next(iter(targets.values())).shape[1:]
         found_a, found_b = (
-            {name: results(value) for name, value in outputs_at(one, images, (size[0], size[1])).items()}
+            {
+                name: answers(name, value, tasks[name])
+                for name, value in outputs_at(only(one, tasks), images, (size[0], size[1])).items()
+            }
             for one, images in zip(predict, (images_a, images_b), strict=True)
         )
         for index in range(len(images_a[0])):
@@ -83,10 +88,23 @@ def pair_up(
 
 
 def pair(target: NDArray[Any], a: NDArray[Any], b: NDArray[Any], classes: int | None) -> Pair:
-    """Compare two predictions (H,W) with one target: classes, or depths where `classes` is None."""
+    """Compare two predictions (H,W) with one target: classes, or depths where `classes` is None.
+
+    Scores (C,) of a class of the whole picture are compared with a target (1,1).
+    """
+    if a.ndim == 1:
+        return _whole(int(target.item()), a, b)
     if classes is None:
         return Pair(_depth_row(target, a), _depth_row(target, b), _agreement(who_is_closer(target, a, b)))
     return Pair(_class_row(target, a, classes), _class_row(target, b, classes), _agreement(who_is_right(target, a, b)))
+
+
+def _whole(label: int, a: NDArray[Any], b: NDArray[Any]) -> Pair:
+    first, second = placing(a, label), placing(b, label)
+    rows = [np.array([one.rank < 1, one.rank < TOP, 1], np.float64) for one in (first, second)]
+    differ = first.found != second.found
+    right = [differ and one.found == label for one in (first, second)]
+    return Pair(rows[0], rows[1], Disagreement(1, int(differ), int(right[0]), int(right[1])))
 
 
 BOTH, SAME_WRONG, A_RIGHT, B_RIGHT, NEITHER, UNKNOWN = range(6)
@@ -138,4 +156,10 @@ def depth_numbers(sums: Array) -> Array:
     """Turn sums (draws, 3) into ARD as a share and RMSE in metres (draws, 2); NaN where nothing is known."""
     with np.errstate(invalid="ignore", divide="ignore"):
         found: Array = np.column_stack([sums[:, 0] / sums[:, 2], np.sqrt(sums[:, 1] / sums[:, 2])])
+    return found
+
+
+def picture_numbers(sums: Array) -> Array:
+    """Turn sums (draws, 3) into the shares of pictures whose label is the first answer, or among the first five."""
+    found: Array = sums[:, :2] / sums[:, 2:]
     return found

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from edgeailite.data import DataSource
-from edgeailite.data.source import ClassTarget
+from edgeailite.data.source import ClassTarget, PictureTarget
 from edgeailite.errors import some_of
-from edgeailite.evaluation.tally import ClassTally, DepthTally, Tally, Tasks
+from edgeailite.evaluation.tally import DepthTally, Part, PictureTally, Tally, Tasks
 from edgeailite.files import write_result
 from edgeailite.metrics import Confusion, Scores
 
@@ -26,23 +26,26 @@ def as_dict(tally: Tally, source: DataSource, *, absent: str = "leave_out") -> d
 
 
 def headline(tally: Tally) -> dict[str, float]:
-    """Return one number of each output as a share: mIoU, or ARD of depth; named OUTPUT_miou if there are several."""
-    found = {
-        name: ("ard", part.scores().ard) if isinstance(part, DepthTally) else ("miou", part.scores().miou)
-        for name, part in tally.items()
-    }
+    """Return one number of each output as a share: mIoU, ARD of depth, top-1; OUTPUT_miou if there are several."""
+    found = {name: _first(part) for name, part in tally.items()}
     return {(kind if len(found) == 1 else f"{name}_{kind}"): value for name, (kind, value) in found.items()}
+
+
+def _first(part: Part) -> tuple[str, float]:
+    if isinstance(part, DepthTally):
+        return "ard", part.scores().ard
+    return ("top1", part.scores()["top1"]) if isinstance(part, PictureTally) else ("miou", part.scores().miou)
 
 
 def classes_of(source: DataSource, output: str) -> tuple[str, ...]:
     """Return the class names of an output; none for depth."""
     target = source.targets[output]
-    return target.classes if isinstance(target, ClassTarget) else ()
+    return target.classes if isinstance(target, ClassTarget | PictureTarget) else ()
 
 
 def tasks_of(source: DataSource, outputs: Iterable[str]) -> Tasks:
-    """Map outputs to their number of classes, None for depth."""
-    return {name: len(classes_of(source, name)) or None for name in outputs}
+    """Map outputs to their number of classes, None for depth; those without labels have no metric and are left out."""
+    return {name: len(classes_of(source, name)) or None for name in outputs if name in source.targets}
 
 
 def never_predicted(tally: Tally, source: DataSource) -> list[str]:
@@ -89,7 +92,7 @@ def write_confusions(path: Path, tally: Tally, source: DataSource) -> list[Path]
     """
     from edgeailite.drawing.plots import confusion_figure  # matplotlib is slow to load
 
-    found = {name: part.confusion for name, part in tally.items() if isinstance(part, ClassTally)}
+    found = {name: part.confusion for name, part in tally.items() if not isinstance(part, DepthTally)}
     paths = [path if len(found) == 1 else path.with_name(f"{path.stem}_{name}{path.suffix}") for name in found]
     for target, (name, confusion) in zip(paths, found.items(), strict=True):
         classes = classes_of(source, name)
@@ -99,7 +102,7 @@ def write_confusions(path: Path, tally: Tally, source: DataSource) -> list[Path]
 
 
 def confusion_csv(confusion: Confusion, classes: Sequence[str]) -> bytes:
-    """Write pixel counts as CSV: a row per labelled class, a column per predicted one."""
+    """Write counts of pixels, or of whole pictures, as CSV: a row per labelled class, a column per predicted one."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["label \\ prediction", *classes])
@@ -107,7 +110,9 @@ def confusion_csv(confusion: Confusion, classes: Sequence[str]) -> bytes:
     return text.getvalue().encode()
 
 
-def _values(part: ClassTally | DepthTally, classes: Sequence[str], *, absent: str) -> dict[str, Any]:
+def _values(part: Part, classes: Sequence[str], *, absent: str) -> dict[str, Any]:
+    if isinstance(part, PictureTally):
+        return {name: _per_cent(value) for name, value in part.scores().items()}
     if isinstance(part, DepthTally):
         result = part.scores()
         return {"ard": _per_cent(result.ard), "rmse_metres": _rounded(result.rmse)}

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeailite.metrics import Confusion, DepthScores, DepthSums, Scores, depth_scores, scores
+from edgeailite.metrics import TOP, Confusion, DepthScores, DepthSums, Placing, Scores, depth_scores, scores, top
 from edgeailite.metrics.scores import mean_iou
+from edgeailite.modelcard import CLASSIFICATION, task_type
 
 Tasks = Mapping[str, int | None]
 """Output name -> number of classes; None for depth."""
@@ -56,18 +57,47 @@ class DepthTally:
         return depth_scores(self.pictures)
 
 
-Tally = dict[str, ClassTally | DepthTally]
+@dataclass(frozen=True)
+class PictureTally:
+    """Classes of whole pictures: the number of classes, and each picture's label, answer and the label's place."""
+
+    classes: int
+    pictures: tuple[Placing, ...] = ()
+
+    def scores(self) -> dict[str, float]:
+        """Return `top1` and, of more classes than that, `top5`, as shares; NaN of no pictures."""
+        places = {f"top{count}": count for count in (1, TOP) if count < self.classes}
+        return {name: top(self.pictures, count) for name, count in places.items()}
+
+    @property
+    def confusion(self) -> Confusion:
+        """Return counts of pictures (C,C): a row for each labelled class, a column for each answer."""
+        counts = np.zeros((self.classes, self.classes), np.int64)
+        np.add.at(counts, ([each.label for each in self.pictures], [each.found for each in self.pictures]), 1)
+        return counts
+
+
+Part = ClassTally | DepthTally | PictureTally
+Tally = dict[str, Part]
 """By output."""
+
+
+def of_whole_pictures(output: str, classes: int | None) -> bool:
+    """Tell if an output has one class for the whole picture."""
+    return classes is not None and task_type(output, classes) == CLASSIFICATION
 
 
 def empty(tasks: Tasks) -> Tally:
     """Return the tally of no pictures."""
-    return {
-        name: DepthTally()
-        if classes is None
-        else ClassTally(np.zeros((classes, classes), np.int64), np.zeros((classes, 2), np.int64))
-        for name, classes in tasks.items()
-    }
+    return {name: _nothing(name, classes) for name, classes in tasks.items()}
+
+
+def _nothing(output: str, classes: int | None) -> Part:
+    if classes is None:
+        return DepthTally()
+    if of_whole_pictures(output, classes):
+        return PictureTally(classes)
+    return ClassTally(np.zeros((classes, classes), np.int64), np.zeros((classes, 2), np.int64))
 
 
 def merge(parts: Iterable[Tally]) -> Tally:
@@ -81,7 +111,10 @@ def merge(parts: Iterable[Tally]) -> Tally:
     return {name: _merged([tally[name] for tally in tallies]) for name in tallies[0]}
 
 
-def _merged(parts: Sequence[ClassTally | DepthTally]) -> ClassTally | DepthTally:
+def _merged(parts: Sequence[Part]) -> Part:
+    if isinstance(parts[0], PictureTally):
+        placings = (each for part in parts if isinstance(part, PictureTally) for each in part.pictures)
+        return PictureTally(parts[0].classes, tuple(placings))
     classes = [part for part in parts if isinstance(part, ClassTally)]
     if not classes:
         return DepthTally(tuple(sums for part in parts if isinstance(part, DepthTally) for sums in part.pictures))
@@ -97,7 +130,9 @@ def as_plain(tally: Tally) -> dict[str, Any]:
     return {name: _plain(part) for name, part in tally.items()}
 
 
-def _plain(part: ClassTally | DepthTally) -> dict[str, Any]:
+def _plain(part: Part) -> dict[str, Any]:
+    if isinstance(part, PictureTally):
+        return {"classes": part.classes, "placings": [list(each) for each in part.pictures]}
     if isinstance(part, DepthTally):
         return {"depth": [[sums.relative, sums.squared, sums.pixels] for sums in part.pictures]}
     contours = [values.tolist() for values in part.contours]
@@ -113,7 +148,9 @@ def from_plain(values: Mapping[str, Any]) -> Tally:
     return {name: _part(part) for name, part in values.items()}
 
 
-def _part(values: Mapping[str, Any]) -> ClassTally | DepthTally:
+def _part(values: Mapping[str, Any]) -> Part:
+    if "placings" in values:
+        return PictureTally(values["classes"], tuple(Placing(*each) for each in values["placings"]))
     if "depth" in values:
         return DepthTally(tuple(DepthSums(*sums) for sums in values["depth"]))
     confusion, boundary = (np.array(values[name], np.int64) for name in ("confusion", "boundary"))

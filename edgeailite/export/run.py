@@ -75,6 +75,7 @@ def export_run(config: ExportConfig) -> Export:
         accelerator=config.accelerator,
     )
     _check_files(config, target)
+    _check_maps(config, card)
     contents, findings = write(target.name, request)
     path = config.output or run_folder(config.run) / _name(target, quantized=checkpoint.quantization is not None)
     model = next(content for content in contents.values() if isinstance(content, onnx.ModelProto | WrittenProgram))
@@ -92,6 +93,15 @@ def _name(target: Target, *, quantized: bool) -> str:
     if target.opset is None:
         return TFLITE_NAME
     return FILE_NAMES[quantized] if target.stem is None else f"{target.stem}.onnx"
+
+
+def _check_maps(config: ExportConfig, card: ModelCard) -> None:
+    """Raise UsageError for options of maps where the network has none."""
+    asked = {"bundle": config.bundle, "argmax": config.argmax if config.argmax != "none" else None}
+    for name, value in asked.items():
+        if value is not None and not card.maps:
+            problem = f"is for maps of classes or depths, the network gives {', '.join(card.outputs)}"
+            raise UsageError(problem, about=name, value=value, fix="leave it out", code="wrong-kind")
 
 
 def _check_files(config: ExportConfig, target: Target) -> None:

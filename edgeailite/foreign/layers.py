@@ -379,7 +379,7 @@ def _shaped(read: Reader, node: Node, value: Array) -> Array:
 
 def _divided(read: Reader, node: Node) -> fx.Node:
     divisor = read.constant(node.inputs[1])
-    if divisor is None and read.constant(node.inputs[0]) is None:  # of a normalisation by its parts: `rewrites`
+    if divisor is None and read.constant(node.inputs[0]) is None:
         return read.call(operator.truediv, *(read.tensor(name) for name in node.inputs))
     if divisor is None or not np.all(divisor):
         raise read.refuse(node, "divides by a tensor that is computed from pictures, or by 0")

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from edgeailite.foreign.layouts import TO_FIRST, TO_LAST
 from edgeailite.foreign.reader import FIXED_SIZE, Length, Reader, Table, is_float
 from edgeailite.onnxfile.wire import Node
 
@@ -181,10 +182,15 @@ def _pad(read: Reader, node: Node) -> fx.Node:
     if not used:
         return x
     mode = (node.attributes.get("mode") or b"constant").decode("utf-8", "replace")
-    if mode != "constant" or number or rank != 4 or not set(used) <= {2, 3}:
+    last = bool(used.keys() & {1})  # a map with channels last
+    axes = [1, 2] if last else [2, 3]
+    if mode != "constant" or number or rank != 4 or not set(used) <= set(axes):
         raise read.refuse(node, f"pads otherwise than with zeros around the picture (mode {mode}, value {number:g})")
-    (top, bottom), (left, right) = (_ends(read, node, axis, *used[axis]) if axis in used else (0, 0) for axis in (2, 3))
-    return read.call(F.pad, x, [left, right, top, bottom])
+    (top, bottom), (left, right) = (_ends(read, node, axis, *used[axis]) if axis in used else (0, 0) for axis in axes)
+    if not last:
+        return read.call(F.pad, x, [left, right, top, bottom])
+    padded = read.call(F.pad, read.call(torch.permute, x, TO_FIRST), [left, right, top, bottom])
+    return read.call(torch.permute, padded, TO_LAST)
 
 
 def _ends(read: Reader, node: Node, axis: int, before: Sequence[int], behind: Sequence[int]) -> tuple[Length, Length]:

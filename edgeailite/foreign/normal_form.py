@@ -21,9 +21,9 @@ MODULES = (
     nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm2d,
 )  # fmt: skip
 FUNCTIONS = (
-    operator.add, operator.sub, operator.mul, operator.floordiv, operator.getitem, getattr, torch.cat, F.interpolate,
-    F.pad, torch.flatten, torch.reshape, torch.permute, torch.mean, torch.amax, torch.sum, torch.softmax,
-    torch.matmul,
+    operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.getitem, getattr,
+    torch.cat, F.interpolate, F.pad, torch.flatten, torch.reshape, torch.permute,
+    torch.mean, torch.amax, torch.sum, torch.softmax, torch.matmul,
 )  # fmt: skip
 
 
@@ -82,3 +82,14 @@ def check_shapes(
             fix="export it again",
             code="damaged",
         )
+
+
+def keeps_batch(network: fx.GraphModule, inputs: Sequence[Sequence[int]]) -> bool:
+    """Tell if a network gives an answer for each picture of a batch with these shapes of inputs."""
+    images = [torch.empty(tuple(shape), device="meta") for shape in inputs]
+    try:
+        with torch.no_grad():
+            found: Mapping[str, Tensor] = _Shapes(network).run(*images)
+    except Exception:  # noqa: BLE001 - torch raises many kinds on shapes that do not fit
+        return False
+    return all(value.shape[:1] == images[0].shape[:1] for value in found.values())

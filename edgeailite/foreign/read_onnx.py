@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import fx
 
 from edgeailite.errors import DataError, UsageError
+from edgeailite.foreign.edits import SIDES
 from edgeailite.foreign.layers import LAYERS
+from edgeailite.foreign.layouts import TO_FIRST, TO_LAST
 from edgeailite.foreign.moves import MOVES
 from edgeailite.foreign.normal_form import check_normal_form, check_shapes
 from edgeailite.foreign.reader import FIXED_SIZE, Reader
-from edgeailite.foreign.rewrites import REWRITES, SIDES
+from edgeailite.foreign.rewrites import REWRITES
 from edgeailite.onnxfile import OnnxFile, Sizes, unreadable, with_outside_data
 from edgeailite.onnxfile import read_onnx as read_file
 from edgeailite.onnxfile.shapes import Limits, sizes_of
@@ -46,8 +49,9 @@ def read_onnx(source: Path | str | bytes | onnx.ModelProto) -> fx.GraphModule:
     """Read a float ONNX file, from its path, its bytes or a loaded model, into a network that `prepare` takes.
 
     Opsets from 11 on, of any exporter. The network takes normalised pictures (N,3,H,W) float32 in the order of the
-    file's inputs and returns a dict of its outputs, as onnxruntime computes them up to rounding; weights have the names
-    of the file's initializers where Python allows them. Height and width stay open where the file leaves them open.
+    file's inputs, also where those have channels last, (N,H,W,3); it returns a dict of its outputs, as onnxruntime
+    computes them up to rounding. Weights have the names of the file's initializers where Python allows them. Height and
+    width stay open where the file leaves them open.
     Raises DataError for a file that is damaged or not safe to open, UsageError for an int8 file and for an operator
     that cannot be read, with its node.
 
@@ -62,7 +66,9 @@ def read_onnx(source: Path | str | bytes | onnx.ModelProto) -> fx.GraphModule:
     read = Reader(file, samples)
     images = read.graph.placeholder("*images")
     for index, port in enumerate(file.graph.inputs):
-        read.tensors[port.name] = read.call(operator.getitem, images, index)
+        read.tensors[port.name] = image = read.call(operator.getitem, images, index)
+        if port.channels_last:
+            read.tensors[port.name] = read.call(torch.permute, image, TO_LAST)
     for node in file.graph.nodes:
         _translate(read, node)
     read.graph.output({port.name: _output(read, port.name) for port in file.graph.outputs})
@@ -83,10 +89,12 @@ def read_onnx(source: Path | str | bytes | onnx.ModelProto) -> fx.GraphModule:
 
 def _check_sample(network: fx.GraphModule, file: OnnxFile, sizes: Sizes) -> None:
     """Run the network without values at a sample size. Raises DataError."""
-    inputs, outputs = (
-        {port.name: sizes.shapes[port.name] for port in ports} for ports in (file.graph.inputs, file.graph.outputs)
-    )
-    check_shapes(network, list(inputs.values()), outputs, where=file.name)
+    inputs = []
+    for port in file.graph.inputs:
+        shape = sizes.shapes[port.name]
+        inputs.append([shape[axis] for axis in TO_FIRST] if port.channels_last else shape)
+    outputs = {port.name: sizes.shapes[port.name] for port in file.graph.outputs}
+    check_shapes(network, inputs, outputs, where=file.name)
 
 
 def _check_held_out(network: fx.GraphModule, file: OnnxFile, size: tuple[int, int]) -> None:
@@ -189,7 +197,7 @@ def _sample_shape(file: OnnxFile, port: Port, *, size: tuple[int, int], batch: i
         raise UsageError(
             f"input {printable(port.name)[:100]} has {what}, expected (N,3,H,W)", path=file.name, fix="export it again"
         )
-    given = (batch, 3, *size)
+    given = (batch, *size, 3) if port.channels_last else (batch, 3, *size)
     sides = tuple(
         side if isinstance(side, int) and side not in OPEN else given[axis] for axis, side in enumerate(port.shape)
     )

@@ -14,13 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-POINTWISE = (
-    nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.Hardsigmoid, nn.Hardswish, nn.SiLU, nn.GELU, nn.Mish,
-    nn.LeakyReLU, nn.ELU, nn.Softplus,
-)  # fmt: skip
+from edgeailite.foreign.edits import SIDES, constant_of, module_of, replace_node
+from edgeailite.foreign.layouts import POINTWISE, sink_permutes
+
 NEAR = 1e-5  # relative difference of constants that are meant to be equal: files hold them in float32 or less
 PIXEL_SHUFFLE = (0, 1, 4, 2, 5, 3)
-SIDES = "sides"  # of what a node gives, in its `meta`: a number, or None where it depends on the picture's size
 
 
 def merge_activations(network: fx.GraphModule) -> None:
@@ -30,7 +28,7 @@ def merge_activations(network: fx.GraphModule) -> None:
             continue
         factors, number = _factors(network, node)
         for x, module in _activations(network, factors, number):
-            _replace(network, node, module, x)
+            replace_node(network, node, module, x)
             break
 
 
@@ -60,7 +58,7 @@ def _activations(network: fx.GraphModule, factors: list[fx.Node], number: float)
     if len(factors) != 2:
         return
     for x, other in (factors, factors[::-1]):
-        inner = _module(network, other)
+        inner = module_of(network, other)
         if inner is not None and other.args[0] is x and number == 1:
             if type(inner) is nn.Sigmoid:
                 yield x, nn.SiLU()
@@ -69,7 +67,7 @@ def _activations(network: fx.GraphModule, factors: list[fx.Node], number: float)
         if _is_near(number, 1 / 6) and _three_more(network, other) is x:
             yield x, nn.Hardswish()
         if isinstance(inner, nn.Tanh) and number == 1:
-            softplus = _module(network, other.args[0])
+            softplus = module_of(network, other.args[0])
             if isinstance(softplus, nn.Softplus) and other.args[0].args[0] is x:
                 yield x, nn.Mish()
         if _is_near(number, 0.5) and _gauss(network, other) is x:
@@ -78,7 +76,7 @@ def _activations(network: fx.GraphModule, factors: list[fx.Node], number: float)
 
 def _three_more(network: fx.GraphModule, node: fx.Node) -> fx.Node | None:
     """Return x of ReLU6(x + 3)."""
-    module = _module(network, node)
+    module = module_of(network, node)
     limits = (module.min_val, module.max_val) if isinstance(module, nn.Hardtanh) else None
     return _with_number(network, node.args[0], operator.add, 3.0) if limits == (0.0, 6.0) else None
 
@@ -108,43 +106,8 @@ def _is_near(value: float, number: float) -> bool:
 
 def _number(network: fx.GraphModule, node: object) -> float | None:
     """Return the value of a constant of one number."""
-    value = _constant(network, node)
+    value = constant_of(network, node)
     return None if value is None or value.numel() != 1 else float(value)
-
-
-def _constant(network: fx.GraphModule, node: object) -> Tensor | None:
-    if not isinstance(node, fx.Node) or node.op != "get_attr":
-        return None
-    parent, _, name = str(node.target).rpartition(".")
-    value: Tensor = getattr(network.get_submodule(parent), name)
-    return value
-
-
-def _module(network: fx.GraphModule, node: object) -> nn.Module | None:
-    if not isinstance(node, fx.Node) or node.op != "call_module":
-        return None
-    return network.get_submodule(str(node.target))
-
-
-def _replace(network: fx.GraphModule, node: fx.Node, module: nn.Module, x: fx.Node, *, name: str = "") -> fx.Node:
-    """Put a module in the place of a node; it is called `name`, or after the node."""
-    name = free_name(network, name or node.name)
-    network.add_module(name, module.eval())
-    with network.graph.inserting_before(node):
-        call = network.graph.call_module(name, (x,))
-    call.meta.update(node.meta)
-    node.replace_all_uses_with(call)
-    network.graph.erase_node(node)
-    return call
-
-
-def free_name(network: fx.GraphModule, name: str) -> str:
-    """Return a name of a module at the top that is not in use yet."""
-    count, found = 1, name
-    while hasattr(network, found):
-        count += 1
-        found = f"{name}_{count}"
-    return found
 
 
 def merge_norms(network: fx.GraphModule) -> None:
@@ -152,7 +115,7 @@ def merge_norms(network: fx.GraphModule) -> None:
     for node in list(network.graph.nodes):
         if node.target is operator.truediv:
             _merge_layer_norm(network, node)
-        elif isinstance(_module(network, node), nn.InstanceNorm1d):
+        elif isinstance(module_of(network, node), nn.InstanceNorm1d):
             _merge_group_norm(network, node)
 
 
@@ -173,7 +136,7 @@ def _merge_layer_norm(network: fx.GraphModule, node: fx.Node) -> None:
         return
     if any(not _is_difference(part, x, mean) for part in square.args):
         return
-    _scale(network, _replace(network, node, nn.LayerNorm(side, eps), x, name="layer_norm"))
+    _scale(network, replace_node(network, node, nn.LayerNorm(side, eps), x, name="layer_norm"))
 
 
 def _is_difference(node: fx.Node, x: fx.Node, mean: fx.Node) -> bool:
@@ -183,7 +146,7 @@ def _is_difference(node: fx.Node, x: fx.Node, mean: fx.Node) -> bool:
 
 def _merge_group_norm(network: fx.GraphModule, node: fx.Node) -> None:
     """Reshape to (N, groups, -1), normalisation of instances, reshape back, and the factor and summand behind it."""
-    module, to_groups, readers = _module(network, node), node.args[0], _readers(node)
+    module, to_groups, readers = module_of(network, node), node.args[0], _readers(node)
     assert isinstance(module, nn.InstanceNorm1d)
     if to_groups.target is not torch.reshape or len(readers) != 1 or readers[0].target is not torch.reshape:
         return
@@ -197,7 +160,7 @@ def _merge_group_norm(network: fx.GraphModule, node: fx.Node) -> None:
     norm = nn.GroupNorm(module.num_features, sides[1], module.eps)
     norm.weight = nn.Parameter(module.weight.detach().repeat_interleave(sides[1] // module.num_features))
     norm.bias = nn.Parameter(module.bias.detach().repeat_interleave(sides[1] // module.num_features))
-    _scale(network, _replace(network, readers[0], norm, x, name=f"{node.name}_groups"))
+    _scale(network, replace_node(network, readers[0], norm, x, name=f"{node.name}_groups"))
 
 
 def _readers(node: fx.Node) -> list[fx.Node]:
@@ -207,13 +170,13 @@ def _readers(node: fx.Node) -> list[fx.Node]:
 
 def _scale(network: fx.GraphModule, node: fx.Node) -> None:
     """Take the factor and summand behind a normalisation into it, one number per channel or per last side each."""
-    norm: Any = _module(network, node)
+    norm: Any = module_of(network, node)
     channel = -1 if isinstance(norm, nn.LayerNorm) else -3
     for function in (operator.mul, operator.add):
         reader = next(iter(readers := _readers(node)))
         if len(readers) > 1 or reader.target is not function:
             continue
-        value = next((found for part in reader.args if (found := _constant(network, part)) is not None), None)
+        value = next((found for part in reader.args if (found := constant_of(network, part)) is not None), None)
         if value is None or not (value.numel() == 1 or value.numel() == value.shape[channel] == len(norm.weight)):
             continue
         value = value.reshape(-1)
@@ -247,9 +210,9 @@ def fold_constants(network: fx.GraphModule) -> None:
         if node.target not in (operator.add, operator.sub, operator.mul) or len(node.args) != 2:
             continue
         layer, constant = node.args
-        if node.target is not operator.sub and _constant(network, layer) is not None:
+        if node.target is not operator.sub and constant_of(network, layer) is not None:
             layer, constant = constant, layer
-        value, module = _constant(network, constant), _module(network, layer)
+        value, module = constant_of(network, constant), module_of(network, layer)
         if value is None or not isinstance(module, nn.Conv2d | nn.Linear) or len(layer.users) != 1:
             continue
         outputs = module.weight.shape[0]
@@ -291,7 +254,7 @@ def shuffle_last(network: fx.GraphModule) -> None:
     So they stay with the convolution that a transposed convolution has become.
     """
     for node in list(network.graph.nodes):
-        norm = _module(network, node)
+        norm = module_of(network, node)
         if not isinstance(norm, (nn.BatchNorm2d, *POINTWISE)):
             continue
         first = node.args[0]
@@ -313,14 +276,14 @@ def shuffle_last(network: fx.GraphModule) -> None:
 def _moves_alone(network: fx.GraphModule, node: fx.Node) -> bool:
     """Tell if a node only moves values, and one node alone reads it."""
     is_crop = node.target is operator.getitem and isinstance(node.args[1], tuple)
-    return (isinstance(_module(network, node), nn.PixelShuffle) or is_crop) and len(node.users) == 1
+    return (isinstance(module_of(network, node), nn.PixelShuffle) or is_crop) and len(node.users) == 1
 
 
 def _shuffled(network: fx.GraphModule, last: fx.Node, first: fx.Node) -> int:
     """Return how many channels become one between two nodes."""
     times = 1
     while last is not first:
-        module = _module(network, last)
+        module = module_of(network, last)
         times *= module.upscale_factor**2 if isinstance(module, nn.PixelShuffle) else 1
         (last,) = last.all_input_nodes
     return times
@@ -337,14 +300,14 @@ def _repeat_channels(norm: nn.BatchNorm2d, times: int) -> None:
 def replace_lone_norms(network: fx.GraphModule) -> None:
     """Replace a BatchNorm that follows no convolution of its own by a 1x1 depthwise convolution, or by arithmetic."""
     for node in list(network.graph.nodes):
-        norm = _module(network, node)
+        norm = module_of(network, node)
         if not isinstance(norm, nn.BatchNorm2d):
             continue
         source = node.args[0]
-        if isinstance(_module(network, source), nn.Conv2d) and len(source.users) == 1:
+        if isinstance(module_of(network, source), nn.Conv2d) and len(source.users) == 1:
             continue
         factor, offset = _affine(norm)
-        module = _module(network, source)
+        module = module_of(network, source)
         if isinstance(module, nn.Linear) and len(source.users) == 1 and not _is_shared(network, module):
             _fold(module, operator.mul, factor)
             _fold(module, operator.add, offset)
@@ -388,13 +351,13 @@ def _merge_pixel_shuffle(network: fx.GraphModule, node: fx.Node, source: fx.Node
     if factor != again or not isinstance(factor, int) or len(readers) != 1 or readers[0].target is not torch.reshape:
         return
     if len(readers[0].args[1]) == 4:
-        _replace(network, readers[0], nn.PixelShuffle(factor), source.args[0])
+        replace_node(network, readers[0], nn.PixelShuffle(factor), source.args[0])
 
 
 def flatten_linear(network: fx.GraphModule) -> None:
     """Give a linear layer on more than two sides, as transformers have, a tensor of two, and its result the sides."""
     for node in list(network.graph.nodes):
-        module, sides = _module(network, node), node.meta.get(SIDES, ())
+        module, sides = module_of(network, node), node.meta.get(SIDES, ())
         if not isinstance(module, nn.Linear) or len(sides) < 3:
             continue
         x = node.args[0]
@@ -412,6 +375,7 @@ REWRITES: tuple[Callable[[fx.GraphModule], None], ...] = (
     merge_activations,
     merge_activations,  # a HardSigmoid by its parts may be half of a HardSwish
     merge_norms,
+    sink_permutes,
     merge_moves,
     fold_constants,
     shuffle_last,

@@ -62,11 +62,16 @@ class Output:
 
 
 def outputs_of(card: ModelCard, values: Mapping[str, NDArray[np.uint8]]) -> tuple[Output, ...]:
-    """Return all outputs of a network; `values` are the data set's own label values, by output."""
+    """Return the outputs of a network that can be drawn: a class for each pixel, or depths.
+
+    `values` are the data set's own label values, by output.
+    """
     main = next(iter(card.classified), None)
     ranges = card.options.get("output_range") or {}
     found = []
     for key, channels in card.outputs.items():
+        if key not in card.maps:
+            continue
         name = key if len(card.outputs) > 1 else ""
         if key not in card.classified:
             scale = Scale(*map(float, ranges[key])) if key in ranges else None

@@ -4,7 +4,7 @@ For each picture NAME_label.png (class indices), NAME_color.png and NAME_overlay
 same folders below `save_path` as below the input; `write` chooses. NAME is the stem, or the whole file name where two
 files of a folder share a stem; of networks with several outputs NAME_OUTPUT. Of videos NAME_overlay.mp4. Beside them
 `legend.png` (the colours of the classes), `shares.csv` and `shares.json` (classes of every picture), `skipped.csv`
-(what could not be read) and `infer.json`.
+(what could not be read) and `infer.json`; of networks with a class for the whole picture `classes.csv` alone.
 No file is ever replaced that infer did not write.
 """
 
@@ -15,7 +15,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -30,7 +30,7 @@ from edgeailite.console import log, progress
 from edgeailite.data.files.images import IMAGE_SUFFIXES
 from edgeailite.data.parallel_map import parallel_map
 from edgeailite.errors import DataError, UsageError, option
-from edgeailite.evaluation import PLAIN, Views, class_maps, results_at
+from edgeailite.evaluation import PLAIN, Views, class_maps, only
 from edgeailite.files import write_result
 from edgeailite.inference.drawing import PICTURES, legend_of
 from edgeailite.inference.film import label_video
@@ -52,6 +52,7 @@ from edgeailite.inference.rates import Rates
 from edgeailite.inference.results import Results, check_outputs, settle
 from edgeailite.inference.shards import Shard, shard_of
 from edgeailite.inference.sources import Input, Inputs, inputs, is_stream, lines_of
+from edgeailite.inference.whole_pictures import rows_of
 from edgeailite.inference.writing import foreign, png
 from edgeailite.runs.open import OpenModel
 from edgeailite.untrusted import printable
@@ -67,6 +68,7 @@ UNDER_WAY = 32  # pictures that may be read, predicted or written at one time; t
 class LabellingSummary:
     """Summary of labelled inputs: counts by name, seconds, and the record of each video.
 
+    `answers` are the first pictures with their classes and scores, of networks with a class for the whole picture.
     `skipped` could not be read and are listed in `skipped.csv`; `others` counts files that are no pictures, by suffix.
     `manifest` is there if one was written.
     """
@@ -77,6 +79,7 @@ class LabellingSummary:
     videos: Mapping[str, Any]
     others: Counter[str]
     manifest: Summary | None = None
+    answers: tuple[tuple[str, ...], ...] = ()
 
     @property
     def skipped(self) -> int:
@@ -114,10 +117,18 @@ def label_inputs(config: InferConfig) -> LabellingSummary:
                     if source.listed:
                         _check_list(results)
                 continue
+            maps = replace(opened, predict=only(opened.predict, [output.key for output in settings.outputs]))
             for each in group:
+                if not settings.outputs:
+                    raise UsageError(
+                        "the network gives one class for a whole picture, which no video shows",
+                        about="input",
+                        value=each.source,
+                        fix="give pictures",
+                    )
                 part = bar.add_task(escape(printable(each.source.name)), total=None)
                 shown = partial(bar.update, part)
-                label_video(config, opened, settings, each, results, on_frame=shown)
+                label_video(config, maps, settings, each, results, on_frame=shown)
                 bar.remove_task(part)
                 bar.advance(task)
                 rates.add(failed=results.skipped > rates.failed)
@@ -181,12 +192,23 @@ def predictor_options(config: InferConfig) -> dict[str, Any]:
 
 def result_settings(config: InferConfig, predictor: Predictor, shard: Shard | None = None) -> ResultSettings:
     """Return the result files that the options ask for, of this network's outputs. A part of a job has a manifest."""
-    check_outputs(predictor.outputs, predictor.kinds)
+    check_outputs(predictor.outputs, predictor.kinds, predictor.whole)
+    if predictor.whole and (shard is not None or config.engine == "ray"):
+        raise UsageError("classes of whole pictures are written by one process", fix="label them on one machine")
     shares = "shares" in config.write and any(not output.is_depth for output in predictor.outputs)
     manifest = "manifest" in config.write or shard is not None
     part = "" if shard is None else shard.folder
     folder, kinds = config.save_path, predictor.kinds
-    return ResultSettings(folder, predictor.outputs, kinds, config.alpha, shares=shares, manifest=manifest, part=part)
+    return ResultSettings(
+        folder,
+        predictor.outputs,
+        kinds,
+        config.alpha,
+        shares=shares,
+        manifest=manifest,
+        part=part,
+        whole=predictor.whole,
+    )
 
 
 def label_pictures(
@@ -210,23 +232,25 @@ def label_pictures(
                 picture if isinstance(picture, SkippedPicture) else (picture, predictor.opened.predict(picture.inputs))
             )
 
-    def written(step: tuple[Picture, Any] | SkippedPicture) -> SkippedPicture | tuple[Picture, list[float], Any]:
+    def written(
+        step: tuple[Picture, Any] | SkippedPicture,
+    ) -> SkippedPicture | tuple[Picture, list[float], Any, list[str]]:
         """Write the results of one predicted picture; return its rows for the tables."""
         if isinstance(step, SkippedPicture):
             return step
         picture, outputs = step
-        found = results_at(outputs, picture.image.shape[:2])
+        found = predictor.found(outputs, (picture.image.shape[0], picture.image.shape[1]))
         shares = write(settings, picture.found.target, picture.image, found)
         entry = predictor.entry(picture.found.name, picture.sha256, found) if settings.manifest else None
-        return picture, shares, entry
+        return picture, shares, entry, rows_of(settings.whole, outputs)
 
     for step in parallel_map(written, predicted()):
         if isinstance(step, SkippedPicture):
             _leave(step, results, predictor)
             yield step.found
         else:
-            picture, shares, entry = step
-            results.done(str(picture.found.source), picture.image.shape, shares, entry)
+            picture, shares, entry, classes = step
+            results.done(str(picture.found.source), picture.image.shape, shares, entry, classes)
             results.labelled += 1
             yield picture.found
 
@@ -306,7 +330,8 @@ def _ended(config: InferConfig, results: Results, seconds: float, others: Counte
     if others:
         counts["no_pictures_left_out"] = others.total()
         log(f"left out, no pictures: {_by_suffix(others)}")
-    return LabellingSummary(config.save_path, counts, seconds, results.videos, others, results.manifest)
+    answers = tuple(results.answers)
+    return LabellingSummary(config.save_path, counts, seconds, results.videos, others, results.manifest, answers)
 
 
 def _by_suffix(others: Counter[str]) -> str:
@@ -331,6 +356,9 @@ def label_picture(
     own = pictures[0].shape[0], pictures[0].shape[1]
     pre = opened.card.preprocessing
     images = tuple(as_input(picture, pre, size=own if views.short_edges else None) for picture in pictures)
+    if not opened.card.classified:
+        found = ", ".join(opened.card.outputs)
+        raise UsageError(f"the network has no output with a class for each pixel, only {found}", code="wrong-kind")
     output = opened.card.classified[0]
     labels: Image = class_maps(opened.predict, images, size or own, output=output, views=views)[0]
     return labels.astype(np.uint8)

@@ -18,6 +18,7 @@ from edgeailite.files import sha256_of, write_result
 from edgeailite.inference.drawing import Output, draw
 from edgeailite.inference.shares import cell, class_shares
 from edgeailite.inference.sources import Input, companion
+from edgeailite.inference.whole_pictures import WholeOutput
 from edgeailite.inference.writing import finished, foreign, is_result, png
 from edgeailite.preprocessing import Preprocessing
 
@@ -29,7 +30,8 @@ FINISHED, EARLIER_RESULT = "finished", "earlier result"
 class ResultSettings:
     """Result files for every picture: kinds of every output, below a folder. `shares`: whether to keep rows.
 
-    `manifest`: whether to keep one. `part` is the folder, below this one, of the tables of a part of a job.
+    `manifest`: whether to keep one. `whole` are outputs with a class for the whole picture, which have rows. `part` is
+    the folder, below this one, of the tables of a part of a job.
     """
 
     folder: Path
@@ -39,6 +41,7 @@ class ResultSettings:
     shares: bool = True
     manifest: bool = False
     part: str = ""
+    whole: tuple[WholeOutput, ...] = ()
 
     @property
     def tables(self) -> Path:
@@ -82,7 +85,7 @@ class PictureReader:
     beside: tuple[Path, ...] = ()
     camera: int = 0
     resume: bool = False
-    known: frozenset[str] = frozenset()  # pictures with a row of shares
+    known: frozenset[str] = frozenset()  # pictures with a row in every table
     in_manifest: frozenset[str] = frozenset()  # names of those with a line of the manifest
 
     def __call__(self, found: Input) -> Picture | SkippedPicture:
@@ -114,8 +117,8 @@ class PictureReader:
 
     def _has_rows(self, found: Input) -> bool:
         """Return True if the picture is in all tables that are kept."""
-        shares = not self.settings.shares or cell(str(found.source)) in self.known
-        return shares and (not self.settings.manifest or found.name in self.in_manifest)
+        rows = not (self.settings.shares or self.settings.whole) or cell(str(found.source)) in self.known
+        return rows and (not self.settings.manifest or found.name in self.in_manifest)
 
 
 def as_input(image: Image, preprocessing: Preprocessing, *, size: tuple[int, int] | None = None) -> Image:

@@ -19,12 +19,13 @@ from edgeailite.data.files.images import decode_image
 from edgeailite.data.parallel_map import parallel_map
 from edgeailite.environment import machine_arithmetic
 from edgeailite.errors import DataError, UsageError
-from edgeailite.evaluation import results_at
+from edgeailite.evaluation import only, results_at
 from edgeailite.files import sha256_of
 from edgeailite.inference.drawing import Output, outputs_of, stored
 from edgeailite.inference.labels import original_values
 from edgeailite.inference.manifest import FIELDS, Entry, labels_sha256
 from edgeailite.inference.pictures import Image, as_input, encoded, shares_of
+from edgeailite.inference.whole_pictures import class_numbers, whole_outputs
 from edgeailite.inference.writing import is_result
 from edgeailite.runs.open import OpenModel, open_model
 from edgeailite.runs.weights import chosen_weights
@@ -82,15 +83,24 @@ class Predictor:
         )
         values = original_values(self.opened.card, data_path) if original_ids else {}
         self.outputs: tuple[Output, ...] = outputs_of(self.opened.card, values)
+        self.whole = whole_outputs(self.opened.card)
+        answered = [*(output.key for output in self.outputs), *(output.key for output in self.whole)]
+        self.opened = replace(self.opened, predict=only(self.opened.predict, answered))
         self.kinds, self.alpha = tuple(write), alpha
         self.model_sha256 = sha256_of(self.opened.file)
         self.arithmetic = arithmetic_name(self.opened, runtime)
+
+    def found(self, outputs: Mapping[str, Any], size: tuple[int, int]) -> dict[str, NDArray[Any]]:
+        """Return what the network answered for one picture: maps at `size`, classes of the whole picture (1,1)."""
+        maps = {output.key: outputs[output.key] for output in self.outputs}
+        return results_at(maps, size) | class_numbers(self.whole, outputs)
 
     def entry(self, name: str, input_sha256: str, results: Mapping[str, NDArray[Any]] | None) -> Entry:
         """Return the manifest's line of a picture with these results; None: it could not be labelled."""
         labels = ""
         if results is not None:
-            labels = labels_sha256({output.key: stored(output, results[output.key]) for output in self.outputs})
+            maps = {output.key: stored(output, results[output.key]) for output in self.outputs}
+            labels = labels_sha256(maps | {output.key: results[output.key] for output in self.whole})
         return Entry(name, input_sha256, labels, self.model_sha256, self.arithmetic)
 
     def labelled(self, pictures: Iterator[tuple[str, bytes, str]]) -> Iterator[Labelled]:
@@ -157,7 +167,7 @@ class Predictor:
         if image is None:
             return Labelled(self.entry(name, digest, None), problem=problem)
         size = image.shape[0], image.shape[1]
-        results = results_at(outputs, size)
+        results = self.found(outputs, size)
         files = {
             output.file_of(kind): data
             for output, kind, data in encoded(self.outputs, self.kinds, image, results, alpha=self.alpha)

@@ -19,11 +19,14 @@ from edgeailite.inference.drawing import Output
 from edgeailite.inference.manifest import Entry, Journal, Summary
 from edgeailite.inference.pictures import ResultSettings
 from edgeailite.inference.shares import CSV, JSON, Table, share_columns, write_json
+from edgeailite.inference.whole_pictures import CSV as CLASSES
+from edgeailite.inference.whole_pictures import WholeOutput
 from edgeailite.inference.writing import remove_leftovers_below
 from edgeailite.untrusted import json_value, printable
 
 RECORD, SKIPPED = "infer.json", "skipped.csv"
 LONGEST_RECORD = 1 << 20  # bytes
+MOST_ANSWERS = 20  # pictures whose classes are told
 MADE_BY = {"made_by": "edgeailite infer"}
 
 
@@ -35,6 +38,7 @@ class Results:
         self.labelled = self.finished = self.skipped = self.left_out = 0
         self.first_problem = ""
         self.others: Counter[str] = Counter()
+        self.answers: list[tuple[str, ...]] = []
         self.videos: dict[str, Mapping[str, Any]] = {}
         self._skips: Table | None = None
         if (self.folder / SKIPPED).exists():
@@ -42,21 +46,34 @@ class Results:
             (self.folder / SKIPPED).unlink()
         columns = share_columns(settings.outputs)
         self.table = Table(self.folder / CSV, columns, go_on=resume) if settings.shares else None
+        heads = ["picture", *(column for output in settings.whole for column in output.columns)]
+        self.classes = Table(self.folder / CLASSES, heads, go_on=resume) if settings.whole else None
         self.journal = Journal(self.folder, go_on=resume) if settings.manifest else None
         self.manifest: Summary | None = None
 
     @property
     def known(self) -> frozenset[str]:
-        """Return the pictures that have a row of shares already."""
-        return frozenset(self.table.known if self.table is not None else ())
+        """Return the pictures that have a row in every table already."""
+        tables = [table.known for table in (self.table, self.classes) if table is not None]
+        return frozenset(set.intersection(*tables)) if tables else frozenset()
 
     @property
     def in_manifest(self) -> frozenset[str]:
         """Return the names of the pictures that have a line of the manifest already."""
         return frozenset(self.journal.known if self.journal is not None else ())
 
-    def done(self, name: str, size: Sequence[int], shares: Sequence[float], entry: Entry | None = None) -> None:
+    def done(
+        self,
+        name: str,
+        size: Sequence[int],
+        shares: Sequence[float],
+        entry: Entry | None = None,
+        classes: Sequence[str] = (),
+    ) -> None:
         """Keep the rows of a picture or frame that was labelled."""
+        if self.classes is not None:
+            self.classes.add([name, *classes])
+            self.answers += [(name, *classes)] if len(self.answers) < MOST_ANSWERS else []
         if self.table is not None:
             self.table.add([name, *size[:2], *shares])
         if self.journal is not None and entry is not None:
@@ -75,7 +92,7 @@ class Results:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for table in filter(None, (self.table, self._skips)):
+        for table in filter(None, (self.table, self.classes, self._skips)):
             table.close()
         if self.table is not None and error[0] is None:
             write_json(self.table.path, self.folder / JSON, self.outputs)
@@ -133,8 +150,16 @@ def write_record(path: Path, values: Mapping[str, Any]) -> None:
     write_result(path, json.dumps(MADE_BY | dict(values), indent=1) + "\n", "save_path")
 
 
-def check_outputs(outputs: Sequence[Output], kinds: Sequence[str]) -> None:
+def check_outputs(outputs: Sequence[Output], kinds: Sequence[str], whole: Sequence[WholeOutput] = ()) -> None:
     """Raise UsageError where the network has no output that the kinds could be written of."""
+    if not outputs and not whole:
+        raise UsageError(
+            "the network gives numbers, no classes and no depth, so that there is nothing to label",
+            fix=f"compare them with those of another form of it: edgeailite compare A B {option('data_path')} PICTURES",
+            code="wrong-kind",
+        )
+    if whole:
+        return
     if not kinds and all(output.is_depth for output in outputs):
         raise UsageError(
             f"{option('write')} shares: the network has no output with classes; write labels or colors",

@@ -4,6 +4,7 @@ from edgeailite.metrics.boundary import BOUNDARY_RATIO, CONTOUR_RATIO, boundary_
 from edgeailite.metrics.confusion import Confusion, confusion_matrix
 from edgeailite.metrics.depth import DepthScores, DepthSums, depth_scores, depth_sums
 from edgeailite.metrics.scores import ABSENT, Scores, scores
+from edgeailite.metrics.whole_pictures import TOP, Placing, placing, top
 
 __all__ = [
     "ABSENT",
@@ -12,11 +13,15 @@ __all__ = [
     "Confusion",
     "DepthScores",
     "DepthSums",
+    "Placing",
     "Scores",
+    "TOP",
     "boundary_counts",
     "confusion_matrix",
     "contour_scores",
     "depth_scores",
     "depth_sums",
+    "placing",
     "scores",
+    "top",
 ]

@@ -63,6 +63,12 @@ class Port:
     element: int
     shape: tuple[int | str, ...] | None
 
+    @property
+    def channels_last(self) -> bool:
+        """Whether this is an input for pictures (N,H,W,3), as TensorFlow has them, not (N,3,H,W)."""
+        shape = self.shape or ()
+        return len(shape) == 4 and shape[3] == 3 and shape[1] != 3
+
 
 @dataclass(frozen=True)
 class Graph:

@@ -16,6 +16,7 @@ from torch import Tensor, fx
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.passes.fake_tensor_prop import FakeTensorProp
 
+from edgeailite.errors import UsageError
 from edgeailite.quantization.convert import Quantize, mean_conv
 from edgeailite.quantization.enlarge_codes import EnlargeCodes
 from edgeailite.quantization.graph import is_input, is_module, is_resize, readers
@@ -57,9 +58,17 @@ def _factor(before: torch.Size, after: torch.Size) -> int:
 
 
 def shapes_of(graph_module: fx.GraphModule, size: tuple[int, int]) -> dict[fx.Node, torch.Size]:
-    """Shapes of all tensors for pictures of this size; nothing is computed."""
+    """Shapes of all tensors for pictures of this size; nothing is computed.
+
+    Raises UsageError for a network that does not take this size.
+    """
     inputs = sum(is_input(node) for node in graph_module.graph.nodes)
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        FakeTensorProp(graph_module, mode).propagate(*(torch.empty(1, 3, *size) for _ in range(inputs)))
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            FakeTensorProp(graph_module, mode).propagate(*(torch.empty(1, 3, *size) for _ in range(inputs)))
+    except RuntimeError:  # torch has no other kind for shapes that do not fit
+        raise UsageError(
+            f"the network does not take pictures of {size[0]}x{size[1]}", fix="give them its own size", code="no-fit"
+        ) from None
     values = {node: node.meta.pop("val", None) for node in graph_module.graph.nodes}
     return {node: value.shape for node, value in values.items() if isinstance(value, Tensor)}

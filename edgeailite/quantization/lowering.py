@@ -34,7 +34,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from edgeailite.errors import UsageError
-from edgeailite.modelcard import REGRESSION, input_name, task_type
+from edgeailite.modelcard import has_classes, input_name
 from edgeailite.quantization.convert import (
     MIDDLE,
     TIE_FREE,
@@ -426,7 +426,7 @@ class _Lowering(fx.Interpreter):
                 x = self.build.append(cast(Kind, value.kind), value.inputs, full, **value.options)
         assert isinstance(x, Value)
         last = len(x.shape) - 1
-        if self.head == "argmax" and task_type(name, x.shape[last]) != REGRESSION:
+        if self.head == "argmax" and has_classes(name, x.shape[last]):
             if x.type not in ("int8", "float32"):
                 fix = "give this output's range 8 bits in the plan"
                 raise UsageError("ARG_MAX reads 8 bits", path=name, fix=fix, code="no-integer-form")

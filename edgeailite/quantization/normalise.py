@@ -29,6 +29,7 @@ from edgeailite.errors import UsageError
 from edgeailite.quantization.graph import NEAREST, is_module, of_sizes, unused_name
 from edgeailite.quantization.operators import (
     Chunk,
+    Divide,
     FloatPart,
     Function,
     Move,
@@ -226,9 +227,10 @@ class _Normaliser:
 
     def _divide(self, node: fx.Node) -> None:
         a, b, _ = operands(node)
-        if not isinstance(b, Number) or node.kwargs.get("rounding_mode") is not None:
+        if isinstance(a, Number) or node.kwargs.get("rounding_mode") is not None:
             return
-        self._as_module(node, Multiply(), a, self._operand(node, 1 / b))
+        by_number = isinstance(b, Number)
+        self._as_module(node, *((Multiply(), a, self._operand(node, 1 / b)) if by_number else (Divide(), a, b)))
 
     def _scaled(self, node: fx.Node, b: fx.Node, alpha: float) -> fx.Node:
         """`alpha` times `b`, in front of `node`."""
@@ -298,12 +300,8 @@ class _Normaliser:
                 first, last = sum(sizes[:index]), sum(sizes[: index + 1])
             place = (*[slice(None)] * dim, slice(first, last)) if dim >= 0 else None
             if place is None:
-                raise UsageError(
-                    "split along an axis counted from the end",
-                    path=node.name,
-                    fix="give dim from 0",
-                    code="no-integer-form",
-                )
+                problem, fix = "split along an axis counted from the end", "give dim from 0"
+                raise UsageError(problem, path=node.name, fix=fix, code="no-integer-form")
             self._as_module(part, Move(operator.getitem), tensor(node), place)
         self.graph.erase_node(node)
 

@@ -81,9 +81,9 @@ def extremes(x: Tensor, percentile: float) -> tuple[Tensor, Tensor]:
 
 
 def sampled(x: Tensor, count: int) -> Tensor:
-    """About `count` values of (..., H, W) at regular positions; all where there are fewer."""
+    """About `count` values of (..., H, W), (W) or a number at regular positions; all where there are fewer."""
     stride = max(1, int((x.numel() / count) ** 0.5))
-    return x[..., ::stride, ::stride].flatten()
+    return torch.atleast_2d(x)[..., ::stride, ::stride].flatten()
 
 
 def value_range(x: Tensor, percentile: float) -> tuple[Tensor, Tensor]:

@@ -7,8 +7,8 @@
 10. Product: float32((code - zero_a) x (code - zero_b)) x float32(scale_a x scale_b / scale) + zero point in float32,
     then rounded half to even (onnxruntime/core/mlas/lib/qlmul.cpp; the same on x86 with and without AVX2). GCC may
     contract the product and the sum on Arm, so there only `tie_safe` products are promised.
-11. Difference and PReLU: float32 operations on dequantized values, one after the other, then rule 5: no sum of
-    products, so no processor may round otherwise.
+11. Difference, quotient and PReLU: float32 operations on dequantized values, one after the other, then rule 5: no
+    sum of products, so no processor may round otherwise. A divisor of 0 counts as 2^-60.
 12. Average over windows: float32 values of a window added in the order of its rows, divided by their count, by the
     scale, plus zero point, rounded half to even (onnxruntime/contrib_ops/cpu/quantization/qlinear_pool.cc: no products
     in the loop, so the same everywhere).
@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from edgeailite.errors import UsageError
 from edgeailite.quantization.codes import EXACT_IN_FLOAT32, LARGEST_CODE, Codes, Pending, rounded
 from edgeailite.quantization.convert import CodeTotal, Quantize
-from edgeailite.quantization.operators import FLOATS, MOVES, TABLES, Multiply, Pad, Subtract
+from edgeailite.quantization.operators import FLOATS, MOVES, TABLES, Divide, Multiply, Pad, Subtract
 
 COUNT = 256  # codes of 8 bits
 MARGIN = 2e-5  # steps; a product of float32 and its sum with a zero point err by at most 2^-16 together
@@ -166,6 +166,11 @@ def _subtract(module: nn.Module, a: Codes, b: Codes) -> Pending:
     return lambda output: rounded(a.dequantize() - b.dequantize(), output)
 
 
+def _divide(module: nn.Module, a: Codes, b: Codes) -> Pending:
+    """Rule 11."""
+    return lambda output: rounded(module(a.dequantize(), b.dequantize()), output)
+
+
 def _slopes(module: nn.Module, x: Codes) -> Pending:
     """Rule 11."""
     return lambda output: rounded(module(x.dequantize()), output)
@@ -243,6 +248,7 @@ RULES: tuple[tuple[type | tuple[type, ...], Callable[..., Any]], ...] = (
     (TABLES, _look_up),
     (Multiply, _multiply),
     (Subtract, _subtract),
+    (Divide, _divide),
     (nn.PReLU, _slopes),
     (nn.AvgPool2d, _average),
     (CodeTotal, _total),

@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+LEAST = 2.0**-60  # divisor in the place of 0
+
 
 class Move(nn.Module):
     """Call a function that only copies values, or picks some: reshape, permute, slice, flip, the largest of an axis."""
@@ -110,6 +112,14 @@ class Subtract(nn.Module):
         return a - b
 
 
+class Divide(nn.Module):
+    """The quotient of two tensors, of equal shapes or broadcast; a divisor of 0 counts as LEAST."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Two tensors -> a tensor of their common shape."""
+        return a / torch.where(b == 0, LEAST, b)
+
+
 class Total(nn.Module):
     """The sum over some axes, or the mean."""
 
@@ -157,5 +167,5 @@ TABLES = (
 )  # fmt: skip
 MOVES = (nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, Move, Pad, Chunk)
 FLOATS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm2d, nn.Softmax, nn.ConvTranspose2d, FloatPart)
-PRODUCERS = (*TABLES, nn.PReLU, nn.AvgPool2d, nn.AdaptiveAvgPool2d, Multiply, Subtract, Total, *FLOATS)
+PRODUCERS = (*TABLES, nn.PReLU, nn.AvgPool2d, nn.AdaptiveAvgPool2d, Multiply, Subtract, Divide, Total, *FLOATS)
 NEVER_NEGATIVE = (nn.Sigmoid, nn.Hardsigmoid, nn.Softplus)

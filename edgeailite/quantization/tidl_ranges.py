@@ -18,7 +18,7 @@ SAMPLES = 1 << 18
 def histogram_range(x: Tensor, cut: float = CUT) -> tuple[Tensor, Tensor]:
     """The range of `x` without the outermost bins of 255 that hold less than `cut` per cent of it at each end."""
     stride = max(1, int((x.numel() / SAMPLES) ** 0.5)) if x.dim() > 1 else 1
-    x = x[..., ::stride, ::stride] if stride > 1 else x
+    x = torch.atleast_2d(x)[..., ::stride, ::stride] if stride > 1 else x
     low, high = x.aminmax()
     if low == high:
         return low, high

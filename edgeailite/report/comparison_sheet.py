@@ -66,6 +66,7 @@ def _fields(
         scale = depth_scale([depth, a, b])
         maps = (*(depth_colors(values, scale) for values in (depth, a, b)), COLORS[who_is_closer(depth, a, b)])
     else:
+        assert isinstance(target, ClassTarget)
         label = target.values(item.labels[name], source.name)
         a, b = (predictions(model, pictures, label.shape)[name] for model in models)
         maps = (*(colorize(values, target.palette) for values in (label, a, b)), COLORS[who_is_right(label, a, b)])

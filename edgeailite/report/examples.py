@@ -13,10 +13,10 @@ from edgeailite.data import DataSource
 from edgeailite.data.augment.transforms import resize_image
 from edgeailite.data.files.images import read_image
 from edgeailite.data.samples import picture_planes
-from edgeailite.data.source import DepthTarget
+from edgeailite.data.source import ClassTarget, DepthTarget
 from edgeailite.drawing.plots import background, colorize, tint
 from edgeailite.drawing.sheets import depth_colors, depth_differences, depth_scale
-from edgeailite.evaluation import ClassTally, DepthTally, Tally, results_at
+from edgeailite.evaluation import ClassTally, DepthTally, PictureTally, Tally, only, results_at
 from edgeailite.report.record import Example
 from edgeailite.report.text import percent
 from edgeailite.runs.open import OpenModel
@@ -28,10 +28,12 @@ PictureScore = tuple[int, float]
 
 
 def picture_scores(picture: Tally) -> dict[str, float]:
-    """Return a picture's score by output: mIoU, or minus ARD; NaN where nothing is labelled."""
+    """Return a picture's score by output: mIoU, or minus ARD; NaN where nothing is labelled or can be drawn."""
     found = {}
     for name, part in picture.items():
-        if isinstance(part, DepthTally):
+        if isinstance(part, PictureTally):
+            found[name] = math.nan
+        elif isinstance(part, DepthTally):
             found[name] = -part.scores().ard
         else:
             assert isinstance(part, ClassTally)
@@ -61,7 +63,7 @@ def predictions(
     pre = opened.card.preprocessing
     shown = pre.size
     images = tuple(picture_planes(resize_image(picture, shown, pre.interpolation))[None] for picture in pictures)
-    return results_at(opened.predict(images), size)
+    return results_at(only(opened.predict, opened.card.maps)(images), size)
 
 
 def _example(opened: OpenModel, source: DataSource, output: str, scored: PictureScore) -> Example:
@@ -75,6 +77,7 @@ def _example(opened: OpenModel, source: DataSource, output: str, scored: Picture
         scale = depth_scale([depth, guess])
         views = depth_colors(depth, scale), depth_colors(guess, scale), depth_differences(depth, guess)
         return Example(item.image.name, f"ARD {percent(-score)} %", picture, *views)
+    assert isinstance(target, ClassTarget)
     label = target.values(item.labels[output], source.name)
     found = predictions(opened, pictures, label.shape)[output]
     colors = colorize(found, target.palette)

@@ -12,7 +12,7 @@ import torch
 
 from edgeailite.data import DataSource
 from edgeailite.errors import EdgeailiteError, option
-from edgeailite.evaluation import DepthTally, Tally, measure
+from edgeailite.evaluation import DepthTally, PictureTally, Tally, measure
 from edgeailite.export.files import FILE_NAMES, TFLITE_NAME
 from edgeailite.report.record import FormScores
 from edgeailite.runs.open import OpenModel, open_model
@@ -76,12 +76,14 @@ def _cell(value: float, base: float) -> str:
 
 
 def _values(tally: Tally) -> dict[str, float]:
-    """Return the columns of a form: mIoU and pixel accuracy, or ARD, in per cent."""
+    """Return the columns of a form: mIoU and pixel accuracy, ARD, or top-1 and top-5, in per cent."""
     found: dict[str, float] = {}
     for name, part in tally.items():
         before = f"{name} " if len(tally) > 1 else ""
         if isinstance(part, DepthTally):
             found[f"{before}ARD, %"] = 100 * part.scores().ard
+        elif isinstance(part, PictureTally):
+            found |= {f"{before}{name.replace('top', 'top-')}, %": 100 * share for name, share in part.scores().items()}
         else:
             found[f"{before}mIoU, %"] = 100 * part.scores().miou
             found[f"{before}pixel accuracy, %"] = 100 * part.scores().pixel_accuracy

@@ -16,7 +16,7 @@ from edgeailite.drawing.html import figure, template
 from edgeailite.drawing.plots import class_bars, confusion_figure
 from edgeailite.metrics import Confusion, scores
 from edgeailite.report.embedded_pictures import Pictures, fit_pictures
-from edgeailite.report.record import ClassResult, DepthResult, Report
+from edgeailite.report.record import ClassResult, DepthResult, PictureResult, Report, Result
 from edgeailite.report.text import percent, tabulate
 
 LIMIT = 5_000_000  # bytes
@@ -30,6 +30,8 @@ KINDS = {
 }
 BARS_TEXT = "Bars of the IoU per class, best first; the numbers are in the table."
 MATRIX_TEXT = "Confusion matrix, rows are labelled classes, columns are predicted ones."
+TOPS = {"top1": "top-1", "top5": "top-5"}
+ROWS = 50  # of classes of whole pictures
 OVERLAY, DIFFERENCES = "prediction over picture", "differences"
 
 
@@ -54,25 +56,30 @@ def render(report: Report) -> str:
     return page.render(**values, shown=shown, note=chosen.note)
 
 
-def _tiles(report: Report, result: ClassResult | DepthResult) -> list[tuple[str, str]]:
+def _tiles(report: Report, result: Result) -> list[tuple[str, str]]:
     """Return the numbers at the top: all of a single output, or the first of each of several."""
     before = f"{result.output} " if len(report.results) > 1 else ""
     if isinstance(result, DepthResult):
         found = [("ARD, %", percent(result.scores.ard)), ("RMSE, m", _decimals(result.scores.rmse))]
+    elif isinstance(result, PictureResult):
+        found = [(f"{TOPS[name]}, %", percent(share)) for name, share in result.scores.items()]
     else:
         sums = scores(result.confusion)
         found = [("mIoU, %", percent(sums.miou)), ("pixel accuracy, %", percent(sums.pixel_accuracy))]
     return [(before + name, value) for name, value in (found[:1] if before else found)]
 
 
-def _section(result: ClassResult | DepthResult) -> dict[str, Any]:
+def _section(result: Result) -> dict[str, Any]:
     """Return the values of the page's section about one output."""
     if isinstance(result, DepthResult):
         rows = [
             ("mean relative error (ARD)", f"{percent(result.scores.ard, digits=2)} %"),
             ("RMSE", f"{_decimals(result.scores.rmse)} m"),
         ]
-        return {"output": result.output, "depth": rows}
+        return {"output": result.output, "depth": rows, "whole": None}
+    if isinstance(result, PictureResult):
+        rows = [(TOPS[name], f"{percent(share, digits=2)} %") for name, share in result.scores.items()]
+        return {"output": result.output, "depth": None, "whole": rows, "classes": picture_rows(result)}
     sums = scores(result.confusion)
     rows = [
         ("mIoU", f"{percent(sums.miou, digits=2)} %"),
@@ -82,12 +89,28 @@ def _section(result: ClassResult | DepthResult) -> dict[str, Any]:
     return {
         "output": result.output,
         "depth": None,
+        "whole": None,
         "sums": rows,
         "classes": class_rows(result),
         "absent": [name for name, value in zip(result.classes, sums.iou, strict=True) if math.isnan(value)],
         "bars": figure(class_bars(result.classes, sums.iou, result.palette), BARS_TEXT),
         "matrix": figure(confusion_figure(result.confusion, result.classes), MATRIX_TEXT),
     }
+
+
+def picture_rows(result: PictureResult) -> list[tuple[str, list[str]]]:
+    """Return a row for each labelled class, least often right first: pictures, share that is right, what it is taken
+    for most. At most ROWS.
+    """
+    labelled, rows = result.confusion.sum(1), []
+    for index in np.flatnonzero(labelled):
+        wrong = result.confusion[index].copy()
+        wrong[index] = 0
+        taken = int(wrong.argmax())
+        share = float(result.confusion[index, index] / labelled[index])
+        mistake = f"{result.classes[taken]} ({wrong[taken]})" if wrong[taken] else "–"
+        rows.append((share, result.classes[index], [f"{labelled[index]:,}", percent(share), mistake]))
+    return [(name, cells) for _, name, cells in sorted(rows, key=lambda row: row[0])[:ROWS]]
 
 
 def class_rows(result: ClassResult) -> list[dict[str, str]]:

@@ -54,6 +54,20 @@ class DepthResult:
 
 
 @dataclass(frozen=True)
+class PictureResult:
+    """An output with one class for the whole picture over the whole split: `top1` and `top5` as shares, and counts."""
+
+    output: str
+    classes: tuple[str, ...]
+    scores: Mapping[str, float]
+    confusion: Confusion
+    examples: Sequence[Example] = ()
+
+
+Result = ClassResult | DepthResult | PictureResult
+
+
+@dataclass(frozen=True)
 class Parity:
     """A contract.json: the file it was written for, whether that file is still the same, and the numbers (nested)."""
 
@@ -100,7 +114,7 @@ class Report:
     kind: str
     split: str
     pictures: int
-    results: Sequence[ClassResult | DepthResult]
+    results: Sequence[Result]
     verdicts: Sequence[Verdict] = ()
     facts: Rows = ()
     tiles: Rows = ()

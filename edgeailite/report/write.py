@@ -20,7 +20,8 @@ from edgeailite.data.source import ClassTarget
 from edgeailite.device import select_device, set_threads
 from edgeailite.environment import cpu_model, git_commit
 from edgeailite.errors import with_options
-from edgeailite.evaluation import ClassTally, DepthTally, Tally, measure
+from edgeailite.evaluation import DepthTally, Part, PictureTally, Tally, measure
+from edgeailite.evaluation.summary import classes_of
 from edgeailite.files import sha256_of, write_result
 from edgeailite.report.analysis_page import of_folder
 from edgeailite.report.examples import PictureScore, examples_of, picture_scores, worst_pictures
@@ -39,7 +40,16 @@ from edgeailite.report.facts import (
 )
 from edgeailite.report.forms import Conditions, forms_of, quantization_rows
 from edgeailite.report.page import render
-from edgeailite.report.record import ClassResult, DepthResult, Example, FormScores, Report, Verdict
+from edgeailite.report.record import (
+    ClassResult,
+    DepthResult,
+    Example,
+    FormScores,
+    PictureResult,
+    Report,
+    Result,
+    Verdict,
+)
 from edgeailite.report.reproduce import commands_of
 from edgeailite.report.text import flatten
 from edgeailite.runs.checkpoint import Checkpoint, load_checkpoint
@@ -175,9 +185,9 @@ def _gather(
     return Report(card, model.kind, source.split, len(source.items), results, missing=missing, **values)
 
 
-def _result(
-    source: DataSource, name: str, part: ClassTally | DepthTally, examples: Sequence[Example]
-) -> ClassResult | DepthResult:
+def _result(source: DataSource, name: str, part: Part, examples: Sequence[Example]) -> Result:
+    if isinstance(part, PictureTally):
+        return PictureResult(name, classes_of(source, name), part.scores(), part.confusion)
     if isinstance(part, DepthTally):
         return DepthResult(name, part.scores(), examples)
     target = source.targets[name]

@@ -7,9 +7,11 @@ from pathlib import Path
 from edgeailite.data import DATASETS, DataSource, default_path, open_dataset
 from edgeailite.data.files.images import IMAGE_SUFFIXES
 from edgeailite.data.files.listing import files_below
-from edgeailite.data.source import ClassTarget, Item
+from edgeailite.data.sets.class_folders import NAME as CLASS_FOLDERS
+from edgeailite.data.sets.class_folders import of_classes
+from edgeailite.data.source import DepthTarget, Item
 from edgeailite.errors import DataError, UsageError, option
-from edgeailite.modelcard import ModelCard
+from edgeailite.modelcard import CLASSIFICATION, FEATURES, ModelCard
 
 PICTURES = "pictures"
 """In a card, the name of a data set that is a folder of pictures without labels."""
@@ -40,7 +42,7 @@ def pictures_or_dataset(card: ModelCard, path: Path | None, split: str) -> DataS
     `path` is another folder than the card's. Raises the errors of `pictures_in` and `dataset_of`.
     """
     folder = path or (None if card.data_path is None else Path(card.data_path))
-    if card.dataset_name == PICTURES and folder is not None:
+    if card.dataset_name == PICTURES and folder is not None and not folder.is_file():
         return pictures_in(card, folder)
     return dataset_of(card, None, path, split)
 
@@ -49,10 +51,19 @@ def dataset_of(card: ModelCard, name: str | None, path: Path | None, split: str)
     """Open a split of the data set `name` in the folder `path`; None for either means what the model was trained on.
 
     Returns a split with labels for every output of the model. Raises UsageError where it has no labels or another
-    number of pictures per sample than the model takes, DataError for other classes, or where nothing says in which
-    folder the data set lies.
+    number of pictures per sample than the model takes, or the model has no output with a metric; DataError for other
+    classes, or where nothing says in which folder the data set lies.
     """
+    if not measured_outputs(card):
+        raise UsageError(
+            f"the model has no output with a metric, only {', '.join(card.outputs)}",
+            fix="compare its numbers with those of another form of it: edgeailite compare A B "
+            f"{option('data_path')} PICTURES",
+            code="wrong-kind",
+        )
     name = name or card.dataset_name
+    if name == PICTURES and card.whole and (path is not None or card.data_path is not None):
+        name = CLASS_FOLDERS
     if name == PICTURES:
         raise UsageError(
             "the model knows no labelled data set",
@@ -66,6 +77,8 @@ def dataset_of(card: ModelCard, name: str | None, path: Path | None, split: str)
             code="folder-missing",
         )
     source = open_dataset(name, found, split)
+    if CLASSIFICATION in source.targets and card.whole and card.classes:
+        source = of_classes(source, card.classes)
     item = source.items[0]
     if not item.labels:
         raise UsageError(
@@ -77,9 +90,14 @@ def dataset_of(card: ModelCard, name: str | None, path: Path | None, split: str)
             f"model takes {len(card.inputs)}; give the data set it was trained on",
             code="no-fit",
         )
-    for output, channels in card.outputs.items():
+    for output, channels in measured_outputs(card).items():
         _check_output(card, source, output, channels)
     return source
+
+
+def measured_outputs(card: ModelCard) -> dict[str, int]:
+    """Return the outputs that have a metric, with their channels."""
+    return {output: channels for output, channels in card.outputs.items() if card.tasks[output] != FEATURES}
 
 
 def _check_output(card: ModelCard, source: DataSource, output: str, channels: int) -> None:
@@ -91,7 +109,7 @@ def _check_output(card: ModelCard, source: DataSource, output: str, channels: in
             code="no-fit",
         )
     target = source.targets[output]
-    count = len(target.classes) if isinstance(target, ClassTarget) else 1
+    count = 1 if isinstance(target, DepthTarget) else len(target.classes)
     if count != channels:
         names = f" ({', '.join(card.classes[:3])}, ...)" if channels == len(card.classes) else ""
         raise DataError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeailite.errors import UsageError, option
-from edgeailite.modelcard import ModelCard
+from edgeailite.modelcard import NETWORK, ModelCard
 from edgeailite.runs.folder import find_checkpoint, run_folder
 from edgeailite.runs.predictors import Predict, file_predictor, torch_predictor
 from edgeailite.runtime import Compute, ExportedModel, load_onnx, load_tflite, openvino_run
@@ -115,13 +115,13 @@ def _open_run(
     if exact and kind == "float":
         raise UsageError(f"{option('integer_exact')}: {source} is a float run; quantize it first")
     network = integer_exact(module, arithmetic).to(device) if exact else module  # type: ignore[arg-type]
-    predict = torch_predictor(network, checkpoint.card.preprocessing, where=str(source))
+    card = checkpoint.card
+    one = NETWORK in card.options  # such a network may be made for one picture alone
+    predict = torch_predictor(network, card.preprocessing, where=str(source), one_at_a_time=one)
     numbers = "float" if kind == "float" else "int8"
     computed = network.arithmetic.name if isinstance(network, IntegerModel) else None
     folder = run_folder(source)
-    return OpenModel(
-        checkpoint.card, predict, kind, folder, module, number_type=numbers, arithmetic=computed, file=file
-    )
+    return OpenModel(card, predict, kind, folder, module, number_type=numbers, arithmetic=computed, file=file)
 
 
 def _open_onnx(source: Path, *, threads: int | None, runtime: str) -> OpenModel:

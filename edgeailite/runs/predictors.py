@@ -24,8 +24,10 @@ integer type under the output's plain name.
 """
 
 
-def torch_predictor(model: nn.Module, preprocessing: Preprocessing, *, where: str | None = None) -> Predict:
-    """Return a function that runs a torch network on pictures, in eval mode.
+def torch_predictor(
+    model: nn.Module, preprocessing: Preprocessing, *, where: str | None = None, one_at_a_time: bool = False
+) -> Predict:
+    """Return a function that runs a torch network on pictures, in eval mode, those of a batch together or each alone.
 
     With `where`, the name of the opened file or run, outputs that are not finite raise DataError; training omits it,
     since it notices divergence itself. Auxiliary outputs of training do not occur in eval mode.
@@ -47,7 +49,12 @@ def torch_predictor(model: nn.Module, preprocessing: Preprocessing, *, where: st
                 _check_finite(name, value, where)
         return results
 
-    return predict
+    def predict_each(images: tuple[Any, ...]) -> dict[str, Any]:
+        """Run the network on one picture of each input after the other."""
+        parts = [predict(tuple(image[i : i + 1] for image in images)) for i in range(len(images[0]))]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    return predict_each if one_at_a_time else predict
 
 
 def _check_finite(name: str, value: Any, where: str) -> None:

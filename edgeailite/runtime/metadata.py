@@ -115,13 +115,17 @@ def check_agrees(about: About, file: OnnxFile, sizes: Sizes) -> None:
             raise _differs(name, f"input {port.name}", "float32", f"element type {port.element}")
     outputs = [port.name for port in graph.outputs]
     wanted = about.outputs
+    whole = card.whole
     if sorted(outputs) != sorted(wanted):
         raise _differs(name, "outputs", ", ".join(wanted), ", ".join(outputs))
     for output, channels in wanted.items():
         shape = sizes.shapes[output]
         expected = f"1x{channels}xHxW" if channels else "1xHxW"
         sides = (4, 2) if channels else (3,)  # 1xC: classes of a whole picture
-        if len(shape) not in sides or shape[0] != 1 or (channels and shape[1] != channels):
+        if output in whole:
+            expected = f"1x{channels}x1x1"
+        wrong = len(shape) not in sides or shape[0] != 1 or (channels and shape[1] != channels)
+        if wrong or (output in whole and any(side != 1 for side in shape[2:])):
             raise _differs(name, f"output {output}", expected, "x".join(map(str, shape)))
     for port in graph.outputs:
         _check_declared(port, sizes.shapes[port.name], name)

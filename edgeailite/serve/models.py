@@ -93,5 +93,5 @@ def _check_takes_pictures(card: ModelCard, source: Path) -> None:
         )
     if not card.classified:
         raise UsageError(
-            f"serve {source}: the network has no output with classes, only {', '.join(card.outputs)}", code="wrong-kind"
+            f"serve {source}: the network has no map of classes, only {', '.join(card.outputs)}", code="wrong-kind"
         )

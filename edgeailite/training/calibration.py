@@ -26,9 +26,11 @@ from edgeailite.environment import environment
 from edgeailite.errors import UsageError, option
 from edgeailite.evaluation import Protocol, torch_predictor
 from edgeailite.evaluation.measure import measure
+from edgeailite.evaluation.nearness import Nearness
 from edgeailite.evaluation.summary import headline
 from edgeailite.export.float_parts import integer_share
-from edgeailite.modelcard import ModelCard
+from edgeailite.foreign.normal_form import keeps_batch
+from edgeailite.modelcard import NETWORK, ModelCard, has_classes
 from edgeailite.pretrained import describe, load_pretrained, published_ranges
 from edgeailite.quantization import (
     Plan,
@@ -47,7 +49,7 @@ from edgeailite.quantization import (
 from edgeailite.quantization.plan_files import read_plan, recorded
 from edgeailite.quantization.prepare import float_parts_of
 from edgeailite.runs.checkpoint import Checkpoint, save_checkpoint
-from edgeailite.runs.dataset import PICTURES, dataset_of, pictures_in
+from edgeailite.runs.dataset import PICTURES, dataset_of, measured_outputs, pictures_in
 from edgeailite.runs.folder import BEST, LAST, beside, refuse_used, run_folder, start_of, start_run
 from edgeailite.runs.network import load_network
 from edgeailite.runs.network_file import keep_network
@@ -133,8 +135,13 @@ def _pictures_of(config: CalibrateConfig, checkpoint: Checkpoint) -> tuple[DataS
     """Return the pictures to observe and the labelled split to measure on; None for pictures without labels."""
     if config.pictures is not None:
         return pictures_in(checkpoint.card, config.pictures), None
-    if checkpoint.card.dataset_name == PICTURES:
-        raise UsageError("names no data set", path=config.run, fix=f"give {option('pictures')} FOLDER", code="no-fit")
+    card = checkpoint.card
+    by_class = bool(card.whole) and card.data_path is not None
+    if (card.dataset_name == PICTURES and not by_class) or not measured_outputs(card):
+        problem = (
+            "names no data set" if measured_outputs(card) else "has no output with a metric, so no data set either"
+        )
+        raise UsageError(problem, path=config.run, fix=f"give {option('pictures')} FOLDER", code="no-fit")
     return splits_of(checkpoint.card, train_config(checkpoint.config), config.data_path)
 
 
@@ -142,24 +149,27 @@ def _pictures_of(config: CalibrateConfig, checkpoint: Checkpoint) -> tuple[DataS
 def _agreement(opened: OpenModel, model: fx.GraphModule, source: DataSource) -> dict[str, float]:
     """Compare a quantized network with the float one on a few pictures.
 
-    Returns `OUTPUT_as_float`: the share of pixels with the same class, or for an output without classes 1 - error (root
-    mean square) / standard deviation.
+    Returns `OUTPUT_as_float`: the share of pixels or pictures with the same class, or for an output without classes 1 -
+    error (root mean square) / standard deviation.
     """
     assert opened.module is not None
     indices = list(range(0, len(source.items), -(-len(source.items) // COMPARED)))
-    device = next(model.parameters()).device
-    float_network, parts = opened.module.to(device).eval(), dict[str, list[float]]()
+    device, card = next(model.parameters()).device, opened.card
+    float_network, equal = opened.module.to(device).eval(), dict[str, list[float]]()
+    numbers = {name: Nearness() for name, channels in card.outputs.items() if not has_classes(name, channels)}
     model.eval()
-    for batch in _inputs(source, opened.card, indices, batch_size=1, workers=0):
+    for batch in _inputs(source, card, indices, batch_size=1, workers=0):
         images = [image.to(device) for image in batch]
         expected, got = float_network(*images), model(*images)
         for name, value in expected.items():
-            if value.dim() > 1 and value.shape[1] > 1:
-                share = (value.argmax(1) == got[name].argmax(1)).float().mean()
+            if name in numbers:
+                numbers[name].add(value, got[name])
             else:
-                share = 1 - (value - got[name]).square().mean().sqrt() / value.std().clamp(min=1e-12)
-            parts.setdefault(f"{name}_as_float", []).append(float(share))
-    return {name: float(np.mean(values)) for name, values in parts.items()}
+                share = (value.argmax(1) == got[name].argmax(1)).float().mean()
+                equal.setdefault(name, []).append(float(share))
+    found = {name: float(np.mean(shares)) for name, shares in equal.items()}
+    found |= {name: 1 - one.numbers()["rms_of_deviation"] for name, one in numbers.items()}
+    return {f"{name}_as_float": found[name] for name in card.outputs}
 
 
 def open_float(source: Path, data_path: Path | None) -> tuple[Checkpoint, OpenModel]:
@@ -195,6 +205,7 @@ def calibrated(
     """Prepare a network, observe its ranges on random training pictures as validation sees them, and refine it."""
     assert opened.module is not None
     refine = config if isinstance(config, Refinement) else Refinement()
+    batch_size = batch_size if takes_batches(opened) else 1
     count = min(config.calibration_images, len(train.items))
     chosen = np.random.default_rng(config.seed).choice(len(train.items), count, replace=False)
     few = chosen[: refine.refine_images].tolist()
@@ -231,6 +242,16 @@ def calibrated(
     if float_parts_of(model):
         log(f"note: the file will be {but_for(float_parts_of(model), integer_share(convert(model), pre.size))}")
     return model
+
+
+def takes_batches(opened: OpenModel) -> bool:
+    """Tell if a network takes several pictures at a time; one from an ONNX file may be made for one."""
+    card = opened.card
+    if NETWORK not in card.options:
+        return True
+    assert isinstance(opened.module, fx.GraphModule)
+    shape = (2, 3, *card.preprocessing.size)
+    return keeps_batch(opened.module, [shape] * len(card.inputs))
 
 
 def published(opened: OpenModel, file: Path) -> fx.GraphModule:

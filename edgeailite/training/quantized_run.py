@@ -17,6 +17,7 @@ from edgeailite.console import log
 from edgeailite.data import DataSource, default_path
 from edgeailite.distributed import Processes, from_first
 from edgeailite.errors import DataError, UsageError, option
+from edgeailite.modelcard import CLASSIFICATION, FEATURES
 from edgeailite.quantization import Plan, learn_ranges, normalised_by, set_state
 from edgeailite.quantization.modules import QuantConv2d
 from edgeailite.quantization.plan_files import plan_of, read_plan, recorded
@@ -26,7 +27,7 @@ from edgeailite.runs.network_file import keep_network
 from edgeailite.runs.open import OpenModel
 from edgeailite.runs.resume import begin_run, goes_on, resumed_config
 from edgeailite.runs.weights import chosen_weights
-from edgeailite.training.calibration import calibrated, open_float, splits_of
+from edgeailite.training.calibration import calibrated, open_float, splits_of, takes_batches
 from edgeailite.training.job import Kind, TrainingResult, agree_on_data, ended, job, short
 from edgeailite.training.learner import Place, make_learner, make_losses, schedule, task_balance, task_options
 from edgeailite.training.loop import Trainer, Transforms, fit, load_last
@@ -61,6 +62,7 @@ def quantize_run(config: QuantizeConfig) -> TrainingResult:
         told = this.start is None and place.processes.first  # a run that is resumed has weights of its own
         checkpoint, opened = open_float(chosen_weights(config.run, config.weights, told=told), config.data_path)
         before, card = float_config(checkpoint), opened.card
+        _check_trainable(opened, config.run)
         train, val = splits_of(card, before, config.data_path)
         loop, views = loop_of(config, before), train_transform(before)
         source = training_source(train, config.cache, views)
@@ -77,6 +79,22 @@ def quantize_run(config: QuantizeConfig) -> TrainingResult:
             from_first(lambda: keep_network(config.run, this.folder), place.processes)
         last = fit(trainer, source, val, transforms=Transforms(views, eval_transform(before)), loop=loop, start=start)
         return ended(this, last, began)
+
+
+def _check_trainable(opened: OpenModel, run: Path) -> None:
+    """Raise UsageError for a network whose outputs no labels of pixels belong to, or that takes no batches."""
+    whole = [output for output, task in opened.card.tasks.items() if task in (CLASSIFICATION, FEATURES)]
+    if whole:
+        raise UsageError(
+            f"output {whole[0]} has no class or depth for each pixel, which training needs",
+            path=run,
+            fix="quantize it without training: edgeailite calibrate",
+            code="wrong-kind",
+        )
+    if not takes_batches(opened):
+        raise UsageError(
+            "takes one picture at a time, so that it cannot be trained", path=run, fix="export it with an open batch"
+        )
 
 
 def _begin(config: QuantizeConfig, place: Place) -> tuple[QuantizeConfig, Path, Checkpoint | None]:

@@ -19,6 +19,7 @@ from edgeailite.distributed import gather, share_state
 from edgeailite.evaluation import (
     ClassTally,
     DepthTally,
+    PictureTally,
     Tally,
     Tasks,
     empty,
@@ -102,7 +103,10 @@ def scores_of(tally: Tally) -> dict[str, float]:
     mains = []
     for name, part in tally.items():
         start = "" if len(tally) == 1 and isinstance(part, ClassTally) else f"{name}_"
-        if isinstance(part, DepthTally):
+        if isinstance(part, PictureTally):
+            found |= {f"{start}{kind}": share for kind, share in part.scores().items()}
+            mains.append(part.scores()["top1"])
+        elif isinstance(part, DepthTally):
             depth = part.scores()
             found |= {f"{start}ard": depth.ard, f"{start}rmse": depth.rmse}
             mains.append(1 - depth.ard)

@@ -133,7 +133,6 @@ def test_classes_from_a_text_file_and_colours(file, tmp_path, command):
     ("words", "said"),
     [
         (("--classes", "a", "b", *RULES, *SIZE), "2 names, but the channels of the outputs are segmentation 19"),
-        ((*RULES, *SIZE), "0 names, but the channels"),
         (("--classes", *CLASSES, *RULES), "leaves height and width of its pictures open"),
         (("--classes", *CLASSES, *SIZE), "--mean None: expected three numbers, or --like"),
         (("--classes", *CLASSES, *RULES, *SIZE, "--palette", 1, 2, 3), "1 colours for 19 classes"),
@@ -157,7 +156,17 @@ def test_a_tflite_file_is_told_where_it_may_go(tmp_path, command):
 def test_an_output_that_is_no_map_is_refused(tmp_path, command):
     onnx.save(model([("ReduceMean", "image", "y", {"keepdims": 0})], opset=13), tmp_path / "flat.onnx")
     ended = command("card", tmp_path / "flat.onnx", "--classes", "a", "b", "c", *RULES, *SIZE)
-    assert (ended.code, "output y is -, expected 1xCxHxW or 1xC" in ended.err) == (2, True)
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "output y is one number, so that the pictures of a batch cannot be told apart" in ended.err
+
+
+def test_maps_without_classes_are_numbers(file, tmp_path, command):
+    ended = command("card", file, *RULES, *SIZE, "--save_path", tmp_path / "a.onnx")
+    assert (ended.code, "note: features: numbers without a metric; --classes would name their" in ended.err) == (
+        0,
+        True,
+    )
+    assert load_onnx(tmp_path / "a.onnx").card.outputs == {"features": 19}
 
 
 @pytest.mark.parametrize("opset", [pytest.param(12, marks=pytest.mark.slow), 18])

@@ -181,7 +181,7 @@ def test_classes_without_name_or_colour_get_one():
     "outputs, options, reason",
     [
         ({"segmentation": 3}, {"inputs": 2}, "takes 2 pictures at a time"),
-        ({"depth": 1}, {}, "no output with classes, only depth"),
+        ({"depth": 1}, {}, "no map of classes, only depth"),
     ],
 )
 def test_networks_that_cannot_be_served(outputs, options, reason):

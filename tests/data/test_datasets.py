@@ -16,7 +16,7 @@ def test_every_data_set_says_where_it_looked(name, tmp_path, monkeypatch):
         open_dataset(name, None, split)
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", [name for name in DATASETS if name != "class_folders"])  # it has no folder `images`
 def test_every_data_set_lists_its_splits(name, tmp_path):
     (tmp_path / "train.txt").write_text("a\n")
     for folder in ("images", "labels"):

@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from edgeailite.evaluation import ClassTally, DepthTally, as_plain, empty, from_plain, merge
-from edgeailite.metrics import DepthSums
+from edgeailite.evaluation import ClassTally, DepthTally, PictureTally, as_plain, empty, from_plain, merge
+from edgeailite.metrics import DepthSums, Placing
 
 NAN = math.nan
 COUNTS = np.array([[1, 2], [0, 4], [0, 0]])
@@ -56,3 +56,13 @@ def test_a_tally_survives_json_in_every_bit():
     assert (found["s"].confusion == sent["s"].confusion).all() and found["s"].confusion.dtype == np.int64
     assert (found["s"].boundary == sent["s"].boundary).all()
     assert np.array(found["s"].contours).tobytes() == np.array(sent["s"].contours).tobytes()
+
+
+def test_classes_of_whole_pictures_add_and_survive_json():
+    first = {"classification": PictureTally(7, (Placing(0, 0, 0), Placing(1, 2, 4)))}
+    second = {"classification": PictureTally(7, (Placing(1, 3, 6),))}
+    merged = merge([empty({"classification": 7}), first, second])["classification"]
+    assert merged.scores() == pytest.approx({"top1": 1 / 3, "top5": 2 / 3})
+    assert [tuple(each) for each in np.argwhere(merged.confusion)] == [(0, 0), (1, 2), (1, 3)]
+    assert from_plain(json.loads(json.dumps(as_plain({"classification": merged})))) == {"classification": merged}
+    assert list(PictureTally(5).scores()) == ["top1"]

@@ -28,7 +28,7 @@ from edgeailite.quantization.grids import WeightGrid
 from edgeailite.quantization.integer import IntegerExact
 from edgeailite.quantization.modules import IntegerParameters, QuantLinear
 from edgeailite.quantization.operator_rules import FUNCTION_ERROR, all_results, no_tie
-from edgeailite.quantization.operators import TABLES, Chunk, Function, Move, Multiply, Pad, Subtract, Total
+from edgeailite.quantization.operators import TABLES, Chunk, Divide, Function, Move, Multiply, Pad, Subtract, Total
 from edgeailite.quantization.schemes import SCHEMES
 from edgeailite.quantization.tie_safe import FUNCTION_STEP, STEPS
 
@@ -106,6 +106,8 @@ CASES: dict[str, Case] = {
     "Mul (N,1,H,W)": Case("QLinearMul", Multiply(), (PLANE, (1, 1, 64, 80))),
     "Mul ()": Case("QLinearMul", Multiply(), (PLANE, ())),
     "Sub": Case("Sub", Subtract(), (PLANE, PLANE)),
+    "Div": Case("Div", Divide(), (PLANE, PLANE)),
+    "Div (N,C,1,1)": Case("Div", Divide(), (PLANE, CHANNELS)),
     "AvgPool2d 2": Case("QLinearAveragePool", nn.AvgPool2d(2, count_include_pad=False)),
     "AvgPool2d 3/2 padded": Case("QLinearAveragePool", nn.AvgPool2d(3, 2, 1)),
     "AvgPool2d 3/2 uncounted": Case("QLinearAveragePool", nn.AvgPool2d(3, 2, 1, count_include_pad=False)),
@@ -186,7 +188,10 @@ class Compared:
             _set(self.graph.end, float(self.graph.in0.scale), int(self.graph.in0.zero_point))
             return
         values = [_codes(v, self.graph.get_submodule(f"in{i}")).dequantize() for i, v in enumerate(codes)]
-        low, high = (float(v) * rng.uniform(0.6, 1.0) for v in _plain(self.graph, values).aminmax())
+        plain = _plain(self.graph, values)
+        if isinstance(self.case.module, Divide):  # most of its range is that of few tiny divisors
+            plain = plain.flatten().sort().values[plain.numel() // 10 : -plain.numel() // 10]
+        low, high = (float(v) * rng.uniform(0.6, 1.0) for v in plain.aminmax())
         low, high = min(low, 0.0), max(high, 1e-3)
         _set(self.graph.end, (high - low) / 255, round(-low / (high - low) * 255))
         if isinstance(self.case.module, TABLES):

@@ -129,6 +129,8 @@ BODIES: dict[str, Body] = {
     "minus one": _with(lambda net, x: x - 1),
     "plus three": _with(lambda net, x: 3 + x),
     "divided": _with(lambda net, x: x / 6),
+    "divided by a tensor": _with(lambda net, x: x / (net.b(x) + 1)),
+    "div": _with(lambda net, x: torch.div(net.conv(x), net.b(x).add(2))),
     "negative": _with(lambda net, x: -x),
     "power": _signed(lambda net, x: x.pow(2) + x**2 + torch.square(x)),
     "norm without weight": _with(lambda net, x: net.relu(net.plain_norm(net.conv(x)))),

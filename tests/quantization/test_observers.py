@@ -27,6 +27,20 @@ from edgeailite.quantization.schemes import SCHEMES
 SCHEME = SCHEMES["ort_u8s8"]
 
 
+@pytest.mark.parametrize("observer", get_args(Observer))
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (2, 3)])
+def test_tensors_of_few_sides_have_a_range(observer, shape):
+    """A number for a picture, (N,) or none at all, is what a network may end in."""
+    quantizer = ActivationQuantizer(ActivationGrid(SCHEME, 8), [False], percentile=99.9, observer=observer)
+    quantizer.observing, quantizer.enabled = True, False
+    x = torch.linspace(-1, 3, max(1, int(np.prod(shape)))).reshape(shape)
+    quantizer(x, 0)
+    set_state(nn.ModuleList([quantizer]), observing=False, enabled=True)
+    found = quantizer(x, 0)
+    assert found.shape == x.shape
+    assert (found - x).abs().max() <= (4 / 255 if observer in ("minmax", "ema", "percentile") else 1.0)
+
+
 def values(kind: str, count: int = 20000, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     normal = torch.randn(1, 1, 100, count // 100, generator=generator)

@@ -16,12 +16,12 @@ from edgeailite.errors import UsageError
 from edgeailite.quantization.codes import Codes
 from edgeailite.quantization.convert import CodeTotal, Quantize
 from edgeailite.quantization.operator_rules import run_operator
-from edgeailite.quantization.operators import Multiply, Total
+from edgeailite.quantization.operators import Divide, Multiply, Total
 from tests.quantization.operator_cases import CASES, Compared
 
 MANY = 1_000_000
 DEFAULT = (
-    "Sigmoid", "Hardswish", "GELU", "PReLU", "Linear", "Mul", "Mul (N,C,1,1)", "Sub", "AvgPool2d 3/2 padded",
+    "Sigmoid", "Hardswish", "GELU", "PReLU", "Linear", "Mul", "Mul (N,C,1,1)", "Sub", "Div", "AvgPool2d 3/2 padded",
     "nearest 77x91", "aligned corners", "MaxPool2d ceil", "Pad", "slice",
 )  # fmt: skip
 
@@ -55,6 +55,15 @@ def test_the_table_of_operators(tmp_path):
         if any(counts.values()):
             wrong[name] = counts
     assert not wrong
+
+
+def test_a_quotient_by_zero_is_a_number():
+    a, b = torch.tensor([0.0, 1.0, -1.0, 3.0]), torch.tensor([0.0, 0.0, 0.0, 2.0])
+    assert Divide()(a, b).tolist() == [0.0, 2.0**60, -(2.0**60), 1.5]
+    grid = Quantize(torch.tensor(0.5), torch.tensor(100, dtype=torch.uint8), opset=21)
+    given = [Codes(value / grid.scale + 100, grid.scale, grid.zero_point.float()) for value in (a, b)]
+    found = run_operator(Divide(), given, {}, "onnxruntime_arm64")(grid)
+    assert found.clamp(0, 255).tolist() == [100, 255, 0, 103]
 
 
 @pytest.mark.parametrize(("dims", "keepdim", "mean"), [((1,), True, True), ((1,), False, False), ((2, 3), True, False)])

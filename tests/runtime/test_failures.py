@@ -8,7 +8,7 @@ from onnx import helper
 
 from edgeailite.errors import DataError
 from edgeailite.runtime import load_onnx, run, run_picture
-from edgeailite.runtime.failures import check_finite, reason_of, said
+from edgeailite.runtime.failures import check_finite, reason_of, run_session, said
 from tests.onnxfile.made import CONV, SIZE, WEIGHT, model, own
 
 NEWER = (
@@ -77,3 +77,8 @@ def test_large_sums_are_no_infinity():
 def test_an_honest_file_runs():
     [result] = run_picture(load_onnx(own(model(CONV, WEIGHT))), np.zeros((20, 30, 3), np.uint8)).values()
     assert result.shape == (1, 4, *SIZE)
+
+
+def test_no_names_are_no_outputs():
+    """By itself onnxruntime gives all outputs then."""
+    assert run_session(None, {}, [], where="a.onnx") == {}

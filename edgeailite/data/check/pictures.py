@@ -18,7 +18,7 @@ from edgeailite.data.check.masks import check_classes, check_depth
 from edgeailite.data.duplicates import digest, fingerprint
 from edgeailite.data.files.headers import Header
 from edgeailite.data.files.images import decode_image, decode_stored, read_file
-from edgeailite.data.source import ClassTarget, DepthTarget, Item
+from edgeailite.data.source import ClassTarget, DepthTarget, Item, PictureTarget
 from edgeailite.errors import DataError
 
 SMALLEST_SIDE = 32  # pixels: the coarsest stride of the networks
@@ -28,7 +28,7 @@ SUFFIXES = {
     "pnm": (".ppm", ".pgm", ".pbm", ".pnm"), "gif": (".gif",),
 }  # fmt: skip
 TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
-Targets = Mapping[str, ClassTarget | DepthTarget]
+Targets = Mapping[str, ClassTarget | DepthTarget | PictureTarget]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ def examine(item: Item, targets: Targets, main: str) -> ItemReport:
     ignored: Mapping[int, int] = {}
     for name, label in item.labels.items():
         target = targets[name]
+        if isinstance(target, PictureTarget):  # its label is no file
+            continue
         if isinstance(target, ClassTarget):
             found, values, unused = check_classes(target, label)
             if name == main and values is not None:

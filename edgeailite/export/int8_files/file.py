@@ -73,7 +73,7 @@ def _size(file: OnnxFile, port: Port) -> tuple[int, int] | None:
             f"input {printable(port.name)}: expected float32 pictures Nx3xHxW, found element type {port.element}, "
             f"{printable(sides)}",
             path=file.name,
-            fix="give a file that takes such pictures",
+            fix="`edgeailite card` writes a copy that takes them" if port.channels_last else "give a file that does",
         )
     if isinstance(shape[0], int) and shape[0] > 1:
         raise DataError(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
@@ -106,7 +107,7 @@ def _side(
 def _handed_on(own: Codes | Tensor, values: Array, grid: Grid | None) -> Codes | Tensor:
     """Return the other side's values in the form that this network computes with: codes or floats."""
     if isinstance(own, Codes) and grid is not None:
-        return replace(own, codes=torch.from_numpy(grid.codes(values)).to(own.codes.dtype))
+        return replace(own, codes=torch.from_numpy(np.asarray(grid.codes(values))).to(own.codes.dtype))
     return torch.from_numpy(values)
 
 
