@@ -32,7 +32,7 @@ from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = Path(__file__).with_name("mutations.toml")
-COPIED = ("edgeailite", "tests", "tools", "pyproject.toml")
+COPIED = ("edgeailite", "tests", "tools", "docs", "pyproject.toml")
 TIME_LIMIT = 600  # seconds for the tests of one row: a fault may make a loop endless
 PYTEST = (
     "-p",
