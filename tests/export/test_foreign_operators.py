@@ -22,6 +22,7 @@ from edgeailite.export.trace.torch_side import torch_side
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.quantization import calibrate, convert, integer_exact, prepare, set_input_range
+from edgeailite.quantization.convert import IntegerHardswish
 from edgeailite.quantization.lowering import lower
 from edgeailite.runtime import load_onnx, run
 
@@ -129,11 +130,16 @@ def test_a_hard_swish_is_exact_at_other_schemes(scheme, tmp_path):
     """Signed codes, and powers of two, where results lie in the middle between two codes."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.Hardswish(), nn.Conv2d(16, 5, 1), nn.Hardswish())
+    with torch.no_grad():
+        network[0].weight *= 4  # values beyond 3 there, and none in the last layer
+        network[2].weight /= 4
     card = replace(CARD, outputs={"output": 5})
     model = prepare(network.eval(), scheme)
     set_input_range(model, *card.preprocessing.input_range)
     image = torch.from_numpy(training_input(picture(1), card.preprocessing))
     calibrate(model, [image])
+    slopes = [module.slope for module in convert(model).modules() if isinstance(module, IntegerHardswish)]
+    assert slopes == [127 / 128, 1.0]
     file = tmp_path / "model_int8.onnx"
     file.write_bytes(to_onnx(model.eval(), card, size=SIZE).SerializeToString())
     expected = integer_exact(model, "onnxruntime_x86")(image)["output"].numpy()

@@ -120,6 +120,7 @@ def test_a_hard_swish_of_8_bits_becomes_integer_kernels():
     assert "IntegerHardswish" in swished(last=nn.Hardtanh(0.0, 0.1))
     for plan in (Plan(activations={"0": 16}), Plan(activations={"1": 16})):
         assert "Hardswish" in swished(plan=plan)
+    assert "Hardswish" in swished(plan=Plan(activations={"2": 16}), last=nn.ReLU())
     assert "Hardswish" in swished(form=Form(signed=True))
 
 

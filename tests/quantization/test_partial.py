@@ -7,6 +7,7 @@ import torch
 from torch import fx
 
 from edgeailite.quantization import Plan, set_state, wide_parts
+from edgeailite.quantization.modules import QuantConv2d
 from edgeailite.quantization.partial import ACTIVATIONS, WEIGHTS, Part, PartialRuns, parts_of, set_bits
 from tests.quantization.tiny import WITH_TIES, pixels, quantized, tiny
 
@@ -92,6 +93,12 @@ def test_bits_set_afterwards_are_those_of_a_network_prepared_with_them(scheme):
     plain = changed(image)["segmentation"]
     set_bits(changed, plan)
     assert wide_parts(changed)
+    integer = [
+        {name: module.integer for name, module in model.named_modules() if isinstance(module, QuantConv2d)}
+        for model in (changed, expected)
+    ]
+    assert integer[0] == integer[1]
+    assert not all(integer[0].values())
     assert torch.equal(changed(image)["segmentation"], expected(image)["segmentation"])
     set_bits(changed, Plan())
     assert torch.equal(changed(image)["segmentation"], plain)
