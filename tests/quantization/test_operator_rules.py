@@ -16,8 +16,8 @@ from onnx import TensorProto, helper
 
 from edgeailite.errors import UsageError
 from edgeailite.quantization.codes import Codes
-from edgeailite.quantization.convert import CodeTotal, Quantize
-from edgeailite.quantization.operator_rules import concatenate_rescaled, global_average, run_operator
+from edgeailite.quantization.convert import CodeTotal, IntegerHardswish, Quantize
+from edgeailite.quantization.operator_rules import all_results, concatenate_rescaled, global_average, run_operator
 from edgeailite.quantization.operators import Multiply, Total
 from tests.quantization.operator_cases import CASES, Compared
 
@@ -59,6 +59,17 @@ def test_the_table_of_operators(tmp_path):
     assert not wrong
 
 
+def test_ties_of_a_hard_swish_are_sought_among_its_results():
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        x, y = drawn(rng), drawn(rng)
+        module, codes = IntegerHardswish(x), codes_of(np.arange(256), x)
+        steps = all_results(module, codes, y).numpy()
+        apart = np.abs(steps - np.floor(steps) - 0.5) > 1e-3
+        found = run_operator(module, [codes], {}, "onnxruntime_x86")(y).numpy() - int(y.zero_point)
+        np.testing.assert_array_equal(found[apart], np.rint(steps)[apart])
+
+
 # --- kernels that files of other tools have, and ours avoid
 
 
@@ -89,15 +100,17 @@ def codes_of(values: np.ndarray, grid: Quantize) -> Codes:
 def test_rule_15_is_the_average_over_a_whole_picture():
     rng = np.random.default_rng(0)
     session = kernel("QLinearGlobalAveragePool", ("x", "x_scale", "x_zero", "y_scale", "y_zero"), channels_last=0)
-    compared = 0
+    compared = number = 0
     while compared < MANY:
         codes = rng.integers(0, 256, (100, 400, *rng.integers(1, 7, 2)), np.uint8)
         x, y = drawn(rng), drawn(rng)
+        if number % 2:  # every second sum lies in the middle between two codes
+            x.scale = y.scale * float(codes.shape[2] * codes.shape[3]) / 2
         given = [codes, x.scale.numpy(), x.zero_point.numpy(), y.scale.numpy(), y.zero_point.numpy()]
         (got,) = session.run(None, dict(zip([value.name for value in session.get_inputs()], given, strict=True)))
         expected = global_average(codes_of(codes, x))(y).clamp(0, 255).numpy()
         np.testing.assert_array_equal(got, expected)
-        compared += got.size
+        compared, number = compared + got.size, number + 1
 
 
 def test_rule_16_is_a_concatenation_at_other_scales():

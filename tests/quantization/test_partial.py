@@ -87,7 +87,7 @@ def test_the_network_that_is_analysed_stays_as_it_is():
 
 @pytest.mark.parametrize("scheme", WITH_TIES)
 def test_bits_set_afterwards_are_those_of_a_network_prepared_with_them(scheme):
-    plan = Plan(weights={"encoder.1.0": 16, "decoders.0": 4}, activations={"encoder_0_2": 16})
+    plan = Plan(weights={"encoder.1.0": 16, "encoder.2.0": 16, "decoders.0": 4}, activations={"encoder_0_2": 16})
     (image,) = pixels(1, seed=5)[0]
     expected, changed = quantized(tiny(), scheme, plan), quantized(tiny(), scheme)
     plain = changed(image)["segmentation"]
