@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,10 @@ from edgeailite.untrusted import printable
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-__all__ = ["NOTES", "log", "print_json", "print_result", "print_table", "progress", "show_notes"]
+__all__ = ["NOTES", "exporter_silenced", "log", "print_json", "print_result", "print_table", "progress", "show_notes"]
 
 NOTES = logging.getLogger("edgeailite.notes")
+EXPORTER = ("torch", "onnxscript", "onnx_ir")  # loggers of torch's ONNX exporter
 
 
 def print_json(values: Any) -> None:
@@ -49,6 +51,22 @@ class _Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         print("\n".join(map(printable, record.getMessage().split("\n"))), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def exporter_silenced() -> Iterator[None]:
+    """Keep what torch's ONNX exporter says of its own internals, short of errors, off the terminal."""
+    loggers = [logging.getLogger(name) for name in EXPORTER]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def show_notes() -> None:

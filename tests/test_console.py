@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+
+import pytest
+import torch  # noqa: F401 - sets up its loggers
 from rich.table import Table
 
-from edgeailite.console import print_result, print_table
+from edgeailite.console import EXPORTER, exporter_silenced, print_result, print_table
 
 TITLE = "runs/a_rather_long_name_ptq/model_int8.onnx on folder val, 5 pictures"
 
@@ -25,3 +30,15 @@ def test_brackets_are_no_markup(capsys):
     print_result("runs/[bold]", {"run": "runs/[bold]"})
     out = capsys.readouterr().out
     assert out.count("runs/[bold]") == 2
+
+
+@pytest.mark.parametrize("name", ["onnx_ir._convenience", "torch.fx.experimental.symbolic_shapes", "torch.onnx"])
+def test_the_exporter_is_silent_but_for_errors(name, capfd, caplog):
+    with exporter_silenced():
+        logging.getLogger(name).warning("Attribute type is ambiguous")
+        warnings.warn("a note on internals", stacklevel=1)
+        logging.getLogger(name).error("broken")
+    said = caplog.text + capfd.readouterr().err
+    assert "broken" in said
+    assert "ambiguous" not in said
+    assert not any(logging.getLogger(logger).level == logging.ERROR for logger in EXPORTER)

@@ -146,6 +146,7 @@ SENTENCES = {"args", "problem", "detail", "fix", "message", "if_often"}  # attri
 OTHERS_WORDS = {
     "cli.py _one_line": "tyro's message, in a box",
     "__main__.py reporting": "torch's RuntimeError for too little memory",
+    "export/to_onnx.py _in_opset": "onnx's RuntimeError for an opset, which begins with places in its source",
     "data/loader.py lost_worker": "torch's RuntimeError for a loader process that is gone",
     "distributed.py lost_process": "gloo's RuntimeError for a process that is gone",
     "pretrained/reading.py _first_line": "torch's and safetensors' errors of damaged files",

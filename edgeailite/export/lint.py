@@ -45,7 +45,10 @@ CODES: dict[str, tuple[Level, str]] = {
     "zero-point": ("error", "a zero point other than 0; quantize with {scheme} s8s8"),
     "weight-axis": ("error", "weight scales along another axis than output channels; export from a run folder"),
     "bias-codes": ("error", "a bias of integer codes, which the device does not read; export with its target"),
-    "before-activation": ("error", "a quantizer between a layer and its activation; export with the device's target"),
+    "before-activation": (
+        "error",
+        "an activation behind a quantizer, not its layer; move it to the layer, or export with the device's target",
+    ),
     "clip": ("error", "a Clip whose range is no power of two; quantize with {scheme} tidl_pow2"),
     "float-layer": ("warning", "a convolution whose input or weight is not quantized: it runs in float"),
     "saturation": ("warning", "without VNNI, sums may be cut off at 16 bits; {scheme} ort_u8s7 never does"),

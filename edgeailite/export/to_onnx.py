@@ -6,7 +6,6 @@ The same network gives the same bytes: names come from the network, nothing of t
 from __future__ import annotations
 
 import json
-import logging
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from edgeailite import __version__
+from edgeailite.console import exporter_silenced
 from edgeailite.errors import UsageError, option
 from edgeailite.export.graph_writer import write
 from edgeailite.export.graphs import ARGMAX_MODES, append_argmax, fold_batch_norms
@@ -31,6 +31,7 @@ from edgeailite.quantization.prepare import float_parts_of
 from edgeailite.runs.onnx_model import card_entries, weights_hash
 from edgeailite.runtime.contract_file import FLOAT_PARTS_PROMISE, WEAKER, WIDE_PROMISE
 from edgeailite.runtime.metadata import SESSION_SETTINGS, SIGNED_CODES
+from edgeailite.untrusted import printable
 
 NEWEST_IR = 10  # nothing newer is used
 LARGEST_FILE = 2**31  # bytes
@@ -113,7 +114,7 @@ def write_graph(
         if simplify:
             exported = _simplify(exported)
     if opset < OLDEST_EXPORTED:
-        exported = onnx.version_converter.convert_version(exported, opset)
+        exported = _in_opset(exported, opset)
     exported = apply_passes(exported, kernels)
     exported.producer_name, exported.producer_version = "edgeailite", __version__
     exported.ir_version = min(
@@ -163,10 +164,7 @@ def _export(
     examples = tuple(torch.zeros(1 if size else 2, 3, height, width) for _ in inputs)
     dynamic = None if size else {"images": tuple(dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC) for _ in inputs)}
     outputs = output_nodes(traced.graph)
-    for name in ("torch.onnx", "onnxscript"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter's notes on its own internals
+    with exporter_silenced(), torch.no_grad():
         try:
             program = torch.onnx.export(
                 _Wrapped(traced),
@@ -189,6 +187,19 @@ def _export(
             ) from None
     assert program is not None
     return program.model_proto
+
+
+def _in_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """Rewrite a model for an older opset. Raises UsageError where an operator of it cannot be written there."""
+    try:
+        return onnx.version_converter.convert_version(model, opset)
+    except RuntimeError as error:
+        reason = str(error).rpartition(": ")[2]
+        raise UsageError(
+            f"{option('opset')} {opset}: an operator cannot be written in it ({printable(reason)[:200]})",
+            fix=f"take {option('opset')} {OLDEST_EXPORTED} or newer",
+            code="no-fit",
+        ) from None
 
 
 class _Wrapped(nn.Module):

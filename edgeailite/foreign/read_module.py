@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, fx, nn
 
-from edgeailite.console import log
+from edgeailite.console import exporter_silenced, log
 from edgeailite.errors import EdgeailiteError, UsageError
 from edgeailite.foreign.read_onnx import read_onnx
 from edgeailite.untrusted import printable
@@ -80,14 +78,11 @@ def _exported(module: nn.Module, examples: Sequence[Tensor], names: Sequence[str
     """Return the bytes of the ONNX file that torch writes. Raises _NotExportedError."""
     from onnxscript.optimizer import fold_constants  # takes a second to import
 
-    for name in ("torch.onnx", "onnxscript"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     dynamic = None if fixed else tuple(dict.fromkeys(AXES, torch.export.Dim.DYNAMIC) for _ in examples)
     if not fixed:  # torch takes a side of 1 for a fixed one
         examples = [torch.cat([example, example]) if len(example) == 1 else example for example in examples]
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # the exporter's notes on its own internals
+        with exporter_silenced(), torch.no_grad():
             program = torch.onnx.export(
                 module,
                 tuple(examples),

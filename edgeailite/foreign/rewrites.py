@@ -347,7 +347,7 @@ def merge_moves(network: fx.GraphModule) -> None:
 def _merge_pixel_shuffle(network: fx.GraphModule, node: fx.Node, source: fx.Node) -> None:
     """(N,C,r,r,H,W) -> (N,C,H,r,W,r) -> (N,C,H*r,W*r)."""
     factor, again = source.args[1][2:4]
-    readers = list(node.users)
+    readers = _readers(node)
     if factor != again or not isinstance(factor, int) or len(readers) != 1 or readers[0].target is not torch.reshape:
         return
     if len(readers[0].args[1]) == 4:

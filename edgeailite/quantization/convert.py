@@ -33,6 +33,7 @@ DEFAULT_OPSET = 21
 WIDE_CODES = (torch.uint16, torch.int16)
 MATRIX = 2  # sides
 MIDDLE = 128  # of the codes of uint8
+GATE_END = 3.0  # a hard-sigmoid is 0 up to -3, 1 from 3 on
 TIE_FREE = "tie_free"  # in `meta` of a converted graph: whether its scheme is
 TOLERANCE = 1e-3  # of a step: an activation's limit that lies this near the end of the codes is the end
 
@@ -170,6 +171,46 @@ class CodeTotal(Total):
         return sums * (self.scale / self.count(x) if self.mean else self.scale)
 
 
+class IntegerHardswish(nn.Hardswish):
+    """A hard-swish as two integer kernels: a table gives the codes of its gate, and a product follows.
+
+    The gate, a hard-sigmoid, is a change of scale that the ends of the codes cut off: code 0 is reached at -3. Its
+    middle is as high as the largest value that `source` codes allows, so that its codes are fine. Where that is 3 or
+    more, the last code is 1: it lies 128 codes from the middle, the first one 127, so negative values are made smaller.
+    """
+
+    step: Tensor
+    middle: Tensor
+    scale: Tensor
+    zero: Tensor
+
+    def __init__(self, source: Quantize) -> None:
+        super().__init__()
+        self.opset, kind = source.opset, source.zero_point.dtype
+        (first, last), largest = source.codes(), source.bounds()[1]
+        middle, self.slope, one = (last - first) // 2, 1.0, last - first
+        step = GATE_END / (one - middle)
+        if largest < GATE_END:
+            middle = int(GATE_END * one / (largest + GATE_END))
+            step, one = GATE_END / middle, 2 * middle
+        else:
+            self.slope = middle / (one - middle)
+        self.register_buffer("step", torch.tensor(step))
+        self.register_buffer("middle", torch.tensor(first + middle, dtype=kind))
+        self.register_buffer("scale", torch.tensor(1 / one))
+        self.register_buffer("zero", torch.tensor(first, dtype=kind))
+
+    def forward(self, x: Tensor) -> Tensor:
+        codes = quantize_linear(F.leaky_relu(x, self.slope), self.step, self.middle, opset=self.opset)
+        return x * dequantize_linear(codes, self.scale, self.zero, opset=self.opset)
+
+    def gate(self, values: Tensor) -> Tensor:
+        """Return the gate of float32 values as codes from 0 on, in steps of `scale`."""
+        codes = torch.round(F.leaky_relu(values, self.slope) / self.step) + self.middle.float()
+        info = torch.iinfo(self.zero.dtype)
+        return codes.clamp(info.min, info.max) - info.min
+
+
 class IntegerConv(nn.Module):
     """A convolution's codes and scales. Its bias is float32 where it is computed in float (`integer` False)."""
 
@@ -277,6 +318,8 @@ def convert(model: fx.GraphModule, *, opset: int = DEFAULT_OPSET, form: Form = D
     for node in list(graph.nodes):
         if is_module(node, (nn.AdaptiveAvgPool2d, Total)):
             _add_codes(node)
+        elif is_module(node, nn.Hardswish) and form == DEFAULT_FORM:
+            _gate(node)
         elif is_module(node, TieFreeResize):
             _convolve_resize(node)
     result.delete_all_unused_submodules()
@@ -351,6 +394,22 @@ def _add_codes(node: fx.Node) -> None:
     adder = CodeTotal(module, quantize) if isinstance(module, Total) else CodePool(pool_size(module), quantize)
     root.set_submodule(str(node.target), adder)
     node.args = (codes,)
+
+
+def _gate(node: fx.Node) -> None:
+    """Write a hard-swish of 8 bits as integer kernels."""
+    root = node.graph.owning_module
+    ends = [root.get_submodule(str(end.target)) for end in (node.args[0], _quantizer_behind(node))]
+    source = ends[0]
+    assert isinstance(source, Quantize)
+    if not any(isinstance(end, Quantize) and end.wide() for end in ends):
+        root.set_submodule(str(node.target), IntegerHardswish(source))
+
+
+def _quantizer_behind(node: fx.Node) -> fx.Node:
+    """Return the quantizer of a node's result, which an activation may change first."""
+    users = list(node.users)
+    return next((user for user in users if is_module(user, Quantize)), None) or _quantizer_behind(users[0])
 
 
 def _convolve_resize(node: fx.Node) -> None:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from edgeailite.errors import UsageError
+from edgeailite.quantization.operators import Multiply
 
 ADDITIONS = (operator.add, torch.add)
 ACTIVATIONS = (nn.ReLU, nn.Hardtanh)  # ReLU6 is a Hardtanh
@@ -150,3 +151,16 @@ def merge_inputs(graph_module: fx.GraphModule) -> None:
             if known is not node:
                 node.replace_all_uses_with(known)
                 graph_module.graph.erase_node(node)
+
+
+def merge_hard_swish(graph_module: fx.GraphModule) -> None:
+    """Write x * Hardsigmoid(x) as one Hardswish, where nothing else reads the Hardsigmoid."""
+    for node in list(graph_module.graph.nodes):
+        if not is_module(node, Multiply):
+            continue
+        for x, gate in (node.args, node.args[::-1]):
+            if is_module(gate, nn.Hardsigmoid) and gate.args[0] is x and len(gate.users) == 1:
+                graph_module.set_submodule(str(node.target), nn.Hardswish())
+                node.args = (x,)
+                graph_module.graph.erase_node(gate)
+                break

@@ -17,7 +17,7 @@ differ from one kind of processor to another; the rows of `quantization.arithmet
  6. Average pooling multiplies the whole sum of (code - zero_point) by scale / area, both float32.
  7. What reads or gives codes of 16 bits has no integer kernel: it is computed in float32 from dequantized values, in an
     order of the machine's own, so that agreement is not promised there.
-Rules 8 to 14 are those of other people's networks (`operator_rules`).
+Rules 8 to 14 and 17 are those of other people's networks (`operator_rules`).
 Sums are taken in float32 where every partial sum stays below 2^24 and is therefore exact; longer ones are split.
 """
 

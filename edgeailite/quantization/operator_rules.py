@@ -14,6 +14,8 @@
     in the loop, so the same everywhere).
 13. Sums and means over axes: the whole sum of (code - zero point), exact in float32 below 2^24, times scale / count.
 14. A resize with aligned corners is that of rule 4 with centres i x (L - 1) / (L' - 1); compared on x86 alone.
+17. Hard-swish is a product (rule 10) of the codes and a gate, whose codes are those of x at another scale, by rule 5:
+    still a function of one value with 256 results, whose scale is moved as in rule 9.
 Rules of kernels that files of other tools have, and ours avoid:
 15. Average over a whole picture (QLinearGlobalAveragePool): float32(sum of (code - zero point)) x
     (scale_x / (scale_y x count)), rounded half to even, plus zero point, all in float32
@@ -34,7 +36,7 @@ from torch import Tensor, nn
 
 from edgeailite.errors import UsageError
 from edgeailite.quantization.codes import EXACT_IN_FLOAT32, LARGEST_CODE, Codes, Pending, rounded
-from edgeailite.quantization.convert import CodeTotal, Quantize
+from edgeailite.quantization.convert import CodeTotal, IntegerHardswish, Quantize
 from edgeailite.quantization.operators import FLOATS, MOVES, TABLES, Divide, Multiply, Pad, Subtract
 
 COUNT = 256  # codes of 8 bits
@@ -114,7 +116,10 @@ def _look_up(module: nn.Module, x: Codes) -> Pending:
 
 def table_values(module: nn.Module, scale: Tensor, zero_point: Tensor, low: int) -> Tensor:
     """Return a function's values (256,) float64 for the codes from `low` on."""
-    values = ((all_codes(low).to(scale) - zero_point) * scale).double()
+    given = (all_codes(low).to(scale) - zero_point) * scale
+    values = given.double()
+    if isinstance(module, IntegerHardswish):
+        return values * module.gate(given).double() * module.scale.double()
     with torch.no_grad():
         function = copy.deepcopy(module).double()
         result: Tensor = function(values)
@@ -159,6 +164,11 @@ def scaled_product(a: Codes, b: Codes, output: Quantize) -> Tensor:
     """Return products in steps of the output, zero point included, before they are rounded (rule 10)."""
     ratio = (a.scale * b.scale) / output.scale
     return ((a.codes - a.zero_point) * (b.codes - b.zero_point)) * ratio + output.zero_point.float()
+
+
+def _gated(module: IntegerHardswish, x: Codes) -> Pending:
+    """Rule 17."""
+    return _multiply(module, x, Codes(module.gate(x.dequantize()), module.scale, torch.zeros(())))
 
 
 def _subtract(module: nn.Module, a: Codes, b: Codes) -> Pending:
@@ -245,6 +255,7 @@ def _float_part(module: nn.Module, *arguments: Any, **options: Any) -> Pending:
 
 RULES: tuple[tuple[type | tuple[type, ...], Callable[..., Any]], ...] = (
     (MOVES, _move),
+    (IntegerHardswish, _gated),
     (TABLES, _look_up),
     (Multiply, _multiply),
     (Subtract, _subtract),

@@ -43,6 +43,7 @@ from edgeailite.quantization.graph import (
     is_nearest,
     is_resize,
     leaves_network,
+    merge_hard_swish,
     merge_inputs,
     named_outputs,
     of_sizes,
@@ -114,6 +115,7 @@ def prepare(
     graph_module = trace(fuse(copy.deepcopy(model).eval()))
     normalise(graph_module)
     merge_inputs(graph_module)
+    merge_hard_swish(graph_module)
     if record.tie_free:
         check_tie_free(graph_module, plan, scheme)
         replace_resizes(graph_module, scheme)

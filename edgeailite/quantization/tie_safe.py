@@ -23,7 +23,7 @@ from torch import Tensor, fx, nn
 
 from edgeailite.quantization.arithmetic import ARITHMETICS, Arithmetic
 from edgeailite.quantization.codes import Codes
-from edgeailite.quantization.convert import DEFAULT_OPSET, Quantize
+from edgeailite.quantization.convert import DEFAULT_OPSET, IntegerHardswish, Quantize
 from edgeailite.quantization.graph import is_addition, is_module
 from edgeailite.quantization.grids import SHORT_BITS
 from edgeailite.quantization.modules import INTEGER_BITS, ActivationQuantizer
@@ -95,7 +95,8 @@ class Operation:
         if self.kind == PRODUCTS:
             return no_tie(all_products(codes[0], codes[1], y), y)
         assert self.module is not None
-        return no_tie(all_results(self.module, codes[0], y), y, relative=FUNCTION_ERROR)
+        module = IntegerHardswish(operands[0]) if isinstance(self.module, nn.Hardswish) else self.module
+        return no_tie(all_results(module, codes[0], y), y, relative=FUNCTION_ERROR)
 
     def movable(self) -> list[ActivationQuantizer]:
         """Return the quantizers whose scale may be moved, the result's first."""

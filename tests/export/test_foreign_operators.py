@@ -15,11 +15,16 @@ from edgeailite.errors import ParityError, UsageError
 from edgeailite.export import to_onnx
 from edgeailite.export.contract import golden_case
 from edgeailite.export.float_parts import integer_share
-from edgeailite.export.parity import Subject, prove
+from edgeailite.export.parity import Subject, integer_kernels, prove, training_input
+from edgeailite.export.trace.compare import trace
+from edgeailite.export.trace.file_side import file_side
+from edgeailite.export.trace.torch_side import torch_side
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
-from edgeailite.quantization import calibrate, convert, prepare, set_input_range
+from edgeailite.quantization import calibrate, convert, integer_exact, prepare, set_input_range
+from edgeailite.quantization.convert import IntegerHardswish
 from edgeailite.quantization.lowering import lower
+from edgeailite.runtime import load_onnx, run
 
 SIZE, OTHER = (32, 48), (33, 45)
 CARD = ModelCard(
@@ -103,11 +108,45 @@ def test_it_is_proven_at_two_sizes_with_every_layer_and_integer_kernels(subject)
     }
     kernels = results["integer_kernels"]
     assert kernels["all_integer"]
-    assert (kernels["QLinearMul"], kernels["QLinearAveragePool"], kernels["QGemm"]) == (2, 1, 1)
+    assert (kernels["QLinearMul"], kernels["QLinearAveragePool"], kernels["QGemm"]) == (5, 1, 1)
+    assert kernels["QLinearLeakyRelu"] == 4  # of three hard-swishes, too
     assert results["products"] == {"tie_safe": 2, "total": 2}
     assert results["functions"] == {"tie_safe": 8, "total": 8}
     assert results["export"] == "equal in every byte"
     assert results["conversion"]["layers"] > 25
+
+
+def test_the_gate_of_a_hard_swish_is_no_tensor_of_its_own(subject):
+    """In a trace of the file; the inside of a SiLU, which is float, is."""
+    sides = torch_side("integer_exact", subject.module), file_side("file", subject.file, runtime="ALL")
+    found = trace(*sides, [[training_input(picture(2), CARD.preprocessing)]])
+    ours, theirs = found.matching.unmatched
+    assert (ours, [name for name in theirs if not name.endswith(".sigmoid")]) == ((), [])
+    assert found.first_difference is None
+
+
+@pytest.mark.parametrize("scheme", ["s8s8", pytest.param("tidl_pow2", marks=pytest.mark.slow)])
+def test_a_hard_swish_is_exact_at_other_schemes(scheme, tmp_path):
+    """Signed codes, and powers of two, where results lie in the middle between two codes."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.Hardswish(), nn.Conv2d(16, 5, 1), nn.Hardswish())
+    with torch.no_grad():
+        network[0].weight *= 4  # values beyond 3 there, and none in the last layer
+        network[2].weight /= 4
+    card = replace(CARD, outputs={"output": 5})
+    model = prepare(network.eval(), scheme)
+    set_input_range(model, *card.preprocessing.input_range)
+    image = torch.from_numpy(training_input(picture(1), card.preprocessing))
+    calibrate(model, [image])
+    slopes = [module.slope for module in convert(model).modules() if isinstance(module, IntegerHardswish)]
+    assert slopes == [127 / 128, 1.0]
+    file = tmp_path / "model_int8.onnx"
+    file.write_bytes(to_onnx(model.eval(), card, size=SIZE).SerializeToString())
+    expected = integer_exact(model, "onnxruntime_x86")(image)["output"].numpy()
+    for level in ("EXTENDED", "ALL"):
+        np.testing.assert_array_equal(run(load_onnx(file, level=level), image.numpy())["output"], expected)
+    kernels = integer_kernels(file)
+    assert (kernels["all_integer"], kernels["QLinearMul"], kernels["QLinearLeakyRelu"]) == (True, 2, 2)
 
 
 def test_a_contract_holds_the_same_codes_for_every_arithmetic(subject):

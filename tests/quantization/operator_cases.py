@@ -23,7 +23,7 @@ from onnx import numpy_helper
 from torch import Tensor, fx, nn
 
 from edgeailite.quantization.codes import Codes
-from edgeailite.quantization.convert import CodeTotal, FromCodes, IntegerLinear, Quantize, ToCodes
+from edgeailite.quantization.convert import CodeTotal, FromCodes, IntegerHardswish, IntegerLinear, Quantize, ToCodes
 from edgeailite.quantization.grids import WeightGrid
 from edgeailite.quantization.integer import IntegerExact
 from edgeailite.quantization.modules import IntegerParameters, QuantLinear
@@ -81,7 +81,7 @@ def linear(channels: int, out: int) -> IntegerLinear:
     return IntegerLinear(layer, IntegerParameters(weight, scale, bias, scale * 0.02), opset=OPSET)
 
 
-WIDE = (1, 16, 512, 512)
+WIDE, ROWS, LARGE, FLAT = (1, 16, 512, 512), (1, 256, 64, 256), (1, 64, 128, 160), (1, 4, 256, 320)
 STRIDED = (slice(None), slice(1, 14, 3), slice(None, None, 2), slice(-20, -3))
 PLANE, CHANNELS = (1, 16, 64, 80), (1, 16, 1, 1)
 CASES: dict[str, Case] = {
@@ -89,7 +89,7 @@ CASES: dict[str, Case] = {
     "LeakyReLU": Case("QLinearLeakyRelu", nn.LeakyReLU(0.1)),
     "Tanh": Case("Tanh", nn.Tanh()),
     "Hardsigmoid": Case("HardSigmoid", nn.Hardsigmoid()),
-    "Hardswish": Case("HardSigmoid", nn.Hardswish()),
+    "Hardswish": Case("QLinearMul", nn.Hardswish()),
     "SiLU": Case("Sigmoid", nn.SiLU()),
     "GELU": Case("Gelu", nn.GELU()),
     "GELU tanh": Case("Gelu", nn.GELU("tanh")),
@@ -113,9 +113,9 @@ CASES: dict[str, Case] = {
     "AvgPool2d 3/2 uncounted": Case("QLinearAveragePool", nn.AvgPool2d(3, 2, 1, count_include_pad=False)),
     "AvgPool2d 2 ceil": Case("QLinearAveragePool", nn.AvgPool2d(3, 3, ceil_mode=True, count_include_pad=False)),
     "mean over channels": Case("ReduceSum", Total((1,), keepdim=True, mean=True), (WIDE,), first, of_codes=True),
-    "mean over rows": Case("ReduceSum", Total((2,), keepdim=False, mean=True), (WIDE,), first, of_codes=True),
+    "mean over rows": Case("ReduceSum", Total((2,), keepdim=False, mean=True), (ROWS,), first, of_codes=True),
     "sum over channels": Case("ReduceSum", Total((1,), keepdim=True, mean=False), (WIDE,), first, of_codes=True),
-    "AvgPool2d 17/8": Case("QLinearAveragePool", nn.AvgPool2d(17, 8, 8)),
+    "AvgPool2d 17/8": Case("QLinearAveragePool", nn.AvgPool2d(17, 8, 8), (LARGE,)),
     "nearest x2": Case("Resize", build=resized((128, 160), mode="nearest"), keeps=True),
     "nearest 77x91": Case("Resize", build=resized((77, 91), mode="nearest"), keeps=True),
     "bilinear": Case("Resize", build=resized((128, 160), mode="bilinear", align_corners=False), keeps=True),
@@ -140,8 +140,8 @@ CASES: dict[str, Case] = {
     "Pad with 1.5": Case("Pad", Pad(), build=by_module([1, 2, 3, 4], 1.5), keeps=True),
     "Pad replicate": Case("Pad", Pad("replicate"), build=by_module([1, 2, 3, 4]), keeps=True),
     "Linear on tokens": Case("QGemm", linear(300, 100), ((2, 500, 300),)),
-    "amin": Case("ReduceMin", Move(torch.amin), build=by_module(1, True), keeps=True),
-    "amax": Case("ReduceMax", Move(torch.amax), build=by_module(1, True), keeps=True),
+    "amin": Case("ReduceMin", Move(torch.amin), (FLAT,), build=by_module(1, True), keeps=True),
+    "amax": Case("ReduceMax", Move(torch.amax), (FLAT,), build=by_module(1, True), keeps=True),
 }
 
 
@@ -161,6 +161,7 @@ class Compared:
         self.case, self.folder, self.found = case, folder, Found()
         self.graph = _graph(case)
         self.model = _exported(self.graph, case.shapes)
+        self.owners = ("in0", "in1", "end", *(["operator"] if isinstance(case.module, nn.Hardswish) else []))
 
     def compare(self, rng: np.random.Generator) -> None:
         """Compare with other scales, at both levels."""
@@ -194,18 +195,23 @@ class Compared:
         low, high = (float(v) * rng.uniform(0.6, 1.0) for v in plain.aminmax())
         low, high = min(low, 0.0), max(high, 1e-3)
         _set(self.graph.end, (high - low) / 255, round(-low / (high - low) * 255))
+        if isinstance(self.case.module, nn.Hardswish):  # its gate depends on the scale of its input
+            self.graph.operator = IntegerHardswish(self.graph.in0)
         if isinstance(self.case.module, TABLES):
-            _make_safe(self.case.module, self.graph.in0, self.graph.end)
+            _make_safe(self.graph.operator, self.graph.in0, self.graph.end)
 
     def _run(self, level: str, codes: Sequence[Codes8]) -> Codes8:
         written: set[str] = set()
         for tensor in self.model.graph.initializer:
             owner, _, name = tensor.name.rpartition(".")
-            if owner in ("in0", "in1", "end"):
+            if owner in self.owners:
                 written.add(tensor.name)
                 value = getattr(self.graph.get_submodule(owner), name).numpy()
                 tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
-        assert self.case.of_codes or len(written) == 2 * (len(codes) + 1)
+        assert self.case.of_codes or len(written) == 2 * (len(codes) + 1 + 2 * ("operator" in self.owners))
+        for node in self.model.graph.node:
+            if "operator" in self.owners and node.op_type == "LeakyRelu":
+                node.attribute[0].f = self.graph.operator.slope
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level, options.intra_op_num_threads = LEVELS[level], 1
         options.log_severity_level = 3
@@ -231,7 +237,8 @@ def _graph(case: Case) -> fx.GraphModule:
         root.in0 = CodeTotal(case.module, root.in0)
     values = [graph.call_module(f"in{index}", (node,)) for index, node in enumerate(inputs)]
     if case.module is not None and not case.of_codes:
-        root.add_module("operator", case.module)
+        given = IntegerHardswish(root.in0) if isinstance(case.module, nn.Hardswish) else case.module
+        root.add_module("operator", given)
     root.add_module("end", ToCodes(*_numbers(len(inputs)), opset=OPSET))
     graph.output(graph.call_module("end", (case.build(graph, values),)))
     return fx.GraphModule(root, graph).eval()
@@ -270,6 +277,8 @@ def _plain(graph: fx.GraphModule, values: Sequence[Tensor]) -> Tensor:
     function = graph.get_submodule(str(node.target)) if node.op == "call_module" else node.target
     if isinstance(function, CodeTotal):
         return Total.forward(function, *arguments)
+    if isinstance(function, IntegerHardswish):
+        return F.hardswish(*arguments)
     if isinstance(function, IntegerLinear):
         return F.linear(*arguments, *(v.flatten(1) if v.dim() > 1 else v for v in function.as_convolution().values()))
     with torch.no_grad():

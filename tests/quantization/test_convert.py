@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from torch import fx, nn
 
 from edgeailite.quantization import calibrate, convert, prepare, set_input_range
-from edgeailite.quantization.convert import CodePool, Form, IntegerConv, Quantize
+from edgeailite.quantization.convert import CodePool, Form, IntegerConv, IntegerHardswish, Quantize
 from edgeailite.quantization.grids import WeightGrid
 from edgeailite.quantization.modules import QuantConv2d
 from edgeailite.quantization.pooling import region_sums
-from edgeailite.quantization.schemes import SCHEMES
+from edgeailite.quantization.schemes import SCHEMES, Plan
 from tests.quantization.tiny import quantized, tiny
 
 module_of_convert = importlib.import_module(
@@ -74,6 +75,53 @@ def test_an_activation_goes_where_codes_clamp_as_it_does(activation, low, high, 
     assert converted(activation, low, high) == expected
     if len(expected) == 4:
         assert converted(activation, low, high, form=Form(activation_first=True)) == [expected[0], *expected[2:]]
+
+
+# --- hard-swish
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int8], ids=str)
+@pytest.mark.parametrize(("low", "high", "noise"), [(0.2, 1, 1.2), (1, 3, 1.3), (3, 6, 1.2), (6, 40, 1.1)])
+def test_a_gate_of_codes_is_a_hard_sigmoid(kind, low, high, noise):
+    """By float64 arithmetic: a step at most from the exact function, no shift, little more noise than rounding has."""
+    rng = np.random.default_rng(0)
+    squares, exact_squares, shifts = [], [], []
+    for _ in range(100):
+        largest = rng.uniform(low, high)
+        least = -largest * rng.uniform(0.3, 1.5)
+        scale, first = np.float32((largest - least) / 255), KINDS[kind][0]
+        zero = int(np.rint(-least / scale)) + first
+        source = Quantize(torch.tensor(scale), torch.tensor(zero, dtype=kind), opset=21)
+        values = (np.arange(first, first + 256, dtype=np.float32) - zero) * scale
+        module = IntegerHardswish(source)
+        exact = values.astype(np.float64) * np.clip(values.astype(np.float64) / 6 + 0.5, 0, 1)
+        found = values * module.gate(torch.from_numpy(values)).double().numpy() * float(module.scale)
+        step = (exact.max() - exact.min()) / 255
+        codes, exact_codes = np.rint(found / step), np.rint(exact / step)
+        assert np.abs(codes - exact_codes).max() <= 1
+        shifts.append((found - exact).mean() / step)
+        squares.append(np.square(codes - exact / step).mean())
+        exact_squares.append(np.square(exact_codes - exact / step).mean())
+    assert np.abs(shifts).max() < 0.1
+    assert np.mean(squares) < noise * np.mean(exact_squares)
+
+
+def swished(*, plan: Plan | None = None, form: Form = Form(), last: nn.Module | None = None) -> list[str]:  # noqa: B008
+    """Kinds of modules behind the first convolution."""
+    block = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Hardswish(), last or nn.Identity(), nn.Conv2d(4, 4, 1))
+    model = prepare(block, plan=plan or Plan())
+    calibrate(model, [torch.rand(1, 3, 4, 4)])
+    return [type(module).__name__ for module in convert(model, form=form).children()]
+
+
+def test_a_hard_swish_of_8_bits_becomes_integer_kernels():
+    assert "IntegerHardswish" in swished()
+    assert "IntegerHardswish" in swished(last=nn.ReLU())
+    assert "IntegerHardswish" in swished(last=nn.Hardtanh(0.0, 0.1))
+    for plan in (Plan(activations={"0": 16}), Plan(activations={"1": 16})):
+        assert "Hardswish" in swished(plan=plan)
+    assert "Hardswish" in swished(plan=Plan(activations={"2": 16}), last=nn.ReLU())
+    assert "Hardswish" in swished(form=Form(signed=True))
 
 
 # --- forms

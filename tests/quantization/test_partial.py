@@ -7,6 +7,7 @@ import torch
 from torch import fx
 
 from edgeailite.quantization import Plan, set_state, wide_parts
+from edgeailite.quantization.modules import QuantConv2d
 from edgeailite.quantization.partial import ACTIVATIONS, WEIGHTS, Part, PartialRuns, parts_of, set_bits
 from tests.quantization.tiny import WITH_TIES, pixels, quantized, tiny
 
@@ -86,12 +87,18 @@ def test_the_network_that_is_analysed_stays_as_it_is():
 
 @pytest.mark.parametrize("scheme", WITH_TIES)
 def test_bits_set_afterwards_are_those_of_a_network_prepared_with_them(scheme):
-    plan = Plan(weights={"encoder.1.0": 16, "decoders.0": 4}, activations={"encoder_0_2": 16})
+    plan = Plan(weights={"encoder.1.0": 16, "encoder.2.0": 16, "decoders.0": 4}, activations={"encoder_0_2": 16})
     (image,) = pixels(1, seed=5)[0]
     expected, changed = quantized(tiny(), scheme, plan), quantized(tiny(), scheme)
     plain = changed(image)["segmentation"]
     set_bits(changed, plan)
     assert wide_parts(changed)
+    integer = [
+        {name: module.integer for name, module in model.named_modules() if isinstance(module, QuantConv2d)}
+        for model in (changed, expected)
+    ]
+    assert integer[0] == integer[1]
+    assert not all(integer[0].values())
     assert torch.equal(changed(image)["segmentation"], expected(image)["segmentation"])
     set_bits(changed, Plan())
     assert torch.equal(changed(image)["segmentation"], plain)

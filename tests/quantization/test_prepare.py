@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from edgeailite.quantization import Plan, calibrate, prepare, set_input_range, set_state, wide_parts
 from edgeailite.quantization.modules import ActivationQuantizer, ImpliedReLU, QuantConv2d
 from edgeailite.quantization.schemes import SCHEMES
+from tests.quantization.spelled import BODIES, Spelled
 from tests.quantization.tiny import WITH_TIES
 
 Sites = dict[str, list[tuple[str, int]]]  # by range: (tensor, site)
@@ -155,3 +156,26 @@ def test_calibration_sees_every_tensor_of_a_shared_scale():
     quantizer = next(m for name, m in model.ranges.named_children() if name not in ("image", "last"))
     assert float(quantizer.low.min()) == pytest.approx(min(float(v.min()) for v in (b, c)), rel=1e-5)
     assert float(quantizer.high.max()) == pytest.approx(max(float(v.max()) for v in (a, b, c)), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "modules"),
+    [
+        ("hard-swish by parts", ["Hardswish"]),
+        ("hard-swish by parts in place", ["Hardswish"]),
+        ("a hard-sigmoid that is read twice", ["Hardsigmoid", "Multiply"]),
+    ],
+)
+def test_a_hard_swish_by_its_parts_is_one_module(spelling, modules):
+    model = prepare(Spelled(BODIES[spelling]).eval())
+    called = [type(model.get_submodule(str(n.target))).__name__ for n in model.graph.nodes if n.op == "call_module"]
+    assert [name for name in called if name in ("Hardswish", "Hardsigmoid", "Multiply")] == modules
+    gated = nn.Sequential(nn.Conv2d(3, 4, 1), Gate())
+    assert any(isinstance(module, nn.Hardsigmoid) for module in prepare(gated.eval()).modules())
+
+
+class Gate(nn.Module):
+    """A hard-sigmoid of something else."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * F.hardsigmoid(F.relu(x))

@@ -32,7 +32,7 @@ from edgeailite.export.to_onnx import to_onnx, write_graph
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.quantization import published_names
 from edgeailite.quantization.convert import Form
-from edgeailite.quantization.graph import ACTIVATIONS, activation_limits, is_module
+from edgeailite.quantization.graph import ACTIVATIONS, activation_limits, is_constant, is_module
 from edgeailite.quantization.modules import ActivationQuantizer, QuantConv2d
 
 FORM = Form(signed=True, activation_first=True)
@@ -52,7 +52,7 @@ def files(request: Request) -> Files:
 
 @torch.no_grad()
 def clipped(model: fx.GraphModule) -> fx.GraphModule:
-    """Return a prepared network in float: BatchNorm folded in, a Clip at each published range."""
+    """Return a prepared network in float: BatchNorm folded in, a Clip at each published range, none of a constant."""
     result = copy.deepcopy(model).eval().cpu()
     names = published_names(result)
     for node in list(result.graph.nodes):
@@ -61,7 +61,7 @@ def clipped(model: fx.GraphModule) -> fx.GraphModule:
             result.set_submodule(str(node.target), _float_conv(result.get_submodule(str(node.target)), tensors))
             node.args = node.args[:1]
     for node in list(result.graph.nodes):  # after the convolutions, some of which get a Clip of their own as a child
-        if node in names:
+        if node in names and not is_constant(node.args[0]):
             _clip(result, node, names[node])
         elif is_module(node, ActivationQuantizer):
             node.replace_all_uses_with(node.args[0])

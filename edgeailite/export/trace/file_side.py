@@ -7,7 +7,8 @@ end a block and hold values: sums over codes (a pooling that multiplies by the s
 computed on the way (Shape) do not; (4) OpenVINO adds inside the kernel of a convolution and in place: reading what an
 addition takes changes the outputs (seen: logits moved by 0.23, without it by 0.004), so it is left out there; (5) codes
 that operators of the QLinear family give (onnxruntime's QOperator format) are places under the tensor's name, too, and
-so is an output that is dequantized behind an operator which only moves codes.
+so is an output that is dequantized behind an operator which only moves codes; (6) codes that are read at another zero
+point only (the gate of a hard-swish) belong to the layer that reads them.
 """
 
 from __future__ import annotations
@@ -252,6 +253,8 @@ def _places(parsed: _File) -> dict[str, Place]:
         tensor = node.output[0] if node.output else ""
         if tensor not in parsed.alive:
             continue
+        if _is_inside(parsed, node):
+            continue
         if node.op_type in SCALE_AT:
             name, place = _quantized_place(parsed, node, held)
             places.setdefault(name, place)
@@ -263,6 +266,18 @@ def _places(parsed: _File) -> dict[str, Place]:
             places[tensor] = _described(parsed, tensor, Place(tensor, "", ""), held)
             held[tensor] = tensor
     return places
+
+
+def _is_inside(parsed: _File, node: onnx.NodeProto) -> bool:
+    """Return whether a quantizer's codes are read at other zero points (rule 6)."""
+    readers = parsed.readers.get(node.output[0], [])
+    if node.op_type != "QuantizeLinear" or not readers or node.output[0] in parsed.outputs:
+        return False
+    zero_point = parsed.parameters(node)[1]
+    return all(
+        reader.op_type == "DequantizeLinear" and not np.array_equal(parsed.parameters(reader)[1], zero_point)
+        for reader in readers
+    )
 
 
 def _is_float_place(parsed: _File, node: onnx.NodeProto, quantized: set[str]) -> bool:

@@ -38,8 +38,8 @@ from edgeailite.quantization.modules import ActivationQuantizer, set_state
 
 PASSED_ON = (*ACTIVATIONS, nn.BatchNorm2d, nn.Dropout, nn.Dropout2d, nn.Identity)  # belong to the layer before
 OPERATORS = {
-    "AdaptiveAvgPool2d": "Pool", "CodePool": "Pool", "Hardtanh": "Clip", "MaxPool2d": "MaxPool", "ReLU": "Relu",
-    "ReLU6": "Clip",
+    "AdaptiveAvgPool2d": "Pool", "CodePool": "Pool", "Hardtanh": "Clip", "IntegerHardswish": "Hardswish",
+    "MaxPool2d": "MaxPool", "ReLU": "Relu", "ReLU6": "Clip",
 }  # fmt: skip
 Tap = Callable[[fx.Node, Any], Any]
 

@@ -110,7 +110,15 @@ def test_a_rule_has_every_bit_of_onnxruntime(tmp_path, kind):
     assert proof.exact, (proof.parts, proof.without_rule, proof.float_layers)
 
 
-FUNCTIONS = {"Sigmoid": {}, "LeakyRelu": {"alpha": 0.1}, "HardSigmoid": {}, "Tanh": {}, "Elu": {}, "Softplus": {}}
+FUNCTIONS = {
+    "Sigmoid": {},
+    "LeakyRelu": {"alpha": 0.1},
+    "HardSigmoid": {},
+    "HardSwish": {},
+    "Tanh": {},
+    "Elu": {},
+    "Softplus": {},
+}
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
