@@ -1,4 +1,4 @@
-"""A traced network to an ONNX graph, node by node, for the operators that networks of this package consist of.
+"""A traced network to an ONNX graph, node by node, for the operators that most networks consist of.
 
 `torch.onnx.export` traces a network once more, decomposes it and rewrites what comes out, which takes seconds to half
 a minute. A traced graph already says everything: `write` translates it in a fraction of a second, and what it writes
@@ -25,10 +25,29 @@ from torch import Tensor, fx, nn
 
 from edgeailite.export.graphs import enlarged_label_map, label_map
 from edgeailite.export.naming import function_names
-from edgeailite.quantization.convert import CodePool, Constant, FromCodes, IntegerConv, IntegerLinear, Quantize, ToCodes
+from edgeailite.quantization.convert import (
+    CodePool,
+    CodeTotal,
+    Constant,
+    FromCodes,
+    IntegerConv,
+    IntegerHardswish,
+    IntegerLinear,
+    Quantize,
+    ToCodes,
+)
 from edgeailite.quantization.enlarge_codes import EnlargeCodes
-from edgeailite.quantization.graph import input_index, is_input, output_nodes, reads_shape, unused_name
+from edgeailite.quantization.graph import (
+    NEAREST,
+    input_index,
+    is_input,
+    is_nearest,
+    output_nodes,
+    reads_shape,
+    unused_name,
+)
 from edgeailite.quantization.modules import ImpliedReLU
+from edgeailite.quantization.operators import Move, Multiply, Subtract
 from edgeailite.quantization.pooling import RegionPool, regions
 from edgeailite.quantization.tie_free import nearest_rows
 
@@ -455,15 +474,123 @@ def _enlarge(writer: _Writer, node: fx.Node, module: EnlargeCodes) -> Value:
     return Value(name, tuple(shape), value.type, name)
 
 
-def _add(writer: _Writer, node: fx.Node) -> Value:
-    if node not in writer.calls or node.kwargs:
+def _code_total(writer: _Writer, node: fx.Node, module: CodeTotal) -> Value:
+    codes, path = writer.argument(node), str(node.target)
+    rank = len(codes.shape)
+    dims = sorted(dim % rank for dim in module.dims)
+    if module.mean and not writer.fixed:
         raise Unknown(str(node))
-    values = [writer.argument(node, index) for index in range(2)]
-    try:
-        shape = tuple(np.broadcast_shapes(*(value.shape for value in values)))
-    except ValueError as error:
-        raise Unknown(str(node)) from error
-    return Value(writer.node("Add", [value.name for value in values], writer.path(node)), shape)
+    parameters = [writer.constant(f"{codes.name}.{name}", getattr(module, name)) for name in ("one", "zero_point")]
+    tensor = f"{codes.name.removesuffix('_quantized')}_dequantized"
+    counts = writer.shared("DequantizeLinear", [codes.name, *parameters], tensor, axis=1)
+    axes = writer.constant(f"{path}.axes", np.array(dims, np.int64))
+    how = {"keepdims": int(module.keepdim), "noop_with_empty_axes": 0}
+    sums = writer.node("ReduceSum", [counts, axes], f"{path}.reducesum", **how)
+    count = int(np.prod([codes.shape[dim] for dim in dims]))
+    factor = writer.constant(f"{path}.factor", module.scale / count if module.mean else module.scale)
+    shape = [
+        1 if dim in dims else length for dim, length in enumerate(codes.shape) if module.keepdim or dim not in dims
+    ]
+    return Value(writer.node("Mul", [sums, factor], writer.path(node)), tuple(shape))
+
+
+def _function(kind: str, **attributes: float) -> Callable[[_Writer, fx.Node, Any], Value]:
+    """Return the rule of a function of one value that ONNX has."""
+
+    def rule(writer: _Writer, node: fx.Node, module: nn.Module) -> Value:
+        value = writer.argument(node)
+        return Value(writer.node(kind, [value.name], writer.path(node), **attributes), value.shape)
+
+    return rule
+
+
+def _leaky_relu(writer: _Writer, node: fx.Node, module: nn.LeakyReLU) -> Value:
+    return _function("LeakyRelu", alpha=module.negative_slope)(writer, node, module)
+
+
+def _silu(writer: _Writer, node: fx.Node, module: nn.SiLU) -> Value:
+    value = writer.argument(node)
+    gate = writer.node("Sigmoid", [value.name], f"{node.target}.sigmoid")
+    return Value(writer.node("Mul", [value.name, gate], writer.path(node)), value.shape)
+
+
+def _integer_hardswish(writer: _Writer, node: fx.Node, module: IntegerHardswish) -> Value:
+    value, path = writer.argument(node), str(node.target)
+    slope = writer.node("LeakyRelu", [value.name], f"{path}.leakyrelu", alpha=module.slope)
+    to_codes = [writer.buffer(path, module, name) for name in ("step", "middle")]
+    codes = writer.node("QuantizeLinear", [slope, *to_codes], f"{slope}_quantized", axis=1)
+    to_values = [writer.buffer(path, module, name) for name in ("scale", "zero")]
+    gate = writer.node("DequantizeLinear", [codes, *to_values], f"{slope}_dequantized", axis=1)
+    return Value(writer.node("Mul", [value.name, gate], writer.path(node)), value.shape)
+
+
+def _average_pool(writer: _Writer, node: fx.Node, module: nn.AvgPool2d) -> Value:
+    value = writer.argument(node)
+    kernel, stride, pads = (
+        part if isinstance(part, tuple) else (part, part)
+        for part in (module.kernel_size, module.stride, module.padding)
+    )
+    if module.ceil_mode or module.divisor_override is not None or len(value.shape) != RANK:
+        raise Unknown(str(node))
+    name = writer.node(
+        "AveragePool",
+        [value.name],
+        writer.path(node),
+        auto_pad="NOTSET",
+        ceil_mode=0,
+        count_include_pad=int(module.count_include_pad),
+        kernel_shape=list(kernel),
+        pads=[*pads, *pads],
+        strides=list(stride),
+    )
+    return Value(name, (*value.shape[:2], *_sides(node, value, kernel, stride, pads, (1, 1))))
+
+
+def _pixel_shuffle(writer: _Writer, node: fx.Node, module: nn.PixelShuffle) -> Value:
+    value, factor = writer.argument(node), module.upscale_factor
+    if len(value.shape) != RANK:
+        raise Unknown(str(node))
+    name = writer.node("DepthToSpace", [value.name], writer.path(node), blocksize=factor, mode="CRD")
+    batch, channels, height, width = value.shape
+    return Value(name, (batch, channels // factor**2, factor * height, factor * width), value.type)
+
+
+def _move(writer: _Writer, node: fx.Node, module: Move) -> Value:
+    """`flatten(1)`, the way from maps to a classifier."""
+    value = writer.argument(node)
+    if (
+        module.function is not torch.flatten
+        or node.args[1:] not in ((1,), (1, -1))
+        or node.kwargs
+        or len(value.shape) != RANK
+    ):
+        raise Unknown(str(node))
+    if not writer.fixed and value.shape[2:] != (1, 1):
+        raise Unknown(str(node))
+    name = writer.node("Flatten", [value.name], writer.path(node), axis=1)
+    return Value(name, (value.shape[0], int(np.prod(value.shape[1:]))), value.type)
+
+
+def _pointwise(kind: str) -> Callable[[_Writer, fx.Node, Any], Value]:
+    """Return the rule of an operator on two tensors that are broadcast."""
+
+    def rule(writer: _Writer, node: fx.Node, module: nn.Module | None = None) -> Value:
+        if node.kwargs or len(node.args) != 2:
+            raise Unknown(str(node))
+        values = [writer.argument(node, index) for index in range(2)]
+        try:
+            shape = tuple(np.broadcast_shapes(*(value.shape for value in values)))
+        except ValueError as error:
+            raise Unknown(str(node)) from error
+        return Value(writer.node(kind, [value.name for value in values], writer.path(node)), shape)
+
+    return rule
+
+
+def _add(writer: _Writer, node: fx.Node) -> Value:
+    if node not in writer.calls:
+        raise Unknown(str(node))
+    return _pointwise("Add")(writer, node, None)
 
 
 def _concatenate(writer: _Writer, node: fx.Node) -> Value:
@@ -483,8 +610,18 @@ def _interpolate(writer: _Writer, node: fx.Node) -> Value:
     size = writer.values.get(options.get("size"))
     if len(node.args) != 1 or not isinstance(size, Size) or options.get("antialias") or options.get("scale_factor"):
         raise Unknown(str(node))
-    if options.get("mode") != "bilinear" or len(value.shape) != RANK:
+    if options.get("mode") not in ("bilinear", NEAREST) or len(value.shape) != RANK:
         raise Unknown(str(node))
+    if is_nearest(node):
+        name = writer.node(
+            "Resize",
+            [value.name, "", "", writer.sizes(value, size.of)],
+            writer.path(node),
+            coordinate_transformation_mode="asymmetric",
+            mode="nearest",
+            nearest_mode="floor",
+        )
+        return Value(name, (*value.shape[:2], *size.of.shape[2:]), value.type)
     corners = "align_corners" if options.get("align_corners") else "half_pixel"
     name = writer.node(
         "Resize",
@@ -559,6 +696,19 @@ LAYERS: dict[type[nn.Module], Callable[[_Writer, fx.Node, Any], Value]] = {
     RegionPool: _region_pool,
     CodePool: _code_pool,
     EnlargeCodes: _enlarge,
+    CodeTotal: _code_total,
+    IntegerHardswish: _integer_hardswish,
+    nn.Sigmoid: _function("Sigmoid"),
+    nn.Tanh: _function("Tanh"),
+    nn.Hardsigmoid: _function("HardSigmoid", alpha=1 / 6, beta=0.5),
+    nn.Hardswish: _function("HardSwish"),
+    nn.SiLU: _silu,
+    nn.LeakyReLU: _leaky_relu,
+    nn.AvgPool2d: _average_pool,
+    nn.PixelShuffle: _pixel_shuffle,
+    Multiply: _pointwise("Mul"),
+    Subtract: _pointwise("Sub"),
+    Move: _move,
     nn.Identity: _same,
     nn.Dropout: _same,
     nn.Dropout2d: _same,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -139,6 +140,45 @@ def test_resizes_of_copied_codes_are_written_at_one_size(monkeypatch):
     np.testing.assert_array_equal(*outputs)
 
 
+class Foreign(nn.Module):
+    """Layers of other people's networks that are written directly: gates, averages, shuffles, a classifier."""
+
+    def __init__(self, pooled: tuple[int, int]) -> None:
+        super().__init__()
+        self.stem, self.swish, self.silu = nn.Conv2d(3, 8, 3, 2, 1), nn.Hardswish(), nn.SiLU()
+        self.pool, self.leaky = nn.AvgPool2d(3, 1, 1), nn.LeakyReLU(0.1)
+        self.squeeze, self.excite = nn.AdaptiveAvgPool2d(pooled), nn.Conv2d(8, 8, 1)
+        self.gate, self.sigmoid, self.tanh = nn.Hardsigmoid(), nn.Sigmoid(), nn.Tanh()
+        self.shuffle, self.head, self.linear = nn.PixelShuffle(2), nn.Conv2d(2, 5, 1), nn.Linear(8, 3)
+        self.flatten = nn.Flatten()
+
+    def forward(self, picture: Tensor) -> dict[str, Tensor]:
+        x = self.swish(self.stem(picture))
+        gate = self.squeeze(x)
+        x = self.leaky(self.pool(x)) * self.gate(self.excite(gate))
+        x = self.silu(x) - self.tanh(x).mean(1, keepdim=True)
+        logits = self.head(self.shuffle(x))
+        return {
+            "segmentation": F.interpolate(logits, size=picture.shape[2:], mode="nearest"),
+            "classes": self.sigmoid(self.linear(self.flatten(gate))),
+        }
+
+
+def test_layers_of_other_networks_give_the_exporter_s_values(monkeypatch):
+    torch.manual_seed(8)
+    model = prepare(Foreign((1, 1)).eval())
+    set_input_range(model, *toy_card().preprocessing.input_range)
+    calibrate(model, [(image(),), (image(1),)])
+    card = replace(toy_card(), outputs={"segmentation": 5, "classes": 3})
+    mine, theirs = both(monkeypatch, model.eval(), card, size=SIZE)
+    picture = image(2).numpy()
+    found, expected = (run(load_onnx(model.SerializeToString()), picture) for model in (mine, theirs))
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value)
+        assert len(np.unique(value)) > 1
+    assert sorted(node.op_type for node in mine.graph.node) == sorted(node.op_type for node in theirs.graph.node)
+
+
 class Strange(nn.Module):
     def __init__(self, how: str) -> None:
         super().__init__()
@@ -150,7 +190,7 @@ class Strange(nn.Module):
         if self.how == "size":
             x = F.interpolate(x, size=(7, 9), mode="bilinear")
         elif self.how == "mode":
-            x = F.interpolate(x, size=picture.shape[2:], mode="nearest")
+            x = F.interpolate(x, size=picture.shape[2:], mode="bicubic")
         elif self.how == "arithmetic":
             x = F.interpolate(x, size=(2 * x.shape[2], 2 * x.shape[3]), mode="bilinear")
         elif self.how == "axis":
