@@ -115,9 +115,8 @@ class _Writer:
 
     def model(self) -> onnx.ModelProto:
         """Translate all nodes; return the model."""
-        for node in self.traced.graph.nodes:
-            if node.op != "output":
-                self.values[node] = self.value_of(node)
+        for node in _live(self.traced.graph):
+            self.values[node] = self.value_of(node)
         given = [self.output(name, node) for name, node in self.outputs.items()]
         graph = helper.make_graph(
             self.nodes,
@@ -229,6 +228,15 @@ class _Writer:
                 whole = value.shape[-2:] == picture[-2:]
                 shape[axis] = OPEN[axis - len(shape) + 3] if whole else None
         return helper.make_tensor_value_info(name, value.type, shape)
+
+
+def _live(graph: fx.Graph) -> list[fx.Node]:
+    """Return the nodes that an output needs, in order."""
+    needed = {source for node in graph.nodes if node.op == "output" for source in node.all_input_nodes}
+    for node in reversed(graph.nodes):
+        if node in needed:
+            needed.update(node.all_input_nodes)
+    return [node for node in graph.nodes if node in needed]
 
 
 def _quantize(writer: _Writer, node: fx.Node, module: Quantize) -> Value:

@@ -176,7 +176,8 @@ def test_layers_of_other_networks_give_the_exporter_s_values(monkeypatch):
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value)
         assert len(np.unique(value)) > 1
-    assert sorted(node.op_type for node in mine.graph.node) == sorted(node.op_type for node in theirs.graph.node)
+    mine, theirs = (sorted(node.op_type.replace("Flatten", "Reshape") for node in m.graph.node) for m in (mine, theirs))
+    assert mine == theirs
 
 
 class Strange(nn.Module):
