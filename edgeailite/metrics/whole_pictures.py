@@ -21,6 +21,7 @@ class Placing(NamedTuple):
 def placing(scores: NDArray[Any], label: int) -> Placing:
     """Return the place of a labelled class among the scores (C,); of equal scores the first class comes first.
 
+    >>> import numpy as np
     >>> placing(np.array([0.1, 0.7, 0.7]), 2)
     Placing(label=2, found=1, rank=1)
     """
