@@ -6,7 +6,6 @@ The second half keeps a promise: `edgeailite verify FILE contract.json` runs aft
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -49,16 +48,21 @@ def test_import_needs_only_the_standard_library(module):
     assert imported(f"import {module}") - sys.stdlib_module_names == {"edgeailite"}
 
 
+def processor_time_of_children() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 @pytest.mark.parametrize(
     "verb, words", [("", {"train", "export", "verify", "doctor"}), ("train", {"--epochs", "loss"})]
 )
 def test_help_is_instant(verb, words):
     seconds = []
-    for _ in range(5):  # the best of five: a busy machine must not fail this
-        begin = time.perf_counter()
+    for _ in range(5):  # processor time, and the best of five: a busy machine must not fail this
+        begin = processor_time_of_children()
         command = [sys.executable, "-m", "edgeailite", *verb.split(), "--help"]
         ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(processor_time_of_children() - begin)
         assert ended.returncode == 0, ended.stderr
         assert words <= set(ended.stdout.split())
     assert min(seconds) < HELP_SECONDS, f"edgeailite {verb} --help took {min(seconds):.2f} s at best"

@@ -242,7 +242,9 @@ def test_compare_and_complexity_count_it_as_the_onnx_file(command, run, miniatur
         json.loads(command("complexity", file, "--json", True).out)["sizes"][0]
         for file in (run / "model_int8.tflite", onnx)
     ]
-    assert counted[0]["macs"] == counted[1]["macs"] > 1e6
+    assert counted[1]["macs"] > 1e6
+    more = counted[0]["macs"] / counted[1]["macs"]  # inner resizes are convolutions in the .tflite file
+    assert 1 < more < 1.02
     assert counted[0]["parameters"] == pytest.approx(counted[1]["parameters"], rel=0.01)  # each layer has a bias here
     ended = command("complexity", run / "model_int8.tflite", "--img_resize", 32, 32)
     assert (ended.code, "takes 64x96; leave it out" in ended.err) == (2, True)

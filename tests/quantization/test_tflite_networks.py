@@ -174,4 +174,5 @@ def test_two_inputs_and_three_outputs(name):
 @pytest.mark.parametrize("scheme", [name for name in SCHEMES if name != "ort_u8s8"])
 @pytest.mark.parametrize("name", ["unet_aspp_mobilenetv2_tv_1p4_edgeailite", "fpn_aspp_regnetx400mf_edgeailite"])
 def test_every_scheme(name, scheme):
-    check_network(name, scheme, inputs=1, outputs=2, sizes=SWEPT_SIZES)
+    sizes = [(64, 96), (96, 160)] if scheme == "portable" else SWEPT_SIZES  # its resizes are by whole factors
+    check_network(name, scheme, inputs=1, outputs=2, sizes=sizes)
