@@ -35,6 +35,7 @@ from edgeailite.untrusted import printable
 
 NEWEST_IR = 10  # nothing newer is used
 LARGEST_FILE = 2**31  # bytes
+EXAMPLE = (97, 161)  # odd, so that nothing divides it
 OLDEST_EXPORTED = 18  # torch writes this one or newer; 17 is converted from it
 WIDE_OPSET = 21  # the first whose quantizers know 16 bits
 KEPT = ("Conv", "QuantizeLinear", "DequantizeLinear", "Add", "Concat", "Resize")
@@ -110,7 +111,7 @@ def write_graph(
     exported = write(traced, card.inputs, opset=max(opset, OLDEST_EXPORTED), size=size)
     if exported is None:
         names = operator_names(traced.graph)
-        exported = rename(_export(traced, card.inputs, opset=max(opset, OLDEST_EXPORTED), size=size), names)
+        exported = rename(_export(traced, card, opset=max(opset, OLDEST_EXPORTED), size=size), names)
         if simplify:
             exported = _simplify(exported)
     if opset < OLDEST_EXPORTED:
@@ -157,34 +158,41 @@ def _check_bits(model: fx.GraphModule, opset: int) -> None:
         )
 
 
-def _export(
-    traced: fx.GraphModule, inputs: Sequence[str], *, opset: int, size: tuple[int, int] | None
+def _export(traced: fx.GraphModule, card: ModelCard, *, opset: int, size: tuple[int, int] | None) -> onnx.ModelProto:
+    """Export with torch. Open sizes are tried at `EXAMPLE`; then at the card's size, where that is too small."""
+    if size is not None:
+        return _export_at(traced, card.inputs, size, opset=opset, is_open=False)
+    try:
+        return _export_at(traced, card.inputs, EXAMPLE, opset=opset, is_open=True)
+    except torch.onnx.OnnxExporterError:
+        own = card.preprocessing.height, card.preprocessing.width
+    try:
+        return _export_at(traced, card.inputs, own, opset=opset, is_open=True)
+    except torch.onnx.OnnxExporterError as error:
+        reason = error.__cause__ or error
+        raise UsageError(
+            f"the network cannot be exported with open height and width ({str(reason).strip().splitlines()[0]})",
+            fix=f"export it with one size: leave {option('dynamic')} out",
+            code="no-fit",
+        ) from None
+
+
+def _export_at(
+    traced: fx.GraphModule, inputs: Sequence[str], size: tuple[int, int], *, opset: int, is_open: bool
 ) -> onnx.ModelProto:
-    height, width = size or (97, 161)
-    examples = tuple(torch.zeros(1 if size else 2, 3, height, width) for _ in inputs)
-    dynamic = None if size else {"images": tuple(dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC) for _ in inputs)}
-    outputs = output_nodes(traced.graph)
+    examples = tuple(torch.zeros(2 if is_open else 1, 3, *size) for _ in inputs)
+    dynamic = {"images": tuple(dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC) for _ in inputs)} if is_open else None
     with exporter_silenced(), torch.no_grad():
-        try:
-            program = torch.onnx.export(
-                _Wrapped(traced),
-                examples,
-                dynamo=True,
-                verbose=False,
-                opset_version=opset,
-                input_names=list(inputs),
-                output_names=list(outputs),
-                dynamic_shapes=dynamic,
-            )
-        except torch.onnx.OnnxExporterError as error:
-            if size is not None:
-                raise
-            reason = error.__cause__ or error
-            raise UsageError(
-                f"the network cannot be exported with open height and width ({str(reason).strip().splitlines()[0]})",
-                fix=f"export it with one size: leave {option('dynamic')} out",
-                code="no-fit",
-            ) from None
+        program = torch.onnx.export(
+            _Wrapped(traced),
+            examples,
+            dynamo=True,
+            verbose=False,
+            opset_version=opset,
+            input_names=list(inputs),
+            output_names=list(output_nodes(traced.graph)),
+            dynamic_shapes=dynamic,
+        )
     assert program is not None
     return program.model_proto
 

@@ -19,7 +19,7 @@ from edgeailite.errors import ParityError, UsageError
 from edgeailite.export import to_onnx
 from edgeailite.export.parity import Subject, integer_kernels, make_golden, prove
 from edgeailite.quantization import calibrate, prepare, set_input_range
-from edgeailite.runtime import recheck
+from edgeailite.runtime import load_onnx, recheck, run
 from tests.golden import golden_card, golden_model, smooth_pictures
 from tests.onnxfile.made import change_preprocessing
 
@@ -84,6 +84,25 @@ def test_further_sizes_of_a_network_that_takes_one_are_left_out(tmp_path, capsys
     assert "further sizes are left out: the network cannot be exported with open height" in capsys.readouterr().err
     with pytest.raises(UsageError, match="export it with one size"):
         to_onnx(subject.module, subject.card)
+
+
+class _Large(nn.Module):
+    """Its kernel is larger than the example of open sizes; Softplus leaves the file to torch's exporter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, golden_model().outputs["segmentation"], 101)
+        self.softplus = nn.Softplus()
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"segmentation": self.softplus(self.conv(x))}
+
+
+def test_a_network_of_large_pictures_alone_is_written_with_open_size_too():
+    made = to_onnx(_Large().eval(), golden_card((104, 136)))
+    assert all(side.dim_param for side in made.graph.input[0].type.tensor_type.shape.dim[2:])
+    picture = np.zeros((1, 3, 110, 120), np.float32)
+    assert run(load_onnx(made.SerializeToString()), picture)["segmentation"].shape[2:] == (10, 20)
 
 
 def test_every_convolution_addition_and_concatenation_is_an_integer_kernel(int8_subject):
