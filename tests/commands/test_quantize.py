@@ -147,7 +147,10 @@ def test_numbers_out_of_range_are_refused(options):
         QuantizeConfig(run=Path("r"), **options)
 
 
-@pytest.mark.parametrize("more", [(), ("--ranges", "learned", "--distill", 2, "--freeze_ranges_epoch", 0.5)])
+@pytest.mark.parametrize(
+    "more",
+    [pytest.param((), marks=pytest.mark.slow), ("--ranges", "learned", "--distill", 2, "--freeze_ranges_epoch", 0.5)],
+)
 def test_the_bare_resume_ends_as_the_run_that_nobody_killed(float_run, tmp_path, command, more):
     """Epochs, rates, freeze points and batch are the run's own; what is named beside them is said to be ignored."""
     options = ("--epochs", 3, "--lr", 1e-3, "--batch_size", 3, "--freeze_bn_epoch", 0.5, "--weight_decay", 0, *more)

@@ -166,7 +166,7 @@ def test_enet_weights_count_the_labels(data):
 # --- interruption
 
 
-@pytest.mark.parametrize("step", [1, STEPS, STEPS + 2])
+@pytest.mark.parametrize("step", [1, pytest.param(STEPS, marks=pytest.mark.slow), STEPS + 2])
 def test_interrupted_and_resumed_equals_uninterrupted(uninterrupted, data, tmp_path, monkeypatch, step):
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
@@ -179,7 +179,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(uninterrupted, data, tmp_p
     assert_same_run(folder, uninterrupted)
 
 
-@pytest.mark.parametrize(("name", "epoch"), [(LAST, 1), (LAST, EPOCHS), (BEST, 1)])
+@pytest.mark.parametrize(("name", "epoch"), [(LAST, 1), pytest.param(LAST, EPOCHS, marks=pytest.mark.slow), (BEST, 1)])
 def test_killed_while_saving_and_resumed_equals_uninterrupted(uninterrupted, data, tmp_path, monkeypatch, name, epoch):
     """A kill between the files of an epoch: the epoch is trained again, and nothing is counted twice."""
     kill_and_resume(data, tmp_path / "run", monkeypatch, name=name, epoch=epoch)
