@@ -3,6 +3,7 @@
 # that every file of the package is in both, and that the wheel runs where nothing of this checkout is.
 # usage: tools/package.sh [FOLDER]     FOLDER (default dist) gets the two files. Needs a package index for build and twine.
 set -euo pipefail
+unset PYTHONPATH # pip would find this checkout there, and install nothing
 
 # shellcheck source=tools/setup.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
