@@ -30,6 +30,8 @@ from edgeailite.evaluation.windows import need_values
 from edgeailite.metrics import boundary_counts, confusion_matrix, contour_scores, depth_sums, placing
 from edgeailite.runs.predictors import Predict
 
+MERGED = 64  # pictures whose counts are joined at one time: joining copies what is known of every picture before
+
 Batch = tuple[tuple[Values, ...], Mapping[str, Values]]
 """Pictures (N,3,H,W) uint8, one per input, and targets (N,H,W) by name."""
 
@@ -49,6 +51,7 @@ def evaluate(
     counts, in the order of the loader. Raises UsageError where the predictor does not allow `views`.
     """
     total, measured = empty(tasks), only(predict, tasks)
+    waiting: list[Tally] = []
     for images, targets in loader:
         size = next(iter(targets.values())).shape[1:]
         outputs = outputs_at(measured, images, (size[0], size[1]), views=views)
@@ -58,9 +61,11 @@ def evaluate(
                 name: _tally(name, on_host(targets[name][index]), found[name][index], classes, boundary=boundary)
                 for name, classes in tasks.items()
             }
-            total = merge([total, picture])
+            waiting.append(picture)
+            if len(waiting) == MERGED:
+                total, waiting = merge([total, *waiting]), []
             on_picture(picture)
-    return total
+    return merge([total, *waiting])
 
 
 def only(predict: Predict, outputs: Collection[str]) -> Predict:
