@@ -16,16 +16,13 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
 
-from edgeailite.export.naming import function_names
-from edgeailite.quantization.graph import (
-    output_nodes,
-    unused_name,
-)
+from edgeailite.export.naming import function_names, node_name
+from edgeailite.quantization.graph import output_nodes, unused_name
 
-EXAMPLE = (2, 97, 161)  # pictures, height, width: open sizes are told apart by it
+EXAMPLE = (97, 161)  # height and width that stand for open ones: odd, so that nothing divides them
+BATCH = 2  # pictures of the example; a side of 1 would be taken for a fixed one
 OPEN = ("batch", "height", "width")
 RANK = 4
-BYTE = 256  # classes that one byte tells apart
 TYPES = {torch.uint8: TensorProto.UINT8, torch.int8: TensorProto.INT8, torch.uint16: TensorProto.UINT16,
          torch.int16: TensorProto.INT16, torch.int32: TensorProto.INT32, torch.float32: TensorProto.FLOAT}  # fmt: skip
 
@@ -63,8 +60,8 @@ class GraphBuilder:
         self, traced: fx.GraphModule, inputs: Sequence[str], *, opset: int, size: tuple[int, int] | None
     ) -> None:
         self.traced, self.opset, self.fixed = traced, opset, size is not None
-        batch, height, width = (1, *size) if size is not None else EXAMPLE
-        self.inputs = [Value(name, (batch, 3, height, width)) for name in inputs]
+        batch = 1 if self.fixed else BATCH
+        self.inputs = [Value(name, (batch, 3, *(size or EXAMPLE))) for name in inputs]
         self.outputs = output_nodes(traced.graph)
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
@@ -88,13 +85,13 @@ class GraphBuilder:
 
     def node(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
         """Add an ONNX node with one output called `name`, or like it; return the output's name."""
-        wanted = f"{name.removesuffix('_quantized').removesuffix('_dequantized')}/{kind}"
+        wanted = node_name(name, kind)
         if not isinstance(name, OutputName):
             name = unused_name(name, self.taken.__contains__)
             self.taken.add(name)
-        node_name = unused_name(wanted, self.node_names.__contains__)
-        self.node_names.add(node_name)
-        self.nodes.append(helper.make_node(kind, inputs, [name], name=node_name, **attributes))
+        wanted = unused_name(wanted, self.node_names.__contains__)
+        self.node_names.add(wanted)
+        self.nodes.append(helper.make_node(kind, inputs, [name], name=wanted, **attributes))
         return name
 
     def shared(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
@@ -123,10 +120,6 @@ class GraphBuilder:
     def buffer(self, path: str, module: nn.Module, name: str) -> str:
         """Add a tensor of a module as an initializer; return its name."""
         return self.constant(f"{path}.{name}", getattr(module, name))
-
-    def array(self, name: str) -> np.ndarray[Any, Any]:
-        """Return the values of an initializer."""
-        return numpy_helper.to_array(self.constants[name])
 
     def sizes(self, value: Value, size: Value) -> str:
         """Return the name of the sizes (N,C,H,W) with batch and channels of one value, height and width of another."""

@@ -18,7 +18,8 @@ from torch import fx, nn
 
 from edgeailite.export import graph_pools
 from edgeailite.export.graph_builder import RANK, TYPES, GraphBuilder, Size, Unknown, Value
-from edgeailite.export.graphs import enlarged_label_map, label_map
+from edgeailite.export.graphs import BYTE, enlarged_label_map, label_map
+from edgeailite.export.naming import dequantized_name
 from edgeailite.quantization.convert import (
     CodePool,
     CodeTotal,
@@ -31,25 +32,19 @@ from edgeailite.quantization.convert import (
     ToCodes,
 )
 from edgeailite.quantization.enlarge_codes import EnlargeCodes
-from edgeailite.quantization.graph import (
-    NEAREST,
-    is_nearest,
-)
+from edgeailite.quantization.graph import NEAREST
 from edgeailite.quantization.modules import ImpliedReLU
 from edgeailite.quantization.operators import Move, Multiply, Subtract
 from edgeailite.quantization.pooling import RegionPool
 from edgeailite.quantization.tie_free import nearest_rows
 
-BYTE = 256  # classes that one byte tells apart
-
 
 def _quantize(writer: GraphBuilder, node: fx.Node, module: Quantize) -> Value:
-    codes = _to_codes(writer, node, module)
-    return _from_codes(writer, node, module, codes)
+    return _from_codes(writer, node, module, _to_codes(writer, node, module))
 
 
-def _to_codes(writer: GraphBuilder, node: fx.Node, module: Quantize, value: Value | None = None) -> Value:
-    value, path = value or writer.argument(node), str(node.target)
+def _to_codes(writer: GraphBuilder, node: fx.Node, module: Quantize) -> Value:
+    value, path = writer.argument(node), str(node.target)
     parameters = [writer.buffer(path, module, name) for name in ("scale", "zero_point")]
     name = writer.named.get(node) if type(module) is ToCodes else None
     codes = writer.node("QuantizeLinear", [value.name, *parameters], name or f"{value.name}_quantized", axis=1)
@@ -59,7 +54,7 @@ def _to_codes(writer: GraphBuilder, node: fx.Node, module: Quantize, value: Valu
 def _from_codes(writer: GraphBuilder, node: fx.Node, module: Quantize, codes: Value | None = None) -> Value:
     codes, path = codes or writer.argument(node), str(node.target)
     parameters = [writer.buffer(path, module, name) for name in ("scale", "zero_point")]
-    name = writer.named.get(node) or f"{codes.name.removesuffix('_quantized')}_dequantized"
+    name = writer.named.get(node) or dequantized_name(codes.name)
     name = writer.node("DequantizeLinear", [codes.name, *parameters], name, axis=1)
     return Value(name, codes.shape, sized_as=codes.name)
 
@@ -141,11 +136,6 @@ def _product(writer: GraphBuilder, node: fx.Node, value: Value, tensors: list[st
     how = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 1}
     name = writer.node("Gemm", [value.name, *tensors], writer.path(node), **how)
     return Value(name, (value.shape[0], width))
-
-
-def _relu(writer: GraphBuilder, node: fx.Node, module: nn.Module) -> Value:
-    value = writer.argument(node)
-    return Value(writer.node("Relu", [value.name], writer.path(node)), value.shape)
 
 
 def _clip(writer: GraphBuilder, node: fx.Node, module: nn.Hardtanh) -> Value:
@@ -238,7 +228,7 @@ def _move(writer: GraphBuilder, node: fx.Node, module: Move) -> Value:
 def _pointwise(kind: str) -> Callable[[GraphBuilder, fx.Node, Any], Value]:
     """Return the rule of an operator on two tensors that are broadcast."""
 
-    def rule(writer: GraphBuilder, node: fx.Node, module: nn.Module | None = None) -> Value:
+    def rule(writer: GraphBuilder, node: fx.Node, module: nn.Module | None) -> Value:
         if node.kwargs or len(node.args) != 2:
             raise Unknown(str(node))
         values = [writer.argument(node, index) for index in range(2)]
@@ -271,21 +261,13 @@ def _concatenate(writer: GraphBuilder, node: fx.Node) -> Value:
 
 def _interpolate(writer: GraphBuilder, node: fx.Node) -> Value:
     options, value = node.kwargs, writer.argument(node)
-    size = writer.values.get(options.get("size"))
+    size, mode = writer.values.get(options.get("size")), options.get("mode")
     if len(node.args) != 1 or not isinstance(size, Size) or options.get("antialias") or options.get("scale_factor"):
         raise Unknown(str(node))
-    if options.get("mode") not in ("bilinear", NEAREST) or len(value.shape) != RANK:
+    if mode not in ("bilinear", NEAREST) or len(value.shape) != RANK:
         raise Unknown(str(node))
-    if is_nearest(node):
-        name = writer.node(
-            "Resize",
-            [value.name, "", "", writer.sizes(value, size.of)],
-            writer.path(node),
-            coordinate_transformation_mode="asymmetric",
-            mode="nearest",
-            nearest_mode="floor",
-        )
-        return Value(name, (*value.shape[:2], *size.of.shape[2:]), value.type)
+    if mode == NEAREST:
+        return _nearest(writer, value, size, writer.path(node))
     corners = "align_corners" if options.get("align_corners") else "half_pixel"
     name = writer.node(
         "Resize",
@@ -303,6 +285,19 @@ def _interpolate(writer: GraphBuilder, node: fx.Node) -> Value:
     return Value(name, (*value.shape[:2], *size.of.shape[2:]))
 
 
+def _nearest(writer: GraphBuilder, value: Value, size: Size, name: str) -> Value:
+    """Write a resize to the nearest neighbour."""
+    name = writer.node(
+        "Resize",
+        [value.name, "", "", writer.sizes(value, size.of)],
+        name,
+        coordinate_transformation_mode="asymmetric",
+        mode="nearest",
+        nearest_mode="floor",
+    )
+    return Value(name, (*value.shape[:2], *size.of.shape[2:]), value.type)
+
+
 def _entry(writer: GraphBuilder, node: fx.Node) -> Size:
     """`x.shape[2:]` and `x.shape[-2:]`."""
     size, part = writer.values.get(node.args[0]), node.args[1]
@@ -313,34 +308,26 @@ def _entry(writer: GraphBuilder, node: fx.Node) -> Size:
 
 
 def _label_map(writer: GraphBuilder, node: fx.Node) -> Value:
-    logits = writer.argument(node)
-    of_bytes = logits.shape[1] <= BYTE
-    name = writer.named[node]
-    largest = writer.node("ArgMax", [logits.name], f"{name}.argmax", axis=1, keepdims=0, select_last_index=0)
-    kind = TensorProto.UINT8 if of_bytes else TensorProto.INT32
-    return Value(writer.node("Cast", [largest], name, to=kind), (logits.shape[0], *logits.shape[2:]), kind)
+    name, logits = writer.named[node], writer.argument(node)
+    labels = _classes(writer, logits, name, name, keepdims=0)
+    return Value(labels.name, (logits.shape[0], *logits.shape[2:]), labels.type)
 
 
 def _enlarged_label_map(writer: GraphBuilder, node: fx.Node) -> Value:
-    size = writer.values.get(node.args[1])
-    logits = writer.argument(node)
-    if not isinstance(size, Size) or logits.shape[1] > BYTE:
+    name, logits, size = writer.named[node], writer.argument(node), writer.values.get(node.args[1])
+    if not isinstance(size, Size):
         raise Unknown(str(node))
-    name = writer.named[node]
-    largest = writer.node("ArgMax", [logits.name], f"{name}.argmax", axis=1, keepdims=1, select_last_index=0)
-    small = writer.node("Cast", [largest], f"{name}.cast", to=TensorProto.UINT8)
-    shape = (logits.shape[0], 1, *size.of.shape[2:])
-    sizes = writer.sizes(Value(small, (logits.shape[0], 1)), size.of)
-    resized = writer.node(
-        "Resize",
-        [small, "", "", sizes],
-        f"{name}.resize",
-        coordinate_transformation_mode="asymmetric",
-        mode="nearest",
-        nearest_mode="floor",
-    )
+    labels = _nearest(writer, _classes(writer, logits, name, f"{name}.cast", keepdims=1), size, f"{name}.resize")
     axes = writer.constant("shape.one", np.array([1], np.int64))
-    return Value(writer.node("Squeeze", [resized, axes], name), (shape[0], *shape[2:]), TensorProto.UINT8)
+    squeezed = writer.node("Squeeze", [labels.name, axes], name)
+    return Value(squeezed, (labels.shape[0], *labels.shape[2:]), labels.type)
+
+
+def _classes(writer: GraphBuilder, logits: Value, path: str, name: str, *, keepdims: int) -> Value:
+    """Write the classes of the largest logits as `graphs.label_map` gives them, with their axis (N,1,H,W)."""
+    largest = writer.node("ArgMax", [logits.name], f"{path}.argmax", axis=1, keepdims=keepdims, select_last_index=0)
+    kind = TensorProto.UINT8 if logits.shape[1] <= BYTE else TensorProto.INT32
+    return Value(writer.node("Cast", [largest], name, to=kind), (logits.shape[0], 1, *logits.shape[2:]), kind)
 
 
 LAYERS: dict[type[nn.Module], Callable[[GraphBuilder, fx.Node, Any], Value]] = {
@@ -352,8 +339,8 @@ LAYERS: dict[type[nn.Module], Callable[[GraphBuilder, fx.Node, Any], Value]] = {
     IntegerLinear: _integer_linear,
     nn.Conv2d: _conv,
     nn.Linear: _linear,
-    nn.ReLU: _relu,
-    ImpliedReLU: _relu,
+    nn.ReLU: _function("Relu"),
+    ImpliedReLU: _function("Relu"),
     nn.ReLU6: _clip,
     nn.Hardtanh: _clip,
     nn.MaxPool2d: graph_pools.max_pool,

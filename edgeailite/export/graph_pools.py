@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from onnx import TensorProto
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from edgeailite.export.graph_builder import RANK, GraphBuilder, Unknown, Value
-from edgeailite.quantization.convert import (
-    CodePool,
-    CodeTotal,
-)
-from edgeailite.quantization.pooling import RegionPool, regions
+from edgeailite.export.naming import dequantized_name
+from edgeailite.quantization.convert import CodePool, CodeTotal
+from edgeailite.quantization.pooling import RegionPool, areas_of, per_axis, regions
 
 
 def sides(node: fx.Node, value: Value, *window: Sequence[int]) -> list[int]:
@@ -32,8 +29,7 @@ def max_pool(writer: GraphBuilder, node: fx.Node, module: nn.MaxPool2d) -> Value
     """Write a maximum over windows; not with rounded up sizes, nor with places."""
     value = writer.argument(node)
     kernel, stride, pads, dilation = (
-        part if isinstance(part, tuple) else (part, part)
-        for part in (module.kernel_size, module.stride, module.padding, module.dilation)
+        per_axis(part) for part in (module.kernel_size, module.stride, module.padding, module.dilation)
     )
     if module.ceil_mode or module.return_indices or len(value.shape) != RANK:
         raise Unknown(str(node))
@@ -55,10 +51,7 @@ def max_pool(writer: GraphBuilder, node: fx.Node, module: nn.MaxPool2d) -> Value
 def average_pool(writer: GraphBuilder, node: fx.Node, module: nn.AvgPool2d) -> Value:
     """Write a mean over windows; not with rounded up sizes."""
     value = writer.argument(node)
-    kernel, stride, pads = (
-        part if isinstance(part, tuple) else (part, part)
-        for part in (module.kernel_size, module.stride, module.padding)
-    )
+    kernel, stride, pads = (per_axis(part) for part in (module.kernel_size, module.stride, module.padding))
     if module.ceil_mode or module.divisor_override is not None or len(value.shape) != RANK:
         raise Unknown(str(node))
     name = writer.node(
@@ -77,59 +70,67 @@ def average_pool(writer: GraphBuilder, node: fx.Node, module: nn.AvgPool2d) -> V
 
 def region_pool(writer: GraphBuilder, node: fx.Node, module: RegionPool) -> Value:
     """Write adaptive average pooling of values."""
-    value, name = writer.argument(node), writer.path(node)
-    sums, areas = _region_sums(writer, str(node.target), value.name, value, module.output_size)
-    return Value(writer.node("Div", [sums, areas], name), (*value.shape[:2], *module.output_size))
+    value, path = writer.argument(node), str(node.target)
+    sums, areas = _region_sums(writer, path, value.name, value, module.output_size)
+    divisor = areas if isinstance(areas, str) else writer.constant(f"{path}.areas", areas)
+    return Value(writer.node("Div", [sums, divisor], writer.path(node)), (*value.shape[:2], *module.output_size))
 
 
 def code_pool(writer: GraphBuilder, node: fx.Node, module: CodePool) -> Value:
     """Write adaptive average pooling of codes: whole numbers are added, one factor follows."""
     codes, path = writer.argument(node), str(node.target)
-    parameters = [writer.constant(f"{codes.name}.{name}", getattr(module, name)) for name in ("one", "zero_point")]
-    counts = writer.shared(
-        "DequantizeLinear", [codes.name, *parameters], f"{codes.name.removesuffix('_quantized')}_dequantized", axis=1
-    )
-    sums, areas = _region_sums(writer, path, counts, codes, module.output_size)
-    if writer.fixed:
-        factor = writer.constant(f"{path}.factor", module.scale / torch.from_numpy(writer.array(areas).copy()))
-    else:
+    sums, areas = _region_sums(writer, path, _counts(writer, codes, module), codes, module.output_size)
+    if isinstance(areas, str):
         factor = writer.node("Div", [writer.buffer(path, module, "scale"), areas], f"{path}.factor")
+    else:
+        factor = writer.constant(f"{path}.factor", module.scale / areas)
     name = writer.node("Mul", [sums, factor], writer.path(node))
     return Value(name, (*codes.shape[:2], *module.output_size))
 
 
-def _region_sums(writer: GraphBuilder, path: str, name: str, value: Value, size: tuple[int, int]) -> tuple[str, str]:
-    """Write `pooling.region_sums`; return the names of the sums and of the areas."""
-    regions = [_regions(writer, f"{path}.{axis}", value, axis, count) for axis, count in zip((2, 3), size, strict=True)]
-    areas = _areas(writer, path, regions)
-    if size == (1, 1):
-        axes = writer.constant(f"{path}.axes", np.array([2, 3], np.int64))
-        return writer.node("ReduceSum", [name, axes], f"{path}.reducesum", keepdims=1, noop_with_empty_axes=0), areas
-    rows, columns = regions
+def _counts(writer: GraphBuilder, codes: Value, module: CodePool | CodeTotal) -> str:
+    """Write codes less their zero point as float32, once for all that add them; return the name."""
+    parameters = [writer.constant(f"{codes.name}.{name}", getattr(module, name)) for name in ("one", "zero_point")]
+    return writer.shared("DequantizeLinear", [codes.name, *parameters], dequantized_name(codes.name), axis=1)
+
+
+def _region_sums(
+    writer: GraphBuilder, path: str, name: str, value: Value, size: tuple[int, int]
+) -> tuple[str, str | Tensor]:
+    """Write `pooling.region_sums`; return the name of the sums, and the areas: numbers, or by name at open size."""
+    axes = tuple(zip((2, 3), size, strict=True))
     if writer.fixed:
-        columns = writer.constant(f"{path}.3.transposed", np.ascontiguousarray(writer.array(columns).T))
+        matrices = [regions(value.shape[axis], count) for axis, count in axes]
+        areas: str | Tensor = areas_of(*matrices)
     else:
-        columns = writer.node("Transpose", [columns], f"{path}.3.transposed", perm=[1, 0])
+        written = [_regions(writer, f"{path}.{axis}", value, axis, count) for axis, count in axes]
+        areas = _areas(writer, path, *written)
+    if size == (1, 1):
+        return _sum(writer, name, [2, 3], f"{path}.reducesum", keepdims=1), areas
+    if writer.fixed:
+        rows = writer.constant(f"{path}.2.regions", matrices[0])
+        columns = writer.constant(f"{path}.3.transposed", matrices[1].t())
+    else:
+        rows, columns = written[0], writer.node("Transpose", written[1:], f"{path}.3.transposed", perm=[1, 0])
     across = writer.node("MatMul", [name, columns], f"{path}.matmul")
     return writer.node("MatMul", [rows, across], f"{path}.matmul"), areas
 
 
-def _areas(writer: GraphBuilder, path: str, regions: list[str]) -> str:
-    if writer.fixed:
-        rows, columns = (writer.array(name).sum(1) for name in regions)
-        return writer.constant(f"{path}.areas", rows[:, None] * columns)
-    axis = writer.constant("shape.one", np.array([1], np.int64))
-    rows, columns = (
-        writer.node("ReduceSum", [name, axis], f"{name}_lengths", keepdims=keep, noop_with_empty_axes=0)
-        for name, keep in zip(regions, (1, 0), strict=True)
-    )
-    return writer.node("Mul", [rows, columns], f"{path}.areas")
+def _sum(writer: GraphBuilder, name: str, axes: list[int], result: str, *, keepdims: int) -> str:
+    """Write a sum over axes; return its name."""
+    given = writer.constant(f"{result}_axes", np.array(axes, np.int64))
+    return writer.node("ReduceSum", [name, given], result, keepdims=keepdims, noop_with_empty_axes=0)
+
+
+def _areas(writer: GraphBuilder, path: str, rows: str, columns: str) -> str:
+    """Write `pooling.areas_of`; return its name."""
+    heights = _sum(writer, rows, [1], f"{rows}_lengths", keepdims=1)
+    widths = _sum(writer, columns, [1], f"{columns}_lengths", keepdims=0)
+    return writer.node("Mul", [heights, widths], f"{path}.areas")
 
 
 def _regions(writer: GraphBuilder, path: str, value: Value, axis: int, count: int) -> str:
-    """Write `pooling.regions`: as a constant, or by the same comparisons from the length that the file meets."""
-    if writer.fixed:
-        return writer.constant(f"{path}.regions", regions(value.shape[axis], count))
+    """Write `pooling.regions`, by the same comparisons from the length that the file meets; return its name."""
     index = np.arange(count, dtype=np.int64)[:, None]
 
     def constant(name: str, values: object) -> str:
@@ -158,12 +159,7 @@ def code_total(writer: GraphBuilder, node: fx.Node, module: CodeTotal) -> Value:
     dims = sorted(dim % rank for dim in module.dims)
     if module.mean and not writer.fixed:
         raise Unknown(str(node))
-    parameters = [writer.constant(f"{codes.name}.{name}", getattr(module, name)) for name in ("one", "zero_point")]
-    tensor = f"{codes.name.removesuffix('_quantized')}_dequantized"
-    counts = writer.shared("DequantizeLinear", [codes.name, *parameters], tensor, axis=1)
-    axes = writer.constant(f"{path}.axes", np.array(dims, np.int64))
-    how = {"keepdims": int(module.keepdim), "noop_with_empty_axes": 0}
-    sums = writer.node("ReduceSum", [counts, axes], f"{path}.reducesum", **how)
+    sums = _sum(writer, _counts(writer, codes, module), dims, f"{path}.reducesum", keepdims=int(module.keepdim))
     count = int(np.prod([codes.shape[dim] for dim in dims]))
     factor = writer.constant(f"{path}.factor", module.scale / count if module.mean else module.scale)
     shape = [

@@ -39,8 +39,9 @@ def write(
 
 def _model(graph: GraphBuilder) -> onnx.ModelProto:
     """Translate all nodes; return the model."""
-    for node in _live(graph.traced.graph):
-        graph.values[node] = _value(graph, node)
+    for node in graph.traced.graph.nodes:
+        if node.op != "output":
+            graph.values[node] = _value(graph, node)
     given = [_output(graph, name, node) for name, node in graph.outputs.items()]
     made = helper.make_graph(
         graph.nodes,
@@ -52,15 +53,6 @@ def _model(graph: GraphBuilder) -> onnx.ModelProto:
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", graph.opset)])
 
 
-def _live(graph: fx.Graph) -> list[fx.Node]:
-    """Return the nodes that an output needs, in order."""
-    needed = {source for node in graph.nodes if node.op == "output" for source in node.all_input_nodes}
-    for node in reversed(graph.nodes):
-        if node in needed:
-            needed.update(node.all_input_nodes)
-    return [node for node in graph.nodes if node in needed]
-
-
 def _value(graph: GraphBuilder, node: fx.Node) -> Any:
     """Write a node of the traced graph; return its value."""
     if is_input(node):
@@ -69,7 +61,7 @@ def _value(graph: GraphBuilder, node: fx.Node) -> Any:
         return None  # all pictures together: `images[i]` reads them
     if node.op == "call_module":
         module = graph.traced.get_submodule(str(node.target))
-        rule = next((rule for kind, rule in LAYERS.items() if type(module) is kind), None)
+        rule = LAYERS.get(type(module))
         if rule is None:
             raise Unknown(str(node))
         return rule(graph, node, module)

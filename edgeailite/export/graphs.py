@@ -14,6 +14,7 @@ from edgeailite.quantization.graph import is_module, is_resize, output_nodes, tr
 from edgeailite.quantization.pooling import RegionPool, pool_size
 
 ARGMAX_MODES = ("none", "full", "before_upsampling")
+BYTE = 256  # classes that one byte tells apart
 
 
 def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
@@ -62,7 +63,7 @@ def append_argmax(traced: fx.GraphModule, mode: str, classified: Collection[str]
 
 def label_map(logits: Tensor) -> Tensor:
     """Return the class map (N,H,W) of logits (N,C,H,W): uint8, or int32 above 256 classes."""
-    return logits.argmax(1).to(torch.uint8 if logits.shape[1] <= 256 else torch.int32)
+    return logits.argmax(1).to(torch.uint8 if logits.shape[1] <= BYTE else torch.int32)
 
 
 def enlarged_label_map(logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -53,6 +53,24 @@ def file_names(graph: fx.Graph) -> dict[str, str]:
     return {node.name: name for node, name in (modules | functions).items()}
 
 
+def node_name(value: str, kind: str) -> str:
+    """Return the name of the operator that makes a value.
+
+    >>> node_name("stem.0_quantized", "QuantizeLinear")
+    'stem.0/QuantizeLinear'
+    """
+    return f"{value.removesuffix('_quantized').removesuffix('_dequantized')}/{kind}"
+
+
+def dequantized_name(codes: str) -> str:
+    """Return the name of the values of a tensor of codes.
+
+    >>> dequantized_name("stem.0_quantized")
+    'stem.0_dequantized'
+    """
+    return f"{codes.removesuffix('_quantized')}_dequantized"
+
+
 def _function_name(node: fx.Node) -> str:
     """Name a call `<path of the module that held it>.<name of the call>`."""
     stack = node.meta.get("nn_module_stack") or {}
@@ -76,7 +94,7 @@ def rename(model: onnx.ModelProto, functions: dict[str, list[str]]) -> onnx.Mode
         inside = f".{node.op_type.lower()}" if path and last_of[path] != position else ""
         node.input[:] = [new_name.get(name, name.removeprefix(NETWORK)) for name in node.input]
         value = node.output[0] if node.output[0] in outputs else _value_name(node, path + inside, waiting)
-        node.name = _unused(f"{value.removesuffix('_quantized').removesuffix('_dequantized')}/{node.op_type}", taken)
+        node.name = _unused(node_name(value, node.op_type), taken)
         for index, old in enumerate(node.output):
             if old and old not in outputs:
                 new_name[old] = _unused(value if index == 0 else f"{value}.{index}", taken)
@@ -90,7 +108,7 @@ def _value_name(node: onnx.NodeProto, inside_module: str, waiting: dict[str, deq
     if node.op_type == "QuantizeLinear":
         return f"{node.input[0]}_quantized"
     if node.op_type == "DequantizeLinear":
-        return f"{node.input[0].removesuffix('_quantized')}_dequantized"
+        return dequantized_name(node.input[0])
     if inside_module:
         return inside_module
     names = waiting.get(node.op_type)

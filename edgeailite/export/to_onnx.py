@@ -19,6 +19,7 @@ from torch import Tensor, fx, nn
 from edgeailite import __version__
 from edgeailite.console import exporter_silenced
 from edgeailite.errors import UsageError, option
+from edgeailite.export.graph_builder import BATCH, EXAMPLE
 from edgeailite.export.graph_writer import write
 from edgeailite.export.graphs import ARGMAX_MODES, append_argmax, fold_batch_norms
 from edgeailite.export.naming import operator_names, rename
@@ -35,7 +36,6 @@ from edgeailite.untrusted import printable
 
 NEWEST_IR = 10  # nothing newer is used
 LARGEST_FILE = 2**31  # bytes
-EXAMPLE = (97, 161)  # odd, so that nothing divides it
 OLDEST_EXPORTED = 18  # torch writes this one or newer; 17 is converted from it
 WIDE_OPSET = 21  # the first whose quantizers know 16 bits
 KEPT = ("Conv", "QuantizeLinear", "DequantizeLinear", "Add", "Concat", "Resize")
@@ -108,6 +108,7 @@ def write_graph(
         card = card.with_size(size)
     if argmax != "none":
         append_argmax(traced, argmax, card.classified)
+    traced.graph.eliminate_dead_code()
     exported = write(traced, card.inputs, opset=max(opset, OLDEST_EXPORTED), size=size)
     if exported is None:
         names = operator_names(traced.graph)
@@ -180,7 +181,7 @@ def _export(traced: fx.GraphModule, card: ModelCard, *, opset: int, size: tuple[
 def _export_at(
     traced: fx.GraphModule, inputs: Sequence[str], size: tuple[int, int], *, opset: int, is_open: bool
 ) -> onnx.ModelProto:
-    examples = tuple(torch.zeros(2 if is_open else 1, 3, *size) for _ in inputs)
+    examples = tuple(torch.zeros(BATCH if is_open else 1, 3, *size) for _ in inputs)
     dynamic = {"images": tuple(dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC) for _ in inputs)} if is_open else None
     with exporter_silenced(), torch.no_grad():
         program = torch.onnx.export(

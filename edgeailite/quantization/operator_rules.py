@@ -38,6 +38,7 @@ from edgeailite.errors import UsageError
 from edgeailite.quantization.codes import EXACT_IN_FLOAT32, LARGEST_CODE, Codes, Pending, rounded
 from edgeailite.quantization.convert import CodeTotal, IntegerHardswish, Quantize
 from edgeailite.quantization.operators import FLOATS, MOVES, TABLES, Divide, Multiply, Pad, Subtract
+from edgeailite.quantization.pooling import per_axis
 
 COUNT = 256  # codes of 8 bits
 MARGIN = 2e-5  # steps; a product of float32 and its sum with a zero point err by at most 2^-16 together
@@ -202,7 +203,7 @@ def _average(module: nn.AvgPool2d, x: Codes) -> Pending:
 
 def window_sums(x: Tensor, pool: nn.AvgPool2d) -> tuple[Tensor, Tensor]:
     """Return sums (N,C,H',W') of windows, added row by row in float32, and how many values count for each (H',W')."""
-    (kh, kw), (sh, sw), (ph, pw) = (_pair(v) for v in (pool.kernel_size, pool.stride, pool.padding))
+    (kh, kw), (sh, sw), (ph, pw) = (per_axis(v) for v in (pool.kernel_size, pool.stride, pool.padding))
     height, width = F.avg_pool2d(x[:1, :1], (kh, kw), (sh, sw), (ph, pw), pool.ceil_mode).shape[2:]
     below, right = (height - 1) * sh + kh - ph - x.shape[2], (width - 1) * sw + kw - pw - x.shape[3]
     sides = (pw, max(right, 0), ph, max(below, 0))
@@ -214,10 +215,6 @@ def window_sums(x: Tensor, pool: nn.AvgPool2d) -> tuple[Tensor, Tensor]:
             sums = sums + padded[:, :, rows, columns]
             counts = counts + inside[rows, columns]
     return sums, torch.full_like(counts, kh * kw) if pool.count_include_pad else counts
-
-
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return value if isinstance(value, tuple) else (value, value)
 
 
 def global_average(x: Codes) -> Pending:

@@ -24,6 +24,15 @@ class RegionPool(nn.Module):
         return sums / areas
 
 
+def per_axis(value: int | tuple[int, int]) -> tuple[int, int]:
+    """Return kernel, stride or padding of a window for height and width, which torch takes as one number, too.
+
+    >>> per_axis(3)
+    (3, 3)
+    """
+    return value if isinstance(value, tuple) else (value, value)
+
+
 def pool_size(pool: nn.AdaptiveAvgPool2d) -> tuple[int, int]:
     """Height and width that `pool` gives. Raises ValueError where it keeps the input's."""
     size = pool.output_size
@@ -38,10 +47,15 @@ def region_sums(x: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     rows, columns = (
         regions(x.shape[axis], count, x.device).to(x.dtype) for axis, count in zip((2, 3), size, strict=True)
     )
-    areas = rows.sum(1, keepdim=True) * columns.sum(1)
+    areas = areas_of(rows, columns)
     if size == (1, 1):  # a product with one scale behind it might be fused to another order of rounding
         return x.sum((2, 3), keepdim=True), areas
     return torch.matmul(rows, torch.matmul(x, columns.t())), areas
+
+
+def areas_of(rows: Tensor, columns: Tensor) -> Tensor:
+    """Return how many places each region has, from the `regions` of both axes."""
+    return rows.sum(1, keepdim=True) * columns.sum(1)
 
 
 def regions(length: int, count: int, device: torch.device | None = None) -> Tensor:

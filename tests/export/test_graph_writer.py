@@ -140,6 +140,15 @@ def test_resizes_of_copied_codes_are_written_at_one_size(monkeypatch):
     np.testing.assert_array_equal(*outputs)
 
 
+@pytest.mark.parametrize("size", [SIZE, None])
+@pytest.mark.parametrize(("kind", "pooled"), [("float", (2, 3)), ("int8", (2, 3)), ("int8", (1, 1))])
+def test_every_node_and_constant_is_read(kind, pooled, size):
+    graph = to_onnx(small(kind, pooled), toy_card(), size=size).graph
+    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    assert {tensor.name for tensor in graph.initializer} <= read
+    assert {name for node in graph.node for name in node.output} <= read
+
+
 class Foreign(nn.Module):
     """Layers of other people's networks that are written directly: gates, averages, shuffles, a classifier."""
 
