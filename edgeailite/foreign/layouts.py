@@ -8,12 +8,12 @@ import torch
 from torch import fx, nn
 
 from edgeailite.foreign.edits import SIDES, constant_of, free_name, module_of, replace_node
+from edgeailite.onnxfile.wire import TO_FIRST, TO_LAST
 
 POINTWISE = (
     nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.Hardsigmoid, nn.Hardswish, nn.SiLU, nn.GELU, nn.Mish,
     nn.LeakyReLU, nn.ELU, nn.Softplus,
 )  # fmt: skip
-TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)  # permutations that move channels
 
 
 def sink_permutes(network: fx.GraphModule) -> None:

@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from edgeailite.foreign.layouts import TO_FIRST, TO_LAST
 from edgeailite.foreign.reader import FIXED_SIZE, Length, Reader, Table, is_float
-from edgeailite.onnxfile.wire import Node
+from edgeailite.onnxfile.wire import TO_FIRST, TO_LAST, Node
 
 STRIDES = (2, 3, 4, 8, 16)  # of windows with SAME padding
 HALF_PIXEL = (b"half_pixel", b"pytorch_half_pixel")

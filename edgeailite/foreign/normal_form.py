@@ -60,6 +60,14 @@ class _Shapes(fx.Interpreter):
         return torch.func.functional_call(module, state, args, kwargs)
 
 
+def _output_shapes(network: fx.GraphModule, inputs: Sequence[Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    """Run a network without values. Raises whatever torch raises on shapes that do not fit."""
+    images = [torch.empty(tuple(shape), device="meta") for shape in inputs]
+    with torch.no_grad():
+        found: Mapping[str, Tensor] = _Shapes(network).run(*images)
+    return {name: tuple(value.shape) for name, value in found.items()}
+
+
 def check_shapes(
     network: fx.GraphModule, inputs: Sequence[Sequence[int]], outputs: Mapping[str, Sequence[int]], *, where: str
 ) -> None:
@@ -67,11 +75,8 @@ def check_shapes(
 
     Raises DataError, naming the file `where`, for parts that do not fit each other.
     """
-    images = [torch.empty(tuple(shape), device="meta") for shape in inputs]
     try:
-        with torch.no_grad():
-            found: Mapping[str, Tensor] = _Shapes(network).run(*images)
-        shapes = {name: tuple(value.shape) for name, value in found.items()}
+        shapes = _output_shapes(network, inputs)
         problem = "" if shapes == {name: tuple(shape) for name, shape in outputs.items()} else "its outputs differ"
     except Exception as error:  # noqa: BLE001 - torch raises many kinds on shapes that do not fit
         problem = next(iter(str(error).splitlines()), type(error).__name__)
@@ -86,10 +91,8 @@ def check_shapes(
 
 def keeps_batch(network: fx.GraphModule, inputs: Sequence[Sequence[int]]) -> bool:
     """Tell if a network gives an answer for each picture of a batch with these shapes of inputs."""
-    images = [torch.empty(tuple(shape), device="meta") for shape in inputs]
     try:
-        with torch.no_grad():
-            found: Mapping[str, Tensor] = _Shapes(network).run(*images)
+        shapes = _output_shapes(network, inputs)
     except Exception:  # noqa: BLE001 - torch raises many kinds on shapes that do not fit
         return False
-    return all(value.shape[:1] == images[0].shape[:1] for value in found.values())
+    return all(shape[:1] == tuple(inputs[0][:1]) for shape in shapes.values())

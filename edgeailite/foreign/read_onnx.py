@@ -14,7 +14,6 @@ from torch import fx
 from edgeailite.errors import DataError, UsageError
 from edgeailite.foreign.edits import SIDES
 from edgeailite.foreign.layers import LAYERS
-from edgeailite.foreign.layouts import TO_FIRST, TO_LAST
 from edgeailite.foreign.moves import MOVES
 from edgeailite.foreign.normal_form import check_normal_form, check_shapes
 from edgeailite.foreign.reader import FIXED_SIZE, Reader
@@ -23,7 +22,7 @@ from edgeailite.onnxfile import OnnxFile, Sizes, unreadable, with_outside_data
 from edgeailite.onnxfile import read_onnx as read_file
 from edgeailite.onnxfile.shapes import Limits, sizes_of
 from edgeailite.onnxfile.values import VALUES
-from edgeailite.onnxfile.wire import Damaged, Node, Port
+from edgeailite.onnxfile.wire import TO_FIRST, TO_LAST, Damaged, Node, Port
 from edgeailite.untrusted import printable, shown
 
 if TYPE_CHECKING:
@@ -197,7 +196,7 @@ def _sample_shape(file: OnnxFile, port: Port, *, size: tuple[int, int], batch: i
         raise UsageError(
             f"input {printable(port.name)[:100]} has {what}, expected (N,3,H,W)", path=file.name, fix="export it again"
         )
-    given = (batch, *size, 3) if port.channels_last else (batch, 3, *size)
+    given = port.picture_shape(batch, size)
     sides = tuple(
         side if isinstance(side, int) and side not in OPEN else given[axis] for axis, side in enumerate(port.shape)
     )

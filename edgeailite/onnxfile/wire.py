@@ -16,6 +16,7 @@ MOST_NODES = 20_000  # the largest networks of ours have about 3,000
 MOST_DIMS = 16
 GRAPHS = (5, 10)  # types of attributes that hold graphs
 EXTERNAL = 1  # TensorProto.data_location
+TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)  # permutations that move the channels of (N,C,H,W) and (N,H,W,C)
 
 Value = int | memoryview
 Attribute = Any  # int, float, bytes, Tensor, or a tuple of numbers or bytes; None for what is not read
@@ -68,6 +69,14 @@ class Port:
         """Whether this is an input for pictures (N,H,W,3), as TensorFlow has them, not (N,3,H,W)."""
         shape = self.shape or ()
         return len(shape) == 4 and shape[3] == 3 and shape[1] != 3
+
+    def picture_shape(self, batch: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Return the shape of so many pictures of this (height, width), as this input takes them.
+
+        >>> Port("x", 1, (1, "h", "w", 3)).picture_shape(2, (64, 96))
+        (2, 64, 96, 3)
+        """
+        return (batch, *size, 3) if self.channels_last else (batch, 3, *size)
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ from edgeailite.quantization.lowering_operators import (
 )
 from edgeailite.quantization.operators import FloatPart
 from edgeailite.quantization.phases import phase_convolutions
+from edgeailite.quantization.pooling import per_axis
 from edgeailite.quantization.program import Kind, Program, Value, Window
 from edgeailite.quantization.program_builder import ProgramBuilder, Waiting, torch_shape
 from edgeailite.quantization.scale_limits import check_scales
@@ -298,8 +299,7 @@ class _Lowering(fx.Interpreter):
 
     def _max_pool(self, name: str, module: nn.MaxPool2d, x: Value) -> Waiting:
         kernel, stride, padding, dilation = (
-            value if isinstance(value, tuple) else (value, value)
-            for value in (module.kernel_size, module.stride, module.padding, module.dilation)
+            per_axis(value) for value in (module.kernel_size, module.stride, module.padding, module.dilation)
         )
         if dilation != (1, 1):
             problem = "a maximum pooling that is dilated has no form in TensorFlow Lite"

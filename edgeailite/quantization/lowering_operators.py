@@ -32,6 +32,7 @@ from edgeailite.quantization.convert import MIDDLE, CodeTotal, Constant, Integer
 from edgeailite.quantization.graph import ACTIVATIONS
 from edgeailite.quantization.operator_rules import COUNT, resize_nearest, run_operator
 from edgeailite.quantization.operators import MOVES, TABLES, Move, Multiply, Pad, Subtract
+from edgeailite.quantization.pooling import per_axis
 from edgeailite.quantization.program import Kind, Value, Window
 from edgeailite.quantization.program_builder import (
     CHANNELS_FIRST,
@@ -132,7 +133,7 @@ def linear(build: ProgramBuilder, name: str, module: IntegerLinear, x: Value) ->
 
 def _average(build: ProgramBuilder, name: str, module: nn.AvgPool2d, x: Value) -> Waiting:
     """Rule 9."""
-    kernel, stride, padding = (_pair(value) for value in (module.kernel_size, module.stride, module.padding))
+    kernel, stride, padding = (per_axis(value) for value in (module.kernel_size, module.stride, module.padding))
     out = [(n + 2 * p - k) / s + 1 for n, k, s, p in zip(x.shape[1:3], kernel, stride, padding, strict=True)]
     if any(padding) and not module.count_include_pad:
         raise _refuse(name, "an average pooling that does not count its padding", "use count_include_pad=True")
@@ -148,10 +149,6 @@ def _average(build: ProgramBuilder, name: str, module: nn.AvgPool2d, x: Value) -
     options = {"stride": stride, "dilation": (1, 1), "padding": "VALID", "depth_multiplier": 1}
     shape = (1, *(int(n) for n in out), channels)
     return Waiting("DEPTHWISE_CONV_2D", [x, weight, bias], shape, options)
-
-
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return value if isinstance(value, tuple) else (value, value)
 
 
 def _total(build: ProgramBuilder, name: str, module: CodeTotal, x: Value) -> Waiting:

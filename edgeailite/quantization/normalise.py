@@ -39,6 +39,7 @@ from edgeailite.quantization.operators import (
     Total,
     Unchanged,
 )
+from edgeailite.quantization.pooling import per_axis
 from edgeailite.quantization.spellings import (
     DROPPED,
     DROPPED_FUNCTIONS,
@@ -137,7 +138,7 @@ class _Normaliser:
 
     def _average(self, node: fx.Node, pool: nn.AvgPool2d) -> None:
         """Count padding only where torch and onnxruntime do it alike: with ceil_mode it becomes zeros of its own."""
-        sides = pool.padding if isinstance(pool.padding, tuple) else (pool.padding, pool.padding)
+        sides = per_axis(pool.padding)
         if pool.count_include_pad and pool.ceil_mode and any(sides) and not pool.divisor_override:
             padded = self._insert(node, F.pad, (tensor(node), [sides[1], sides[1], sides[0], sides[0]]))
             self._pad(padded)

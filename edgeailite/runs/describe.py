@@ -35,7 +35,7 @@ from edgeailite.modelcard import (
 from edgeailite.onnxfile import OnnxFile, read_onnx, with_outside_data
 from edgeailite.onnxfile.call import as_text
 from edgeailite.onnxfile.shapes import Limits, sizes_of
-from edgeailite.onnxfile.wire import Damaged, Port
+from edgeailite.onnxfile.wire import TO_FIRST, TO_LAST, Damaged, Port
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.runs.dataset import PICTURES
 from edgeailite.runs.onnx_model import card_entries, weights_hash
@@ -44,7 +44,6 @@ from edgeailite.untrusted import printable, shown
 
 LIMITS = Limits(elements=2**31, operations=2**53)
 AXES_ARE_INPUTS = 13  # opset from which Unsqueeze takes its axes as an input
-TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)  # where channels go
 ADDED_SIDES = {4: (), 3: (3,), 2: (2, 3), 1: (0, 2, 3), 0: (0, 1, 2, 3)}  # by the sides of an output for one picture
 QUANTIZERS = ("QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "DynamicQuantizeLinear")
 
@@ -158,7 +157,7 @@ def _shapes(file: OnnxFile, size: tuple[int, int]) -> Mapping[str, tuple[int, ..
     """Return the shapes of all tensors for one picture. Raises UsageError for inputs that take no pictures."""
     inputs = {}
     for port in file.graph.inputs:
-        wanted = (1, *size, 3) if port.channels_last else (1, 3, *size)
+        wanted = port.picture_shape(1, size)
         given = port.shape or ()
         sides = tuple(
             side if isinstance(side, int) and side > 0 else own for side, own in zip(given, wanted, strict=False)
