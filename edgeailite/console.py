@@ -55,11 +55,11 @@ class _Stderr(logging.Handler):
 
 @contextmanager
 def exporter_silenced() -> Iterator[None]:
-    """Keep what torch's ONNX exporter says of its own internals, short of errors, off the terminal."""
+    """Keep what torch's ONNX exporter logs of its own internals off the terminal; what fails raises all the same."""
     loggers = [logging.getLogger(name) for name in EXPORTER]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

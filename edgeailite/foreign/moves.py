@@ -111,22 +111,44 @@ def _gather(read: Reader, node: Node) -> fx.Node:
     x, index = read.tensor(node.inputs[0]), read.constant(node.inputs[1])
     data = read.shape(node.inputs[0])
     axis = read.axis(node, int(node.attributes.get("axis", 0)), len(data))
+    if len(data) == 1 and _takes_all(read, node):
+        source = _before_flattening(read, node.inputs[0])
+        return _reshaped(read, node, read.tensor(source), source)
     if index is None or index.ndim > 1 or not index.size:
         raise read.refuse(node, "picks places that are computed, or arrays of places")
     places = [read.axis(node, int(place), data[axis]) for place in index.reshape(-1)]
     if places != list(range(places[0], places[0] + len(places))):
         raise read.refuse(node, "picks places that do not follow each other")
     x = _window(read, x, len(data), axis, (places[0], places[-1] + 1))
-    return x if index.ndim else _reshaped(read, node, x)
+    return x if index.ndim else _reshaped(read, node, x, node.inputs[0])
+
+
+def _takes_all(read: Reader, node: Node) -> bool:
+    """Tell if a Gather takes all values of a vector in order, whatever the size of the picture.
+
+    torch writes `as_strided` so, which its mean over a whole picture calls where channels lie last.
+    """
+    found = [sizes.values.get(node.inputs[1]) for sizes in read.samples]
+    lengths = read.sides(node.inputs[0], 0)
+    return all(
+        places is not None and np.array_equal(np.reshape(places, -1), np.arange(length))
+        for places, length in zip(found, lengths, strict=True)
+    )
+
+
+def _before_flattening(read: Reader, name: str) -> str:
+    """Return the tensor of which a vector has all values in order: what was flattened, else the vector."""
+    maker = read.makers.get(name)
+    return maker.inputs[0] if maker is not None and maker.op in ("Reshape", "Flatten") else name
 
 
 def _reshape(read: Reader, node: Node) -> fx.Node:
-    return _reshaped(read, node, read.tensor(node.inputs[0]))
+    return _reshaped(read, node, read.tensor(node.inputs[0]), node.inputs[0])
 
 
-def _reshaped(read: Reader, node: Node, x: fx.Node) -> fx.Node:
-    """Append a reshape to the shape of the node's output, at any size of the picture."""
-    source, result = node.inputs[0], node.outputs[0]
+def _reshaped(read: Reader, node: Node, x: fx.Node, source: str) -> fx.Node:
+    """Append a reshape of the tensor `source` to the shape of the node's output, at any size of the picture."""
+    result = node.outputs[0]
     data, shape = read.shape(source), read.shape(result)
     sides = [read.sides(result, axis) for axis in range(len(shape))]
     old = [read.sides(source, axis) for axis in range(len(data))]

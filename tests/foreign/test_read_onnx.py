@@ -466,6 +466,15 @@ CASES = {
         ["Conv2d", "getitem", "getitem"],
     ),
     "pick": ([("Gather", "c i", "y", {"axis": 1})], {"i": numbers(2, 3)}, ["Conv2d", "getitem"]),
+    "torch's as_strided of a mean": (
+        [
+            ("ReduceMean", "c a", "m", {"keepdims": 1}),
+            ("Reshape", "m flat", "v", {}),
+            ("Gather", "v i", "y", {}),
+        ],
+        {"a": numbers(2, 3), "flat": numbers(-1), "i": np.arange(16).reshape(2, 8, 1, 1)},
+        ["Conv2d", "AdaptiveAvgPool2d"],
+    ),
     "largest of channels": (
         [("ReduceMax", "c a", "y", {"keepdims": 1})],
         {"a": numbers(1)},
@@ -557,7 +566,10 @@ CASES = {
 }
 
 
-FIXED = ("channel shuffle", "pixel shuffle by reshapes", "nearly a pixel shuffle", "space to depth")  # of one size
+FIXED = (  # of one size
+    "torch's as_strided of a mean", "channel shuffle", "pixel shuffle by reshapes", "nearly a pixel shuffle",
+    "space to depth",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CASES)
