@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from edgeailite.config import ValidateConfig
 from edgeailite.environment import machine_facts, machine_title
 from edgeailite.evaluation import validate
@@ -36,7 +38,7 @@ def main() -> None:
             config = ValidateConfig(data_path=args.data_path, split=args.split, epoch_size=args.epoch_size, **options)
             rows.setdefault(name, []).append(f"{100 * headline(validate(config).tally)['miou']:.2f}")
             print(name, rows[name][-1], flush=True)
-    print(f"\n{machine_title(machine_facts())}, {args.split}\n")
+    print(f"\n{machine_title(machine_facts(torch.get_num_threads()))}, {args.split}\n")
     print(f"| mIoU, % | {' | '.join(run.name for run in args.runs)} |\n|---|{'---|' * len(args.runs)}")
     for name, cells in rows.items():
         print(f"| {name} | {' | '.join(cells)} |")

@@ -13,7 +13,8 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from edgeailite.tables import print_table
@@ -55,13 +56,13 @@ class _Stderr(logging.Handler):
 
 @contextmanager
 def exporter_silenced() -> Iterator[None]:
-    """Keep what torch's ONNX exporter logs of its own internals off the terminal; what fails raises all the same."""
+    """Keep what torch's ONNX exporter logs and prints of its own internals off the terminal; what fails still raises."""
     loggers = [logging.getLogger(name) for name in EXPORTER]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
