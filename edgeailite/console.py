@@ -56,7 +56,7 @@ class _Stderr(logging.Handler):
 
 @contextmanager
 def exporter_silenced() -> Iterator[None]:
-    """Keep what torch's ONNX exporter logs and prints of its own internals off the terminal; what fails still raises."""
+    """Keep what torch's ONNX exporter logs and prints of its own internals off the terminal; failures raise."""
     loggers = [logging.getLogger(name) for name in EXPORTER]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
