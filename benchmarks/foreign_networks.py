@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from benchmarks.foreign.table import NAMES, OTHERS, maker
-from edgeailite.errors import EdgeailiteError, ParityError
+from edgeailite.errors import EdgeailiteError, ParityError, UsageError
 from edgeailite.export.parity import Subject, outputs_of, prove, training_input
 from edgeailite.export.to_onnx import to_onnx
 from edgeailite.foreign import read_module, read_onnx
@@ -120,7 +120,6 @@ def attempt(name: str, exporter: str) -> dict[str, Any]:
         if row["float"] > WRONG:
             return row | {"outcome": "wrong", "detail": f"float values differ by {row['float']:.2g}"}
         other = other_size(module, network)
-        row["other"] = "" if other is None else f"{other[0]}x{other[1]}"
         return row | proven(network, size, other)
     except ParityError as error:
         return row | {"outcome": "not proven", "detail": str(error)}
@@ -215,15 +214,14 @@ def proven(network: fx.GraphModule, size: tuple[int, int], other: tuple[int, int
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model_int8.onnx"
-        onnx.save(
-            to_onnx(quantized, card, size=size if other is None else None), str(path)
-        )  # one export, which takes seconds
+        written, other = _written(quantized, card, size, other)  # one export, which takes seconds
+        onnx.save(written, str(path))
         subject = Subject(quantized, card, path)
         found = prove(subject, pictures(size), threads=1, export_again=False)
         if other is not None:
             _prove_at(other, subject)
     parts = sorted(found.get("float_parts", {}))
-    row = {"share": found.get("integer_macs", 1.0), "parts": parts}
+    row = {"share": found.get("integer_macs", 1.0), "parts": parts, "other": other and "x".join(map(str, other))}
     if "promise" not in found:
         return row | {"outcome": "proven", "detail": ""}
     steps = max((part["largest_step"] for part in found["float_parts"].values()), default=0)
@@ -231,6 +229,16 @@ def proven(network: fx.GraphModule, size: tuple[int, int], other: tuple[int, int
         parts
     )
     return row | {"outcome": "proven but for", "detail": detail}
+
+
+def _written(
+    model: fx.GraphModule, card: ModelCard, size: tuple[int, int], other: tuple[int, int] | None
+) -> tuple[onnx.ModelProto, tuple[int, int] | None]:
+    """Return the file, with open sizes if there is another one to try, and that size; of one size if it must be."""
+    if other is not None:
+        with contextlib.suppress(UsageError):
+            return to_onnx(model, card, size=None), other
+    return to_onnx(model, card, size=size), None
 
 
 def _prove_at(size: tuple[int, int], subject: Subject) -> None:

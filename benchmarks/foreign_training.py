@@ -99,7 +99,7 @@ def edgeailite(*words: object) -> str:
 def score(model: Path, data: Path) -> str:
     """Return the mIoU on the validation split, in per cent."""
     words = ("validate", model, "--data_path", data, "--split", "val", "--json", "True", *MACHINE)
-    return f"{100 * json.loads(edgeailite(*words).splitlines()[-1])['miou']:.2f}"
+    return f"{json.loads(edgeailite(*words).splitlines()[-1])['miou']:.2f}"
 
 
 def main() -> int:

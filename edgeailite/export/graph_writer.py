@@ -12,29 +12,36 @@ dequantized values add `_quantized` and `_dequantized` to the name of their tens
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import onnx
 from onnx import helper
 from torch import fx
 
-from edgeailite.export.graph_builder import GraphBuilder, OutputName, Size, Unknown, Value
+from edgeailite.export.graph_builder import EXAMPLE, GraphBuilder, OutputName, Size, Unknown, Value
 from edgeailite.export.graph_layers import CALLS, LAYERS
 from edgeailite.quantization.graph import input_index, is_input, reads_shape
 
 
 def write(
-    traced: fx.GraphModule, inputs: Sequence[str], *, opset: int, size: tuple[int, int] | None
+    traced: fx.GraphModule,
+    inputs: Sequence[str],
+    *,
+    opset: int,
+    size: tuple[int, int] | None,
+    examples: Sequence[tuple[int, int]] = (EXAMPLE,),
 ) -> onnx.ModelProto | None:
     """Return the ONNX model of a traced network in eval mode, or None for a graph that this module cannot write.
 
     `inputs` are the names of the pictures (N,3,H,W). `size` (height, width) fixes them at batch 1, None leaves batch,
-    height and width open. `opset` is 18 or newer.
+    height and width open, and `examples` (height, width) stand for them: the first that the network takes. `opset` is
+    18 or newer.
     """
-    try:
-        return _model(GraphBuilder(traced, inputs, opset=opset, size=size))
-    except Unknown:
-        return None
+    for example in examples if size is None else (size,):
+        with suppress(Unknown):
+            return _model(GraphBuilder(traced, inputs, example, opset=opset, fixed=size is not None))
+    return None
 
 
 def _model(graph: GraphBuilder) -> onnx.ModelProto:

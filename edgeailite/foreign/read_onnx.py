@@ -79,11 +79,12 @@ def read_onnx(source: Path | str | bytes | onnx.ModelProto) -> fx.GraphModule:
     network.delete_all_unused_submodules()
     network.graph.lint()
     network.recompile()
+    network.eval()  # BatchNorm in training takes no single value
     for sizes in samples:
         _check_sample(network, file, sizes)
     if len(samples) > 1:
         _check_held_out(network, file, held_out)
-    return network.eval()
+    return network
 
 
 def _check_sample(network: fx.GraphModule, file: OnnxFile, sizes: Sizes) -> None:

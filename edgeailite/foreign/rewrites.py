@@ -213,7 +213,7 @@ def fold_constants(network: fx.GraphModule) -> None:
         if node.target is not operator.sub and constant_of(network, layer) is not None:
             layer, constant = constant, layer
         value, module = constant_of(network, constant), module_of(network, layer)
-        if value is None or not isinstance(module, nn.Conv2d | nn.Linear) or len(layer.users) != 1:
+        if value is None or not isinstance(module, nn.Conv2d | nn.Linear) or len(_readers(layer)) != 1:
             continue
         outputs = module.weight.shape[0]
         if not _is_per_output(value, layer, module) or _is_shared(network, module):
@@ -304,11 +304,11 @@ def replace_lone_norms(network: fx.GraphModule) -> None:
         if not isinstance(norm, nn.BatchNorm2d):
             continue
         source = node.args[0]
-        if isinstance(module_of(network, source), nn.Conv2d) and len(source.users) == 1:
+        if isinstance(module_of(network, source), nn.Conv2d) and len(_readers(source)) == 1:
             continue
         factor, offset = _affine(norm)
         module = module_of(network, source)
-        if isinstance(module, nn.Linear) and len(source.users) == 1 and not _is_shared(network, module):
+        if isinstance(module, nn.Linear) and len(_readers(source)) == 1 and not _is_shared(network, module):
             _fold(module, operator.mul, factor)
             _fold(module, operator.add, offset)
             node.replace_all_uses_with(source)

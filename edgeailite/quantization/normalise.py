@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from numbers import Number
@@ -27,6 +26,7 @@ from torch import Tensor, fx, nn
 
 from edgeailite.errors import UsageError
 from edgeailite.quantization.graph import NEAREST, is_module, of_sizes, unused_name
+from edgeailite.quantization.layer_calls import give_norms_convolutions, read_sizes_late, separate_calls
 from edgeailite.quantization.operators import (
     Chunk,
     Divide,
@@ -37,7 +37,6 @@ from edgeailite.quantization.operators import (
     Pad,
     Subtract,
     Total,
-    Unchanged,
 )
 from edgeailite.quantization.pooling import per_axis
 from edgeailite.quantization.spellings import (
@@ -76,8 +75,9 @@ def normalise(graph_module: fx.GraphModule) -> None:
     normaliser = _Normaliser(graph_module)
     for node in graph_module.graph.nodes:  # a live list: nodes that are erased are not met
         normaliser.rewrite(node)
-    normaliser.lone_norms()
-    normaliser.own_modules()
+    read_sizes_late(graph_module)
+    give_norms_convolutions(graph_module)
+    separate_calls(graph_module)
     graph_module.graph.lint()
     graph_module.recompile()
 
@@ -472,28 +472,3 @@ class _Normaliser:
 
     def _unused(self, path: str) -> str:
         return unused_name(path, partial(has_attribute, self.root))
-
-    def lone_norms(self) -> None:
-        """Put a depthwise convolution with weights of 1 before a BatchNorm that follows none, to be folded into."""
-        for node in list(self.graph.nodes):
-            if is_module(node, nn.BatchNorm2d):
-                source = tensor(node)
-                if not (is_module(source, nn.Conv2d) and len(source.users) == 1):
-                    path = self._unused(f"{node.target}_depthwise")
-                    norm = self.root.get_submodule(str(node.target))
-                    self.root.add_submodule(path, Unchanged(norm.num_features).train(norm.training))
-                    with self.graph.inserting_before(node):
-                        node.args = (self.graph.call_module(path, (source,)),)
-                    node.kwargs = {}
-
-    def own_modules(self) -> None:
-        """Give every further call of a module without parameters a module of its own: names tell them apart."""
-        calls: Counter[str] = Counter()
-        for node in self.graph.nodes:
-            if node.op == "call_module":
-                calls[str(node.target)] += 1
-                module = self.root.get_submodule(str(node.target))
-                if calls[str(node.target)] > 1 and not list(module.parameters()) and not list(module.buffers()):
-                    path = self._unused(str(node.target))
-                    self.root.add_submodule(path, copy.deepcopy(module))
-                    node.target = path

@@ -633,6 +633,15 @@ def test_a_file_of_one_size_takes_batches_of_any():
         assert network(torch.zeros(5, 3, 48, 64))["y"].shape == (5, 8)
 
 
+def test_a_file_of_one_picture_may_have_a_norm_of_single_values():
+    nodes = [CONV, ("GlobalAveragePool", "c", "p", {}), ("BatchNormalization", "p s o m v", "y", {})]
+    norm = {"s": weights(8), "o": weights(8), "m": weights(8), "v": abs(weights(8)) + 0.1}
+    network = read_onnx(model(nodes, PARTS | norm, shape=(1, 3, 48, 64)))
+    assert not network.training
+    with torch.no_grad():
+        assert network(torch.zeros(1, 3, 48, 64))["y"].shape == (1, 8, 1, 1)
+
+
 @pytest.mark.parametrize("opset", [11, 13, 17, 21])
 def test_opsets_from_11_on(opset):
     axes = {"axes": [2, 3]} if opset < 13 else {}

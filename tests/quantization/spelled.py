@@ -81,6 +81,18 @@ def _two_calls(net: Any, image: Tensor) -> Tensor:
     return net.last(net.relu(net.conv(net.relu(net.conv(net.a(image))))))
 
 
+def early_sizes(net: Any, image: Tensor) -> Tensor:
+    """Read the sizes of values that only a BatchNorm, an activation or a function reads otherwise."""
+    x = net.a[0](image)
+    size = x.shape[2:]
+    x = net.a[2](net.a[1](x))
+    total = net.conv(x) + net.b(x)
+    gate = F.hardswish(F.interpolate(net.relu(total), total.shape[2:], mode="nearest"))
+    gate = F.interpolate(gate, size=size, mode="bilinear")
+    product = x * gate
+    return net.last(F.interpolate(F.relu(product), product.shape[-2:], mode="bilinear"))
+
+
 def _with(function: Callable[[Any, Tensor], Any]) -> Body:
     return lambda net, image: net.last(function(net, net.a(image)))
 
@@ -92,6 +104,7 @@ def _signed(function: Callable[[Any, Tensor], Any]) -> Body:
 BODIES: dict[str, Body] = {
     "alpha of add": _with(lambda net, x: torch.add(x, net.b(x), alpha=2)),
     "alpha of sub": _with(lambda net, x: torch.sub(x, net.b(x), alpha=0.5)),
+    "sizes read early": early_sizes,
     "alpha of a number": _with(lambda net, x: x.add(1.5, alpha=2)),
     "add in place": _with(lambda net, x: net.b(x).add_(x)),
     "add nothing": _with(lambda net, x: sum([x, net.b(x)])),
