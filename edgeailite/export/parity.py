@@ -138,8 +138,8 @@ def integer_kernels(file: Path, float_parts: Sequence[str] = ()) -> dict[str, An
         load_onnx(file, level="EXTENDED", save_optimized=optimized_path)
         optimized = onnx.load(str(optimized_path))
     source = onnx.load(str(file))
-    values = {name for node in source.graph.node if node.op_type in ("Shape", "Gather", "Cast") for name in node.output}
-    wanted = [n for n in source.graph.node if n.op_type in INTEGER_KERNELS and not _is_shape_arithmetic(n, values)]
+    sizes = _of_sizes(source.graph)
+    wanted = [n for n in source.graph.node if n.op_type in INTEGER_KERNELS and n.output[0] not in sizes]
     wanted += _between_quantizers(source.graph)
     inside = tuple(f"{part}{end}" for part in float_parts for end in "/.")
     wanted = [node for node in wanted if not node.name.startswith(inside)]
@@ -178,10 +178,17 @@ def _before_reshape(index: Index, name: str) -> onnx.NodeProto | None:
     return index.maker.get(maker.input[0]) if maker is not None and maker.op_type == RESHAPE else maker
 
 
-def _is_shape_arithmetic(node: onnx.NodeProto, shape_values: set[str]) -> bool:
-    return node.name.startswith("shape.") or any(
-        name in shape_values or name.startswith("shape.") for name in node.input
-    )
+def _of_sizes(graph: onnx.GraphProto) -> set[str]:
+    """Return the tensors that are computed from the sizes of others and from constants alone."""
+    constants: set[str] = {tensor.name for tensor in graph.initializer}
+    found: set[str] = set()
+    for node in graph.node:
+        read = {name for name in node.input if name}
+        if node.op_type == "Constant":
+            constants.update(node.output)
+        elif node.op_type == "Shape" or (read & found and read <= found | constants):
+            found.update(node.output)
+    return found
 
 
 def make_golden(subject: Subject, *pictures: Picture, arithmetic: str | None = None) -> Golden:

@@ -35,6 +35,7 @@ from edgeailite.training.optim import RANGES
 from edgeailite.training.output_losses import Distillation
 from edgeailite.training.transforms import eval_transform, train_transform, training_source
 
+AS_THEY_ARE = {"rand_scale": (1.0, 1.0), "rotation": 0.0, "color_jitter": 0.0}
 OF_THIS_CALL = {
     "run",
     "save_path",
@@ -115,8 +116,11 @@ def _short(config: QuantizeConfig, processes: int) -> QuantizeConfig:
 
 
 def float_config(checkpoint: Checkpoint) -> TrainConfig:
-    """Return the float run's options at its card's size, where the network is used; training may have had another."""
-    before, pre = train_config(checkpoint.config), checkpoint.card.preprocessing
+    """Return the float run's options at its card's size, where the network is used; training may have had another.
+
+    How a network of other people was trained is not known, so its pictures are as they are, or mirrored.
+    """
+    before, pre = train_config(checkpoint.config or AS_THEY_ARE), checkpoint.card.preprocessing
     sizes: dict[str, Any] = {"img_resize": pre.size, "interpolation": pre.interpolation}
     if sizes["img_resize"] != before.img_resize:
         sizes["rand_crop"] = None  # the default, all of the picture: the old crop may be larger

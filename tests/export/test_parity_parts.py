@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 from torch import nn
 
 from edgeailite.errors import ParityError
@@ -52,19 +52,23 @@ def test_every_output_must_hold_and_label_maps_but_for_ties():
 
 def graph(*nodes: tuple[str, str, tuple[str, ...]]) -> onnx.ModelProto:
     made = [helper.make_node(kind, inputs, [name], name=name) for kind, name, inputs in nodes]
-    return helper.make_model(helper.make_graph(made, "graph", [], []))
+    constants = [numpy_helper.from_array(np.zeros(1, np.int64), name) for name in ("i", "n")]
+    return helper.make_model(helper.make_graph(made, "graph", [], [], constants))
 
 
 SOURCE = [
-    ("Conv", "a", ("x", "w")), ("Add", "b", ("a", "x")), ("Concat", "c", ("a", "b")),
+    ("Conv", "a", ("x", "w")), ("Add", "b", ("a", "x")), ("Concat", "shape.c", ("a", "b")),  # whatever its name
     ("Shape", "s", ("x",)), ("Gather", "g", ("s", "i")), ("Concat", "d", ("g", "n")),  # a size is put together
-    ("Add", "shape.add", ("p", "q")), ("Concat", "e", ("n", "shape.add")),
+    ("Add", "t", ("g", "n")), ("Concat", "e", ("n", "t")),
+    ("Resize", "r", ("a", "", "", "d")), ("Add", "f", ("r", "a")),
 ]  # fmt: skip
 FUSED = [
     ("QLinearConv", "qa", ()),
     ("QLinearAdd", "qb", ()),
     ("QLinearConcat", "qc", ()),
+    ("QLinearAdd", "qf", ()),
     ("Concat", "d", ()),
+    ("Add", "t", ()),
     ("Concat", "e", ()),
 ]
 
@@ -88,7 +92,7 @@ def test_what_is_left_in_float_is_named_and_shapes_are_not_counted(optimized, mi
         parity, "load_onnx", lambda file, level, save_optimized: onnx.save(graph(*optimized), str(save_optimized))
     )
     found = integer_kernels(path)
-    assert (found["wanted"], found["float_nodes"], found["all_integer"]) == (3, missing, integer)
+    assert (found["wanted"], found["float_nodes"], found["all_integer"]) == (4, missing, integer)
     assert found["QLinearAdd"] == [kind for kind, *_ in optimized].count("QLinearAdd")
 
 
