@@ -77,23 +77,29 @@ def both(monkeypatch, model: nn.Module, card: ModelCard, **options) -> tuple[onn
 
 
 def rows(model: onnx.ModelProto) -> list[tuple]:
-    """Names, operator, inputs with the values of constants, outputs and attributes of each node, in order."""
+    """Names, operator, inputs with the values of constants, outputs and attributes of each node, in order.
+
+    The exporter's simplifier takes divisions by one out, and calls constants of one value as others.
+    """
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    same: dict[str, str] = {}
 
     def source(name: str) -> object:
         value = constants.get(name)
-        return name if value is None else (str(value.dtype), value.shape, value.tobytes())
+        return same.get(name, name) if value is None else (str(value.dtype), value.shape, value.tobytes())
 
-    return [
-        (
-            node.name,
-            node.op_type,
-            [source(name) for name in node.input],
-            list(node.output),
-            sorted((a.name, str(onnx.helper.get_attribute_value(a))) for a in node.attribute),
-        )
-        for node in model.graph.node
-    ]
+    found = []
+    for node in model.graph.node:
+        inputs = [source(name) for name in node.input]
+        attributes = sorted((a.name, str(onnx.helper.get_attribute_value(a))) for a in node.attribute)
+        if node.op_type == "Div" and (constants.get(node.input[1], np.zeros(1)) == 1).all():
+            same[node.output[0]] = str(inputs[0])
+            continue
+        if node.op_type == "DequantizeLinear" and not np.ptp(constants.get(node.input[0], np.arange(2))):
+            same[node.output[0]] = str((inputs, attributes))
+            continue
+        found.append((node.name, node.op_type, inputs, list(node.output), attributes))
+    return found
 
 
 def described(model: onnx.ModelProto) -> list[tuple]:
