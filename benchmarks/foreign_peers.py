@@ -43,7 +43,8 @@ from edgeailite.runs.network import load_network
 from edgeailite.runtime import open_session
 
 FPN = Path(__file__).parent / "camvid" / "camvid_fpn_1.pt"
-OURS, DEFAULTS, BEST, NNCF = "edgeailite", "onnxruntime_defaults", "onnxruntime_u8s8_per_channel", "nncf"
+OURS, KERNELS = "edgeailite", "edgeailite_kernels"  # the second: `--kernels onnxruntime`
+DEFAULTS, BEST, NNCF = "onnxruntime_defaults", "onnxruntime_u8s8_per_channel", "nncf"
 PEERS = Path(__file__).parent / "int8_peers"
 
 
@@ -124,7 +125,7 @@ def rows(name: str, place: Path, args: argparse.Namespace) -> list[list[str]]:
     )  # fmt: skip
     simulated = write_ours(place, size)
     write_peers(place, args.nncf)
-    files = {n: place / f"{n}.onnx" for n in (OURS, DEFAULTS, BEST, NNCF) if (place / f"{n}.onnx").is_file()}
+    files = {n: place / f"{n}.onnx" for n in (OURS, KERNELS, DEFAULTS, BEST, NNCF) if (place / f"{n}.onnx").is_file()}
     runs = {
         n: onnx_runner(p, "onnxruntime", threads=args.threads)
         for n, p in {"float": place / "float.onnx", **files}.items()
@@ -139,7 +140,7 @@ def rows(name: str, place: Path, args: argparse.Namespace) -> list[list[str]]:
     found = [["float", "-", "1", "-", "-", f"{scores['float']:.2f}" if scores else "-"]]
     for key, path in files.items():
         try:
-            cells = proven(path, paths[-args.pictures :], card, simulated if key == OURS else None)
+            cells = proven(path, paths[-args.pictures :], card, simulated if key in (OURS, KERNELS) else None)
         except Exception as error:  # noqa: BLE001 - a peer's file may fail in any way, and that is a result
             cells = ["-", "-", reason(error)]
         speed = ratio(times["float"], times[key])
@@ -148,7 +149,7 @@ def rows(name: str, place: Path, args: argparse.Namespace) -> list[list[str]]:
 
 
 def write_ours(place: Path, size: tuple[int, int]) -> Callable[[np.ndarray], np.ndarray]:
-    """Write edgeailite.onnx from float.onnx; return the integer-exact network."""
+    """Write our two files from float.onnx; return the integer-exact network."""
     network = read_onnx(onnx.load(str(place / "float.onnx")))
     inputs = torch.from_numpy(np.load(place / "calibration.npy"))
     quantized = prepare(network)
@@ -160,6 +161,7 @@ def write_ours(place: Path, size: tuple[int, int]) -> Callable[[np.ndarray], np.
     answer = exact(inputs[:1])["output"]
     card = ModelCard("network", {"output": answer.shape[1]}, (), (), preprocessing, "pictures")
     onnx.save(to_onnx(quantized, card, size=size), str(place / f"{OURS}.onnx"))
+    onnx.save(to_onnx(quantized, card, size=size, kernels="onnxruntime"), str(place / f"{KERNELS}.onnx"))
     return lambda image: exact(torch.from_numpy(image))["output"].numpy()
 
 
