@@ -35,10 +35,9 @@ STARTS: dict[str, Preset] = {
         "CamVid 480x360 from ImageNet weights, one to two hours on one core; needs --data_path",
         "train",
         "--dataset_name camvid --model_name fpn_aspp_efficientnet_lite0_edgeailite --pretrained imagenet "
-        "--img_resize 360 480 --rand_crop 256 320 --rand_scale 0.6 1.5 --epochs 45 --batch_size 8 "
+        "--img_resize 360 480 --rand_crop 256 320 --rand_scale 0.6 1.5 --epochs 48 --batch_size 8 "
         "--optimizer adamw --lr 3e-3 --lr_encoder 6e-4 --weight_decay 1e-2 --scheduler poly --class_weights enet "
-        "--ema 0.995 --freeze_layers encoder.features.0. encoder.features.1. encoder.features.2. "
-        "encoder.features.3. --evaluate_every 10",
+        "--ema 0.995 --color_jitter 0.5 --blur 1.0 --evaluate_every 10",
     ),
     "cityscapes": Preset(
         "Cityscapes 768x384, the published recipe of DeepLabV3+Lite MobileNetV2; needs --data_path",
