@@ -1,7 +1,7 @@
 """Whole networks as TensorFlow Lite programs: no tensor differs from the runtimes' in a single code.
 
-By default small networks with everything; `-m slow` runs every encoder and decoder that has an int8 form. The networks
-list themselves (`tests.sweep`).
+By default small networks with everything; `-m slow` runs every network that has an int8 form. The networks list
+themselves (`tests.sweep`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.export.test_everything import everything
 from tests.quantization.test_faults import FAULTS, faulty
 from tests.quantization.tiny import WITH_TIES, pixels, tiny
 from tests.quantization.tiny import quantized as tiny_quantized
-from tests.sweep import covering_names, int8_names, quantized, sweep_model
+from tests.sweep import int8_names, quantized, sweep_model
 from tests.sweep import pixels as smooth_pixels
 from tests.tflite_schema import check_everywhere, int8_codes, values_of
 
@@ -159,8 +159,8 @@ def check_network(name: str, scheme: str, *, inputs: int, outputs: int, sizes: l
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in covering_names() if name in int8_names()])
-def test_every_encoder_and_decoder(name):
+@pytest.mark.parametrize("name", int8_names())
+def test_every_network_that_has_an_int8_form(name):
     check_network(name, "ort_u8s8", inputs=1, outputs=2, sizes=SWEPT_SIZES)
 
 
