@@ -42,7 +42,7 @@ HAND = {
 OTHERS = (
     "tv.googlenet", "tv.regnet_y_400mf", "tv.densenet121", "tv.convnext_tiny", "timm.mobilenetv3_large_100",
     "timm.resnext50_32x4d", "timm.edgenext_xx_small", "timm.efficientvit_b0", "timm.mobilenetv2_100",
-    "timm.csresnet50", "timm.hrnet_w18_small", "smp.Unet/timm-efficientnet-b0", "smp.DPT/tu-vit_tiny_patch16_224",
+    "timm.cspresnet50", "timm.hrnet_w18_small", "smp.Unet/timm-efficientnet-b0", "smp.DPT/tu-vit_tiny_patch16_224",
 )  # fmt: skip
 """Networks that nothing here was fitted to."""
 

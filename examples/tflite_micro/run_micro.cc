@@ -18,6 +18,11 @@ static tflite::MicroMutableOpResolver<MODEL_INT8_OPERATOR_COUNT> operators;
 static tflite::MicroInterpreter *interpreter;
 
 bool start() {
+    if (ARENA_BYTES < MODEL_INT8_LIVE_BYTES) { /* TFLM may crash in an arena of a few KB, before it can say so */
+        printf("the tensors alone need %u bytes: compile with a larger ARENA_BYTES than %u\n",
+               unsigned(MODEL_INT8_LIVE_BYTES), unsigned(ARENA_BYTES));
+        return false;
+    }
     tflite::InitializeTarget();
     const tflite::Model *model = tflite::GetModel(model_int8);
     if (model->version() != TFLITE_SCHEMA_VERSION) {
