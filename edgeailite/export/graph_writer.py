@@ -25,22 +25,15 @@ from edgeailite.quantization.graph import input_index, is_input, reads_shape
 
 
 def write(
-    traced: fx.GraphModule,
-    inputs: Sequence[str],
-    *,
-    opset: int,
-    size: tuple[int, int] | None,
-    examples: Sequence[tuple[int, int]] = (EXAMPLE,),
+    traced: fx.GraphModule, inputs: Sequence[str], *, opset: int, size: tuple[int, int] | None
 ) -> onnx.ModelProto | None:
     """Return the ONNX model of a traced network in eval mode, or None for a graph that this module cannot write.
 
     `inputs` are the names of the pictures (N,3,H,W). `size` (height, width) fixes them at batch 1, None leaves batch,
-    height and width open, and `examples` (height, width) stand for them: the first that the network takes. `opset` is
-    18 or newer.
+    height and width open. `opset` is 18 or newer.
     """
-    for example in examples if size is None else (size,):
-        with suppress(Unknown):
-            return _model(GraphBuilder(traced, inputs, example, opset=opset, fixed=size is not None))
+    with suppress(Unknown):
+        return _model(GraphBuilder(traced, inputs, size or EXAMPLE, opset=opset, fixed=size is not None))
     return None
 
 

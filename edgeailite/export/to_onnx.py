@@ -109,7 +109,7 @@ def write_graph(
     if argmax != "none":
         append_argmax(traced, argmax, card.classified)
     traced.graph.eliminate_dead_code()
-    exported = write(traced, card.inputs, opset=max(opset, OLDEST_EXPORTED), size=size, examples=_examples(card))
+    exported = write(traced, card.inputs, opset=max(opset, OLDEST_EXPORTED), size=size)
     if exported is None:
         names = operator_names(traced.graph)
         exported = rename(_export(traced, card, opset=max(opset, OLDEST_EXPORTED), size=size), names)
@@ -157,14 +157,6 @@ def _check_bits(model: fx.GraphModule, opset: int) -> None:
         raise UsageError(
             f"{option('opset')} {opset}: {wide[0]} has codes of 16 bits, which need opset {WIDE_OPSET} or newer"
         )
-
-
-def _examples(card: ModelCard) -> tuple[tuple[int, int], ...]:
-    """Return sizes that stand for open ones: odd sides, then sides of which a network needs multiples.
-
-    The second is not the card's own size: what fits that one alone must not be written with open sizes.
-    """
-    return EXAMPLE, (2 * card.preprocessing.height, 2 * card.preprocessing.width)
 
 
 def _export(traced: fx.GraphModule, card: ModelCard, *, opset: int, size: tuple[int, int] | None) -> onnx.ModelProto:

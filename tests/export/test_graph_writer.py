@@ -232,32 +232,6 @@ def test_a_picture_smaller_than_the_kernel_is_left_to_the_exporter_which_refuses
     assert write(traced, ["image"], opset=21, size=(8, 8)) is None
 
 
-class Halves(nn.Module):
-    """Joins two halves of a picture, which are equal for even sides alone (ERFNet's downsampler)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.pool = nn.Conv2d(3, 2, 3, 2, 1), nn.MaxPool2d(2)
-
-    def forward(self, picture: Tensor) -> dict[str, Tensor]:
-        return {"segmentation": torch.cat([self.conv(picture), self.pool(picture)], 1)}
-
-
-def test_a_network_of_even_sides_has_open_ones():
-    network = Halves().eval()
-    assert write(fx.symbolic_trace(network), ["image"], opset=21, size=None) is None
-    model = to_onnx(network, toy_card(), size=None)
-    picture = np.random.default_rng(0).normal(size=(2, 3, 26, 38)).astype(np.float32)
-    (found,) = run(load_onnx(model.SerializeToString()), picture).values()
-    np.testing.assert_allclose(found, network(torch.from_numpy(picture))["segmentation"].detach(), atol=1e-6)
-
-
-@pytest.mark.parametrize("size", [(97, 161), (64, 96)])
-def test_a_product_that_fits_one_size_is_not_written_with_open_ones(size):
-    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * size[0] * size[1], 4)).eval()
-    assert write(fx.symbolic_trace(network), ["image"], opset=21, size=None, examples=(size,)) is None
-
-
 class Twice(nn.Module):
     def __init__(self) -> None:
         super().__init__()

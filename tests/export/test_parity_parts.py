@@ -96,6 +96,26 @@ def test_what_is_left_in_float_is_named_and_shapes_are_not_counted(optimized, mi
     assert found["QLinearAdd"] == [kind for kind, *_ in optimized].count("QLinearAdd")
 
 
+# --- further sizes
+
+
+def test_a_size_that_the_network_does_not_take_is_left_out_and_named(tmp_path, monkeypatch):
+    said: list[str] = []
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("Expected size 97 but got size 96\nmore")
+
+    path = tmp_path / "model_int8.onnx"
+    subject = Subject(toy_quantized("ort_u8s8"), toy_card(), path)
+    onnx.save(to_onnx(subject.module, subject.card), str(path))
+    picture = np.zeros((40, 50, 3), np.uint8)
+    assert list(parity._prove_sizes(subject, (picture,), [(33, 47)], threads=1)) == ["33x47 EXTENDED", "33x47 ALL"]
+    monkeypatch.setattr(parity, "log", said.append)
+    monkeypatch.setattr(parity, "outputs_of", refuse)
+    assert parity._prove_sizes(subject, (picture,), [(33, 47)], threads=1) == {}
+    assert said == ["33x47 is left out: the network does not take it (Expected size 97 but got size 96)"]
+
+
 # --- comparing answers
 
 
