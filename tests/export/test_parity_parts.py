@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 from torch import nn
 
 from edgeailite.errors import ParityError
-from edgeailite.export import conversion, parity
+from edgeailite.export import conversion, parity, to_onnx
 from edgeailite.export.agreement import Agreement
 from edgeailite.export.parity import Subject, integer_kernels
 from edgeailite.preprocessing import Preprocessing, preprocess
