@@ -57,10 +57,11 @@ class GraphBuilder:
     """The graph that is being written."""
 
     def __init__(
-        self, traced: fx.GraphModule, inputs: Sequence[str], size: tuple[int, int], *, opset: int, fixed: bool
+        self, traced: fx.GraphModule, inputs: Sequence[str], *, opset: int, size: tuple[int, int] | None
     ) -> None:
-        self.traced, self.opset, self.fixed = traced, opset, fixed
-        self.inputs = [Value(name, (1 if fixed else BATCH, 3, *size)) for name in inputs]
+        self.traced, self.opset, self.fixed = traced, opset, size is not None
+        batch = 1 if self.fixed else BATCH
+        self.inputs = [Value(name, (batch, 3, *(size or EXAMPLE))) for name in inputs]
         self.outputs = output_nodes(traced.graph)
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}

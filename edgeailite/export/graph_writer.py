@@ -12,14 +12,13 @@ dequantized values add `_quantized` and `_dequantized` to the name of their tens
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import onnx
 from onnx import helper
 from torch import fx
 
-from edgeailite.export.graph_builder import EXAMPLE, GraphBuilder, OutputName, Size, Unknown, Value
+from edgeailite.export.graph_builder import GraphBuilder, OutputName, Size, Unknown, Value
 from edgeailite.export.graph_layers import CALLS, LAYERS
 from edgeailite.quantization.graph import input_index, is_input, reads_shape
 
@@ -32,9 +31,10 @@ def write(
     `inputs` are the names of the pictures (N,3,H,W). `size` (height, width) fixes them at batch 1, None leaves batch,
     height and width open. `opset` is 18 or newer.
     """
-    with suppress(Unknown):
-        return _model(GraphBuilder(traced, inputs, size or EXAMPLE, opset=opset, fixed=size is not None))
-    return None
+    try:
+        return _model(GraphBuilder(traced, inputs, opset=opset, size=size))
+    except Unknown:
+        return None
 
 
 def _model(graph: GraphBuilder) -> onnx.ModelProto:

@@ -107,7 +107,7 @@ def _at_samples(read: Reader, node: Node, index: int, attribute: str) -> list[li
 
 
 def _gather(read: Reader, node: Node) -> fx.Node:
-    """Picks one place, or places that follow each other."""
+    """Picks one place, places that follow each other, or all places of a vector in order."""
     x, index = read.tensor(node.inputs[0]), read.constant(node.inputs[1])
     data = read.shape(node.inputs[0])
     axis = read.axis(node, int(node.attributes.get("axis", 0)), len(data))
