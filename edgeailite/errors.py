@@ -54,6 +54,22 @@ def did_you_mean(name: str, known: Iterable[str], *, mark: str = "", cutoff: flo
     return f"; did you mean {mark}{near[0]}?" if near else ""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what another library says, or the kind of its error where it says nothing.
+
+    >>> first_line(RuntimeError("no memory\\nat line 3")), first_line(KeyError())
+    ('no memory', 'KeyError')
+    """
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """Return what an error was raised from, and so on to the first: torch's exporter wraps what failed."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 class _Options(dict[str, str]):
     def __missing__(self, name: str) -> str:
         return option(name)

@@ -174,7 +174,11 @@ def readings(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
     texts = {a.arg for a in function.args.args if a.arg in ("message", "sentence")}
 
     def is_text(node: ast.AST) -> bool:
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("str", "repr"):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("str", "repr", "first_line")
+        ):
             return any(isinstance(value, ast.Name) and value.id in caught for value in node.args)
         if isinstance(node, ast.Attribute) and node.attr in SENTENCES:
             named = isinstance(node.value, ast.Name) and node.value.id in caught

@@ -20,7 +20,7 @@ from edgeailite.data.items import picture_size
 from edgeailite.data.samples import read_sample, worker_count
 from edgeailite.data.source import DataSource
 from edgeailite.data.tensors import Sample
-from edgeailite.errors import DataError, option
+from edgeailite.errors import DataError, first_line, option
 
 __all__ = [
     "Batches", "EpochBatches", "Portion", "Sample", "Samples", "Transform",
@@ -128,7 +128,7 @@ def lost_worker(error: RuntimeError) -> str | None:
     if not str(error).startswith(LOST_WORKER):
         return None
     advice = f"lower {option('workers')} or {option('batch_size')}"
-    return f"{str(error).splitlines()[0]} (out of memory?); {advice}"
+    return f"{first_line(error)} (out of memory?); {advice}"
 
 
 def _outlive_signals(worker: int) -> None:

@@ -28,7 +28,7 @@ from edgeailite.console import log
 from edgeailite.data.augment.transforms import resize_image
 from edgeailite.data.tensors import to_input
 from edgeailite.environment import machine_arithmetic
-from edgeailite.errors import ParityError, UsageError
+from edgeailite.errors import ParityError, UsageError, first_line
 from edgeailite.export import conversion, identity
 from edgeailite.export.agreement import Agreement, Array, combine, compare, holds
 from edgeailite.export.float_parts import PartlyFloat, integer_share
@@ -403,7 +403,7 @@ def _prove_sizes(
         try:
             expected = outputs_of(reference, *images)
         except RuntimeError as error:  # of torch, on tensors that do not fit each other
-            reason = printable(str(error).splitlines()[0])[:200]
+            reason = printable(first_line(error))[:200]
             log(f"{height}x{width} is left out: the network does not take it ({reason})")
             continue
         for level in PROVEN_LEVELS:

@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 
 from edgeailite import __version__
 from edgeailite.console import exporter_silenced
-from edgeailite.errors import UsageError, option
+from edgeailite.errors import UsageError, first_line, option, root_cause
 from edgeailite.export.graph_builder import BATCH, EXAMPLE
 from edgeailite.export.graph_writer import write
 from edgeailite.export.graphs import ARGMAX_MODES, append_argmax, fold_batch_norms
@@ -170,9 +170,8 @@ def _export(traced: fx.GraphModule, card: ModelCard, *, opset: int, size: tuple[
     try:
         return _export_at(traced, card.inputs, own, opset=opset, is_open=True)
     except torch.onnx.OnnxExporterError as error:
-        reason = error.__cause__ or error
         raise UsageError(
-            f"the network cannot be exported with open height and width ({str(reason).strip().splitlines()[0]})",
+            f"the network cannot be exported with open height and width ({first_line(root_cause(error))})",
             fix=f"export it with one size: leave {option('dynamic')} out",
             code="no-fit",
         ) from None

@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgeailite.config.checks import Engine
-from edgeailite.errors import DataError, EdgeailiteError, UsageError
+from edgeailite.errors import DataError, EdgeailiteError, UsageError, first_line
 from edgeailite.fleet.stores import INSTALL, pyarrow
 from edgeailite.fleet.units import chunks
 
@@ -49,7 +49,7 @@ def start(workers: Workers) -> Any:
         try:
             ray.init(workers.address, log_to_driver=False, logging_level=logging.ERROR, **more)
         except Exception as error:  # noqa: BLE001 - ray raises Exception itself where its processes do not start in time
-            problem = f"ray did not start ({str(error).splitlines()[0][:200]})"
+            problem = f"ray did not start ({first_line(error)[:200]})"
             if workers.address is None:
                 raise DataError(problem, fix="try again, or give the address of a cluster", code="offline") from None
             fix = "start one with ray, or name another"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from edgeailite.data.files.images import MAX_FILE
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import DataError, UsageError, first_line
 from edgeailite.files import open_regular, unreadable, write_result
 
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/{1,3}(?=[^/])")
@@ -68,7 +68,7 @@ def _system(address: str) -> Any:
 
             return fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem(address.partition("://")[0])))
         except (ImportError, ValueError):
-            raise UsageError(f"{address}: cannot be opened ({str(error).splitlines()[0][:160]})") from None
+            raise UsageError(f"{address}: cannot be opened ({first_line(error)[:160]})") from None
 
 
 def read_bytes(place: str) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any
 
 from edgeailite.config import InferConfig
 from edgeailite.data.files.images import IMAGE_SUFFIXES, MAX_FILE
-from edgeailite.errors import DataError, UsageError, option
+from edgeailite.errors import DataError, UsageError, first_line, option
 from edgeailite.fleet.stores import address_of, found_below, open_random, open_stream, pyarrow, read_bytes
 from edgeailite.inference.shards import Shard
 from edgeailite.inference.sources import Input, inputs
@@ -130,7 +130,7 @@ def rows_of(unit: Unit, column: str) -> Iterator[Row]:
     try:
         yield from _tar_rows(unit, column) if unit.kind == TAR else _parquet_rows(unit, column)
     except (OSError, ValueError, tarfile.TarError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        reason = first_line(error)[:200]
         yield Row(unit.place, "", b"", f"{unit.place}: cannot be read to its end ({reason})", 0.0)
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from edgeailite.errors import DataError, UsageError
+from edgeailite.errors import DataError, UsageError, first_line
 from edgeailite.untrusted import printable
 
 MODULES = (
@@ -79,7 +79,7 @@ def check_shapes(
         shapes = _output_shapes(network, inputs)
         problem = "" if shapes == {name: tuple(shape) for name, shape in outputs.items()} else "its outputs differ"
     except Exception as error:  # noqa: BLE001 - torch raises many kinds on shapes that do not fit
-        problem = next(iter(str(error).splitlines()), type(error).__name__)
+        problem = first_line(error)
     if problem:
         raise DataError(
             f"its layers do not fit each other ({printable(problem)[:200]})",

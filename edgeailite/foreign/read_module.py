@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from edgeailite.console import exporter_silenced, log
-from edgeailite.errors import EdgeailiteError, UsageError
+from edgeailite.errors import EdgeailiteError, UsageError, first_line, root_cause
 from edgeailite.foreign.read_onnx import read_onnx
 from edgeailite.untrusted import printable
 
@@ -97,12 +97,5 @@ def _exported(module: nn.Module, examples: Sequence[Tensor], names: Sequence[str
             assert program is not None
             fold_constants(program.model)  # splits are written as sequences otherwise
     except Exception as error:  # noqa: BLE001 - the exporter raises many kinds, without a common base
-        raise _NotExportedError(_reason(error)) from None
+        raise _NotExportedError(first_line(root_cause(error))) from None
     return bytes(program.model_proto.SerializeToString())
-
-
-def _reason(error: BaseException) -> str:
-    """Return the first line of what the exporter failed of; its own error says only which step of it was running."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgeailite.errors import DataError, option
+from edgeailite.errors import DataError, first_line, option
 from edgeailite.files import atomic_file
 from edgeailite.modelcard import ModelCard, card_from_dict
 from edgeailite.pretrained import not_finite, read_weights, which_network
@@ -54,9 +54,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, keep: Path | None = N
             if keep is not None and path.exists():
                 _keep(path, keep)
     except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
         fix = f"free disk space or change {option('save_path')}"
-        raise DataError(f"cannot be written ({reason})", path=path, fix=fix, code="unwritable") from None
+        raise DataError(f"cannot be written ({first_line(error)})", path=path, fix=fix, code="unwritable") from None
 
 
 def save_batch(folder: Path, batch: tuple[tuple[Tensor, ...], Mapping[str, Tensor]], *, rank: int = 0) -> Path:
@@ -68,7 +67,7 @@ def save_batch(folder: Path, batch: tuple[tuple[Tensor, ...], Mapping[str, Tenso
             torch.save({"images": tuple(images), "targets": dict(targets)}, file)
     except (OSError, RuntimeError) as error:
         raise DataError(
-            f"{path}: cannot be written ({str(error).splitlines()[0]}); free disk space", code="unwritable"
+            f"{path}: cannot be written ({first_line(error)}); free disk space", code="unwritable"
         ) from None
     return path
 

@@ -22,7 +22,7 @@ from edgeailite.data.augment.transforms import EvalTransform
 from edgeailite.data.loader import TOGETHER, EpochBatches, Portion, Transform, lost_worker, train_loader
 from edgeailite.data.source import ClassTarget
 from edgeailite.distributed import gather, lost_process, wait_for_all
-from edgeailite.errors import DataError, DivergedError, Interrupted, LostProcessError, UsageError, option
+from edgeailite.errors import DataError, DivergedError, Interrupted, LostProcessError, UsageError, first_line, option
 from edgeailite.modelcard import ModelCard
 from edgeailite.runs.checkpoint import Checkpoint, load_checkpoint, save_batch, save_checkpoint
 from edgeailite.runs.folder import BEST, LAST, METRICS, PREVIOUS, append_metrics, keep_metrics, locked, tidy
@@ -320,7 +320,7 @@ def _failures_told(trainer: Trainer) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        worker, first = lost_worker(error), str(error).splitlines()[0][:120]
+        worker, first = lost_worker(error), first_line(error)[:120]
         if worker is not None:
             raise DataError(worker) from None
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in first:
