@@ -94,6 +94,13 @@ class GraphBuilder:
         self.nodes.append(helper.make_node(kind, inputs, [name], name=wanted, **attributes))
         return name
 
+    def second_output(self, name: str) -> str:
+        """Give the node that was added last a second output called `name`, or like it; return its name."""
+        name = unused_name(name, self.taken.__contains__)
+        self.taken.add(name)
+        self.nodes[-1].output.append(name)
+        return name
+
     def shared(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
         """Return the output of a node that is there already, or add it."""
         known = helper.make_node(kind, inputs, [], **attributes)

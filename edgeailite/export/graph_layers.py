@@ -34,7 +34,7 @@ from edgeailite.quantization.convert import (
 from edgeailite.quantization.enlarge_codes import EnlargeCodes
 from edgeailite.quantization.graph import NEAREST
 from edgeailite.quantization.modules import ImpliedReLU
-from edgeailite.quantization.operators import Move, Multiply, Subtract
+from edgeailite.quantization.operators import MaxUnpool, Move, Multiply, Subtract
 from edgeailite.quantization.pooling import RegionPool
 from edgeailite.quantization.tie_free import nearest_rows
 
@@ -344,6 +344,7 @@ LAYERS: dict[type[nn.Module], Callable[[GraphBuilder, fx.Node, Any], Value]] = {
     nn.ReLU6: _clip,
     nn.Hardtanh: _clip,
     nn.MaxPool2d: graph_pools.max_pool,
+    MaxUnpool: graph_pools.max_unpool,
     RegionPool: graph_pools.region_pool,
     CodePool: graph_pools.code_pool,
     EnlargeCodes: _enlarge,

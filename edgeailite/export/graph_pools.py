@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from edgeailite.export.graph_builder import RANK, GraphBuilder, Unknown, Value
 from edgeailite.export.naming import dequantized_name
 from edgeailite.quantization.convert import CodePool, CodeTotal
+from edgeailite.quantization.operators import MaxUnpool
 from edgeailite.quantization.pooling import RegionPool, areas_of, per_axis, regions
 
 
@@ -46,6 +47,20 @@ def max_pool(writer: GraphBuilder, node: fx.Node, module: nn.MaxPool2d) -> Value
         ceil_mode=0,
     )
     return Value(name, (*value.shape[:2], *sides(node, value, kernel, stride, pads, dilation)), value.type)
+
+
+def max_unpool(writer: GraphBuilder, node: fx.Node, module: MaxUnpool) -> Value:
+    """Write a pooling for its places alone, and the unpooling to them."""
+    values, pooled = writer.argument(node), writer.argument(node, 1)
+    window = {"kernel_shape": list(module.kernel), "strides": list(module.stride), "pads": [*module.padding] * 2}
+    path = str(node.target)
+    writer.node("MaxPool", [pooled.name], f"{path}.pooled", **window)
+    places = writer.second_output(f"{path}.places")
+    if writer.fixed:
+        size = writer.constant(f"{path}.size", np.array(pooled.shape, np.int64))
+    else:
+        size = writer.node("Shape", [pooled.name], f"{path}.size")
+    return Value(writer.node("MaxUnpool", [values.name, places, size], writer.path(node), **window), pooled.shape)
 
 
 def average_pool(writer: GraphBuilder, node: fx.Node, module: nn.AvgPool2d) -> Value:

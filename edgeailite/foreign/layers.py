@@ -9,20 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import fx, nn
 
 from edgeailite.foreign.reader import FIXED_SIZE, MOST_FOLDED, Array, Reader, Table, Translate
 from edgeailite.foreign.transposed import Phases, phases
-from edgeailite.onnxfile.layers import same_padding
+from edgeailite.foreign.windows import Pair, padded, pads_of, pair_of
 from edgeailite.onnxfile.wire import Node
 
-Pads = tuple[int, int, int, int]
-"""Rows and columns that are added: top, left, bottom, right, the order of ONNX."""
-Pair = tuple[int, int]
 ONE_SIXTH = 1 / 6
 TOLERANCE = 1e-6
-NONNEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid, nn.Softplus)
 
 
 def _of_module(make: Callable[[Reader, Node], nn.Module]) -> Translate:
@@ -33,42 +28,6 @@ def _of_module(make: Callable[[Reader, Node], nn.Module]) -> Translate:
 def _attribute(node: Node, name: str, default: float) -> float:
     value = node.attributes.get(name)
     return default if value is None else float(value)
-
-
-def _pair(read: Reader, node: Node, name: str) -> Pair:
-    values = tuple(node.attributes.get(name) or (1, 1))
-    if len(values) != 2 or len(read.shape(node.inputs[0])) != 4:
-        raise read.refuse(node, "works on other than two sides of pictures")
-    return values
-
-
-def _pads(read: Reader, node: Node, kernel: Pair) -> Pads:
-    """Rows and columns that a window is given around its input."""
-    auto = node.attributes.get("auto_pad") or b"NOTSET"
-    if auto in (b"NOTSET", b""):
-        top, left, bottom, right = node.attributes.get("pads") or (0, 0, 0, 0)
-        return top, left, bottom, right
-    if auto == b"VALID":
-        return 0, 0, 0, 0
-    strides, dilations = _pair(read, node, "strides"), _pair(read, node, "dilations")
-    found = []
-    for i in (0, 1):
-        sides = set(read.sides(node.inputs[0], i + 2))
-        window = {"kernel": kernel[i], "stride": strides[i], "dilation": dilations[i]}
-        amounts = {same_padding(auto, side, **window) for side in sides}
-        if len(amounts) > 1 or (strides[i] > 1 and len(sides) > 1):
-            raise read.refuse(node, "is padded by amounts that depend on the picture's size (SAME)", fix=FIXED_SIZE)
-        found.append(amounts.pop())
-    (top, bottom), (left, right) = found
-    return top, left, bottom, right
-
-
-def _padded(read: Reader, x: fx.Node, pads: Pads) -> tuple[fx.Node, Pair]:
-    """Return the input and the padding that is left for the window itself, which pads both ends alike."""
-    top, left, bottom, right = pads
-    if (top, left) == (bottom, right):
-        return x, (top, left)
-    return read.call(F.pad, x, [left, right, top, bottom]), (0, 0)
 
 
 def _weights(read: Reader, node: Node, index: int = 1) -> Array:
@@ -92,8 +51,8 @@ def _bias(read: Reader, node: Node, outputs: int) -> nn.Parameter | None:
 def _conv(read: Reader, node: Node) -> fx.Node:
     """Convolution: asymmetric padding becomes a padding of its own."""
     weights = _weights(read, node)
-    kernel, strides, dilations = weights.shape[2:], _pair(read, node, "strides"), _pair(read, node, "dilations")
-    x, padding = _padded(read, read.tensor(node.inputs[0]), _pads(read, node, (kernel[0], kernel[1])))
+    kernel, strides, dilations = weights.shape[2:], pair_of(read, node, "strides"), pair_of(read, node, "dilations")
+    x, padding = padded(read, read.tensor(node.inputs[0]), pads_of(read, node, (kernel[0], kernel[1])))
     groups, name = int(node.attributes.get("group", 1)), node.inputs[1]
     conv = convolution(read.parameter(name), _bias(read, node, len(weights)), strides, padding, dilations, groups)
     return read.module(node, conv, x, weight=name)
@@ -122,7 +81,7 @@ def _transposed(read: Reader, node: Node) -> fx.Node:
         raise read.refuse(node, "computes its padding from a size", fix="write its pads into the file")
     pads = tuple(node.attributes.get("pads") or (0, 0, 0, 0))
     more = tuple(node.attributes.get("output_padding") or (0, 0))
-    strides, dilations = _pair(read, node, "strides"), _pair(read, node, "dilations")
+    strides, dilations = pair_of(read, node, "strides"), pair_of(read, node, "dilations")
     if strides[0] != strides[1]:
         raise read.refuse(node, f"has strides of {strides[0]} and {strides[1]}; only equal ones are read")
     groups = int(node.attributes.get("group", 1))
@@ -133,7 +92,7 @@ def _transposed(read: Reader, node: Node) -> fx.Node:
     made: Phases = phases(weights, strides[0], pads, more, dilations, groups)
     if min(made.pads) < 0:
         raise read.refuse(node, f"has padding {pads} beyond its kernel")
-    x, padding = _padded(read, read.tensor(node.inputs[0]), made.pads)
+    x, padding = padded(read, read.tensor(node.inputs[0]), made.pads)
     bias = _bias(read, node, per_group * groups)
     if bias is not None:
         bias = nn.Parameter(bias.detach().repeat_interleave(strides[0] ** 2))
@@ -304,52 +263,6 @@ def _swish(read: Reader, node: Node) -> nn.Module:
     return nn.SiLU()
 
 
-def _max_pool(read: Reader, node: Node) -> fx.Node:
-    """Largest value of a window. Rows and columns that are added are -inf, which only symmetric ones can be here."""
-    if any(node.outputs[1:]):
-        raise read.refuse(node, "also gives the places of its values")
-    kernel, strides, dilations = (_pair(read, node, name) for name in ("kernel_shape", "strides", "dilations"))
-    x, pads, up = read.tensor(node.inputs[0]), _pads(read, node, kernel), bool(node.attributes.get("ceil_mode"))
-    top, left, bottom, right = pads
-    if (top, left) == (bottom, right):
-        return read.module(node, nn.MaxPool2d(kernel, strides, (top, left), dilations, ceil_mode=up), x)
-    maker = read.root.get_submodule(str(x.target)) if x.op == "call_module" else None
-    if isinstance(maker, NONNEGATIVE):  # zeros are as good as -inf
-        x, _ = _padded(read, x, pads)
-        return read.module(node, nn.MaxPool2d(kernel, strides, 0, dilations, ceil_mode=up), x)
-    for axis in (0, 1):
-        room = [
-            side + 2 * pads[axis] - dilations[axis] * (kernel[axis] - 1) - 1
-            for side in read.sides(node.inputs[0], axis + 2)
-        ]
-        places = tuple(-(-free // strides[axis]) + 1 for free in room)
-        if places != read.sides(node.outputs[0], axis + 2):
-            raise read.refuse(node, f"is padded unevenly ({pads}) where values may be negative")
-    return read.module(node, nn.MaxPool2d(kernel, strides, (top, left), dilations, ceil_mode=True), x)
-
-
-def _average_pool(read: Reader, node: Node) -> fx.Node:
-    kernel, strides, dilations = (_pair(read, node, name) for name in ("kernel_shape", "strides", "dilations"))
-    pads, inside = _pads(read, node, kernel), bool(node.attributes.get("count_include_pad"))
-    if dilations != (1, 1):
-        raise read.refuse(node, "averages over a window with gaps")
-    sides = [set(read.sides(node.inputs[0], axis)) for axis in (2, 3)]
-    x, up = read.tensor(node.inputs[0]), bool(node.attributes.get("ceil_mode"))
-    if sides == [{kernel[0]}, {kernel[1]}] and pads == (0, 0, 0, 0):
-        return read.module(node, nn.AdaptiveAvgPool2d(1), x)
-    if pads[:2] != pads[2:] and not inside:
-        raise read.refuse(node, "averages with uneven padding that it does not count")
-    x, padding = _padded(read, x, pads)
-    pool = nn.AvgPool2d(kernel, strides, padding, ceil_mode=up, count_include_pad=inside)
-    return read.module(node, pool, x)
-
-
-def _global_average(read: Reader, node: Node) -> nn.Module:
-    if len(read.shape(node.inputs[0])) != 4:
-        raise read.refuse(node, "works on other than two sides of pictures")
-    return nn.AdaptiveAvgPool2d(1)
-
-
 def _two(function: Callable[..., object]) -> Translate:
     """Arithmetic on two tensors, or one and a constant."""
 
@@ -438,7 +351,6 @@ def _raw(function: Callable[..., object]) -> Translate:
 
 LAYERS: Table = {
     "Add": _two(operator.add),
-    "AveragePool": _average_pool,
     "BatchNormalization": _batch_norm,
     "Clip": _clip,
     "Conv": _conv,
@@ -448,8 +360,6 @@ LAYERS: Table = {
     "Erf": _raw(torch.erf),
     "Gelu": _of_module(_gelu),
     "Gemm": _gemm,
-    "GlobalAveragePool": _of_module(_global_average),
-    "GlobalMaxPool": lambda read, node: read.call(torch.amax, read.tensor(node.inputs[0]), [2, 3], True),
     "GroupNormalization": _group_norm,
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _of_module(lambda read, node: nn.Hardswish()),
@@ -458,7 +368,6 @@ LAYERS: Table = {
     "LeakyRelu": _of_module(lambda read, node: nn.LeakyReLU(_attribute(node, "alpha", 0.01))),
     "MatMul": _matmul,
     "Max": _limit(1),
-    "MaxPool": _max_pool,
     "Min": _limit(-1),
     "Mish": _of_module(lambda read, node: nn.Mish()),
     "Mul": _two(operator.mul),

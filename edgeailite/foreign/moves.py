@@ -39,15 +39,20 @@ def _cast(read: Reader, node: Node) -> fx.Node:
 
 
 def _concat(read: Reader, node: Node) -> fx.Node:
-    if any(name not in read.tensors for name in node.inputs):
-        raise read.refuse(node, "puts constants beside values of the picture")
+    """Tensors one behind the other; channels of zeros in front of them or behind become a padding."""
     rank = len(read.shape(node.inputs[0]))
-    parts = [read.tensor(name) for name in node.inputs]
-    return (
-        parts[0]
-        if len(parts) == 1
-        else read.call(torch.cat, parts, read.axis(node, int(node.attributes["axis"]), rank))
+    axis = read.axis(node, int(node.attributes["axis"]), rank)
+    inside = [index for index, name in enumerate(node.inputs) if name in read.tensors]
+    first, last = inside[0], inside[-1]
+    outside = [*node.inputs[:first], *node.inputs[last + 1 :]]
+    if len(inside) != last - first + 1 or (outside and (axis, rank) != (1, 4)) or not all(map(read.is_zeros, outside)):
+        raise read.refuse(node, "puts constants beside values of the picture")
+    parts = [read.tensor(node.inputs[index]) for index in inside]
+    x = parts[0] if len(parts) == 1 else read.call(torch.cat, parts, axis)
+    before, behind = (
+        sum(read.shape(name)[1] for name in names) for names in (node.inputs[:first], node.inputs[last + 1 :])
     )
+    return read.call(F.pad, x, [0, 0, 0, 0, before, behind]) if outside else x
 
 
 def _window(read: Reader, x: fx.Node, rank: int, axis: int, ends: tuple[Any, Any]) -> fx.Node:
@@ -205,12 +210,13 @@ def _pad(read: Reader, node: Node) -> fx.Node:
     mode = (node.attributes.get("mode") or b"constant").decode("utf-8", "replace")
     last = bool(used.keys() & {1})  # a map with channels last
     axes = [1, 2] if last else [2, 3]
-    if mode != "constant" or number or rank != 4 or not set(used) <= set(axes):
-        raise read.refuse(node, f"pads otherwise than with zeros around the picture (mode {mode}, value {number:g})")
+    if mode != "constant" or not np.isfinite(number) or rank != 4 or not set(used) <= set(axes):
+        raise read.refuse(node, f"pads otherwise than with a number around the picture (mode {mode}, value {number:g})")
     (top, bottom), (left, right) = (_ends(read, node, axis, *used[axis]) if axis in used else (0, 0) for axis in axes)
+    pads = ([left, right, top, bottom], *(("constant", number) if number else ()))
     if not last:
-        return read.call(F.pad, x, [left, right, top, bottom])
-    padded = read.call(F.pad, read.call(torch.permute, x, TO_FIRST), [left, right, top, bottom])
+        return read.call(F.pad, x, *pads)
+    padded = read.call(F.pad, read.call(torch.permute, x, TO_FIRST), *pads)
     return read.call(torch.permute, padded, TO_LAST)
 
 

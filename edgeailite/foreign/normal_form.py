@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from edgeailite.errors import DataError, UsageError, first_line
+from edgeailite.foreign.unpooling import max_unpool
 from edgeailite.untrusted import printable
 
 MODULES = (
@@ -23,7 +24,7 @@ MODULES = (
 FUNCTIONS = (
     operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.getitem, getattr,
     torch.cat, F.interpolate, F.pad, torch.flatten, torch.reshape, torch.permute,
-    torch.mean, torch.amax, torch.sum, torch.softmax, torch.matmul,
+    torch.mean, torch.amax, torch.sum, torch.softmax, torch.matmul, max_unpool,
 )  # fmt: skip
 
 

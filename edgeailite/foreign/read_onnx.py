@@ -16,6 +16,7 @@ from edgeailite.foreign.edits import SIDES
 from edgeailite.foreign.layers import LAYERS
 from edgeailite.foreign.moves import MOVES
 from edgeailite.foreign.normal_form import check_normal_form, check_shapes
+from edgeailite.foreign.pools import POOLS
 from edgeailite.foreign.reader import FIXED_SIZE, Reader
 from edgeailite.foreign.rewrites import REWRITES
 from edgeailite.onnxfile import OnnxFile, Sizes, unreadable, with_outside_data
@@ -28,7 +29,7 @@ from edgeailite.untrusted import printable, shown
 if TYPE_CHECKING:
     import onnx
 
-TABLE = {**MOVES, **LAYERS}
+TABLE = {**MOVES, **LAYERS, **POOLS}
 OLDEST_OPSET = 11
 LIMITS = Limits(elements=2**31, operations=2**53)
 # (height, width) of samples. Halved again and again, rounding down or up, each side is odd in one sample and even in
@@ -218,6 +219,8 @@ def _translate(read: Reader, node: Node) -> None:
         read.folded[node.outputs[0]] = value.astype(np.float32)  # all tensors are float32 here
         return
     if not any(name in read.tensors for name in node.inputs):
+        if node.op in ("Expand", "ConstantOfShape") and read.is_zeros(names[0]):
+            return  # of the picture's size; the reader of it tells what it is for
         if read.fold(node):
             return
         raise read.refuse(node, "is computed from constants in a way that cannot be done here", fix="simplify the file")

@@ -110,6 +110,19 @@ class Reader:
         """Tell if a tensor is computed from sizes alone, and differs from one size of the picture to the next."""
         return all(name in sizes.values for sizes in self.samples)
 
+    def is_zeros(self, name: str) -> bool:
+        """Tell if a tensor holds zeros alone, whatever its size."""
+        value, maker = self.constant(name), self.makers.get(name)
+        if value is not None:
+            return not value.any()
+        if maker is not None and maker.op == "Expand":
+            return self.is_zeros(maker.inputs[0])
+        if maker is not None and maker.op == "ConstantOfShape":
+            given = maker.attributes.get("value")
+            filling = None if given is None else array_of(given)
+            return given is None or (filling is not None and not filling.any())
+        return False
+
     def tensor(self, name: str) -> fx.Node:
         """Return the node of a tensor that depends on pictures, or of a constant as a buffer."""
         if name in self.tensors:

@@ -98,6 +98,22 @@ def _pool(call: Call) -> RuleResult:
     return [shape, shape], prod(shape) * prod(kernel)
 
 
+def _unpool(call: Call) -> RuleResult:
+    data, kernel = call.shape(0), tuple(call.node.attributes["kernel_shape"])
+    strides, _, pads = _moves(call, kernel)
+    given = call.numbers(2, "output_shape")
+    if call.shape(1) != data or len(data) != 2 + len(kernel):
+        raise ValueError(f"places of {as_text(call.shape(1))} for values of {as_text(data)}")
+    sides = tuple(
+        step * (side - 1) + width - sum(pads[axis :: len(kernel)])
+        for axis, (side, step, width) in enumerate(zip(data[2:], strides, kernel, strict=True))
+    )
+    shape = tuple(given) if given is not None else (*data[:2], *sides)
+    if len(shape) != len(data) or min(shape) < 1:
+        raise ValueError(f"a result of {as_text(shape)}")
+    return one(shape, prod(shape))
+
+
 def _global_pool(call: Call) -> RuleResult:
     data = call.shape(0)
     return one((*data[:2], *(1 for _ in data[2:])), prod(data))
@@ -161,5 +177,6 @@ LAYERS: dict[str, Rule] = {
     "GlobalMaxPool": _global_pool,
     "MatMul": _matmul,
     "MaxPool": _pool,
+    "MaxUnpool": _unpool,
     "Resize": _resize,
 }

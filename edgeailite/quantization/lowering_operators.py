@@ -31,7 +31,7 @@ from edgeailite.quantization.codes import Codes, rounded
 from edgeailite.quantization.convert import MIDDLE, CodeTotal, Constant, IntegerLinear, Quantize
 from edgeailite.quantization.graph import ACTIVATIONS
 from edgeailite.quantization.operator_rules import COUNT, resize_nearest, run_operator
-from edgeailite.quantization.operators import MOVES, TABLES, Move, Multiply, Pad, Subtract
+from edgeailite.quantization.operators import MOVES, TABLES, MaxUnpool, Move, Multiply, Pad, Subtract
 from edgeailite.quantization.pooling import per_axis
 from edgeailite.quantization.program import Kind, Value, Window
 from edgeailite.quantization.program_builder import (
@@ -222,6 +222,8 @@ def _move(build: ProgramBuilder, name: str, module: nn.Module, x: Value, *argume
         return _shuffle(build, name, module, x)
     if isinstance(module, nn.AdaptiveMaxPool2d):
         raise _refuse(name, "an adaptive maximum pooling", "use a maximum pooling with a window")
+    if isinstance(module, MaxUnpool):
+        raise _refuse(name, "a maximum unpooling", "enlarge by a resize or a transposed convolution")
     if isinstance(module, Pad) and module.mode == "constant":
         return _pad(build, name, x, *arguments)
     return moved(build, name, x, lambda places: module(places, *arguments, **options))

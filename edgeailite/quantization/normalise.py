@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from edgeailite.errors import UsageError
+from edgeailite.foreign.unpooling import max_unpool
 from edgeailite.quantization.graph import NEAREST, is_module, of_sizes, unused_name
 from edgeailite.quantization.layer_calls import give_norms_convolutions, read_sizes_late, separate_calls
 from edgeailite.quantization.operators import (
@@ -32,6 +33,7 @@ from edgeailite.quantization.operators import (
     Divide,
     FloatPart,
     Function,
+    MaxUnpool,
     Move,
     Multiply,
     Pad,
@@ -187,6 +189,7 @@ class _Normaliser:
         rules |= dict.fromkeys((operator.sub, operator.isub, torch.sub, torch.subtract), self._subtract)
         rules |= dict.fromkeys((operator.mul, operator.imul, torch.mul, torch.multiply), self._multiply)
         rules |= dict.fromkeys((operator.truediv, torch.div, torch.divide, torch.true_divide), self._divide)
+        rules[max_unpool] = self._unpool
         rules |= dict.fromkeys(MOVED, self._move)
         rules |= dict.fromkeys(IN_FLOAT, self._float_part)
         return rules | dict.fromkeys(ONE_VALUE, self._one_value)
@@ -279,6 +282,10 @@ class _Normaliser:
             arguments = (arguments,)
         node.kwargs = {key: value for key, value in node.kwargs.items() if key not in ("input", "self")}
         self._as_module(node, Move(node.target), tensor(node), *arguments, keep_options=True)
+
+    def _unpool(self, node: fx.Node) -> None:
+        values, pooled, *window = node.args
+        self._as_module(node, MaxUnpool(*window), values, pooled)
 
     def _item(self, node: fx.Node) -> None:
         """Slices of a tensor; `images[i]` stays."""

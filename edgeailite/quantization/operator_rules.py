@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from edgeailite.errors import UsageError
 from edgeailite.quantization.codes import EXACT_IN_FLOAT32, LARGEST_CODE, Codes, Pending, rounded
 from edgeailite.quantization.convert import CodeTotal, IntegerHardswish, Quantize
-from edgeailite.quantization.operators import FLOATS, MOVES, TABLES, Divide, Multiply, Pad, Subtract
+from edgeailite.quantization.operators import FLOATS, MOVES, TABLES, Divide, MaxUnpool, Multiply, Pad, Subtract
 from edgeailite.quantization.pooling import per_axis
 
 COUNT = 256  # codes of 8 bits
@@ -88,6 +88,9 @@ def _move(module: nn.Module, x: Codes, *arguments: Any, **options: Any) -> Codes
         value = torch.tensor(options.get("value", arguments[1] if len(arguments) > 1 else 0.0))
         code = torch.round(value / x.scale) + x.zero_point
         arguments, options = arguments[:1], {"value": float(code.clamp(x.low, x.low + COUNT - 1))}
+    if isinstance(module, MaxUnpool):  # among codes of 0.0
+        (pooled,) = arguments
+        return replace(x, codes=module(x.codes - x.zero_point, pooled.codes) + x.zero_point)
     return replace(x, codes=module(x.codes, *arguments, **options))
 
 

@@ -3,7 +3,8 @@
 `prepare` gives every function call of a traced network a module (`spellings`), so that it has a name in files and a
 form that export sees. The kinds differ in what becomes of scales and codes:
 
- MOVES       copy values: the result has the codes and the scale of the input (a window's maximum is one of its values);
+ MOVES       copy values: the result has the codes and the scale of the input (a window's maximum is one of its values;
+             unpooling puts the codes of its first input to places that the codes of its second tell);
  TABLES      are functions of one value, so 256 codes have 256 results: any function whatever, exact by `tie_safe`;
  PRODUCERS   compute, and give their result a scale of its own (TABLES among them);
  FLOATS      are PRODUCERS without a rule: they stay in float, where one asks for it, and nothing is promised of them.
@@ -19,6 +20,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from edgeailite.foreign.unpooling import Pair, max_unpool
 
 LEAST = 2.0**-60  # divisor in the place of 0
 
@@ -50,6 +53,22 @@ class Pad(nn.Module):
     def forward(self, x: Tensor, pads: Sequence[int], value: float = 0.0) -> Tensor:
         """(..., H, W) -> padded; `pads` are left, right, top, bottom and so on, negative ones crop."""
         return F.pad(x, list(pads), self.mode, value if self.mode == "constant" else None)
+
+
+class MaxUnpool(nn.Module):
+    """`max_unpool` as a module: values go back to where a maximum pooling found its own, among zeros."""
+
+    def __init__(self, kernel: Pair, stride: Pair, padding: Pair) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.padding = kernel, stride, padding
+
+    def forward(self, values: Tensor, pooled: Tensor) -> Tensor:
+        """Values (N,C,h,w) and the tensor that was pooled (N,C,H,W) -> (N,C,H,W)."""
+        return max_unpool(values, pooled, self.kernel, self.stride, self.padding)
+
+    def extra_repr(self) -> str:
+        """Name the window."""
+        return f"kernel={self.kernel}, stride={self.stride}, padding={self.padding}"
 
 
 class Chunk(nn.Module):
@@ -165,7 +184,10 @@ TABLES = (
     nn.Sigmoid, nn.Tanh, nn.Hardsigmoid, nn.Hardswish, nn.SiLU, nn.GELU, nn.Mish, nn.LeakyReLU, nn.ELU, nn.Softplus,
     Function,
 )  # fmt: skip
-MOVES = (nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, Move, Pad, Chunk)
+MOVES = (
+    nn.MaxPool2d, nn.AdaptiveMaxPool2d, MaxUnpool, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, Move, Pad,
+    Chunk,
+)  # fmt: skip
 FLOATS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm2d, nn.Softmax, nn.ConvTranspose2d, FloatPart)
 PRODUCERS = (*TABLES, nn.PReLU, nn.AvgPool2d, nn.AdaptiveAvgPool2d, Multiply, Subtract, Divide, Total, *FLOATS)
 NEVER_NEGATIVE = (nn.Sigmoid, nn.Hardsigmoid, nn.Softplus)

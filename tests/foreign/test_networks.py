@@ -78,7 +78,6 @@ def test_a_network_is_read_and_quantized(name):
         assert decibels(fake[output], exact[output]) > STEADY
 
 
-UNPOOLING = ("hand.ENet", "hand.SegNet")
 HAS_SMP = importlib.util.find_spec("segmentation_models_pytorch") is not None  # of the extra `bench`
 
 
@@ -87,12 +86,9 @@ HAS_SMP = importlib.util.find_spec("segmentation_models_pytorch") is not None  #
     "name", [name for name in NAMES if HAS_SMP or not name.startswith("smp.")], ids=lambda name: name.replace("/", "-")
 )
 def test_a_network_of_the_benchmark_is_proven(name):
-    """But for what stays in float; max unpooling is refused by name."""
+    """But for what stays in float."""
     row = attempt(name, EXPORTERS[0])
-    if name in UNPOOLING:
-        assert row["outcome"] == "refused" and "\n" not in row["detail"]
-    else:
-        assert row["outcome"] in ("proven", "proven but for"), row
+    assert row["outcome"] in ("proven", "proven but for"), row
 
 
 def test_the_benchmark_has_54_networks_of_four_families():

@@ -501,6 +501,29 @@ CASES = {
         {},
         ["Conv2d", "ReLU"],
     ),
+    "channels of zeros in front and behind": (
+        [("Concat", "z c zz", "y", {"axis": 1})],
+        {"z": np.zeros((2, 2, 48, 64), np.float32), "zz": np.zeros((2, 3, 48, 64), np.float32)},
+        ["Conv2d", "pad"],
+    ),
+    "channels of zeros of any size": (
+        [
+            ("Shape", "c", "n", {"end": 1}),
+            ("Shape", "c", "hw", {"start": 2}),
+            ("Concat", "n few hw", "s", {"axis": 0}),
+            ("Expand", "zero s", "z", {}),
+            ("ConstantOfShape", "s", "zz", {}),
+            ("Relu", "c", "r", {}),
+            ("Concat", "c r z zz", "y", {"axis": 1}),
+        ],
+        {"few": numbers(4), "zero": np.float32(0)},
+        ["Conv2d", "ReLU", "cat", "pad"],
+    ),
+    "padding with a number": (
+        [("Pad", "c p v", "y", {})],
+        {"p": numbers(0, 0, 1, 2, 0, 0, 3, 4), "v": np.float32(1.5)},
+        ["Conv2d", "pad"],
+    ),
     "what TensorFlow leaves between permutations": (
         [
             ("Transpose", "c", "t", TO_LAST),
@@ -568,7 +591,7 @@ CASES = {
 
 FIXED = (  # of one size
     "torch's as_strided of a mean", "channel shuffle", "pixel shuffle by reshapes", "nearly a pixel shuffle",
-    "space to depth",
+    "space to depth", "channels of zeros in front and behind",
 )  # fmt: skip
 
 

@@ -28,9 +28,21 @@ from edgeailite.quantization.grids import WeightGrid
 from edgeailite.quantization.integer import IntegerExact
 from edgeailite.quantization.modules import IntegerParameters, QuantLinear
 from edgeailite.quantization.operator_rules import FUNCTION_ERROR, all_results, no_tie
-from edgeailite.quantization.operators import TABLES, Chunk, Divide, Function, Move, Multiply, Pad, Subtract, Total
+from edgeailite.quantization.operators import (
+    TABLES,
+    Chunk,
+    Divide,
+    Function,
+    MaxUnpool,
+    Move,
+    Multiply,
+    Pad,
+    Subtract,
+    Total,
+)
 from edgeailite.quantization.schemes import SCHEMES
 from edgeailite.quantization.tie_safe import FUNCTION_STEP, STEPS
+from edgeailite.runtime.saturation import EXACT_SUMS, sums_saturate
 
 Codes8 = NDArray[np.uint8]
 Build = Callable[[fx.Graph, list[fx.Node]], fx.Node]
@@ -122,6 +134,10 @@ CASES: dict[str, Case] = {
     "aligned corners": Case("Resize", build=resized((77, 91), mode="bilinear", align_corners=True), keeps=True),
     "aligned corners x2": Case("Resize", build=resized((128, 160), mode="bilinear", align_corners=True), keeps=True),
     "MaxPool2d ceil": Case("MaxPool", nn.MaxPool2d(3, 2, ceil_mode=True), keeps=True),
+    "max unpooling": Case("MaxUnpool", MaxUnpool((2, 2), (2, 2), (0, 0)), ((1, 16, 32, 40), PLANE), keeps=True),
+    "max unpooling 2/3 padded": Case(
+        "MaxUnpool", MaxUnpool((2, 3), (3, 3), (1, 1)), ((1, 16, 22, 27), PLANE), keeps=True
+    ),
     "PixelShuffle": Case("DepthToSpace", nn.PixelShuffle(2), keeps=True),
     "ChannelShuffle": Case("Transpose", nn.ChannelShuffle(2), keeps=True),
     "Pad": Case("Pad", Pad(), build=by_module([1, 2, 3, 4]), keeps=True),
@@ -215,6 +231,9 @@ class Compared:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level, options.intra_op_num_threads = LEVELS[level], 1
         options.log_severity_level = 3
+        if isinstance(self.case.module, IntegerLinear) and sums_saturate():  # as `load_onnx` does
+            for key, value in EXACT_SUMS.items():
+                options.add_session_config_entry(key, value)
         path = self.folder / f"{level}.onnx"
         if not self.found.kernels:
             options.optimized_model_filepath = str(path)

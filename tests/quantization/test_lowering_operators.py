@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from edgeailite.errors import UsageError
+from edgeailite.foreign.unpooling import max_unpool
 from edgeailite.quantization import Plan, calibrate, convert, integer_exact, prepare, set_input_range
 from edgeailite.quantization.convert import Quantize
 from edgeailite.quantization.lowered import channels_first
@@ -173,6 +174,7 @@ def test_a_table_has_the_codes_of_float_arithmetic(module):
         (call, nn.AvgPool2d(3, 2, 1, count_include_pad=False), "module: an average pooling that does not count its"),
         (call, nn.AvgPool2d(3, 2, ceil_mode=True), "module: an average pooling that rounds its size up"),
         (call, nn.AdaptiveMaxPool2d(2), "module: an adaptive maximum pooling"),
+        (lambda x: max_unpool(F.max_pool2d(x, 2), x, (2, 2), (2, 2), (0, 0)), None, "max_unpool: a maximum unpooling"),
         (call, nn.MaxPool2d(3, 2, dilation=2), "module: a maximum pooling that is dilated"),
     ],
 )

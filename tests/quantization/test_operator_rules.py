@@ -24,7 +24,7 @@ from tests.quantization.operator_cases import CASES, Compared
 MANY = 1_000_000
 DEFAULT = (
     "Sigmoid", "Hardswish", "GELU", "PReLU", "Linear", "Mul", "Mul (N,C,1,1)", "Sub", "Div", "AvgPool2d 3/2 padded",
-    "nearest 77x91", "aligned corners", "MaxPool2d ceil", "Pad", "slice",
+    "nearest 77x91", "aligned corners", "MaxPool2d ceil", "Pad", "slice", "max unpooling",
 )  # fmt: skip
 
 
