@@ -18,12 +18,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import fx
 
 from edgeailite.errors import ParityError, option
 from edgeailite.export.trace.compare import Row, trace
 from edgeailite.export.trace.torch_side import torch_side
+from edgeailite.preprocessing import Preprocessing
 from edgeailite.quantization import scheme_of
 from edgeailite.runtime.contract import labels_of
 
@@ -31,7 +33,19 @@ Array = NDArray[Any]
 SHARE = 0.98  # of labels; trained networks have 0.998, those of power-of-two scales 0.99
 GREY_LEVELS = 2.0
 LARGEST_SHIFT = 0.1  # of a step, mean; measured: 0.015 at most
+LAYERS_SIZE = (128, 160)  # height and width, at most, at which the conversion is looked at layer by layer
 ENOUGH_VALUES = 1000  # a mean of fewer says nothing
+
+
+def size_for_layers(module: fx.GraphModule, pre: Preprocessing, *, inputs: int) -> Preprocessing:
+    """Return the preprocessing at LAYERS_SIZE or smaller, as gate 1 needs; at its own size where no other is taken."""
+    small = pre.with_size((min(pre.height, LAYERS_SIZE[0]), min(pre.width, LAYERS_SIZE[1])))
+    try:
+        with torch.no_grad():
+            module(*(torch.zeros(1, 3, *small.size) for _ in range(inputs)))
+    except RuntimeError:  # a network of one size, of somebody else
+        return pre
+    return small
 
 
 def check_layers(module: fx.GraphModule, images: Sequence[Array], *, name: str) -> dict[str, Any]:

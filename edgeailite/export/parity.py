@@ -54,7 +54,6 @@ Picture = NDArray[np.uint8]
 LEVELS = ("EXTENDED", "ALL", "DISABLED")
 PICTURES_WITHOUT_OPTIMISATION = 2  # slow, and reported only
 CONTROL_PICTURES = 2  # that show how steady the network is, should that be asked
-LAYERS_SIZE = (128, 160)  # height and width, at most, at which the conversion is looked at layer by layer
 RESHAPE = "Reshape"
 LABEL = "_label"  # ends the names of label maps
 INTEGER_KERNELS = {"Conv": "QLinearConv", "Add": "QLinearAdd", "Concat": "QLinearConcat"}
@@ -367,7 +366,7 @@ def _check_conversion(
     """Apply both gates of `conversion` to the pictures that were `kept`; return their figures."""
     assert isinstance(subject.module, fx.GraphModule)
     pre, name = subject.card.preprocessing, str(subject.file)
-    small = pre.with_size((min(pre.height, LAYERS_SIZE[0]), min(pre.width, LAYERS_SIZE[1])))
+    small = conversion.size_for_layers(subject.module, pre, inputs=len(kept[0]))
     layers = conversion.check_layers(subject.module, [training_input(p, small) for p in kept[0]], name=name)
     unsteady = None
     if reference.agreements.least[0] < conversion.SHARE:

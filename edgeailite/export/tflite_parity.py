@@ -29,7 +29,6 @@ from edgeailite.export.agreement import Agreement, Array, combine, compare
 from edgeailite.export.inner_tensors import integer_tensors
 from edgeailite.export.parity import (
     CONTROL_PICTURES,
-    LAYERS_SIZE,
     Picture,
     as_tuple,
     count_additions,
@@ -261,7 +260,7 @@ def _check_conversion(
 ) -> dict[str, Any]:
     """Apply the gates of `conversion` to the pictures that were kept, and that of the program; return their figures."""
     pre, name = subject.card.preprocessing, str(subject.file)
-    small = pre.with_size((min(pre.height, LAYERS_SIZE[0]), min(pre.width, LAYERS_SIZE[1])))
+    small = conversion.size_for_layers(subject.module, pre, inputs=len(kept[0]))
     images = [training_input(picture, small) for picture in kept[0]]
     figures = conversion.check_layers(subject.module, images, name=name)
     program = subject.at(small.size, "logits").program

@@ -16,6 +16,7 @@ The **normal form** is a `torch.fx.GraphModule` in evaluation mode. Reader and q
   by negative amounts, or with `"constant", number`, or with two more amounts, of channels of zeros; `torch.flatten(x,
   1)`; `torch.reshape(x, shape)`; `torch.permute(x, dims)`; `operator.getitem(x, (slice, ...))` with steps of 1;
   `torch.mean`, `torch.amax` and `torch.sum(x, dims, keepdim)`; `torch.softmax(x, dim)`; `torch.matmul(a, b)`;
+  `torch.broadcast_to(x, sides)`, -1 for those that stay; `torch.linalg.vector_norm(x, 2, dims, keepdim)`;
   `max_unpool(values, pooled, kernel, stride, padding)`. Dimensions are not negative.
 - Sizes are whole numbers, or nodes computed from `getattr(x, "shape")` by `operator.getitem`, `operator.add`,
   `operator.sub`, `operator.mul` and `operator.floordiv`. `size=` of a resize is a tuple of two of them, or

@@ -321,19 +321,31 @@ def _power(read: Reader, node: Node) -> fx.Node:
     return result
 
 
+def _axes(read: Reader, node: Node) -> tuple[list[int], bool]:
+    """Return the sides that a reduction runs over, and whether they stay with length 1."""
+    rank = len(read.shape(node.inputs[0]))
+    axes = sorted(read.axis(node, axis, rank) for axis in read.numbers(node, 1, "axes") or range(rank))
+    return axes, bool(node.attributes.get("keepdims", 1))
+
+
 def _reduce(function: Callable[..., object]) -> Translate:
     """Mean, largest value or sum over some sides."""
 
     def translate(read: Reader, node: Node) -> fx.Node:
         x, rank = read.tensor(node.inputs[0]), len(read.shape(node.inputs[0]))
-        axes = sorted(read.axis(node, axis, rank) for axis in read.numbers(node, 1, "axes") or range(rank))
-        keep = bool(node.attributes.get("keepdims", 1))
+        axes, keep = _axes(read, node)
         if function is torch.mean and rank == 4 and axes == [2, 3]:
             x = read.module(node, nn.AdaptiveAvgPool2d(1), x)
             return x if keep else read.call(torch.flatten, x, 1)
         return read.call(function, x, axes, keep)
 
     return translate
+
+
+def _length(read: Reader, node: Node) -> fx.Node:
+    """Length of vectors, the root of a sum of squares; it stays in float."""
+    axes, keep = _axes(read, node)
+    return read.call(torch.linalg.vector_norm, read.tensor(node.inputs[0]), 2, axes, keep)
 
 
 def _softmax(read: Reader, node: Node) -> fx.Node:
@@ -374,6 +386,7 @@ LAYERS: Table = {
     "Neg": _negative,
     "PRelu": _of_module(_prelu),
     "Pow": _power,
+    "ReduceL2": _length,
     "ReduceMax": _reduce(torch.amax),
     "ReduceMean": _reduce(torch.mean),
     "ReduceSum": _reduce(torch.sum),

@@ -39,20 +39,41 @@ def _cast(read: Reader, node: Node) -> fx.Node:
 
 
 def _concat(read: Reader, node: Node) -> fx.Node:
-    """Tensors one behind the other; channels of zeros in front of them or behind become a padding."""
-    rank = len(read.shape(node.inputs[0]))
-    axis = read.axis(node, int(node.attributes["axis"]), rank)
+    """Tensors one behind the other. Constants in front of them or behind are added to a padding with zeros."""
+    shape = read.shape(node.outputs[0])
+    axis = read.axis(node, int(node.attributes["axis"]), len(shape))
     inside = [index for index, name in enumerate(node.inputs) if name in read.tensors]
-    first, last = inside[0], inside[-1]
-    outside = [*node.inputs[:first], *node.inputs[last + 1 :]]
-    if len(inside) != last - first + 1 or (outside and (axis, rank) != (1, 4)) or not all(map(read.is_zeros, outside)):
-        raise read.refuse(node, "puts constants beside values of the picture")
+    ends = node.inputs[: inside[0]], node.inputs[inside[-1] + 1 :]
+    outside = [*ends[0], *ends[1]]
     parts = [read.tensor(node.inputs[index]) for index in inside]
     x = parts[0] if len(parts) == 1 else read.call(torch.cat, parts, axis)
-    before, behind = (
-        sum(read.shape(name)[1] for name in names) for names in (node.inputs[:first], node.inputs[last + 1 :])
-    )
-    return read.call(F.pad, x, [0, 0, 0, 0, before, behind]) if outside else x
+    if not outside:
+        return x
+    if len(inside) != inside[-1] - inside[0] + 1 or axis == 0:
+        raise read.refuse(node, "puts constants between values of the picture")
+    lengths = [sum(read.shape(name)[axis] for name in names) for names in ends]
+    if any(len(set(read.sides(name, axis))) > 1 for name in outside):
+        raise read.refuse(
+            node, "puts constants beside values of the picture, as many as its size tells", fix=FIXED_SIZE
+        )
+    x = read.call(F.pad, x, [0, 0] * (len(shape) - 1 - axis) + lengths)
+    if all(map(read.is_zeros, outside)):
+        return x
+    if None in read.known_sides(node.outputs[0])[1:]:
+        raise read.refuse(node, "puts constants beside values of the picture, at open size", fix=FIXED_SIZE)
+    filling = np.zeros((1, *shape[1:]), np.float32)
+    first = 0
+    for name in node.inputs:
+        length = read.shape(name)[axis]
+        if name in outside and not read.is_zeros(name):
+            row = read.row(name)
+            if row is None:
+                raise read.refuse(
+                    node, "puts constants beside values of the picture that are not alike for all pictures"
+                )
+            filling[(slice(None),) * axis + (slice(first, first + length),)] = row
+        first += length
+    return read.call(operator.add, x, read.buffer(f"{node.label}_constants", filling))
 
 
 def _window(read: Reader, x: fx.Node, rank: int, axis: int, ends: tuple[Any, Any]) -> fx.Node:
@@ -187,14 +208,17 @@ def _transpose(read: Reader, node: Node) -> fx.Node:
 
 
 def _expand(read: Reader, node: Node) -> fx.Node:
-    """Repeats one place over a height and width."""
+    """Repeat one place over a height and width, or along sides of known length."""
     source, result = node.inputs[0], node.outputs[0]
     x, data, shape = read.tensor(source), read.shape(source), read.shape(result)
     if data == shape:
         return x
-    if len(data) != 4 or len(shape) != 4 or data[2:] != (1, 1) or data[:2] != shape[:2]:
+    if len(data) == len(shape) == 4 and data[2:] == (1, 1) and data[:2] == shape[:2]:
+        return _resized(read, node, x, "nearest", None)
+    repeated = [axis for axis, side in enumerate(shape) if len(data) == len(shape) and side != data[axis]]
+    if not repeated or any(len(set(read.sides(result, axis))) > 1 or axis == 0 for axis in repeated):
         raise read.refuse(node, f"repeats {'x'.join(map(str, data))} to {'x'.join(map(str, shape))}")
-    return _resized(read, node, x, "nearest", None)
+    return read.call(torch.broadcast_to, x, [shape[axis] if axis in repeated else -1 for axis in range(len(shape))])
 
 
 def _pad(read: Reader, node: Node) -> fx.Node:

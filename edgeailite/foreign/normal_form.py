@@ -24,7 +24,8 @@ MODULES = (
 FUNCTIONS = (
     operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.getitem, getattr,
     torch.cat, F.interpolate, F.pad, torch.flatten, torch.reshape, torch.permute,
-    torch.mean, torch.amax, torch.sum, torch.softmax, torch.matmul, max_unpool,
+    torch.mean, torch.amax, torch.sum, torch.softmax, torch.matmul, torch.broadcast_to, max_unpool,
+    torch.linalg.vector_norm,
 )  # fmt: skip
 
 

@@ -123,6 +123,16 @@ class Reader:
             return given is None or (filling is not None and not filling.any())
         return False
 
+    def row(self, name: str) -> Array | None:
+        """Return what a constant, or one that is repeated for each picture of a batch, holds for a picture (1,...)."""
+        value = self.constant(name)
+        found = [sizes.values.get(name) for sizes in self.samples] if value is None else [value]
+        first = found[0]
+        if first is None or first.ndim == 0:
+            return None
+        alike = all(value is not None and np.array_equal(value, np.repeat(first[:1], len(value), 0)) for value in found)
+        return first[:1] if alike else None
+
     def tensor(self, name: str) -> fx.Node:
         """Return the node of a tensor that depends on pictures, or of a constant as a buffer."""
         if name in self.tensors:

@@ -159,7 +159,7 @@ def _pad(call: Call) -> RuleResult:
 
 
 MOVING: dict[str, Rule] = {
-    **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum"), _reduce),
+    **dict.fromkeys(("ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum"), _reduce),
     **dict.fromkeys(("ArgMax", "ArgMin"), _argmax),
     "Concat": _concat,
     "Constant": _constant,

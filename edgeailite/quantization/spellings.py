@@ -86,16 +86,17 @@ METHODS: dict[str, Any] = {
     "reshape": torch.reshape, "view": torch.reshape, "permute": torch.permute, "transpose": torch.transpose,
     "unsqueeze": torch.unsqueeze, "squeeze": torch.squeeze, "unflatten": torch.unflatten, "flip": torch.flip,
     "roll": torch.roll, "narrow": torch.narrow, "softmax": torch.softmax, "matmul": torch.matmul, "bmm": torch.bmm,
-    "expand": torch.Tensor.expand, "repeat": torch.Tensor.repeat,
+    "expand": torch.Tensor.expand, "broadcast_to": torch.broadcast_to, "repeat": torch.Tensor.repeat,
 }  # fmt: skip
 MOVED = (
     torch.flatten, torch.reshape, torch.permute, torch.transpose, torch.swapaxes, torch.movedim, torch.unsqueeze,
     torch.squeeze, torch.unflatten, torch.flip, torch.roll, torch.narrow, torch.amax, torch.amin, torch.tile,
-    torch.Tensor.expand, torch.Tensor.repeat,
+    torch.Tensor.expand, torch.Tensor.repeat, torch.broadcast_to,
 )  # fmt: skip
 SHAPED = (torch.reshape, torch.permute, torch.flip, torch.Tensor.expand, torch.Tensor.repeat)  # (x, 1, 2) or (x, (1,2))
 IN_FLOAT = (
     F.softmax, torch.softmax, torch.matmul, operator.matmul, torch.bmm, F.normalize, F.scaled_dot_product_attention,
+    torch.linalg.vector_norm,
 )  # fmt: skip
 ONE_VALUE = (torch.neg, operator.neg, torch.abs, torch.sqrt, torch.exp, torch.square, torch.rsqrt, torch.reciprocal)
 

@@ -11,8 +11,16 @@ from torch import nn
 
 from edgeailite.errors import ParityError
 from edgeailite.export import conversion
-from edgeailite.export.conversion import SHARE, Agreements, check_answers, check_layers, one_grey_level_off
+from edgeailite.export.conversion import (
+    SHARE,
+    Agreements,
+    check_answers,
+    check_layers,
+    one_grey_level_off,
+    size_for_layers,
+)
 from edgeailite.export.trace.compare import Row
+from edgeailite.preprocessing import Preprocessing
 from edgeailite.quantization.schemes import SCHEMES
 from tests.export.toy import image, toy_quantized
 
@@ -50,6 +58,20 @@ def test_outputs_without_classes_are_judged_by_their_error():
     found = Agreements()
     found.add({"depth": values * 0}, {"depth": values})
     assert found.least[0] == 0.0
+
+
+class OfOneSize(nn.Module):
+    def forward(self, *images):
+        return [image.reshape(-1, 3, 224 * 300) for image in images]
+
+
+def test_layers_are_looked_at_in_small_where_the_network_takes_that():
+    for network, size, expected in (
+        (nn.Conv2d(3, 4, 3), (224, 300), (128, 160)),
+        (nn.Conv2d(3, 4, 3), (96, 300), (96, 160)),
+        (OfOneSize(), (224, 300), (224, 300)),
+    ):
+        assert size_for_layers(network, Preprocessing(*size), inputs=1).size == expected
 
 
 def test_one_grey_level_stays_a_picture():

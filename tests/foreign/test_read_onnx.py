@@ -519,6 +519,28 @@ CASES = {
         {"few": numbers(4), "zero": np.float32(0)},
         ["Conv2d", "ReLU", "cat", "pad"],
     ),
+    "a token beside values, repeated for every picture": (
+        [
+            ("Reshape", "c flat", "d", {}),
+            ("Transpose", "d", "t", {"perm": [0, 2, 1]}),
+            ("Shape", "c", "n", {"end": 1}),
+            ("Concat", "n few", "s", {"axis": 0}),
+            ("Expand", "token s", "k", {}),
+            ("Concat", "k t", "y", {"axis": 1}),
+        ],
+        {"flat": numbers(0, 8, -1), "few": numbers(1, 8), "token": weights(1, 1, 8)},
+        None,
+    ),
+    "length of vectors": (
+        [("ReduceL2", "c a", "n", {"keepdims": 1}), ("Clip", "n lo", "d", {}), ("Div", "c d", "y", {})],
+        {"a": numbers(1), "lo": np.float32(0.01)},
+        None,
+    ),
+    "a mean beside every value": (
+        [("ReduceMean", "c a", "m", {"keepdims": 1}), ("Expand", "m s", "k", {}), ("Add", "k c", "y", {})],
+        {"a": numbers(1, 2), "s": numbers(1, 8, 1, 1)},
+        ["Conv2d", "mean", "broadcast_to", "add"],
+    ),
     "padding with a number": (
         [("Pad", "c p v", "y", {})],
         {"p": numbers(0, 0, 1, 2, 0, 0, 3, 4), "v": np.float32(1.5)},
@@ -592,6 +614,7 @@ CASES = {
 FIXED = (  # of one size
     "torch's as_strided of a mean", "channel shuffle", "pixel shuffle by reshapes", "nearly a pixel shuffle",
     "space to depth", "channels of zeros in front and behind",
+    "a token beside values, repeated for every picture",
 )  # fmt: skip
 
 
