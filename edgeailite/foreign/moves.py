@@ -45,12 +45,12 @@ def _concat(read: Reader, node: Node) -> fx.Node:
     inside = [index for index, name in enumerate(node.inputs) if name in read.tensors]
     ends = node.inputs[: inside[0]], node.inputs[inside[-1] + 1 :]
     outside = [*ends[0], *ends[1]]
+    if len(inside) != inside[-1] - inside[0] + 1 or (outside and axis == 0):
+        raise read.refuse(node, "puts constants between values of the picture")
     parts = [read.tensor(node.inputs[index]) for index in inside]
     x = parts[0] if len(parts) == 1 else read.call(torch.cat, parts, axis)
     if not outside:
         return x
-    if len(inside) != inside[-1] - inside[0] + 1 or axis == 0:
-        raise read.refuse(node, "puts constants between values of the picture")
     lengths = [sum(read.shape(name)[axis] for name in names) for names in ends]
     if any(len(set(read.sides(name, axis))) > 1 for name in outside):
         raise read.refuse(

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 import torch
 
-from edgeailite.errors import UsageError
+from edgeailite.errors import EdgeailiteError, UsageError
 from edgeailite.foreign.read_onnx import EVEN, ODD, read_onnx
 from tests.foreign.onnx_models import SIZES, compare, kinds, model, numbers, weights
 
@@ -531,6 +531,15 @@ CASES = {
         {"flat": numbers(0, 8, -1), "few": numbers(1, 8), "token": weights(1, 1, 8)},
         None,
     ),
+    "constants in front and behind": (
+        [("Concat", "one c two zz", "y", {"axis": 2})],
+        {
+            "one": np.repeat(weights(1, 8, 1, 64), 2, 0),
+            "two": np.repeat(weights(1, 8, 3, 64), 2, 0),
+            "zz": np.zeros((2, 8, 2, 64), "f"),
+        },
+        ["Conv2d", "pad", "add"],
+    ),
     "length of vectors": (
         [("ReduceL2", "c a", "n", {"keepdims": 1}), ("Clip", "n lo", "d", {}), ("Div", "c d", "y", {})],
         {"a": numbers(1), "lo": np.float32(0.01)},
@@ -614,7 +623,7 @@ CASES = {
 FIXED = (  # of one size
     "torch's as_strided of a mean", "channel shuffle", "pixel shuffle by reshapes", "nearly a pixel shuffle",
     "space to depth", "channels of zeros in front and behind",
-    "a token beside values, repeated for every picture",
+    "a token beside values, repeated for every picture", "constants in front and behind",
 )  # fmt: skip
 
 
@@ -626,6 +635,21 @@ def test_reads_an_operator_as_onnxruntime_computes_it(name):
     network = compare(model([CONV, *nodes], PARTS | constants, **sizes), ((48, 64),) if fixed else SIZES)
     if expected is not None:
         assert kinds(network) == expected
+
+
+@pytest.mark.parametrize(("node", "constants", "shape", "said"), [
+    (("Concat", "k c", "y", {"axis": 0}), {"k": weights(2, 8, 48, 64)}, (2, 3, 48, 64), "between values"),
+    (("Concat", "c k c", "y", {"axis": 1}), {"k": weights(2, 8, 48, 64)}, (2, 3, 48, 64), "between values"),
+    (("Concat", "c k", "y", {"axis": 1}), {"k": weights(2, 8, 48, 64)}, (2, 3, 48, 64), "not alike for all pictures"),
+    (("Expand", "c k", "y", {}), {"k": numbers(3, 2, 8, 48, 64)}, (2, 3, 48, 64), "repeats 2x8x48x64 to 3x2x8x48x64"),
+    (("Pad", "c p v", "y", {}), {"p": numbers(*[0, 0, 1, 1] * 2), "v": np.float32(np.inf)}, ("N", 3, "H", "W"),
+     "than with a number around the picture"),
+    (("ReduceL2", "c k", "y", {"axes": [9]}), {"k": numbers(9)}, ("N", 3, "H", "W"), "side 9|cannot be computed"),
+], ids=["beside the batch", "between", "not alike", "repeated", "padding with inf", "no such side"])  # fmt: skip
+def test_what_stands_beside_values_is_refused_by_name(node, constants, shape, said):
+    with pytest.raises(EdgeailiteError, match=said) as caught:
+        read_onnx(model([CONV, node], PARTS | constants, shape=shape))
+    assert "\n" not in str(caught.value)
 
 
 def test_pictures_with_channels_last():
