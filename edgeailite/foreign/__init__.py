@@ -27,5 +27,6 @@ from __future__ import annotations
 
 from edgeailite.foreign.read_module import read_module
 from edgeailite.foreign.read_onnx import read_onnx
+from edgeailite.foreign.unpooling import unpooling_translations
 
-__all__ = ["read_module", "read_onnx"]
+__all__ = ["read_module", "read_onnx", "unpooling_translations"]

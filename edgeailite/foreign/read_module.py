@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, fx, nn
@@ -11,10 +10,10 @@ from torch import Tensor, fx, nn
 from edgeailite.console import exporter_silenced, log
 from edgeailite.errors import EdgeailiteError, UsageError, first_line, root_cause
 from edgeailite.foreign.read_onnx import read_onnx
+from edgeailite.foreign.unpooling import unpooling_translations
 from edgeailite.untrusted import printable
 
 OPSET = 18
-WHOLE = [1, 1]  # window of an unpooling: torch does not keep it, and the reader takes that of the pooling
 AXES = (0, 2, 3)  # batch, height and width
 
 
@@ -94,7 +93,7 @@ def _exported(module: nn.Module, examples: Sequence[Tensor], names: Sequence[str
                 output_names=list(names),
                 dynamic_shapes=dynamic,
                 external_data=False,
-                custom_translation_table=_unpooling(),
+                custom_translation_table=unpooling_translations(),
                 optimize=False,  # keeps BatchNorm, for training
             )
             assert program is not None
@@ -102,31 +101,3 @@ def _exported(module: nn.Module, examples: Sequence[Tensor], names: Sequence[str
     except Exception as error:  # noqa: BLE001 - the exporter raises many kinds, without a common base
         raise _NotExportedError(first_line(root_cause(error))) from None
     return bytes(program.model_proto.SerializeToString())
-
-
-def _unpooling() -> dict[Callable[..., Any], Callable[..., Any] | Sequence[Callable[..., Any]]]:
-    """Return translations that keep a pooling with places, and an unpooling, as operators of ONNX."""
-    from onnxscript import opset18 as ops
-
-    def max_pool(
-        x: Any, kernel: Sequence[int], stride: Sequence[int] = (), padding: Sequence[int] = (0, 0),
-        dilation: Sequence[int] = (1, 1), ceil_mode: bool = False,
-    ) -> Any:  # fmt: skip
-        pair = [(side * 2)[:2] for side in (list(kernel), list(stride or kernel), list(padding), list(dilation))]
-        kernel, stride, padding, dilation = pair
-        return ops.MaxPool(
-            x,
-            kernel_shape=kernel,
-            strides=stride,
-            pads=[*padding, *padding],
-            dilations=dilation,
-            ceil_mode=int(ceil_mode),
-        )
-
-    def max_unpool(x: Any, places: Any, size: Sequence[Any]) -> Any:
-        sides = [side if not isinstance(side, int) else ops.Constant(value_ints=[side]) for side in size]
-        shape = ops.Concat(ops.Shape(x, start=0, end=2), *(ops.Reshape(side, [-1]) for side in sides), axis=0)
-        return ops.MaxUnpool(x, places, shape, kernel_shape=WHOLE)
-
-    aten = torch.ops.aten
-    return {aten.max_pool2d_with_indices.default: max_pool, aten.max_unpool2d.default: max_unpool}

@@ -7,6 +7,9 @@ for.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,6 +17,7 @@ from torch.overrides import handle_torch_function, has_torch_function
 
 Pair = tuple[int, int]
 """Height and width."""
+WHOLE = [1, 1]  # window of an unpooling: torch does not keep it, and the size says more
 
 
 def max_unpool(values: Tensor, pooled: Tensor, kernel: Pair, stride: Pair, padding: Pair) -> Tensor:
@@ -46,3 +50,34 @@ def _exported_unpool(values: Tensor, pooled: Tensor, kernel: Pair, stride: Pair,
         "MaxUnpool", (values, found[1], size), window, dtype=values.dtype, shape=pooled.shape
     )
     return result
+
+
+def unpooling_translations() -> dict[Callable[..., Any], Callable[..., Any] | Sequence[Callable[..., Any]]]:
+    """Return what lets torch's exporter write max unpooling as ONNX has it; else it writes a scattering of places.
+
+    For `torch.onnx.export(..., dynamo=True, custom_translation_table=unpooling_translations())`. Needs onnxscript.
+    """
+    from onnxscript import opset18 as ops
+
+    def max_pool(
+        x: Any, kernel: Sequence[int], stride: Sequence[int] = (), padding: Sequence[int] = (0, 0),
+        dilation: Sequence[int] = (1, 1), ceil_mode: bool = False,
+    ) -> Any:  # fmt: skip
+        pair = [(side * 2)[:2] for side in (list(kernel), list(stride or kernel), list(padding), list(dilation))]
+        kernel, stride, padding, dilation = pair
+        return ops.MaxPool(
+            x,
+            kernel_shape=kernel,
+            strides=stride,
+            pads=[*padding, *padding],
+            dilations=dilation,
+            ceil_mode=int(ceil_mode),
+        )
+
+    def max_unpool(x: Any, places: Any, size: Sequence[Any]) -> Any:
+        sides = [side if not isinstance(side, int) else ops.Constant(value_ints=[side]) for side in size]
+        shape = ops.Concat(ops.Shape(x, start=0, end=2), *(ops.Reshape(side, [-1]) for side in sides), axis=0)
+        return ops.MaxUnpool(x, places, shape, kernel_shape=WHOLE)
+
+    aten = torch.ops.aten
+    return {aten.max_pool2d_with_indices.default: max_pool, aten.max_unpool2d.default: max_unpool}

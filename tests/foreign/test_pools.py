@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
 
+from edgeailite.console import exporter_silenced
 from edgeailite.errors import UsageError
 from edgeailite.export.to_onnx import to_onnx
-from edgeailite.foreign import read_module, read_onnx
+from edgeailite.foreign import read_module, read_onnx, unpooling_translations
 from edgeailite.foreign.unpooling import max_unpool
 from edgeailite.modelcard import ModelCard
 from edgeailite.preprocessing import Preprocessing
@@ -108,6 +110,19 @@ def test_an_unpooling_is_exact_in_int8(activation):
         for size in ((32, 48), (33, 45)):
             x = torch.randn(1, 3, *size)
             np.testing.assert_array_equal(file.run(x.numpy())["output"], exact(x)["output"].numpy())
+
+
+def test_an_unpooling_goes_through_a_file_of_torchs_exporter(tmp_path):
+    torch.manual_seed(0)
+    module, path = Unpools(nn.ReLU()).eval(), tmp_path / "theirs.onnx"
+    dynamic = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+    table = unpooling_translations()
+    with exporter_silenced():
+        torch.onnx.export(
+            module, (torch.zeros(2, 3, 32, 48),), path, dynamo=True, dynamic_shapes=(dynamic,),
+            input_names=["image"], custom_translation_table=table, verbose=False,
+        )  # fmt: skip
+    assert "max_unpool" in kinds(compare(onnx.load(path)))
 
 
 def test_of_equal_values_the_first_counts():
