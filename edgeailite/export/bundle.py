@@ -74,9 +74,9 @@ def _proof(name: str, contract: Mapping[str, Any] | None) -> str:
     pictures: Sequence[Any] = contract.get("golden", ())
     return f"""`contract.json` holds {len(pictures)} pictures and what {name} answered when it was proven; the file's
 sha256 is {contract["sha256"]}.
-Does it give those answers here? With edgeailite's wheel or source beside numpy and onnxruntime:
+Does it give those answers here? Copy edgeailite's wheel too (`tools/package.sh dist` in its source writes it), then:
 
-    pip install --no-deps edgeailite
+    pip install --no-deps edgeailite-{__version__}-py3-none-any.whl
     edgeailite verify {name} contract.json            # exit code 0, or 4 and the first layer that departs
 
 Proven is what the contract lists, on the kinds of processor that it names; frame rates are not part of it."""
