@@ -64,6 +64,7 @@ def view(browser: Any, address: str, picture: Path, folder: Path, name: str, siz
     verdict = str(page.text_content("#verdict"))
     print(f"{name}: {verdict}; {page.text_content('#proof')} {status}")
     pixels = cv2.imdecode(np.frombuffer(page.screenshot(), np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
     cv2.imwrite(str(folder / f"serve_{name}.png"), pixels, [cv2.IMWRITE_PNG_COMPRESSION, 9])
     page.close()
     return verdict
