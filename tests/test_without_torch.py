@@ -175,6 +175,20 @@ def test_a_file_is_served_without_torch(folder):
     assert labels.shape == (40, 56)
 
 
+@pytest.mark.parametrize("line, name", [("complexity model.onnx", "onnx"), ("data stats --data_path data", "yaml")])
+def test_a_part_of_the_base_that_is_missing_is_named(line, name, folder):
+    """As in the Docker image, which has no onnx."""
+    words = [sys.executable, "-c", f"{BLOCK}sys.exit(main(sys.argv[2].split()))", name, line]
+    variables = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder, env=variables)
+    package = {"onnx": "onnx", "yaml": "PyYAML"}[name]
+    verb = line.partition(" --")[0].removesuffix(" model.onnx")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2,
+        f"error: {verb}: this needs {name}: pip install {package}",
+    )
+
+
 def test_help_of_every_verb_needs_no_torch(ends):
     assert {ends[line][0] for line in HELPS} == {0}
 
