@@ -16,6 +16,7 @@ from edgeailite import __version__
 from edgeailite.verbs import VERBS, verbs_of
 
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "CUDA out of memory")  # in torch's RuntimeErrors
+BASE = {"cv2": "opencv-python-headless", "yaml": "PyYAML", "onnx": "onnx", "onnxruntime": "onnxruntime", "rich": "rich"}
 TRAINING = ("torch", "torchvision", "onnxscript", "onnxsim", "safetensors", "matplotlib")  # packages of extra `train`
 LONGEST_ERROR = 1900  # characters of an error; the middle of a longer one is left out
 
@@ -137,9 +138,10 @@ def _run(verb: str, args: list[str]) -> int:
         return int(command.run(config))
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
-        if name not in TRAINING:
+        if name not in TRAINING and name not in BASE:
             raise
-        raise UsageError(f'{verb}: this needs {name}: pip install "edgeailite[train]"', code="not-installed") from None
+        package = '"edgeailite[train]"' if name in TRAINING else BASE[name]  # as in an image of some of the packages
+        raise UsageError(f"{verb}: this needs {name}: pip install {package}", code="not-installed") from None
 
 
 def _analysis(args: list[str]) -> tuple[str, list[str]]:

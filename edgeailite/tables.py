@@ -21,6 +21,7 @@ NUMBER = re.compile(r"[-+<>≥≤]*[\d.,]*\d[\d.,]*( ?%)?|[-–]|")
 LEAST_TEXT = 16  # columns that a text keeps at least; a longer one is folded
 UNLIMITED = 100_000  # columns of a pipe
 RULED, PLAIN = 3, 2  # columns between two cells, with lines and without
+WORD = re.compile(r"[^_/.\s]*[_/.]+|[^_/.\s]+")  # a part of a name or a path, after which a line may end
 
 
 def print_table(table: Table) -> None:
@@ -84,18 +85,46 @@ def _part(table: Table, columns: list[Column], width: int, *, ruled: bool) -> Ta
     part = Table(box=box.HEAVY_HEAD if ruled else None, show_header=table.show_header, pad_edge=ruled)
     if not ruled:
         part.padding = (0, PLAIN, 0, 0)
-    for column in columns:
+    rooms = _rooms(columns, width, between=RULED if ruled else PLAIN, ruled=ruled)
+    broken = [[_broken(str(cell), room) for cell in column.cells] for column, room in zip(columns, rooms, strict=True)]
+    for column, cells in zip(columns, broken, strict=True):
         number = _is_number(column)
+        longest = max((len(word) for cell in cells for word in cell.split()), default=0)
         part.add_column(
             _folded(str(column.header), _least(column)) if tight else column.header,
             justify=column.justify,
             no_wrap=number or (column is table.columns[0] and _widest(column) <= LEAST_TEXT),
             overflow="fold",
-            min_width=_least(column),
+            min_width=max(_least(column), longest) if cells != list(column.cells) else _least(column),
         )
-    for cells in zip(*(column.cells for column in columns), strict=True):
-        part.add_row(*cells)
+    for row in zip(*broken, strict=True):
+        part.add_row(*row)
     return part
+
+
+def _rooms(columns: list[Column], width: int, *, between: int, ruled: bool) -> list[int]:
+    """Return the columns that each column of a table may take: texts share what the least of all leaves."""
+    least = [_least(column) for column in columns]
+    spare = width - (between + 1 if ruled else 0) - sum(least) - between * (len(columns) - 1)
+    texts = sum(not _is_number(column) and _widest(column) > room for column, room in zip(columns, least, strict=True))
+    return [
+        room if _is_number(column) or _widest(column) <= room else room + max(spare, 0) // texts
+        for column, room in zip(columns, least, strict=True)
+    ]
+
+
+def _broken(text: str, room: int) -> str:
+    """Break names that are longer than the room behind _ / and dots, so that no line ends within a word."""
+    lines = [""]
+    for piece in re.split(r"(\s+)", text):
+        if len(piece) <= room:
+            lines[-1] += piece
+            continue
+        for part in WORD.findall(piece):
+            if lines[-1].strip() and len(lines[-1].rsplit(" ", 1)[-1]) + len(part) > room:
+                lines.append("")
+            lines[-1] += part
+    return "\n".join(lines)
 
 
 def _natural(column: Column) -> int:

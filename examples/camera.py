@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 import onnxruntime
 
+BACKGROUND = ("background", "bg", "void", "unlabelled", "unlabeled", "ignored", "ignore")  # names of classes
+
 
 def frames(source: str) -> Iterator[Any]:
     """Yield pictures (H,W,3) BGR: of a folder in the order of names, else of a camera's number or a video."""
@@ -35,6 +37,15 @@ def network_input(frame: Any, about: dict[str, str]) -> Any:
     image = image if about["channel_order"] == "BGR" else image[..., ::-1]
     mean, scale = (np.array(json.loads(about[name]), np.float32) for name in ("mean", "scale"))
     return np.ascontiguousarray(((image.astype(np.float32) - mean) * scale).transpose(2, 0, 1)[None])
+
+
+def overlay(frame: Any, labels: Any, about: dict[str, str]) -> Any:
+    """Draw the classes in their colours over a picture (H,W,3) BGR; background stays as it is: so named, or black."""
+    palette = np.array(json.loads(about["palette"]), np.uint8)[:, ::-1]  # RGB -> BGR
+    plain = ~palette.any(1)
+    plain[[index for index, name in enumerate(about["classes"].split(",")) if name.lower() in BACKGROUND]] = True
+    shown = cv2.addWeighted(frame, 0.5, palette[labels], 0.5, 0)
+    return np.where(plain[labels][..., None], frame, shown)
 
 
 def opened(model: str, threads: int, entries: dict[str, str]) -> onnxruntime.InferenceSession:
@@ -59,13 +70,12 @@ def main() -> None:
     words = parser.parse_args()
     session = opened(words.model, words.threads, {"session.x64quantprecision": "1"} if words.exact else {})
     about = session.get_modelmeta().custom_metadata_map
-    palette = np.array(json.loads(about["palette"]), np.uint8)[:, ::-1]  # RGB -> BGR
     for index, frame in enumerate(frames(words.source)):
         began = time.perf_counter()
         result = session.run(None, {"image": network_input(frame, about)})[0][0]  # of several outputs the first
         labels = (result.argmax(0) if result.ndim == 3 else result).astype(np.uint8)
         labels = cv2.resize(labels, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-        shown = cv2.addWeighted(frame, 0.5, palette[labels], 0.5, 0)
+        shown = overlay(frame, labels, about)
         print(f"frame {index}: {1000 * (time.perf_counter() - began):.1f} ms", flush=True)
         if words.save:
             words.save.mkdir(parents=True, exist_ok=True)

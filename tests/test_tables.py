@@ -37,6 +37,19 @@ def test_numbers_and_heads_stay_whole(width, ruled):
     assert "…" not in "".join(lines)
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_names_end_a_line_behind_a_part_of_theirs(width):
+    made = Table("name", "what it is", "GMACs")
+    names = (NAME, "runs/of/the/year_2026/model_int8.onnx", "unet_aspp_mobilenetv4_conv_small_050_fd_edgeailite")
+    for name in names:
+        made.add_row(name, "a network for embedded boards, with a line that is long", "0.333")
+    lines = list(lines_of(made, width=width, ruled=True))
+    firsts = [line.split("│")[1].strip() for line in lines if line.startswith("│")]
+    assert all(first[-1] in "_/." or first in "".join(names) for first in firsts if first)
+    assert all(re.fullmatch(r"[\w/.]*([_/.]|edgeailite|onnx)", first) for first in firsts if first)
+    assert "".join(firsts).startswith("".join(names)) and max(map(len, lines)) <= width
+
+
 def test_what_does_not_fit_beside_goes_below_with_the_first_column_again():
     text = "\n".join(lines_of(table(), width=40, ruled=False))
     blocks = text.split("\n\n")

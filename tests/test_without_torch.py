@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import cv2
@@ -56,7 +57,7 @@ NEEDS = (
     "choose --max_gmacs 1",
 )
 HELPS = ("--help", *(f"{verb} --help" for verb in VERBS))
-ALONE = """
+BLOCK = """
 import contextlib, importlib.metadata, io, json, sys
 blocked = set(sys.argv[1].split(","))
 
@@ -73,7 +74,9 @@ def of(name):
     return version(name)
 importlib.metadata.version = of
 from edgeailite.__main__ import main
-ends = {}
+"""
+ALONE = f"""{BLOCK}
+ends = {{}}
 for line in json.loads(sys.argv[2]):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -85,6 +88,7 @@ for line in json.loads(sys.argv[2]):
 assert not blocked & set(sys.modules)
 print("\\n" + json.dumps(ends))
 """
+SERVES = f"{BLOCK}\ncode = main(sys.argv[2].split())\nassert not blocked & set(sys.modules)\nsys.exit(code)"
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +123,9 @@ def write_contract(path: Path, file: Path) -> None:
     """Write what `verify` would have written, of one golden picture."""
     picture = np.random.default_rng(1).integers(0, 256, (40, 50, 3)).astype(np.uint8)
     model = load_onnx(file)
-    image = preprocess(picture, made.CARD.preprocessing)
+    image = preprocess(picture, model.card.preprocessing)
     golden = Golden((picture,), (image,), model.run(image), ()).to_dict()
-    card = module.described(load_onnx(file).card)
+    card = module.described(model.card)
     values = {"format": FORMAT, "kind": "float", "sha256": module.sha256_of(file), "golden": [golden]}
     path.write_text(json.dumps(values | {"card": card, "preprocessing": card["preprocessing"]}))
 
@@ -152,6 +156,37 @@ def test_what_needs_torch_says_so_in_one_line(line, ends):
     code, _, err = ends[line]
     last = f'error: {line.split()[0]}: this needs torch: pip install "edgeailite[train]"'
     assert (code, err.strip().splitlines()[-1]) == (2, last)
+
+
+def test_a_file_is_served_without_torch(folder):
+    words = [sys.executable, "-c", SERVES, ",".join(BLOCKED), "serve model.onnx --port 0"]
+    variables = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    picture = folder / "data/images/val/val0.png"
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=folder, env=variables) as process:
+        assert process.stderr is not None
+        address = process.stderr.readline().split()[2].rstrip(",")  # listening on ADDRESS, loading model
+        assert process.stderr.readline() == "ready\n"
+        with urllib.request.urlopen(f"{address}/model", timeout=60) as answer:
+            assert json.load(answer)["proof"]["state"] == "proven"
+        with urllib.request.urlopen(f"{address}/predict?output=labels", picture.read_bytes(), timeout=60) as answer:
+            labels = cv2.imdecode(np.frombuffer(answer.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+        process.terminate()
+        assert process.wait(60) == 0, process.stderr.read()
+    assert labels.shape == (40, 56)
+
+
+@pytest.mark.parametrize("line, name", [("complexity model.onnx", "onnx"), ("data stats --data_path data", "yaml")])
+def test_a_part_of_the_base_that_is_missing_is_named(line, name, folder):
+    """As in the Docker image, which has no onnx."""
+    words = [sys.executable, "-c", f"{BLOCK}sys.exit(main(sys.argv[2].split()))", name, line]
+    variables = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder, env=variables)
+    package = {"onnx": "onnx", "yaml": "PyYAML"}[name]
+    verb = line.partition(" --")[0].removesuffix(" model.onnx")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2,
+        f"error: {verb}: this needs {name}: pip install {package}",
+    )
 
 
 def test_help_of_every_verb_needs_no_torch(ends):

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from statistics import median
 
@@ -36,15 +38,38 @@ VERBS = (
 NEEDS_TORCH = "train --data_path {data} --save_path runs/own"
 
 
+def variables(python: Path) -> dict[str, str]:
+    """Return the environment variables for an interpreter: this checkout in both."""
+    known = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return known | ({"PYTHONPATH": str(ROOT)} if python == Path(sys.executable) else {})
+
+
 def run(python: Path, line: str, folder: Path) -> tuple[int, float, str]:
     """Run a command of edgeailite; return its exit code, seconds and the last line of what it printed as an error."""
-    variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    if python == Path(sys.executable):
-        variables["PYTHONPATH"] = str(ROOT)  # this checkout in both
     began = time.perf_counter()
     words = [str(python), "-m", "edgeailite", *line.split()]
-    done = subprocess.run(words, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, cwd=folder, env=variables(python), capture_output=True, text=True, check=False)
     return done.returncode, time.perf_counter() - began, (done.stderr.strip().splitlines() or [""])[-1]
+
+
+def serve(python: Path, model: Path, picture: Path, folder: Path) -> tuple[int, float, str]:
+    """Serve a file, ask for the labels of a picture, stop; return as `run` does, 1 for an answer that is no PNG."""
+    began = time.perf_counter()
+    words = [str(python), "-m", "edgeailite", "serve", str(model), "--port", "0"]
+    with subprocess.Popen(words, cwd=folder, env=variables(python), stderr=subprocess.PIPE, text=True) as service:
+        assert service.stderr is not None
+        lines = [service.stderr.readline(), service.stderr.readline()]  # listening on ADDRESS, loading MODEL; ready
+        if not lines[1].startswith("ready"):
+            service.terminate()
+            return service.wait() or 1, time.perf_counter() - began, (lines[1] or lines[0]).strip()
+        try:
+            address = f"{lines[0].split()[2].rstrip(',')}/predict?output=labels"
+            with urllib.request.urlopen(address, picture.read_bytes(), timeout=60) as answer:
+                error = "" if answer.read(4) == b"\x89PNG" else "the answer is no PNG"
+        except urllib.error.URLError as reason:
+            error = str(reason)
+        service.terminate()
+        return service.wait() or int(bool(error)), time.perf_counter() - began, error
 
 
 def megabytes(python: Path) -> int:
@@ -82,6 +107,10 @@ def main() -> int:
             failed |= code
             verb = " ".join(word for word in line.split()[:2] if "{" not in word and "-" not in word)
             print(f"{verb}: exit code {code}, {took:.1f} s{'' if code == 0 else f'; {error}'}")
+        picture = min((places["data"] / "images/val").iterdir())
+        code, took, error = serve(python, places["model"], picture, here)
+        failed |= code
+        print(f"serve, a picture labelled: exit code {code}, {took:.1f} s{'' if code == 0 else f'; {error}'}")
         code, _, error = run(python, NEEDS_TORCH.format(**places), here)
         failed |= code != 2
         print(f"train: exit code {code}; {error}")

@@ -22,6 +22,7 @@ Palette = Sequence[tuple[int, int, int]]
 BACKGROUND = ("background", "bg", "void", "unlabelled", "unlabeled", "ignored", "ignore")  # names of classes
 
 DPI = 160
+OVER_LINES = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # of a text that a line may cross
 INK, FAINT, GRID = "#2b3440", "#75808c", "#e3e7eb"
 LOSS, MIOU, ACCURACY = "#b4663a", "#2f6f9f", "#7fa7c4"
 SEVERAL = ("#2f6f9f", "#b4663a", "#4f8a5b", "#8a5a99", "#b59a2e", "#5f6b78", "#a8475f", "#3f9aa0")  # lines of a panel
@@ -133,7 +134,8 @@ def class_bars(names: Sequence[str], iou: Sequence[float], palette: Palette) -> 
         if index in present:
             axes.barh(row, value, height=0.68, color=_hex(palette[index]), edgecolor=INK, linewidth=0.4)
         text = f"{value:.1f}" if index in present else "absent"
-        axes.text(value + 1.2 if index in present else 1.2, row, text, va="center", fontsize=8, color=FAINT)
+        place = value + 1.2 if index in present else 1.2
+        axes.text(place, row, text, va="center", fontsize=8, color=FAINT, zorder=4, bbox=OVER_LINES)
     if present:
         mean = 100 * float(np.mean([iou[index] for index in present]))
         axes.axvline(mean, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))

@@ -11,14 +11,15 @@ from typing import Any
 from edgeailite import __version__
 from edgeailite.environment import OLDEST_ONNXRUNTIME
 from edgeailite.errors import DataError, UsageError, option
-from edgeailite.files import read_regular, sha256_of, write_result
+from edgeailite.files import write_result
 from edgeailite.modelcard import ModelCard
-from edgeailite.untrusted import json_value
+from edgeailite.runtime.beside import contract_beside
+from edgeailite.runtime.contract_file import load_contract
 
 CAMERA = Path(__file__).with_name("camera.py")
-LARGEST_CONTRACT = 256 << 20  # bytes
-CONTRACTS = {"model.onnx": "contract.json", "model_int8.onnx": "contract_int8.json"}
-NAMES = ("labels.json", "camera.py", "requirements.txt", "README.md", "contract.json", *CONTRACTS)
+NAMES = (
+    "labels.json", "camera.py", "requirements.txt", "README.md", "contract.json", "model.onnx", "model_int8.onnx",
+)  # fmt: skip
 NOT_PROVEN = "**Not proven yet**: on the PC, `edgeailite verify RUN` writes the contract; then write this folder again."
 
 
@@ -32,7 +33,8 @@ def write_bundle(folder: Path, file: Path, card: ModelCard) -> list[Path]:
         raise UsageError("the camera loop runs .onnx files", about="bundle", value=folder, fix="see docs/tflite.md")
     if folder.is_dir() and any(path.name not in {*NAMES, file.name} for path in folder.iterdir()):
         raise DataError("holds other files", path=folder, fix=f"give {option('bundle')} a new folder", code="not-ours")
-    contract = _contract(file)
+    beside = contract_beside(file)
+    contract = None if beside is None else load_contract(beside)
     labels = {"classes": list(card.classes), "palette": [list(color) for color in card.palette]}
     texts: dict[str, str | bytes] = {
         "labels.json": json.dumps(labels, indent=1) + "\n",
@@ -47,16 +49,6 @@ def write_bundle(folder: Path, file: Path, card: ModelCard) -> list[Path]:
         (folder / "contract.json").unlink(missing_ok=True)  # of another file, written here before
     shutil.copyfile(file, folder / file.name)
     return [folder / file.name, *(folder / name for name in texts)]
-
-
-def _contract(file: Path) -> Mapping[str, Any] | None:
-    """Return the contract beside a file, None if there is none of this very file."""
-    path = file.with_name(CONTRACTS.get(file.name, "contract.json"))
-    try:
-        values = json_value(read_regular(path, limit=LARGEST_CONTRACT), where=str(path))
-    except OSError:
-        return None
-    return values if isinstance(values, dict) and values.get("sha256") == sha256_of(file) else None
 
 
 def _readme(name: str, card: ModelCard, contract: Mapping[str, Any] | None) -> str:
@@ -82,9 +74,9 @@ def _proof(name: str, contract: Mapping[str, Any] | None) -> str:
     pictures: Sequence[Any] = contract.get("golden", ())
     return f"""`contract.json` holds {len(pictures)} pictures and what {name} answered when it was proven; the file's
 sha256 is {contract["sha256"]}.
-Does it give those answers here? With edgeailite's wheel or source beside numpy and onnxruntime:
+Does it give those answers here? Copy edgeailite's wheel too (`tools/package.sh dist` in its source writes it), then:
 
-    pip install --no-deps edgeailite
+    pip install --no-deps edgeailite-{__version__}-py3-none-any.whl
     edgeailite verify {name} contract.json            # exit code 0, or 4 and the first layer that departs
 
 Proven is what the contract lists, on the kinds of processor that it names; frame rates are not part of it."""

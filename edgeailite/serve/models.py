@@ -15,6 +15,7 @@ from edgeailite.inference.writing import png
 from edgeailite.modelcard import ModelCard
 from edgeailite.runs.open import OpenModel, open_model
 from edgeailite.runs.weights import chosen_weights
+from edgeailite.serve.proof import proof
 from edgeailite.serve.served_model import ServedModel
 from edgeailite.untrusted import printable
 
@@ -41,13 +42,12 @@ def named(models: tuple[str, ...]) -> dict[str, Path]:
 
 
 def served(name: str, path: Path, *, threads: int) -> ServedModel:
-    """Open a model and label one picture with it, so that the first request is as fast as the next."""
+    """Open a model, check a file's contract and label a picture, so that the first request is as fast as the next."""
     opened = open_model(chosen_weights(path), device="cpu", threads=threads)
     _check_takes_pictures(opened.card, path)
     output = opened.card.classified[0]
-    model = ServedModel(
-        name, classes(opened.card, output), lambda image: label_picture(opened, image), facts(opened), png
-    )
+    known = {**facts(opened), **({"proof": proof(opened.file, threads=threads)} if opened.is_file else {})}
+    model = ServedModel(name, classes(opened.card, output), lambda image: label_picture(opened, image), known, png)
     pre = opened.card.preprocessing
     model.labels(np.zeros((*pre.size, 3), np.uint8))
     return model

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgeailite import __version__
 from edgeailite.serve.errors import PROBLEM_TYPE, STATUS
+from edgeailite.serve.proof import STATES
 from edgeailite.serve.responses import ANSWERS
 
 BINARY = {"type": "string", "format": "binary"}
@@ -125,6 +126,17 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "object", "required": list(properties), "properties": dict(properties)}
 
 
+def _described(kind: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of a model; a run folder has no `proof`, because it is what files are compared with."""
+    text = {"type": "string"}
+    model = _object({"name": text, "sha256": text, "classes": {"type": "array", "items": _object(kind)}})
+    proof = {
+        "description": "whether the file gives the answers of the contract beside it, checked when the service started",
+        **_object({"state": {"type": "string", "enum": list(STATES)}, "text": text}),
+    }
+    return {**model, "properties": {**model["properties"], "proof": proof}}
+
+
 def _schemas() -> dict[str, Any]:
     text, count = {"type": "string"}, {"type": "integer", "minimum": 0}
     described = CLASS | {"background": {"type": "boolean", "description": "overlays are not tinted with it"}}
@@ -132,7 +144,7 @@ def _schemas() -> dict[str, Any]:
     return {
         "Problem": _object({"error": {"type": "string", "enum": list(STATUS)}, "message": text, "status": count}),
         "State": _object({"status": {"type": "string", "enum": ["alive", "starting", "ready", "draining"]}}),
-        "Model": _object({"name": text, "sha256": text, "classes": {"type": "array", "items": _object(described)}}),
+        "Model": _described(described),
         "Models": _object(
             {
                 "default": text,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgeailite.data import open_dataset
+from edgeailite.data.check import splits_of
 from edgeailite.data.files.images import write_png
 from edgeailite.data.lists import list_file
 from edgeailite.data.split import choose, need_val, split_folder
@@ -124,6 +126,7 @@ def test_a_single_split_is_divided(tmp_path):
     for root in (tmp_path / "cvat", tmp_path / "own"):
         split_folder(root, {"val": 0.2})
         assert (len(names(root, "train")), len(names(root, "val"))) == (8, 2)
+        assert set(splits_of(partial(open_dataset, "folder"), root)) == {"train", "val"}
 
 
 def test_what_is_divided_already_is_refused(tmp_path):

@@ -44,8 +44,9 @@ def release(tmp_path) -> Path:
         pytest.skip("this onnxruntime package has no C library")
     for part in ("include", "lib"):
         (tmp_path / "ort" / part).mkdir(parents=True)
-    header = os.environ.get("EDGEAILITE_ORT_INCLUDE", ROOT / "tests/examples")
-    (tmp_path / "ort/include/onnxruntime_c_api.h").symlink_to(Path(header) / "onnxruntime_c_api.h")
+    headers = Path(os.environ.get("EDGEAILITE_ORT_INCLUDE", ROOT / "tests/examples"))
+    for header in headers.glob("*.h"):  # a release's takes in others
+        (tmp_path / "ort/include" / header.name).symlink_to(header)
     for name in ("libonnxruntime.so", "libonnxruntime.so.1"):
         (tmp_path / "ort/lib" / name).symlink_to(found[-1])
     return tmp_path / "ort"

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgeailite.drawing.plots import BACKGROUND, background, tint
 from edgeailite.errors import DataError, UsageError
 from edgeailite.export import camera
 from edgeailite.export.bundle import NAMES, write_bundle
@@ -81,6 +82,18 @@ def test_its_preprocessing_is_ours(order, rule, size):
     ours = preprocess(np.ascontiguousarray(frame[..., ::-1]), pre)
     tolerance = 0.03 if rule == "area" else 0  # a grey level: OpenCV sums floats there, in an order of its own
     np.testing.assert_allclose(camera.network_input(frame, about), ours, rtol=0, atol=tolerance)
+
+
+def test_its_overlay_is_ours():
+    frame = pictures(1)[0]
+    labels = np.arange(40 * 56).reshape(40, 56) % 4
+    palette = [[128, 64, 128], [9, 9, 9], [0, 0, 0], [7, 200, 31]]
+    about = {"palette": json.dumps(palette), "classes": "road,Background,sky,car"}
+    drawn = camera.overlay(frame, labels, about)
+    ours = tint(frame[..., ::-1], labels, palette, alpha=0.5, plain=background(about["classes"].split(","), palette))
+    assert (drawn[labels == 1] == frame[labels == 1]).all() and (drawn[labels == 2] == frame[labels == 2]).all()
+    np.testing.assert_allclose(drawn[..., ::-1], ours, atol=1)  # OpenCV rounds halves its own way
+    assert camera.BACKGROUND == BACKGROUND
 
 
 def test_session_entries_of_the_file_are_used(exported, tmp_path):

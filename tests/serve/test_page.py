@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from tests.serve.running import CLASSES, PALETTE, picture, pixels, serving, tiny_model
+from tests.test_without_torch import write_contract
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -36,7 +37,9 @@ SERIOUS = ("serious", "critical")
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     shown = os.environ.get("EDGEAILITE_SHOW_MODEL") or tiny_model(folder / "tiny.onnx")
-    words = (f"first={shown}", tiny_model(folder / "other.onnx", seed=2), "--max_megapixels", 1)
+    other = tiny_model(folder / "other.onnx", seed=2)
+    write_contract(folder / "contract.json", other)
+    words = (f"first={shown}", other, "--max_megapixels", 1)
     with serving(folder, *words) as running:
         yield running
 
@@ -176,6 +179,16 @@ def test_another_model_labels_the_same_picture(visit):
     page.select_option("#model", "other")
     until(page, "b => document.getElementById('overlay').toDataURL() !== b", arg=before)
     labelled(page)
+
+
+def test_the_verdict_is_that_of_the_model_shown(visit):
+    page = visit()
+    if not os.environ.get("EDGEAILITE_SHOW_MODEL"):
+        assert page.text_content("#verdict") == "not proven"
+    page.select_option("#model", "other")
+    assert page.text_content("#verdict") == "✓ proven" and page.is_visible("#verdict")
+    assert page.text_content("#proof").startswith("This machine gives the proven answers to 1 picture of contract.json")
+    shot(page, "proven")
 
 
 def test_saving(server, visit):

@@ -26,8 +26,16 @@ def test_every_file_of_the_package_is_in_the_wheel():
 
 def test_the_metadata_is_whole():
     project = SETTINGS["project"]
-    assert {"name", "description", "readme", "requires-python", "license", "authors", "classifiers"} <= set(project)
+    wanted = {"name", "description", "readme", "requires-python", "license", "authors", "classifiers", "urls"}
+    assert wanted <= set(project)
+    assert all(url.startswith("https://") and len(label) <= 32 for label, url in project["urls"].items())  # PyPI's rule
     assert (ROOT / project["readme"]).is_file() and all((ROOT / name).is_file() for name in project["license-files"])
     assert re.fullmatch(r"\d+\.\d+(\.\d+)?((a|b|rc|\.dev)\d+)?", __version__)
     module, _, function = project["scripts"]["edgeailite"].partition(":")
     assert (ROOT / f"{module.replace('.', '/')}.py").is_file() and function == "main"
+
+
+def test_pages_name_the_wheel_of_this_version():
+    page = (ROOT / "docs/on_device.md").read_text(encoding="utf-8")
+    wheels = re.findall(r"edgeailite-\S+?\.whl", page)
+    assert set(wheels) == {f"edgeailite-{__version__}-py3-none-any.whl"}

@@ -21,12 +21,14 @@ from edgeailite.data.check.leftovers import check_lists, stray_files
 from edgeailite.data.check.opening import Mirror, Open, mirrored, open_split
 from edgeailite.data.check.survey import SplitSurvey, Spread, survey
 from edgeailite.data.duplicates import DIGEST_BYTES, nearest, split_sequences
+from edgeailite.data.lists import list_file
 from edgeailite.data.sets.folder_files import CALLED, NAME
 from edgeailite.errors import DataError, UsageError
 
 __all__ = ["CODES", "Checkup", "Finding", "Findings", "Level", "SplitSurvey", "check_dataset", "splits_of"]
 
 USUAL_SPLITS = ("train", "val", "test")
+UNDIVIDED = "default"  # CVAT's list of all pictures
 Apart = Callable[[str, str], bool]
 
 
@@ -48,12 +50,16 @@ class Checkup:
 
 
 def splits_of(read: Open, root: Path) -> tuple[str, ...]:
-    """Return the splits that a data set lists, or the usual ones if it lists none."""
+    """Return the splits that a data set lists, or the usual ones if it lists none.
+
+    CVAT's list of everything, `default`, is no split any more where `edgeailite data split` has divided it.
+    """
     try:
         read(root, "?")
     except UsageError as error:
         if error.known:
-            return error.known
+            divided = any(list_file(root, split).is_file() for split in ("train", "val"))
+            return tuple(name for name in error.known if name != UNDIVIDED or not divided)
     except DataError:
         pass
     return USUAL_SPLITS

@@ -56,11 +56,19 @@ async function loadModels() {
   say("Ready");
 }
 
+// What the service found when it started, in a word and a sentence; a run folder has no proof to show.
+const VERDICTS = { proven: "✓ proven", partly: "proven in part", departs: "departs from its contract", unproven: "not proven" };
+
 const model = () => models[by("model").selectedIndex];
 
 function modelChanged() {
-  const { arithmetic, input, data, classes } = model();
+  const { arithmetic, input, data, classes, proof } = model();
   by("facts").textContent = `${arithmetic}, ${input.width} × ${input.height}, ${classes.length} classes of ${data}`;
+  by("verdict").textContent = proof ? VERDICTS[proof.state] : "";
+  by("verdict").dataset.state = proof ? proof.state : "";
+  by("proof").textContent = proof ? `${proof.text[0].toUpperCase()}${proof.text.slice(1)}.` : "";
+  show("verdict", Boolean(proof));
+  show("proof", Boolean(proof));
   hidden = new Set(classes.filter((each) => each.background).map((each) => each.index));  // ticked, they are tinted
   makeLegend(classes.map(() => 0), false);
 }
