@@ -72,6 +72,8 @@ def _max_unpool(read: Reader, node: Node) -> fx.Node:
         raise read.refuse(
             node, "gives another size than its pooling took", fix="give it the size of the pooling's input"
         )
+    if pool.attributes.get("ceil_mode") or pool.attributes.get("storage_order"):
+        raise read.refuse(node, "undoes a pooling that rounds its size up, or counts places column by column")
     if kernel[0] > strides[0] or kernel[1] > strides[1]:
         raise read.refuse(node, f"undoes a pooling whose windows overlap: {kernel}, strides {strides}")
     if pair_of(read, pool, "dilations") != (1, 1) or (top, left) != (bottom, right):

@@ -112,16 +112,14 @@ class Reader:
 
     def is_zeros(self, name: str) -> bool:
         """Tell if a tensor holds zeros alone, whatever its size."""
-        value, maker = self.constant(name), self.makers.get(name)
-        if value is not None:
-            return not value.any()
-        if maker is not None and maker.op == "Expand":
-            return self.is_zeros(maker.inputs[0])
+        while (maker := self.makers.get(name)) is not None and maker.op == "Expand":
+            name = maker.inputs[0]
         if maker is not None and maker.op == "ConstantOfShape":
             given = maker.attributes.get("value")
-            filling = None if given is None else array_of(given)
-            return given is None or (filling is not None and not filling.any())
-        return False
+            filling = np.zeros(1) if given is None else array_of(given)
+        else:
+            filling = self.constant(name)
+        return filling is not None and not filling.any()
 
     def row(self, name: str) -> Array | None:
         """Return what a constant, or one that is repeated for each picture of a batch, holds for a picture (1,...)."""

@@ -23,6 +23,7 @@ CONV = ("Conv", "image w b", "c", {"pads": [1, 1, 1, 1]})
 PARTS = {"w": weights(8, 3, 3, 3), "b": weights(8)}
 PAIRS = {"kernel_shape": [2, 2], "strides": [2, 2]}
 TRIPLES = {"kernel_shape": [2, 3], "strides": [3, 3], "pads": [1, 1, 1, 1]}
+POOLING_ONLY = ("dilations", "ceil_mode", "storage_order")
 SIZE = [("Shape", "c", "size", {})]
 
 
@@ -32,7 +33,7 @@ def unpooled(window, *, inputs="q places size", before=SIZE, places="places", po
         *before,
         ("MaxPool", pooled, f"p {places}", window),
         ("Sigmoid", "p", "q", {}),
-        ("MaxUnpool", inputs, "y", {name: value for name, value in window.items() if name != "dilations"}),
+        ("MaxUnpool", inputs, "y", {name: window[name] for name in window if name not in POOLING_ONLY}),
     ]
 
 
@@ -53,6 +54,8 @@ OVERLAPPING = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4}
 @pytest.mark.parametrize(("nodes", "more", "said"), [
     (unpooled(OVERLAPPING), {}, "undoes a pooling whose windows overlap"),
     (unpooled({**PAIRS, "dilations": [2, 2]}), {}, "windows have gaps"),
+    (unpooled({**PAIRS, "ceil_mode": 1}), {}, "rounds its size up"),
+    (unpooled({**PAIRS, "storage_order": 1}), {}, "column by column"),
     (
         [*unpooled(PAIRS, before=[("Concat", "few sides", "size", {"axis": 0})])],
         {"few": numbers(2, 8), "sides": numbers(50, 66)},
@@ -69,7 +72,7 @@ OVERLAPPING = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4}
         {"zero": np.int64(0)},
         "takes places that are no maximum pooling's",
     ),
-], ids=["overlapping", "gaps", "size", "places read", "places made"])  # fmt: skip
+], ids=["overlapping", "gaps", "rounded up", "columns", "size", "places read", "places made"])  # fmt: skip
 def test_what_cannot_be_undone_is_refused_by_name(nodes, more, said):
     with pytest.raises(UsageError, match=said) as caught:
         read_onnx(model(nodes, PARTS | more, shape=(2, 3, 48, 64)))
