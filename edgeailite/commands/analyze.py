@@ -33,7 +33,11 @@ def _show(config: AnalyzeConfig, found: Analysis) -> None:
     for row in [*page["sections"], *page["layers"][: config.rows]]:
         table.add_row(*cells(row))
     print_table(table)
-    print_result("analysis", {"all layers": str(found.file), "bars": str(found.picture), **page["runs"]})
+    values: dict[str, object] = {"all layers": str(found.file), "bars": str(found.picture)}
+    values["seconds"] = page["runs"]["seconds"]
+    if config.max_drop is None and config.bits_macs_budget is None:
+        values["for a plan"] = f"edgeailite analyze {config.run} --max_drop 0.5"
+    print_result("analysis", values)
 
 
 def _show_plan(config: AnalyzeConfig, written: PlanFile) -> None:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
+EXACT_SUMS = {"session.x64quantprecision": "1"}  # onnxruntime heeds it on x86 CPUs without VNNI alone
 BACKGROUND = ("background", "bg", "void", "unlabelled", "unlabeled", "ignored", "ignore")  # names of classes
 
 
@@ -48,15 +49,20 @@ def overlay(frame: Any, labels: Any, about: dict[str, str]) -> Any:
     return np.where(plain[labels][..., None], frame, shown)
 
 
-def opened(model: str, threads: int, entries: dict[str, str]) -> onnxruntime.InferenceSession:
-    """Open a file, with the session entries that its metadata asks for."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    for key, value in entries.items():
-        options.add_session_config_entry(key, value)
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    asked = json.loads(session.get_modelmeta().custom_metadata_map.get("edgeailite.session", "{}"))
-    return session if asked.keys() <= entries.keys() else opened(model, threads, entries | asked)
+def opened(model: str, threads: int, *, exact: bool = True) -> onnxruntime.InferenceSession:
+    """Open a file, with the session entries that its metadata asks for, else those of exact sums."""
+
+    def session(entries: dict[str, str]) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        for key, value in entries.items():
+            options.add_session_config_entry(key, value)
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    plain = session({})
+    asked = json.loads(plain.get_modelmeta().custom_metadata_map.get("edgeailite.session", "{}"))
+    entries = asked or (EXACT_SUMS if exact else {})
+    return session(entries) if entries else plain
 
 
 def main() -> None:
@@ -66,9 +72,9 @@ def main() -> None:
     parser.add_argument("source", help="number of a camera, video file, or folder of pictures")
     parser.add_argument("--save", type=Path, help="folder for the pictures, instead of a window")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; default all")
-    parser.add_argument("--exact", action="store_true", help="exact sums on x86 CPUs without VNNI; slower")
+    parser.add_argument("--fast", action="store_true", help="x86 CPUs without VNNI: sums may be cut off, labels change")
     words = parser.parse_args()
-    session = opened(words.model, words.threads, {"session.x64quantprecision": "1"} if words.exact else {})
+    session = opened(words.model, words.threads, exact=not words.fast)
     about = session.get_modelmeta().custom_metadata_map
     for index, frame in enumerate(frames(words.source)):
         began = time.perf_counter()

@@ -130,8 +130,12 @@ def training_rows(history: Sequence[Mapping[str, str]], config: Mapping[str, Any
             rows.append(("best on validation", f"{score_text(best[0], best[1])}, epoch {best[2]}"))
         seconds = sum(value for row in rows_known if not math.isnan(value := number(row, "seconds")))
         rows.append(("time", f"{seconds / 60:.1f} minutes"))
-    rows += [(name, f"after {place - 0.5:.0f} epochs") for name, place in marks_of(config).items()]
+    rows += [(name, _after(round(place - 0.5))) for name, place in marks_of(config).items()]
     return [*rows, ("weights of this report", weights)]
+
+
+def _after(epochs: int) -> str:
+    return f"after {epochs} epoch{'' if epochs == 1 else 's'}"
 
 
 def device_grid(
