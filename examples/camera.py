@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
-EXACT_SUMS = {"session.x64quantprecision": "1"}  # onnxruntime heeds it on x86 CPUs without VNNI alone
+EXACT_SUMS = {"session.x64quantprecision": "1"}  # heeded on x86 alone; needed there without VNNI
 BACKGROUND = ("background", "bg", "void", "unlabelled", "unlabeled", "ignored", "ignore")  # names of classes
 
 
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("source", help="number of a camera, video file, or folder of pictures")
     parser.add_argument("--save", type=Path, help="folder for the pictures, instead of a window")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; default all")
-    parser.add_argument("--fast", action="store_true", help="x86 CPUs without VNNI: sums may be cut off, labels change")
+    parser.add_argument("--fast", action="store_true", help="x86: faster, but labels change on CPUs without VNNI")
     words = parser.parse_args()
     session = opened(words.model, words.threads, exact=not words.fast)
     about = session.get_modelmeta().custom_metadata_map
