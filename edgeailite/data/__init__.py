@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from edgeailite.data.files.listing import ARCHIVES, no_folder
 from edgeailite.data.lists import open_as_listed
 from edgeailite.data.sets.a2d2 import A2D2
 from edgeailite.data.sets.ade20k import ADE20K
@@ -63,8 +64,11 @@ def open_dataset(name: str, path: Path | None, split: str) -> DataSource:
             value=name,
             fix=f"{hint}known: {', '.join(DATASETS)}",
         )
+    root = path or default_path(name)
+    if root.suffix.lower() in ARCHIVES and root.is_file():
+        raise no_folder(name, root)
     with _collector_paused():
-        return open_as_listed(DATASETS[name], path or default_path(name), split)
+        return open_as_listed(DATASETS[name], root, split)
 
 
 @contextmanager

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import onnx
 import pytest
 
 from edgeailite.commands import export
 from edgeailite.runtime import load_onnx
+from tests.examples.test_camera import ALONE as CAMERA_ALONE
 from tests.export.toy import toy_card, toy_quantized
 
 
@@ -55,6 +60,18 @@ def test_warnings_are_printed_and_the_file_is_the_run_s(opened, command, monkeyp
     assert onnx.load(str(run / "some.onnx")).opset_import[0].version == 19
     assert re.search(row, done.out), done.out
     assert "--scheme ort_u8s7, docs/targets.md" in done.out
+
+
+def test_a_bundle_labels_pictures_where_it_lies(opened, command, tmp_path):
+    """Written by the command line and run from inside its folder, without edgeailite."""
+    done = command("export", opened("ort_u8s8"), "--bundle", tmp_path / "board")
+    assert done.code == 0 and "board/camera.py" in done.out
+    (tmp_path / "pictures").mkdir()
+    cv2.imwrite(str(tmp_path / "pictures/a.png"), np.full((50, 70, 3), 99, np.uint8))
+    words = [sys.executable, "-c", CAMERA_ALONE, "model_int8.onnx", "../pictures", "--save", "out", "--threads", "1"]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path / "board")
+    assert ended.returncode == 0, ended.stderr
+    assert [path.name for path in (tmp_path / "board/out").iterdir()] == ["000000.jpg"]
 
 
 def test_errors_refuse_and_write_nothing(opened, command):

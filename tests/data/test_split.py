@@ -12,6 +12,7 @@ import pytest
 
 from edgeailite.data import open_dataset
 from edgeailite.data.check import splits_of
+from edgeailite.data.check.begin import locate
 from edgeailite.data.files.images import write_png
 from edgeailite.data.lists import list_file
 from edgeailite.data.split import choose, need_val, split_folder
@@ -180,3 +181,16 @@ def test_lists_of_a_published_data_set(tmp_path):
     text(list_file(tmp_path, "train"), "images/train/gone.png")
     with pytest.raises(DataError, match=r"train\.txt: line 1: no picture images/train/gone\.png in split train"):
         open_dataset("camvid", tmp_path, "train")
+
+
+@pytest.mark.parametrize("name", ["folder", "cityscapes_segmentation"])
+def test_an_archive_is_to_be_unpacked(name, tmp_path):
+    """As a labelling tool hands it over."""
+    file = tmp_path / "task.zip"
+    file.write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"task\.zip is a file, expected a folder; unpack it .*zipfile -e \S+task\.zip"):
+        open_dataset(name, file, "train")
+    with pytest.raises(DataError, match="is a file, expected a folder"):
+        split_folder(file, {"val": 0.2})
+    with pytest.raises(DataError, match="is a file, expected a folder"):
+        locate(name, file)

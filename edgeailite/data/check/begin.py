@@ -12,9 +12,9 @@ from edgeailite.console import progress
 from edgeailite.data import DATASETS, default_path, open_dataset
 from edgeailite.data.check import Checkup, check_dataset, splits_of
 from edgeailite.data.check.survey import Spread
+from edgeailite.data.files.listing import no_folder
 from edgeailite.data.recognise import OWN, dataset_name_of
 from edgeailite.data.samples import worker_count
-from edgeailite.errors import DataError, option
 
 FEW = 64  # pictures that one process looks at sooner than others start
 
@@ -29,9 +29,7 @@ def locate(given: str, path: Path | None) -> tuple[str, Path]:
         open_dataset(name, path, "")  # says which are known
     root = path or default_path(name)
     if not root.is_dir():
-        raise DataError(
-            f"data set {name}: folder {root} does not exist; set {option('data_path')}", code="folder-missing"
-        )
+        raise no_folder(name, root)
     return name, root
 
 

@@ -23,6 +23,7 @@ Files = dict[str, Path]  # name relative to the folder, with "/", -> file
 DRIVE = re.compile(r"^[A-Za-z]:[\\/]|^\\\\")
 LIST_BYTES = 256_000_000  # of a list file; 100,000 names are 3 MB
 LABEL_FILE = "label file"  # what `pair` calls a mask in messages
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")  # as labelling tools export
 LISTS_FOLDER = "edgeailite_lists"  # of a data set: lists that choose pictures, whatever its layout
 
 
@@ -39,6 +40,16 @@ def need_folder(name: str, folder: Path) -> Path:
         fix = f"set {option('data_path')} to the folder above it"
         raise DataError(f"data set {name}: folder {folder} does not exist", fix=fix, code="folder-missing")
     return folder
+
+
+def no_folder(name: str, root: Path) -> DataError:
+    """Return the error of a data set whose folder is not there, or is the archive that a labelling tool wrote."""
+    if root.is_file():
+        unpack = f": `python -m zipfile -e {root} {root.with_suffix('')}`" if root.suffix.lower() == ".zip" else ""
+        fix = f"unpack it and give {option('data_path')} the folder{unpack}"
+        return DataError(f"data set {name}: {root} is a file, expected a folder", fix=fix, code="folder-missing")
+    fix = f"set {option('data_path')} to yours"
+    return DataError(f"data set {name}: folder {root}/ does not exist", fix=fix, code="folder-missing")
 
 
 def files_below(folder: Path, suffixes: str | tuple[str, ...]) -> Files:

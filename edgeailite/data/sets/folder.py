@@ -36,13 +36,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeailite.data.files.colors import ColorReader
+from edgeailite.data.files.listing import no_folder
 from edgeailite.data.sets.folder_files import NAME, Pairs, find, picture_folders, whole
 from edgeailite.data.sets.folder_polygons import polygons
 from edgeailite.data.sets.folder_settings import Settings, read_settings
 from edgeailite.data.sets.folder_values import check_palettes, class_count, index_reader
 from edgeailite.data.sets.voc import voc_colours
 from edgeailite.data.source import IGNORE, SEGMENTATION, ClassTarget, DataSource, Item
-from edgeailite.errors import DataError, option
+from edgeailite.errors import DataError
 
 SCANNED = 200  # masks
 
@@ -50,8 +51,7 @@ SCANNED = 200  # masks
 def folder(root: Path, split: str) -> DataSource:
     """Open a split of your own data. Raises UsageError (no such split) or DataError (what is wrong with the files)."""
     if not root.is_dir():
-        fix = f"set {option('data_path')} to yours"
-        raise DataError(f"data set {NAME}: folder {root}/ does not exist", fix=fix, code="folder-missing")
+        raise no_folder(NAME, root)
     settings = read_settings(root)
     found = find(root, split)
     train = found if split == "train" else find(root, "train", needed=False)
