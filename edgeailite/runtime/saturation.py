@@ -13,10 +13,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from edgeailite.onnxfile import OnnxFile
+from edgeailite.onnxfile.wire import Node
 
 EXACT_SUMS = {"session.x64quantprecision": "1"}
 SEVEN_BITS = "ort_u8s7"  # the scheme whose sums never leave 16 bits
 INT8 = 3  # TensorProto.DataType
+WEIGHTS = {  # operator: places of weights and of their zero point among its inputs
+    "DequantizeLinear": (0, 2), "QLinearConv": (3, 5), "QLinearMatMul": (3, 5), "QGemm": (3, 5),
+}  # fmt: skip
+ACTIVATION_ZERO = 2  # place of the activations' zero point in the last three
 PROBE = bytes.fromhex(  # an ONNX model of one MatMulInteger: (1,4) uint8 x (4,1) int8
     "08083a5c0a180a01610a016212016322"
     "0d4d61744d756c496e74656765721201675a130a0161120e0a0c080212080a0208010a0208045a13"
@@ -47,16 +52,23 @@ def exact_sums(file: OnnxFile, settings: Mapping[str, str]) -> dict[str, str]:
     of several weights, as older versions wrote: onnxruntime does not load it with the entry ("Attempt to replace the
     existing tensor").
     """
-    weights = [
-        node
-        for node in file.graph.nodes
-        if node.op == "DequantizeLinear"
-        and node.inputs[0] in file.graph.constants
-        and file.graph.constants[node.inputs[0]].data_type == INT8
-    ]
-    names = [name for node in weights for name in (node.inputs[0], *node.inputs[2:])]
+    weights = [pair for node in file.graph.nodes if (pair := _signed_weights(file, node))]
+    names = [name for pair in weights for name in pair]
     if not weights or settings or len(set(names)) < len(names):
         return {}
     if file.graph.metadata.get("edgeailite.scheme") == SEVEN_BITS or not sums_saturate():
         return {}
     return dict(EXACT_SUMS)
+
+
+def _signed_weights(file: OnnxFile, node: Node) -> tuple[str, ...]:
+    """Return the names of a node's int8 weights and their zero point; () without any, or with signed activations."""
+    known = file.graph.constants
+    if node.op not in WEIGHTS or len(node.inputs) <= WEIGHTS[node.op][0]:
+        return ()
+    weight, zero_point = WEIGHTS[node.op]
+    given = known.get(node.inputs[weight])
+    activations = known.get(node.inputs[ACTIVATION_ZERO]) if weight else None
+    if given is None or given.data_type != INT8 or (activations is not None and activations.data_type == INT8):
+        return ()
+    return (node.inputs[weight], *node.inputs[zero_point : zero_point + 1])
