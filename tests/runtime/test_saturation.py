@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edgeailite.export import to_onnx
 from edgeailite.export.self_test import quantized, random_images, small_card, small_network
@@ -80,3 +80,23 @@ def test_a_cpu_with_vnni_does_not_saturate() -> None:
     if not features:
         pytest.skip("this system does not tell its CPU's features")
     assert sums_saturate() == ("avx2" in features and not VNNI & features)
+
+
+@pytest.mark.parametrize(("activations", "weights", "wanted"), [
+    (np.uint8, np.int8, EXACT_SUMS), (np.int8, np.int8, {}), (np.uint8, np.uint8, {}),
+], ids=["u8s8", "s8s8", "u8u8"])  # fmt: skip
+def test_files_in_qoperator_form_get_the_entry_too(activations, weights, wanted, monkeypatch) -> None:
+    monkeypatch.setattr(saturation, "sums_saturate", lambda: True)
+    arrays = {
+        "s": np.float32(0.1), "z": activations(0), "w": np.zeros((2, 3, 1, 1), weights), "wz": weights(0),
+    }  # fmt: skip
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(activations))
+    graph = helper.make_graph(
+        [helper.make_node("QLinearConv", ["x", "s", "z", "w", "s", "wz", "s", "z"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", kind, [1, 3, 4, 4])],
+        [helper.make_tensor_value_info("y", kind, None)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in arrays.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    assert exact_sums(read_onnx(model.SerializeToString()), {}) == wanted
