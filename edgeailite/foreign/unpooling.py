@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
-Pair = tuple[int, int]
-"""Height and width."""
+from edgeailite.foreign.windows import Pair
+
 WHOLE = [1, 1]  # window of an unpooling: torch does not keep it, and the size says more
 
 

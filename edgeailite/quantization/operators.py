@@ -21,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgeailite.foreign.unpooling import Pair, max_unpool
+from edgeailite.foreign.unpooling import max_unpool
+from edgeailite.foreign.windows import Pair
 
 LEAST = 2.0**-60  # divisor in the place of 0
 
