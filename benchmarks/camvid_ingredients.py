@@ -38,6 +38,9 @@ ROWS: dict[str, str] = {
     "stronger jitter": "--color_jitter 0.8",
     "cutout": "--cutout 0.4",
     "DeepLabV3+": "--model_name deeplabv3plus_efficientnet_lite0_edgeailite",
+    "FPN of 128 channels, full convolutions": "--model_name fpn128full_aspp_efficientnet_lite0_edgeailite",
+    "the same, Lovasz loss, no class weights": "--model_name fpn128full_aspp_efficientnet_lite0_edgeailite "
+    "--lovasz 1 --class_weights none",
     "UNet": "--model_name unet_aspp_efficientnet_lite0_edgeailite",
     "EfficientNet-Lite1": "--model_name fpn_aspp_efficientnet_lite1_edgeailite",
     "EfficientNet-Lite2": "--model_name fpn_aspp_efficientnet_lite2_edgeailite",

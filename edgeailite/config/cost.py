@@ -29,7 +29,7 @@ class ModelsConfig:
 
     pattern: str = "*"
     """Names to list; * stands for any characters."""
-    family: Literal["all", "edgeailite", "ade20k", "ddrnet"] = "all"
+    family: Literal["all", "edgeailite", "ade20k", "ddrnet", "ffnet"] = "all"
     """Only networks of this family."""
     max_gmacs: float | None = None
     """Only networks that cost at most this many GigaMACs."""

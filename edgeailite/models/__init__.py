@@ -6,22 +6,27 @@ A network is a row of `MODELS`: an encoder and a decoder. Published older spelli
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 
 from edgeailite.errors import UsageError
-from edgeailite.models import ade20k, ddrnet, edgeailite
-from edgeailite.models.layers import UPSAMPLING
+from edgeailite.models import ade20k, ddrnet, edgeailite, ffnet
+from edgeailite.models.layers import UPSAMPLING, initialize_weights
 from edgeailite.models.pixel2pixel import DEEP_SUPERVISION, Pixel2Pixel
 from edgeailite.models.row import ModelRow
 
 __all__ = ["ALIASES", "DEEP_SUPERVISION", "MODELS", "ModelRow", "Pixel2Pixel", "create_model", "list_models"]
 
-MODELS: dict[str, ModelRow] = {**edgeailite.MODELS, **ade20k.MODELS, **ddrnet.MODELS}
+MODELS: dict[str, ModelRow] = {**edgeailite.MODELS, **ade20k.MODELS, **ddrnet.MODELS, **ffnet.MODELS}
 ALIASES: dict[str, str] = {**edgeailite.ALIASES, **ade20k.ALIASES}
 
-INITIALIZE = {"edgeailite": edgeailite.initialize, "ade20k": ade20k.initialize, "ddrnet": ddrnet.initialize}
-DEFAULT_CLASSES = {"edgeailite": 19, "ade20k": 150, "ddrnet": 19}
+INITIALIZE: dict[str, Callable[[Pixel2Pixel], None]] = {
+    "edgeailite": edgeailite.initialize,
+    "ade20k": ade20k.initialize,
+    "ddrnet": ddrnet.initialize,
+    "ffnet": initialize_weights,
+}
+DEFAULT_CLASSES = {"edgeailite": 19, "ade20k": 150, "ddrnet": 19, "ffnet": 19}
 DEFAULT_RANGES = {"depth": (0.0, 128.0)}
 
 

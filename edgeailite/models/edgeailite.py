@@ -2,7 +2,8 @@
 
 Names by rule: `{deeplabv3plus|fpn_aspp|unet_aspp}_{backbone}[_fd]_edgeailite`. Source: TI's edgeai-torchvision
 (r8.2); irregular published spellings are rows of `ALIASES`. EfficientNet-Lite, MobileNetV4, RepVGG and
-MobileOne are other backbones under the same decoders: no network of TI's has them.
+MobileOne are other backbones under the same decoders: no network of TI's has them. `fpn128full_aspp_*` is ours, too:
+the FPN smooths 128 channels with full 3x3 convolutions, which costs more multiplications, and less time in training.
 """
 
 from __future__ import annotations
@@ -55,6 +56,13 @@ BACKBONES: dict[str, Backbone] = {
     **{f"repvgg_{v}": Backbone(partial(repvgg, v)) for v in REPVGG},
     **{f"mobileone_{v}": Backbone(partial(mobileone, v)) for v in MOBILEONE},
 }
+WITH_FULL_CONVOLUTIONS = (  # the backbones under FPN of 128 channels whose 3x3 convolutions are not depthwise
+    "mobilenetv2_tv",
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
+    "mobilenetv4_conv_small",
+)
 
 
 def _row(backbone: str, kind: str, encoder: Callable[..., Encoder], decoder: Callable[..., nn.Module]) -> ModelRow:
@@ -85,6 +93,12 @@ MODELS: dict[str, ModelRow] = {
         for backbone, record in BACKBONES.items()
         for fast_down in (False, True)
         for name, row in _rows(backbone, record, fast_down=fast_down).items()
+    },
+    **{
+        f"fpn128full_aspp_{name}_edgeailite": _row(
+            name, "fpn128full_aspp", BACKBONES[name].encoder, partial(FPN, width=128, separable=False)
+        )
+        for name in WITH_FULL_CONVOLUTIONS
     },
     "fpn_mobilenetv2_tv_edgeailite": _row("mobilenetv2_tv", "fpn", mobilenetv2, partial(FPN, rf_block=True)),
     "fpn_mobilenetv2_tv_fd_edgeailite": _row(

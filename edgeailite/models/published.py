@@ -1,7 +1,7 @@
 """Published accuracies of networks by name, with their conditions: a basis for choosing a network before training.
 
-The rows of `published.csv` are those of the reference tables. Nothing was trained or measured here for them, and rows
-of different data sets do not compare.
+The rows of `published.csv` are those of the pages and papers that they name. Nothing was trained or measured here for
+them, and rows of different data sets do not compare.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import re
 from torch import Tensor
 
 from edgeailite.models import Pixel2Pixel
-from edgeailite.pretrained.ddrnet_names import to_published
+from edgeailite.pretrained import ddrnet_names, ffnet_names
 
 
 def published_state_dict(model: Pixel2Pixel) -> dict[str, Tensor]:
@@ -15,13 +15,15 @@ def published_state_dict(model: Pixel2Pixel) -> dict[str, Tensor]:
 
     edgeailite: `encoder.features...` and `decoders.<n>...`, as TI's checkpoints. ADE20K: `encoder.<key>` and
     `decoder.<key>`: the keys of the two published files after their part's name; further decoders are `decoder1.` on.
-    DDRNet: the keys of its original code, without a part's name; further decoders stay `decoders.<n>.`.
+    DDRNet, FFNet: the keys of their original code; further decoders stay `decoders.<n>.`.
     """
     state = {key: value.detach() for key, value in model.state_dict().items()}
     if model.family == "edgeailite":
         return state
     if model.family == "ddrnet":
-        return to_published(state)
+        return ddrnet_names.to_published(state)
+    if model.family == "ffnet":
+        return ffnet_names.to_published(state)
     return {re.sub(r"^decoders\.(\d+)\.", _decoder_name, key): value for key, value in state.items()}
 
 

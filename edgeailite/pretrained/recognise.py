@@ -15,10 +15,11 @@ from itertools import pairwise
 from torch import Tensor
 
 from edgeailite.errors import DataError
-from edgeailite.pretrained import ddrnet_names
+from edgeailite.pretrained import ddrnet_names, ffnet_names
 from edgeailite.pretrained.branch_names import HEAD as BRANCHES_HEAD
 from edgeailite.pretrained.branch_names import rename_timm_branches
 from edgeailite.pretrained.ddrnet_names import is_ddrnet
+from edgeailite.pretrained.ffnet_names import is_ffnet
 from edgeailite.pretrained.lite_names import (
     EFFICIENTNET_HEAD,
     MOBILENETV4_HEAD,
@@ -172,6 +173,8 @@ def recognise(weights: Weights, source: str, *, own: bool = False) -> Recognised
     weights = without_wrappers(weights, source)
     if is_ddrnet(weights):
         return RecognisedWeights(ddrnet_names.KIND, ddrnet_names.from_published(weights))
+    if is_ffnet(weights):
+        return RecognisedWeights(ffnet_names.KIND, *ffnet_names.from_published(weights))
     backbone = _backbone_of(weights, source)
     if backbone is not None:
         return _backbone(backbone, weights)
@@ -230,7 +233,7 @@ def without_wrappers(weights: Weights, source: str) -> dict[str, Tensor]:
 
 def _is_known(weights: Weights) -> bool:
     parts = any(key.startswith(_PARTS) for key in weights)
-    return parts or is_ddrnet(weights) or _backbone_of(weights) is not None or _is_decoder(weights)
+    return parts or is_ddrnet(weights) or is_ffnet(weights) or _backbone_of(weights) is not None or _is_decoder(weights)
 
 
 def _is_decoder(weights: Weights) -> bool:

@@ -28,9 +28,11 @@ class FPN(nn.Module):
         width: int = 256,
         finest_stride: int = 4,
         rf_block: bool = False,
+        separable: bool = True,
         method: str = "bilinear",
     ) -> None:
-        """`rf_block` replaces the ASPP by two strides of 2; `method` is the up-sampling's."""
+        """`rf_block` replaces the ASPP by two strides of 2; `separable` false smooths with 3x3 convolutions over all
+        channels, as SwiftNet does; `method` is the up-sampling's."""
         super().__init__()
         group_size, activation, deepest = encoder.group_size, encoder.activation, encoder.channels[-1]
         groups = group_count(deepest, group_size)
@@ -45,7 +47,7 @@ class FPN(nn.Module):
             )
         else:
             self.rfblock = DWASPP(deepest, width, width, group_size=group_size, activation=activation)
-        self.fpn = TopDown(tapped, width, encoder, method)
+        self.fpn = TopDown(tapped, width, encoder, method, separable=separable)
         self.pred = prediction_head(width, num_channels, groups=group_count(width, group_size))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
@@ -61,13 +63,19 @@ class FPN(nn.Module):
 class TopDown(nn.Module):
     """Top-down path from the coarsest map through the shallower features."""
 
-    def __init__(self, tapped: Sequence[int], width: int, encoder: Encoder, method: str) -> None:
+    def __init__(
+        self, tapped: Sequence[int], width: int, encoder: Encoder, method: str, *, separable: bool = True
+    ) -> None:
         super().__init__()
         activation, groups = encoder.activation, group_count(width, encoder.group_size)
         self.shortcuts, self.smooth_convs, self.upsamples = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for level, channels in enumerate(tapped, start=1):
             self.shortcuts[str(level)] = conv_bn_act(channels, width, 1, activation=activation)
-            self.smooth_convs[str(level)] = separable_conv(width, width, groups=groups, activation=activation)
+            self.smooth_convs[str(level)] = (
+                separable_conv(width, width, groups=groups, activation=activation)
+                if separable
+                else conv_bn_act(width, width, 3, activation=activation)
+            )
             self.upsamples[str(level)] = upsampling(method, width, 2, activation)
 
     def forward(self, y: Tensor, taps: Sequence[Tensor]) -> Tensor:
