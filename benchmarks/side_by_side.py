@@ -1,15 +1,16 @@
 """Our networks beside those of segmentation_models.pytorch and torchvision: onnxruntime, one alternating run.
 
     pip install --no-deps --target PEERS segmentation-models-pytorch timm "huggingface-hub<1" requests urllib3 tqdm
-    PYTHONPATH=.:PEERS python benchmarks/side_by_side.py --size 384 768 --threads 2 --rounds 30 --kinds float32 int8
+    PYTHONPATH=.:PEERS python benchmarks/side_by_side.py --threads 2 --rounds 30 --kinds float32 int8 tflite
 
-Prints the Markdown table of docs/models.md; int8 files are ours alone. With --results (a file of `edgeailite validate
---json True`, or a CSV with network and miou) it has a column mIoU of the float network, and --plot draws it over
-milliseconds with the Pareto front. All weights are random (speed does not depend on them), all files come from the same
-exporter (torch.onnx, fixed size, onnxsim), all give logits of 19 classes at the size of the picture, and GMACs and
-parameters are counted from the files (BatchNorm is folded) by the same rules. Peers that are not installed are left
-out, and said so. Exported files go to a fresh folder, unless --cache keeps them: whoever keeps them answers for their
-being of this version.
+Prints the Markdown table of docs/models.md; int8 files are ours alone: ONNX in onnxruntime, and .tflite in LiteRT with
+XNNPACK's kernels, which give the decoder's codes before the last resize (needs the extra `tflite`). With --results (a
+file of `edgeailite validate --json True`, or a CSV with network and miou) it has a column mIoU of the float network,
+and --plot draws it over milliseconds with the Pareto front. All weights are random (speed does not depend on them), all
+ONNX files come from the same exporter (torch.onnx, fixed size, onnxsim) and give logits of 19 classes at the size of
+the picture, and GMACs and parameters are counted from the files (BatchNorm is folded) by the same rules. Peers that are
+not installed are left out, and said so. Exported files go to a fresh folder, unless --cache keeps them: whoever keeps
+them answers for their being of this version.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,9 +31,12 @@ from edgeailite.cost import pareto
 from edgeailite.cost.accuracies import read_accuracies
 from edgeailite.cost.candidates import Subject, open_subjects
 from edgeailite.cost.devices import INT8_SUFFIX
+from edgeailite.cost.ethos_u import untrained_tflite
 from edgeailite.cost.latency import Timing, alternate, onnx_runner
+from edgeailite.cost.latency.runners import tflite_runner
 from edgeailite.drawing.plots import tradeoff
 from edgeailite.environment import machine_facts
+from edgeailite.errors import UsageError
 
 OURS = (
     "unet_aspp_mobilenetv2_tv_edgeailite",
@@ -42,14 +46,17 @@ OURS = (
     "fpn_aspp_regnetx400mf_edgeailite",
     "fpn_aspp_regnetx800mf_edgeailite",
     "fpn_aspp_efficientnet_lite0_edgeailite",
+    "fpn128full_aspp_efficientnet_lite0_edgeailite",
     "deeplabv3plus_efficientnet_lite0_edgeailite",
     "fpn_aspp_mobilenetv4_conv_small_edgeailite",
     "fpn_aspp_mobilenetv4_conv_medium_edgeailite",
     "fpn_aspp_repvgg_a0_edgeailite",
     "fpn_aspp_mobileone_s0_edgeailite",
     "ddrnet23_slim",
+    "ffnet40s",
 )
 CLASSES = 19
+TFLITE = "tflite"
 OPSET = 20  # at 21 the exporter writes GroupNormalization, a function whose shapes onnx does not infer
 
 
@@ -109,7 +116,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--networks", nargs="+", default=OURS, help="networks of ours, by name")
-    parser.add_argument("--kinds", nargs="+", choices=("float32", "int8"), default=("float32",))
+    parser.add_argument("--kinds", nargs="+", choices=("float32", "int8", TFLITE), default=("float32",))
     parser.add_argument("--no_peers", action="store_true", help="our networks alone")
     parser.add_argument("--results", type=Path, help="accuracies of our networks")
     parser.add_argument("--plot", type=Path, help="PNG to draw, of the networks that have an accuracy")
@@ -129,13 +136,15 @@ def run(args: argparse.Namespace) -> None:
     """All of it, with exported files in `args.cache`."""
     args.cache.mkdir(parents=True, exist_ok=True)
     size = (args.size[0], args.size[1])
-    subjects = open_subjects(args.networks, args.cache, size=size, classes=CLASSES, kinds=args.kinds)
+    onnx_kinds = [kind for kind in args.kinds if kind != TFLITE]
+    subjects = open_subjects(args.networks, args.cache, size=size, classes=CLASSES, kinds=onnx_kinds)
+    subjects += tflite_subjects(args.networks, args.cache, size) if TFLITE in args.kinds else []
     for name, build in () if args.no_peers else peers().items():
         path = args.cache / f"{name.replace(' ', '_')}-{size[0]}x{size[1]}.onnx"
         export_peer(build, path, size)
         [subject] = open_subjects([str(path)], args.cache, size=size)
         subjects.append(replace(subject, name=name))
-    runs = {s.name: onnx_runner(s.file, "onnxruntime", threads=args.threads, height_width=size) for s in subjects}
+    runs = {subject.name: runner(subject, size, args.threads) for subject in subjects}
     timings = alternate(runs, rounds=args.rounds, warmup=5)
     facts = machine_facts(args.threads)
     miou = {} if args.results is None else {one.network: one.miou for one in read_accuracies(args.results)}
@@ -149,6 +158,29 @@ def run(args: argparse.Namespace) -> None:
         print(row(subject, timings[subject.name]), *(["-" if rated is None else f"{rated:.2f}", "|"] if miou else []))
     if args.plot is not None:
         draw(args.plot, {name: (timings[name].median, miou[name]) for name in timings if name in miou})
+
+
+def tflite_subjects(names: Sequence[str], folder: Path, size: tuple[int, int]) -> list[Subject]:
+    """Write each network's int8 .tflite file, with random weights; one that has no such form is named and left out."""
+    subjects = []
+    for name in names:
+        path = folder / f"{name}-{size[0]}x{size[1]}.tflite"
+        try:
+            if not path.is_file():
+                path.write_bytes(untrained_tflite(name, size, classes=CLASSES))
+        except UsageError as error:
+            print(f"{name} (tflite) is left out: {error}")
+            continue
+        [subject] = open_subjects([str(path)], folder, size=size)
+        subjects.append(replace(subject, name=f"{name} ({TFLITE})"))
+    return subjects
+
+
+def runner(subject: Subject, size: tuple[int, int], threads: int) -> Callable[[], object]:
+    """What runs a subject once."""
+    if subject.file.suffix == ".tflite":
+        return tflite_runner(subject.file, threads=threads)
+    return onnx_runner(subject.file, "onnxruntime", threads=threads, height_width=size)
 
 
 def draw(path: Path, points: Mapping[str, tuple[float, float]]) -> None:
