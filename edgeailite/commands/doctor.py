@@ -239,8 +239,8 @@ def check_cpu(model: str, features: list[str]) -> Finding:
 
 def check_threads(cores: int, threads: int | None, omp_num_threads: str | None) -> Finding:
     """More threads than cores fight; a container's quota is what torch does not see."""
-    taken = "? threads" if threads is None else _counted(threads, "thread")
-    value = f"{cores} usable, torch takes {taken}, OMP_NUM_THREADS={omp_num_threads or 'unset'}"
+    taken = "" if threads is None else f", torch takes {_counted(threads, 'thread')}"
+    value = f"{cores} usable{taken}, OMP_NUM_THREADS={omp_num_threads or 'unset'}"
     if threads and threads > cores:
         return Finding("warn", "cores", value, f"export OMP_NUM_THREADS={cores}")
     if omp_num_threads == "1" and cores > 1:
