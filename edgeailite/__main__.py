@@ -8,8 +8,10 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from edgeailite import __version__
@@ -18,6 +20,7 @@ from edgeailite.verbs import VERBS, verbs_of
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "CUDA out of memory")  # in torch's RuntimeErrors
 BASE = {"cv2": "opencv-python-headless", "yaml": "PyYAML", "onnx": "onnx", "onnxruntime": "onnxruntime", "rich": "rich"}
 TRAINING = ("torch", "torchvision", "onnxscript", "onnxsim", "safetensors", "matplotlib")  # packages of extra `train`
+LONG = ("train", "quantize")  # verbs that schedulers stop
 LONGEST_ERROR = 1900  # characters of an error; the middle of a longer one is left out
 
 
@@ -134,14 +137,40 @@ def _run(verb: str, args: list[str]) -> int:
 
     config: Any = parse(verb, args)
     try:
-        command = importlib.import_module(f"edgeailite.commands.{VERBS[verb].module}")
-        return int(command.run(config))
+        with _ended_by_sigterm() if verb in LONG else nullcontext():
+            command = importlib.import_module(f"edgeailite.commands.{VERBS[verb].module}")
+            return int(command.run(config))
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
         if name not in TRAINING and name not in BASE:
             raise
         package = '"edgeailite[train]"' if name in TRAINING else BASE[name]  # as in an image of some of the packages
         raise UsageError(f"{verb}: this needs {name}: pip install {package}", code="not-installed") from None
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Take SIGTERM as Ctrl-C where nothing else waits for it: before a training begins, and after it.
+
+    Exit code 130 in place of a process that is gone without a word; temporary files are removed.
+    """
+    ours = os.getpid()
+
+    def end(number: int, frame: object) -> None:
+        if os.getpid() == ours:
+            raise KeyboardInterrupt
+        signal.signal(number, signal.SIG_DFL)  # a process that was forked from this one
+        signal.raise_signal(number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, end)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _analysis(args: list[str]) -> tuple[str, list[str]]:

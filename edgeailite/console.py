@@ -17,13 +17,16 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from edgeailite.tables import print_table
+from edgeailite.tables import print_entries, print_table, print_text
 from edgeailite.untrusted import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-__all__ = ["NOTES", "exporter_silenced", "log", "print_json", "print_result", "print_table", "progress", "show_notes"]
+__all__ = [
+    "NOTES", "exporter_silenced", "log", "print_entries", "print_json", "print_result", "print_table", "progress",
+    "print_text", "show_notes",
+]  # fmt: skip
 
 NOTES = logging.getLogger("edgeailite.notes")
 EXPORTER = ("torch", "onnxscript", "onnx_ir")  # loggers of torch's ONNX exporter

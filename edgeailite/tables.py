@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 NUMBER = re.compile(r"[-+<>≥≤]*[\d.,]*\d[\d.,]*( ?%)?|[-–]|")
 LEAST_TEXT = 16  # columns that a text keeps at least; a longer one is folded
+LONGEST_PART = 0.4  # share of the page that a word may claim for itself; one that is longer is broken anywhere
 UNLIMITED = 100_000  # columns of a pipe
 RULED, PLAIN = 3, 2  # columns between two cells, with lines and without
-WORD = re.compile(r"[^_/.\s]*[_/.]+|[^_/.\s]+")  # a part of a name or a path, after which a line may end
+PART = re.compile(r"[^-_/.,=:\s]*[-_/.,=:]+|[^-_/.,=:\s]+")  # of a name or a path: a line may end behind it
 
 
 def print_table(table: Table) -> None:
@@ -31,6 +32,25 @@ def print_table(table: Table) -> None:
         print(title)
     for line in lines_of(table, width=width_of_stdout(), ruled=sys.stdout.isatty()):
         print(line)
+
+
+def print_entries(entries: Mapping[str, str], name_width: int, indent: str = "  ") -> None:
+    """Print names with a line of text each, in two columns; a line that the page is too narrow for goes on below."""
+    columns = max(width_of_stdout() - len(indent) - name_width - 1, LEAST_TEXT)
+    for name, text in entries.items():
+        first, *more = textwrap.wrap(text, columns, break_long_words=False, break_on_hyphens=False) or [""]
+        print(f"{indent}{name:<{name_width}} {first}".rstrip())
+        for line in more:
+            print(f"{indent}{'':<{name_width}} {line}")
+
+
+def print_text(text: str) -> None:
+    """Print lines of text; one that is wider than the page goes on below, further in, and no word is broken."""
+    columns = max(width_of_stdout(), 2 * LEAST_TEXT)
+    for line in text.split("\n"):
+        indent = line[: len(line) - len(line.lstrip())] + "    "
+        wrapped = textwrap.wrap(line, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        print("\n".join(wrapped) if len(line) > columns else line)
 
 
 def width_of_stdout() -> int:
@@ -51,7 +71,8 @@ def lines_of(table: Table, *, width: int, ruled: bool) -> Iterator[str]:
     for number, part in enumerate(_parts(table, width, ruled=ruled)):
         if number and not ruled:
             yield ""
-        console = Console(file=io.StringIO(), width=width, markup=False, emoji=False)  # names may hold [/x]
+        # What cannot be narrower is wider than the page: the terminal breaks the line, nothing is cut off.
+        console = Console(file=io.StringIO(), width=UNLIMITED, markup=False, emoji=False)  # names may hold [/x]
         with console.capture() as captured:
             console.print(part)
         yield from (line.rstrip() for line in captured.get().splitlines())
@@ -63,11 +84,11 @@ def _parts(table: Table, width: int, *, ruled: bool) -> Iterator[Table]:
     if not columns:
         return
     between = RULED if ruled else PLAIN
-    room = width - (between + 1 if ruled else 0) - _least(columns[0])
+    room = width - (between + 1 if ruled else 0) - _least(columns[0], width)
     chosen: list[Column] = [columns[0]]
     free = room
     for column in columns[1:]:
-        needed = _least(column) + between
+        needed = _least(column, width) + between
         if needed > free and len(chosen) > 1:
             yield _part(table, chosen, width, ruled=ruled)
             chosen, free = [columns[0]], room
@@ -86,31 +107,36 @@ def _part(table: Table, columns: list[Column], width: int, *, ruled: bool) -> Ta
     if not ruled:
         part.padding = (0, PLAIN, 0, 0)
     rooms = _rooms(columns, width, between=RULED if ruled else PLAIN, ruled=ruled)
-    broken = [[_broken(str(cell), room) for cell in column.cells] for column, room in zip(columns, rooms, strict=True)]
-    for column, cells in zip(columns, broken, strict=True):
-        number = _is_number(column)
-        longest = max((len(word) for cell in cells for word in cell.split()), default=0)
+    for column, room in zip(columns, rooms, strict=True):
         part.add_column(
-            _folded(str(column.header), _least(column)) if tight else column.header,
+            _folded(str(column.header), room) if tight else column.header,
             justify=column.justify,
-            no_wrap=number or (column is table.columns[0] and _widest(column) <= LEAST_TEXT),
+            no_wrap=_is_number(column),
             overflow="fold",
-            min_width=max(_least(column), longest) if cells != list(column.cells) else _least(column),
+            min_width=room,
+            max_width=room,
         )
+    broken = [[_broken(str(cell), room) for cell in column.cells] for column, room in zip(columns, rooms, strict=True)]
     for row in zip(*broken, strict=True):
         part.add_row(*row)
     return part
 
 
 def _rooms(columns: list[Column], width: int, *, between: int, ruled: bool) -> list[int]:
-    """Return the columns that each column of a table may take: texts share what the least of all leaves."""
-    least = [_least(column) for column in columns]
-    spare = width - (between + 1 if ruled else 0) - sum(least) - between * (len(columns) - 1)
-    texts = sum(not _is_number(column) and _widest(column) > room for column, room in zip(columns, least, strict=True))
-    return [
-        room if _is_number(column) or _widest(column) <= room else room + max(spare, 0) // texts
-        for column, room in zip(columns, least, strict=True)
-    ]
+    """Return the columns that each column of a table takes: what the least of all leaves goes to those that want more.
+
+    Heads that can have several lines want nothing: numbers stand closer, and texts have the room.
+    """
+    rooms = [_least(column, width) for column in columns]
+    spare = width - (between + 1 if ruled else 0) - sum(rooms) - between * (len(columns) - 1)
+    for wanted in ([_widest(column) for column in columns], [_natural(column) for column in columns]):
+        while spare > 0 and (short := [at for at, room in enumerate(rooms) if room < wanted[at]]):
+            share = max(spare // len(short), 1)
+            for at in short:
+                given = min(share, spare, wanted[at] - rooms[at])
+                rooms[at] += given
+                spare -= given
+    return rooms
 
 
 def _broken(text: str, room: int) -> str:
@@ -120,7 +146,7 @@ def _broken(text: str, room: int) -> str:
         if len(piece) <= room:
             lines[-1] += piece
             continue
-        for part in WORD.findall(piece):
+        for part in PART.findall(piece):
             if lines[-1].strip() and len(lines[-1].rsplit(" ", 1)[-1]) + len(part) > room:
                 lines.append("")
             lines[-1] += part
@@ -145,10 +171,14 @@ def _widest(column: Column) -> int:
     return max((len(line) for cell in column.cells for line in str(cell).splitlines()), default=0)
 
 
-def _least(column: Column) -> int:
-    """Return the columns that a column of a table needs: a number all, a text LEAST_TEXT, and a word of its head."""
+def _least(column: Column, width: int) -> int:
+    """Return the columns that a column of a table needs: a number all, a text LEAST_TEXT or its longest part.
+
+    And the longest word of its head.
+    """
     cells = _widest(column)
-    return max(
-        cells if _is_number(column) else min(cells, LEAST_TEXT),
-        *(len(word) for word in [*str(column.header).split(), ""]),
-    )
+    if not _is_number(column):
+        parts = [part for cell in column.cells for word in str(cell).split() for part in PART.findall(word)]
+        longest = min(max(map(len, parts), default=0), int(LONGEST_PART * width))
+        cells = max(min(cells, LEAST_TEXT), longest)
+    return max(cells, *(len(word) for word in [*str(column.header).split(), ""]))

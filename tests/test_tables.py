@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
-from edgeailite.tables import lines_of, print_table
+from edgeailite.tables import lines_of, print_entries, print_table, print_text
 
 ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = ("3.1234", "12,345,678", "123.45", "0.9999", "100.0")
@@ -56,6 +56,58 @@ def test_what_does_not_fit_beside_goes_below_with_the_first_column_again():
     assert len(blocks) > 1
     assert all(block.splitlines()[1 if "network" in block.splitlines()[1] else -2].strip() for block in blocks)
     assert all("network" in block for block in blocks)
+
+
+def doctor() -> Table:
+    made = Table("", "what", "value", "fix")
+    made.add_row("ok", "opencv-python-headless", "AzureExecutionProvider, CPUExecutionProvider", "")
+    made.add_row("warn", "cores", "2 usable, torch takes 1 thread", "unset OMP_NUM_THREADS, or export it")
+    return made
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 100])
+def test_nothing_is_cut_off_at_the_right_where_a_word_is_long(width):
+    lines = list(lines_of(doctor(), width=width, ruled=True))
+    assert all(line[0] in "┏┃┡│└" and line[-1] in "┓┃┩│┘" for line in lines)
+    if width >= 40:  # below, a part that is longer than the page is broken anywhere
+        assert max(map(len, lines)) <= width
+        words = set(re.split(r"[\s│]+", "\n".join(lines)))
+        assert {"AzureExecutionProvider,", "CPUExecutionProvider", "thread", "unset"} <= words
+
+
+def test_a_name_ends_a_line_behind_a_hyphen():
+    lines = [line.split("│")[2].strip() for line in lines_of(doctor(), width=60, ruled=True) if line.startswith("│")]
+    assert lines[:2] == ["opencv-python-", "headless"]
+
+
+def test_what_spare_room_there_is_goes_to_texts_that_need_it():
+    made = Table("a", "b", "count")
+    made.add_row("word " * 8, "x" * 20, "7")
+    [row, *_] = [line for line in lines_of(made, width=80, ruled=True) if line.startswith("│")]
+    assert row.split("│")[1].strip() == ("word " * 8).strip()
+
+
+def test_entries_go_on_below_their_text(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "34")
+    print_entries({"one": "a text of several words here", "two_": "short"}, 5)
+    assert capsys.readouterr().out.splitlines() == [
+        "  one   a text of several words", "        here", "  two_  short",
+    ]  # fmt: skip
+    monkeypatch.delenv("COLUMNS")
+    print_entries({"one": "a text of several words here"}, 5)
+    assert capsys.readouterr().out.splitlines() == ["  one   a text of several words here"]
+
+
+def test_text_goes_on_further_in_and_tables_of_text_stay(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "34")
+    text = "  a.jpg: the same pixels as /a/long/path/b.jpg\n\n  class  pixels\n  road       12"
+    print_text(text)
+    assert capsys.readouterr().out.splitlines() == [
+        "  a.jpg: the same pixels as", "      /a/long/path/b.jpg", "", "  class  pixels", "  road       12",
+    ]  # fmt: skip
+    monkeypatch.delenv("COLUMNS")
+    print_text(text)
+    assert capsys.readouterr().out == text + "\n"
 
 
 def test_a_pipe_gets_one_line_for_each_row(monkeypatch, capsys):

@@ -28,7 +28,8 @@ def _show(config: AnalyzeConfig, found: Analysis) -> None:
         short = {kind: [{k: v for k, v in row.items() if k != "tensors"} for row in page[kind]] for kind in SHOWN}
         print_json({**page, **short})
         return
-    title = f"{config.run}, {page['scheme']}, {page['data']}, {page['pictures']} pictures; most noise first"
+    order = "most noise first (SQNR: signal to noise)"
+    title = f"{config.run}, {page['scheme']}, {page['data']}, {page['pictures']} pictures; {order}"
     table = Table(*head(page), title=title)
     for row in [*page["sections"], *page["layers"][: config.rows]]:
         table.add_row(*cells(row))

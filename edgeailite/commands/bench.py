@@ -30,7 +30,7 @@ def _table(times: NetworkTimes, device: str | None) -> Table:
     table.add_column("model", no_wrap=True)
     for name in ("runtime", "type", "size"):
         table.add_column(name)
-    for name in ("GMACs", "parameters", "median ms", "10..90 %", "min ms", *([device] if device else [])):
+    for name in ("GMACs", "parameters", "median ms", "10..90 %", "min ms", *([f"ms on {device}"] if device else [])):
         table.add_column(name, justify="right")
     for network in times.networks:
         table.add_row(*_cells(network, estimated=times.device is not None))

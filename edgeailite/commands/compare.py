@@ -12,17 +12,10 @@ from edgeailite.config import CompareConfig
 from edgeailite.console import print_json, print_table
 from edgeailite.cost.model_cost import cost_of
 from edgeailite.evaluation import compare
+from edgeailite.evaluation.summary import WORDS
 from edgeailite.report.comparison_sheet import write_sheet
 from edgeailite.runs.open import OpenModel
 
-NAMES = {
-    "miou": "mIoU, %",
-    "pixel_accuracy": "pixel accuracy, %",
-    "ard": "ARD, %",
-    "rmse_metres": "RMSE, m",
-    "top1": "top-1, %",
-    "top5": "top-5, %",
-}
 NEARNESS = {
     "max_difference": "largest |B - A|",
     "rms_difference": "root mean square of B - A",
@@ -113,7 +106,7 @@ def _print_output(name: str, part: Mapping[str, Any]) -> None:
     table.add_column("", overflow="fold")
     for column in ("A", "B", "B - A", "interval", ""):
         table.add_column(column, justify="right", no_wrap=True)
-    rows = [(NAMES[key], row) for key, row in part.items() if key in NAMES]
+    rows = [(WORDS[key], row) for key, row in part.items() if key in WORDS]
     rows += [(f"IoU {label}, %", row) for label, row in part.get("iou", {}).items()]
     for label, row in rows:
         table.add_row(label, *_cells(row))

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from edgeailite.config import DataCheckConfig
-from edgeailite.console import log
+from edgeailite.console import log, print_text
 from edgeailite.data.check import CODES, Checkup
 from edgeailite.data.check.begin import checked
 from edgeailite.data.check.findings import LEVELS
@@ -31,7 +31,8 @@ def run(config: DataCheckConfig) -> int:
                 one = checkup.surveys[split]
                 log(f"list: {path} ({len(one.source.items) - len(one.bad)} of {len(one.source.items)} pictures)")
         text = json.dumps(as_json(checkup)) if config.json else as_text(checkup, config.show)
-        print(text.encode(errors="backslashreplace").decode())  # names need not be text
+        text = text.encode(errors="backslashreplace").decode()  # names need not be text
+        (print if config.json else print_text)(text)
         return checkup.exit_code
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from edgeailite.config import DataStatsConfig
-from edgeailite.console import log
+from edgeailite.console import log, print_text
 from edgeailite.data.check.begin import checked
 from edgeailite.data.check.summary import summary
 from edgeailite.data.check.text import describe
@@ -23,7 +23,7 @@ def run(config: DataStatsConfig) -> int:
         if config.json:
             print(json.dumps({"dataset": checkup.name, "path": str(checkup.root), "splits": splits}))
         else:
-            print("\n\n".join(describe(split, values) for split, values in splits.items()))
+            print_text("\n\n".join(describe(split, values) for split, values in splits.items()))
         if unread:
             log(f"warning: {unread} errors, first: {errors[0]}; `edgeailite data check` lists all")
         return 1 if unread else 0

@@ -53,13 +53,18 @@ def _figures(profile: Profile) -> Table:
         table.add_column(name)
     for element_type, row in profile.rates.items():
         for kind, figure in row.items():
-            table.add_row(f"{element_type} {kind}, 10^9/s", f"{figure.value:.4g}", figure.source)
+            table.add_row(f"{element_type} {kind}, 10^9/s", _number(figure.value), figure.source)
     for name, label in SINGLES.items():
         figure = getattr(profile, name)
         if figure is not None:
-            table.add_row(label, f"{figure.value:.4g}", figure.source)
+            table.add_row(label, _number(figure.value), figure.source)
     table.add_row("alignment, channels", str(profile.alignment), "")
     table.add_row("fused", ", ".join(profile.fused) or "-", "")
     table.add_row("computed by the host", ", ".join(profile.fallback) or "-", "")
     table.add_row("band", f"x{profile.band[0]:.2f}..{profile.band[1]:.2f}", profile.band_source)
     return table
+
+
+def _number(value: float) -> str:
+    """Write four digits of a number, and a large one in whole: 0.125, 12, 6,000,000."""
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"

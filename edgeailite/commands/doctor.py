@@ -56,7 +56,7 @@ def run(config: DoctorConfig) -> int:
         print("\n".join(_line(finding) for finding in findings))
     errors, warnings = (sum(finding.level == level for finding in findings) for level in ("error", "warn"))
     if not config.json:
-        print(f"doctor: {errors} errors, {warnings} warnings")
+        print(f"doctor: {_counted(errors, 'error')}, {_counted(warnings, 'warning')}")
     return 1 if errors else 0
 
 
@@ -239,7 +239,8 @@ def check_cpu(model: str, features: list[str]) -> Finding:
 
 def check_threads(cores: int, threads: int | None, omp_num_threads: str | None) -> Finding:
     """More threads than cores fight; a container's quota is what torch does not see."""
-    value = f"{cores} usable, torch takes {threads or '?'} threads, OMP_NUM_THREADS={omp_num_threads or 'unset'}"
+    taken = "" if threads is None else f", torch takes {_counted(threads, 'thread')}"
+    value = f"{cores} usable{taken}, OMP_NUM_THREADS={omp_num_threads or 'unset'}"
     if threads and threads > cores:
         return Finding("warn", "cores", value, f"export OMP_NUM_THREADS={cores}")
     if omp_num_threads == "1" and cores > 1:
@@ -282,6 +283,10 @@ def check_writable(folder: Path) -> Finding:
 
 
 # --- output
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _line(finding: Finding) -> str:

@@ -71,8 +71,9 @@ def _found(findings: Sequence[Finding]) -> dict[str, str]:
     if count:
         here = bool(VNNI & set(cpu_features()))
         level, has = ("note", "has it") if here else ("warning", "has not")
+        convolutions = f"{count} convolution{'' if count == 1 else 's'}"
         rows[f"{level}: {SATURATION}"] = (
-            f"{count} convolution{'' if count == 1 else 's'}, on x86 CPUs without VNNI (this one {has}; edgeailite "
-            "doctor): --scheme ort_u8s7, docs/targets.md"
+            f"other programs than edgeailite may cut sums off in {convolutions}, on x86 CPUs without VNNI "
+            f"(this one {has}; edgeailite doctor); --scheme ort_u8s7 avoids it, docs/targets.md"
         )
     return rows

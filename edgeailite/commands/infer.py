@@ -17,6 +17,13 @@ from edgeailite.inference.whole_pictures import CSV as CLASSES
 from edgeailite.untrusted import printable
 
 TOLD = 20  # names of each kind that are told
+CHECKED = {  # rows of a check, by the names that they have in JSON
+    "other_labels": "other labels here",
+    "other_input": "pictures that were changed",
+    "unread": "not read",
+    "made_in": "made with",
+    "here": "this machine",
+}
 
 
 def run(config: InferConfig) -> int:
@@ -64,7 +71,9 @@ def _check(config: InferConfig, manifest: Path) -> int:
     counts = {"equal": found.equal, "other_labels": len(found.other_labels), "other_input": len(found.other_input)}
     words = "; ".join(found.arithmetics)
     values = {"manifest": str(manifest), "checked": found.checked, **counts, "unread": len(found.unread)}
-    print_result("infer check", values | {"made_in": words, "here": found.arithmetic}, as_json=config.json)
+    values |= {"made_in": words, "here": found.arithmetic}
+    shown = values if config.json else {CHECKED.get(key, key): value for key, value in values.items()}
+    print_result("infer check", shown, as_json=config.json)
     for what, names in (
         ("other labels here", found.other_labels),
         ("the picture was changed", found.other_input),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgeailite.config import PresetsConfig
+from edgeailite.console import print_entries
 from edgeailite.presets import GROUPS, PRESETS
 
 
@@ -11,6 +12,5 @@ def run(config: PresetsConfig) -> int:
     width = max(map(len, PRESETS)) + 1
     for heading, group in GROUPS.items():
         print(f"\n{heading}")
-        for name, preset in group.items():
-            print(f"  {f'{name} {preset.takes}'.strip():<{width}} {preset.line}")
+        print_entries({f"{name} {preset.takes}".strip(): preset.line for name, preset in group.items()}, width)
     return 0

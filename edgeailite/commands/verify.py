@@ -16,7 +16,8 @@ from edgeailite.runtime import load_contract, origin, recheck, recheck_tflite
 from edgeailite.runtime.contract_file import but_for
 
 TFLITE = ".tflite"
-SHOWN = ("equal_argmax", "max_difference")  # columns of the table
+SHOWN = {"equal_argmax": "same class", "max_difference": "largest difference"}  # columns of the table
+IN_FLOAT = ("DISABLED", "fake_quant")  # levels that compute an int8 file in float
 
 
 def run(config: VerifyConfig) -> int:
@@ -128,20 +129,24 @@ def _show(title: str, results: Mapping[str, Any], *, height_width: Sequence[obje
     print(title)
     rows = _rows(results, "x".join(map(str, height_width)))
     names = [name for name in SHOWN if any(name in row for _, _, row in rows)]
-    cells = [("size", "level", *names)]
+    cells = [("size", "level", *(SHOWN[name] for name in names))]
     cells += [(size, level, *(_cell(row.get(name)) for name in names)) for size, level, row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for size, level, *numbers in cells:
         right = (text.rjust(width) for text, width in zip(numbers, widths[2:], strict=True))
         print("  ".join(["", size.ljust(widths[0]), level.ljust(widths[1]), *right]))
+    if "integer_kernels" in results:
+        if shown := [level for _, level, _ in rows if level in IN_FLOAT]:
+            verb = "is" if len(shown) == 1 else "are"
+            print(f"  {' and '.join(shown)} {verb} float: near, not equal, is right (docs/parity.md)")
+        wanted = results["integer_kernels"]["wanted"]
+        whole = wanted - len(results["integer_kernels"]["float_nodes"])
+        print(f"  integer kernels: {whole} of {wanted} layers are computed in integers")
     if "arithmetic" in results and "expected" not in results:  # the title of a re-check says it
         print(f"  arithmetic: {results['arithmetic']}, onnxruntime's on this machine")
-    if "integer_kernels" in results:
-        wanted = results["integer_kernels"]["wanted"]
-        print(f"  integer kernels: {wanted - len(results['integer_kernels']['float_nodes'])} of {wanted}")
     if results.get("additions", {}).get("total"):
         safe, total = results["additions"]["tie_safe"], results["additions"]["total"]
-        print(f"  additions: {safe} of {total} the same in every arithmetic")
+        print(f"  additions: {safe} of {total} have the same bits on every kind of machine")
     if "export" in results:
         print(f"  file and what export writes: {results['export']}")
     if "inner_tensors" in results:
@@ -157,8 +162,8 @@ def _show(title: str, results: Mapping[str, Any], *, height_width: Sequence[obje
 def _conversion(figures: Mapping[str, Any]) -> str:
     """Return a line about the conversion to integers."""
     text = (
-        f"conversion: {figures['layers']} layers within {figures['largest_step']:.0f} step; agrees on "
-        f"{_cell(figures['agreement'])}, asked {figures['asked']:g}"
+        f"conversion to integers: {figures['layers']} layers within {figures['largest_step']:.0f} step; same answer "
+        f"on {_cell(figures['agreement'])}, asked {figures['asked']:g}"
     )
     if "one_grey_level" not in figures:
         return text

@@ -163,6 +163,8 @@ def _alike(looked: _Looked) -> Iterator[tuple[int, int]]:
         if first.setdefault(own, index) != index:
             yield first[own], index
     known = [index for index, own in enumerate(looked.prints) if own is not None]
+    if not known:
+        return
     words = np.frombuffer(b"".join(own for own in looked.prints if own is not None), np.uint64).reshape(len(known), -1)
     for row in range(1, len(known)):
         bits = np.bitwise_count(words[:row] ^ words[row]).sum(1, dtype=np.int64)

@@ -8,12 +8,20 @@ from typing import Any
 from edgeailite.drawing.plots import layer_bars
 
 BARS = 30
+METRICS = {"miou": "mIoU", "ard": "ARD", "top1": "top-1"}  # in words
 
 
 def head(page: Mapping[str, Any]) -> list[str]:
     """Return the column names of a sensitivity.json: a row's name and kind, SQNR by output, points lost by metric."""
     row = page["layers"][0]
-    return ["layer", "quantized", *(f"SQNR {name}, dB" for name in row["sqnr_db"]), *(f"{k} lost" for k in row["drop"])]
+    points = [f"points of {_metric(name)} lost" for name in row["drop"]]
+    return ["layer", "quantized", *(f"SQNR {name}, dB" for name in row["sqnr_db"]), *points]
+
+
+def _metric(score: str) -> str:
+    """Return `mIoU` for miou, `motion mIoU` for motion_miou."""
+    *output, metric = score.rsplit("_", 1)
+    return " ".join([*output, METRICS.get(metric, metric)])
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:

@@ -17,6 +17,29 @@ from edgeailite.files import write_result
 from edgeailite.metrics import Confusion, Scores
 
 NAMED = 8  # classes that a line names
+WORDS = {  # for people, of the names that scores have in JSON and in files
+    "miou": "mIoU, %",
+    "pixel_accuracy": "pixel accuracy, %",
+    "overall": "mean of these two, %",
+    "boundary_iou": "boundary IoU, %",
+    "boundary_f": "boundary F, %",
+    "ard": "ARD, %",
+    "rmse_metres": "RMSE, m",
+    "top1": "top-1, %",
+    "top5": "top-5, %",
+}
+
+
+def in_words(score: str) -> str:
+    """Return what a score is called in tables for people.
+
+    >>> in_words("miou"), in_words("motion_miou")
+    ('mIoU, %', 'motion mIoU, %')
+    """
+    for name, words in WORDS.items():
+        if score == name or score.endswith(f"_{name}"):
+            return f"{score.removesuffix(name)[:-1]} {words}".strip()
+    return score
 
 
 def as_dict(tally: Tally, source: DataSource, *, absent: str = "leave_out") -> dict[str, Any]:
@@ -73,15 +96,15 @@ def score_values(result: Scores, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested scores in one level, for a table."""
+    """Return nested scores in one level, with names for people, for a table."""
     rows: dict[str, Any] = {}
     for key, value in values.items():
         if key == "iou":
-            rows |= {f"IoU {name}": "absent" if v is None else v for name, v in value.items()}
+            rows |= {f"IoU {name}, %": "absent" if v is None else v for name, v in value.items()}
         elif isinstance(value, Mapping):
-            rows |= {f"{key} {name}": v for name, v in flat(value).items()}
+            rows |= {f"{key}: {name}": v for name, v in flat(value).items()}
         else:
-            rows[key] = value
+            rows[WORDS.get(key, key)] = value
     return rows
 
 

@@ -45,9 +45,9 @@ def start(workers: Workers) -> Any:
     except ImportError as error:
         raise UsageError(f"ray is not installed ({error}); {INSTALL}", code="not-installed") from None
     if not ray.is_initialized():
-        more = {} if workers.address else {"include_dashboard": False}
+        dashboard = None if workers.address else False  # a cluster decides itself
         try:
-            ray.init(workers.address, log_to_driver=False, logging_level=logging.ERROR, **more)
+            ray.init(workers.address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
         except Exception as error:  # noqa: BLE001 - ray raises Exception itself where its processes do not start in time
             problem = f"ray did not start ({first_line(error)[:200]})"
             if workers.address is None:

@@ -16,8 +16,9 @@ from edgeailite.drawing.html import figure, template
 from edgeailite.drawing.plots import class_bars, confusion_figure
 from edgeailite.metrics import Confusion, scores
 from edgeailite.report.embedded_pictures import Pictures, fit_pictures
+from edgeailite.report.parity import parity_tables
 from edgeailite.report.record import ClassResult, DepthResult, PictureResult, Report, Result
-from edgeailite.report.text import percent, tabulate
+from edgeailite.report.text import percent
 
 LIMIT = 5_000_000  # bytes
 SPARE = 20_000  # bytes of the sections around pictures
@@ -44,7 +45,7 @@ def render(report: Report) -> str:
         "results": [_section(result) for result in report.results],
         "curves": None if report.curves is None else figure(*report.curves),
         "float_curves": None if report.float_curves is None else figure(*report.float_curves),
-        "parity": [(contract, *tabulate(contract.results)) for contract in report.parity],
+        "parity": [(contract, *parity_tables(contract.results)) for contract in report.parity],
         "missing": report.missing or {},
     }
     page = template("report.html")

@@ -58,6 +58,7 @@ from edgeailite.runs.weights import chosen_weights
 from edgeailite.runtime.contract_file import but_for
 
 COMPARED = 16  # pictures on which the quantized network is compared with the float one, without labels
+AS_FLOAT, NEAR_FLOAT = "_as_float", "_near_float"  # of outputs with classes, and of others
 RECORDED = (
     "scheme", "percentile", "observer", "equalize", "correct_bias", "adaround", "refine_images", "float_parts",
 )  # fmt: skip
@@ -71,7 +72,8 @@ Calibrating = CalibrateConfig | AnalyzeConfig | QuantizeConfig
 class CalibratedRun:
     """A calibrated run: its folder, and its scores on the validation split (`miou`, `ard`) as shares.
 
-    Of pictures without labels the scores are the agreement with the float network, `OUTPUT_as_float`.
+    Of pictures without labels the scores are the agreement with the float network: `OUTPUT_as_float`, or
+    `OUTPUT_near_float` of an output without classes.
     """
 
     folder: Path
@@ -149,8 +151,8 @@ def _pictures_of(config: CalibrateConfig, checkpoint: Checkpoint) -> tuple[DataS
 def _agreement(opened: OpenModel, model: fx.GraphModule, source: DataSource) -> dict[str, float]:
     """Compare a quantized network with the float one on a few pictures.
 
-    Returns `OUTPUT_as_float`: the share of pixels or pictures with the same class, or for an output without classes 1 -
-    error (root mean square) / standard deviation.
+    Returns `OUTPUT_as_float`: the share of pixels or pictures with the same class; for an output without classes
+    `OUTPUT_near_float`: 1 - error (root mean square) / standard deviation.
     """
     assert opened.module is not None
     indices = list(range(0, len(source.items), -(-len(source.items) // COMPARED)))
@@ -169,7 +171,7 @@ def _agreement(opened: OpenModel, model: fx.GraphModule, source: DataSource) -> 
                 equal.setdefault(name, []).append(float(share))
     found = {name: float(np.mean(shares)) for name, shares in equal.items()}
     found |= {name: 1 - one.numbers()["rms_of_deviation"] for name, one in numbers.items()}
-    return {f"{name}_as_float": found[name] for name in card.outputs}
+    return {f"{name}{NEAR_FLOAT if name in numbers else AS_FLOAT}": found[name] for name in card.outputs}
 
 
 def open_float(source: Path, data_path: Path | None) -> tuple[Checkpoint, OpenModel]:

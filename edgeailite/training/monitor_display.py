@@ -114,13 +114,19 @@ class Bars(Display):
 
 
 def progress_line(state: State) -> str:
-    """Return `epoch 3/100 step 120/340 loss 0.1234 (0:41 left in the epoch, 1:23:45 in the run)`."""
+    """Return `epoch 3/100 step 120/340 loss 0.1234 (0:41 left in the epoch, 1:23:45 in the run)`.
+
+    Without the times where they are not known yet.
+    """
     pace = state.pace
-    place = f"epoch {pace.epoch + 1}/{pace.epochs}"
+    place, known = f"epoch {pace.epoch + 1}/{pace.epochs}", math.isfinite(pace.run_left())
     if state.checked is not None:
-        return f"{place} validation {state.checked[0]}/{state.checked[1]} ({duration(pace.run_left())} left in the run)"
-    left = f"{duration(pace.epoch_left())} left in the epoch, {duration(pace.run_left())} in the run"
-    return f"{place} step {pace.done}/{pace.steps} loss {pace.loss:.4f} ({left})"
+        left = f" ({duration(pace.run_left())} left in the run)" if known else ""
+        return f"{place} validation {state.checked[0]}/{state.checked[1]}{left}"
+    left = (
+        f" ({duration(pace.epoch_left())} left in the epoch, {duration(pace.run_left())} in the run)" if known else ""
+    )
+    return f"{place} step {pace.done}/{pace.steps} loss {pace.loss:.4f}{left}"
 
 
 def bars(state: State) -> RenderableType:

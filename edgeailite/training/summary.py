@@ -13,15 +13,27 @@ from edgeailite.runs.metric_columns import best_score, metric_of, number, score_
 from edgeailite.training.job import TrainingResult
 
 Row = Mapping[str, Any]
+TIMES = {"seconds": "seconds of this epoch", "minutes": "minutes it took"}
 
 
 def last_epoch(row: Row) -> dict[str, Any]:
-    """Return the last row of `metrics.csv` for people: shares in per cent, no learning rate."""
-    told = {key: value for key, value in row.items() if key != "lr"}
-    for column in score_columns([{key: row[key] for key in row if key != "minutes"}]):
-        if metric_of(column)[1].per_cent and not math.isnan(number(row, column)):
-            told[column] = f"{100 * number(row, column):.2f}"
-    return told
+    """Return the last row of `metrics.csv` in words: scores are of validation, shares in per cent; no learning rate."""
+    return dict(_in_words(row, column) for column in row if column != "lr")
+
+
+def _in_words(row: Row, column: str) -> tuple[str, Any]:
+    """Return name and value of a column for people."""
+    if column in TIMES:
+        return TIMES[column], row[column]
+    if column not in score_columns([row]):
+        kind, _, output = column.partition("_")
+        return (f"{kind} of {output}" if output else column), row[column]
+    output, metric = metric_of(column)
+    value = number(row, column)
+    name = f"val {output} {metric.name}".replace("  ", " ")
+    if not metric.per_cent:
+        return name, row[column]
+    return f"{name}, %", row[column] if math.isnan(value) else f"{100 * value:.2f}"
 
 
 def ending(folder: Path, row: Row, *, verbs: str, following: str | None) -> dict[str, Any]:

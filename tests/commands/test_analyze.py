@@ -138,7 +138,7 @@ def test_the_report_shows_it(analysed, tmp_path, command):
     assert command("report", run, "--images", 0, *MACHINE[2:]).code == 0
     html = (run / "report.html").read_text()
     assert 'id="sensitivity"' in html
-    assert "SQNR segmentation, dB" in html
+    assert "SQNR segmentation, dB" in html and "points of mIoU lost" in html
     (run / "sensitivity.json").write_text("{}")
     ended = command("report", run, "--images", 0, *MACHINE[2:])
     assert ended.code == 3

@@ -124,7 +124,7 @@ def test_the_checkpoint_says_what_was_done_and_opens(float_run, tmp_path, comman
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
     ended = command("calibrate", float_run, "--save_path", folder, "--images", 3, *words, *MACHINE)
     assert ended.code == 0
-    assert "val_miou_fake_quant" in ended.out
+    assert "simulated int8: val mIoU, %" in ended.out
     before, written = load_checkpoint(float_run / LAST), load_checkpoint(folder / LAST)
     names = {name for name in written.state_dict if not name.startswith("ranges.")}
     assert names == set(before.state_dict)

@@ -179,7 +179,7 @@ def test_plain_lines_where_there_is_no_terminal(healthy, capsys):
     assert doctor.run(SimpleNamespace(json=False)) == 1
     out = capsys.readouterr().out
     assert 'error  numpy: 1.26.4, but numpy>=2 is needed  -> pip install --upgrade "numpy>=2"' in out
-    assert out.splitlines()[-1] == "doctor: 1 errors, 0 warnings"
+    assert out.splitlines()[-1] == "doctor: 1 error, 0 warnings"
     assert "\x1b" not in out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from edgeailite.cli import parse
 from edgeailite.models import create_model
 from edgeailite.pretrained import published_state_dict
 from edgeailite.pretrained.find_state_dict import PREFERRED
@@ -165,7 +167,9 @@ def test_the_whole_line(command, tmp_path, miniature):
         assert ended.code == 0, (verb, ended.err)
     config = yaml.safe_load((run / "config.yaml").read_text())
     first = commands_of(run, config, None, commit=None)[0]
-    assert first.startswith(f"edgeailite import {file} --data_path {miniature} --img_resize 64 64"), first
+    again = parse("import", shlex.split(first)[2:])
+    assert (again.checkpoint, again.model_name, again.data_path) == ((str(file),), TI, miniature), first
+    assert (again.img_resize, again.mean, again.save_path) == ((64, 64), (128.0,) * 3, run), first
     calibrated = yaml.safe_load(Path(f"{run}_ptq/config.yaml").read_text())
     lines = commands_of(Path(f"{run}_ptq"), calibrated, {"method": "calibration"}, commit=None)
     assert [line.split()[1] for line in lines[:2]] == ["import", "calibrate"]
@@ -192,7 +196,10 @@ def test_networks_of_equal_shapes_are_offered_and_one_that_fits_alone_is_taken(c
     assert ended.code == 2 and f"fits 2 networks; choose one: --model_name of {both}" in ended.err
     files = pair_of(network("resnet18dilated_c1"), tmp_path)
     ended = command("import", *files, "--save_path", tmp_path / "run", *SIZE)
-    assert ended.code == 0 and told(ended.out)["network"] == "resnet18dilated_c1", ended.err
+    assert ended.code == 2 and "fits 3 networks; choose one: --model_name of resnet18_c1, " in ended.err
+    (file,) = saved(tmp_path / "ddr.pth", published_state_dict(network(DDRNET)))
+    ended = command("import", file, "--save_path", tmp_path / "run", *SIZE)
+    assert ended.code == 0 and told(ended.out)["network"] == DDRNET, ended.err
 
 
 REFUSED = {

@@ -81,7 +81,7 @@ def test_validation_before_the_first_epoch(watched):
     assert len(rows_of(folder)) == 1
     best = 100 * float(rows_of(folder)[0]["miou"])
     told = " ".join(ended.out.split())
-    for words in (f"miou {best:.2f}", f"best mIoU {best:.2f} in epoch 1 (best.pt)", "best.pt; the last too"):
+    for words in (f"val mIoU, % {best:.2f}", f"best mIoU {best:.2f} in epoch 1 (best.pt)", "best.pt; the last too"):
         assert words in told, told
     assert f"next edgeailite calibrate {folder}" in told
     assert ended.err.rstrip().endswith("never predicted")

@@ -26,14 +26,15 @@ def test_a_row_per_size_and_level(capsys):
     _show("runs/a is proven", PROVEN, height_width=(96, 128))
     assert capsys.readouterr().out.splitlines() == [
         "runs/a is proven",
-        "  size     level     equal_argmax  max_difference",
-        "  96x128   EXTENDED             1               0",
-        "  96x128   ALL                  1               0",
-        "  96x128   DISABLED       0.99837       0.0455077",
-        "  225x401  ALL                  1               0",
+        "  size     level     same class  largest difference",
+        "  96x128   EXTENDED           1                   0",
+        "  96x128   ALL                1                   0",
+        "  96x128   DISABLED     0.99837           0.0455077",
+        "  225x401  ALL                1                   0",
+        "  DISABLED is float: near, not equal, is right (docs/parity.md)",
+        "  integer kernels: 4 of 5 layers are computed in integers",
         "  arithmetic: onnxruntime_x86, onnxruntime's on this machine",
-        "  integer kernels: 4 of 5",
-        "  additions: 9 of 10 the same in every arithmetic",
+        "  additions: 9 of 10 have the same bits on every kind of machine",
         "  contract, with all numbers: runs/a/contract_int8.json",
     ]
 
@@ -43,7 +44,7 @@ def test_a_recheck_has_labels_only_and_depth_not_even_these(share, cell, capsys)
     results = {"pictures": 2, "sha256": "0", "promise": "near", "ALL": {"equal_argmax": share}}
     _show("a.onnx keeps its contract", results, height_width=(64, 96))
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split() for line in lines[1:3]] == [["size", "level", "equal_argmax"], ["64x96", "ALL", cell]]
+    assert [line.split() for line in lines[1:3]] == [["size", "level", "same", "class"], ["64x96", "ALL", cell]]
     assert lines[3:] == ["  promised: near"]
 
 

@@ -76,6 +76,15 @@ def test_equal_and_nearly_equal_pictures_stay_together(tmp_path):
     assert val and not val & {name[1] for name in names(tmp_path, "train")}
 
 
+def test_pictures_too_plain_to_be_compared(tmp_path):
+    """As the twenty of docs/own_data.md: things of one colour on a floor have no fingerprint."""
+    for index in range(10):
+        write(
+            tmp_path / "images", tmp_path / "labels", f"{index:02d}", seed=0, pixels=np.full((H, W, 3), index, np.uint8)
+        )
+    assert split_folder(tmp_path, {"val": 0.2}).counts == {"train": 8, "val": 2}
+
+
 def test_a_sequence_stays_in_one_split(tmp_path):
     for series in range(5):
         for frame in range(4):

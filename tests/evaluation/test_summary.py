@@ -27,7 +27,7 @@ def test_scores_as_values():
         "overall": 62.5,
         "iou": {"road": 100.0, "sky": 0.0, "car": None},
     }
-    assert flat(values)["IoU car"] == "absent"
+    assert flat(values)["IoU car, %"] == "absent"
 
 
 def test_one_output_has_no_name_and_several_have():
@@ -35,8 +35,8 @@ def test_one_output_has_no_name_and_several_have():
     assert as_dict({"motion": MOTION}, SOURCE)["iou"] == {"static": 75.0, "moving": 80.0}
     both = as_dict({"motion": MOTION, "depth": DEPTH}, SOURCE)
     assert both == {"motion": as_dict({"motion": MOTION}, SOURCE), "depth": {"ard": 50.0, "rmse_metres": 2.0}}
-    assert flat(both)["motion IoU moving"] == 80.0
-    assert flat(both)["depth ard"] == 50.0
+    assert flat(both)["motion: IoU moving, %"] == 80.0
+    assert flat(both)["depth: ARD, %"] == 50.0
 
 
 def test_headline():

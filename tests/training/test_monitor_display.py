@@ -51,6 +51,19 @@ def test_long_epochs_say_once_a_minute_where_they_are(tmp_path, capsys):
     assert lines[3].startswith("epoch 1/3 validation 5/20 (")
 
 
+def test_times_that_nobody_can_know_yet_are_left_out(tmp_path, capsys):
+    """A single update that takes minutes, as on a busy machine: no `? left`."""
+    clock = Clock()
+    with make(tmp_path, clock=clock) as watch:
+        clock.now += 70
+        watch.step(Step(0, 1, 1, 2.5))
+        clock.now += 70
+        watch.checked(5, 20)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "epoch 1/3 step 1/1 loss 2.5000"
+    assert second == "epoch 1/3 validation 5/20"
+
+
 def test_a_clock_set_back_neither_floods_nor_silences(tmp_path, capsys):
     clock = Clock()
     with make(tmp_path, clock=clock) as watch:

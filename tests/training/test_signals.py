@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shlex
 import signal
@@ -43,6 +44,17 @@ def test_the_state_is_saved_and_the_last_line_goes_on(miniature, tmp_path, comma
     assert done >= 1
     assert load_checkpoint(run / LAST).config["epochs"] == 500
     assert shlex.split(last)[0] == "edgeailite"
+
+
+@pytest.mark.parametrize("verb", ["train", "quantize"])
+def test_before_a_training_begins_it_is_as_ctrl_c(verb, command, monkeypatch, tmp_path):
+    """While modules load and data are looked at; 143 and no word before."""
+    before = signal.getsignal(signal.SIGTERM)
+    module = importlib.import_module(f"edgeailite.commands.{verb}")
+    monkeypatch.setattr(module, "run", lambda config: signal.raise_signal(signal.SIGTERM))
+    ended = command(verb, *([tmp_path] if verb == "quantize" else ["--data_path", tmp_path]))
+    assert (ended.code, ended.err) == (130, "interrupted\n")
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_more_epochs_than_the_run_had(miniature, tmp_path, command):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -44,19 +44,22 @@ def checked(
 ) -> Iterator[Checkup]:
     """Look at one split, or all that there are, of the data set `given`; "" is what the folder holds.
 
+    The progress bar has gone when the result is there, so that it is not drawn amid what is printed.
     `spread` examines pictures on other machines, in place of `workers` processes here.
     """
     name, root = locate(given, path)
     read = partial(open_dataset, name)
     splits = splits_of(read, root) if split == "all" else (split,)
-    with progress(verb, None) as (bar, task):
+    count = 0 if spread is not None else processes(workers, root)
+    with ExitStack() as stack:
+        with progress(verb, None) as (bar, task):
 
-        def advance(split: str, done: int, total: int) -> None:
-            bar.update(task, description=f"{verb} {split}", completed=done, total=total)
+            def advance(split: str, done: int, total: int) -> None:
+                bar.update(task, description=f"{verb} {split}", completed=done, total=total)
 
-        count = 0 if spread is not None else processes(workers, root)
-        with check_dataset(name, read, root, splits, workers=count, progress=advance, spread=spread) as checkup:
-            yield checkup
+            check = check_dataset(name, read, root, splits, workers=count, progress=advance, spread=spread)
+            checkup = stack.enter_context(check)
+        yield checkup
 
 
 def processes(workers: int | Literal["auto"], root: Path) -> int:
