@@ -21,6 +21,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from edgeailite.errors import counted
+
 OWN_EXTRA = re.compile(r"edgeailite\[(\w+)\]")  # an extra that holds another one
 TRAIN = "train"  # the extra with torch, for everything but files
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -273,4 +275,4 @@ def machine_facts(threads: int) -> dict[str, Any]:
 def machine_title(facts: Mapping[str, Any]) -> str:
     """Return CPU, features and threads of `machine_facts`, also of those in a file. KeyError if they are missing."""
     count = facts["threads"]
-    return f"{facts['cpu']} ({' '.join(facts['features'])}), {count} thread{'' if count == 1 else 's'}"
+    return f"{facts['cpu']} ({' '.join(facts['features'])}), {counted(count, 'thread')}"

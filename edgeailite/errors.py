@@ -63,6 +63,15 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words.
+
+    >>> counted(1, "picture"), counted(2, "picture")
+    ('1 picture', '2 pictures')
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def root_cause(error: BaseException) -> BaseException:
     """Return what an error was raised from, and so on to the first: torch's exporter wraps what failed."""
     while error.__cause__ is not None:

@@ -13,6 +13,7 @@ from edgeailite.data.check.findings import LEVELS
 from edgeailite.data.check.summary import summary, write_lists
 from edgeailite.data.check.survey import Spread
 from edgeailite.data.check.text import describe
+from edgeailite.errors import counted
 from edgeailite.untrusted import printable
 
 
@@ -65,7 +66,7 @@ def as_text(checkup: Checkup, show: int) -> str:
         parts.append("\n".join([*lines, *([f"  … and {more} more"] if more else [])]))
     parts += [describe(split, summary(one)) for split, one in checkup.surveys.items()]
     parts += [f"split {split}: not opened; repair the above, then check again for the rest" for split in checkup.closed]
-    counts = ", ".join(f"{found.count(level)} {level}{'' if found.count(level) == 1 else 's'}" for level in LEVELS)
+    counts = ", ".join(counted(found.count(level), level) for level in LEVELS)
     total = sum(len(one.source.items) for one in checkup.surveys.values())
     return "\n\n".join([*parts, f"data check: {checkup.name}, {total} pictures: {counts}"])
 

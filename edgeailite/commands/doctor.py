@@ -15,11 +15,12 @@ import shutil
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgeailite import environment
+from edgeailite.errors import counted
 
 if TYPE_CHECKING:
     from edgeailite.config import DoctorConfig
@@ -56,8 +57,8 @@ def run(config: DoctorConfig) -> int:
         print("\n".join(_line(finding) for finding in findings))
     errors, warnings = (sum(finding.level == level for finding in findings) for level in ("error", "warn"))
     if not config.json:
-        print(f"doctor: {_counted(errors, 'error')}, {_counted(warnings, 'warning')}")
-    return 1 if errors else 0
+        print(f"doctor: {counted(errors, 'error')}, {counted(warnings, 'warning')}")
+    return int(errors > 0)
 
 
 def examine(folder: Path) -> list[Finding]:
@@ -239,7 +240,7 @@ def check_cpu(model: str, features: list[str]) -> Finding:
 
 def check_threads(cores: int, threads: int | None, omp_num_threads: str | None) -> Finding:
     """More threads than cores fight; a container's quota is what torch does not see."""
-    taken = "" if threads is None else f", torch takes {_counted(threads, 'thread')}"
+    taken = "" if threads is None else f", torch takes {counted(threads, 'thread')}"
     value = f"{cores} usable{taken}, OMP_NUM_THREADS={omp_num_threads or 'unset'}"
     if threads and threads > cores:
         return Finding("warn", "cores", value, f"export OMP_NUM_THREADS={cores}")
@@ -282,13 +283,6 @@ def check_writable(folder: Path) -> Finding:
         return Finding("error", "working folder", f"not writable: {error.strerror}", "work in a folder of your own")
 
 
-# --- output
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def _line(finding: Finding) -> str:
     advice = f"  -> {finding.fix}" if finding.fix else ""
     return f"{finding.level:<5}  {finding.what}: {finding.value}{advice}"
@@ -301,5 +295,5 @@ def _print_table(findings: list[Finding]) -> None:
 
     table = Table("", "what", "value", "fix")
     for finding in findings:
-        table.add_row(finding.level, finding.what, finding.value, finding.fix)
+        table.add_row(*astuple(finding))
     print_table(table)

@@ -11,6 +11,7 @@ import onnx
 from edgeailite.config import ExportConfig
 from edgeailite.console import print_result
 from edgeailite.environment import VNNI, cpu_features
+from edgeailite.errors import counted
 from edgeailite.export import Export, export_run
 from edgeailite.export.lint import Finding, lines
 from edgeailite.export.to_tflite import WrittenProgram
@@ -71,7 +72,7 @@ def _found(findings: Sequence[Finding]) -> dict[str, str]:
     if count:
         here = bool(VNNI & set(cpu_features()))
         level, has = ("note", "has it") if here else ("warning", "has not")
-        convolutions = f"{count} convolution{'' if count == 1 else 's'}"
+        convolutions = counted(count, "convolution")
         rows[f"{level}: {SATURATION}"] = (
             f"other programs than edgeailite may cut sums off in {convolutions}, on x86 CPUs without VNNI "
             f"(this one {has}; edgeailite doctor); --scheme ort_u8s7 avoids it, docs/targets.md"

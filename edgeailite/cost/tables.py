@@ -12,6 +12,7 @@ from rich.table import Table
 
 from edgeailite.console import print_table
 from edgeailite.cost import Cost, Layer
+from edgeailite.errors import counted
 from edgeailite.files import write_result
 
 TOP = 10
@@ -122,7 +123,7 @@ def layer_cells(layer: Layer) -> list[str]:
 def print_compared(rows: Sequence[dict[str, Any]]) -> None:
     """Print networks, one row each; those of the Pareto front are marked."""
     networks = len({row["name"] for row in rows})
-    title = f"{networks} network{'' if networks == 1 else 's'}"
+    title = counted(networks, "network")
     table = Table(title=title if len(rows) == networks else f"{title}, {len(rows)} rows")
     with_accuracy = any("miou" in row for row in rows)
     table.add_column("network", no_wrap=True)

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from edgeailite.data import DataSource
 from edgeailite.data.source import IGNORE, ClassTarget, Item
+from edgeailite.errors import counted
 from edgeailite.files import open_regular
 from edgeailite.untrusted import Fields, printable
 
@@ -133,7 +134,7 @@ def _picture_changes(before: Split, now: Split) -> list[str]:
         "with other labels": labels,
     }
     found = [
-        f"{len(names)} picture{'' if len(names) == 1 else 's'} {kind}, first {printable(names[0])}"
+        f"{counted(len(names), 'picture')} {kind}, first {printable(names[0])}"
         for kind, names in kinds.items()
         if names
     ]

@@ -17,7 +17,7 @@ from edgeailite.cost.ethos_u import estimate_model
 from edgeailite.data import DataSource, open_dataset
 from edgeailite.data.source import IGNORE, ClassTarget
 from edgeailite.drawing.plots import panels_figure
-from edgeailite.errors import DataError, EdgeailiteError
+from edgeailite.errors import DataError, EdgeailiteError, counted
 from edgeailite.files import read_regular, sha256_of, unreadable
 from edgeailite.modelcard import ModelCard
 from edgeailite.report.record import Grid, Parity, Verdict
@@ -135,7 +135,7 @@ def training_rows(history: Sequence[Mapping[str, str]], config: Mapping[str, Any
 
 
 def _after(epochs: int) -> str:
-    return f"after {epochs} epoch{'' if epochs == 1 else 's'}"
+    return f"after {counted(epochs, 'epoch')}"
 
 
 def device_grid(

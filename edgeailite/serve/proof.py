@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeailite.console import log
-from edgeailite.errors import EdgeailiteError
+from edgeailite.errors import EdgeailiteError, counted
 from edgeailite.runtime import load_contract, recheck, recheck_tflite
 from edgeailite.runtime.beside import contract_beside
 from edgeailite.runtime.contract_file import but_for
@@ -32,7 +32,7 @@ def proof(file: Path, *, threads: int | None = None) -> dict[str, str]:
         log(f"warning: {file} does not keep its contract {path.name} here: {error}")
         return {"state": DEPARTS, "text": f"departs from {path.name} on this machine; the service's log says where"}
     count = found["pictures"]
-    pictures = f"{count} picture{'' if count == 1 else 's'} of {path.name}"
+    pictures = f"{counted(count, 'picture')} of {path.name}"
     if "promise" in found:
         promise = but_for(found["float_parts"]) if "float_parts" in found else found["promise"]
         return {"state": PARTLY, "text": f"{promise}; checked here on {pictures}"}

@@ -26,7 +26,7 @@ from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
-from edgeailite.errors import UsageError, option
+from edgeailite.errors import UsageError, counted, option
 from edgeailite.serve.app import Service, create_app
 from edgeailite.serve.budget import Budget
 from edgeailite.serve.connection import Channel
@@ -281,7 +281,7 @@ def serve(
 def _farewell(server: Server, number: int, *, unfinished: bool) -> str:
     """`stopped by SIGTERM, 12 pictures labelled`."""
     count = server.metrics.total("edgeailite_predictions_total")
-    line = f"stopped by {signal.Signals(number).name}, {count} picture{'' if count == 1 else 's'} labelled"
+    line = f"stopped by {signal.Signals(number).name}, {counted(count, 'picture')} labelled"
     return f"{line}, some requests unfinished" if unfinished else line
 
 

@@ -210,7 +210,14 @@ def test_table_and_matrices_of_each_output(command, run, data, tmp_path):
     words = ("--workers", 0, "--device", "cpu", "--boundary", True, "--confusion", tmp_path / "deep/m.csv")
     ended = command("validate", run, "--data_path", data, *words)
     assert ended.code == 0, ended.err
-    for row in ("segmentation miou", "segmentation IoU road", "motion boundary_iou", "depth ard", "depth rmse_metres"):
+    rows = (
+        "segmentation: mIoU, %",
+        "segmentation: IoU road, %",
+        "motion: boundary IoU, %",
+        "depth: ARD, %",
+        "depth: RMSE, m",
+    )
+    for row in rows:
         assert row in ended.out
     assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == ["m_motion.csv", "m_segmentation.csv"]
 

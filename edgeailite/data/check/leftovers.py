@@ -11,6 +11,7 @@ from edgeailite.data.check.findings import Finding
 from edgeailite.data.files.images import IMAGE_SUFFIXES
 from edgeailite.data.files.listing import DRIVE
 from edgeailite.data.source import DataSource, Item
+from edgeailite.errors import counted
 from edgeailite.files import open_regular
 
 UNREAD_SUFFIXES = tuple(
@@ -84,7 +85,7 @@ def _unread(folder: str, code: str, told: Set[str]) -> list[Finding]:
         Finding(
             code,
             str(Path(folder) / names[0]),
-            f"{len(names)} file{'' if len(names) == 1 else 's'} of kind {suffix} in this folder, which the data set "
+            f"{counted(len(names), 'file')} of kind {suffix} in this folder, which the data set "
             "does not read; convert them to PNG or JPEG, or move them away",
         )
         for suffix, names in kinds.items()

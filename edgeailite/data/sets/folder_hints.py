@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from edgeailite.data.files.images import IMAGE_SUFFIXES
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, counted
 from edgeailite.files import read_regular
 from edgeailite.untrusted import json_value, printable
 
@@ -36,7 +36,7 @@ def unread(folder: Path, fix: str) -> str:
         return f"; {fix}"
     suffix, count = Counter(Path(name).suffix.lower() for name in names).most_common(1)[0]
     name = next(name for name in names if Path(name).suffix.lower() == suffix)
-    return f", but {count} file{'' if count == 1 else 's'} such as {printable(name)}: {KINDS.get(suffix, OTHERS)}"
+    return f", but {counted(count, 'file')} such as {printable(name)}: {KINDS.get(suffix, OTHERS)}"
 
 
 def what_lies_there(root: Path, images: Sequence[str], labels: Sequence[str]) -> str:

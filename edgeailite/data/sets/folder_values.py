@@ -17,7 +17,7 @@ from edgeailite.data.files.colors import IndexReader
 from edgeailite.data.files.palettes import palette_clash
 from edgeailite.data.sets.folder_settings import IGNORE, Settings
 from edgeailite.data.source import STRAY
-from edgeailite.errors import DataError
+from edgeailite.errors import DataError, counted
 
 ROW = 32  # so many label values may have gaps: classes are rare; beyond, half of them must be seen
 SHOWN = 20  # values named in a message
@@ -119,7 +119,7 @@ def check_palettes(masks: Sequence[Path], settings: Settings) -> None:
 
 def _told(value: int, seen: ValueOccurrence) -> str:
     """A value, and how rare it is if it is."""
-    pixels = f"{seen.pixels} pixel{'' if seen.pixels == 1 else 's'}"
+    pixels = counted(seen.pixels, "pixel")
     return f"{value} ({pixels} in 1 mask, {seen.first})" if seen.stray else str(value)
 
 

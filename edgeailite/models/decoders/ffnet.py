@@ -8,6 +8,7 @@ Original code: Qualcomm-AI-research/FFNet, whose names are kept without the posi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,6 @@ from edgeailite.models.layers import conv_bn_act
 ADAPTED = (64, 128, 128, 256)  # channels after the first 1x1 convolutions, at strides 4, 8, 16 and 32
 SMOOTHED = (96, 96, 64, 32)  # of what is concatenated
 MIDDLE = 256  # of the segmentation head
-STRIDES = (4, 8, 16, 32)
 
 
 class FFNetHead(nn.Module):
@@ -31,11 +31,12 @@ class FFNetHead(nn.Module):
         self.adapter_conv = nn.ModuleList(
             conv_bn_act(channels, adapted, 1) for channels, adapted in zip(encoder.channels, ADAPTED, strict=True)
         )
-        for stride, channels, smoothed in zip(STRIDES, ADAPTED, SMOOTHED, strict=True):
-            name = "fam_4" if stride == STRIDES[0] else f"fam_{stride}_sm"
-            self.add_module(name, conv_bn_act(channels, smoothed, 3))
-        for stride, shallower, channels in zip(STRIDES[1:], ADAPTED, ADAPTED[1:], strict=False):
-            self.add_module(f"fam_{stride}_up", conv_bn_act(channels, shallower, 1))
+        self.fam_32_sm, self.fam_16_sm, self.fam_8_sm, self.fam_4 = (
+            conv_bn_act(channels, smoothed, 3) for channels, smoothed in zip(ADAPTED[::-1], SMOOTHED[::-1], strict=True)
+        )
+        self.fam_32_up, self.fam_16_up, self.fam_8_up = (
+            conv_bn_act(channels, shallower, 1) for channels, shallower in pairwise(ADAPTED[::-1])
+        )
         self.last_layer = nn.Sequential(
             nn.Conv2d(sum(SMOOTHED), MIDDLE, 3, padding=1),
             nn.BatchNorm2d(MIDDLE),
