@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+from edgeailite.fleet.units import Unit
+from edgeailite.fleet.worker import Task, Worker, rows_from, unit_as_row
 from edgeailite.inference import predictor
 from edgeailite.inference.manifest import read_manifest
 from tests.small_file import small_file
@@ -142,8 +145,22 @@ def test_parts_of_shards(command, model, pictures, tmp_path, manifest):
     shards = packed(pictures, tmp_path / "shards")
     for index in range(3):
         label(command, model, shards, tmp_path / "parts", "--shard", f"{index}/3", "--save_format", "tar")
-    command("infer", "--merge", tmp_path / "parts")
+    ended = command("infer", "--merge", tmp_path / "parts", "--json", "True")
     assert (tmp_path / "parts/manifest.jsonl").read_bytes() == manifest
+    assert "missing" not in json.loads(ended.out) and "not looked for" in ended.err
+    assert not (tmp_path / "parts/missing.csv").exists()
+
+
+def test_a_sample_is_recomputed_from_shards(command, model, pictures, tmp_path):
+    shards = packed(pictures, tmp_path / "shards")
+    label(command, model, [tmp_path / "shards/*.tar"], tmp_path / "out", "--save_format", "tar")
+    check = ("--check", tmp_path / "out/manifest.jsonl", "--sample", 1, "--json", "True")
+    ended = command("infer", *check)
+    assert ended.code == 0 and json.loads(ended.out)["equal"] == PICTURES - 1
+    ended = command("infer", model, shards[1], *check)
+    found = json.loads(ended.out)
+    assert ended.code == 1 and found["equal"] + found["unread"] == PICTURES - 1
+    assert "not in these files" in ended.err
 
 
 BAD = {
@@ -171,6 +188,62 @@ def test_a_shard_that_is_cut_off_fails_alone(command, model, pictures, tmp_path)
     assert ended.code == 1 and "cannot be read to its end" in ended.err
     labelled = {entry.name for entry in read_manifest(tmp_path / "out/manifest.jsonl") if not entry.failed}
     assert labelled >= {name for name in _names(shards[1]) if name.endswith(".png")} - {"day1/3.png"}
+
+
+def test_a_cut_off_shard_is_named_without_its_folder(command, model, pictures, tmp_path):
+    shards = packed(pictures, tmp_path / "shards")
+    shards[0].write_bytes(shards[0].read_bytes()[:1200])
+    label(command, model, shards, tmp_path / "out")
+    failed = {entry.name for entry in read_manifest(tmp_path / "out/manifest.jsonl") if entry.failed}
+    assert "000.tar" in failed and str(tmp_path) not in (tmp_path / "out/manifest.jsonl").read_text()
+
+
+def test_shards_without_pictures(command, model, tmp_path):
+    packed(tmp_path, tmp_path / "shards")
+    ended = label(command, model, [tmp_path / "shards/*.tar"], tmp_path / "out")
+    assert ended.code == 3 and "no pictures in these files; see --column" in ended.err
+
+
+@pytest.mark.parametrize("damage", ["no tar", "nothing"])
+def test_files_that_are_no_shards(command, model, tmp_path, damage):
+    (tmp_path / "a.tar").write_bytes(b"no tar" * 200 if damage == "no tar" else b"")
+    ended = label(command, model, [tmp_path / "a.tar"], tmp_path / "out")
+    assert ended.code == 3 and "a.tar: cannot be read to its end" in ended.err
+
+
+def test_going_on_with_a_whole_job_whose_failed_picture_still_fails(command, model, pictures, tmp_path, manifest):
+    shards = packed(pictures, tmp_path / "shards")
+    label(command, model, shards, tmp_path / "out")
+    ended = label(command, model, shards, tmp_path / "out", "--resume", "True")
+    assert ended.code == 1 and (tmp_path / "out/manifest.jsonl").read_bytes() == manifest
+
+
+ODD = os.fsdecode(b"day1/\xff.png")  # not UTF-8
+
+
+@pytest.mark.parametrize("form", ["files", "tar"])
+def test_names_that_are_not_utf8(command, model, pictures, tmp_path, form):
+    folder = tmp_path / "in" / "day1"
+    folder.mkdir(parents=True)
+    (tmp_path / "in" / ODD).write_bytes((pictures / "day0/0.png").read_bytes())
+    assert label(command, model, [tmp_path / "in"], tmp_path / "plain").code == 0
+    shards = packed(tmp_path / "in", tmp_path / "shards", shards=1)
+    assert label(command, model, shards, tmp_path / "out", "--save_format", form).code == 0
+    assert (tmp_path / "out/manifest.jsonl").read_bytes() == (tmp_path / "plain/manifest.jsonl").read_bytes()
+    [entry] = read_manifest(tmp_path / "out/manifest.jsonl")
+    assert entry.name == ODD and (form == "tar" or (tmp_path / "out" / f"{ODD}_label.png").is_file())
+
+
+def test_units_and_rows_travel_with_any_name(model, pictures, tmp_path):
+    """As Ray sends them, which takes texts in UTF-8 alone."""
+    worker = Worker(Task(str(model), {"write": ("labels",)}, str(tmp_path / "out"), "files"))
+    unit = Unit("picture", str(pictures / "day0/0.png"), ODD, ODD)
+    row = unit_as_row(unit)
+    assert all(isinstance(value, bytes) for value in row.values())
+    [sent] = worker({name: np.array([value], object) for name, value in row.items()})
+    assert all(isinstance(value, bytes) for name in ("name", "problem", "file") for value in sent[name])
+    [(written, _)] = rows_from(sent)
+    assert written.labelled.entry.name == ODD and not written.labelled.problem
 
 
 def test_doubled_names_of_two_shards_are_seen(command, model, pictures, tmp_path):
