@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=(1, 2))
     parser.add_argument("--rows", choices=ROWS, nargs="+", default=ROWS,
                         help="plain, local: one process over files, over shards; files, shards: Ray")  # fmt: skip
-    parser.add_argument("--kills", type=int, default=2, help="workers to kill in each run of Ray but the first")
+    parser.add_argument("--kills", type=int, default=2, help="workers to kill in each run of more than one")
     parser.add_argument("--node_kills", type=int, default=1, help="nodes to kill likewise")
     parser.add_argument("--rounds", type=int, default=1, help="how often all rows are run, by turns")
     parser.add_argument("--cores", type=int, help="cores that all processes together may use; default: all")
@@ -196,11 +196,11 @@ def by_ray(root: Path, model: Path, args: argparse.Namespace) -> Iterator[Run]:
         return
     nodes = Nodes(max(args.workers))
     try:
-        for number, count in enumerate(args.workers):
+        for count in args.workers:
             for what, words in inputs.items():
                 out = root / f"ray-{count}-{what}"
                 more = ["--engine", "ray", "--address", nodes.address, "--concurrency", count, "--actor_cpus", 1]
-                watch = killer(out, kills_of(args, nodes, rng) if number else [], args.pictures)
+                watch = killer(out, kills_of(args, nodes, rng) if count > 1 else [], args.pictures)
                 yield timed(f"ray, {count} workers, {what}", out, [model, *words, *more], watch=watch)
     finally:
         nodes.close()

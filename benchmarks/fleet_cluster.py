@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 TICKS, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
-NODES = 2
+NODES, TRIES = 2, 5
 STORE = 256 << 20  # bytes of each node's object store
 WORKER = "ray::MapWorker"
 SETTINGS = {
     "RAY_worker_niceness": "0",  # else all other work of this machine goes before the workers
     "RAY_health_check_timeout_ms": "60000",  # a slow node is not dead; a killed one is seen after 15 s
+    "RAY_worker_register_timeout_seconds": "600",  # 60 is too short to import Python packages at a load of 20
     "RAY_prestart_worker_first_driver": "0",  # idle workers, one per CPU, would compete for the machine
 }
 
@@ -147,8 +148,14 @@ class Nodes:
         return str(self.cluster.address)
 
     def add(self) -> None:
-        """Start a node."""
-        self.cluster.add_node(num_cpus=self.workers, object_store_memory=STORE)
+        """Start a node; again where Ray gives up after half a minute, as on a busy machine."""
+        for tries_left in reversed(range(TRIES)):
+            try:
+                self.cluster.add_node(num_cpus=self.workers, object_store_memory=STORE)
+                return
+            except Exception:  # noqa: BLE001 - ray raises Exception itself
+                if not tries_left:
+                    raise
 
     def kill_one(self, rng: random.Random) -> bool:
         """Kill a node that has a worker of the job, and start another; False if there is none now."""
