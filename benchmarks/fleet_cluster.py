@@ -153,7 +153,7 @@ class Nodes:
             try:
                 self.cluster.add_node(num_cpus=self.workers, object_store_memory=STORE)
                 return
-            except Exception:  # noqa: BLE001 - ray raises Exception itself
+            except Exception:  # ray raises Exception itself
                 if not tries_left:
                     raise
 

@@ -30,11 +30,11 @@ LONGEST_NAME = 1000
 BAD_SHARD = (OSError, ValueError, EOFError, NotImplementedError, tarfile.TarError, zlib.error, lzma.LZMAError)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Unit:
     """A unit of work: a picture, a tar shard or a Parquet file at a `place`. `name` and `target` are a picture's.
 
-    `problem` is why it is known to be unreadable.
+    `problem` is why it is known to be unreadable. The driver of a job holds one for each file.
     """
 
     kind: str
