@@ -135,9 +135,10 @@ class Nodes:
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
         self.workers = workers
-        self.cluster: Any = Cluster(
-            initialize_head=True,
-            head_node_args={"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False},
+        self.cluster: Any = patiently(
+            lambda: Cluster(
+                True, head_node_args={"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
+            )
         )
         for _ in range(NODES):
             self.add()
@@ -148,14 +149,8 @@ class Nodes:
         return str(self.cluster.address)
 
     def add(self) -> None:
-        """Start a node; again where Ray gives up after half a minute, as on a busy machine."""
-        for tries_left in reversed(range(TRIES)):
-            try:
-                self.cluster.add_node(num_cpus=self.workers, object_store_memory=STORE)
-                return
-            except Exception:  # ray raises Exception itself
-                if not tries_left:
-                    raise
+        """Start a node."""
+        patiently(lambda: self.cluster.add_node(num_cpus=self.workers, object_store_memory=STORE))
 
     def kill_one(self, rng: random.Random) -> bool:
         """Kill a node that has a worker of the job, and start another; False if there is none now."""
@@ -174,6 +169,16 @@ class Nodes:
     def close(self) -> None:
         """End all processes."""
         self.cluster.shutdown()
+
+
+def patiently(start: Callable[[], Any]) -> Any:
+    """Return what `start()` returns; again where Ray gives up after half a minute, as on a busy machine."""
+    for _ in range(TRIES - 1):
+        try:
+            return start()
+        except Exception as error:  # ray raises Exception itself
+            print(f"  {error}; again", flush=True)
+    return start()
 
 
 def _of_node(node: Any, every: dict[int, Process]) -> list[Process]:
