@@ -176,7 +176,7 @@ def patiently(start: Callable[[], Any]) -> Any:
     for _ in range(TRIES - 1):
         try:
             return start()
-        except Exception as error:  # ray raises Exception itself
+        except Exception as error:  # noqa: BLE001 - ray raises Exception itself
             print(f"  {error}; again", flush=True)
     return start()
 
