@@ -26,6 +26,7 @@ SETTINGS = {
     "RAY_worker_niceness": "0",  # else all other work of this machine goes before the workers
     "RAY_health_check_timeout_ms": "60000",  # a slow node is not dead; a killed one is seen after 15 s
     "RAY_worker_register_timeout_seconds": "600",  # 60 is too short to import Python packages at a load of 20
+    "RAY_raylet_start_wait_time_s": "300",
     "RAY_prestart_worker_first_driver": "0",  # idle workers, one per CPU, would compete for the machine
 }
 

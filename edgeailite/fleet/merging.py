@@ -29,8 +29,8 @@ def merge_at(address: str) -> Merged:
         try:
             merged = merge(folder)
         except DataError as error:
-            problem, path = (str(text).replace(temporary, address) for text in (error.problem, error.path))
-            raise DataError(problem, fix=error.fix, path=path, code=error.code) from None
+            problem, where = (str(text).replace(temporary, address) for text in (error.problem, error.path))
+            raise DataError(problem, fix=error.fix, path=where, code=error.code) from None
         for name in TABLES:
             if (folder / name).is_file():
                 write_bytes(join(address, name), (folder / name).read_bytes())

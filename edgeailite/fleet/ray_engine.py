@@ -48,7 +48,7 @@ def start(workers: Workers) -> Any:
         raise UsageError(f"ray is not installed ({error}); {INSTALL}", code="not-installed") from None
     if not ray.is_initialized():
         address = workers.address or os.environ.get("RAY_ADDRESS") or OWN  # without one, ray joins what it finds here
-        more = {"include_dashboard": False} if address == OWN else {}
+        more: dict[str, Any] = {"include_dashboard": False} if address == OWN else {}
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **more)
         except Exception as error:  # noqa: BLE001 - ray raises Exception itself where its processes do not start in time

@@ -149,7 +149,7 @@ class Predictor:
         """Return the names of a picture's files after its own name: "label.png", or "OUTPUT_label.png" of several."""
         return [output.file_of(kind) for output in self.outputs for kind in self.kinds]
 
-    def _predicted(self, pictures: Iterator[Encoded]) -> Iterator[list[Predicted]]:
+    def _predicted(self, pictures: Iterable[Encoded]) -> Iterator[list[Predicted]]:
         for group in parallel_map(self._decoded_group, small_together(pictures)):
             yield [
                 (name, digest, image, {} if image is None else self.opened.predict(inputs), problem)

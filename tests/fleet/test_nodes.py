@@ -25,6 +25,7 @@ def cluster(monkeypatch):
 
     monkeypatch.setenv("RAY_health_check_timeout_ms", "60000")  # a busy machine has slow nodes, no dead ones
     monkeypatch.setenv("RAY_worker_register_timeout_seconds", "600")
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")
     monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setenv("RAY_prestart_worker_first_driver", "0")
     made = Cluster(True, head_node_args={"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False})
