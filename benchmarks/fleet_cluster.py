@@ -2,6 +2,9 @@
 
 A node is a raylet with its own workers, started as `ray start` would start it. Killing one is SIGKILL to all its
 processes at once, as a power cut; a new node takes its place. Killing a worker is SIGKILL to one process.
+
+    python benchmarks/fleet_cluster.py worker PID     kill a worker of the running benchmark PID; further ones by hand
+    python benchmarks/fleet_cluster.py node PID       kill the raylet of a worker, with everything below it
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import contextlib
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +24,7 @@ from typing import Any
 
 TICKS, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 NODES, TRIES = 2, 5
-STORE = 256 << 20  # bytes of each node's object store
+EACH = {"object_store_memory": 256 << 20, "include_log_monitor": False}
 WORKER = "ray::MapWorker"
 SETTINGS = {
     "RAY_worker_niceness": "0",  # else all other work of this machine goes before the workers
@@ -138,7 +142,7 @@ class Nodes:
         self.workers = workers
         self.cluster: Any = patiently(
             lambda: Cluster(
-                True, head_node_args={"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
+                True, head_node_args={"num_cpus": 0, "include_dashboard": False, "no_monitor": True, **EACH}
             )
         )
         for _ in range(NODES):
@@ -151,7 +155,7 @@ class Nodes:
 
     def add(self) -> None:
         """Start a node."""
-        patiently(lambda: self.cluster.add_node(num_cpus=self.workers, object_store_memory=STORE))
+        patiently(lambda: self.cluster.add_node(num_cpus=self.workers, **EACH))
 
     def kill_one(self, rng: random.Random) -> bool:
         """Kill a node that has a worker of the job, and start another; False if there is none now."""
@@ -174,11 +178,15 @@ class Nodes:
 
 def patiently(start: Callable[[], Any]) -> Any:
     """Return what `start()` returns; again where Ray gives up after half a minute, as on a busy machine."""
+    before = {one.pid for one in below(os.getpid(), processes())}
     for _ in range(TRIES - 1):
         try:
             return start()
         except Exception as error:  # noqa: BLE001 - ray raises Exception itself
             print(f"  {error}; again", flush=True)
+            for process in below(os.getpid(), processes()):
+                if process.pid not in before:
+                    os.kill(process.pid, signal.SIGKILL)
     return start()
 
 
@@ -192,12 +200,23 @@ def _is_worker(process: Process) -> bool:
     return process.command.startswith(WORKER)
 
 
-def kill_worker(rng: random.Random) -> bool:
-    """Kill a worker of the job that this process' cluster runs; False if there is none now."""
-    found = sorted(one.pid for one in below(os.getpid(), processes()) if _is_worker(one))
+def kill_worker(rng: random.Random, root: int | None = None) -> bool:
+    """Kill a worker of the job that a process' cluster runs, by default this one's; False if there is none now."""
+    found = sorted(one.pid for one in below(root or os.getpid(), processes()) if _is_worker(one))
     if found:
         os.kill(rng.choice(found), signal.SIGKILL)
     return bool(found)
+
+
+def kill_node(root: int) -> bool:
+    """Kill the raylet of a worker below a process, with all below it; False if there is none now."""
+    every = processes()
+    parents = [every[one.parent] for one in below(root, every) if _is_worker(one) and one.parent in every]
+    raylet = next((parent for parent in parents if "raylet" in parent.command), None)
+    for process in [] if raylet is None else [raylet, *below(raylet.pid, every)]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+    return raylet is not None
 
 
 def kill_at(
@@ -210,3 +229,15 @@ def kill_at(
             time.sleep(0.2)
         killed += running()
     return killed
+
+
+def main() -> None:
+    """Kill what the words say; exit 1 if it is not there."""
+    kind, root = sys.argv[1], int(sys.argv[2])
+    killed = kill_worker(random.Random(), root) if kind == "worker" else kill_node(root)
+    print(f"{kind}: {'killed' if killed else 'none there'}")
+    raise SystemExit(not killed)
+
+
+if __name__ == "__main__":
+    main()
