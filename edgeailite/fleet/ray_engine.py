@@ -87,7 +87,7 @@ def run(
         return
     size = workers.concurrency or min(_room(ray, workers), len(tables))
     try:
-        made = ray.data.from_arrow(tables).map_batches(
+        made = ray.data.from_blocks(tables).map_batches(  # from_arrow starts a task for each table, to count its rows
             actor,
             fn_constructor_args=(argument,),
             batch_size=batch,
