@@ -19,6 +19,7 @@ from edgeailite.files import PART, open_regular, unreadable, write_result
 
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/{1,3}(?=[^/])")
 PARTS = re.compile(r"([a-z0-9+.-]+)://([^/?]*)([^?]*)(\?.*)?")
+AT_ONCE = 1 << 22  # bytes by one request; tarfile asks for 10 kB at a time
 DELAYED = "allow_delayed_open"  # pyarrow's option
 WILD = re.compile(r"[*?\[]")
 INSTALL = 'pip install "edgeailite[ray]"'
@@ -102,7 +103,7 @@ def open_stream(place: str) -> IO[bytes]:
     if address is None:
         return open_regular(Path(place))
     system, path = open_store(address)
-    return system.open_input_stream(path)
+    return system.open_input_stream(path, buffer_size=AT_ONCE)
 
 
 def open_random(place: str) -> Any:
