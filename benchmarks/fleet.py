@@ -13,9 +13,9 @@ Pictures are made from a seed, as files, which are labelled as files, and as tar
 shards; the network is one convolution, so that what is measured is everything around it. Ray runs on a cluster of
 several nodes (`fleet_cluster.py`); workers and a node are killed with SIGKILL meanwhile. A row has: pictures per
 second of the whole command, and from its first finished picture on; milliseconds of processor time per picture, of all
-processes of the job; resident memory of the command's own process (Ray's driver) in the first fifth and in the last
-tenth of the run, and of the largest worker likewise. Needs the extra `ray`; `--only s3` moto and boto3 as well
-(`pip install "moto[server]" boto3`).
+processes of the job; resident memory of the command's own process (Ray's driver) after a fifth and after nine tenths
+of the time, and of the largest worker likewise; the manifest is sorted later. Needs the extra `ray`; `--only s3` moto
+and boto3 as well (`pip install "moto[server]" boto3`).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ CLASSES, PER_SHARD = ("a", "b", "c"), 250
 ROWS = ("plain", "files", "local", "shards")
 PARTS, KILLED = 8, (2, 5)
 LINE = 300  # bytes of a picture in the journal, about
-EARLY = 0.2  # of a run: by then everything is loaded
+EARLY, LATE = 0.2, 0.9  # of a run: when everything is loaded, and before the manifest is sorted
 HEAD = ("", "/s", "/s later", "ms CPU", "driver MB", "worker MB", "manifest")
 
 
@@ -280,7 +280,7 @@ def timed(
     if code and not killed:
         raise SystemExit(f"{' '.join(command)} ended with {code}")
     later = seconds - min(used.first, seconds / 2) if used.first else seconds
-    return Run(name, tables, seconds, later, used.seconds, used.memory_at(EARLY), used.memory_at(1), said)
+    return Run(name, tables, seconds, later, used.seconds, used.memory_at(EARLY), used.memory_at(LATE), said)
 
 
 def journal_size(tables: Path) -> int:

@@ -123,7 +123,7 @@ class Usage:
         return sum(self.processor.values())
 
     def memory_at(self, share: float) -> tuple[float, float]:
-        """Return the largest memory of driver and of a worker in a tenth of the time, which ends at this share."""
+        """Return the largest memory of driver and of a worker in the tenth of the time that ends at this share."""
         if not self.samples:
             return 0.0, 0.0
         end = self.samples[-1][0] * share
