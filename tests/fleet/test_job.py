@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgeailite.fleet import units
 from edgeailite.fleet.units import Unit
 from edgeailite.fleet.worker import Task, Worker, rows_from, unit_as_row
 from edgeailite.inference import predictor
@@ -109,6 +110,7 @@ def test_shards_have_the_manifest_of_the_files(command, model, pictures, tmp_pat
             found |= {name: archive.extractfile(name).read() for name in archive.getnames()}
     assert {name: found[f"{name}.label.png"] for name in names} == plain_png
     assert json.loads(found["day0/0.png.json"])["name"] == "day0/0.png"
+    assert not [name for name in found if name.startswith("day1/3.png")]  # the one that cannot be read
 
 
 def test_leftovers_of_killed_workers_go_and_other_files_stay(command, model, pictures, tmp_path):
@@ -147,7 +149,9 @@ def test_parts_of_shards(command, model, pictures, tmp_path, manifest):
         label(command, model, shards, tmp_path / "parts", "--shard", f"{index}/3", "--save_format", "tar")
     ended = command("infer", "--merge", tmp_path / "parts", "--json", "True")
     assert (tmp_path / "parts/manifest.jsonl").read_bytes() == manifest
-    assert "missing" not in json.loads(ended.out) and "not looked for" in ended.err
+    found = json.loads(ended.out)
+    assert "missing" not in found and "not looked for" in ended.err
+    assert found["pictures"] == PICTURES and "repeated" not in found  # each in one part
     assert not (tmp_path / "parts/missing.csv").exists()
 
 
@@ -244,6 +248,34 @@ def test_units_and_rows_travel_with_any_name(model, pictures, tmp_path):
     assert all(isinstance(value, bytes) for name in ("name", "problem", "file") for value in sent[name])
     [(written, _)] = rows_from(sent)
     assert written.labelled.entry.name == ODD and not written.labelled.problem
+
+
+def test_folders_and_links_in_a_shard_are_no_pictures(command, model, pictures, tmp_path):
+    shard = tmp_path / "a.tar"
+    with tarfile.open(shard, "w") as archive:
+        archive.add(pictures / "day0/0.png", "0.png")
+        for name, kind in (("folder.png", tarfile.DIRTYPE), ("link.png", tarfile.SYMTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "0.png"
+            archive.addfile(member)
+    assert label(command, model, [shard], tmp_path / "out").code == 0
+    assert [entry.name for entry in read_manifest(tmp_path / "out/manifest.jsonl")] == ["0.png"]
+
+
+def test_a_member_that_is_too_large_is_not_read(command, model, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(units, "MAX_FILE", (pictures / "day0/0.png").stat().st_size - 1)
+    shard = tmp_path / "a.tar"
+    with tarfile.open(shard, "w") as archive:
+        archive.add(pictures / "day0/0.png", "0.png")
+    ended = label(command, model, [shard], tmp_path / "out")
+    assert ended.code == 3 and f"more than the {units.MAX_FILE} that are read" in ended.err
+
+
+def test_shares_of_the_work_add_up_to_the_units(model, pictures, tmp_path):
+    shards = packed(pictures, tmp_path / "shards", shards=3)
+    worker = Worker(Task(str(model), {"write": ("labels",)}, str(tmp_path / "out"), "tar", batch=2))
+    work = [Unit("tar", str(shard)) for shard in shards] + [Unit("picture", str(pictures / "day0/0.png"), "a", "a")]
+    assert sum(share for _, shares in worker.results(work) for share in shares) == len(work)
 
 
 def test_doubled_names_of_two_shards_are_seen(command, model, pictures, tmp_path):

@@ -48,10 +48,11 @@ def many(tmp_path) -> Path:
 def test_a_killed_node_changes_nothing(cluster, many, tmp_path):
     model, shards = small_file(tmp_path), packed(many, tmp_path / "shards", shards=SHARDS)
     nodes = [cluster.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(2)]
-    plain = [sys.executable, "-m", "edgeailite", "infer", model, "--write", "labels", "manifest", "--threads", 1]
-    subprocess.run([*map(str, plain), str(many), "--save_path", str(tmp_path / "plain")], check=True)
-    more = ["--engine", "ray", "--address", cluster.address, "--concurrency", 2, "--save_path", tmp_path / "ray"]
-    process = subprocess.Popen([*map(str, plain), *map(str, shards), *map(str, more)])
+    infer = [sys.executable, "-m", "edgeailite", "infer", model]
+    options = ["--write", "labels", "manifest", "--threads", 1, "--save_path"]
+    subprocess.run([*map(str, [*infer, many, *options, tmp_path / "plain"])], check=True)
+    more = ["--engine", "ray", "--address", cluster.address, "--concurrency", 2]
+    process = subprocess.Popen([*map(str, [*infer, *shards, *options, tmp_path / "ray", *more])])
     journal = tmp_path / "ray/manifest.journal"
     while process.poll() is None and not (journal.exists() and journal.stat().st_size):
         time.sleep(0.05)
