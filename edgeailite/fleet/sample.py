@@ -1,4 +1,4 @@
-"""The pictures of a manifest's sample in tar shards, in Parquet files and at addresses, for `infer --check`."""
+"""Pictures of a manifest's sample in tar shards, in Parquet files and at addresses: where `recompute` does not look."""
 
 from __future__ import annotations
 
