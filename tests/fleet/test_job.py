@@ -150,6 +150,8 @@ def test_parts_of_shards(command, model, pictures, tmp_path, manifest):
         label(command, model, shards, tmp_path / "parts", "--shard", f"{index}/3", "--save_format", "tar")
     ended = command("infer", "--merge", tmp_path / "parts", "--json", "True")
     assert (tmp_path / "parts/manifest.jsonl").read_bytes() == manifest
+    made = [*(tmp_path / "parts").rglob("labels-*.tar")]
+    assert made and all(path.parent.name.startswith("shard-") for path in made)  # each part has its own
     found = json.loads(ended.out)
     assert "missing" not in found and "not looked for" in ended.err
     assert found["pictures"] == PICTURES and "repeated" not in found  # each in one part
@@ -249,6 +251,13 @@ def test_units_and_rows_travel_with_any_name(model, pictures, tmp_path):
     assert all(isinstance(value, bytes) for name in ("name", "problem", "file") for value in sent[name])
     [(written, _)] = rows_from(sent)
     assert written.labelled.entry.name == ODD and not written.labelled.problem
+
+
+def test_a_column_takes_the_pictures_of_one_extension(command, model, pictures, tmp_path, manifest):
+    mask = (pictures / "day0/0.png").read_bytes()
+    shards = packed(pictures, tmp_path / "shards", more={"day0/0.jpg": mask})
+    label(command, model, shards, tmp_path / "out", "--column", "png")
+    assert (tmp_path / "out/manifest.jsonl").read_bytes() == manifest
 
 
 def test_folders_and_links_in_a_shard_are_no_pictures(command, model, pictures, tmp_path):
