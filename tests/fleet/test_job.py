@@ -158,6 +158,16 @@ def test_parts_of_shards(command, model, pictures, tmp_path, manifest):
     assert not (tmp_path / "parts/missing.csv").exists()
 
 
+def test_parts_with_a_changed_manifest_are_not_merged(command, model, pictures, tmp_path):
+    shards = packed(pictures, tmp_path / "shards")
+    for index in range(2):
+        label(command, model, shards, tmp_path / "parts", "--shard", f"{index}/2")
+    path = tmp_path / "parts/shard-1-of-2/manifest.jsonl"
+    path.write_text(path.read_text().replace('"labels": "', '"labels": "0', 1))
+    ended = command("infer", "--merge", tmp_path / "parts")
+    assert ended.code == 3 and f"{path}: its lines are not those" in ended.err
+
+
 def test_a_sample_is_recomputed_from_shards(command, model, pictures, tmp_path):
     shards = packed(pictures, tmp_path / "shards")
     label(command, model, [tmp_path / "shards/*.tar"], tmp_path / "out", "--save_format", "tar")
