@@ -1,74 +1,150 @@
 """Jobs of many workers on one machine: the same manifest however they are run and killed, rates, and memory.
 
     python benchmarks/fleet.py                                    1,000 pictures; 1 and 2 workers of Ray, with kills
-    python benchmarks/fleet.py --pictures 100000 --workers 1 2 4  at full size; 1000000 to see that nothing grows
+    python benchmarks/fleet.py --pictures 100000 --workers 1 2 4  at full size
+    python benchmarks/fleet.py --pictures 1000000 --size 1 8 --rows shards --workers 2
+                                                                  10^6 inputs of one row, to see that nothing grows
+    python benchmarks/fleet.py --workers 1 --kills 0 --node_kills 0 --cores 1 --rounds 3
+                                                                  Ray beside the plain loop on one core, by turns
     python benchmarks/fleet.py --only shards                      8 parts as processes, two killed and run again
     python benchmarks/fleet.py --only s3                          an object store on loopback, 1 request in 10 fails
 
-Pictures of 64x64 are made from a seed, as files and as tar shards; the network is one convolution, so that what is
-measured is everything around it. Printed are pictures per second of the whole command, start of Ray included, and the
-largest resident memory of the command's own process (of Ray's driver). A kill is SIGKILL to a random worker. Needs the
-extra `ray`; `--only s3` moto as well (`pip install "moto[server]"`).
+Pictures are made from a seed, as files, which are labelled as files, and as tar shards, which are labelled as tar
+shards; the network is one convolution, so that what is measured is everything around it. Ray runs on a cluster of
+several nodes (`fleet_cluster.py`); workers and a node are killed with SIGKILL meanwhile. A row has: pictures per
+second of the whole command, and from its first finished picture on; milliseconds of processor time per picture, of all
+processes of the job; resident memory of the command's own process (Ray's driver) after a fifth and after nine tenths
+of the time, and of the largest worker likewise; the manifest is sorted later. Needs the extra `ray`; `--only s3` moto
+and boto3 as well (`pip install "moto[server]" boto3`).
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
-import http.server
 import io
 import json
 import os
 import random
+import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tarfile
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import onnx
+from failing_store import failing_proxy, object_store
+from fleet_cluster import Nodes, Usage, kill_at, kill_worker
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeailite.environment import cpu_model
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.runs.describe import Description, describe
 
-SIDE, CLASSES, PER_SHARD = 64, ("a", "b", "c"), 250
+CLASSES, PER_SHARD = ("a", "b", "c"), 250
+ROWS = ("plain", "files", "local", "shards")
 PARTS, KILLED = 8, (2, 5)
+LINE = 300  # bytes of a picture in the journal, about
+EARLY, LATE = 0.2, 0.9  # of a run: when everything is loaded, and before the manifest is sorted
+HEAD = ("", "/s", "/s later", "ms CPU", "driver MB", "worker MB", "manifest")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of the command: seconds in all and from the first finished picture on, processor seconds, memory."""
+
+    name: str
+    tables: Path
+    seconds: float
+    later: float
+    processor: float
+    early: tuple[float, float]
+    end: tuple[float, float]
+    killed: str = ""
+
+    def row(self, pictures: int) -> str:
+        """Return the row of the table."""
+        memory = [
+            f"{first:.0f} -> {last:.0f}" if last else "-" for first, last in zip(self.early, self.end, strict=True)
+        ]
+        milliseconds = f"{1000 * self.processor / pictures:.2f}"
+        values = (f"{pictures / self.seconds:.0f}", f"{pictures / self.later:.0f}", milliseconds, *memory)
+        return line(self.name, *values, last_line(self.tables)["sha256"][:16]) + self.killed
+
+
+def line(*values: str) -> str:
+    """Return values as columns."""
+    return f"{values[0]:<28}" + "".join(f"{value:>{width}}" for value, width in zip(values[1:], (8, 9, 8, 14, 14, 18)))
 
 
 def main() -> None:
-    """Print a row per run, and whether all manifests are equal."""
+    """Print a row per run, and whether all manifests are equal and whole."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--size", type=int, nargs=2, default=(64, 64), help="height and width of pictures and network")
     parser.add_argument("--workers", type=int, nargs="+", default=(1, 2))
-    parser.add_argument("--kills", type=int, default=2, help="workers to kill in each run of Ray but the first")
+    parser.add_argument("--rows", choices=ROWS, nargs="+", default=ROWS,
+                        help="plain, local: one process over files, over shards; files, shards: Ray")  # fmt: skip
+    parser.add_argument("--kills", type=int, default=2, help="workers to kill in each run of more than one")
+    parser.add_argument("--node_kills", type=int, default=1, help="nodes to kill likewise")
+    parser.add_argument("--rounds", type=int, default=1, help="how often all rows are run, by turns")
+    parser.add_argument("--cores", type=int, help="cores that all processes together may use; default: all")
     parser.add_argument("--only", choices=("ray", "shards", "s3"), default="ray")
     parser.add_argument("--port", type=int, default=5055, help="of the object store; the next one is the proxy's")
     args = parser.parse_args()
-    print(
-        f"{cpu_model()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}; {args.pictures} pictures, {SIDE}x{SIDE}"
-    )
+    if args.cores:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-args.cores :])
+    cores = len(os.sched_getaffinity(0))
+    print(f"{cpu_model()}, {cores} of {os.cpu_count()} CPUs; {args.pictures} pictures, {args.size[0]}x{args.size[1]}")
+    print(f"load {os.getloadavg()[0]:.1f} at the start")
+    print(line(*HEAD), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        model = smallest_file(root / "model")
-        make_pictures(root, args.pictures)
+        model = smallest_file(root / "model", args.size)
+        make_pictures(root, args.pictures, args.size, files=args.only != "ray" or {"plain", "files"} & {*args.rows})
         runs = {"ray": by_ray, "shards": by_parts, "s3": by_store}[args.only]
-        hashes = {}
-        for name, out, seconds, memory in runs(root, model, args):
-            hashes[name] = last_hash(out)
-            print(f"{name:<28} {args.pictures / seconds:8.1f} /s  {memory:6.0f} MB  {hashes[name][:16]}", flush=True)
-    print("all manifests are equal" if len(set(hashes.values())) == 1 else "MANIFESTS DIFFER")
-    raise SystemExit(len(set(hashes.values())) != 1)
+        found: dict[str, list[Run]] = {}
+        ends = []
+        for _ in range(args.rounds):
+            for run in runs(root, model, args):
+                found.setdefault(run.name, []).append(run)
+                ends.append(last_line(run.tables))
+                print(run.row(args.pictures), f" load {os.getloadavg()[0]:.1f}", flush=True)
+                shutil.rmtree(run.tables)
+    if args.rounds > 1:
+        compared(found, args.pictures)
+    whole = all(end["pictures"] == args.pictures and not end["failed"] for end in ends)
+    equal = len({end["sha256"] for end in ends}) == 1
+    print(f"{len(ends)} manifests, {'all equal' if equal else 'THEY DIFFER'}, "
+          f"{'each with every picture' if whole else 'PICTURES ARE MISSING OR FAILED'}")  # fmt: skip
+    raise SystemExit(not (equal and whole))
 
 
-def smallest_file(folder: Path) -> Path:
+def compared(found: dict[str, list[Run]], pictures: int) -> None:
+    """Print the medians of all rounds, and their ratio to those of one process over the same inputs."""
+    print(line("medians, and median ratio", "/s", "", "ms CPU", "rate ratio", "CPU ratio"))
+    bases = {_inputs(name): runs for name, runs in found.items() if not name.startswith("ray")}
+    for name, runs in found.items():
+        base = bases.get(_inputs(name), runs)
+        rate = statistics.median(pictures / run.seconds for run in runs)
+        used = statistics.median(1000 * run.processor / pictures for run in runs)
+        faster = statistics.median(one.seconds / run.seconds for one, run in zip(base, runs, strict=True))
+        leaner = statistics.median(one.processor / run.processor for one, run in zip(base, runs, strict=True))
+        print(line(name, f"{rate:.0f}", "", f"{used:.2f}", f"{faster:.2f}", f"{leaner:.2f}"))
+
+
+def _inputs(name: str) -> str:
+    return name.rpartition(", ")[2]
+
+
+def smallest_file(folder: Path, size: tuple[int, int]) -> Path:
     """Write a network of one convolution, with classes and preprocessing."""
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -83,236 +159,170 @@ def smallest_file(folder: Path) -> Path:
     onnx.save(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), folder / "plain.onnx"
     )
-    onnx.save(
-        describe(folder / "plain.onnx", Description(Preprocessing(SIDE, SIDE), CLASSES))[0], folder / "small.onnx"
-    )
+    onnx.save(describe(folder / "plain.onnx", Description(Preprocessing(*size), CLASSES))[0], folder / "small.onnx")
     return folder / "small.onnx"
 
 
-def make_pictures(root: Path, count: int) -> None:
-    """Write pictures as files below `in` and as tar shards below `tar`."""
+def make_pictures(root: Path, count: int, size: tuple[int, int], *, files: bool) -> None:
+    """Write pictures as tar shards below `tar`, and as files below `in`."""
     (root / "tar").mkdir()
     rng = np.random.default_rng(1)
+    suffix = ".jpg" if min(size) >= 8 else ".png"  # a jpeg has blocks of 8x8
     for first in range(0, count, PER_SHARD):
-        (root / "in" / f"{first // PER_SHARD:05d}").mkdir(parents=True)
-        with tarfile.open(root / "tar" / f"{first // PER_SHARD:05d}.tar", "w") as archive:
+        folder = f"{first // PER_SHARD:05d}"
+        if files:
+            (root / "in" / folder).mkdir(parents=True)
+        with tarfile.open(root / "tar" / f"{folder}.tar", "w") as archive:
             for index in range(first, min(first + PER_SHARD, count)):
-                noise = cv2.resize(rng.integers(0, 256, (4, 4, 3), np.uint8), (SIDE, SIDE))
-                data = cv2.imencode(".jpg", noise)[1].tobytes()
-                name = f"{first // PER_SHARD:05d}/{index:07d}.jpg"
-                (root / "in" / name).write_bytes(data)
-                member = tarfile.TarInfo(name)
+                noise = cv2.resize(rng.integers(0, 256, (4, 4, 3), np.uint8), size[::-1])
+                data = cv2.imencode(suffix, noise)[1].tobytes()
+                member = tarfile.TarInfo(f"{folder}/{index:07d}{suffix}")
                 member.size = len(data)
                 archive.addfile(member, io.BytesIO(data))
-
-
-Run = tuple[str, Path, float, float]
+                if files:
+                    (root / "in" / member.name).write_bytes(data)
 
 
 def by_ray(root: Path, model: Path, args: argparse.Namespace) -> Iterator[Run]:
-    """Plain `infer`, then Ray with so many workers, over shards and over files; some are killed."""
+    """Plain `infer`, then Ray with so many workers, over shards and over files; some are killed, and a node."""
     rng = random.Random(0)
-    yield ("plain, files", *timed(root, "plain", [model, root / "in"]))
-    yield ("one process, shards", *timed(root, "local", [model, *sorted((root / "tar").glob("*.tar"))]))
-    for number, count in enumerate(args.workers):
-        more = ["--engine", "ray", "--concurrency", count, "--actor_cpus", 1]
-        kills = args.kills if number else 0
-        for what, inputs in (("shards", sorted((root / "tar").glob("*.tar"))), ("files", [root / "in"])):
-            name = f"ray-{count}-{what}"
-            watch = killer(root / name, kills, rng)
-            yield (
-                f"ray, {count} workers, {what}, {kills} kills",
-                *timed(root, name, [model, *inputs, *more], watch=watch),
-            )
+    shards = [root / "tar" / "*.tar", "--save_format", "tar"]
+    if "plain" in args.rows:
+        yield timed("plain, files", root / "plain", [model, root / "in"])
+    if "local" in args.rows:
+        yield timed("one process, shards", root / "local", [model, *shards])
+    inputs = {what: words for what, words in (("shards", shards), ("files", [root / "in"])) if what in args.rows}
+    if not inputs:
+        return
+    nodes = Nodes(max(args.workers))
+    try:
+        for count in args.workers:
+            for what, words in inputs.items():
+                out = root / f"ray-{count}-{what}"
+                more = ["--engine", "ray", "--address", nodes.address, "--concurrency", count, "--actor_cpus", 1]
+                watch = killer(out, kills_of(args, nodes, rng) if count > 1 else [], args.pictures)
+                yield timed(f"ray, {count} workers, {what}", out, [model, *words, *more], watch=watch)
+    finally:
+        nodes.close()
+
+
+Moment = tuple[float, Callable[[], bool]]
+
+
+def kills_of(args: argparse.Namespace, nodes: Nodes, rng: random.Random) -> list[Moment]:
+    """Return at which shares of the work what is killed."""
+    kinds: list[Callable[[], bool]] = [lambda: kill_worker(rng)] * args.kills
+    kinds += [lambda: nodes.kill_one(rng)] * args.node_kills
+    rng.shuffle(kinds)
+    return list(zip(sorted(rng.uniform(0.05, 0.8) for _ in kinds), kinds, strict=True))
 
 
 def by_parts(root: Path, model: Path, args: argparse.Namespace) -> Iterator[Run]:
     """Plain `infer`, then parts as processes, one after the other; two are killed and run again."""
-    yield ("plain, files", *timed(root, "plain", [model, root / "in"]))
-    out, began, memory = root / "parts", time.perf_counter(), 0.0
+    yield timed("plain, files", root / "plain", [model, root / "in"])
+    out, began, processor = root / "parts", time.perf_counter(), 0.0
+    early, end = (0.0, 0.0), (0.0, 0.0)
     for index in [*range(PARTS), *KILLED]:
         again = ["--resume", "True"] if (out / f"shard-{index}-of-{PARTS}").exists() else []
         watch = None if again or index not in KILLED else part_killer(out / f"shard-{index}-of-{PARTS}")
         words = [model, root / "in", "--shard", f"auto/{PARTS}", *again]
-        memory = max(memory, timed(root, "parts", words, watch=watch, index=index)[2])
-    subprocess.run(
-        [sys.executable, "-m", "edgeailite", "infer", "--merge", str(out)], check=True, stdout=subprocess.DEVNULL
-    )
-    yield (f"{PARTS} parts, {len(KILLED)} killed", out, time.perf_counter() - began, memory)
+        run = timed("", out, words, watch=watch, index=index, killed=watch is not None)
+        processor += run.processor
+        early, end = max(early, run.early), max(end, run.end)
+    command = [sys.executable, "-m", "edgeailite", "infer", "--merge", str(out)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    seconds = time.perf_counter() - began
+    yield Run(f"{PARTS} parts, {len(KILLED)} killed", out, seconds, seconds, processor, early, end)
 
 
 def by_store(root: Path, model: Path, args: argparse.Namespace) -> Iterator[Run]:
     """Plain `infer`, then shards from an object store and results into it, through a proxy that fails."""
-    import boto3
-
-    yield ("plain, files", *timed(root, "plain", [model, root / "in"]))
-    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", str(args.port)], stderr=subprocess.DEVNULL)
-    proxy = failing_proxy(args.port + 1, args.port, every=10)
-    try:
-        wait_for(args.port)
-        os.environ.update(AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x", AWS_REGION="us-east-1")
-        store = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{args.port}", region_name="us-east-1")
-        store.create_bucket(Bucket="fleet")
+    yield timed("plain, files", root / "plain", [model, root / "in"])
+    with object_store(args.port, "fleet") as store:
         for path in sorted((root / "tar").glob("*.tar")):
             store.upload_file(str(path), "fleet", f"tar/{path.name}")
+        proxy = failing_proxy(args.port + 1, args.port, every=10)
         where = f"?endpoint_override=127.0.0.1:{args.port + 1}&scheme=http&region=us-east-1"
-        words = [model, f"s3://fleet/tar{where}", "--save_format", "tar", "--tables", root / "store"]
-        found = timed(root, f"s3://fleet/out{where}", words)
-        yield ("object store, shards", root / "store", found[1], found[2])
-        print(f"requests {proxy.requests}, of which {proxy.failed} were answered with 503")
-        listed = store.get_paginator("list_objects_v2").paginate(Bucket="fleet", Prefix="out/")
-        print("objects written:", sum(page["KeyCount"] for page in listed))
-    finally:
+        for engine in ("local", "ray"):
+            words = [model, f"s3://fleet/tar{where}", "--save_format", "tar", "--engine", engine]
+            tables = root / f"store-{engine}"
+            out = f"s3://fleet/{engine}{where}"
+            yield timed(f"object store, {engine}", tables, [*words, "--tables", tables], save_path=out)
+            listed = store.get_paginator("list_objects_v2").paginate(Bucket="fleet", Prefix=f"{engine}/")
+            count = sum(page["KeyCount"] for page in listed)
+            print(f"  {count} objects written; so far {proxy.requests} requests, {proxy.failed} of them answered 503")
         proxy.shutdown()
-        server.terminate()
-        server.wait()
 
 
 def timed(
-    root: Path,
-    out: str,
+    name: str,
+    tables: Path,
     words: list[object],
     *,
-    watch: Callable[[subprocess.Popen[bytes]], None] | None = None,
+    save_path: str = "",
+    watch: Callable[[subprocess.Popen[bytes]], str] | None = None,
     index: int | None = None,
-) -> tuple[Path, float, float]:
-    """Run `infer` in a process; return its folder, seconds, and largest resident memory in MB."""
-    folder = out if out.startswith("s3:") else str(root / out)
+    killed: bool = False,
+) -> Run:
+    """Run `infer` in a process, with its tables in this folder; `watch` may kill what belongs to it.
+
+    Ends this program where the command fails, unless it was `killed`.
+    """
     command = [sys.executable, "-m", "edgeailite", "infer", *map(str, words), "--write", "labels", "manifest"]
-    command += ["--threads", "1", "--save_path", folder]
+    command += ["--threads", "1", "--save_path", save_path or str(tables)]
     environment = os.environ | ({} if index is None else {"JOB_COMPLETION_INDEX": str(index)})
     began = time.perf_counter()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    if watch is not None:
-        watch(process)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode and watch is None:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    return root / out, time.perf_counter() - began, used.ru_maxrss / 1024
+    with Usage(first_picture=lambda: journal_size(tables) > 0).of(process.pid) as used:
+        said = watch(process) if watch is not None else ""
+        code = process.wait()
+    seconds = time.perf_counter() - began
+    if code and not killed:
+        raise SystemExit(f"{' '.join(command)} ended with {code}")
+    later = seconds - min(used.first, seconds / 2) if used.first else seconds
+    return Run(name, tables, seconds, later, used.seconds, used.memory_at(EARLY), used.memory_at(LATE), said)
 
 
-def killer(out: Path, kills: int, rng: random.Random) -> Callable[[subprocess.Popen[bytes]], None] | None:
-    """Return a function that kills random workers of Ray while results appear."""
-    if not kills:
+def journal_size(tables: Path) -> int:
+    """Return how much is written of the lines of pictures; 0 before the first, and after the end."""
+    try:
+        return (tables / "manifest.journal").stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def killer(out: Path, moments: list[Moment], pictures: int) -> Callable[[subprocess.Popen[bytes]], str] | None:
+    """Return a function that kills at these shares of the work, which the length of the journal tells."""
+    if not moments:
         return None
 
-    def watch(process: subprocess.Popen[bytes]) -> None:
-        left = kills
-        while left and process.poll() is None:
-            found = workers_of(process.pid)
-            if found and any(out.rglob("*.png")):
-                os.kill(rng.choice(found), signal.SIGKILL)
-                left -= 1
-                time.sleep(rng.uniform(1, 3))
-            time.sleep(0.2)
-        print(f"  killed {kills - left} workers")
+    def progress() -> float:
+        return journal_size(out) / (pictures * LINE)
+
+    def watch(process: subprocess.Popen[bytes]) -> str:
+        killed = kill_at(moments, progress, lambda: process.poll() is None)
+        return f"  {killed} of {len(moments)} kills"
 
     return watch
 
 
-def workers_of(driver: int) -> list[int]:
-    """Return the actors of Ray that a driver's own cluster runs."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                if (folder / "cmdline").read_bytes().startswith(b"ray::MapWorker") and driver in ancestors(
-                    int(folder.name)
-                ):
-                    found.append(int(folder.name))
-            except (OSError, ValueError):
-                continue
-    return found
-
-
-def ancestors(pid: int) -> Iterator[int]:
-    """Yield the processes above one."""
-    while pid > 1:
-        pid = int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
-        yield pid
-
-
-def part_killer(tables: Path) -> Callable[[subprocess.Popen[bytes]], None]:
+def part_killer(tables: Path) -> Callable[[subprocess.Popen[bytes]], str]:
     """Return a function that kills a part as soon as it has labelled a picture."""
 
-    def watch(process: subprocess.Popen[bytes]) -> None:
-        journal = tables / "manifest.journal"
-        while process.poll() is None and not (journal.exists() and journal.stat().st_size):
+    def watch(process: subprocess.Popen[bytes]) -> str:
+        while process.poll() is None and not journal_size(tables):
             time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
+        return ""
 
     return watch
 
 
-class Proxy(http.server.ThreadingHTTPServer):
-    """Hands requests on to an object store; each `every`-th is answered with 503."""
-
-    store, every, requests, failed = 0, 10, 0, 0
-    lock = threading.Lock()
-
-
-class Forward(http.server.BaseHTTPRequestHandler):
-    """A request on its way."""
-
-    protocol_version = "HTTP/1.1"
-    server: Proxy
-
-    def forward(self) -> None:
-        """Answer with what the store says, or 503."""
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        with self.server.lock:
-            self.server.requests += 1
-            fails = self.server.requests % self.server.every == 0
-            self.server.failed += fails
-        if fails:
-            status, headers, data = 503, [], b"<Error><Code>SlowDown</Code></Error>"
-        else:
-            store = http.client.HTTPConnection("127.0.0.1", self.server.store)
-            store.request(self.command, self.path, body, dict(self.headers))
-            answer = store.getresponse()
-            status, headers, data = answer.status, answer.getheaders(), answer.read()
-        self.send_response(status)
-        own = {"content-length", "transfer-encoding", "connection", "date", "server"}
-        for name, value in headers:
-            if name.lower() not in own or (self.command == "HEAD" and name.lower() == "content-length"):
-                self.send_header(name, value)
-        if self.command != "HEAD":
-            self.send_header("Content-Length", str(len(data)))
-        elif fails:
-            self.send_header("Content-Length", "0")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
-
-    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = forward
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-
-def failing_proxy(port: int, store: int, *, every: int) -> Proxy:
-    """Start the proxy in a thread."""
-    proxy = Proxy(("127.0.0.1", port), Forward)
-    proxy.store, proxy.every = store, every
-    threading.Thread(target=proxy.serve_forever, daemon=True).start()
-    return proxy
-
-
-def wait_for(port: int) -> None:
-    """Wait until somebody listens."""
-    for _ in range(600):
-        try:
-            http.client.HTTPConnection("127.0.0.1", port, timeout=1).request("GET", "/")
-            return
-        except OSError:
-            time.sleep(0.2)
-    raise SystemExit(f"nobody listens on port {port}")
-
-
-def last_hash(out: Path) -> str:
-    """Return the sha256 that a manifest ends with."""
-    return str(json.loads((out / "manifest.jsonl").read_text(encoding="utf-8").splitlines()[-1])["sha256"])
+def last_line(tables: Path) -> dict[str, str | int]:
+    """Return the last line of a manifest: counts, and the sha256 of all others."""
+    with (tables / "manifest.jsonl").open("rb") as file:
+        file.seek(-1000, os.SEEK_END)
+        return json.loads(file.read().splitlines()[-1])
 
 
 if __name__ == "__main__":

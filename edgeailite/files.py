@@ -74,10 +74,13 @@ def write_result(path: Path, data: str | bytes, option: str) -> None:
     Raises DataError, naming the `option` to change.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():  # a device or a pipe, such as /dev/stdout: nothing to replace
             path.write_bytes(data.encode() if isinstance(data, str) else data)
-        else:
+            return
+        try:
+            write_atomic(path, data)
+        except FileNotFoundError:  # mostly the folder is there: of a million files, asking first costs a million times
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, data)
     except OSError as error:
         raise unwritable(path, error, fix=f"choose another {errors.option(option)}") from None

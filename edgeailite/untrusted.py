@@ -120,6 +120,8 @@ def printable(text: str) -> str:
     Escaped are Unicode's categories Cc, Cf, Zl, Zp and Cs (lone surrogates, which undecodable file names have), but for
     tabs and the joiners that words of some languages need.
     """
+    if text.isprintable():  # most texts are; a job calls this for each picture's row
+        return text
     return "".join(c if c == "\t" or not _hidden(c) else _escape(c) for c in text)
 
 

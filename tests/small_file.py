@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -14,11 +15,11 @@ SIDE = 64
 CLASSES = ("a", "b", "c")
 
 
-def small_file(folder: Path, *, seed: int = 0) -> Path:
+def small_file(folder: Path, *, seed: int = 0, classes: Sequence[str] = CLASSES) -> Path:
     """Write `small.onnx` into a folder; another seed gives another network."""
     nodes = [("Conv", "image w b", "logits", {"pads": [1] * 4})]
-    constants = {"w": weights(len(CLASSES), 3, 3, 3, seed=seed), "b": weights(len(CLASSES), seed=seed)}
+    constants = {"w": weights(len(classes), 3, 3, 3, seed=seed), "b": weights(len(classes), seed=seed)}
     onnx.save(model(nodes, constants, outputs=("logits",)), folder / "plain.onnx")
-    described, _ = describe(folder / "plain.onnx", Description(Preprocessing(SIDE, SIDE), CLASSES))
+    described, _ = describe(folder / "plain.onnx", Description(Preprocessing(SIDE, SIDE), tuple(classes)))
     onnx.save(described, folder / "small.onnx")
     return folder / "small.onnx"

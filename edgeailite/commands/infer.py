@@ -9,6 +9,9 @@ from typing import Any
 from edgeailite.config import InferConfig
 from edgeailite.console import log, print_result
 from edgeailite.fleet.job import is_job, label_job
+from edgeailite.fleet.merging import merge_at
+from edgeailite.fleet.sample import in_shards
+from edgeailite.fleet.stores import address_of
 from edgeailite.inference import label_inputs
 from edgeailite.inference.manifest import Summary
 from edgeailite.inference.merge import MISSING, merge
@@ -53,21 +56,22 @@ def run(config: InferConfig) -> int:
 
 def _merge(config: InferConfig, folder: Path) -> int:
     """Merge and print; 1 if a picture is missing, failed or has several lines."""
-    merged = merge(folder)
-    values = {"folder": str(folder), "parts": merged.shards, **_manifest(merged.summary)}
+    address = address_of(folder)
+    merged = merge(folder) if address is None else merge_at(address)
+    values = {"folder": address or str(folder), "parts": merged.shards, **_manifest(merged.summary)}
     if merged.missing is None:
-        log("pictures that may be missing were not looked for: the inputs are not there, or came from a list")
+        log("pictures that may be missing were not looked for: inputs are not there, lie in shards or came from a list")
     else:
         values["missing"] = merged.missing
     print_result("infer merge", values, as_json=config.json)
     if merged.missing:
-        log(f"missing pictures: {folder / MISSING}")
+        log(f"missing pictures: {address or folder}/{MISSING}")
     return 0 if merged.complete else 1
 
 
 def _check(config: InferConfig, manifest: Path) -> int:
     """Recompute a sample and print; 4 if labels differ, 1 if something could not be compared."""
-    found = recompute(config)
+    found = recompute(config, elsewhere=in_shards)
     counts = {"equal": found.equal, "other_labels": len(found.other_labels), "other_input": len(found.other_input)}
     words = "; ".join(found.arithmetics)
     values = {"manifest": str(manifest), "checked": found.checked, **counts, "unread": len(found.unread)}

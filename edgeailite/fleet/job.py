@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from edgeailite.fleet.ray_engine import run, workers_of
 from edgeailite.fleet.sinks import Written, refuse_folder, remove_leftovers
 from edgeailite.fleet.stores import address_of, join, write_bytes
 from edgeailite.fleet.units import PICTURE, SHARDS, Unit, chunks, units_of
-from edgeailite.fleet.worker import Task, Worker, rows_from
+from edgeailite.fleet.worker import Task, Worker, rows_from, unit_as_row
 from edgeailite.inference.label import (
     LabellingSummary,
     asked_for,
@@ -33,6 +33,7 @@ from edgeailite.inference.label import (
     result_settings,
 )
 from edgeailite.inference.manifest import MANIFEST
+from edgeailite.inference.naming import absolute
 from edgeailite.inference.pictures import ResultSettings
 from edgeailite.inference.predictor import Predictor
 from edgeailite.inference.rates import Rates
@@ -69,7 +70,8 @@ def label_job(config: InferConfig) -> LabellingSummary:
     refuse_folder(folder or str(config.save_path), config.save_format)
     settle(settings.tables, _made_with(config, predictor), resume=config.resume, asked=_asked(config, here))
     began = time.perf_counter()
-    place = folder or str(settings.tables if config.save_format != "files" else settings.folder)
+    tables = join(folder, settings.part) if folder is not None else str(settings.tables)
+    place = tables if config.save_format != "files" else folder or str(settings.folder)
     with Results(settings, resume=config.resume) as results, _index(config, settings) as index:
         task = _task(config, place, shard, results.in_manifest)
         units = _units(config, shard, results)
@@ -80,14 +82,22 @@ def label_job(config: InferConfig) -> LabellingSummary:
     if config.save_format != "files":
         remove_leftovers(place, _named(settings.tables))
     if folder is not None:
-        _copy_tables(settings.tables, join(folder, settings.part) if settings.part else folder)
+        _copy_tables(settings.tables, tables)
     counts = {"labelled": results.labelled, "skipped": results.skipped}
     if config.resume:
         counts["finished_before"] = results.finished
-    if not results.labelled and not results.finished and results.skipped and shard is None:
-        raise DataError(f"none of {results.skipped} pictures can be read (the first: {results.first_problem})")
+    if not results.labelled and not results.in_manifest and shard is None:
+        raise _nothing(config, results)
     seconds = time.perf_counter() - began
     return LabellingSummary(config.save_path, counts, seconds, {}, results.others, results.manifest)
+
+
+def _nothing(config: InferConfig, results: Results) -> DataError:
+    """Return the error of a job without a single label."""
+    if results.skipped:
+        return DataError(f"none of {results.skipped} pictures can be read (the first: {results.first_problem})")
+    words = " ".join(map(str, config.input))
+    return DataError(f"{words}: no pictures in these files", fix=f"see {option('column')}", code="missing-file")
 
 
 def _check(config: InferConfig) -> None:
@@ -105,7 +115,8 @@ def _asked(config: InferConfig, here: InferConfig) -> dict[str, Any]:
     """Return where model and pictures are: a root on this machine, or none."""
     local = tuple(word for word in config.input if address_of(word) is None and word.suffix.lower() not in SHARDS)
     if len(local) < len(config.input):
-        return {"model": str(model_of(config)), "input": [address_of(word) or str(word) for word in config.input]}
+        words = [address_of(word) or str(absolute(word)) for word in config.input]
+        return {"model": str(absolute(model_of(config))), "input": words}
     return asked_for(config, inputs(local, apart_from=here.save_path, root=config.root))
 
 
@@ -148,7 +159,7 @@ def _rows(
         shards = [unit for unit in units if unit.kind != PICTURE]
         single = [unit for unit in units if unit.kind == PICTURE]
         for part, size in ((shards, 1), (single, config.batch)):
-            for columns in run(Worker, task, map(asdict, part), workers=workers_of(config), batch=size):
+            for columns in run(Worker, task, map(unit_as_row, part), workers=workers_of(config), batch=size):
                 yield from rows_from(columns)
         return
     worker = Worker(task, predictor)
@@ -207,7 +218,7 @@ def _counted(config: InferConfig, units: Sequence[Unit]) -> Iterator[Any]:
 
 
 def _copy_tables(tables: Path, address: str) -> None:
-    """Copy the tables of a finished job to where its results are."""
-    for name in (MANIFEST, CSV, JSON, SKIPPED, INDEX, RECORD):
+    """Copy the tables of a finished job to where its results are; the manifest last, which says that it is whole."""
+    for name in (CSV, JSON, SKIPPED, INDEX, RECORD, MANIFEST):
         if (tables / name).is_file():
             write_bytes(join(address, name), (tables / name).read_bytes())

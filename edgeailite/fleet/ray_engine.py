@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from edgeailite.fleet.stores import INSTALL, pyarrow
 from edgeailite.fleet.units import chunks
 
 Batch = dict[str, NDArray[Any]]
+OWN = "local"  # the address by which ray starts a cluster
 AHEAD = 4  # chunks per worker that are under way
 
 
@@ -45,15 +47,16 @@ def start(workers: Workers) -> Any:
     except ImportError as error:
         raise UsageError(f"ray is not installed ({error}); {INSTALL}", code="not-installed") from None
     if not ray.is_initialized():
-        dashboard = None if workers.address else False  # a cluster decides itself
+        address = workers.address or os.environ.get("RAY_ADDRESS") or OWN  # without one, ray joins what it finds here
+        more: dict[str, Any] = {"include_dashboard": False} if address == OWN else {}
         try:
-            ray.init(workers.address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **more)
         except Exception as error:  # noqa: BLE001 - ray raises Exception itself where its processes do not start in time
             problem = f"ray did not start ({first_line(error)[:200]})"
-            if workers.address is None:
+            if address == OWN:
                 raise DataError(problem, fix="try again, or give the address of a cluster", code="offline") from None
             fix = "start one with ray, or name another"
-            raise UsageError(problem, about="address", value=workers.address, fix=fix, code="offline") from None
+            raise UsageError(problem, about="address", value=address, fix=fix, code="offline") from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -83,15 +86,16 @@ def run(
     if not tables:
         return
     size = workers.concurrency or min(_room(ray, workers), len(tables))
-    made = ray.data.from_arrow(tables).map_batches(
-        actor,
-        fn_constructor_args=(argument,),
-        batch_size=batch,
-        batch_format="numpy",
-        compute=ray.data.ActorPoolStrategy(size=size),
-        num_cpus=workers.cpus,
-    )
     try:
+        made = ray.data.from_blocks(tables).map_batches(  # from_arrow starts a task for each table, to count its rows
+            actor,
+            fn_constructor_args=(argument,),
+            batch_size=batch,
+            batch_format="numpy",
+            compute=ray.data.ActorPoolStrategy(size=size),
+            num_cpus=workers.cpus,
+        )
+        del tables  # they are in the object store now
         yield from made.iter_batches(batch_size=None, batch_format="numpy")
     except ray.exceptions.RayError as error:
         raise _ours(error) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import tarfile
 from collections.abc import Callable, Sequence
@@ -57,6 +58,8 @@ def _with_files(folder: str, target: str, one: Labelled) -> Labelled:
     if in_the_way is not None:
         problem = f"{one.entry.name}: {in_the_way} is there and no result of infer; it is not overwritten"
         return one.failed(problem)
+    if not here and not target.isascii() and target.encode(errors="replace") != os.fsencode(target):
+        return one.failed(f"{one.entry.name}: not UTF-8, as names at an address have to be")
     for place, data in places.items():
         write_bytes(place, data)
     return one
@@ -108,6 +111,8 @@ def _archive(batch: Sequence[tuple[str, Labelled]]) -> bytes:
 def _parquet_file(batch: Sequence[tuple[str, Labelled]]) -> bytes:
     lib, parquet = pyarrow("lib"), pyarrow("parquet")
     rows = [{**record_of(one), **(one.files or {})} for _, one in batch]
+    for row in rows:
+        row["name"] = row["name"].encode(errors="backslashreplace").decode()  # Parquet has names in UTF-8 alone
     data = io.BytesIO()
     parquet.write_table(lib.Table.from_pylist(rows), data)
     return data.getvalue()

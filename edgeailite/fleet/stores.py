@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import shutil
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import IO, Any
 
 from edgeailite.data.files.images import MAX_FILE
 from edgeailite.errors import DataError, UsageError, first_line
-from edgeailite.files import open_regular, unreadable, write_result
+from edgeailite.files import PART, open_regular, unreadable, write_result
 
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/{1,3}(?=[^/])")
 PARTS = re.compile(r"([a-z0-9+.-]+)://([^/?]*)([^?]*)(\?.*)?")
+AT_ONCE = 1 << 22  # bytes by one request; tarfile asks for 10 kB at a time
+DELAYED = "allow_delayed_open"  # pyarrow's option
 WILD = re.compile(r"[*?\[]")
 INSTALL = 'pip install "edgeailite[ray]"'
 
@@ -53,6 +56,8 @@ def open_store(address: str) -> tuple[Any, str]:
     scheme, bucket, path, options = match[1], match[2], match[3], match[4] or ""
     if scheme == "file":
         return _system("file:///"), path
+    if scheme == "s3" and DELAYED not in options:  # a small object is written by one request in place of three
+        options += f"{'&' if options else '?'}{DELAYED}=true"
     return _system(f"{scheme}://{bucket}{options}"), f"{bucket}{path}"
 
 
@@ -83,13 +88,22 @@ def read_bytes(place: str) -> bytes:
     return bytes(data)
 
 
+def fetch(place: str, path: Path) -> None:
+    """Copy a file to this machine, a part at a time. Raises DataError."""
+    try:
+        with open_stream(place) as source, path.open("wb") as file:
+            shutil.copyfileobj(source, file, PART)
+    except OSError as error:
+        raise unreadable(place, error, fix="try again") from None
+
+
 def open_stream(place: str) -> IO[bytes]:
     """Open a file for reading from its begin to its end. Raises OSError."""
     address = address_of(place)
     if address is None:
         return open_regular(Path(place))
     system, path = open_store(address)
-    return system.open_input_stream(path)
+    return system.open_input_stream(path, buffer_size=AT_ONCE)
 
 
 def open_random(place: str) -> Any:
@@ -118,11 +132,15 @@ def write_bytes(place: str, data: bytes) -> None:
 
 
 def join(place: str, name: str) -> str:
-    """Return the file of this name below a folder or an address, before its `?options`."""
+    """Return the file of this name below a folder or an address, before its `?options`; "" is the folder itself.
+
+    >>> join("s3://bucket/labels?region=eu-north-1", "a.png"), join("labels", "")
+    ('s3://bucket/labels/a.png?region=eu-north-1', 'labels')
+    """
     if address_of(place) is None:
         return str(Path(place, name))
     folder, mark, options = place.partition("?")
-    return f"{folder.rstrip('/')}/{name}{mark}{options}"
+    return f"{folder.rstrip('/')}{'/' if name else ''}{name}{mark}{options}"
 
 
 def found_below(address: str) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,9 @@ files that they were made of have the same manifest.
 
 from __future__ import annotations
 
+import lzma
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -24,13 +26,15 @@ PICTURE, TAR, PARQUET = "picture", "tar", "parquet"
 SHARDS = {".tar": TAR, ".parquet": PARQUET}
 NAME_COLUMNS = ("name", "path", "__key__", "key", "id")
 LONGEST_NAME = 1000
+# What tarfile, its decompressors and pyarrow raise for a file that is none of theirs, or damaged.
+BAD_SHARD = (OSError, ValueError, EOFError, NotImplementedError, tarfile.TarError, zlib.error, lzma.LZMAError)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Unit:
     """A unit of work: a picture, a tar shard or a Parquet file at a `place`. `name` and `target` are a picture's.
 
-    `problem` is why it is known to be unreadable.
+    `problem` is why it is known to be unreadable. The driver of a job holds one for each file.
     """
 
     kind: str
@@ -129,9 +133,10 @@ def rows_of(unit: Unit, column: str) -> Iterator[Row]:
         return
     try:
         yield from _tar_rows(unit, column) if unit.kind == TAR else _parquet_rows(unit, column)
-    except (OSError, ValueError, tarfile.TarError) as error:
+    except BAD_SHARD as error:
         reason = first_line(error)[:200]
-        yield Row(unit.place, "", b"", f"{unit.place}: cannot be read to its end ({reason})", 0.0)
+        name = PurePosixPath(unit.place.partition("?")[0]).name  # a manifest has no path of a machine
+        yield Row(name, "", b"", f"{unit.place}: cannot be read to its end ({reason})", 0.0)
 
 
 def _row_of_picture(unit: Unit) -> Row:
@@ -179,7 +184,8 @@ def _parquet_rows(unit: Unit, column: str) -> Iterator[Row]:
             for row in batch.to_pylist():
                 value = row[pictures]
                 data = value.get("bytes") if isinstance(value, dict) else value  # as Hugging Face stores pictures
-                name = str(row[names]) if names else f"{PurePosixPath(unit.place).stem}/{number:09d}"
+                known_as = row[names] if names else None
+                name = f"{PurePosixPath(unit.place).stem}/{number:09d}" if known_as is None else str(known_as)
                 problem = _bad_name(name)
                 if not isinstance(data, bytes):
                     problem, data = problem or f"{name}: no bytes in {pictures}", b""

@@ -6,8 +6,9 @@ stay in the worker; only rows travel.
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -96,30 +97,39 @@ class Worker:
             yield [*before[:-1], replace(before[-1], share=1.0)]
 
 
+def unit_as_row(unit: Unit) -> dict[str, bytes]:
+    """Return a unit as values of a row. Texts travel as bytes, since names of files need not be UTF-8."""
+    return {each.name: os.fsencode(getattr(unit, each.name)) for each in fields(Unit)}
+
+
 def units_from(batch: Batch) -> list[Unit]:
     """Return the units of columns."""
     names = [each.name for each in fields(Unit)]
-    return [Unit(*map(str, values)) for values in zip(*(batch[name] for name in names), strict=True)]
+    return [Unit(*map(os.fsdecode, values)) for values in zip(*(batch[name] for name in names), strict=True)]
 
 
 def rows_as_columns(written: Sequence[Written], shares: Sequence[float]) -> Batch:
     """Return results without their pictures as columns."""
     entries = [one.labelled.entry for one in written]
-    found: Batch = {name: np.array([getattr(entry, name) for entry in entries], object) for name in FIELDS}
-    found["problem"] = np.array([one.labelled.problem for one in written], object)
-    found["file"] = np.array([one.file for one in written], object)
+    found: Batch = {name: _texts(getattr(entry, name) for entry in entries) for name in FIELDS}
+    found["problem"] = _texts(one.labelled.problem for one in written)
+    found["file"] = _texts(one.file for one in written)
     found["height"] = np.array([one.labelled.size[0] for one in written], np.int64)
     found["width"] = np.array([one.labelled.size[1] for one in written], np.int64)
-    found["class_shares"] = np.array([" ".join(map(repr, one.labelled.shares)) for one in written], object)
+    found["class_shares"] = _texts(" ".join(map(repr, one.labelled.shares)) for one in written)
     found["work"] = np.array(shares, np.float64)
     return found
+
+
+def _texts(values: Iterable[str]) -> NDArray[Any]:
+    return np.array([*map(os.fsencode, values)], object)
 
 
 def rows_from(batch: Batch) -> Iterator[tuple[Written, float]]:
     """Yield the results of columns, and the part of a unit's work that each was."""
     for index in range(len(batch["name"])):
-        entry = Entry(*(str(batch[name][index]) for name in FIELDS))
+        entry = Entry(*(os.fsdecode(batch[name][index]) for name in FIELDS))
         size = int(batch["height"][index]), int(batch["width"][index])
-        shares = tuple(map(float, str(batch["class_shares"][index]).split()))
-        labelled = Labelled(entry, size, shares, problem=str(batch["problem"][index]))
-        yield Written(labelled, str(batch["file"][index])), float(batch["work"][index])
+        shares = tuple(map(float, batch["class_shares"][index].split()))
+        labelled = Labelled(entry, size, shares, problem=os.fsdecode(batch["problem"][index]))
+        yield Written(labelled, os.fsdecode(batch["file"][index])), float(batch["work"][index])

@@ -143,13 +143,17 @@ def _merge_table(folder: Path, parts: Sequence[Shard], name: str) -> bool:
 
 
 def _missing(folder: Path, record: dict[str, Any]) -> int | None:
-    """List the pictures of the recorded inputs that the manifest lacks; None where the inputs are not there."""
+    """List the pictures of the recorded inputs that the manifest lacks; None where the inputs are not there.
+
+    Pictures in tar shards, in Parquet files and at addresses, whose jobs record no root, are not looked for.
+    """
     words = [Path(word) for word in record.get("input", []) if isinstance(word, str)]
-    if not words or Path(STDIN) in words:
-        return None
+    root = record.get("root")
     (folder / MISSING).unlink(missing_ok=True)
+    if not words or Path(STDIN) in words or not isinstance(root, str):
+        return None
     try:
-        source = inputs(words, apart_from=folder, root=Path(str(record.get("root", "."))))
+        source = inputs(words, apart_from=folder, root=Path(root))
         there = {found.name for found in source() if not found.moves}
     except DataError:
         return None

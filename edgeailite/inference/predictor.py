@@ -6,7 +6,7 @@ So both ways give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,12 @@ from edgeailite.runs.open import OpenModel, open_model
 from edgeailite.runs.weights import chosen_weights
 
 Batch = dict[str, NDArray[Any]]
+Encoded = tuple[str, bytes, str]  # name, bytes of the file, problem
+Decoded = tuple[str, str, Image | None, tuple[Any, ...], str]  # name, hash, picture, the network's inputs, problem
+Predicted = tuple[str, str, Image | None, dict[str, Any], str]  # name, hash, picture, the network's outputs, problem
 RESULT = "an earlier result of infer, not a picture"
+MOST_TOGETHER = 16  # pictures that a thread takes at a time
+BYTES_TOGETHER = 1 << 16  # of their files: no format of ours unpacks to more than some thousand times as much
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ class Predictor:
             labels = labels_sha256(maps | {output.key: results[output.key] for output in self.whole})
         return Entry(name, input_sha256, labels, self.model_sha256, self.arithmetic)
 
-    def labelled(self, pictures: Iterator[tuple[str, bytes, str]]) -> Iterator[Labelled]:
+    def labelled(self, pictures: Iterable[Encoded]) -> Iterator[Labelled]:
         """Label encoded pictures (name, bytes, problem), in order; a problem that is given is handed on.
 
         A picture that cannot be read gives a problem. Raises DataError where the network itself fails.
@@ -113,7 +118,8 @@ class Predictor:
             raise UsageError(
                 f"the network takes {streams} pictures at a time, encoded pictures come alone", code="no-fit"
             )
-        yield from parallel_map(self._encoded, self._predicted(pictures))
+        for group in parallel_map(self._encoded_group, self._predicted(pictures)):
+            yield from group
 
     def __call__(self, batch: Batch) -> Batch:
         """Label a batch with columns `name` (N,) str and `bytes` (N,) object, encoded pictures; in the same order.
@@ -143,13 +149,20 @@ class Predictor:
         """Return the names of a picture's files after its own name: "label.png", or "OUTPUT_label.png" of several."""
         return [output.file_of(kind) for output in self.outputs for kind in self.kinds]
 
-    def _predicted(
-        self, pictures: Iterator[tuple[str, bytes, str]]
-    ) -> Iterator[tuple[str, str, Image | None, dict[str, Any], str]]:
-        for name, digest, image, inputs, problem in parallel_map(self._decoded, pictures):
-            yield name, digest, image, {} if image is None else self.opened.predict(inputs), problem
+    def _predicted(self, pictures: Iterable[Encoded]) -> Iterator[list[Predicted]]:
+        for group in parallel_map(self._decoded_group, small_together(pictures)):
+            yield [
+                (name, digest, image, {} if image is None else self.opened.predict(inputs), problem)
+                for name, digest, image, inputs, problem in group
+            ]
 
-    def _decoded(self, row: tuple[str, bytes, str]) -> tuple[str, str, Image | None, tuple[Any, ...], str]:
+    def _decoded_group(self, rows: Sequence[Encoded]) -> list[Decoded]:
+        return [self._decoded(row) for row in rows]
+
+    def _encoded_group(self, rows: Sequence[Predicted]) -> list[Labelled]:
+        return [self._encoded(row) for row in rows]
+
+    def _decoded(self, row: Encoded) -> Decoded:
         name, data, problem = row
         if problem:
             return name, "", None, (), problem
@@ -162,7 +175,7 @@ class Predictor:
         except DataError as error:
             return name, digest, None, (), str(error)
 
-    def _encoded(self, row: tuple[str, str, Image | None, dict[str, Any], str]) -> Labelled:
+    def _encoded(self, row: Predicted) -> Labelled:
         name, digest, image, outputs, problem = row
         if image is None:
             return Labelled(self.entry(name, digest, None), problem=problem)
@@ -173,6 +186,29 @@ class Predictor:
             for output, kind, data in encoded(self.outputs, self.kinds, image, results, alpha=self.alpha)
         }
         return Labelled(self.entry(name, digest, results), size, tuple(shares_of(self.outputs, results)), files)
+
+
+def small_together(
+    pictures: Iterable[Encoded], *, most: int = MOST_TOGETHER, size: int = BYTES_TOGETHER
+) -> Iterator[list[Encoded]]:
+    """Yield pictures in groups, in order: handing a small picture to a thread costs as much as decoding it.
+
+    A group has at most `most` pictures and ends with the one that brings its files to `size` bytes; so large pictures
+    come alone, and few of them are in memory.
+
+    >>> [len(group) for group in small_together([("a", b"123", ""), ("b", b"1", ""), ("c", b"", "")], size=4)]
+    [2, 1]
+    """
+    group: list[Encoded] = []
+    together = 0
+    for picture in pictures:
+        group.append(picture)
+        together += len(picture[1])
+        if len(group) >= most or together >= size:
+            yield group
+            group, together = [], 0
+    if group:
+        yield group
 
 
 def arithmetic_name(opened: OpenModel, runtime: str) -> str:

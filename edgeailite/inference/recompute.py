@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgeailite.config import InferConfig
@@ -13,7 +13,7 @@ from edgeailite.errors import DataError, UsageError, option
 from edgeailite.inference.label import predictor_options
 from edgeailite.inference.manifest import Entry, read_manifest, sampled
 from edgeailite.inference.naming import OUTSIDE
-from edgeailite.inference.predictor import Predictor
+from edgeailite.inference.predictor import Encoded, Predictor
 from edgeailite.inference.results import RECORD, read_record
 from edgeailite.inference.sources import inputs
 
@@ -40,11 +40,15 @@ class Recomputed:
         return 4 if self.other_labels else 1 if self.other_input or self.unread else 0
 
 
-def recompute(config: InferConfig) -> Recomputed:
+Elsewhere = Callable[[InferConfig, Sequence[Path], Sequence[Entry]], Iterator[Encoded] | None]
+"""Options, inputs and entries -> their pictures; None if the inputs are plain files of this machine."""
+
+
+def recompute(config: InferConfig, *, elsewhere: Elsewhere | None = None) -> Recomputed:
     """Label a sample of `config.check`'s pictures here and compare hashes.
 
-    Model and inputs are those of the job's record beside the manifest, unless given. Raises DataError for a manifest
-    that was changed, UsageError for another model than the manifest's.
+    Model and inputs are those of the job's record beside the manifest, unless given; `elsewhere` reads what are no
+    plain files. Raises DataError for a manifest that was changed, UsageError for another model than the manifest's.
     """
     manifest = config.check
     assert manifest is not None
@@ -52,7 +56,7 @@ def recompute(config: InferConfig) -> Recomputed:
     if not sample:
         raise DataError("has no picture with labels", path=manifest)
     record = read_record(manifest.parent / RECORD) or {}
-    model, root = _places(config, record, manifest)
+    model = _model(config, record, manifest)
     predictor = Predictor(model, **predictor_options(config) | _stored_as(config, record))
     if predictor.model_sha256 != sample[0].model:
         raise UsageError(
@@ -63,8 +67,11 @@ def recompute(config: InferConfig) -> Recomputed:
     known = tuple(sorted({entry.arithmetic for entry in sample}))
     found = Recomputed(len(sample), predictor.arithmetic, known)
     wanted = {entry.name: entry for entry in sample}
+    words = config.input or tuple(Path(str(word)) for word in _list(record.get("input")))
+    column = config.column or str(record.get("column", ""))
+    pictures = elsewhere(replace(config, column=column), words, sample) if elsewhere is not None else None
     with progress("check", len(sample)) as (bar, task):
-        for one in predictor.labelled(_pictures(sample, root)):
+        for one in predictor.labelled(pictures or _pictures(sample, _root(config, record, manifest))):
             _compare(found, wanted[one.entry.name], one.entry, problem=one.problem)
             bar.advance(task)
     return found
@@ -81,7 +88,7 @@ def _compare(found: Recomputed, expected: Entry, entry: Entry, *, problem: str) 
         found.equal += 1
 
 
-def _pictures(sample: list[Entry], root: Path) -> Iterator[tuple[str, bytes, str]]:
+def _pictures(sample: list[Entry], root: Path) -> Iterator[Encoded]:
     """Yield (name, bytes, problem) of the sample's pictures."""
     for entry in sample:
         name = Path(entry.name)
@@ -92,17 +99,26 @@ def _pictures(sample: list[Entry], root: Path) -> Iterator[tuple[str, bytes, str
             yield entry.name, b"", str(error)
 
 
-def _places(config: InferConfig, record: dict[str, object], manifest: Path) -> tuple[Path, Path]:
-    """Return the model and the root of the inputs: as given, or as in the record of the job."""
+def _model(config: InferConfig, record: dict[str, object], manifest: Path) -> Path:
+    """Return the model: as given, or as in the record of the job."""
     model = config.model or (Path(str(record["model"])) if "model" in record else None)
     if model is None:
         fix = f"infer MODEL INPUT {option('check')} {manifest}"
         raise UsageError(f"{manifest.parent / RECORD} does not say where the model is; write {fix}")
+    return model
+
+
+def _root(config: InferConfig, record: dict[str, object], manifest: Path) -> Path:
+    """Return the root of the inputs: as given, or as in the record of the job."""
     if config.root is not None:
-        return model, config.root
+        return config.root
     if config.input:
-        return model, inputs(config.input, apart_from=manifest.parent).root
-    return model, Path(str(record.get("root", ".")))
+        return inputs(config.input, apart_from=manifest.parent).root
+    return Path(str(record.get("root", ".")))
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _stored_as(config: InferConfig, record: dict[str, object]) -> dict[str, object]:

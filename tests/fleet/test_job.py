@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -12,6 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from edgeailite.fleet import units
+from edgeailite.fleet.units import Unit
+from edgeailite.fleet.worker import Task, Worker, rows_from, unit_as_row
 from edgeailite.inference import predictor
 from edgeailite.inference.manifest import read_manifest
 from tests.small_file import small_file
@@ -116,7 +120,9 @@ def test_leftovers_of_killed_workers_go_and_other_files_stay(command, model, pic
     (out / "mine.tar").write_bytes(b"mine")
     label(command, model, shards, out, "--save_format", "tar")
     assert not (out / f"labels-{'0' * 16}.tar").exists()
-    assert (out / "mine.tar").exists() and len(list(out.glob("labels-*.tar"))) == 2
+    made = list(out.glob("labels-*.tar"))
+    assert (out / "mine.tar").exists() and len(made) == 2
+    assert "day1/3.png" not in str([*map(_names, made)])  # the one that cannot be read
 
 
 def test_a_job_goes_on_and_writes_the_same(command, model, pictures, tmp_path, manifest, monkeypatch):
@@ -142,8 +148,36 @@ def test_parts_of_shards(command, model, pictures, tmp_path, manifest):
     shards = packed(pictures, tmp_path / "shards")
     for index in range(3):
         label(command, model, shards, tmp_path / "parts", "--shard", f"{index}/3", "--save_format", "tar")
-    command("infer", "--merge", tmp_path / "parts")
+    ended = command("infer", "--merge", tmp_path / "parts", "--json", "True")
     assert (tmp_path / "parts/manifest.jsonl").read_bytes() == manifest
+    made = [*(tmp_path / "parts").rglob("labels-*.tar")]
+    assert made and all(path.parent.name.startswith("shard-") for path in made)  # each part has its own
+    found = json.loads(ended.out)
+    assert "missing" not in found and "not looked for" in ended.err
+    assert found["pictures"] == PICTURES and "repeated" not in found  # each in one part
+    assert not (tmp_path / "parts/missing.csv").exists()
+
+
+def test_parts_with_a_changed_manifest_are_not_merged(command, model, pictures, tmp_path):
+    shards = packed(pictures, tmp_path / "shards")
+    for index in range(2):
+        label(command, model, shards, tmp_path / "parts", "--shard", f"{index}/2")
+    path = tmp_path / "parts/shard-1-of-2/manifest.jsonl"
+    path.write_text(path.read_text().replace('"labels": "', '"labels": "0', 1))
+    ended = command("infer", "--merge", tmp_path / "parts")
+    assert ended.code == 3 and f"{path}: its lines are not those" in ended.err
+
+
+def test_a_sample_is_recomputed_from_shards(command, model, pictures, tmp_path):
+    shards = packed(pictures, tmp_path / "shards")
+    label(command, model, [tmp_path / "shards/*.tar"], tmp_path / "out", "--save_format", "tar")
+    check = ("--check", tmp_path / "out/manifest.jsonl", "--sample", 1, "--json", "True")
+    ended = command("infer", *check)
+    assert ended.code == 0 and json.loads(ended.out)["equal"] == PICTURES - 1
+    ended = command("infer", model, shards[1], *check)
+    found = json.loads(ended.out)
+    assert ended.code == 1 and found["equal"] + found["unread"] == PICTURES - 1
+    assert "not in these files" in ended.err
 
 
 BAD = {
@@ -171,6 +205,97 @@ def test_a_shard_that_is_cut_off_fails_alone(command, model, pictures, tmp_path)
     assert ended.code == 1 and "cannot be read to its end" in ended.err
     labelled = {entry.name for entry in read_manifest(tmp_path / "out/manifest.jsonl") if not entry.failed}
     assert labelled >= {name for name in _names(shards[1]) if name.endswith(".png")} - {"day1/3.png"}
+
+
+def test_a_cut_off_shard_is_named_without_its_folder(command, model, pictures, tmp_path):
+    shards = packed(pictures, tmp_path / "shards")
+    shards[0].write_bytes(shards[0].read_bytes()[:1200])
+    label(command, model, shards, tmp_path / "out")
+    failed = {entry.name for entry in read_manifest(tmp_path / "out/manifest.jsonl") if entry.failed}
+    assert "000.tar" in failed and str(tmp_path) not in (tmp_path / "out/manifest.jsonl").read_text()
+
+
+def test_shards_without_pictures(command, model, tmp_path):
+    packed(tmp_path, tmp_path / "shards")
+    ended = label(command, model, [tmp_path / "shards/*.tar"], tmp_path / "out")
+    assert ended.code == 3 and "no pictures in these files; see --column" in ended.err
+
+
+@pytest.mark.parametrize("damage", ["no tar", "nothing"])
+def test_files_that_are_no_shards(command, model, tmp_path, damage):
+    (tmp_path / "a.tar").write_bytes(b"no tar" * 200 if damage == "no tar" else b"")
+    ended = label(command, model, [tmp_path / "a.tar"], tmp_path / "out")
+    assert ended.code == 3 and "a.tar: cannot be read to its end" in ended.err
+
+
+def test_going_on_with_a_whole_job_whose_failed_picture_still_fails(command, model, pictures, tmp_path, manifest):
+    shards = packed(pictures, tmp_path / "shards")
+    label(command, model, shards, tmp_path / "out")
+    ended = label(command, model, shards, tmp_path / "out", "--resume", "True")
+    assert ended.code == 1 and (tmp_path / "out/manifest.jsonl").read_bytes() == manifest
+
+
+ODD = os.fsdecode(b"day1/\xff.png")  # not UTF-8
+
+
+@pytest.mark.parametrize("form", ["files", "tar"])
+def test_names_that_are_not_utf8(command, model, pictures, tmp_path, form):
+    folder = tmp_path / "in" / "day1"
+    folder.mkdir(parents=True)
+    (tmp_path / "in" / ODD).write_bytes((pictures / "day0/0.png").read_bytes())
+    assert label(command, model, [tmp_path / "in"], tmp_path / "plain").code == 0
+    shards = packed(tmp_path / "in", tmp_path / "shards", shards=1)
+    assert label(command, model, shards, tmp_path / "out", "--save_format", form).code == 0
+    assert (tmp_path / "out/manifest.jsonl").read_bytes() == (tmp_path / "plain/manifest.jsonl").read_bytes()
+    [entry] = read_manifest(tmp_path / "out/manifest.jsonl")
+    assert entry.name == ODD and (form == "tar" or (tmp_path / "out" / f"{ODD}_label.png").is_file())
+
+
+def test_units_and_rows_travel_with_any_name(model, pictures, tmp_path):
+    """As Ray sends them, which takes texts in UTF-8 alone."""
+    worker = Worker(Task(str(model), {"write": ("labels",)}, str(tmp_path / "out"), "files"))
+    unit = Unit("picture", str(pictures / "day0/0.png"), ODD, ODD)
+    row = unit_as_row(unit)
+    assert all(isinstance(value, bytes) for value in row.values())
+    [sent] = worker({name: np.array([value], object) for name, value in row.items()})
+    assert all(isinstance(value, bytes) for name in ("name", "problem", "file") for value in sent[name])
+    [(written, _)] = rows_from(sent)
+    assert written.labelled.entry.name == ODD and not written.labelled.problem
+
+
+def test_a_column_takes_the_pictures_of_one_extension(command, model, pictures, tmp_path, manifest):
+    mask = (pictures / "day0/0.png").read_bytes()
+    shards = packed(pictures, tmp_path / "shards", more={"day0/0.jpg": mask})
+    label(command, model, shards, tmp_path / "out", "--column", "png")
+    assert (tmp_path / "out/manifest.jsonl").read_bytes() == manifest
+
+
+def test_folders_and_links_in_a_shard_are_no_pictures(command, model, pictures, tmp_path):
+    shard = tmp_path / "a.tar"
+    with tarfile.open(shard, "w") as archive:
+        archive.add(pictures / "day0/0.png", "0.png")
+        for name, kind in (("folder.png", tarfile.DIRTYPE), ("link.png", tarfile.SYMTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "0.png"
+            archive.addfile(member)
+    assert label(command, model, [shard], tmp_path / "out").code == 0
+    assert [entry.name for entry in read_manifest(tmp_path / "out/manifest.jsonl")] == ["0.png"]
+
+
+def test_a_member_that_is_too_large_is_not_read(command, model, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(units, "MAX_FILE", (pictures / "day0/0.png").stat().st_size - 1)
+    shard = tmp_path / "a.tar"
+    with tarfile.open(shard, "w") as archive:
+        archive.add(pictures / "day0/0.png", "0.png")
+    ended = label(command, model, [shard], tmp_path / "out")
+    assert ended.code == 3 and f"more than the {units.MAX_FILE} that are read" in ended.err
+
+
+def test_shares_of_the_work_add_up_to_the_units(model, pictures, tmp_path):
+    shards = packed(pictures, tmp_path / "shards", shards=3)
+    worker = Worker(Task(str(model), {"write": ("labels",)}, str(tmp_path / "out"), "tar", batch=2))
+    work = [Unit("tar", str(shard)) for shard in shards] + [Unit("picture", str(pictures / "day0/0.png"), "a", "a")]
+    assert sum(share for _, shares in worker.results(work) for share in shares) == len(work)
 
 
 def test_doubled_names_of_two_shards_are_seen(command, model, pictures, tmp_path):

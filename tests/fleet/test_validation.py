@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,6 +50,11 @@ def test_items_of_a_mirror_are_sent_as_the_data_set_has_them(backwards, command,
     monkeypatch.setattr(surveys, "placed", lambda *words: seen.append(inside(*words)) or seen[-1])
     command("data", "check", "--data_path", own_miniature, "--dataset_name", "streets", "--engine", "ray")
     assert seen and all(own_miniature in item.image.parents for item in seen)
+
+
+def test_workers_examine_from_the_folder_of_the_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path.parent)
+    assert validation._examine_from([], {}, "segmentation", str(tmp_path)) == [] and Path.cwd() == tmp_path
 
 
 @pytest.mark.slow

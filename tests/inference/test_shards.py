@@ -31,6 +31,16 @@ FOUND = {
     "given beside a job": ("3/8", {"RANK": "1", "WORLD_SIZE": "2"}, Shard(3, 8)),
     "Kubernetes": ("auto/8", {"JOB_COMPLETION_INDEX": "3"}, Shard(3, 8)),
     "Slurm from 1 in steps of 2": ("auto", SLURM, Shard(2, 4)),
+    "Slurm from 1": (
+        "auto",
+        {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_COUNT": "4"},
+        Shard(0, 4),
+    ),
+    "a count beside that of the job": (
+        "auto/16",
+        {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "8"},
+        Shard(7, 16),
+    ),
     "Slurm from 0": ("auto", {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "8"}, Shard(7, 8)),
     "torchrun": ("auto", {"RANK": "1", "WORLD_SIZE": "2"}, Shard(1, 2)),
 }
