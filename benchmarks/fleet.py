@@ -6,16 +6,18 @@
                                                                   10^6 inputs of one row, to see that nothing grows
     python benchmarks/fleet.py --workers 1 --kills 0 --node_kills 0 --cores 1 --rounds 3
                                                                   Ray beside the plain loop on one core, by turns
+    python benchmarks/fleet.py --workers 1 --kills 0 --node_kills 0 --cores 1 --model model_int8.onnx
+                                                                  the same around a network that somebody would use
     python benchmarks/fleet.py --only shards                      8 parts as processes, two killed and run again
     python benchmarks/fleet.py --only s3                          an object store on loopback, 1 request in 10 fails
 
 Pictures are made from a seed, as files, which are labelled as files, and as tar shards, which are labelled as tar
-shards; the network is one convolution, so that what is measured is everything around it. Ray runs on a cluster of
-several nodes (`fleet_cluster.py`); workers and a node are killed with SIGKILL meanwhile. A row has: pictures per
-second of the whole command, and from its first finished picture on; milliseconds of processor time per picture, of all
-processes of the job; resident memory of the command's own process (Ray's driver) after a fifth and after nine tenths
-of the time, and of the largest worker likewise; the manifest is sorted later. Needs the extra `ray`; `--only s3` moto
-and boto3 as well (`pip install "moto[server]" boto3`).
+shards; the network is one convolution, so that what is measured is everything around it, or --model. Ray runs on a
+cluster of several nodes (`fleet_cluster.py`); workers and a node are killed with SIGKILL meanwhile. A row has: pictures
+per second of the whole command, and from its first finished picture on; milliseconds of processor time per picture, of
+all processes of the job; resident memory of the command's own process (Ray's driver) after a fifth and after nine
+tenths of the time, and of the largest worker likewise; the manifest is sorted later. Needs the extra `ray`; `--only s3`
+moto and boto3 as well (`pip install "moto[server]" boto3`).
 """
 
 from __future__ import annotations
@@ -89,6 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--size", type=int, nargs=2, default=(64, 64), help="height and width of pictures and network")
+    parser.add_argument("--model", type=Path, help="an exported file in the place of one convolution")
     parser.add_argument("--workers", type=int, nargs="+", default=(1, 2))
     parser.add_argument("--rows", choices=ROWS, nargs="+", default=ROWS,
                         help="plain, local: one process over files, over shards; files, shards: Ray")  # fmt: skip
@@ -107,7 +110,7 @@ def main() -> None:
     print(line(*HEAD), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        model = smallest_file(root / "model", args.size)
+        model = args.model.resolve() if args.model else smallest_file(root / "model", args.size)
         make_pictures(root, args.pictures, args.size, files=args.only != "ray" or {"plain", "files"} & {*args.rows})
         runs = {"ray": by_ray, "shards": by_parts, "s3": by_store}[args.only]
         found: dict[str, list[Run]] = {}
