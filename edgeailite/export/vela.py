@@ -160,7 +160,7 @@ def _run_vela(source: Path, accelerator: str, system: System, name: str) -> None
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=SECONDS,
-            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+            env={**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"},  # lines in their order
             check=False,
         )
     except subprocess.TimeoutExpired:

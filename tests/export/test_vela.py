@@ -59,6 +59,7 @@ def fake(monkeypatch, tmp_path):
         (package / "__init__.py").touch()
         (package / "vela.py").write_text(FAKE.format(code=code, writes=writes, summary=summary))
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # as most users have it
         monkeypatch.setattr(vela, "find_spec", lambda name: name)
         monkeypatch.setattr(vela, "version", lambda name: "5.2.0")
 
