@@ -20,7 +20,7 @@ from edgeailite.console import log, progress
 from edgeailite.errors import DataError, UsageError, option
 from edgeailite.fleet.ray_engine import run, workers_of
 from edgeailite.fleet.sinks import Written, refuse_folder, remove_leftovers
-from edgeailite.fleet.stores import address_of, join, write_bytes
+from edgeailite.fleet.stores import address_of, join, write_files
 from edgeailite.fleet.units import PICTURE, SHARDS, Unit, chunks, units_of
 from edgeailite.fleet.worker import Task, Worker, rows_from, unit_as_row
 from edgeailite.inference.label import (
@@ -46,6 +46,7 @@ from edgeailite.untrusted import printable
 
 INDEX = "index.csv"
 COLUMNS = ("picture", "file")
+TABLES = (CSV, JSON, SKIPPED, INDEX, RECORD, MANIFEST)  # the manifest last, which says that the job is whole
 
 
 def is_job(config: InferConfig) -> bool:
@@ -82,7 +83,7 @@ def label_job(config: InferConfig) -> LabellingSummary:
     if config.save_format != "files":
         remove_leftovers(place, _named(settings.tables))
     if folder is not None:
-        _copy_tables(settings.tables, tables)
+        write_files(settings.tables, TABLES, tables)
     counts = {"labelled": results.labelled, "skipped": results.skipped}
     if config.resume:
         counts["finished_before"] = results.finished
@@ -215,10 +216,3 @@ def _counted(config: InferConfig, units: Sequence[Unit]) -> Iterator[Any]:
 
         yield count
     rates.write(finished=True)
-
-
-def _copy_tables(tables: Path, address: str) -> None:
-    """Copy the tables of a finished job to where its results are; the manifest last, which says that it is whole."""
-    for name in (CSV, JSON, SKIPPED, INDEX, RECORD, MANIFEST):
-        if (tables / name).is_file():
-            write_bytes(join(address, name), (tables / name).read_bytes())

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from edgeailite.errors import DataError
-from edgeailite.fleet.stores import fetch, found_below, join, write_bytes
+from edgeailite.fleet.stores import fetch, found_below, write_files
 from edgeailite.inference.manifest import MANIFEST
 from edgeailite.inference.merge import MISSING, Merged, merge
 from edgeailite.inference.results import RECORD, SKIPPED
@@ -31,7 +31,5 @@ def merge_at(address: str) -> Merged:
         except DataError as error:
             problem, where = (str(text).replace(temporary, address) for text in (error.problem, error.path))
             raise DataError(problem, fix=error.fix, path=where, code=error.code) from None
-        for name in TABLES:
-            if (folder / name).is_file():
-                write_bytes(join(address, name), (folder / name).read_bytes())
+        write_files(folder, TABLES, address)
         return replace(merged, folder=Path(address))

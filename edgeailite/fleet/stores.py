@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
@@ -129,6 +129,13 @@ def write_bytes(place: str, data: bytes) -> None:
             file.write(data)
     except OSError as error:
         raise DataError(f"cannot be written ({error})", path=place, code="unwritable") from None
+
+
+def write_files(folder: Path, names: Iterable[str], address: str) -> None:
+    """Copy those of the named files that a folder has to an address, in this order. Raises DataError."""
+    for name in names:
+        if (folder / name).is_file():
+            write_bytes(join(address, name), (folder / name).read_bytes())
 
 
 def join(place: str, name: str) -> str:
