@@ -20,7 +20,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-SMALL = "--img_resize 192 256 --rand_crop 128 160 --evaluate_every 1000 --overlays 0 --tensorboard off"
+QUIET = "--evaluate_every 1000 --overlays 0 --tensorboard off"
+SMALL = "--img_resize 192 256 --rand_crop 128 160"
+FULL = "--model_name fpn128full_aspp_efficientnet_lite0_edgeailite"
+PLAIN = f"{FULL} --rotation 0 --color_jitter 0 --blur 0"
 ROWS: dict[str, str] = {
     "the preset": "",
     "from scratch": "--pretrained none",
@@ -38,9 +41,16 @@ ROWS: dict[str, str] = {
     "stronger jitter": "--color_jitter 0.8",
     "cutout": "--cutout 0.4",
     "DeepLabV3+": "--model_name deeplabv3plus_efficientnet_lite0_edgeailite",
-    "FPN of 128 channels, full convolutions": "--model_name fpn128full_aspp_efficientnet_lite0_edgeailite",
-    "the same, Lovasz loss, no class weights": "--model_name fpn128full_aspp_efficientnet_lite0_edgeailite "
-    "--lovasz 1 --class_weights none",
+    "FPN of 128 channels, full convolutions": FULL,
+    "the same, Lovasz loss, no class weights": f"{FULL} --lovasz 1 --class_weights none",
+    "the same, no rotation, no jitter, no blur": PLAIN,
+    "plain, no class weights": f"{PLAIN} --class_weights none",
+    "plain, encoder at half its rate": f"{PLAIN} --lr_encoder 3e-4",
+    "plain, BatchNorm kept still": f"{PLAIN} --freeze_bn True",
+    "plain, batches of 4": f"{PLAIN} --batch_size 4",
+    "plain, scale 0.5 to 2": f"{PLAIN} --rand_scale 0.5 2",
+    "plain, jitter 0.2": f"{PLAIN} --color_jitter 0.2",
+    "plain, OHEM": f"{PLAIN} --loss ohem",
     "UNet": "--model_name unet_aspp_efficientnet_lite0_edgeailite",
     "EfficientNet-Lite1": "--model_name fpn_aspp_efficientnet_lite1_edgeailite",
     "EfficientNet-Lite2": "--model_name fpn_aspp_efficientnet_lite2_edgeailite",
@@ -72,7 +82,8 @@ def train(row: str, run: Path, data: Path, options: argparse.Namespace, seed: in
         words = ["train", "--resume", str(run)]
     else:
         flags = (
-            *SMALL.split(),
+            *QUIET.split(),
+            *(() if options.whole else SMALL.split()),
             "--epochs",
             str(options.epochs),
             "--seed",
@@ -114,6 +125,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--whole", action="store_true", help="pictures and crops of the preset's own size")
     parser.add_argument("--print", action="store_true", help="train nothing")
     options = parser.parse_args()
     data = options.camvid if options.print else hold_out(options.camvid, options.runs / f"without_{HELD_OUT}")

@@ -27,7 +27,7 @@ from edgeailite.config import Loop
 from edgeailite.data.loader import EpochBatches
 from edgeailite.data.tensors import Sample, to_input
 from edgeailite.distributed import ALONE
-from edgeailite.environment import cpu_model
+from edgeailite.environment import cpu_features, cpu_model
 from edgeailite.models import create_model
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.training.learner import Place, make_learner, make_losses
@@ -61,6 +61,9 @@ def main() -> None:
     if args.compile:
         ours["compiled"] = _ours(model, batch, steps, channels_last=True, compiled=True)
         _compare("compiled / not", ours["compiled"], ours["channels_last"], pairs=args.pairs)
+    if device.type == "cpu" and "amx_bf16" in cpu_features():
+        ours["bf16"] = _ours(model, batch, steps, channels_last=True, amp="bf16")
+        _compare("bf16 / float32", ours["bf16"], ours["channels_last"], pairs=args.pairs)
     if device.type == "cuda":
         old = _bare(model, batch, steps, channels_last=False, parallel=True)
         ours["bf16"] = _ours(model, batch, steps, channels_last=True, amp="bf16")

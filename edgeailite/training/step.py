@@ -22,6 +22,7 @@ from edgeailite.distributed import ALONE, Processes, mean_over
 from edgeailite.errors import DivergedError, Interrupted, option
 from edgeailite.preprocessing import Preprocessing
 from edgeailite.training.loss_balancing import Balance
+from edgeailite.training.mixed_precision import mixed_precision
 from edgeailite.training.optim import MovingAverage, set_rates
 from edgeailite.training.output_losses import as_targets
 
@@ -181,7 +182,7 @@ def _forward(learner: Learner, batch: Sample) -> tuple[Tensor, Tensor]:
     device = learner.device
     inputs = [to_input(image.to(device, non_blocking=True), learner.preprocessing) for image in images]
     wanted = {name: target.to(device, non_blocking=True) for name, target in targets.items()}
-    with torch.autocast(device.type, dtype=learner.amp) if learner.amp else nullcontext():
+    with mixed_precision(device.type, learner.amp):
         outputs = learner.call(*inputs)
         if learner.teacher is not None:
             with torch.no_grad():
