@@ -32,12 +32,12 @@ STARTS: dict[str, Preset] = {
         "--class_weights enet --evaluate_every 20",
     ),
     "camvid_pretrained": Preset(
-        "CamVid 480x360 from ImageNet weights, one to two hours on one core; needs --data_path",
+        "CamVid 480x360 from ImageNet weights, about an hour on one core; needs --data_path",
         "train",
-        "--dataset_name camvid --model_name fpn_aspp_efficientnet_lite0_edgeailite --pretrained imagenet "
-        "--img_resize 360 480 --rand_crop 256 320 --rand_scale 0.6 1.5 --epochs 48 --batch_size 8 "
-        "--optimizer adamw --lr 3e-3 --lr_encoder 6e-4 --weight_decay 1e-2 --scheduler poly --class_weights enet "
-        "--ema 0.995 --color_jitter 0.5 --blur 1.0 --evaluate_every 10",
+        "--dataset_name camvid --model_name fpn128full_aspp_efficientnet_lite0_edgeailite --pretrained imagenet "
+        "--img_resize 360 480 --rand_crop 256 320 --rand_scale 0.6 1.5 --rotation 0 --epochs 48 --batch_size 4 "
+        "--optimizer adamw --lr 3e-3 --lr_encoder 6e-4 --weight_decay 1e-2 --scheduler poly --class_weights none "
+        "--ema 0.995 --evaluate_every 10",
     ),
     "cityscapes": Preset(
         "Cityscapes 768x384, the published recipe of DeepLabV3+Lite MobileNetV2; needs --data_path",
