@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from edgeailite.config import AnalyzeConfig
 from edgeailite.console import print_json, print_result, print_table
-from edgeailite.drawing.ranking import cells, head
 from edgeailite.quantization import Plan
 from edgeailite.quantization.schemes import DEFAULT_SCHEME
+from edgeailite.runs.ranking import cells, head
 from edgeailite.training.analysis import Analysis, PlanFile, analyze_run
 
 SHOWN = ("sections", "layers")

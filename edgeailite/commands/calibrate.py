@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgeailite.config import CalibrateConfig
 from edgeailite.console import print_result
-from edgeailite.evaluation.summary import in_words
+from edgeailite.metrics.names import in_words
 from edgeailite.training.calibration import AS_FLOAT, NEAR_FLOAT, calibrate_run
 
 

@@ -12,7 +12,7 @@ from edgeailite.config import CompareConfig
 from edgeailite.console import print_json, print_table
 from edgeailite.cost.model_cost import cost_of
 from edgeailite.evaluation import compare
-from edgeailite.evaluation.summary import WORDS
+from edgeailite.metrics.names import METRICS
 from edgeailite.report.comparison_sheet import write_sheet
 from edgeailite.runs.open import OpenModel
 
@@ -106,7 +106,7 @@ def _print_output(name: str, part: Mapping[str, Any]) -> None:
     table.add_column("", overflow="fold")
     for column in ("A", "B", "B - A", "interval", ""):
         table.add_column(column, justify="right", no_wrap=True)
-    rows = [(WORDS[key], row) for key, row in part.items() if key in WORDS]
+    rows = [(METRICS[key].words, row) for key, row in part.items() if key in METRICS]
     rows += [(f"IoU {label}, %", row) for label, row in part.get("iou", {}).items()]
     for label, row in rows:
         table.add_row(label, *_cells(row))

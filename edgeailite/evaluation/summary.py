@@ -15,31 +15,9 @@ from edgeailite.errors import some_of
 from edgeailite.evaluation.tally import DepthTally, Part, PictureTally, Tally, Tasks
 from edgeailite.files import write_result
 from edgeailite.metrics import Confusion, Scores
+from edgeailite.metrics.names import METRICS
 
 NAMED = 8  # classes that a line names
-WORDS = {  # for people, of the names that scores have in JSON and in files
-    "miou": "mIoU, %",
-    "pixel_accuracy": "pixel accuracy, %",
-    "overall": "mean of these two, %",
-    "boundary_iou": "boundary IoU, %",
-    "boundary_f": "boundary F, %",
-    "ard": "ARD, %",
-    "rmse_metres": "RMSE, m",
-    "top1": "top-1, %",
-    "top5": "top-5, %",
-}
-
-
-def in_words(score: str) -> str:
-    """Return what a score is called in tables for people.
-
-    >>> in_words("miou"), in_words("motion_miou")
-    ('mIoU, %', 'motion mIoU, %')
-    """
-    for name, words in WORDS.items():
-        if score == name or score.endswith(f"_{name}"):
-            return f"{score.removesuffix(name)[:-1]} {words}".strip()
-    return score
 
 
 def as_dict(tally: Tally, source: DataSource, *, absent: str = "leave_out") -> dict[str, Any]:
@@ -104,7 +82,7 @@ def flat(values: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(value, Mapping):
             rows |= {f"{key}: {name}": v for name, v in flat(value).items()}
         else:
-            rows[WORDS.get(key, key)] = value
+            rows[METRICS[key].words if key in METRICS else key] = value
     return rows
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from edgeailite.drawing.html import Figure, figure
-from edgeailite.drawing.ranking import bars, cells, head, name_of
 from edgeailite.errors import DataError
 from edgeailite.files import read_regular, unreadable
 from edgeailite.report.record import Grid
+from edgeailite.runs.ranking import bars, cells, head, name_of
 from edgeailite.untrusted import is_finite, is_printable, json_value, printable
 
 LARGEST = 64 << 20  # bytes of sensitivity.json

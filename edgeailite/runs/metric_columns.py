@@ -1,4 +1,4 @@
-"""The columns of `metrics.csv`: their names, units and directions, for displays of a training.
+"""The columns of `metrics.csv`, for displays of a training.
 
     epoch, lr, loss, seconds          always
     loss_<output>                     part of the training loss
@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from edgeailite.drawing.plots import Panel
+from edgeailite.metrics.names import metric_of
 
 Row = Mapping[str, Any]
 
@@ -24,26 +24,6 @@ FIXED = ("epoch", "lr", "loss", "seconds")
 LOSS, WEIGHT = "loss_", "weight_"
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A score's name, whether it is a share shown in per cent, and whether lower is better."""
-
-    name: str
-    per_cent: bool = False
-    lower: bool = False
-
-
-METRICS = {
-    "score": Metric("score", per_cent=True),
-    "miou": Metric("mIoU", per_cent=True),
-    "pixel_accuracy": Metric("pixel accuracy", per_cent=True),
-    "accuracy": Metric("accuracy", per_cent=True),
-    "ard": Metric("ARD", lower=True),
-    "rmse": Metric("RMSE", lower=True),
-    "outliers": Metric("outliers", per_cent=True, lower=True),
-}
-# Of a metric that is not in the table, as published: lower is better where its name says so.
-LOWER = ("error", "loss", "norm", "diff", "outlier")
 BESIDE = "pixel accuracy"  # drawn, but not repeated in every line of an epoch
 
 
@@ -62,16 +42,8 @@ def score_columns(rows: Sequence[Row]) -> list[str]:
     return [column for column in columns if column not in FIXED and not column.startswith((LOSS, WEIGHT))]
 
 
-def metric_of(column: str) -> tuple[str, Metric]:
-    """Return (output or "", metric) of a score's column: depth_ard is ("depth", ARD)."""
-    for key in sorted(METRICS, key=len, reverse=True):
-        if column == key or column.endswith("_" + key):
-            return column[: -len(key)].rstrip("_"), METRICS[key]
-    return "", Metric(column.replace("_", " "), lower=any(word in column for word in LOWER))
-
-
 def score_text(column: str, value: float) -> str:
-    """Return a score as it is written: `mIoU 45.67`, `depth ARD 0.2130`."""
+    """Return a score as it is written: `mIoU 45.67`, `depth ARD 21.30`."""
     output, metric = metric_of(column)
     text = f"{100 * value:.2f}" if metric.per_cent else f"{value:.4f}"
     return f"{output} {metric.name} {text}".strip()
@@ -127,7 +99,7 @@ def _score_panels(rows: Sequence[Row]) -> list[Panel]:
     for column in score_columns(rows):
         output, metric = metric_of(column)
         shared = metric.per_cent and not metric.lower
-        title = "Validation, %" if shared else f"Validation {metric.name}" + (", %" if metric.per_cent else "")
+        title = "Validation, %" if shared else f"Validation {metric.words}"
         name = f"{output} {metric.name}".strip() if shared else output or metric.name
         fields.setdefault(title, {})[name] = [number(row, column) for row in rows]
         shares[title] = metric.per_cent

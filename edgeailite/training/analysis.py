@@ -20,7 +20,6 @@ from edgeailite.data.augment.transforms import EvalTransform
 from edgeailite.data.loader import eval_loader
 from edgeailite.data.tensors import Sample, to_input
 from edgeailite.device import select_device, set_threads
-from edgeailite.drawing.ranking import bars
 from edgeailite.errors import DataError, option
 from edgeailite.evaluation import Tally, Tasks, evaluate, merge, part_of, torch_predictor
 from edgeailite.evaluation.summary import headline, tasks_of
@@ -42,6 +41,7 @@ from edgeailite.quantization.sensitivity import (
 )
 from edgeailite.runs.folder import run_folder
 from edgeailite.runs.open import OpenModel
+from edgeailite.runs.ranking import bars
 from edgeailite.runs.weights import chosen_weights
 from edgeailite.training.calibration import calibrated, open_float, splits_of
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from edgeailite.errors import option
+from edgeailite.metrics.names import metric_of
 from edgeailite.runs.folder import BEST, read_metrics
-from edgeailite.runs.metric_columns import best_score, metric_of, number, score_columns, score_text
+from edgeailite.runs.metric_columns import best_score, number, score_columns, score_text
 from edgeailite.training.job import TrainingResult
 
 Row = Mapping[str, Any]
@@ -30,10 +31,10 @@ def _in_words(row: Row, column: str) -> tuple[str, Any]:
         return (f"{kind} of {output}" if output else column), row[column]
     output, metric = metric_of(column)
     value = number(row, column)
-    name = f"val {output} {metric.name}".replace("  ", " ")
-    if not metric.per_cent:
+    name = f"val {output} {metric.words}".replace("  ", " ")
+    if math.isnan(value) or not metric.per_cent:
         return name, row[column]
-    return f"{name}, %", row[column] if math.isnan(value) else f"{100 * value:.2f}"
+    return name, f"{100 * value:.2f}"
 
 
 def ending(folder: Path, row: Row, *, verbs: str, following: str | None) -> dict[str, Any]:

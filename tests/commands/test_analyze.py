@@ -11,7 +11,6 @@ import onnx
 import pytest
 
 from edgeailite.__main__ import _analysis, main
-from edgeailite.drawing.ranking import cells
 from edgeailite.errors import DataError, UsageError
 from edgeailite.evaluation import empty
 from edgeailite.quantization import Plan, wide_parts
@@ -19,6 +18,7 @@ from edgeailite.quantization.plan_files import read_plan, write_plan
 from edgeailite.runs.checkpoint import load_checkpoint, save_checkpoint
 from edgeailite.runs.folder import BEST, LAST
 from edgeailite.runs.network import load_network
+from edgeailite.runs.ranking import cells
 from edgeailite.training.analysis import drops, worst
 from tests.commands.real_runs import quantize_words, train_words
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from edgeailite.runs.metric_columns import best_score, epoch_line, metric_of, number, panels, score_columns
+from edgeailite.runs.metric_columns import best_score, epoch_line, number, panels, score_columns
 
 ROW = {"epoch": 3, "lr": 0.01, "loss": 0.12341, "miou": 0.45671, "pixel_accuracy": 0.8, "seconds": 12.3}
 SEVERAL = {
@@ -26,7 +26,7 @@ def test_the_line_of_an_epoch(form):
 
 
 def test_the_line_of_several_outputs():
-    scores = "segmentation mIoU 50.00, depth ARD 0.2500, motion mIoU 40.00"
+    scores = "segmentation mIoU 50.00, depth ARD 25.00, motion mIoU 40.00"
     assert epoch_line(SEVERAL, 2) == f"epoch 1/2 loss 2.5000 val {scores} (9.0 s)"
 
 
@@ -40,19 +40,6 @@ def test_numbers_are_nan_where_there_are_none():
 def test_scores_are_the_columns_that_are_nothing_else():
     assert score_columns([ROW]) == ["miou", "pixel_accuracy"]
     assert score_columns([SEVERAL]) == ["segmentation_miou", "depth_ard", "motion_miou"]
-
-
-@pytest.mark.parametrize(
-    ("column", "output", "lower"),
-    [
-        ("miou", "", False), ("motion_miou", "motion", False), ("depth_ard", "depth", True),
-        ("segmentation_pixel_accuracy", "segmentation", False), ("depth_outliers", "depth", True),
-        ("endpoint_error", "", True), ("fscore", "", False), ("standard", "", False),
-    ],
-)  # fmt: skip
-def test_metrics_by_their_column(column, output, lower):
-    found, metric = metric_of(column)
-    assert (found, metric.lower) == (output, lower)
 
 
 def test_the_best_goes_by_the_first_score_and_its_direction():
@@ -76,7 +63,7 @@ def test_diagrams_of_several_outputs():
     found = {panel.title.split("  (")[0]: panel for panel in panels([SEVERAL])}
     assert list(found["Training loss"].lines) == ["all", "segmentation", "depth"]
     assert list(found["Validation, %"].lines) == ["segmentation mIoU", "motion mIoU"]
-    assert list(found["Validation ARD"].lines) == ["depth"] and not found["Validation ARD"].per_cent
+    assert list(found["Validation ARD, %"].lines) == ["depth"] and found["Validation ARD, %"].per_cent
     assert found["Weights of the losses"].lines == {"segmentation": [1.0], "depth": [0.5]}
 
 

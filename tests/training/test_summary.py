@@ -41,7 +41,7 @@ def test_where_the_last_is_the_best(tmp_path):
 def test_what_was_not_measured_stays_as_it_is(tmp_path):
     assert last_epoch({"epoch": 1, "lr": 0.1, "miou": ""}) == {"epoch": 1, "val mIoU, %": ""}
     assert last_epoch({"score": 0.5, "depth_ard": 0.25, "minutes": 9.0}) == {
-        "val score, %": "50.00", "val depth ARD": 0.25, "minutes it took": 9.0,
+        "val score, %": "50.00", "val depth ARD, %": "25.00", "minutes it took": 9.0,
     }  # fmt: skip
     assert last_epoch({"loss_depth": 0.5, "weight_depth": 2.0}) == {"loss of depth": 0.5, "weight of depth": 2.0}
     run_of(tmp_path, math.nan)

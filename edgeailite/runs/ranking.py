@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgeailite.drawing.plots import layer_bars
+from edgeailite.metrics.names import metric_of
 
 BARS = 30
-METRICS = {"miou": "mIoU", "ard": "ARD", "top1": "top-1"}  # in words
 
 
 def head(page: Mapping[str, Any]) -> list[str]:
@@ -20,8 +20,8 @@ def head(page: Mapping[str, Any]) -> list[str]:
 
 def _metric(score: str) -> str:
     """Return `mIoU` for miou, `motion mIoU` for motion_miou."""
-    *output, metric = score.rsplit("_", 1)
-    return " ".join([*output, METRICS.get(metric, metric)])
+    output, metric = metric_of(score)
+    return f"{output} {metric.name}".strip()
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:
