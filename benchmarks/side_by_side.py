@@ -5,12 +5,12 @@
 
 Prints the Markdown table of docs/models.md; int8 files are ours alone: ONNX in onnxruntime, and .tflite in LiteRT with
 XNNPACK's kernels, which give the decoder's codes before the last resize (needs the extra `tflite`). With --results (a
-file of `edgeailite validate --json True`, or a CSV with network and miou) it has a column mIoU of the float network,
-and --plot draws it over milliseconds with the Pareto front. All weights are random (speed does not depend on them), all
-ONNX files come from the same exporter (torch.onnx, fixed size, onnxsim) and give logits of 19 classes at the size of
-the picture, and GMACs and parameters are counted from the files (BatchNorm is folded) by the same rules. Peers that are
-not installed are left out, and said so. Exported files go to a fresh folder, unless --cache keeps them: whoever keeps
-them answers for their being of this version.
+file of `edgeailite validate --json True`, or a CSV with network, miou and type) it has a column mIoU, and --plot draws
+it over milliseconds with the Pareto front. All weights are random (speed does not depend on them), all ONNX files come
+from the same exporter (torch.onnx, fixed size, onnxsim) and give logits of 19 classes at the size of the picture, and
+GMACs and parameters are counted from the files (BatchNorm is folded) by the same rules. Peers that are not installed
+are left out, and said so. Exported files go to a fresh folder, unless --cache keeps them: whoever keeps them answers
+for their being of this version.
 """
 
 from __future__ import annotations
@@ -147,14 +147,15 @@ def run(args: argparse.Namespace) -> None:
     runs = {subject.name: runner(subject, size, args.threads) for subject in subjects}
     timings = alternate(runs, rounds=args.rounds, warmup=5)
     facts = machine_facts(args.threads)
-    miou = {} if args.results is None else {one.network: one.miou for one in read_accuracies(args.results)}
+    results = [] if args.results is None else read_accuracies(args.results)
+    miou = {one.network + (INT8_SUFFIX if one.arithmetic == "int8" else ""): one.miou for one in results}
     print(f"\n{size[0]}x{size[1]}, {args.threads} threads, onnxruntime {facts['onnxruntime']}, CPU with")
     print(f"{' '.join(facts['features'])}; {args.rounds} rounds in turns\n")
     accuracy = ("mIoU, %",) if miou else ()
     heads = ("network", "GMACs", "parameters", "median ms", "10 to 90 %", "minimum ms", *accuracy)
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for subject in sorted(subjects, key=lambda subject: timings[subject.name].median):
-        rated = miou.get(subject.name.removesuffix(INT8_SUFFIX))
+        rated = miou.get(subject.name)
         print(row(subject, timings[subject.name]), *(["-" if rated is None else f"{rated:.2f}", "|"] if miou else []))
     if args.plot is not None:
         draw(args.plot, {name: (timings[name].median, miou[name]) for name in timings if name in miou})
@@ -184,9 +185,9 @@ def runner(subject: Subject, size: tuple[int, int], threads: int) -> Callable[[]
 
 
 def draw(path: Path, points: Mapping[str, tuple[float, float]]) -> None:
-    """Write the plot of float networks: milliseconds, accuracy and their Pareto front."""
+    """Write the plot: milliseconds, accuracy and their Pareto front."""
     if not points:
-        raise SystemExit("--plot: --results holds no network that was timed in float32")
+        raise SystemExit("--plot: --results holds no network that was timed")
     front = pareto(list(points.values()))
     labels = ("median milliseconds", "mIoU, %")
     path.write_bytes(tradeoff([(name, *point) for name, point in points.items()], front, labels=labels))
