@@ -29,15 +29,15 @@ fpn=fpn128full_aspp_efficientnet_lite0_edgeailite
 train fpn48_1 camvid_pretrained $fpn 1
 for seed in 1 2 3; do train "fpn18_$seed" camvid_pretrained $fpn "$seed" --epochs 18; done
 train deeplab18_1 camvid_pretrained deeplabv3plus_efficientnet_lite0_edgeailite 1 --epochs 18
-train scratch_ddrnet camvid ddrnet23_slim 1
-train scratch_mobilenetv4 camvid fpn_aspp_mobilenetv4_conv_small_edgeailite 1
+train scratch_ddrnet camvid ddrnet23_slim 1 --epochs 45
+train scratch_mobilenetv4 camvid fpn_aspp_mobilenetv4_conv_small_edgeailite 1 --epochs 45
 if [ -n "${ONLY:-}" ]; then exit 0; fi
 
 printf '\n== test, 173 pictures: float, then the calibrated int8 file\n'
 for run in $names; do
     score "$run" "$runs/$run" --weights last
     if [ ! -e "$runs/${run}_ptq/model_int8.onnx" ]; then
-        $edgeailite calibrate "$runs/$run" --weights last --correct_bias True >/dev/null
+        $edgeailite calibrate "$runs/$run" --weights last --correct_bias True --observer minmax >/dev/null
         $edgeailite export "$runs/${run}_ptq" >/dev/null
         $edgeailite verify "$runs/${run}_ptq"
     fi
